@@ -1,0 +1,66 @@
+// Samples, laid out feature by feature so that neighbouring samples are neighbouring SIMD lanes.
+#pragma once
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+
+namespace edt {
+
+enum class Loss : int { mse = 0, cross_entropy = 1 };
+
+// Samples are padded to whole 64-byte vectors. Padding repeats the last sample with coefficient 0,
+// so it never overflows where no true sample does.
+template <class T>
+struct DatasetT {
+  static constexpr int kLanes = 64 / sizeof(T);
+  int64_t n_tasks = 0, n = 0, n_pad = 0;
+  int d_in = 0, d_out = 0;
+  Loss loss = Loss::mse;
+  T* x = nullptr;     // [n_tasks, d_in, n_pad]
+  T* y = nullptr;     // [n_tasks, d_out, n_pad]; one-hot rows for cross-entropy
+  T* coef = nullptr;  // [n_tasks, n_pad]
+
+  DatasetT(int64_t n_tasks_, int64_t n_, int d_in_, int d_out_, Loss loss_, const T* x_src,
+           const void* y_src, const T* c_src)
+      : n_tasks(n_tasks_), n(n_), n_pad((n_ + kLanes - 1) / kLanes * kLanes), d_in(d_in_),
+        d_out(d_out_), loss(loss_) {
+    const int64_t per_task = n_pad * (d_in + d_out + 1);
+    store_.reset(static_cast<T*>(std::aligned_alloc(64, sizeof(T) * per_task * n_tasks)));
+    if (!store_) throw std::bad_alloc();
+    x = store_.get();
+    y = x + n_tasks * d_in * n_pad;
+    coef = y + n_tasks * d_out * n_pad;
+    for (int64_t t = 0; t < n_tasks; ++t)
+      for (int64_t s = 0; s < n_pad; ++s) {
+        const int64_t src = t * n + (s < n ? s : n - 1);
+        for (int i = 0; i < d_in; ++i) x[(t * d_in + i) * n_pad + s] = x_src[src * d_in + i];
+        for (int o = 0; o < d_out; ++o)
+          y[(t * d_out + o) * n_pad + s] =
+              loss == Loss::mse ? static_cast<const T*>(y_src)[src * d_out + o]
+                                : T(static_cast<const int64_t*>(y_src)[src] == o);
+        coef[t * n_pad + s] = s < n ? c_src[src] : T(0);
+      }
+  }
+
+ private:
+  struct Free {
+    void operator()(void* p) const { std::free(p); }
+  };
+  std::unique_ptr<T[], Free> store_;
+};
+
+struct Dataset {
+  bool is_double = true;
+  std::unique_ptr<DatasetT<float>> f32;
+  std::unique_ptr<DatasetT<double>> f64;
+  int64_t n_tasks = 0, n = 0;
+  int d_in = 0, d_out = 0;
+  template <class T>
+  const DatasetT<T>& get() const;
+};
+template <>
+inline const DatasetT<float>& Dataset::get<float>() const { return *f32; }
+template <>
+inline const DatasetT<double>& Dataset::get<double>() const { return *f64; }
+
+}  // namespace edt
