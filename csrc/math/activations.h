@@ -1,0 +1,326 @@
+// Hidden activations with their first three derivatives, written once over vectors.
+//
+// f<K>(z, s) fills s[0..K] with sigma(z) and its derivatives up to order K; lower orders come from
+// shared pieces (one exponential, at most one division). Accuracy: docs/accuracy.md.
+#pragma once
+#include "math/coefficients.h"
+#include "math/simd.h"
+
+namespace edt {
+
+enum class Act : int {
+  identity, relu, leaky_relu, tanh, sigmoid, softplus, gelu, silu, elu, selu, erf, sin, square,
+  cube, g, count
+};
+
+namespace EDT_ISA_NS {
+
+template <class V>
+EDT_INLINE V c(double x) { return V::set1(typename V::Scalar(x)); }
+
+template <class V, int N>
+EDT_INLINE V poly(const V& x, const typename V::Scalar (&k)[N]) {
+  V r = V::set1(k[N - 1]);
+#pragma GCC unroll 32
+  for (int i = N - 2; i >= 0; --i) r = fma(r, x, V::set1(k[i]));
+  return r;
+}
+
+template <class T>
+constexpr T exp_floor() { return sizeof(T) == 4 ? T(-87.3) : T(-708.3); }
+
+// exp of a non-positive argument; 0 below exp_floor. With m1 also exp - 1 to full relative accuracy.
+template <class V>
+struct ExpNeg {
+  V e, m1;
+};
+template <bool M1, class V>
+EDT_INLINE ExpNeg<V> exp_nonpositive(const V& x) {
+  using T = typename V::Scalar;
+  using C = Coef<T>;
+  const V lo = V::set1(exp_floor<T>());
+  const V xc = max(x, lo);
+  const auto n = round_bits(xc * c<V>(1.4426950408889634));
+  V r = fnma(n.value, V::set1(C::ln2[0]), xc);
+  r = fnma(n.value, V::set1(C::ln2[1]), r);
+  const V q = poly(r, C::exp);
+  const V p = fma(r * r, q, r);
+  const V s = pow2(n);
+  ExpNeg<V> out;
+  out.e = select(x < lo, V::zero(), fma(s, p, s));
+  if constexpr (M1) out.m1 = fma(s, p, s - c<V>(1));
+  return out;
+}
+
+// exp over the full range: +inf above the largest finite result, 0 below exp_floor.
+template <class V>
+EDT_INLINE V exp_v(const V& x) {
+  using T = typename V::Scalar;
+  using C = Coef<T>;
+  const V hi = c<V>(sizeof(T) == 4 ? 88.72 : 709.78), lo = V::set1(exp_floor<T>());
+  const V xc = min(max(x, lo), hi);
+  const auto n = round_bits(xc * c<V>(1.4426950408889634));
+  V r = fnma(n.value, V::set1(C::ln2[0]), xc);
+  r = fnma(n.value, V::set1(C::ln2[1]), r);
+  const V p = fma(r * r, poly(r, C::exp), r);
+  // 2^n as a product: n reaches one past the largest exponent.
+  const auto h = round_bits(n.value * c<V>(0.5));
+  const V s1 = pow2(h), s2 = pow2(round_bits(n.value - h.value));
+  const V e = fma(s1, p, s1) * s2;
+  return select(x > hi, c<V>(__builtin_inf()), select(x < lo, V::zero(), e));
+}
+
+// Natural logarithm of a positive, normal argument.
+template <class V>
+EDT_INLINE V log_v(const V& x) {
+  using T = typename V::Scalar;
+  using N = Native<T>;
+  using C = Coef<T>;
+  // Exponent such that the mantissa lies in [sqrt(1/2), sqrt(2)).
+  V m, e;
+  constexpr int lanes = V::L / kParts;
+  const typename N::Int off =
+      sizeof(T) == 4 ? typename N::Int(0x3f3504f3) : typename N::Int(0x3fe6a09e667f3bcdLL);
+  for (int p = 0; p < kParts; ++p) {
+    const auto bits = (typename N::I)x.v[p];
+    const auto k = (bits - off) >> N::mantissa;
+    m.v[p] = (typename N::V)(bits - (k << N::mantissa));
+    for (int i = 0; i < lanes; ++i) e.v[p][i] = T(k[i]);
+  }
+  const V t = (m - c<V>(1)) / (m + c<V>(1));
+  const V l = t * poly(t * t, C::log);
+  return fma(e, V::set1(C::ln2[0]), fma(e, V::set1(C::ln2[1]), l));
+}
+
+template <Act A>
+struct Activation;
+
+template <>
+struct Activation<Act::identity> {
+  template <int K, class V>
+  static EDT_INLINE void f(const V& z, V* s) {
+    s[0] = z;
+    if constexpr (K >= 1) s[1] = c<V>(1);
+    if constexpr (K >= 2) s[2] = V::zero();
+    if constexpr (K >= 3) s[3] = V::zero();
+  }
+};
+
+template <class V, int K>
+EDT_INLINE void piecewise_linear(const V& z, V* s, double slope) {
+  const auto pos = z > V::zero();
+  s[0] = select(pos, z, slope == 0 ? min(z, V::zero()) * V::zero() : z * c<V>(slope));
+  if (slope == 0) s[0] = max(z, V::zero());
+  if constexpr (K >= 1) s[1] = select(pos, c<V>(1), c<V>(slope));
+  if constexpr (K >= 2) s[2] = V::zero();
+  if constexpr (K >= 3) s[3] = V::zero();
+}
+template <>
+struct Activation<Act::relu> {
+  template <int K, class V>
+  static EDT_INLINE void f(const V& z, V* s) { piecewise_linear<V, K>(z, s, 0.0); }
+};
+template <>
+struct Activation<Act::leaky_relu> {
+  template <int K, class V>
+  static EDT_INLINE void f(const V& z, V* s) { piecewise_linear<V, K>(z, s, 0.01); }
+};
+
+// tanh z = -m / (2 + m), m = expm1(-2|z|); tanh' = 4 e / (2 + m)^2.
+template <>
+struct Activation<Act::tanh> {
+  template <int K, class V>
+  static EDT_INLINE void f(const V& z, V* s) {
+    const auto x = exp_nonpositive<true>(abs(z) * c<V>(-2));
+    const V i = c<V>(1) / (x.m1 + c<V>(2));
+    const V t = copysign(-x.m1 * i, z);
+    s[0] = t;
+    if constexpr (K >= 1) s[1] = c<V>(4) * x.e * (i * i);
+    if constexpr (K >= 2) s[2] = c<V>(-2) * t * s[1];
+    if constexpr (K >= 3) s[3] = s[1] * (c<V>(4) * (t * t) - c<V>(2) * s[1]);
+  }
+};
+
+// Logistic function and derivatives from e = exp(-|z|), m = e - 1, i = 1 / (1 + e).
+template <int K, class V>
+EDT_INLINE void logistic(const V& z, const V& e, const V& m, const V& i, V* s) {
+  s[0] = select(z < V::zero(), e * i, i);
+  if constexpr (K >= 1) s[1] = e * (i * i);
+  if constexpr (K >= 2) s[2] = s[1] * copysign(m * i, -z);
+  if constexpr (K >= 3) s[3] = s[1] * fnma(c<V>(6), s[1], c<V>(1));
+}
+template <>
+struct Activation<Act::sigmoid> {
+  template <int K, class V>
+  static EDT_INLINE void f(const V& z, V* s) {
+    const auto x = exp_nonpositive<(K >= 2)>(-abs(z));
+    const V i = c<V>(1) / (x.e + c<V>(1));
+    logistic<K>(z, x.e, x.m1, i, s);
+  }
+};
+
+// softplus z = max(z, 0) + log1p(e), e = exp(-|z|). One reciprocal r = 1 / ((1+e)(2+e)) serves the
+// logistic derivative ((2+e) r = 1/(1+e)) and the logarithm's t = e / (2+e) = e (1+e) r.
+template <>
+struct Activation<Act::softplus> {
+  template <int K, class V>
+  static EDT_INLINE void f(const V& z, V* s) {
+    using T = typename V::Scalar;
+    const auto x = exp_nonpositive<(K >= 3)>(-abs(z));
+    const V e1 = x.e + c<V>(1), e2 = x.e + c<V>(2);
+    const V base = max(z, V::zero());
+    if constexpr (K == 0) {
+      const V t = x.e / e2;
+      s[0] = fma(t, poly(t * t, Coef<T>::log1p), base);
+    } else {
+      const V r = c<V>(1) / (e1 * e2);
+      const V t = x.e * e1 * r;
+      s[0] = fma(t, poly(t * t, Coef<T>::log1p), base);
+      logistic<K - 1>(z, x.e, x.m1, e2 * r, s + 1);
+    }
+  }
+};
+
+template <>
+struct Activation<Act::silu> {
+  template <int K, class V>
+  static EDT_INLINE void f(const V& z, V* s) {
+    V l[4];
+    Activation<Act::sigmoid>::f<K>(z, l);
+    s[0] = z * l[0];
+    if constexpr (K >= 1) s[1] = fma(z, l[1], l[0]);
+    if constexpr (K >= 2) s[2] = fma(z, l[2], l[1] + l[1]);
+    if constexpr (K >= 3) s[3] = fma(z, l[3], c<V>(3) * l[2]);
+  }
+};
+
+template <int K, class V>
+EDT_INLINE void elu_like(const V& z, V* s, double scale, double alpha) {
+  const auto x = exp_nonpositive<true>(min(z, V::zero()));
+  const auto pos = z > V::zero();
+  s[0] = select(pos, c<V>(scale) * z, c<V>(scale * alpha) * x.m1);
+  const V e = c<V>(scale * alpha) * x.e;
+  if constexpr (K >= 1) s[1] = select(pos, c<V>(scale), e);
+  if constexpr (K >= 2) s[2] = select(pos, V::zero(), e);
+  if constexpr (K >= 3) s[3] = s[2];
+}
+template <>
+struct Activation<Act::elu> {
+  template <int K, class V>
+  static EDT_INLINE void f(const V& z, V* s) { elu_like<K>(z, s, 1.0, 1.0); }
+};
+template <>
+struct Activation<Act::selu> {
+  template <int K, class V>
+  static EDT_INLINE void f(const V& z, V* s) {
+    elu_like<K>(z, s, 1.0507009873554804934193349852946, 1.6732632423543772848170429916717);
+  }
+};
+
+// q = erfc(|z| / sqrt 2), e = exp(-z^2 / 2) and r = erf(z / sqrt 2).
+template <class V>
+struct ErfParts {
+  V erf, erfc_abs, gauss;
+};
+template <class V>
+EDT_INLINE ErfParts<V> erf_parts(const V& z) {
+  using C = Coef<typename V::Scalar>;
+  const V a = abs(z);
+  const V h = z * z;
+  const V low = fma(z, z, -h);  // rounding error of z^2, so that exp keeps its relative accuracy
+  const V e = exp_nonpositive<false>(h * c<V>(-0.5)).e * fnma(c<V>(0.5), low, c<V>(1));
+  const V ac = min(a, c<V>(50));
+  const V u = (ac - c<V>(4)) / (ac + c<V>(4));
+  ErfParts<V> out;
+  out.gauss = select(a > c<V>(50), V::zero(), e);
+  out.erfc_abs = select(a > c<V>(50), V::zero(), e * poly(u, C::erfcx) / (ac + c<V>(1)));
+  const V small = z * poly(min(h, c<V>(1)), C::erf_small);
+  out.erf = select(a < c<V>(1), small, copysign(c<V>(1) - out.erfc_abs, z));
+  out.erf = select(a <= c<V>(50), out.erf, select(a > c<V>(50), copysign(c<V>(1), z), z));
+  return out;
+}
+template <>
+struct Activation<Act::erf> {
+  template <int K, class V>
+  static EDT_INLINE void f(const V& z, V* s) {
+    const auto x = erf_parts(z);
+    s[0] = x.erf;
+    if constexpr (K >= 1) s[1] = c<V>(0.79788456080286535588) * x.gauss;
+    if constexpr (K >= 2) s[2] = -z * s[1];
+    if constexpr (K >= 3) s[3] = fma(z, z, c<V>(-1)) * s[1];
+  }
+};
+template <>
+struct Activation<Act::gelu> {
+  template <int K, class V>
+  static EDT_INLINE void f(const V& z, V* s) {
+    const auto x = erf_parts(z);
+    const V half = c<V>(0.5);
+    const V cdf = select(z < c<V>(-1), half * x.erfc_abs, fma(half, x.erf, half));
+    const V pdf = c<V>(0.39894228040143267794) * x.gauss;
+    s[0] = z * cdf;
+    if constexpr (K >= 1) s[1] = fma(z, pdf, cdf);
+    if constexpr (K >= 2) s[2] = fnma(z, z, c<V>(2)) * pdf;
+    if constexpr (K >= 3) s[3] = z * fma(z, z, c<V>(-4)) * pdf;
+  }
+};
+
+template <>
+struct Activation<Act::sin> {
+  template <int K, class V>
+  static EDT_INLINE void f(const V& z, V* s) {
+    using T = typename V::Scalar;
+    using C = Coef<T>;
+    const auto n = round_bits(z * c<V>(0.31830988618379067154));
+    V r = z;
+#pragma GCC unroll 3
+    for (int k = 0; k < 3; ++k) r = fnma(n.value, V::set1(C::pi[k]), r);
+    const V q = r * r;
+    // (-1)^n from the parity of n.
+    const V half = n.value * c<V>(0.5);
+    const V odd = half - round_bits(half).value;
+    const V sign = fnma(c<V>(2), abs(odd + odd), c<V>(1));
+    const V sine = sign * fma(r * q, poly(q, C::sin), r);
+    s[0] = sine;
+    if constexpr (K >= 1) s[1] = sign * fma(q * q, poly(q, C::cos), fnma(c<V>(0.5), q, c<V>(1)));
+    if constexpr (K >= 2) s[2] = -sine;
+    if constexpr (K >= 3) s[3] = -s[1];
+  }
+};
+template <>
+struct Activation<Act::square> {
+  template <int K, class V>
+  static EDT_INLINE void f(const V& z, V* s) {
+    s[0] = c<V>(0.5) * z * z;
+    if constexpr (K >= 1) s[1] = z;
+    if constexpr (K >= 2) s[2] = c<V>(1);
+    if constexpr (K >= 3) s[3] = V::zero();
+  }
+};
+template <>
+struct Activation<Act::cube> {
+  template <int K, class V>
+  static EDT_INLINE void f(const V& z, V* s) {
+    s[0] = z * z * z;
+    if constexpr (K >= 1) s[1] = c<V>(3) * z * z;
+    if constexpr (K >= 2) s[2] = c<V>(6) * z;
+    if constexpr (K >= 3) s[3] = c<V>(6);
+  }
+};
+// g = sigmoid(4x) + softplus(x) (arXiv 2506.14951)
+template <>
+struct Activation<Act::g> {
+  template <int K, class V>
+  static EDT_INLINE void f(const V& z, V* s) {
+    V a[4], b[4];
+    Activation<Act::sigmoid>::f<K>(c<V>(4) * z, a);
+    Activation<Act::softplus>::f<K>(z, b);
+    s[0] = a[0] + b[0];
+    if constexpr (K >= 1) s[1] = fma(c<V>(4), a[1], b[1]);
+    if constexpr (K >= 2) s[2] = fma(c<V>(16), a[2], b[2]);
+    if constexpr (K >= 3) s[3] = fma(c<V>(64), a[3], b[3]);
+  }
+};
+
+}  // namespace EDT_ISA_NS
+}  // namespace edt

@@ -1,0 +1,90 @@
+"""Derive the polynomial coefficients of coefficients.h (near-minimax, by Chebyshev interpolation).
+
+Run: python csrc/math/coefficients.py > csrc/math/coefficients.h   (needs mpmath)
+"""
+
+import mpmath as mp
+
+mp.mp.dps = 60
+
+
+def chebyshev_monomials(f, lo, hi, terms):
+    """Monomial coefficients of the polynomial that interpolates f at Chebyshev nodes of [lo, hi]."""
+    nodes = [mp.cos(mp.pi * (2 * k + 1) / (2 * terms)) for k in range(terms)]
+    xs = [(lo + hi) / 2 + (hi - lo) / 2 * t for t in nodes]
+    matrix = mp.matrix(terms, terms)
+    for r, x in enumerate(xs):
+        for c in range(terms):
+            matrix[r, c] = x**c
+    return list(mp.lu_solve(matrix, mp.matrix([f(x) for x in xs])))
+
+
+def guard(f, series):
+    """f, or its value from a short series where the closed form cancels."""
+    return lambda x: series if abs(x) < mp.mpf(10) ** -25 else f(x)
+
+
+THIRD = mp.mpf(1) / 3
+POLYS = {
+    # exp(r) = 1 + r + r^2 q(r), |r| <= ln2 / 2
+    "exp": (guard(lambda r: (mp.exp(r) - 1 - r) / r**2, mp.mpf(1) / 2),
+            -mp.log(2) / 2 * mp.mpf("1.01"), mp.log(2) / 2 * mp.mpf("1.01"), 5, 10),
+    # log1p(e) = t p(t^2), t = e / (2 + e) in [0, 1/3]
+    "log1p": (guard(lambda s: 2 * mp.atanh(mp.sqrt(s)) / mp.sqrt(s), mp.mpf(2)),
+              mp.mpf(0), THIRD**2, 5, 11),
+    # log(m) = t p(t^2), t = (m - 1) / (m + 1), m in [sqrt(1/2), sqrt(2)]
+    "log": (guard(lambda s: 2 * mp.atanh(mp.sqrt(s)) / mp.sqrt(s), mp.mpf(2)),
+            mp.mpf(0), mp.mpf("0.02944"), 4, 8),
+    # erf(x / sqrt 2) = x p(x^2), |x| <= 1
+    "erf_small": (guard(lambda s: mp.erf(mp.sqrt(s / 2)) / mp.sqrt(s), mp.sqrt(2 / mp.pi)),
+                  mp.mpf(0), mp.mpf(1), 6, 11),
+    # (1 + x) exp(x^2 / 2) erfc(x / sqrt 2) as a polynomial in (x - 4) / (x + 4), x >= 0
+    "erfcx": (lambda u: mp.mpf(1) if u > 1 - mp.mpf(10) ** -30 else
+              (lambda x: (1 + x) * mp.exp(x * x / 2) * mp.erfc(x / mp.sqrt(2)))(
+                  4 * (1 + u) / (1 - u)), mp.mpf(-1), mp.mpf("0.86"), 12, 24),
+    # sin(r) = r + r^3 p(r^2), cos(r) = 1 - r^2/2 + r^4 p(r^2), |r| <= pi/2
+    "sin": (guard(lambda s: (mp.sin(mp.sqrt(s)) / mp.sqrt(s) - 1) / s, -mp.mpf(1) / 6),
+            mp.mpf(0), (mp.pi / 2) ** 2 * mp.mpf("1.01"), 5, 9),
+    "cos": (guard(lambda s: (mp.cos(mp.sqrt(s)) - 1 + s / 2) / s**2, mp.mpf(1) / 24),
+            mp.mpf(0), (mp.pi / 2) ** 2 * mp.mpf("1.01"), 5, 9),
+}
+
+
+def split(value, bits, parts):
+    """value as a sum of parts with `bits` significant bits each (the last one in full)."""
+    out = []
+    for k in range(parts):
+        if k == parts - 1:
+            out.append(value)
+            break
+        scale = mp.mpf(2) ** (bits - 1 - mp.floor(mp.log(abs(value), 2)))
+        head = mp.nint(value * scale) / scale
+        out.append(head)
+        value -= head
+    return out
+
+
+def number(value, suffix):
+    return mp.nstr(value, 20, strip_zeros=False, min_fixed=0, max_fixed=0) + suffix
+
+
+def main():
+    print("// Made by coefficients.py; do not edit. Lowest order first.\n#pragma once\n")
+    print("namespace edt {\n\ntemplate <class T>\nstruct Coef;\n")
+    for ctype, suffix, which in (("float", "f", 3), ("double", "", 4)):
+        print(f"template <>\nstruct Coef<{ctype}> {{")
+        for name, (f, lo, hi, *terms) in POLYS.items():
+            c = chebyshev_monomials(f, lo, hi, terms[which - 3])
+            body = ",\n      ".join(number(v, suffix) for v in c)
+            print(f"  static constexpr {ctype} {name}[] = {{\n      {body}}};")
+        short = 11 if ctype == "float" else 32
+        ln2 = split(mp.log(2), short, 2)
+        pi = split(mp.pi, short, 3)
+        for name, values in (("ln2", ln2), ("pi", pi)):
+            print(f"  static constexpr {ctype} {name}[] = {{"
+                  + ", ".join(number(v, suffix) for v in values) + "};")
+        print("};\n")
+    print("}  // namespace edt")
+
+
+main()
