@@ -1,0 +1,254 @@
+// Affine layers over a block of samples, dense or sparse:
+//   forward    Z_j  = b_j + sum_k w_jk A_k          (rows are neurons, lanes are samples)
+//   backward   dA_i = sum_j w_ji dZ_j
+//   gradient   g_jk = sum_n dZ_jn A_kn,  g_bj = sum_n dZ_jn
+// Dense layers use register tiles of kTileRows neurons x kTileVecs sample vectors; sparse layers
+// gather the rows named by the compressed index. Every sum runs in index order, so the tile shape
+// never changes a bit.
+#pragma once
+#include "cpu/isa/block.h"
+
+namespace edt::EDT_ISA_NS {
+
+template <int R, int S, bool Acc, class T>
+EDT_INLINE void forward_tile(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out,
+                             int64_t ldo, int j0, int64_t s0) {
+  using V = Vec<T>;
+  V acc[R][S];
+  const T* w[R];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+    const int j = j0 + r;
+    w[r] = p + ly.row_start[j];
+    const V b = V::set1(ly.bias[j] >= 0 ? p[ly.bias[j]] : T(0));
+#pragma GCC unroll 8
+    for (int s = 0; s < S; ++s)
+      acc[r][s] = Acc ? b + V::load(out + j * ldo + s0 + s * V::L) : b;
+  }
+  for (int k = 0; k < ly.n_in; ++k) {
+    V x[S];
+#pragma GCC unroll 8
+    for (int s = 0; s < S; ++s) x[s] = V::load(in + k * ldi + s0 + s * V::L);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const V wr = V::set1(w[r][k]);
+#pragma GCC unroll 8
+      for (int s = 0; s < S; ++s) acc[r][s] = fma(wr, x[s], acc[r][s]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int s = 0; s < S; ++s) acc[r][s].store(out + (j0 + r) * ldo + s0 + s * V::L);
+}
+
+template <int S, bool Acc, class T>
+EDT_INLINE void forward_sparse(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out,
+                               int64_t ldo, int j, int64_t s0) {
+  using V = Vec<T>;
+  const T* w = p + ly.row_start[j];
+  const int* col = ly.col.data() + ly.row_ptr[j];
+  const int nnz = ly.row_ptr[j + 1] - ly.row_ptr[j];
+  const V b = V::set1(ly.bias[j] >= 0 ? p[ly.bias[j]] : T(0));
+  V acc[S];
+#pragma GCC unroll 8
+  for (int s = 0; s < S; ++s) acc[s] = Acc ? b + V::load(out + j * ldo + s0 + s * V::L) : b;
+  for (int k = 0; k < nnz; ++k) {
+    const V wk = V::set1(w[k]);
+    const T* x = in + col[k] * ldi + s0;
+#pragma GCC unroll 8
+    for (int s = 0; s < S; ++s) acc[s] = fma(wk, V::load(x + s * V::L), acc[s]);
+  }
+#pragma GCC unroll 8
+  for (int s = 0; s < S; ++s) acc[s].store(out + j * ldo + s0 + s * V::L);
+}
+
+template <int S, bool Acc, class T>
+void forward_strip(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out, int64_t ldo,
+                   int64_t s0) {
+  int j = 0;
+  if (ly.dense) {
+    for (; j + kTileRows <= ly.n_out; j += kTileRows)
+      forward_tile<kTileRows, S, Acc>(ly, p, in, ldi, out, ldo, j, s0);
+    for (; j + 2 <= ly.n_out; j += 2) forward_tile<2, S, Acc>(ly, p, in, ldi, out, ldo, j, s0);
+    for (; j < ly.n_out; ++j) forward_tile<1, S, Acc>(ly, p, in, ldi, out, ldo, j, s0);
+  } else {
+    for (; j < ly.n_out; ++j) forward_sparse<S, Acc>(ly, p, in, ldi, out, ldo, j, s0);
+  }
+}
+
+// Z (+)= W A + b over n samples.
+template <bool Acc = false, class T>
+void affine_forward(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out, int64_t ldo,
+                    int64_t n) {
+  constexpr int64_t step = int64_t(kTileVecs) * Vec<T>::L;
+  int64_t s = 0;
+  for (; s + step <= n; s += step) forward_strip<kTileVecs, Acc>(ly, p, in, ldi, out, ldo, s);
+  for (; s < n; s += Vec<T>::L) forward_strip<1, Acc>(ly, p, in, ldi, out, ldo, s);
+}
+
+template <int R, int S, bool Acc, class T>
+EDT_INLINE void backward_tile(const Layer& ly, const T* p, const T* dz, int64_t ld, T* out, int i0,
+                              int64_t s0) {
+  using V = Vec<T>;
+  V acc[R][S];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int s = 0; s < S; ++s)
+      acc[r][s] = Acc ? V::load(out + (i0 + r) * ld + s0 + s * V::L) : V::zero();
+  for (int j = 0; j < ly.n_out; ++j) {
+    V x[S];
+#pragma GCC unroll 8
+    for (int s = 0; s < S; ++s) x[s] = V::load(dz + j * ld + s0 + s * V::L);
+    const T* w = p + ly.row_start[j] + i0;
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const V wr = V::set1(w[r]);
+#pragma GCC unroll 8
+      for (int s = 0; s < S; ++s) acc[r][s] = fma(wr, x[s], acc[r][s]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int s = 0; s < S; ++s) acc[r][s].store(out + (i0 + r) * ld + s0 + s * V::L);
+}
+
+template <int S, bool Acc, class T>
+EDT_INLINE void backward_sparse(const Layer& ly, const T* p, const T* dz, int64_t ld, T* out, int i,
+                                int64_t s0) {
+  using V = Vec<T>;
+  V acc[S];
+#pragma GCC unroll 8
+  for (int s = 0; s < S; ++s) acc[s] = Acc ? V::load(out + i * ld + s0 + s * V::L) : V::zero();
+  for (int k = ly.t_ptr[i]; k < ly.t_ptr[i + 1]; ++k) {
+    const V wk = V::set1(p[ly.t_param[k]]);
+    const T* x = dz + ly.t_row[k] * ld + s0;
+#pragma GCC unroll 8
+    for (int s = 0; s < S; ++s) acc[s] = fma(wk, V::load(x + s * V::L), acc[s]);
+  }
+#pragma GCC unroll 8
+  for (int s = 0; s < S; ++s) acc[s].store(out + i * ld + s0 + s * V::L);
+}
+
+template <int S, bool Acc, class T>
+void backward_strip(const Layer& ly, const T* p, const T* dz, int64_t ld, T* out, int64_t s0) {
+  int i = 0;
+  if (ly.dense) {
+    for (; i + kTileRows <= ly.n_in; i += kTileRows)
+      backward_tile<kTileRows, S, Acc>(ly, p, dz, ld, out, i, s0);
+    for (; i + 2 <= ly.n_in; i += 2) backward_tile<2, S, Acc>(ly, p, dz, ld, out, i, s0);
+    for (; i < ly.n_in; ++i) backward_tile<1, S, Acc>(ly, p, dz, ld, out, i, s0);
+  } else {
+    for (; i < ly.n_in; ++i) backward_sparse<S, Acc>(ly, p, dz, ld, out, i, s0);
+  }
+}
+
+// dA (+)= W^T dZ; rows of dz and out are ld apart.
+template <bool Acc = false, class T>
+void affine_backward(const Layer& ly, const T* p, const T* dz, int64_t ld, T* out, int64_t n) {
+  constexpr int64_t step = int64_t(kTileVecs) * Vec<T>::L;
+  int64_t s = 0;
+  for (; s + step <= n; s += step) backward_strip<kTileVecs, Acc>(ly, p, dz, ld, out, s);
+  for (; s < n; s += Vec<T>::L) backward_strip<1, Acc>(ly, p, dz, ld, out, s);
+}
+
+template <int RJ, int RI, class T>
+EDT_INLINE void gradient_tile(const Layer& ly, const T* dz, int64_t ld, const T* in, int64_t ldi,
+                              int64_t n, T* g, int j0, int i0) {
+  using V = Vec<T>;
+  V acc[RJ][RI];
+#pragma GCC unroll 8
+  for (int r = 0; r < RJ; ++r)
+#pragma GCC unroll 8
+    for (int q = 0; q < RI; ++q) acc[r][q] = V::zero();
+  for (int64_t s = 0; s < n; s += V::L) {
+    V x[RI];
+#pragma GCC unroll 8
+    for (int q = 0; q < RI; ++q) x[q] = V::load(in + (i0 + q) * ldi + s);
+#pragma GCC unroll 8
+    for (int r = 0; r < RJ; ++r) {
+      const V d = V::load(dz + (j0 + r) * ld + s);
+#pragma GCC unroll 8
+      for (int q = 0; q < RI; ++q) acc[r][q] = fma(d, x[q], acc[r][q]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < RJ; ++r)
+#pragma GCC unroll 8
+    for (int q = 0; q < RI; ++q) g[ly.row_start[j0 + r] + i0 + q] += hsum(acc[r][q]);
+}
+
+template <int K, class T>
+EDT_INLINE void gradient_edges(const int* col, const T* dz, const T* in, int64_t ldi, int64_t n,
+                               T* g) {
+  using V = Vec<T>;
+  V acc[K];
+  const T* x[K];
+#pragma GCC unroll 8
+  for (int k = 0; k < K; ++k) {
+    acc[k] = V::zero();
+    x[k] = in + col[k] * ldi;
+  }
+  for (int64_t s = 0; s < n; s += V::L) {
+    const V d = V::load(dz + s);
+#pragma GCC unroll 8
+    for (int k = 0; k < K; ++k) acc[k] = fma(d, V::load(x[k] + s), acc[k]);
+  }
+#pragma GCC unroll 8
+  for (int k = 0; k < K; ++k) g[k] += hsum(acc[k]);
+}
+
+template <class T>
+EDT_INLINE T row_sum(const T* x, int64_t n) {
+  using V = Vec<T>;
+  V a = V::zero();
+  for (int64_t s = 0; s < n; s += V::L) a = a + V::load(x + s);
+  return hsum(a);
+}
+
+// g += dZ A^T (and row sums for the biases) over n samples.
+template <class T>
+void affine_gradient(const Layer& ly, const T* dz, int64_t ld, const T* in, int64_t ldi, int64_t n,
+                     T* g, bool with_bias = true) {
+  if (ly.dense) {
+    constexpr int RJ = 4, RI = 4;
+    int j = 0;
+    for (; j < ly.n_out; j += (ly.n_out - j >= RJ ? RJ : 1)) {
+      const bool full = ly.n_out - j >= RJ;
+      int i = 0;
+      for (; i + RI <= ly.n_in; i += RI) {
+        if (full) gradient_tile<RJ, RI>(ly, dz, ld, in, ldi, n, g, j, i);
+        else gradient_tile<1, RI>(ly, dz, ld, in, ldi, n, g, j, i);
+      }
+      for (; i < ly.n_in; ++i) {
+        if (full) gradient_tile<RJ, 1>(ly, dz, ld, in, ldi, n, g, j, i);
+        else gradient_tile<1, 1>(ly, dz, ld, in, ldi, n, g, j, i);
+      }
+    }
+  } else {
+    for (int j = 0; j < ly.n_out; ++j) {
+      const int* col = ly.col.data() + ly.row_ptr[j];
+      T* gj = g + ly.row_start[j];
+      const T* dj = dz + j * ld;
+      int left = ly.row_ptr[j + 1] - ly.row_ptr[j];
+      for (; left >= 8; left -= 8, col += 8, gj += 8) gradient_edges<8>(col, dj, in, ldi, n, gj);
+      switch (left) {
+        case 7: gradient_edges<7>(col, dj, in, ldi, n, gj); break;
+        case 6: gradient_edges<6>(col, dj, in, ldi, n, gj); break;
+        case 5: gradient_edges<5>(col, dj, in, ldi, n, gj); break;
+        case 4: gradient_edges<4>(col, dj, in, ldi, n, gj); break;
+        case 3: gradient_edges<3>(col, dj, in, ldi, n, gj); break;
+        case 2: gradient_edges<2>(col, dj, in, ldi, n, gj); break;
+        case 1: gradient_edges<1>(col, dj, in, ldi, n, gj); break;
+        default: break;
+      }
+    }
+  }
+  if (with_bias)
+    for (int j = 0; j < ly.n_out; ++j)
+      if (ly.bias[j] >= 0) g[ly.bias[j]] += row_sum(dz + j * ld, n);
+}
+
+}  // namespace edt::EDT_ISA_NS

@@ -1,0 +1,102 @@
+// What one sample block of one network needs: compressed parameters, activations, derivatives and
+// errors, all as rows of `ld` samples. The block is sized to stay in the second-level cache and
+// depends on nothing but the network, the data and the dtype, so results do not depend on threads.
+#pragma once
+#include <algorithm>
+#include <cmath>
+
+#include "cpu/kernels.h"
+#include "math/activations.h"
+
+namespace edt::EDT_ISA_NS {
+
+#if defined(EDT_ISA_AVX512)
+constexpr int kTileVecs = 4;  // sample vectors a register tile holds
+constexpr int kTileRows = 6;
+#else
+constexpr int kTileVecs = 1;
+constexpr int kTileRows = 6;
+#endif
+
+template <class T>
+using ActPass = void (*)(const T* z, T* const* out, int64_t n);
+
+template <class T, Act A, int K>
+void act_pass(const T* z, T* const* out, int64_t n) {
+  using V = Vec<T>;
+  for (int64_t i = 0; i < n; i += V::L) {
+    V s[4];
+    Activation<A>::template f<K>(V::load(z + i), s);
+#pragma GCC unroll 4
+    for (int k = 0; k <= K; ++k) s[k].store(out[k] + i);
+  }
+}
+template <class T, int... A>
+ActPass<T> find_act(int act, int order, std::integer_sequence<int, A...>) {
+  static constexpr ActPass<T> table[][4] = {
+      {act_pass<T, Act(A), 0>, act_pass<T, Act(A), 1>, act_pass<T, Act(A), 2>,
+       act_pass<T, Act(A), 3>}...};
+  return table[act][order];
+}
+template <class T>
+ActPass<T> find_act(int act, int order) {
+  return find_act<T>(act, order, std::make_integer_sequence<int, int(Act::count)>{});
+}
+
+template <class T>
+T* compress(const Net& net, const T* flat, Scratch& ws) {
+  constexpr int L = Vec<T>::L;
+  const int n = net.n_params(), pad = (n + L - 1) / L * L;
+  T* p = ws.take<T>(pad);
+  for (int k = 0; k < n; ++k) p[k] = flat[net.flat[k]];
+  // Pruned weights kept inside dense layers count as zero whatever the flat vector holds.
+  std::fill(p + n, p + pad, T(0));
+  return p;
+}
+
+// Samples of one block: x and y rows are `ldx` apart.
+template <class T>
+struct Samples {
+  const T *x, *y, *coef;
+  int64_t ldx;
+  int64_t n;  // multiple of the lane count
+};
+
+template <class T>
+struct Block {
+  using V = Vec<T>;
+  const Net& net;
+  int64_t ld = 0;                 // capacity in samples
+  int n_layers;
+  int order;                      // derivatives kept: 0 none, 1 d1, 2 d1 and d2
+  std::vector<T*> a, d1, d2, da;  // per hidden layer l = 1..D at index l; [n_l, ld]
+  std::vector<T*> delta;          // per affine layer l at index l + 1: dL/dz; [n_out, ld]
+  T* f = nullptr;                 // outputs [d_out, ld]
+  ActPass<T> act;
+
+  // rows_extra: further rows of ld samples the caller will allocate (for sizing only).
+  Block(const Net& net_, int act_code, int order_, bool backward, bool keep_da, int64_t n_samples,
+        int rows_extra, Scratch& ws)
+      : net(net_), n_layers(int(net_.layers.size())), order(order_),
+        act(find_act<T>(act_code, order_)) {
+    const int rows = net.n_hidden * (1 + order + (backward ? 1 : 0) + (keep_da ? 1 : 0)) +
+                     2 * net.d_out + rows_extra;
+    int64_t vecs = (192 * 1024) / (int64_t(rows) * 64);
+    vecs = std::clamp<int64_t>(vecs / 4 * 4, 4, 64);
+    ld = std::min<int64_t>(vecs * V::L, n_samples);
+    a.assign(n_layers + 1, nullptr);
+    d1 = d2 = da = delta = a;
+    for (int l = 1; l < n_layers; ++l) {
+      const size_t n = size_t(net.layers[l].n_in) * ld;
+      a[l] = ws.take<T>(n);
+      if (order >= 1) d1[l] = ws.take<T>(n);
+      if (order >= 2) d2[l] = ws.take<T>(n);
+      if (backward) delta[l] = ws.take<T>(n);
+      if (keep_da) da[l] = ws.take<T>(n);
+    }
+    f = ws.take<T>(size_t(net.d_out) * ld);
+    if (backward) delta[n_layers] = ws.take<T>(size_t(net.d_out) * ld);
+  }
+};
+
+}  // namespace edt::EDT_ISA_NS

@@ -1,0 +1,48 @@
+// Bump allocator: one per worker thread, 64-byte aligned, reused from network to network.
+#pragma once
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+#include <vector>
+
+namespace edt {
+
+class Scratch {
+ public:
+  ~Scratch() {
+    for (auto& c : chunks_) std::free(c.p);
+  }
+  void reset() {
+    at_ = 0;
+    used_ = 0;
+  }
+  template <class T>
+  T* take(size_t n) {
+    const size_t bytes = (n * sizeof(T) + 63) / 64 * 64;
+    while (at_ < chunks_.size() && used_ + bytes > chunks_[at_].size) {
+      ++at_;
+      used_ = 0;
+    }
+    if (at_ == chunks_.size()) {
+      const size_t size = bytes > kChunk ? bytes : kChunk;
+      void* p = std::aligned_alloc(64, size);
+      if (!p) throw std::bad_alloc();
+      chunks_.push_back({p, size});
+      used_ = 0;
+    }
+    T* out = reinterpret_cast<T*>(static_cast<char*>(chunks_[at_].p) + used_);
+    used_ += bytes;
+    return out;
+  }
+
+ private:
+  static constexpr size_t kChunk = size_t(1) << 20;
+  struct Chunk {
+    void* p;
+    size_t size;
+  };
+  std::vector<Chunk> chunks_;
+  size_t at_ = 0, used_ = 0;
+};
+
+}  // namespace edt
