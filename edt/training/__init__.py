@@ -1,0 +1,34 @@
+"""Training: first-order (`masked_train`) and to the bottom (`converge`)."""
+
+from __future__ import annotations
+
+from edt.training.checkpoint import CheckpointError
+from edt.training.converge import ConvergeResult, converge
+from edt.training.masked import masked_train
+from edt.training.result import TrainResult
+from edt.training.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    Linear,
+    OneCycle,
+    Schedule,
+    Step,
+    Warmup,
+)
+
+__all__ = [
+    "CheckpointError",
+    "Constant",
+    "ConvergeResult",
+    "Cosine",
+    "Exponential",
+    "Linear",
+    "OneCycle",
+    "Schedule",
+    "Step",
+    "TrainResult",
+    "Warmup",
+    "converge",
+    "masked_train",
+]

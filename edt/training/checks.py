@@ -1,0 +1,124 @@
+"""Argument checks shared by the training entry points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """Return ``value`` as an int of at least ``least``.
+
+    Raises:
+        TypeError: not an integer. ValueError: too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer >= {least}, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be >= {least}, got {value}")
+    return int(value)
+
+
+def number(
+    name: str,
+    value: Any,
+    least: float = 0.0,
+    below: float = math.inf,
+    *,
+    strict: bool = False,
+) -> float:
+    """Return ``value`` as a finite float in ``[least, below)`` (``(least, below)`` if strict).
+
+    Raises:
+        TypeError: not a number. ValueError: outside the range or not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    out = float(value)
+    low = out > least if strict else out >= least
+    if not (math.isfinite(out) and low and out < below):
+        bound = f"{'>' if strict else '>='} {least:g}" + (
+            f" and < {below:g}" if below < math.inf else ""
+        )
+        raise ValueError(f"{name} must be a finite number {bound}, got {value!r}")
+    return out
+
+
+def per_network(name: str, value: Any, networks: int) -> torch.Tensor:
+    """Expand a number or a ``[B]`` sequence to a float64 tensor ``[B]`` of values >= 0.
+
+    Raises:
+        TypeError: not numbers. ValueError: wrong length, negative or not finite.
+    """
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        return torch.full((networks,), number(name, value), dtype=torch.float64)
+    if not isinstance(value, (torch.Tensor, np.ndarray, Sequence)) or isinstance(value, str):
+        raise TypeError(f"{name} must be a number or one number per network, got {value!r}")
+    try:
+        out = torch.as_tensor(value).detach().to(torch.float64).cpu().clone()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must hold numbers: {error}") from None
+    if out.ndim == 0:
+        out = out.expand(networks).clone()
+    if tuple(out.shape) != (networks,):
+        raise ValueError(
+            f"{name} must be a number or have shape [{networks}] (one per network), "
+            f"got shape {list(out.shape)}"
+        )
+    bad = torch.nonzero(~torch.isfinite(out) | (out < 0.0)).flatten()
+    if bad.numel():
+        b = int(bad[0])
+        raise ValueError(f"{name}[{b}] must be a finite number >= 0, got {float(out[b])}")
+    return out
+
+
+def index_per_network(name: str, value: Any, networks: int, tasks: int) -> torch.Tensor:
+    """``[B]`` int64 task index; None gives zeros.
+
+    Raises:
+        TypeError: not integers. ValueError: wrong length or out of range.
+    """
+    if value is None:
+        return torch.zeros(networks, dtype=torch.int64)
+    out = torch.as_tensor(value).detach().cpu()
+    if out.is_floating_point() or out.is_complex() or out.dtype == torch.bool:
+        raise TypeError(f"{name} must hold integers, got dtype {out.dtype}")
+    out = out.to(torch.int64).clone()
+    if out.ndim == 0:
+        out = out.expand(networks).clone()
+    if tuple(out.shape) != (networks,):
+        raise ValueError(f"{name} must have shape [{networks}], got {list(out.shape)}")
+    bad = torch.nonzero((out < 0) | (out >= tasks)).flatten()
+    if bad.numel():
+        b = int(bad[0])
+        raise ValueError(f"{name}[{b}] must be in 0..{tasks - 1}, got {int(out[b])}")
+    return out.contiguous()
+
+
+def seed_bits(name: str, value: Any, networks: int) -> torch.Tensor:
+    """``[B]`` seeds in ``0..2**64 - 1`` as the bits of an int64 tensor (the core reads uint64).
+
+    Raises:
+        TypeError: not integers. ValueError: wrong length or out of range.
+    """
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        seeds = [int(value)] * networks
+    elif isinstance(value, (torch.Tensor, np.ndarray, Sequence)) and not isinstance(value, str):
+        items = value.tolist() if isinstance(value, (torch.Tensor, np.ndarray)) else list(value)
+        if not isinstance(items, list) or any(
+            isinstance(s, bool) or not isinstance(s, (int, np.integer)) for s in items
+        ):
+            raise TypeError(f"{name} must hold integers")
+        seeds = [int(s) for s in items]
+    else:
+        raise TypeError(f"{name} must be an integer or one per network, got {value!r}")
+    if len(seeds) != networks:
+        raise ValueError(f"{name} must have length {networks} (one per network), got {len(seeds)}")
+    for b, seed in enumerate(seeds):
+        if not 0 <= seed < 2**64:
+            raise ValueError(f"{name}[{b}] must be in 0..2**64-1, got {seed}")
+    return torch.tensor([s - 2**64 if s >= 2**63 else s for s in seeds], dtype=torch.int64)

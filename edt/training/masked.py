@@ -1,0 +1,333 @@
+"""`masked_train`: first-order training of a ragged ensemble of masked networks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edt.ensemble import Ensemble
+from edt.errors import unknown_choice
+from edt.tasks import Task
+from edt.training import checks
+from edt.training.checkpoint import CheckpointError, digest
+from edt.training.engine import CONVERGED, DIVERGED, RUNNING, TARGET, Engine
+from edt.training.record import record_steps
+from edt.training.result import TrainResult, history_dataset
+from edt.training.run import Settings, State, run
+from edt.training.schedules import ScheduleLike, describe, learning_rate_factors
+from edt.training.structure import as_dtype, fingerprint_structure, fingerprint_task
+
+OPTIMIZERS = ("gd", "sgd", "adam", "adamw")
+CHECKPOINT_NAME = "train.safetensors"
+_STATUS = {CONVERGED: "converged", DIVERGED: "diverged", TARGET: "target"}
+
+
+def masked_train(
+    task: Task | tuple[torch.Tensor, torch.Tensor],
+    networks: Ensemble | None = None,
+    *,
+    widths: Any = None,
+    seeds: Any = None,
+    masks: Any = None,
+    sparsity: Any = None,
+    activation: str = "tanh",
+    init: str = "torch",
+    optimizer: str = "adam",
+    steps: int = 1000,
+    lr: Any = 1e-3,
+    weight_decay: Any = 0.0,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    dampening: float = 0.0,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    batch_size: int | None = None,
+    schedule: ScheduleLike = None,
+    tol: float = 0.0,
+    loss_target: float | None = None,
+    task_index: Any = None,
+    data_seed: Any = 0,
+    max_seconds: float | None = None,
+    device: str = "auto",
+    dtype: torch.dtype | None = None,
+    record: Any = "log",
+    record_params: bool = False,
+    progress: bool = True,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = 30.0,
+    resume: Any = "auto",
+) -> TrainResult:
+    """Train many masked networks of different widths at once.
+
+    Every network b minimises its own ``L_b(theta_b) = sum_n c_n l(f(x_n; theta_b), y_n)`` over its
+    trainable parameters, by the update rules of `torch.optim` (`SGD`, `Adam`, `AdamW`) with the
+    learning rate ``lr_b * factor(t)``. Pruned parameters stay 0 and frozen ones keep their value.
+    A network's result does not depend on the others, on threads or on interruptions, bit for bit.
+
+    Args:
+        task: an `edt.Task`, or ``(x [N, d_in], y [N, d_out])``.
+        networks: the ensemble to train (not modified); or None, and then
+        widths, seeds, masks, sparsity, activation, init: describe new networks, as in
+            `Ensemble.init` (``init`` is its scheme).
+        optimizer: "gd", "sgd" (momentum, nesterov, dampening), "adam" or "adamw" (betas, eps).
+        steps: optimiser steps.
+        lr, weight_decay: number, or one per network ``[B]``. The decay is L2 for gd, sgd and adam,
+            decoupled for adamw.
+        batch_size: None for full batches, else samples per step, drawn without replacement from
+            epochs shuffled by ``data_seed`` (int, or ``[B]``).
+        schedule: None, a name, an `edt.training.Schedule` or a function ``step -> factor``.
+        tol: full batch only: stop a network when ``max|grad| <= tol``.
+        loss_target: stop a network when its loss is at or below this.
+        task_index: int64 ``[B]``, which of the task's T targets each network learns; default 0.
+        max_seconds: stop after about this much wall-clock time.
+        device: "auto" or "cpu".
+        dtype: of the arithmetic; default: the networks', or float64 for new networks.
+        record: "log", every k-th step, a sequence of steps, or None.
+        record_params: also keep the parameters at the recorded steps.
+        progress: show a progress bar on a terminal.
+        checkpoint: directory for a checkpoint every ``checkpoint_every`` seconds, at the end and
+            at Ctrl-C.
+        resume: "auto" (go on where a checkpoint of this very run is found), True (insist on one)
+            or False (overwrite).
+
+    Returns:
+        A `TrainResult`. After Ctrl-C it holds what is there, with ``interrupted`` set.
+
+    Raises:
+        ValueError, TypeError: an argument is wrong; nothing has been done or written.
+        CheckpointError: the checkpoint is unreadable or of another run.
+
+    Example:
+        >>> result = masked_train(task, widths=[4, 8], seeds=range(10), lr=1e-2)  # doctest: +SKIP
+
+    Reference: D. P. Kingma, J. Ba, "Adam", ICLR 2015; I. Loshchilov, F. Hutter, "Decoupled weight
+    decay regularization", ICLR 2019.
+    """
+    data = as_task(task)
+    check_device(device)
+    ens = _ensemble(
+        data,
+        networks,
+        dtype,
+        {"widths": widths, "seeds": seeds, "masks": masks, "sparsity": sparsity},
+        activation,
+        init,
+    )
+    data = check_fits(data, ens)
+    index = checks.index_per_network("task_index", task_index, ens.B, data.T)
+    hyper = _hyper(
+        data, optimizer, momentum, nesterov, dampening, betas, eps, batch_size, tol, loss_target
+    )
+    steps = checks.whole("steps", steps, 0)
+    rates = checks.per_network("lr", lr, ens.B)
+    decay = checks.per_network("weight_decay", weight_decay, ens.B)
+    seed_bits = checks.seed_bits("data_seed", data_seed, ens.B)
+    factors = torch.from_numpy(learning_rate_factors(schedule, steps))
+    recorded = record_steps(record, steps)
+    if max_seconds is not None:
+        max_seconds = checks.number("max_seconds", max_seconds)
+    every = checks.number("checkpoint_every", checkpoint_every)
+    if not (isinstance(resume, bool) or resume == "auto"):
+        raise unknown_choice("resume", str(resume), ["auto", "True", "False"])
+    file = None if checkpoint is None else _checkpoint_file(checkpoint)
+    sizes = (ens.offsets[1:] - ens.offsets[:-1]).tolist()
+    settings = Settings(
+        steps=steps,
+        hyper=hyper,
+        lr=rates,
+        weight_decay=decay,
+        seeds=seed_bits,
+        factors=factors,
+        record=recorded,
+        specification={
+            "task": fingerprint_task(data),
+            "networks": fingerprint_structure(ens),
+            "initial parameters": digest({"theta": ens.theta})[:32],
+            "sizes": sizes,
+            "steps": steps,
+            **{name: _json(value) for name, value in hyper.items()},
+            "schedule": describe(schedule),
+            "numbers": digest(
+                {
+                    "lr": rates,
+                    "weight_decay": decay,
+                    "data_seed": seed_bits,
+                    "schedule": factors,
+                    "task_index": index,
+                    "record": recorded,
+                }
+            )[:32],
+            "lr": _span(rates),
+            "weight_decay": _span(decay),
+            "record_params": bool(record_params),
+        },
+        max_seconds=max_seconds,
+        checkpoint_file=file,
+        checkpoint_every=every,
+        progress=bool(progress),
+    )
+    state = State.start(ens.theta, ens.B, settings, bool(record_params))
+    if file is not None:
+        if resume is True and not file.is_file():
+            raise CheckpointError(f"{file}: no checkpoint to resume from (resume=True)")
+        if resume and file.is_file():
+            state.restore(file, settings.specification)
+    run(Engine(ens, data, index), state, settings)
+    result = _result(ens, state, settings, index)
+    if state.interrupted and settings.progress:
+        hint = (
+            f"the same call resumes from {file}"
+            if file
+            else "give checkpoint=DIR to be able to resume"
+        )
+        print(f"edt: stopped early, returning what is there; {hint}", file=sys.stderr)
+    return result
+
+
+def as_task(task: Any) -> Task:
+    """A `Task` as it is, or one made from ``(x, y)``."""
+    if isinstance(task, Task):
+        return task
+    if isinstance(task, (tuple, list)) and len(task) == 2:
+        return Task(task[0], task[1])
+    raise TypeError(f"task must be an edt.Task or a pair (x, y), got {type(task).__name__}")
+
+
+def check_device(device: Any) -> None:
+    """Only the CPU is trained on in this version."""
+    kind = getattr(device, "type", device)
+    if kind not in ("auto", "cpu"):
+        raise unknown_choice("device", str(device), ["auto", "cpu"])
+
+
+def check_fits(task: Task, ens: Ensemble) -> Task:
+    """Check sizes and return the task in the networks' dtype."""
+    if int(ens.B) < 1:
+        raise ValueError("networks must hold at least one network, got an empty ensemble")
+    d_in, d_out = int(ens.layer_widths[0, 0]), int(ens.layer_widths[0, -1])
+    if (d_in, d_out) != (task.d_in, task.d_out):
+        raise ValueError(
+            f"networks map {d_in} inputs to {d_out} outputs, the task has d_in={task.d_in} and "
+            f"d_out={task.d_out}"
+        )
+    return task if task.dtype == ens.dtype else task.to(ens.dtype)
+
+
+def _ensemble(
+    task: Task,
+    networks: Ensemble | None,
+    dtype: torch.dtype | None,
+    new: dict[str, Any],
+    activation: str,
+    init: str,
+) -> Ensemble:
+    if dtype not in (None, torch.float32, torch.float64):
+        raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+    if networks is not None:
+        if not isinstance(networks, Ensemble):
+            raise TypeError(f"networks must be an edt.Ensemble, got {type(networks).__name__}")
+        given = [name for name, value in new.items() if value is not None]
+        if given:
+            raise ValueError(f"networks are given, so {given[0]} must not be: it makes new ones")
+        return as_dtype(networks, dtype or networks.dtype)
+    if new["widths"] is None:
+        raise ValueError("give either networks=... or widths=... (with seeds=...)")
+    options = {name: new[name] for name in ("masks", "sparsity") if new[name] is not None}
+    return Ensemble.init(
+        widths=new["widths"],
+        seeds=0 if new["seeds"] is None else new["seeds"],
+        d_in=task.d_in,
+        d_out=task.d_out,
+        activation=activation,
+        scheme=init,
+        dtype=dtype or torch.float64,
+        **options,
+    )
+
+
+def _hyper(
+    task: Task,
+    optimizer: str,
+    momentum: float,
+    nesterov: bool,
+    dampening: float,
+    betas: tuple[float, float],
+    eps: float,
+    batch_size: int | None,
+    tol: float,
+    loss_target: float | None,
+) -> dict[str, Any]:
+    if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
+        raise unknown_choice("optimizer", str(optimizer), list(OPTIMIZERS))
+    momentum = checks.number("momentum", momentum)
+    dampening = checks.number("dampening", dampening)
+    if optimizer != "sgd" and (momentum or dampening or nesterov):
+        raise ValueError(
+            f"momentum, dampening and nesterov need optimizer='sgd', not {optimizer!r}"
+        )
+    if nesterov and (momentum <= 0.0 or dampening != 0.0):
+        raise ValueError("nesterov=True needs momentum > 0 and dampening = 0")
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
+    first = checks.number("betas[0]", betas[0], below=1.0)
+    second = checks.number("betas[1]", betas[1], below=1.0)
+    size = 0 if batch_size is None else checks.whole("batch_size", batch_size, 1)
+    if size >= task.N:
+        size = 0
+    tol = checks.number("tol", tol)
+    if tol > 0.0 and size:
+        raise ValueError("tol needs full batches (batch_size=None): a minibatch gradient is noise")
+    target = float("-inf") if loss_target is None else checks.number("loss_target", loss_target)
+    return {
+        "optimizer": "sgd" if optimizer == "gd" else optimizer,
+        "momentum": momentum,
+        "dampening": dampening,
+        "nesterov": bool(nesterov),
+        "beta1": first,
+        "beta2": second,
+        "eps": checks.number("eps", eps),
+        "batch_size": size,
+        "tol": tol,
+        "loss_target": target,
+    }
+
+
+def _checkpoint_file(directory: str | os.PathLike[str]) -> Path:
+    folder = Path(directory)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"checkpoint must be a directory, {folder} is a file")
+    return folder / CHECKPOINT_NAME
+
+
+def _json(value: Any) -> Any:
+    return repr(value) if isinstance(value, float) else value
+
+
+def _span(values: torch.Tensor) -> str:
+    low, high = float(values.min()), float(values.max())
+    return repr(low) if low == high else f"{low!r}..{high!r}"
+
+
+def _result(ens: Ensemble, state: State, settings: Settings, index: torch.Tensor) -> TrainResult:
+    still = ["interrupted" if state.interrupted else "max_steps"]
+    status = []
+    for code, step in zip(state.status.tolist(), state.steps.tolist()):
+        ended = code == RUNNING and step >= settings.steps
+        status.append("max_steps" if ended else _STATUS.get(code, still[0]))
+    return TrainResult(
+        networks=ens.with_theta(state.theta),
+        loss=state.loss,
+        grad_norm=state.grad_norm,
+        status=status,
+        steps=state.steps,
+        history=history_dataset(
+            settings.record, state.history_loss, state.history_grad, state.history_params
+        ),
+        task_index=index,
+        interrupted=state.interrupted,
+        seconds=state.seconds,
+    )

@@ -1,0 +1,139 @@
+"""What a training run returns."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+import xarray as xr
+
+from edt.ensemble import Ensemble
+from edt.training.checkpoint import read, write
+from edt.training.structure import hidden_widths, pack, unpack
+
+KIND = "train-result"
+
+
+@dataclass
+class TrainResult:
+    """Networks after training, and how they got there.
+
+    Attributes:
+        networks: the trained ensemble (its parameters are its own copy).
+        loss: float64 ``[B]``, full-batch loss at the final parameters.
+        grad_norm: float64 ``[B]``, ``max|grad|`` at the final parameters.
+        status: ``[B]`` of "converged" (max|grad| <= tol), "target" (loss <= loss_target),
+            "max_steps", "diverged" (loss or gradient not finite) or "interrupted".
+        steps: int64 ``[B]``, optimiser steps taken.
+        history: dataset over (step, network) with ``loss``, ``grad_norm`` and, when asked for,
+            ``params`` (step, parameter). Entries after a network's end are NaN.
+        task_index: int64 ``[B]``.
+        interrupted: the run ended by Ctrl-C or ``max_seconds`` before its last step.
+        seconds: wall-clock time, earlier parts of a resumed run included.
+    """
+
+    networks: Ensemble
+    loss: torch.Tensor
+    grad_norm: torch.Tensor
+    status: list[str]
+    steps: torch.Tensor
+    history: xr.Dataset
+    task_index: torch.Tensor
+    interrupted: bool
+    seconds: float
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a network: widths, task, loss, grad_norm, steps, status, parameters."""
+        return pd.DataFrame(
+            {
+                "network": range(len(self.status)),
+                "widths": hidden_widths(self.networks),
+                "task": self.task_index.tolist(),
+                "coords": self.networks.coords.tolist(),
+                "loss": self.loss.tolist(),
+                "grad_norm": self.grad_norm.tolist(),
+                "steps": self.steps.tolist(),
+                "status": self.status,
+            }
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one safetensors file (whole, then renamed) and a readable JSON copy beside it."""
+        tensors, structure = pack(self.networks)
+        tensors |= {
+            "loss": self.loss,
+            "grad_norm": self.grad_norm,
+            "steps": self.steps,
+            "task_index": self.task_index,
+            "history.step": torch.tensor(self.history["step"].values, dtype=torch.int64),
+        }
+        for name in self.history.data_vars:
+            tensors[f"history.{name}"] = torch.tensor(self.history[name].values)
+        header = {
+            "structure": structure,
+            "status": self.status,
+            "interrupted": self.interrupted,
+            "seconds": self.seconds,
+        }
+        write(path, KIND, tensors, header)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> TrainResult:
+        """Read a file written by `save`.
+
+        Raises:
+            CheckpointError: missing, truncated, corrupted or another kind of file.
+        """
+        tensors, header = read(path, KIND)
+        return cls(
+            networks=unpack(tensors, header["structure"]),
+            loss=tensors["loss"],
+            grad_norm=tensors["grad_norm"],
+            status=list(header["status"]),
+            steps=tensors["steps"],
+            history=history_dataset(
+                tensors["history.step"],
+                tensors["history.loss"],
+                tensors["history.grad_norm"],
+                tensors.get("history.params"),
+            ),
+            task_index=tensors["task_index"],
+            interrupted=bool(header["interrupted"]),
+            seconds=float(header["seconds"]),
+        )
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n} {name}" for name, n in Counter(self.status).most_common())
+        finite = self.loss[torch.isfinite(self.loss)]
+        span = (
+            f"loss {float(finite.min()):.3e} / {float(finite.median()):.3e} / "
+            f"{float(finite.max()):.3e} (min / median / max)"
+            if finite.numel()
+            else "no finite loss"
+        )
+        return (
+            f"TrainResult({len(self.status)} networks: {counts}; {span}; {self.seconds:.1f} s"
+            f"{'; interrupted' if self.interrupted else ''})"
+        )
+
+
+def history_dataset(
+    steps: torch.Tensor,
+    loss: torch.Tensor,
+    grad_norm: torch.Tensor,
+    params: torch.Tensor | None,
+) -> xr.Dataset:
+    """Assemble the history from ``[R]`` steps, ``[R, B]`` losses and gradients, ``[R, flat]``."""
+    variables: dict[str, Any] = {
+        "loss": (("step", "network"), loss.numpy()),
+        "grad_norm": (("step", "network"), grad_norm.numpy()),
+    }
+    if params is not None:
+        variables["params"] = (("step", "parameter"), params.numpy())
+    return xr.Dataset(
+        variables, coords={"step": steps.numpy(), "network": range(int(loss.shape[1]))}
+    )

@@ -1,0 +1,246 @@
+"""The loop around the training kernel: chunks, progress, time limit, checkpoints.
+
+A chunk runs every network to one step number inside the compiled core. The core keeps a step
+counter for each network, so the chunk lengths (chosen from wall-clock time) do not change a bit
+of the result; the same holds for a run cut anywhere and resumed.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edt.training import checkpoint
+from edt.training.engine import RUNNING, Engine
+from edt.training.progress import Meter
+from edt.training.structure import segment_max
+
+KIND = "train-checkpoint"
+#: Wall-clock seconds a call of the kernel should take: a few returns to Python a second.
+CHUNK_SECONDS = 0.25
+
+
+@dataclass
+class Settings:
+    """Everything fixed during a run."""
+
+    steps: int
+    hyper: dict[str, Any]
+    lr: torch.Tensor
+    weight_decay: torch.Tensor
+    seeds: torch.Tensor
+    factors: torch.Tensor
+    record: torch.Tensor
+    specification: dict[str, Any]
+    max_seconds: float | None
+    checkpoint_file: Path | None
+    checkpoint_every: float
+    progress: bool
+
+
+@dataclass
+class State:
+    """Everything that changes during a run; what a checkpoint holds."""
+
+    theta: torch.Tensor
+    m: torch.Tensor | None
+    v: torch.Tensor | None
+    steps: torch.Tensor
+    status: torch.Tensor
+    loss: torch.Tensor
+    grad_norm: torch.Tensor
+    history_loss: torch.Tensor
+    history_grad: torch.Tensor
+    history_params: torch.Tensor | None
+    target: int = 0
+    seconds: float = 0.0
+    interrupted: bool = field(default=False)
+
+    @classmethod
+    def start(cls, theta: torch.Tensor, networks: int, settings: Settings, params: bool) -> State:
+        """State before the first step; ``theta`` is copied."""
+        optimizer = settings.hyper["optimizer"]
+        adaptive = optimizer in ("adam", "adamw")
+        heavy = optimizer == "sgd" and settings.hyper["momentum"] != 0.0
+        rows = int(settings.record.numel())
+        nan = float("nan")
+        return cls(
+            theta=theta.detach().clone().contiguous(),
+            m=torch.zeros_like(theta) if adaptive or heavy else None,
+            v=torch.zeros_like(theta) if adaptive else None,
+            steps=torch.zeros(networks, dtype=torch.int64),
+            status=torch.zeros(networks, dtype=torch.int8),
+            loss=torch.full((networks,), nan, dtype=torch.float64),
+            grad_norm=torch.full((networks,), nan, dtype=torch.float64),
+            history_loss=torch.full((rows, networks), nan, dtype=torch.float64),
+            history_grad=torch.full((rows, networks), nan, dtype=torch.float64),
+            history_params=(
+                torch.full((rows, theta.numel()), nan, dtype=theta.dtype) if params else None
+            ),
+        )
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The tensors by name; absent ones are left out."""
+        named = {
+            name: getattr(self, name)
+            for name in (
+                "theta",
+                "m",
+                "v",
+                "steps",
+                "status",
+                "loss",
+                "grad_norm",
+                "history_loss",
+                "history_grad",
+                "history_params",
+            )
+        }
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
+
+    def save(self, settings: Settings) -> None:
+        """Write the checkpoint, if there is one to write."""
+        if settings.checkpoint_file is None:
+            return
+        header = {
+            "specification": settings.specification,
+            "target": self.target,
+            "seconds": self.seconds,
+        }
+        checkpoint.write(settings.checkpoint_file, KIND, self.tensors(), header)
+
+    def restore(self, path: Path, specification: dict[str, Any]) -> None:
+        """Fill this state from a checkpoint of the same run.
+
+        Raises:
+            CheckpointError: unreadable, or of another run: the message lists what differs.
+        """
+        tensors, header = checkpoint.read(path, KIND)
+        wrong = checkpoint.differences(header.get("specification", {}), specification)
+        if wrong:
+            raise checkpoint.CheckpointError(
+                f"{path}: belongs to another run ({'; '.join(wrong)}); give another checkpoint "
+                "directory, or resume=False to overwrite it"
+            )
+        mine = self.tensors()
+        for name, tensor in mine.items():
+            stored = tensors.get(name)
+            if stored is None or stored.shape != tensor.shape or stored.dtype != tensor.dtype:
+                raise checkpoint.CheckpointError(
+                    f"{path}: tensor {name!r} is missing or of the wrong shape; delete the file "
+                    "to start afresh"
+                )
+        for name, tensor in mine.items():
+            tensor.copy_(tensors[name])
+        self.target = int(header["target"])
+        self.seconds = float(header["seconds"])
+
+
+def run(engine: Engine, state: State, settings: Settings) -> None:
+    """Train until every network has stopped or reached ``settings.steps``; fills ``state``.
+
+    Ctrl-C and ``max_seconds`` end it early with ``state.interrupted`` set and, where there is a
+    checkpoint directory, a checkpoint of exactly where it stopped.
+    """
+    started = time.monotonic()
+    before = state.seconds
+    saved = started
+    chunk = 4
+    with Meter(settings.progress, "train", settings.steps) as meter:
+        try:
+            while True:
+                running = state.status == RUNNING
+                # An interrupted chunk leaves networks at unequal steps: finish it first.
+                reached = int(state.steps[running].min()) if bool(running.any()) else None
+                fresh = bool(torch.isnan(state.loss).any()) and reached is not None
+                if reached is None or (reached >= settings.steps and not fresh):
+                    break
+                if state.target <= reached:
+                    state.target = _next_stop(state, settings, reached, chunk)
+                clock = time.monotonic()
+                _advance(engine, state, settings)
+                took = time.monotonic() - clock
+                state.seconds = before + time.monotonic() - started
+                _snapshot(state, settings)
+                done = state.target - reached
+                ideal = CHUNK_SECONDS / max(took / max(done, 1), 1e-9)
+                chunk = int(min(max(ideal, 1), 8 * chunk))
+                left = int((state.status == RUNNING).sum())
+                meter.update(state.target, left, state.loss)
+                now = time.monotonic()
+                if settings.checkpoint_file and now - saved >= settings.checkpoint_every:
+                    state.save(settings)
+                    saved = time.monotonic()
+                late = settings.max_seconds is not None and now - started >= settings.max_seconds
+                if late and left and state.target < settings.steps:
+                    state.interrupted = True
+                    break
+        except KeyboardInterrupt:
+            state.interrupted = True
+            state.seconds = before + time.monotonic() - started
+    state.save(settings)
+    if state.interrupted:
+        _evaluate_unfinished(engine, state)
+
+
+def _next_stop(state: State, settings: Settings, reached: int, chunk: int) -> int:
+    """Step to run to: ``chunk`` further, but no further than the next parameter snapshot."""
+    stop = min(reached + max(chunk, 1), settings.steps)
+    if state.history_params is not None:
+        if reached == 0 and bool(torch.isnan(state.loss).all()) and 0 in settings.record[:1]:
+            return 0
+        ahead = settings.record[settings.record > reached]
+        if ahead.numel():
+            stop = min(stop, int(ahead[0]))
+    return stop
+
+
+def _advance(engine: Engine, state: State, settings: Settings) -> None:
+    engine.train(
+        state.theta,
+        state.m,
+        state.v,
+        state.steps,
+        state.target,
+        settings.hyper,
+        settings.lr,
+        settings.weight_decay,
+        settings.seeds,
+        settings.factors,
+        state.status,
+        state.loss,
+        state.grad_norm,
+        settings.record,
+        state.history_loss,
+        state.history_grad,
+    )
+
+
+def _snapshot(state: State, settings: Settings) -> None:
+    """Copy the parameters of the networks that stand at a recorded step."""
+    if state.history_params is None:
+        return
+    row = torch.nonzero(settings.record == state.target).flatten()
+    if not row.numel():
+        return
+    there = state.steps == state.target
+    sizes = settings.specification["sizes"]
+    wide = there.repeat_interleave(torch.tensor(sizes, dtype=torch.int64))
+    state.history_params[int(row[0]), wide] = state.theta[wide]
+
+
+def _evaluate_unfinished(engine: Engine, state: State) -> None:
+    """After a cut: loss and gradient at the parameters that are returned."""
+    open_ = (state.status == RUNNING).to(torch.uint8)
+    if not bool(open_.any()):
+        return
+    loss = state.loss.clone()
+    grad = torch.zeros_like(state.theta)
+    engine.loss_and_grad(state.theta, loss, grad, open_)
+    norms = segment_max(grad.abs(), engine.offsets)
+    state.loss = loss
+    state.grad_norm = torch.where(open_.bool(), norms, state.grad_norm)
