@@ -14,7 +14,7 @@ from edt.errors import unknown_choice
 from edt.tasks import Task
 from edt.training import checks
 from edt.training.checkpoint import CheckpointError, digest
-from edt.training.engine import CONVERGED, DIVERGED, RUNNING, TARGET, Engine
+from edt.training.engine import CONVERGED, DIVERGED, TARGET, Engine
 from edt.training.record import record_steps
 from edt.training.result import TrainResult, history_dataset
 from edt.training.run import Settings, State, run
@@ -134,7 +134,6 @@ def masked_train(
     if not (isinstance(resume, bool) or resume == "auto"):
         raise unknown_choice("resume", str(resume), ["auto", "True", "False"])
     file = None if checkpoint is None else _checkpoint_file(checkpoint)
-    sizes = (ens.offsets[1:] - ens.offsets[:-1]).tolist()
     settings = Settings(
         steps=steps,
         hyper=hyper,
@@ -143,11 +142,11 @@ def masked_train(
         seeds=seed_bits,
         factors=factors,
         record=recorded,
+        sizes=ens.offsets[1:] - ens.offsets[:-1],
         specification={
             "task": fingerprint_task(data),
             "networks": fingerprint_structure(ens),
             "initial parameters": digest({"theta": ens.theta})[:32],
-            "sizes": sizes,
             "steps": steps,
             **{name: _json(value) for name, value in hyper.items()},
             "schedule": describe(schedule),
@@ -313,11 +312,10 @@ def _span(values: torch.Tensor) -> str:
 
 
 def _result(ens: Ensemble, state: State, settings: Settings, index: torch.Tensor) -> TrainResult:
-    still = ["interrupted" if state.interrupted else "max_steps"]
-    status = []
-    for code, step in zip(state.status.tolist(), state.steps.tolist()):
-        ended = code == RUNNING and step >= settings.steps
-        status.append("max_steps" if ended else _STATUS.get(code, still[0]))
+    status = [
+        _STATUS.get(code, "max_steps" if step >= settings.steps else "interrupted")
+        for code, step in zip(state.status.tolist(), state.steps.tolist(), strict=True)
+    ]
     return TrainResult(
         networks=ens.with_theta(state.theta),
         loss=state.loss,

@@ -8,7 +8,7 @@ of the result; the same holds for a run cut anywhere and resumed.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Settings:
     seeds: torch.Tensor
     factors: torch.Tensor
     record: torch.Tensor
+    sizes: torch.Tensor
     specification: dict[str, Any]
     max_seconds: float | None
     checkpoint_file: Path | None
@@ -58,7 +59,9 @@ class State:
     history_params: torch.Tensor | None
     target: int = 0
     seconds: float = 0.0
-    interrupted: bool = field(default=False)
+    #: False while a chunk is unfinished: some networks may lack their evaluation at ``target``.
+    settled: bool = False
+    interrupted: bool = False
 
     @classmethod
     def start(cls, theta: torch.Tensor, networks: int, settings: Settings, params: bool) -> State:
@@ -110,6 +113,7 @@ class State:
             "specification": settings.specification,
             "target": self.target,
             "seconds": self.seconds,
+            "settled": self.settled,
         }
         checkpoint.write(settings.checkpoint_file, KIND, self.tensors(), header)
 
@@ -138,6 +142,7 @@ class State:
             tensor.copy_(tensors[name])
         self.target = int(header["target"])
         self.seconds = float(header["seconds"])
+        self.settled = bool(header["settled"])
 
 
 def run(engine: Engine, state: State, settings: Settings) -> None:
@@ -156,13 +161,14 @@ def run(engine: Engine, state: State, settings: Settings) -> None:
                 running = state.status == RUNNING
                 # An interrupted chunk leaves networks at unequal steps: finish it first.
                 reached = int(state.steps[running].min()) if bool(running.any()) else None
-                fresh = bool(torch.isnan(state.loss).any()) and reached is not None
-                if reached is None or (reached >= settings.steps and not fresh):
+                if reached is None or (reached >= settings.steps and state.settled):
                     break
                 if state.target <= reached:
                     state.target = _next_stop(state, settings, reached, chunk)
                 clock = time.monotonic()
+                state.settled = False
                 _advance(engine, state, settings)
+                state.settled = True
                 took = time.monotonic() - clock
                 state.seconds = before + time.monotonic() - started
                 _snapshot(state, settings)
@@ -191,7 +197,7 @@ def _next_stop(state: State, settings: Settings, reached: int, chunk: int) -> in
     """Step to run to: ``chunk`` further, but no further than the next parameter snapshot."""
     stop = min(reached + max(chunk, 1), settings.steps)
     if state.history_params is not None:
-        if reached == 0 and bool(torch.isnan(state.loss).all()) and 0 in settings.record[:1]:
+        if reached == 0 and not state.settled and 0 in settings.record[:1].tolist():
             return 0
         ahead = settings.record[settings.record > reached]
         if ahead.numel():
@@ -228,8 +234,7 @@ def _snapshot(state: State, settings: Settings) -> None:
     if not row.numel():
         return
     there = state.steps == state.target
-    sizes = settings.specification["sizes"]
-    wide = there.repeat_interleave(torch.tensor(sizes, dtype=torch.int64))
+    wide = there.repeat_interleave(settings.sizes)
     state.history_params[int(row[0]), wide] = state.theta[wide]
 
 

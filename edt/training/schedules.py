@@ -86,7 +86,7 @@ class Exponential(Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """Cosine rise from ``start`` to 1 over ``rise * T`` steps, cosine fall to ``end`` (Smith 2018)."""
+    """Cosine rise ``start`` -> 1 over ``rise * T`` steps, cosine fall to ``end`` (Smith 2018)."""
 
     rise: float = 0.3
     start: float = 0.04

@@ -1,4 +1,4 @@
-"""Structure of an ensemble as plain tensors: to store it, to fingerprint it, to change its dtype."""
+"""Structure of an ensemble as plain tensors: to store, to fingerprint, to change its dtype."""
 
 from __future__ import annotations
 

@@ -1,0 +1,174 @@
+"""Spectra of exact Hessians and what they count: index, escape dimensions, flat directions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from edt import ops
+from edt.curvature.dense import eigensystems, eigenvalues
+from edt.curvature.verdict import inertia, zero_threshold
+from edt.ensemble import Ensemble
+from edt.tasks import Task
+
+#: Bytes of Hessians held at once.
+MEMORY = 64 * 2**20
+
+
+@dataclass
+class Inertia:
+    """Signs of the Hessian's eigenvalues, network by network.
+
+    Attributes:
+        n_neg, n_zero, n_pos: int64 ``[B]``; "zero" is within ``eps_H`` of 0.
+        min_eig: float64 ``[B]``, the smallest eigenvalue (NaN without coordinates).
+        eps_H: float64 ``[B]``, the threshold ``10 u P ||H||``.
+        directions: per network ``[n_neg, P_b]``, unit eigenvectors of the negative eigenvalues,
+            most negative first; None unless asked for.
+    """
+
+    n_neg: torch.Tensor
+    n_zero: torch.Tensor
+    n_pos: torch.Tensor
+    min_eig: torch.Tensor
+    eps_H: torch.Tensor
+    directions: list[torch.Tensor] | None = None
+
+
+def groups(coords: torch.Tensor, memory: int = MEMORY) -> Iterator[torch.Tensor]:
+    """Consecutive networks whose Hessians fit ``memory`` bytes together (at least one each)."""
+    start, held = 0, 0
+    for b, size in enumerate(coords.tolist()):
+        need = 8 * size * size
+        if b > start and held + need > memory:
+            yield torch.arange(start, b)
+            start, held = b, 0
+        held += need
+    if start < coords.numel():
+        yield torch.arange(start, coords.numel())
+
+
+def _hessians(
+    ens: Ensemble, task: Task, theta: torch.Tensor | None, task_index: torch.Tensor | None
+) -> Iterator[list[torch.Tensor]]:
+    whole = ens if theta is None else ens.with_theta(theta)
+    index = (
+        torch.zeros(int(ens.B), dtype=torch.int64)
+        if task_index is None
+        else torch.as_tensor(task_index)
+    )
+    for chosen in groups(ens.coords):
+        part = whole if chosen.numel() == int(ens.B) else whole.select(chosen)
+        found = ops.hessian(part, task, task_index=index[chosen])
+        yield [matrix.to(torch.float64) for matrix in found]
+
+
+def hessian_spectrum(
+    ens: Ensemble,
+    task: Task,
+    theta: torch.Tensor | None = None,
+    task_index: torch.Tensor | None = None,
+    *,
+    vectors: bool = False,
+) -> Any:
+    """All eigenvalues of each network's exact Hessian over its coordinates.
+
+    ``H_b v = lambda v`` with ``H_b = d^2 L_b / d theta_b^2``, pruned and frozen parameters left
+    out. Solved densely in float64, cost ``O(P_b^3)``.
+
+    Args:
+        ens: B networks.
+        task: data; T targets.
+        theta: flat parameters to use instead of the ensemble's.
+        task_index: int64 ``[B]``, default 0.
+        vectors: also return eigenvectors.
+
+    Returns:
+        list of float64 ``[P_b]`` ascending; with ``vectors`` a pair of lists, the second holding
+        ``[P_b, P_b]`` with eigenvectors in columns.
+
+    Example:
+        >>> spectrum = hessian_spectrum(networks, task)  # doctest: +SKIP
+    """
+    values: list[torch.Tensor] = []
+    columns: list[torch.Tensor] = []
+    for matrices in _hessians(ens, task, theta, task_index):
+        if vectors:
+            for value, vector in eigensystems(matrices):
+                values.append(value)
+                columns.append(vector)
+        else:
+            values += eigenvalues(matrices)
+    return (values, columns) if vectors else values
+
+
+def count_directions(
+    ens: Ensemble,
+    task: Task,
+    theta: torch.Tensor | None = None,
+    task_index: torch.Tensor | None = None,
+    *,
+    directions: bool = False,
+) -> Inertia:
+    """Count negative, zero and positive directions of each network's Hessian.
+
+    An eigenvalue is zero when it is within ``eps_H = 10 u P ||H||_2`` of 0 (see
+    `edt.curvature.verdict.zero_threshold`). The counts are meaningful at critical points; nothing
+    here checks that the gradient vanishes.
+
+    Args:
+        ens, task, theta, task_index: as in `hessian_spectrum`.
+        directions: also return the escape directions.
+
+    Returns:
+        An `Inertia`.
+    """
+    counts: list[tuple[int, int, int]] = []
+    lowest: list[float] = []
+    thresholds: list[float] = []
+    ways: list[torch.Tensor] = []
+    for matrices in _hessians(ens, task, theta, task_index):
+        if directions:
+            systems = eigensystems(matrices)
+        else:
+            systems = [(value, value) for value in eigenvalues(matrices)]
+        for value, vector in systems:
+            threshold = zero_threshold(value)
+            count = inertia(value, threshold)
+            counts.append(count)
+            thresholds.append(threshold)
+            lowest.append(float(value[0]) if value.numel() else float("nan"))
+            if directions:
+                ways.append(vector[:, : count[0]].T.contiguous())
+    table = torch.tensor(counts, dtype=torch.int64).reshape(-1, 3)
+    return Inertia(
+        n_neg=table[:, 0].clone(),
+        n_zero=table[:, 1].clone(),
+        n_pos=table[:, 2].clone(),
+        min_eig=torch.tensor(lowest, dtype=torch.float64),
+        eps_H=torch.tensor(thresholds, dtype=torch.float64),
+        directions=ways if directions else None,
+    )
+
+
+def index(
+    ens: Ensemble,
+    task: Task,
+    theta: torch.Tensor | None = None,
+    task_index: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Number of Hessian eigenvalues below ``-eps_H``, int64 ``[B]``: the Morse index."""
+    return count_directions(ens, task, theta, task_index).n_neg
+
+
+def escape_dimensions(
+    ens: Ensemble,
+    task: Task,
+    theta: torch.Tensor | None = None,
+    task_index: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Number of independent directions that lead down from a critical point: its `index`."""
+    return index(ens, task, theta, task_index)

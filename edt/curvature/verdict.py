@@ -1,0 +1,47 @@
+"""What the eigenvalues of a Hessian say: the zero threshold, the counts, the verdict."""
+
+from __future__ import annotations
+
+import torch
+
+#: Rounding unit of float64 as used in the rule (machine epsilon, 2^-52).
+UNIT = 2.0**-52
+#: Factor c of the rule.
+FACTOR = 10.0
+
+VERDICTS = ("minimum", "flat", "saddle", "unconverged")
+
+
+def zero_threshold(eigenvalues: torch.Tensor) -> float:
+    """Size below which an eigenvalue cannot be told from zero.
+
+    ``eps_H = c u P ||H||_2`` with c = 10, u = 2^-52: a backward-stable symmetric eigensolver is
+    off by at most a small multiple of ``u P ||H||_2``, and the rounding of the Hessian's own
+    entries is of the same order. It scales with the loss, so the verdict does not depend on the
+    unit of the targets.
+
+    Args:
+        eigenvalues: float64 ``[P]``.
+
+    Returns:
+        The threshold; 0 for an empty or zero Hessian.
+    """
+    if eigenvalues.numel() == 0:
+        return 0.0
+    largest = float(eigenvalues.abs().max())
+    return FACTOR * UNIT * eigenvalues.numel() * largest
+
+
+def inertia(eigenvalues: torch.Tensor, threshold: float) -> tuple[int, int, int]:
+    """Number of eigenvalues below ``-threshold``, within it, and above it."""
+    negative = int((eigenvalues < -threshold).sum())
+    positive = int((eigenvalues > threshold).sum())
+    return negative, eigenvalues.numel() - negative - positive, positive
+
+
+def verdict(negative: int, zero: int) -> str:
+    """ "saddle" with a negative eigenvalue, else "flat" with one within the threshold, else
+    "minimum"; for critical points only."""
+    if negative:
+        return "saddle"
+    return "flat" if zero else "minimum"
