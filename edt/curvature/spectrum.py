@@ -136,7 +136,7 @@ def count_directions(
         else:
             systems = [(value, value) for value in eigenvalues(matrices)]
         for value, vector in systems:
-            threshold = zero_threshold(value)
+            threshold = zero_threshold(value, ens.dtype)
             count = inertia(value, threshold)
             counts.append(count)
             thresholds.append(threshold)

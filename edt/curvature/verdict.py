@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import torch
 
-#: Rounding unit of float64 as used in the rule (machine epsilon, 2^-52).
-UNIT = 2.0**-52
+#: Rounding unit u of the rule: the machine epsilon of the Hessian's arithmetic.
+UNIT = {torch.float64: 2.0**-52, torch.float32: 2.0**-23}
 #: Factor c of the rule.
 FACTOR = 10.0
 
 VERDICTS = ("minimum", "flat", "saddle", "unconverged")
 
 
-def zero_threshold(eigenvalues: torch.Tensor) -> float:
+def zero_threshold(eigenvalues: torch.Tensor, dtype: torch.dtype = torch.float64) -> float:
     """Size below which an eigenvalue cannot be told from zero.
 
-    ``eps_H = c u P ||H||_2`` with c = 10, u = 2^-52: a backward-stable symmetric eigensolver is
+    ``eps_H = c u P ||H||_2`` with c = 10, u = 2^-52 (2^-23 for float32): a backward-stable symmetric eigensolver is
     off by at most a small multiple of ``u P ||H||_2``, and the rounding of the Hessian's own
     entries is of the same order. It scales with the loss, so the verdict does not depend on the
     unit of the targets.
 
     Args:
         eigenvalues: float64 ``[P]``.
+        dtype: the arithmetic the Hessian was computed in.
 
     Returns:
         The threshold; 0 for an empty or zero Hessian.
@@ -29,7 +30,7 @@ def zero_threshold(eigenvalues: torch.Tensor) -> float:
     if eigenvalues.numel() == 0:
         return 0.0
     largest = float(eigenvalues.abs().max())
-    return FACTOR * UNIT * eigenvalues.numel() * largest
+    return FACTOR * UNIT[dtype] * eigenvalues.numel() * largest
 
 
 def inertia(eigenvalues: torch.Tensor, threshold: float) -> tuple[int, int, int]:

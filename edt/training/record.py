@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import torch
 
 from edt.errors import unknown_choice
 
-Record = Union[None, str, int, Sequence[int]]
+Record = None | str | int | Sequence[int]
 
 #: Log-spaced records per factor of ten in the step.
 PER_DECADE = 8

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -118,7 +118,7 @@ class Warmup(Schedule):
         return np.minimum((t + 1.0) / max(ramp, 1), 1.0) * self.then.factors(t, total)
 
 
-ScheduleLike = Union[None, str, Schedule, Callable[[int], float]]
+ScheduleLike = None | str | Schedule | Callable[[int], float]
 
 NAMED: dict[str, Schedule] = {
     "constant": Constant(),

@@ -1,0 +1,130 @@
+"""What `converge` returns."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+
+from edt.ensemble import Ensemble
+from edt.training.checkpoint import read, write
+from edt.training.structure import hidden_widths, pack, unpack
+
+KIND = "converge-result"
+_TENSORS = (
+    "loss",
+    "grad_max",
+    "index",
+    "n_flat",
+    "min_eig",
+    "eps_H",
+    "lbfgs_iterations",
+    "newton_iterations",
+    "task_index",
+)
+
+
+@dataclass
+class ConvergeResult:
+    """Networks at the bottom, and what kind of point each stands on.
+
+    Attributes:
+        networks: the ensemble, float64.
+        loss: float64 ``[B]``.
+        grad_max: float64 ``[B]``, ``max|grad|``.
+        status: ``[B]`` of "converged" (max|grad| <= tol), "stalled" (no progress in floating
+            point), "max_steps", "diverged", "channel" (parameter norm above 1e3 and still
+            drifting) or "interrupted".
+        verdict: ``[B]`` of "minimum" (no eigenvalue below -eps_H, none within it), "flat" (none
+            below, some within), "saddle" (some below) or "unconverged".
+        index: int64 ``[B]``, eigenvalues below -eps_H; -1 where no Hessian was computed.
+        n_flat: int64 ``[B]``, eigenvalues within eps_H; -1 likewise.
+        min_eig: float64 ``[B]``, smallest eigenvalue; NaN likewise.
+        eps_H: float64 ``[B]``, the threshold ``10 u P ||H||_2``; NaN likewise.
+        lbfgs_iterations, newton_iterations: int64 ``[B]``.
+        task_index: int64 ``[B]``.
+        interrupted: ended by Ctrl-C or ``max_seconds``.
+        seconds: wall-clock time.
+    """
+
+    networks: Ensemble
+    loss: torch.Tensor
+    grad_max: torch.Tensor
+    status: list[str]
+    verdict: list[str]
+    index: torch.Tensor
+    n_flat: torch.Tensor
+    min_eig: torch.Tensor
+    eps_H: torch.Tensor
+    lbfgs_iterations: torch.Tensor
+    newton_iterations: torch.Tensor
+    task_index: torch.Tensor
+    interrupted: bool
+    seconds: float
+
+    @property
+    def iterations(self) -> torch.Tensor:
+        """L-BFGS and Newton iterations together, int64 ``[B]``."""
+        return self.lbfgs_iterations + self.newton_iterations
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a network."""
+        return pd.DataFrame(
+            {
+                "network": range(len(self.status)),
+                "widths": hidden_widths(self.networks),
+                "task": self.task_index.tolist(),
+                "coords": self.networks.coords.tolist(),
+                "loss": self.loss.tolist(),
+                "grad_max": self.grad_max.tolist(),
+                "status": self.status,
+                "verdict": self.verdict,
+                "index": self.index.tolist(),
+                "n_flat": self.n_flat.tolist(),
+                "min_eig": self.min_eig.tolist(),
+                "eps_H": self.eps_H.tolist(),
+                "iterations": self.iterations.tolist(),
+                "newton_iterations": self.newton_iterations.tolist(),
+            }
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one safetensors file (whole, then renamed) and a readable JSON copy beside it."""
+        tensors, structure = pack(self.networks)
+        tensors |= {name: getattr(self, name) for name in _TENSORS}
+        header = {
+            "structure": structure,
+            "status": self.status,
+            "verdict": self.verdict,
+            "interrupted": self.interrupted,
+            "seconds": self.seconds,
+        }
+        write(path, KIND, tensors, header)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> ConvergeResult:
+        """Read a file written by `save`.
+
+        Raises:
+            CheckpointError: missing, truncated, corrupted or another kind of file.
+        """
+        tensors, header = read(path, KIND)
+        return cls(
+            networks=unpack(tensors, header["structure"]),
+            status=list(header["status"]),
+            verdict=list(header["verdict"]),
+            interrupted=bool(header["interrupted"]),
+            seconds=float(header["seconds"]),
+            **{name: tensors[name] for name in _TENSORS},
+        )
+
+    def __repr__(self) -> str:
+        status = ", ".join(f"{n} {name}" for name, n in Counter(self.status).most_common())
+        verdict = ", ".join(f"{n} {name}" for name, n in Counter(self.verdict).most_common())
+        return (
+            f"ConvergeResult({len(self.status)} networks: {status}; {verdict}; "
+            f"{self.seconds:.1f} s{'; interrupted' if self.interrupted else ''})"
+        )
