@@ -10,7 +10,7 @@ from edt.curvature.spectrum import (
     hessian_spectrum,
     index,
 )
-from edt.curvature.verdict import verdict, zero_threshold
+from edt.curvature.verdicts import verdict, zero_threshold
 from edt.ops import hessian, hvp
 
 __all__ = [

@@ -10,7 +10,7 @@ import torch
 
 from edt import ops
 from edt.curvature.dense import eigensystems, eigenvalues
-from edt.curvature.verdict import inertia, zero_threshold
+from edt.curvature.verdicts import inertia, zero_threshold
 from edt.ensemble import Ensemble
 from edt.tasks import Task
 
@@ -116,7 +116,7 @@ def count_directions(
     """Count negative, zero and positive directions of each network's Hessian.
 
     An eigenvalue is zero when it is within ``eps_H = 10 u P ||H||_2`` of 0 (see
-    `edt.curvature.verdict.zero_threshold`). The counts are meaningful at critical points; nothing
+    `edt.curvature.verdicts.zero_threshold`). The counts are meaningful at critical points; nothing
     here checks that the gradient vanishes.
 
     Args:

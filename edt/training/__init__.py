@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edt.training.checkpoint import CheckpointError
-from edt.training.converge import ConvergeResult, converge
+from edt.training.converge_run import ConvergeResult, converge
 from edt.training.masked import masked_train
 from edt.training.result import TrainResult
 from edt.training.schedules import (

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from edt.curvature.verdict import UNIT
+from edt.curvature.verdicts import UNIT
 from edt.ensemble import Ensemble
 from edt.tasks import Task
 from edt.training.engine import Engine

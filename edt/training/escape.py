@@ -8,7 +8,7 @@ import torch
 
 from edt.curvature.dense import eigensystems, eigenvalues
 from edt.curvature.spectrum import groups
-from edt.curvature.verdict import inertia, zero_threshold
+from edt.curvature.verdicts import inertia, zero_threshold
 from edt.training.descent import RUNNING, Descent
 from edt.training.newton import hessians
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from edt.curvature.dense import aligned
-from edt.curvature.verdict import FACTOR, UNIT
+from edt.curvature.verdicts import FACTOR, UNIT
 
 Array = npt.NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from edt.curvature.verdict import verdict
+from edt.curvature.verdicts import verdict
 from edt.ensemble import Ensemble
 from edt.tasks import Task
 from edt.training import checks

@@ -15,10 +15,10 @@ VERDICTS = ("minimum", "flat", "saddle", "unconverged")
 def zero_threshold(eigenvalues: torch.Tensor, dtype: torch.dtype = torch.float64) -> float:
     """Size below which an eigenvalue cannot be told from zero.
 
-    ``eps_H = c u P ||H||_2`` with c = 10, u = 2^-52 (2^-23 for float32): a backward-stable symmetric eigensolver is
-    off by at most a small multiple of ``u P ||H||_2``, and the rounding of the Hessian's own
-    entries is of the same order. It scales with the loss, so the verdict does not depend on the
-    unit of the targets.
+    ``eps_H = c u P ||H||_2`` with c = 10 and u = 2^-52 (2^-23 for float32): a backward-stable
+    symmetric eigensolver is off by at most a small multiple of ``u P ||H||_2``, and the rounding
+    of the Hessian's own entries is of the same order. It scales with the loss, so the verdict does
+    not depend on the unit of the targets.
 
     Args:
         eigenvalues: float64 ``[P]``.

@@ -1,0 +1,108 @@
+"""Small ensembles with known parameters, and the same networks in plain torch."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from edt.ensemble import Ensemble
+from edt.tasks import Task
+
+
+def ensemble(widths, d_in=2, d_out=1, *, activation="tanh", seed=0, pruned=0.0, frozen=0.0, **more):
+    """Networks whose parameters depend only on (seed, place in the list)."""
+    plain = Ensemble(widths, d_in, d_out, activation=activation, **more)
+    sizes = (plain.offsets[1:] - plain.offsets[:-1]).tolist()
+    theta, state = [], []
+    for b, size in enumerate(sizes):
+        draw = torch.Generator().manual_seed(1000 * seed + b)
+        theta.append(0.8 * torch.randn(size, generator=draw, dtype=torch.float64))
+        chance = torch.rand(size, generator=draw)
+        kind = torch.ones(size, dtype=torch.uint8)
+        kind[chance < pruned] = 0
+        kind[chance > 1.0 - frozen] = 2
+        state.append(kind)
+    flat_state = torch.cat(state)
+    flat = torch.cat(theta).to(plain.dtype)
+    flat[flat_state == 0] = 0.0
+    return Ensemble(
+        widths, d_in, d_out, activation=activation, theta=flat, state=flat_state, **more
+    )
+
+
+def task(n=37, d_in=2, d_out=1, seed=5, dtype=torch.float64):
+    """A smooth target on n random inputs (37: no multiple of a vector length)."""
+    draw = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, d_in, generator=draw, dtype=torch.float64)
+    mix = torch.randn(d_in, d_out, generator=draw, dtype=torch.float64)
+    y = torch.sin(x @ mix) + 0.3 * (x**2).sum(-1, keepdim=True)
+    return Task(x.to(dtype), y.to(dtype))
+
+
+def forward(theta, row, x, activation=torch.tanh, bias=True):
+    """Output ``[N, d_out]`` of a network with layer widths ``row`` from its flat parameters."""
+    at, h = 0, x
+    for layer, (fan_in, fan_out) in enumerate(zip(row[:-1], row[1:], strict=True)):
+        h = h @ theta[at : at + fan_in * fan_out].view(fan_out, fan_in).T
+        at += fan_in * fan_out
+        if bias:
+            h = h + theta[at : at + fan_out]
+            at += fan_out
+        if layer < len(row) - 2:
+            h = activation(h)
+    return h
+
+
+def part(ens, b, flat=None):
+    """Network b's slice of a flat vector (default: its parameters)."""
+    values = ens.theta if flat is None else flat
+    return values[int(ens.offsets[b]) : int(ens.offsets[b + 1])]
+
+
+def critical(ens, b=0, n=50, size=0.5, seed=0):
+    """A task at which network b stands on an exact critical point of loss about ``size^2``.
+
+    A random residual, projected off the range of the Jacobian, is subtracted from the network's
+    own output (theory: the gradient is then ``2/N J^T r = 0``).
+    """
+    row = ens.layer_widths[b].tolist()
+    draw = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, row[0], generator=draw, dtype=torch.float64)
+    theta = part(ens, b).clone()
+    jacobian = torch.func.jacrev(lambda p: forward(p, row, x).flatten())(theta)
+    jacobian = jacobian[:, part(ens, b, ens.state) == 1]
+    residual = size * torch.randn(jacobian.shape[0], generator=draw, dtype=torch.float64)
+    basis, singular, _ = torch.linalg.svd(jacobian, full_matrices=False)
+    basis = basis[:, singular > 1e-12 * singular[0]]
+    for _ in range(2):
+        residual = residual - basis @ (basis.T @ residual)
+    out = forward(theta, row, x)
+    return Task(x, out - residual.view_as(out))
+
+
+def torch_hessian(ens, data, b=0):
+    """Hessian of network b over its coordinates by torch's own autograd."""
+    row = ens.layer_widths[b].tolist()
+    x, y = data.x.reshape(-1, row[0]), data.y.reshape(-1, row[-1])
+    chosen = part(ens, b, ens.state) == 1
+
+    def loss(p):
+        return ((forward(p, row, x) - y) ** 2).sum(-1).mean()
+
+    full = torch.func.hessian(loss)(part(ens, b).clone())
+    return full[chosen][:, chosen]
+
+
+@pytest.fixture
+def cases():
+    """The functions above."""
+    return SimpleNamespace(
+        ensemble=ensemble,
+        task=task,
+        forward=forward,
+        part=part,
+        critical=critical,
+        torch_hessian=torch_hessian,
+    )
