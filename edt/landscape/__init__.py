@@ -1,0 +1,37 @@
+"""The loss landscape: embeddings, escape dimensions in closed form, loss levels, counting."""
+
+from __future__ import annotations
+
+from edt.landscape import embed
+from edt.landscape.counting import (
+    bell,
+    critical_subspaces,
+    crossover,
+    minimum_subspaces,
+    stirling2,
+)
+from edt.landscape.critical import critical_task
+from edt.landscape.embed import Embedding, split, split_every
+from edt.landscape.inertia import SplitMatrices, predicted_inertia, split_matrices
+from edt.landscape.levels import Levels, loss_levels
+from edt.landscape.outcome import OUTCOMES, outcomes
+
+__all__ = [
+    "OUTCOMES",
+    "Embedding",
+    "Levels",
+    "SplitMatrices",
+    "bell",
+    "critical_subspaces",
+    "critical_task",
+    "crossover",
+    "embed",
+    "loss_levels",
+    "minimum_subspaces",
+    "outcomes",
+    "predicted_inertia",
+    "split",
+    "split_every",
+    "split_matrices",
+    "stirling2",
+]

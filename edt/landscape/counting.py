@@ -1,0 +1,98 @@
+"""Exact numbers of symmetry-induced critical subspaces and global-minimum subspaces.
+
+One hidden layer. An irreducible critical point of width r reappears at width m wherever its
+neurons are duplicated and permuted; at zero loss also groups of neurons that cancel may be added.
+The counts are of affine subspaces, one family per irreducible point; they are not volumes of
+basins, so say so wherever they stand beside success rates.
+
+Reference: B. Simsek et al., "Geometry of the loss landscape in overparameterized neural networks:
+symmetries and invariances", ICML 2021, arXiv 2105.12221.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from math import comb, factorial
+
+
+@cache
+def stirling2(n: int, k: int) -> int:
+    """Ways to partition n labelled things into k non-empty groups (Stirling, second kind).
+
+    ``S2(n, k) = k S2(n-1, k) + S2(n-1, k-1)``.
+    """
+    _check(n=n, k=k)
+    if k > n:
+        return 0
+    row = [1] + [0] * k
+    for i in range(1, n + 1):
+        for j in range(min(i, k), 0, -1):
+            row[j] = j * row[j] + row[j - 1]
+        row[0] = 0
+    return row[k]
+
+
+@cache
+def bell(n: int) -> int:
+    """Ways to partition n labelled things into any number of groups: ``sum_k S2(n, k)``."""
+    _check(n=n)
+    row = [1]
+    for _ in range(n):
+        following = [row[-1]]
+        for value in row:
+            following.append(following[-1] + value)
+        row = following
+    return row[0]
+
+
+@cache
+def critical_subspaces(r: int, m: int) -> int:
+    """G(r, m): subspaces of critical points at width m from one irreducible point of width r.
+
+    ``G(r, m) = sum_{i=1..r} (-1)^(r-i) C(r, i) i^m = r! S2(m, r)``: surjections of m neurons onto
+    r. Each subspace has dimension m - r (scalar output).
+
+    Example:
+        >>> [critical_subspaces(4, m) for m in range(4, 8)]
+        [24, 240, 1560, 8400]
+    """
+    _check(r=r, m=m)
+    return factorial(r) * stirling2(m, r)
+
+
+@cache
+def minimum_subspaces(r: int, m: int) -> int:
+    """T(r, m): subspaces of global minima at width m from one irreducible solution of width r.
+
+    ``T(r, m) = sum_{u=0..m-r} C(m, u) G(r, m-u) Bell(u)``: u neurons form groups that cancel among
+    themselves. A subspace with j such groups has dimension (m - r) + (D - 1) j.
+
+    Example:
+        >>> [minimum_subspaces(4, m) for m in range(4, 8)]
+        [24, 360, 3720, 33600]
+    """
+    _check(r=r, m=m)
+    return sum(comb(m, u) * critical_subspaces(r, m - u) * bell(u) for u in range(m - r + 1))
+
+
+def crossover(r: int, *, cumulative: bool = False, limit: int = 1000) -> int:
+    """Smallest width at which global-minimum subspaces outnumber the critical ones.
+
+    The least m with ``T(r, m) > G(r-1, m)``, or with ``cumulative`` ``> sum_{q<r} G(q, m)``.
+
+    Raises:
+        ValueError: none up to ``limit``, or r < 2 (there is nothing narrower to compare with).
+    """
+    if r < 2:
+        raise ValueError(f"r must be at least 2, got {r}")
+    first = 1 if cumulative else r - 1
+    for m in range(r, limit + 1):
+        if minimum_subspaces(r, m) > sum(critical_subspaces(q, m) for q in range(first, r)):
+            return m
+    raise ValueError(f"no crossover for r={r} up to m={limit}")
+
+
+def _check(**numbers: int) -> None:
+    for name, value in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise ValueError(f"{name} must be an integer >= 0, got {value!r}")

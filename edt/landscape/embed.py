@@ -1,0 +1,291 @@
+"""Narrow networks inside wide ones that compute the same function.
+
+Three ways to add a neuron to a hidden layer without changing the output. What else they keep:
+
+==============  ======  ====  ===========================================================
+embedding       output  loss  criticality
+==============  ======  ====  ===========================================================
+`split`         yes     yes   yes: a critical point stays one, for any output weights
+`zero_output`   yes     yes   only where `new_output_gradient` is zero
+`constant`      yes     yes   only with output weights 0 (then the new bias gradient is 0)
+==============  ======  ====  ===========================================================
+
+Hidden layers are counted from 0. New neurons stand behind the old ones; masks and frozen
+parameters are copied with the neuron.
+
+Reference: K. Fukumizu, S. Amari, "Local minima and plateaus in hierarchical structures of
+multilayer perceptrons", Neural Networks 13 (2000) 317.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from edt.ensemble import Ensemble
+from edt.errors import ShapeError
+from edt.landscape.layers import ACTIVATIONS, Layer, Network, pack, unpack
+from edt.tasks import Task
+
+
+@dataclass
+class Embedding:
+    """Wide networks and where they came from.
+
+    Attributes:
+        networks: the wide ensemble, M networks.
+        source: int64 ``[M]``, narrow network of each.
+        neuron: int64 ``[M]``, the neuron that was split; -1 for other embeddings.
+        layer: hidden layer, from 0.
+        added: neurons added to that layer.
+    """
+
+    networks: Ensemble
+    source: torch.Tensor
+    neuron: torch.Tensor
+    layer: int
+    added: int
+
+
+def split(
+    ens: Ensemble, neuron: Any = 0, mu: float | Sequence[float] = 0.5, *, layer: int = 0
+) -> Embedding:
+    """Duplicate one neuron in every network.
+
+    ``a sigma(w.x) = sum_i gamma_i a sigma(w.x)`` with ``sum_i gamma_i = 1``: output, loss and
+    criticality are kept, on the whole plane of such gamma.
+
+    Args:
+        ens: B networks.
+        neuron: index, or int64 ``[B]``.
+        mu: output shares: a number mu means (mu, 1 - mu); a sequence gives all k shares.
+        layer: hidden layer, from 0.
+
+    Returns:
+        `Embedding` with B networks.
+
+    Raises:
+        ValueError: shares do not sum to 1, no such layer or neuron.
+
+    Example:
+        >>> wide = split(narrow, neuron=2, mu=0.5).networks  # doctest: +SKIP
+    """
+    index = torch.as_tensor(neuron, dtype=torch.int64)
+    if index.dim() == 0:
+        index = index.expand(int(ens.B))
+    if index.shape != (int(ens.B),):
+        raise ShapeError(
+            f"neuron must be an index or one per network [{int(ens.B)}], got shape "
+            f"{tuple(index.shape)}"
+        )
+    return split_pairs(ens, torch.arange(int(ens.B)), index, mu, layer=layer)
+
+
+def split_every(ens: Ensemble, mu: float | Sequence[float] = 0.5, *, layer: int = 0) -> Embedding:
+    """Split every neuron of every network in turn: one wide network for each (network, neuron).
+
+    Args:
+        ens, mu, layer: as in `split`.
+
+    Returns:
+        `Embedding` with ``sum_b h_b`` networks, network after network, neuron after neuron.
+    """
+    _check_layer(ens, layer)
+    width = ens.layer_widths[:, layer + 1].cpu()
+    source = torch.arange(int(ens.B)).repeat_interleave(width)
+    neuron = torch.cat([torch.arange(int(w)) for w in width])
+    return split_pairs(ens, source, neuron, mu, layer=layer)
+
+
+def split_pairs(
+    ens: Ensemble,
+    source: torch.Tensor,
+    neuron: torch.Tensor,
+    mu: float | Sequence[float] = 0.5,
+    *,
+    layer: int = 0,
+) -> Embedding:
+    """Split ``neuron[i]`` of network ``source[i]`` for each i: both int64 ``[M]``."""
+    _check_layer(ens, layer)
+    shares = split_shares(mu)
+    wide: list[Network] = []
+    for b, j in zip(source.tolist(), neuron.tolist(), strict=True):
+        width = int(ens.layer_widths[b, layer + 1])
+        if not 0 <= j < width:
+            raise ValueError(f"neuron must be in 0..{width - 1} for network {b}, got {j}")
+        wide.append(_split_one(unpack(ens, b), layer, j, shares))
+    return Embedding(pack(wide, ens), source.clone(), neuron.clone(), layer, len(shares) - 1)
+
+
+def split_shares(mu: float | Sequence[float]) -> tuple[float, ...]:
+    """Output shares as a tuple that sums to 1; raises ValueError otherwise."""
+    if isinstance(mu, (int, float)):
+        shares: tuple[float, ...] = (float(mu), 1.0 - float(mu))
+    else:
+        shares = tuple(float(share) for share in mu)
+    if not shares or not abs(sum(shares) - 1.0) <= 1e-12 * max(1.0, *map(abs, shares)):
+        raise ValueError(f"mu: the output shares must be finite and sum to 1, got {shares}")
+    return shares
+
+
+def zero_output(ens: Ensemble, incoming: torch.Tensor, *, layer: int = 0) -> Embedding:
+    """Add neurons with any input weights and output weights 0 to every network.
+
+    Keeps output and loss. The new input weights have no gradient; the new output weights have
+    ``sum_n (dL/dz)_n sigma(w.x_n)``, z the next layer's pre-activation, which is zero only by
+    chance: see `new_output_gradient`.
+
+    Args:
+        ens: B networks whose layer before has one size I.
+        incoming: ``[q, I]``, or ``[q, I + 1]`` with the bias last.
+        layer: hidden layer, from 0.
+    """
+    _check_layer(ens, layer)
+    fan_in = int(ens.layer_widths[0, layer]) + int(ens.bias)
+    if incoming.dim() != 2 or incoming.shape[1] != fan_in or not incoming.shape[0]:
+        raise ShapeError(
+            f"incoming must have shape [q, {fan_in}] "
+            f"({'weights, then bias' if ens.bias else 'weights'}), got {tuple(incoming.shape)}"
+        )
+    rows = incoming.to(ens.dtype)
+    wide = []
+    for b in range(int(ens.B)):
+        layers = unpack(ens, b)
+        out = int(layers[layer + 1].weight.shape[0])
+        wide.append(_append(layers, layer, rows, rows.new_zeros(out, rows.shape[0])))
+    return _everyone(ens, wide, layer, int(rows.shape[0]))
+
+
+def constant(
+    ens: Ensemble, bias: float = 0.0, outgoing: torch.Tensor | None = None, *, layer: int = 0
+) -> Embedding:
+    """Add a neuron with zero input weights, a constant sigma(bias), compensated downstream.
+
+    The next layer's bias loses ``a sigma(bias)``. Keeps output and loss. At a critical point the
+    new output weights and the new bias have zero gradient (the next bias has); the new input
+    weights have ``sigma'(bias) a.sum_n (dL/dz)_n x_n``, zero for ``a = 0``.
+
+    Args:
+        ens: B networks with biases.
+        bias: the new neuron's bias.
+        outgoing: ``[out]`` output weights a; default 0.
+        layer: hidden layer, from 0.
+    """
+    _check_layer(ens, layer)
+    if not ens.bias:
+        raise ValueError("constant needs networks with biases: there is no bias to compensate in")
+    value = torch.tensor(float(bias), dtype=ens.dtype)
+    wide = []
+    for b in range(int(ens.B)):
+        layers = unpack(ens, b)
+        into, out = layers[layer], layers[layer + 1]
+        a = (
+            out.weight.new_zeros(out.weight.shape[0])
+            if outgoing is None
+            else outgoing.to(ens.dtype)
+        )
+        if a.shape != (out.weight.shape[0],):
+            raise ShapeError(
+                f"outgoing must have shape [{out.weight.shape[0]}], got {tuple(a.shape)}"
+            )
+        row = torch.cat([into.weight.new_zeros(into.weight.shape[1]), value.reshape(1)])
+        grown = _append(layers, layer, row[None], a[:, None])
+        shift = grown[layer + 1].bias
+        assert shift is not None
+        shift -= a * ACTIVATIONS[ens.activation](value)
+        wide.append(grown)
+    return _everyone(ens, wide, layer, 1)
+
+
+def new_output_gradient(
+    embedding: Embedding, task: Task, task_index: torch.Tensor | None = None
+) -> list[torch.Tensor]:
+    """Gradient on the added neurons' output weights, one ``[out, added]`` per wide network.
+
+    The embedded point is critical exactly where the narrow one is and this is zero.
+
+    Args:
+        embedding: from `zero_output` or `constant`.
+        task, task_index: as in `edt.ops`; ``task_index`` per wide network.
+    """
+    from edt import ops
+
+    ens = embedding.networks
+    _, flat = ops.loss_and_grad(ens, task, task_index=task_index)
+    gradient = ens.with_theta(flat)
+    return [
+        unpack(gradient, b)[embedding.layer + 1].weight[:, -embedding.added :]
+        for b in range(int(ens.B))
+    ]
+
+
+def _split_one(layers: Network, layer: int, j: int, shares: tuple[float, ...]) -> Network:
+    into, out = layers[layer], layers[layer + 1]
+    extra = len(shares) - 1
+    grown = list(layers)
+    grown[layer] = Layer(
+        _with_copies(into.weight, j, extra),
+        _with_copies(into.weight_state, j, extra),
+        None if into.bias is None else _with_copies(into.bias, j, extra),
+        None if into.bias_state is None else _with_copies(into.bias_state, j, extra),
+    )
+    weight = _with_copies(out.weight.T, j, extra).T.contiguous()
+    a = out.weight[:, j]
+    weight[:, j] = shares[0] * a
+    for k, share in enumerate(shares[1:]):
+        weight[:, out.weight.shape[1] + k] = share * a
+    grown[layer + 1] = Layer(
+        weight,
+        _with_copies(out.weight_state.T, j, extra).T.contiguous(),
+        out.bias,
+        out.bias_state,
+    )
+    return grown
+
+
+def _with_copies(rows: torch.Tensor, j: int, extra: int) -> torch.Tensor:
+    return torch.cat([rows, rows[j : j + 1].expand(extra, *rows.shape[1:])])
+
+
+def _append(layers: Network, layer: int, rows: torch.Tensor, columns: torch.Tensor) -> Network:
+    into, out = layers[layer], layers[layer + 1]
+    fan_in, added = into.weight.shape[1], rows.shape[0]
+    grown = list(layers)
+    free = into.weight_state.new_ones
+    bias = bias_state = None
+    if into.bias is not None and into.bias_state is not None:
+        bias = torch.cat([into.bias, rows[:, fan_in]])
+        bias_state = torch.cat([into.bias_state, free(added)])
+    grown[layer] = Layer(
+        torch.cat([into.weight, rows[:, :fan_in]]),
+        torch.cat([into.weight_state, free(added, fan_in)]),
+        bias,
+        bias_state,
+    )
+    grown[layer + 1] = Layer(
+        torch.cat([out.weight, columns], dim=1),
+        torch.cat([out.weight_state, free(out.weight.shape[0], added)], dim=1),
+        out.bias,
+        out.bias_state,
+    )
+    return grown
+
+
+def _everyone(ens: Ensemble, wide: list[Network], layer: int, added: int) -> Embedding:
+    count = int(ens.B)
+    return Embedding(
+        pack(wide, ens),
+        torch.arange(count),
+        torch.full((count,), -1, dtype=torch.int64),
+        layer,
+        added,
+    )
+
+
+def _check_layer(ens: Ensemble, layer: int) -> None:
+    depth = int(ens.layer_widths.shape[1]) - 2
+    if not 0 <= layer < depth:
+        raise ValueError(f"layer must be a hidden layer 0..{depth - 1}, got {layer}")

@@ -1,0 +1,209 @@
+"""Escape dimensions of a split neuron in closed form: the wide Hessian's signs from narrow sums.
+
+Split neuron j of a critical point into k copies with output shares gamma_i, sum gamma_i = 1. With
+z the next layer's pre-activation, a_j the neuron's output weights and x its inputs (a 1 appended
+for the bias),
+
+    B = sum_n (a_j . dL/dz_n) sigma''(w_j.x_n) x_n x_n^T          [D, D]
+    P = sum_n (dL/dz_n) sigma'(w_j.x_n) x_n^T                     [o, D]
+
+the wide Hessian is congruent to ``H_narrow (+) [[Gamma (x) B, P^T], [P, 0]]`` on the k - 1
+directions in which the copies differ. Directions in which copies differ move z only at second
+order, so the same holds at any depth. Let q = rank P, Z a basis of its kernel and n+, n-, n0 the
+numbers of positive, negative and zero shares:
+
+    n_neg  = n_neg(H)  + (n+ - 1) n_neg(Z'BZ) + n- n_pos(Z'BZ) + (k-1) q
+    n_pos  = n_pos(H)  + (n+ - 1) n_pos(Z'BZ) + n- n_neg(Z'BZ) + (k-1) q
+    n_zero = n_zero(H) + (k-1)(o - q) + (k-1-n0) n_zero(Z'BZ) + n0 (D - q)
+
+Only signs carry over, not eigenvalues.
+
+Reference: K. Fukumizu, S. Amari, Neural Networks 13 (2000) 317, theorems 1 and 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from edt.curvature.verdict import FACTOR, UNIT
+from edt.ensemble import Ensemble
+from edt.landscape.embed import split_shares
+from edt.landscape.layers import (
+    ACTIVATIONS,
+    Layer,
+    Network,
+    derivatives,
+    loss_of,
+    run,
+    target_of,
+    unpack,
+)
+from edt.tasks import Task
+
+Counts = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class SplitMatrices:
+    """B and P of one neuron, and the signs that count.
+
+    Attributes:
+        B: float64 ``[D, D]`` over the neuron's trainable input weights (and bias).
+        P: float64 ``[o, D]`` over its trainable output weights.
+        eps_B: eigenvalues of B within this are zero: ``10 u D`` times the norm of the sum of the
+            absolute terms (the terms cancel, so the norm of B itself would be too optimistic).
+        eps_P: singular values of P within this are zero: the same for P, and at least what the
+            gradient ``a.P``, zero at an exact critical point, says about the distance to one.
+    """
+
+    B: torch.Tensor
+    P: torch.Tensor
+    eps_B: float
+    eps_P: float
+
+    @property
+    def rank(self) -> int:
+        """q = rank P."""
+        return self._kernel()[0]
+
+    @property
+    def eigenvalues(self) -> torch.Tensor:
+        """Eigenvalues of B restricted to the kernel of P, ascending, ``[D - q]``."""
+        _, basis = self._kernel()
+        if not basis.shape[1]:
+            return self.B.new_zeros(0)
+        inner = basis.T @ self.B @ basis
+        values: torch.Tensor = torch.linalg.eigvalsh((inner + inner.T) / 2)
+        return values
+
+    @property
+    def signs(self) -> Counts:
+        """Numbers of negative, zero and positive eigenvalues of B on the kernel of P."""
+        values = self.eigenvalues
+        negative = int((values < -self.eps_B).sum())
+        positive = int((values > self.eps_B).sum())
+        return negative, values.numel() - negative - positive, positive
+
+    def _kernel(self) -> tuple[int, torch.Tensor]:
+        size = self.B.shape[0]
+        if not self.P.shape[0] or not size:
+            return 0, torch.eye(size, dtype=self.B.dtype)
+        _, singular, right = torch.linalg.svd(self.P, full_matrices=True)
+        rank = int((singular > self.eps_P).sum())
+        return rank, right[rank:].T
+
+
+def split_matrices(
+    ens: Ensemble, task: Task, b: int = 0, *, layer: int = 0, target: int = 0
+) -> list[SplitMatrices]:
+    """B and P of every neuron of one hidden layer of network b.
+
+    Args:
+        ens: networks; only network b is looked at.
+        task: data.
+        b: network.
+        layer: hidden layer, from 0.
+        target: the network's task index.
+
+    Returns:
+        one `SplitMatrices` per neuron.
+
+    Raises:
+        ValueError: no such layer.
+    """
+    layers = [_double(layer_) for layer_ in unpack(ens, b)]
+    if not 0 <= layer < len(layers) - 1:
+        raise ValueError(f"layer must be a hidden layer 0..{len(layers) - 2}, got {layer}")
+    into, out = layers[layer], layers[layer + 1]
+    inputs, before, delta = _backward(layers, ens.activation, task, target, layer)
+    first, second = derivatives(ens.activation, before)
+    if into.bias is not None:
+        inputs = torch.cat([inputs, inputs.new_ones(inputs.shape[0], 1)], dim=1)
+    found = []
+    for j in range(into.weight.shape[0]):
+        free_in = into.weight_state[j] == 1
+        if into.bias_state is not None:
+            free_in = torch.cat([free_in, into.bias_state[j : j + 1] == 1])
+        free_out = out.weight_state[:, j] == 1
+        x = inputs[:, free_in]
+        a = out.weight[:, j]
+        found.append(
+            _one(x, (delta @ a) * second[:, j], delta[:, free_out], first[:, j], a[free_out])
+        )
+    return found
+
+
+def predicted_inertia(
+    narrow: Counts, matrices: SplitMatrices, mu: float | Sequence[float] = 0.5
+) -> Counts:
+    """Signs of the wide Hessian: numbers of negative, zero and positive eigenvalues.
+
+    Args:
+        narrow: (n_neg, n_zero, n_pos) of the narrow Hessian.
+        matrices: of the neuron that is split.
+        mu: output shares as in `edt.landscape.embed.split`.
+
+    Returns:
+        (n_neg, n_zero, n_pos) of the wide Hessian; the formulas are at the top of this file.
+    """
+    shares = split_shares(mu)
+    copies = len(shares)
+    plus = sum(share > 0.0 for share in shares)
+    minus = sum(share < 0.0 for share in shares)
+    none = copies - plus - minus
+    q = matrices.rank
+    negative, zero, positive = matrices.signs
+    inputs, outputs = matrices.B.shape[0], matrices.P.shape[0]
+    return (
+        narrow[0] + (plus - 1) * negative + minus * positive + (copies - 1) * q,
+        narrow[1] + (copies - 1) * (outputs - q) + (copies - 1 - none) * zero + none * (inputs - q),
+        narrow[2] + (plus - 1) * positive + minus * negative + (copies - 1) * q,
+    )
+
+
+def _one(
+    x: torch.Tensor, bend: torch.Tensor, delta: torch.Tensor, slope: torch.Tensor, a: torch.Tensor
+) -> SplitMatrices:
+    size = x.shape[1]
+    B = x.T @ (bend[:, None] * x)
+    terms = x.T @ (bend.abs()[:, None] * x)
+    P = (delta * slope[:, None]).T @ x
+    sizes = (delta * slope[:, None]).abs().T @ x.abs()
+    noise = FACTOR * UNIT * max(size, 1)
+    eps_P = noise * _norm(sizes)
+    length = float(a.norm())
+    if length > 0.0:
+        eps_P = max(eps_P, FACTOR * float((a @ P).norm()) / length)
+    return SplitMatrices(B, P, noise * _norm(terms), eps_P)
+
+
+def _norm(matrix: torch.Tensor) -> float:
+    return float(torch.linalg.matrix_norm(matrix)) if matrix.numel() else 0.0
+
+
+def _double(layer: Layer) -> Layer:
+    return Layer(
+        layer.weight.to(torch.float64),
+        layer.weight_state,
+        None if layer.bias is None else layer.bias.to(torch.float64),
+        layer.bias_state,
+    )
+
+
+def _backward(
+    layers: Network, activation: str, task: Task, target: int, layer: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Inputs and pre-activations of one layer, and dL/dz of the next: ``[N, .]`` each."""
+    x, y, coef = target_of(task, target)
+    y = y if task.loss == "cross_entropy" else y.to(torch.float64)
+    inputs, before = run(layers, activation, x.to(torch.float64))
+    after = before[layer + 1].detach().requires_grad_(True)
+    with torch.enable_grad():
+        value = after
+        for following in layers[layer + 2 :]:
+            value = following.forward(ACTIVATIONS[activation](value))
+        (delta,) = torch.autograd.grad(loss_of(task, value, y, coef.to(torch.float64)), after)
+    return inputs[layer], before[layer], delta

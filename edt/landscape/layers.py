@@ -1,0 +1,142 @@
+"""Networks of an ensemble as lists of layers, and back: what embeddings and twins work on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch.nn import functional as F
+
+from edt.ensemble import Ensemble
+from edt.tasks import Task
+
+#: The activations in plain PyTorch.
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "identity": lambda z: z * 1.0,
+    "relu": torch.relu,
+    "leaky_relu": lambda z: F.leaky_relu(z, 0.01),
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "softplus": lambda z: torch.logaddexp(z, torch.zeros_like(z)),
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "elu": F.elu,
+    "selu": F.selu,
+    "erf": lambda z: torch.erf(z * 0.5**0.5),
+    "sin": torch.sin,
+    "square": lambda z: z * z / 2,
+    "cube": lambda z: z * z * z,
+    "g": lambda z: torch.sigmoid(4 * z) + torch.logaddexp(z, torch.zeros_like(z)),
+}
+
+
+@dataclass
+class Layer:
+    """One affine layer: ``z = W x + b`` and, entry for entry, its state (0, 1 or 2).
+
+    Attributes:
+        weight, weight_state: ``[out, in]``, the ensemble's dtype and uint8.
+        bias, bias_state: ``[out]``, or None without biases.
+    """
+
+    weight: torch.Tensor
+    weight_state: torch.Tensor
+    bias: torch.Tensor | None
+    bias_state: torch.Tensor | None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``[N, in] -> [N, out]``."""
+        z: torch.Tensor = x @ self.weight.T
+        return z if self.bias is None else z + self.bias
+
+
+Network = list[Layer]
+
+
+def unpack(ens: Ensemble, b: int) -> Network:
+    """Network b as copies of its layers."""
+    sizes = ens.layer_widths[b].tolist()
+    at = int(ens.offsets[b])
+    layers: Network = []
+    for fan_in, fan_out in pairwise(sizes):
+        count = fan_in * fan_out
+        weight = ens.theta[at : at + count].detach().clone().reshape(fan_out, fan_in)
+        state = ens.state[at : at + count].clone().reshape(fan_out, fan_in)
+        at += count
+        bias = bias_state = None
+        if ens.bias:
+            bias = ens.theta[at : at + fan_out].detach().clone()
+            bias_state = ens.state[at : at + fan_out].clone()
+            at += fan_out
+        layers.append(Layer(weight, state, bias, bias_state))
+    return layers
+
+
+def pack(networks: Sequence[Network], like: Ensemble) -> Ensemble:
+    """Ensemble of the given networks, with the activation, biases and dtype of ``like``."""
+    theta: list[torch.Tensor] = []
+    state: list[torch.Tensor] = []
+    for layers in networks:
+        for layer in layers:
+            theta.append(layer.weight.reshape(-1))
+            state.append(layer.weight_state.reshape(-1))
+            if layer.bias is not None and layer.bias_state is not None:
+                theta.append(layer.bias)
+                state.append(layer.bias_state)
+    return Ensemble(
+        [tuple(int(layer.weight.shape[0]) for layer in layers[:-1]) for layers in networks],
+        int(networks[0][0].weight.shape[1]),
+        int(networks[0][-1].weight.shape[0]),
+        activation=like.activation,
+        bias=like.bias,
+        dtype=like.dtype,
+        theta=torch.cat(theta),
+        state=torch.cat(state),
+    )
+
+
+def run(
+    layers: Network, activation: str, x: torch.Tensor
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Forward pass in plain PyTorch.
+
+    Returns:
+        inputs ``[N, in]`` and pre-activations ``[N, out]`` of every layer; the last pre-activation
+        is the output.
+    """
+    sigma = ACTIVATIONS[activation]
+    inputs, before = [x], [layers[0].forward(x)]
+    for layer in layers[1:]:
+        inputs.append(sigma(before[-1]))
+        before.append(layer.forward(inputs[-1]))
+    return inputs, before
+
+
+def target_of(task: Task, t: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Inputs ``[N, d_in]``, targets and coefficients ``[N]`` of the task's target t."""
+    x = task.x if task.x.dim() == 2 else task.x[t]
+    y = task.y
+    per_target = y.dim() == (2 if task.loss == "cross_entropy" else 3)
+    return x, (y[t] if per_target else y), task.coef[t]
+
+
+def loss_of(task: Task, output: torch.Tensor, y: torch.Tensor, coef: torch.Tensor) -> torch.Tensor:
+    """``sum_n c_n l(f_n, y_n)``, a scalar, differentiable in the output ``[N, d_out]``."""
+    if task.loss == "cross_entropy":
+        each = F.cross_entropy(output, y, reduction="none")
+    else:
+        each = (output - y).square().sum(-1)
+    return (coef * each).sum()
+
+
+def derivatives(activation: str, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """First and second derivative of the activation at ``z``, by autograd."""
+    with torch.enable_grad():
+        leaf = z.detach().clone().requires_grad_(True)
+        (first,) = torch.autograd.grad(ACTIVATIONS[activation](leaf).sum(), leaf, create_graph=True)
+        if not first.requires_grad:
+            return first.detach(), torch.zeros_like(z)
+        (second,) = torch.autograd.grad(first.sum(), leaf, allow_unused=True)
+    return first.detach(), torch.zeros_like(z) if second is None else second
