@@ -34,7 +34,7 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         sha.update(f"{name}:{tensor.dtype}:{list(tensor.shape)};".encode())
-        sha.update(memoryview(tensor.flatten().view(torch.uint8).numpy()))
+        sha.update(tensor.numpy().tobytes())
     return sha.hexdigest()
 
 

@@ -59,7 +59,8 @@ def per_network(name: str, value: Any, networks: int) -> torch.Tensor:
     if not isinstance(value, (torch.Tensor, np.ndarray, Sequence)) or isinstance(value, str):
         raise TypeError(f"{name} must be a number or one number per network, got {value!r}")
     try:
-        out = torch.as_tensor(value).detach().to(torch.float64).cpu().clone()
+        # The dtype is named at once: a list of floats would pass through float32 otherwise.
+        out = torch.as_tensor(value, dtype=torch.float64).detach().cpu().clone()
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name} must hold numbers: {error}") from None
     if out.ndim == 0:

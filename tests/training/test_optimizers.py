@@ -98,7 +98,7 @@ def test_schedule_matches_torch(cases):
 def test_per_network_rates(cases):
     ens, data = cases.ensemble([3, 3]), cases.task()
     together = training.masked_train(
-        data, ens, steps=20, lr=[0.01, 0.1], weight_decay=torch.tensor([0.0, 0.2]), progress=False
+        data, ens, steps=20, lr=[0.01, 0.1], weight_decay=[0.0, 0.2], progress=False
     )
     for b, (lr, decay) in enumerate([(0.01, 0.0), (0.1, 0.2)]):
         alone = training.masked_train(
