@@ -72,6 +72,8 @@ Net build(const int64_t* widths, int64_t n_cols, bool bias, const uint8_t* state
       net.flat.push_back(static_cast<int>(at));
       net.trainable.push_back(s == kTrainable);
       net.all_trainable &= s == kTrainable;
+      if (s != kTrainable) net.fixed.push_back(net.n_params() - 1);
+      if (s == kPruned) net.pruned.push_back(net.n_params() - 1);
       return net.n_params() - 1;
     };
     for (int j = 0; j < v.out; ++j) {

@@ -37,6 +37,8 @@ struct Net {
   std::vector<uint8_t> trainable;  // [n_params]
   std::vector<int> coord;          // [n_params] compressed -> coordinate index, or -1
   bool all_trainable = true;
+  std::vector<int> fixed;          // compressed indices that are not trainable
+  std::vector<int> pruned;         // compressed indices that are pruned (inside dense layers)
   std::vector<Layer> layers;       // D + 1 affine layers
   int n_hidden = 0;                // alive hidden units in total
   int n_params() const { return static_cast<int>(flat.size()); }

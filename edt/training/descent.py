@@ -63,6 +63,7 @@ class Descent:
         self.positions = torch.nonzero(self.engine.trainable).flatten()
         self.coord_offsets = torch.zeros(self.B + 1, dtype=torch.int64)
         self.coord_offsets[1:] = torch.cumsum(self.coords, 0)
+        self._squared = task.loss == "mse"
         self._scale = _target_scale(task)[task_index]
         self._deadline = None if max_seconds is None else time.monotonic() + max_seconds
 
@@ -95,6 +96,14 @@ class Descent:
         bad = ~(torch.isfinite(self.loss) & torch.isfinite(self.grad_max))
         self.status[chosen[bad[chosen]]] = DIVERGED
 
+    def relative_loss(self, b: int) -> float:
+        """Network b's loss relative to that of a zero output, ``L / S``."""
+        return float(self.loss[b]) / max(float(self._scale[b]), 1e-300)
+
+    def small(self, b: int, share: float) -> bool:
+        """Whether network b's squared error is below this share of that of a zero output."""
+        return self._squared and self.relative_loss(b) <= share
+
     def noise(self, b: int, loss: float) -> float:
         """Rounding error to expect in network b's loss.
 
@@ -113,8 +122,9 @@ def _target_scale(task: Task) -> torch.Tensor:
     coef = task.coef.to(torch.float64).reshape(task.T, task.N)
     if task.loss == "mse":
         y = task.y.to(torch.float64).reshape(task.T, task.N, -1)
-        return (coef * (y * y).sum(-1)).sum(-1)
-    return coef.sum(-1)
+        coef = coef * (y * y).sum(-1)
+    out: torch.Tensor = coef.sum(-1)
+    return out
 
 
 def lbfgs(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
@@ -18,24 +18,33 @@ from edt.training.descent import (
     Descent,
 )
 from edt.training.progress import Meter
-from edt.training.trust_region import Model, Proposal
+from edt.training.trust_region import GaussNewton, Model, Proposal
 
 #: Shrinks of the radius tried on one Hessian.
 TRIES = 8
 #: Steps taken below ``tol`` while each still halves the gradient: they cost little where Newton
 #: is quadratic, and the verdict is read off a cleaner Hessian.
-POLISH = 3
+POLISH = 10
 #: Iterations over which a network must make progress: the gradient halved, or the loss lower by
 #: a thousandth.
 WINDOW = 20
+#: Share of the targets' size below which a loss may be on its way to zero.
+SMALL_LOSS = 1e-4
+#: A Gauss-Newton step must take the loss below this share of itself.
+GAUSS_GAIN = 0.7
+#: Dampings tried, as powers of the relative loss, the boldest first.
+DAMPINGS = (1.0, 0.75, 0.5, 0.25)
 #: Parameter norm beyond which a network that still drifts is in a channel to infinity.
 CHANNEL_NORM = 1e3
 #: A last Newton step longer than this share of the norm is a drift.
 DRIFT = 1e-3
 
 
-def hessians(state: Descent, chosen: torch.Tensor) -> list[torch.Tensor]:
-    """Exact Hessians ``[P_b, P_b]`` of the chosen networks, each in 64-byte aligned memory."""
+def hessians(state: Descent, chosen: torch.Tensor, *, ggn: bool = False) -> list[torch.Tensor]:
+    """Exact Hessians ``[P_b, P_b]`` of the chosen networks, each in 64-byte aligned memory.
+
+    With ``ggn`` their Gauss-Newton parts.
+    """
     starts = torch.zeros(state.B + 1, dtype=torch.int64)
     sizes = state.coords[chosen]
     rooms = (sizes * sizes + 7) // 8 * 8
@@ -43,7 +52,7 @@ def hessians(state: Descent, chosen: torch.Tensor) -> list[torch.Tensor]:
     starts[chosen] = ends - rooms
     starts[-1] = ends[-1]
     buffer = torch.empty(int(ends[-1]), dtype=torch.float64)
-    state.engine.hessian(state.theta, buffer, starts, state.mask(chosen))
+    state.engine.hessian(state.theta, buffer, starts, state.mask(chosen), ggn=ggn)
     return [
         buffer[int(starts[b]) : int(starts[b]) + n * n].view(n, n)
         for b, n in zip(chosen.tolist(), sizes.tolist(), strict=True)
@@ -61,7 +70,8 @@ class Track:
     best_loss: float = float("inf")
     since: int = 0
     fails: int = 0
-    history: list[float] = field(default_factory=list)
+    gauss_wait: int = 0
+    gauss_pause: int = 1
 
 
 def newton(
@@ -108,7 +118,9 @@ def _iterate(
         models[b] = Model(hess, gradient, stationary)
         state.newton_iterations[b] += 1
         tracks[b].left -= 1
-    pending = part
+    pending = part if stationary else _gauss_newton(state, part, models, tracks)
+    if not pending.numel():
+        return
     for _ in range(TRIES):
         work = 3.0 * float((state.coords[pending].to(torch.float64) ** 3).sum())
         proposals: list[Proposal] = for_each(
@@ -125,11 +137,7 @@ def _iterate(
             span = slice(int(state.offsets[b]), int(state.offsets[b + 1]))
             accept = _accept_stationary if stationary else _accept
             if accept(state, b, proposal, float(loss[b]), grad[span], tracks[b]):
-                state.theta[span] = trial[span]
-                state.grad[span] = grad[span]
-                state.loss[b] = loss[b]
-                state.grad_max[b] = grad[span].abs().max()
-                state.moving[b] = proposal.length / max(state.norm(b), 1e-300)
+                _move(state, b, trial, loss, grad, proposal.length)
                 tracks[b].fails = 0
             elif tracks[b].fails == 0:
                 refused.append(b)
@@ -138,6 +146,89 @@ def _iterate(
         pending = torch.tensor(refused, dtype=torch.int64)
     for b in refused:
         tracks[b].fails += 1
+
+
+def _gauss_newton(
+    state: Descent, part: torch.Tensor, models: dict[int, Model], tracks: dict[int, Track]
+) -> torch.Tensor:
+    """Levenberg-Marquardt steps for networks on their way to zero loss; returns the others.
+
+    Near a valley of zero loss the Hessian is the Gauss-Newton matrix G plus a part as small as
+    the residual, of any sign, which spoils Newton's step along the valley. There
+    ``p = -(G + mu I)^-1 g`` with ``mu`` vanishing with the loss converges quadratically. It is
+    tried only where H is not positive definite and the loss is small, with several dampings at
+    the price of one factorisation; the best is kept if the loss falls to `GAUSS_GAIN` of itself.
+    After each failure the network waits longer.
+
+    Reference: N. Yamashita, M. Fukushima, "On the rate of convergence of the
+    Levenberg-Marquardt method", 2001.
+    """
+    chosen = []
+    for b in part.tolist():
+        if not state.small(b, SMALL_LOSS) or models[b].positive:
+            continue
+        if tracks[b].gauss_wait > 0:
+            tracks[b].gauss_wait -= 1
+            continue
+        chosen.append(b)
+    if not chosen:
+        return part
+    some = torch.tensor(chosen, dtype=torch.int64)
+    squares = dict(zip(chosen, hessians(state, some, ggn=True), strict=True))
+    systems: list[GaussNewton] = for_each(
+        lambda b: GaussNewton(squares[b], models[b].grad, state.relative_loss(b)),
+        chosen,
+        4.0 * float((state.coords[some].to(torch.float64) ** 3).sum()),
+    )
+    best = {b: (float(state.loss[b]), 0.0) for b in chosen}
+    winner = state.theta.clone()
+    for power in DAMPINGS:
+        trial = state.theta.clone()
+        lengths = []
+        for b, system in zip(chosen, systems, strict=True):
+            proposal = system.propose(power, max(1.0, tracks[b].radius))
+            trial[state.coordinates(b)] += proposal.step
+            lengths.append(proposal.length)
+        loss = torch.full_like(state.loss, float("nan"))
+        state.engine.loss(trial, loss, state.mask(some))
+        for b, length in zip(chosen, lengths, strict=True):
+            if float(loss[b]) < best[b][0]:
+                span = slice(int(state.offsets[b]), int(state.offsets[b + 1]))
+                winner[span] = trial[span]
+                best[b] = (float(loss[b]), length)
+    moved = [b for b in chosen if best[b][0] <= GAUSS_GAIN * float(state.loss[b])]
+    for b in chosen:
+        if b in moved:
+            tracks[b].fails, tracks[b].gauss_pause = 0, 1
+        else:
+            tracks[b].gauss_wait = tracks[b].gauss_pause
+            tracks[b].gauss_pause = min(2 * tracks[b].gauss_pause, 8)
+    if moved:
+        loss = state.loss.clone()
+        grad = torch.zeros_like(state.theta)
+        state.engine.loss_and_grad(
+            winner, loss, grad, state.mask(torch.tensor(moved, dtype=torch.int64))
+        )
+        for b in moved:
+            _move(state, b, winner, loss, grad, best[b][1])
+    return torch.tensor([b for b in part.tolist() if b not in set(moved)], dtype=torch.int64)
+
+
+def _move(
+    state: Descent,
+    b: int,
+    trial: torch.Tensor,
+    loss: torch.Tensor,
+    grad: torch.Tensor,
+    length: float,
+) -> None:
+    """Make the trial network b's parameters."""
+    span = slice(int(state.offsets[b]), int(state.offsets[b + 1]))
+    state.theta[span] = trial[span]
+    state.grad[span] = grad[span]
+    state.loss[b] = loss[b]
+    state.grad_max[b] = grad[span].abs().max()
+    state.moving[b] = length / max(state.norm(b), 1e-300)
 
 
 def _accept(

@@ -104,6 +104,11 @@ class Model:
         self._tried = stationary
         self._basis: tuple[Array, torch.Tensor, Array] | None = None
 
+    @property
+    def positive(self) -> bool:
+        """Whether H is positive definite by a safe margin."""
+        return self._newton_step() is not None
+
     def propose(self, radius: float) -> Proposal:
         """The best step of at most about this length."""
         newton = self._newton_step()
@@ -145,3 +150,30 @@ class Model:
             slope = torch.mv(vectors.mT, self.grad)
             self._basis = (values.numpy(), vectors, slope.numpy())
         return self._basis
+
+
+class GaussNewton:
+    """Levenberg-Marquardt steps ``-(G + mu I)^-1 g`` with ``mu = |G| (L / S)^power``.
+
+    Args:
+        matrix: Gauss-Newton matrix G ``[P, P]``.
+        grad: ``[P]``.
+        relative_loss: L / S, the loss relative to that of a zero output.
+    """
+
+    def __init__(self, matrix: torch.Tensor, grad: torch.Tensor, relative_loss: float) -> None:
+        values, self._vectors = torch.linalg.eigh(aligned(matrix))
+        self._slope = torch.mv(self._vectors.mT, grad).numpy()
+        self._lam = np.maximum(values.numpy(), 0.0)
+        self._relative_loss = relative_loss
+
+    def propose(self, power: float, radius: float) -> Proposal:
+        """The step for one damping, of at most about ``radius`` in length."""
+        lam, slope = self._lam, self._slope
+        largest = float(lam.max()) if lam.size else 0.0
+        floor = FACTOR * UNIT[torch.float64] * lam.size
+        mu = largest * max(self._relative_loss**power, floor) + 1e-300
+        p = shifted(slope, lam + mu, radius)
+        predicted = -float((slope * p + 0.5 * lam * p * p).sum())
+        step = torch.mv(self._vectors, torch.from_numpy(p))
+        return Proposal(step, float(np.sqrt((p * p).sum())), predicted)

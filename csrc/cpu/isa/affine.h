@@ -12,7 +12,7 @@ namespace edt::EDT_ISA_NS {
 
 template <int R, int S, bool Acc, class T>
 EDT_INLINE void forward_tile(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out,
-                             int64_t ldo, int j0, int64_t s0) {
+                             int64_t ldo, int j0, int64_t s0, bool bias) {
   using V = Vec<T>;
   V acc[R][S];
   const T* w[R];
@@ -20,7 +20,7 @@ EDT_INLINE void forward_tile(const Layer& ly, const T* p, const T* in, int64_t l
   for (int r = 0; r < R; ++r) {
     const int j = j0 + r;
     w[r] = p + ly.row_start[j];
-    const V b = V::set1(ly.bias[j] >= 0 ? p[ly.bias[j]] : T(0));
+    const V b = V::set1(bias && ly.bias[j] >= 0 ? p[ly.bias[j]] : T(0));
 #pragma GCC unroll 8
     for (int s = 0; s < S; ++s)
       acc[r][s] = Acc ? b + V::load(out + j * ldo + s0 + s * V::L) : b;
@@ -44,12 +44,12 @@ EDT_INLINE void forward_tile(const Layer& ly, const T* p, const T* in, int64_t l
 
 template <int S, bool Acc, class T>
 EDT_INLINE void forward_sparse(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out,
-                               int64_t ldo, int j, int64_t s0) {
+                               int64_t ldo, int j, int64_t s0, bool bias) {
   using V = Vec<T>;
   const T* w = p + ly.row_start[j];
   const int* col = ly.col.data() + ly.row_ptr[j];
   const int nnz = ly.row_ptr[j + 1] - ly.row_ptr[j];
-  const V b = V::set1(ly.bias[j] >= 0 ? p[ly.bias[j]] : T(0));
+  const V b = V::set1(bias && ly.bias[j] >= 0 ? p[ly.bias[j]] : T(0));
   V acc[S];
 #pragma GCC unroll 8
   for (int s = 0; s < S; ++s) acc[s] = Acc ? b + V::load(out + j * ldo + s0 + s * V::L) : b;
@@ -65,26 +65,26 @@ EDT_INLINE void forward_sparse(const Layer& ly, const T* p, const T* in, int64_t
 
 template <int S, bool Acc, class T>
 void forward_strip(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out, int64_t ldo,
-                   int64_t s0) {
+                   int64_t s0, bool bias) {
   int j = 0;
   if (ly.dense) {
     for (; j + kTileRows <= ly.n_out; j += kTileRows)
-      forward_tile<kTileRows, S, Acc>(ly, p, in, ldi, out, ldo, j, s0);
-    for (; j + 2 <= ly.n_out; j += 2) forward_tile<2, S, Acc>(ly, p, in, ldi, out, ldo, j, s0);
-    for (; j < ly.n_out; ++j) forward_tile<1, S, Acc>(ly, p, in, ldi, out, ldo, j, s0);
+      forward_tile<kTileRows, S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
+    for (; j + 2 <= ly.n_out; j += 2) forward_tile<2, S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
+    for (; j < ly.n_out; ++j) forward_tile<1, S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
   } else {
-    for (; j < ly.n_out; ++j) forward_sparse<S, Acc>(ly, p, in, ldi, out, ldo, j, s0);
+    for (; j < ly.n_out; ++j) forward_sparse<S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
   }
 }
 
-// Z (+)= W A + b over n samples.
+// Z (+)= W A (+ b) over n samples.
 template <bool Acc = false, class T>
 void affine_forward(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out, int64_t ldo,
-                    int64_t n) {
+                    int64_t n, bool bias = true) {
   constexpr int64_t step = int64_t(kTileVecs) * Vec<T>::L;
   int64_t s = 0;
-  for (; s + step <= n; s += step) forward_strip<kTileVecs, Acc>(ly, p, in, ldi, out, ldo, s);
-  for (; s < n; s += Vec<T>::L) forward_strip<1, Acc>(ly, p, in, ldi, out, ldo, s);
+  for (; s + step <= n; s += step) forward_strip<kTileVecs, Acc>(ly, p, in, ldi, out, ldo, s, bias);
+  for (; s < n; s += Vec<T>::L) forward_strip<1, Acc>(ly, p, in, ldi, out, ldo, s, bias);
 }
 
 template <int R, int S, bool Acc, class T>

@@ -49,9 +49,18 @@ T* compress(const Net& net, const T* flat, Scratch& ws) {
   const int n = net.n_params(), pad = (n + L - 1) / L * L;
   T* p = ws.take<T>(pad);
   for (int k = 0; k < n; ++k) p[k] = flat[net.flat[k]];
-  // Pruned weights kept inside dense layers count as zero whatever the flat vector holds.
   std::fill(p + n, p + pad, T(0));
+  // Pruned weights kept inside dense layers count as zero whatever the flat vector holds.
+  for (int k : net.pruned) p[k] = T(0);
   return p;
+}
+
+// Writes the trainable entries of a compressed vector back; the others become 0.
+template <class T>
+void expand(const Net& net, const T* p, T* flat) {
+  std::fill(flat, flat + net.n_flat, T(0));
+  for (int k = 0; k < net.n_params(); ++k)
+    if (net.trainable[k]) flat[net.flat[k]] = p[k];
 }
 
 // Samples of one block: x and y rows are `ldx` apart.

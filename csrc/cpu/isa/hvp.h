@@ -1,0 +1,351 @@
+// Hessian- and Gauss-Newton-vector products, K vectors per network in one pass.
+//
+// Forward and backward run once per sample block and serve all K vectors. Per vector v the
+// R-operator (Pearlmutter 1994) gives, layer by layer,
+//   Rz = V a + W Ra,  Ra = s' Rz,  Rd_out = l'' Rf,
+//   Rd = s' (W^T Rd_next + V^T d_next) + s'' dA Rz,   out = Rd a^T + d Ra^T;
+// the Gauss-Newton product drops the terms in d.
+//
+// Narrow scalar-output networks take a cheaper road: the Gauss-Newton part is J^T (l'' (J v)) on
+// register tiles of vectors, and the rest is block diagonal over neurons, so its moments
+// sum_n e w_out s'' x x^T and sum_n e s' x are formed once and shared by all K vectors.
+#pragma once
+#include "cpu/isa/passes.h"
+
+namespace edt::EDT_ISA_NS {
+
+// prob = softmax(f) row by row.
+template <class T>
+void softmax_rows(const T* f, int64_t ld, int d_out, int64_t n, T* prob) {
+  for (int64_t s = 0; s < n; s += Vec<T>::L) softmax<T>(f, ld, d_out, s, nullptr, prob);
+}
+
+// out = (d^2 loss / df^2) rf, rows of ld samples.
+template <class T>
+void loss_curvature(Loss kind, const Samples<T>& in, const T* prob, const T* rf, int64_t ld,
+                    int d_out, T* out) {
+  using V = Vec<T>;
+  for (int64_t s = 0; s < in.n; s += V::L) {
+    const V c = V::load(in.coef + s);
+    if (kind == Loss::mse) {
+      for (int o = 0; o < d_out; ++o) ((c + c) * V::load(rf + o * ld + s)).store(out + o * ld + s);
+    } else {
+      V mean = V::zero();
+      for (int o = 0; o < d_out; ++o)
+        mean = fma(V::load(prob + o * ld + s), V::load(rf + o * ld + s), mean);
+      for (int o = 0; o < d_out; ++o)
+        (c * V::load(prob + o * ld + s) * (V::load(rf + o * ld + s) - mean))
+            .store(out + o * ld + s);
+    }
+  }
+}
+
+template <class T>
+void hvp_general(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* const* v,
+                 T* const* g, bool ggn, Scratch& ws) {
+  using V = Vec<T>;
+  const Loss kind = pr.data->loss;
+  const int n_layers = int(net.layers.size());
+  int widest = net.d_out;
+  for (const Layer& ly : net.layers) widest = std::max(widest, ly.n_out);
+  const Samples<T> all = samples_at(pr, 0, pr.data->n_pad);
+  Block<T> b(net, pr.act, 2, true, true, all.n, 2 * net.n_hidden + widest * 2 + 2 * net.d_out, ws);
+  const int64_t ld = b.ld;
+  std::vector<T*> rz(n_layers + 1), ra(n_layers + 1);
+  for (int l = 1; l < n_layers; ++l) {
+    rz[l] = ws.take<T>(size_t(net.layers[l].n_in) * ld);
+    ra[l] = ws.take<T>(size_t(net.layers[l].n_in) * ld);
+  }
+  rz[n_layers] = ws.take<T>(size_t(net.d_out) * ld);
+  T* prob = ws.take<T>(size_t(net.d_out) * ld);
+  T* rd[2] = {ws.take<T>(size_t(widest) * ld), ws.take<T>(size_t(widest) * ld)};
+
+  for (int64_t s0 = 0; s0 < all.n; s0 += ld) {
+    const Samples<T> in{all.x + s0, all.y + s0, all.coef + s0, all.ldx,
+                        std::min(ld, all.n - s0)};
+    forward(b, p, in);
+    loss_block<true>(kind, b.f, ld, in, net.d_out, b.delta[n_layers]);
+    if (kind == Loss::cross_entropy) softmax_rows(b.f, ld, net.d_out, in.n, prob);
+    if (!ggn) backward(b, p, in, static_cast<T*>(nullptr));
+    for (int k = 0; k < n_vec; ++k) {
+      for (int l = 0; l < n_layers; ++l) {
+        const Layer& ly = net.layers[l];
+        affine_forward(ly, v[k], l ? b.a[l] : in.x, l ? ld : in.ldx, rz[l + 1], ld, in.n);
+        if (l) affine_forward<true>(ly, p, ra[l], ld, rz[l + 1], ld, in.n, false);
+        if (l + 1 < n_layers) multiply_rows(b.d1[l + 1], rz[l + 1], ra[l + 1], ly.n_out, ld, in.n);
+      }
+      T *cur = rd[0], *next = rd[1];
+      loss_curvature(kind, in, prob, rz[n_layers], ld, net.d_out, cur);
+      for (int l = n_layers - 1; l >= 0; --l) {
+        const Layer& ly = net.layers[l];
+        affine_gradient(ly, cur, ld, l ? b.a[l] : in.x, l ? ld : in.ldx, in.n, g[k]);
+        if (l == 0) break;
+        if (!ggn) affine_gradient(ly, b.delta[l + 1], ld, ra[l], ld, in.n, g[k], false);
+        affine_backward(ly, p, cur, ld, next, in.n);
+        if (!ggn) affine_backward<true>(ly, v[k], b.delta[l + 1], ld, next, in.n);
+        for (int j = 0; j < ly.n_in; ++j)
+          for (int64_t s = 0; s < in.n; s += V::L) {
+            const int64_t at = j * ld + s;
+            V r = V::load(next + at) * V::load(b.d1[l] + at);
+            if (!ggn)
+              r = fma(V::load(b.da[l] + at) * V::load(b.d2[l] + at), V::load(rz[l] + at), r);
+            r.store(next + at);
+          }
+        std::swap(cur, next);
+      }
+    }
+  }
+}
+
+// One neuron of a narrow network with NI inputs, one group of KG vectors.
+// tangent: rf[k] += (v_w . x + v_b) s + v_out a;  adjoint: out_w += sum q s x, out_b, out_out.
+template <int NI, int KG, class T>
+struct NarrowTangent {
+  using V = Vec<T>;
+  static EDT_INLINE void tangent(const T* s, const T* a, const T* x, int64_t ldx, const int* col,
+                                 const T* const* vw, const T* vb, const T* vo, T* rf, int64_t ld,
+                                 int64_t n) {
+    const T* xr[NI + 1];
+#pragma GCC unroll 8
+    for (int i = 0; i < NI; ++i) xr[i] = x + col[i] * ldx;
+    for (int64_t t = 0; t < n; t += V::L) {
+      const V sv = V::load(s + t), av = V::load(a + t);
+      V xv[NI + 1];
+#pragma GCC unroll 8
+      for (int i = 0; i < NI; ++i) xv[i] = V::load(xr[i] + t);
+#pragma GCC unroll 8
+      for (int k = 0; k < KG; ++k) {
+        V z = V::set1(vb[k]);
+#pragma GCC unroll 8
+        for (int i = 0; i < NI; ++i) z = fma(V::set1(vw[k][i]), xv[i], z);
+        V r = V::load(rf + k * ld + t);
+        r = fma(z, sv, r);
+        fma(V::set1(vo[k]), av, r).store(rf + k * ld + t);
+      }
+    }
+  }
+  static EDT_INLINE void adjoint(const T* s, const T* a, const T* x, int64_t ldx, const int* col,
+                                 const T* q, int64_t ld, int64_t n, T* const* gw, T* gb, T* go) {
+    const T* xr[NI + 1];
+    V aw[KG][NI + 1], ab[KG], ao[KG];
+#pragma GCC unroll 8
+    for (int i = 0; i < NI; ++i) xr[i] = x + col[i] * ldx;
+#pragma GCC unroll 8
+    for (int k = 0; k < KG; ++k) {
+      ab[k] = ao[k] = V::zero();
+#pragma GCC unroll 8
+      for (int i = 0; i < NI; ++i) aw[k][i] = V::zero();
+    }
+    for (int64_t t = 0; t < n; t += V::L) {
+      const V sv = V::load(s + t), av = V::load(a + t);
+      V xv[NI + 1];
+#pragma GCC unroll 8
+      for (int i = 0; i < NI; ++i) xv[i] = V::load(xr[i] + t);
+#pragma GCC unroll 8
+      for (int k = 0; k < KG; ++k) {
+        const V qk = V::load(q + k * ld + t);
+        const V u = qk * sv;
+        ab[k] = ab[k] + u;
+        ao[k] = fma(qk, av, ao[k]);
+#pragma GCC unroll 8
+        for (int i = 0; i < NI; ++i) aw[k][i] = fma(u, xv[i], aw[k][i]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int k = 0; k < KG; ++k) {
+      gb[k] = hsum(ab[k]);
+      go[k] = hsum(ao[k]);
+#pragma GCC unroll 8
+      for (int i = 0; i < NI; ++i) gw[k][i] += hsum(aw[k][i]);
+    }
+  }
+};
+
+constexpr int kVecGroup = 4;
+
+template <int NI, class T>
+void narrow_hvp_neuron(const Layer& l0, int j, int out, const T* s, const T* a,
+                       const Samples<T>& in, T* const* v, T* const* g, T* rf, int64_t ld,
+                       bool adjoint, int n_group) {
+  const int* col = l0.col.data() + l0.row_ptr[j];
+  const T* vw[kVecGroup];
+  T* gw[kVecGroup];
+  T vb[kVecGroup], vo[kVecGroup], gb[kVecGroup], go[kVecGroup];
+  for (int k = 0; k < n_group; ++k) {
+    vw[k] = v[k] + l0.row_start[j];
+    gw[k] = g[k] + l0.row_start[j];
+    vb[k] = l0.bias[j] >= 0 ? v[k][l0.bias[j]] : T(0);
+    vo[k] = v[k][out];
+  }
+  auto run = [&](auto kg) {
+    using N = NarrowTangent<NI, decltype(kg)::value, T>;
+    if (adjoint) N::adjoint(s, a, in.x, in.ldx, col, rf, ld, in.n, gw, gb, go);
+    else N::tangent(s, a, in.x, in.ldx, col, vw, vb, vo, rf, ld, in.n);
+  };
+  switch (n_group) {
+    case 1: run(std::integral_constant<int, 1>{}); break;
+    case 2: run(std::integral_constant<int, 2>{}); break;
+    case 3: run(std::integral_constant<int, 3>{}); break;
+    default: run(std::integral_constant<int, 4>{}); break;
+  }
+  if (adjoint)
+    for (int k = 0; k < n_group; ++k) {
+      if (l0.bias[j] >= 0) g[k][l0.bias[j]] += gb[k];
+      g[k][out] += go[k];
+    }
+}
+
+// Moments of the residual part for one neuron: m2[p, q] = sum c2 x_p x_q, m1[p] = sum c1 x_p, with
+// the constant 1 as the last input.
+template <int NI, class T>
+void narrow_moments(const T* c2, const T* c1, const Samples<T>& in, const int* col, T* m2, T* m1) {
+  using V = Vec<T>;
+  V a2[(NI + 1) * (NI + 2) / 2], a1[NI + 1];
+  for (auto& a : a2) a = V::zero();
+  for (auto& a : a1) a = V::zero();
+  for (int64_t t = 0; t < in.n; t += V::L) {
+    V x[NI + 1];
+#pragma GCC unroll 16
+    for (int i = 0; i < NI; ++i) x[i] = V::load(in.x + col[i] * in.ldx + t);
+    const V b = V::load(c2 + t), d = V::load(c1 + t);
+    int at = 0;
+#pragma GCC unroll 16
+    for (int i = 0; i < NI; ++i) {
+      const V bx = b * x[i];
+      a1[i] = fma(d, x[i], a1[i]);
+#pragma GCC unroll 16
+      for (int h = i; h < NI; ++h, ++at) a2[at] = fma(bx, x[h], a2[at]);
+      a2[at] = a2[at] + bx;
+      ++at;
+    }
+    a2[at] = a2[at] + b;
+    a1[NI] = a1[NI] + d;
+  }
+  int at = 0;
+  for (int i = 0; i <= NI; ++i) {
+    m1[i] += hsum(a1[i]);
+    for (int h = i; h <= NI; ++h, ++at) m2[at] += hsum(a2[at]);
+  }
+}
+
+#define EDT_INPUTS(n, CALL)  \
+  switch (n) {               \
+    case 0: CALL(0); break;  \
+    case 1: CALL(1); break;  \
+    case 2: CALL(2); break;  \
+    case 3: CALL(3); break;  \
+    case 4: CALL(4); break;  \
+    case 5: CALL(5); break;  \
+    case 6: CALL(6); break;  \
+    case 7: CALL(7); break;  \
+    default: CALL(8); break; \
+  }
+
+template <class T>
+void hvp_narrow(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* const* v,
+                T* const* g, bool ggn, Scratch& ws) {
+  using V = Vec<T>;
+  const Layer &l0 = net.layers[0], &l1 = net.layers[1];
+  const Loss kind = pr.data->loss;
+  const Samples<T> all = samples_at(pr, 0, pr.data->n_pad);
+  Block<T> b(net, pr.act, 2, false, false, all.n, 4 + kVecGroup, ws);
+  const int64_t ld = b.ld;
+  constexpr int kMoments = 45;
+  T* e = ws.take<T>(ld);
+  T* c1 = ws.take<T>(ld);
+  T* rf = ws.take<T>(kVecGroup * ld);
+  const size_t h = size_t(l0.n_out);
+  T* m2 = ws.take<T>(h * kMoments);
+  T* m1 = ws.take<T>(h * 9);
+  std::fill(m2, m2 + h * kMoments, T(0));
+  std::fill(m1, m1 + h * 9, T(0));
+  auto n_in = [&](int j) { return l0.row_ptr[j + 1] - l0.row_ptr[j]; };
+
+  for (int64_t s0 = 0; s0 < all.n; s0 += ld) {
+    const Samples<T> in{all.x + s0, all.y + s0, all.coef + s0, all.ldx,
+                        std::min(ld, all.n - s0)};
+    forward(b, p, in);
+    loss_block<true>(kind, b.f, ld, in, 1, e);
+    for (int j = 0; j < l0.n_out; ++j) {
+      T *d1 = b.d1[1] + j * ld, *d2 = b.d2[1] + j * ld;
+      const V w = V::set1(p[l1.row_start[0] + j]);
+      for (int64_t t = 0; t < in.n; t += V::L) {
+        const V ev = V::load(e + t), dv = V::load(d1 + t);
+        (ev * dv).store(c1 + t);
+        (ev * w * V::load(d2 + t)).store(d2 + t);
+        (w * dv).store(d1 + t);
+      }
+      if (ggn) continue;
+      const int* col = l0.col.data() + l0.row_ptr[j];
+#define EDT_CALL(NI) narrow_moments<NI>(d2, c1, in, col, m2 + j * kMoments, m1 + j * 9)
+      EDT_INPUTS(n_in(j), EDT_CALL)
+#undef EDT_CALL
+    }
+    for (int k0 = 0; k0 < n_vec; k0 += kVecGroup) {
+      const int kg = std::min(kVecGroup, n_vec - k0);
+      for (int k = 0; k < kg; ++k) {
+        const V b0 = V::set1(l1.bias[0] >= 0 ? v[k0 + k][l1.bias[0]] : T(0));
+        for (int64_t t = 0; t < in.n; t += V::L) b0.store(rf + k * ld + t);
+      }
+      for (int pass = 0; pass < 2; ++pass) {
+        for (int j = 0; j < l0.n_out; ++j) {
+#define EDT_CALL(NI)                                                                         \
+  narrow_hvp_neuron<NI>(l0, j, l1.row_start[0] + j, b.d1[1] + j * ld, b.a[1] + j * ld, in,   \
+                        v + k0, g + k0, rf, ld, pass == 1, kg)
+          EDT_INPUTS(n_in(j), EDT_CALL)
+#undef EDT_CALL
+        }
+        if (pass == 0) {
+          for (int k = 0; k < kg; ++k)
+            for (int64_t t = 0; t < in.n; t += V::L) {
+              const V c = V::load(in.coef + t);
+              // one class: the softmax is constant
+              (kind == Loss::mse ? (c + c) * V::load(rf + k * ld + t) : V::zero())
+                  .store(rf + k * ld + t);
+            }
+        } else if (l1.bias[0] >= 0) {
+          for (int k = 0; k < kg; ++k) g[k0 + k][l1.bias[0]] += row_sum(rf + k * ld, in.n);
+        }
+      }
+    }
+  }
+  if (ggn) return;
+  for (int k = 0; k < n_vec; ++k)
+    for (int j = 0; j < l0.n_out; ++j) {
+      const int ni = n_in(j), out = l1.row_start[0] + j;
+      auto index = [&](int i) { return i < ni ? l0.row_start[j] + i : l0.bias[j]; };
+      const T *a2 = m2 + j * kMoments, *a1 = m1 + j * 9;
+      for (int i = 0; i <= ni; ++i) {
+        const int pi = index(i);
+        for (int q = i; q <= ni; ++q, ++a2) {
+          const int pq = index(q);
+          if (pi < 0 || pq < 0) continue;
+          g[k][pi] += *a2 * v[k][pq];
+          if (q != i) g[k][pq] += *a2 * v[k][pi];
+        }
+        if (pi < 0) continue;
+        g[k][pi] += a1[i] * v[k][out];
+        g[k][out] += a1[i] * v[k][pi];
+      }
+    }
+}
+
+template <class T>
+void hvp(const Net& net, const Problem<T>& pr, const T* theta, int n_vec, const T* v, T* out,
+         int64_t stride, bool ggn, Scratch& ws) {
+  ws.reset();
+  const T* p = compress(net, theta, ws);
+  const int n = net.n_params();
+  std::vector<T*> vs(n_vec), gs(n_vec);
+  for (int k = 0; k < n_vec; ++k) {
+    vs[k] = compress(net, v + k * stride, ws);
+    for (int i : net.fixed) vs[k][i] = T(0);
+    gs[k] = ws.take<T>(n);
+    std::fill(gs[k], gs[k] + n, T(0));
+  }
+  if (narrow<T>(net)) hvp_narrow(net, pr, p, n_vec, vs.data(), gs.data(), ggn, ws);
+  else hvp_general(net, pr, p, n_vec, vs.data(), gs.data(), ggn, ws);
+  for (int k = 0; k < n_vec; ++k) expand(net, gs[k], out + k * stride);
+}
+
+}  // namespace edt::EDT_ISA_NS
