@@ -3,15 +3,11 @@
 // f<K>(z, s) fills s[0..K] with sigma(z) and its derivatives up to order K; lower orders come from
 // shared pieces (one exponential, at most one division). Accuracy: docs/accuracy.md.
 #pragma once
+#include "math/activations_list.h"
 #include "math/coefficients.h"
 #include "math/simd.h"
 
 namespace edt {
-
-enum class Act : int {
-  identity, relu, leaky_relu, tanh, sigmoid, softplus, gelu, silu, elu, selu, erf, sin, square,
-  cube, g, count
-};
 
 namespace EDT_ISA_NS {
 

@@ -1,0 +1,269 @@
+// The Python face of the compiled core: raw pointers in, nothing of torch inside. Shapes and dtypes
+// are checked by the Python package; here only what would otherwise crash is.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <thread>
+
+#include "cpu/engine.h"
+#include "cpu/pool.h"
+#include "math/activations_list.h"
+
+namespace py = pybind11;
+
+namespace edt {
+namespace {
+
+using Pointer = uintptr_t;
+
+template <class T>
+T* at(Pointer p) { return reinterpret_cast<T*>(p); }
+
+// Asks Python whether a signal handler (Ctrl-C) has raised. Only the main thread runs handlers.
+struct SignalPoll {
+  bool* raised;
+  bool operator()() const {
+    py::gil_scoped_acquire hold;
+    if (PyErr_CheckSignals() == 0) return false;
+    *raised = true;
+    return true;
+  }
+};
+
+// Runs `body(call)` without the interpreter lock; a Ctrl-C on the way is raised afterwards.
+template <class Body>
+void run(const Plan& plan, const Dataset& data, Pointer task_index, int act, Pointer active,
+         const Body& body) {
+  if (act < 0 || act >= kActivations)
+    throw py::value_error("activation code must be in 0.." + std::to_string(kActivations - 1) +
+                          ", got " + std::to_string(act));
+  if (!plan.nets.empty() &&
+      (plan.nets[0].d_in != data.d_in || plan.nets[0].d_out != data.d_out))
+    throw py::value_error("networks and data differ in d_in or d_out");
+  const auto* index = at<const int64_t>(task_index);
+  for (size_t b = 0; b < plan.nets.size(); ++b)
+    if (index[b] < 0 || index[b] >= data.n_tasks)
+      throw py::value_error("task_index[" + std::to_string(b) + "] must be in 0.." +
+                            std::to_string(data.n_tasks - 1) + ", got " +
+                            std::to_string(index[b]));
+  bool raised = false;
+  const Call call{plan, data, index, act, at<const uint8_t>(active), SignalPoll{&raised}};
+  {
+    py::gil_scoped_release release;
+    body(call);
+  }
+  if (raised) throw py::error_already_set();
+}
+
+// Calls body with a value of the dataset's own scalar type.
+template <class Body>
+void by_type(const Dataset& data, const Body& body) {
+  if (data.is_double) body(double{});
+  else body(float{});
+}
+
+std::unique_ptr<Dataset> make_dataset(Pointer x, Pointer y, Pointer coef, int64_t n_tasks,
+                                      int64_t n, int d_in, int d_out, int loss, bool is_double) {
+  if (n_tasks < 1 || n < 1 || d_in < 1 || d_out < 1)
+    throw py::value_error("a dataset needs at least one task, sample, input and output");
+  if (loss != 0 && loss != 1) throw py::value_error("loss code must be 0 or 1");
+  auto out = std::make_unique<Dataset>();
+  out->is_double = is_double;
+  out->n_tasks = n_tasks;
+  out->n = n;
+  out->d_in = d_in;
+  out->d_out = d_out;
+  if (is_double)
+    out->f64 = std::make_unique<DatasetT<double>>(n_tasks, n, d_in, d_out, Loss(loss),
+                                                  at<const double>(x), at<const void>(y),
+                                                  at<const double>(coef));
+  else
+    out->f32 = std::make_unique<DatasetT<float>>(n_tasks, n, d_in, d_out, Loss(loss),
+                                                 at<const float>(x), at<const void>(y),
+                                                 at<const float>(coef));
+  return out;
+}
+
+HyperParameters read_hyper(const py::dict& d) {
+  HyperParameters hp;
+  const auto name = d["optimizer"].cast<std::string>();
+  if (name == "sgd") hp.optimizer = Optimizer::sgd;
+  else if (name == "adam") hp.optimizer = Optimizer::adam;
+  else if (name == "adamw") hp.optimizer = Optimizer::adamw;
+  else throw py::value_error("optimizer must be 'sgd', 'adam' or 'adamw', got '" + name + "'");
+  hp.momentum = d["momentum"].cast<double>();
+  hp.dampening = d["dampening"].cast<double>();
+  hp.nesterov = d["nesterov"].cast<bool>();
+  hp.beta1 = d["beta1"].cast<double>();
+  hp.beta2 = d["beta2"].cast<double>();
+  hp.eps = d["eps"].cast<double>();
+  hp.batch_size = d["batch_size"].cast<int64_t>();
+  hp.tol = d["tol"].cast<double>();
+  hp.loss_target = d["loss_target"].cast<double>();
+  return hp;
+}
+
+double fma_peak(bool is_double, int threads, double seconds) {
+  std::vector<double> speed(threads);
+  std::vector<std::thread> pool;
+  const Isa& isa = current_isa();
+  for (int t = 0; t < threads; ++t)
+    pool.emplace_back([&, t] {
+      speed[t] = is_double ? isa.f64.fma_peak(seconds) : isa.f32.fma_peak(seconds);
+    });
+  for (auto& t : pool) t.join();
+  double sum = 0;
+  for (double s : speed) sum += s;
+  return sum;
+}
+
+}  // namespace
+}  // namespace edt
+
+PYBIND11_MODULE(_core, m) {
+  using namespace edt;
+  m.doc() = "Compiled core of edt. Private: use the functions of the package.";
+
+  py::class_<Plan>(m, "Plan")
+      .def(py::init([](Pointer widths, int64_t n_nets, int64_t n_cols, bool bias, Pointer state,
+                       int64_t total) {
+             return std::make_unique<Plan>(at<const int64_t>(widths), n_nets, n_cols, bias,
+                                           at<const uint8_t>(state), total);
+           }),
+           py::arg("widths"), py::arg("n_nets"), py::arg("n_cols"), py::arg("bias"),
+           py::arg("state"), py::arg("total"))
+      .def_property_readonly("n_nets", [](const Plan& p) { return p.nets.size(); })
+      .def_readonly("total", &Plan::total)
+      .def_readonly("depth", &Plan::depth)
+      .def_readonly("bias", &Plan::bias)
+      .def_property_readonly("cost", [](const Plan& p) {
+        std::vector<double> out;
+        for (const Net& net : p.nets) out.push_back(net.cost);
+        return out;
+      });
+
+  py::class_<Dataset>(m, "Dataset")
+      .def(py::init(&make_dataset), py::arg("x"), py::arg("y"), py::arg("coef"),
+           py::arg("n_tasks"), py::arg("n"), py::arg("d_in"), py::arg("d_out"), py::arg("loss"),
+           py::arg("is_double"))
+      .def_readonly("is_double", &Dataset::is_double)
+      .def_readonly("n_tasks", &Dataset::n_tasks)
+      .def_readonly("n", &Dataset::n)
+      .def_readonly("d_in", &Dataset::d_in)
+      .def_readonly("d_out", &Dataset::d_out);
+
+  m.def("set_num_threads", &set_num_threads);
+  m.def("get_num_threads", &num_threads);
+  m.def("isas", [] {
+    std::vector<std::string> out;
+    for (const Isa* isa : compiled_isas())
+      if (isa->supported()) out.push_back(isa->name);
+    return out;
+  });
+  m.def("isa", [] { return std::string(current_isa().name); });
+  m.def("select_isa", &select_isa);
+  m.def("build_info", [] {
+    py::dict d;
+    std::vector<std::string> names;
+    for (const Isa* isa : compiled_isas()) names.push_back(isa->name);
+    d["compiler"] = EDT_COMPILER;
+    d["isas"] = names;
+    d["cuda"] = false;
+    d["version"] = EDT_VERSION;
+    return d;
+  });
+  m.def("fma_peak", &fma_peak, py::arg("is_double"), py::arg("n_threads"), py::arg("seconds"),
+        py::call_guard<py::gil_scoped_release>());
+
+  m.def("activation", [](int act, int order, int64_t n, Pointer in, Pointer out, bool is_double) {
+    if (act < 0 || act >= kActivations || order < 0 || order > 3)
+      throw py::value_error("activation code or order out of range");
+    const Isa& isa = current_isa();
+    if (is_double) isa.f64.activation(act, order, n, at<const double>(in), at<double>(out));
+    else isa.f32.activation(act, order, n, at<const float>(in), at<float>(out));
+  });
+
+  m.def("predict", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
+                      Pointer active, Pointer out) {
+    run(plan, data, task, act, active, [&](const Call& c) {
+      by_type(data, [&](auto t) {
+        using T = decltype(t);
+        predict<T>(c, at<const T>(theta), at<T>(out));
+      });
+    });
+  });
+  m.def("loss", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
+                   Pointer active, Pointer out) {
+    run(plan, data, task, act, active, [&](const Call& c) {
+      by_type(data, [&](auto t) {
+        using T = decltype(t);
+        loss<T>(c, at<const T>(theta), at<double>(out));
+      });
+    });
+  });
+  m.def("loss_and_grad", [](const Plan& plan, const Dataset& data, Pointer task, int act,
+                            Pointer theta, Pointer active, Pointer out, Pointer grad) {
+    run(plan, data, task, act, active, [&](const Call& c) {
+      by_type(data, [&](auto t) {
+        using T = decltype(t);
+        loss_and_grad<T>(c, at<const T>(theta), at<double>(out), at<T>(grad));
+      });
+    });
+  });
+  m.def("hvp", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
+                  Pointer active, int k, Pointer v, Pointer out, int64_t stride, bool ggn) {
+    if (k < 1) throw py::value_error("hvp needs at least one vector");
+    run(plan, data, task, act, active, [&](const Call& c) {
+      by_type(data, [&](auto t) {
+        using T = decltype(t);
+        hvp<T>(c, at<const T>(theta), k, at<const T>(v), at<T>(out), stride, ggn);
+      });
+    });
+  });
+  m.def("hessian", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
+                      Pointer active, Pointer out, Pointer offsets, bool ggn) {
+    run(plan, data, task, act, active, [&](const Call& c) {
+      by_type(data, [&](auto t) {
+        using T = decltype(t);
+        hessian<T>(c, at<const T>(theta), at<T>(out), at<const int64_t>(offsets), ggn);
+      });
+    });
+  });
+  m.def("train", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
+                    Pointer active, Pointer mom1, Pointer mom2, Pointer steps, int64_t until,
+                    const py::dict& hyper, Pointer lr, Pointer weight_decay, Pointer seeds,
+                    Pointer factors, int64_t factors_start, Pointer status, Pointer loss_,
+                    Pointer grad_norm, Pointer record, int64_t n_record, Pointer history_loss,
+                    Pointer history_grad) {
+    const TrainArrays arrays{at<int64_t>(steps),       until,
+                             read_hyper(hyper),        at<const double>(lr),
+                             at<const double>(weight_decay), at<const uint64_t>(seeds),
+                             at<const double>(factors), factors_start,
+                             at<int8_t>(status),       at<double>(loss_),
+                             at<double>(grad_norm),    at<const int64_t>(record),
+                             n_record,                 at<double>(history_loss),
+                             at<double>(history_grad)};
+    if (arrays.hp.optimizer != Optimizer::sgd && !(mom1 && mom2))
+      throw py::value_error("adam needs both moments");
+    if (arrays.hp.momentum != 0 && !mom1) throw py::value_error("momentum needs its buffer");
+    run(plan, data, task, act, active, [&](const Call& c) {
+      by_type(data, [&](auto t) {
+        using T = decltype(t);
+        train<T>(c, at<T>(theta), at<T>(mom1), at<T>(mom2), arrays);
+      });
+    });
+  });
+  m.def("lbfgs", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
+                    Pointer active, int memory, int64_t iterations, double tol, Pointer done,
+                    Pointer status, Pointer loss_, Pointer grad_max) {
+    if (memory < 1) throw py::value_error("memory must be at least 1");
+    const LbfgsArrays arrays{memory, int(iterations), tol, at<int64_t>(done),
+                             at<int8_t>(status), at<double>(loss_), at<double>(grad_max)};
+    run(plan, data, task, act, active, [&](const Call& c) {
+      by_type(data, [&](auto t) {
+        using T = decltype(t);
+        lbfgs<T>(c, at<T>(theta), arrays);
+      });
+    });
+  });
+}
