@@ -1,0 +1,9 @@
+"""Ragged ensembles of masked networks: container, initialisation, masks, files, modules."""
+
+from __future__ import annotations
+
+from edt.ensemble.activations import ACTIVATIONS
+from edt.ensemble.container import Ensemble
+from edt.ensemble.init import SCHEMES
+
+__all__ = ["ACTIVATIONS", "SCHEMES", "Ensemble"]

@@ -1,0 +1,158 @@
+"""Counter-based random initialisation: a parameter's value is a function of its address.
+
+The address is (seed, network id, layer, weight or bias, index), scrambled by Philox4x32-10. So a
+network's initial parameters do not depend on which other networks are in the ensemble, on the
+order of drawing, on threads or on the machine (see `edt.ensemble.deviates`). Schemes draw from the
+same numbers: the same seed under "glorot" and "he" gives the same directions at another scale.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from edt.ensemble.deviates import normal, uniform
+from edt.ensemble.layout import Layout
+from edt.ensemble.philox import draws
+from edt.errors import ShapeError, unknown_choice
+
+__all__ = ["SCHEMES", "check_ids", "check_seeds", "default_ids", "initial_theta"]
+
+#: Streams of layer l: WEIGHT_STREAM + l, BIAS_STREAM + l.
+WEIGHT_STREAM, BIAS_STREAM = 0 << 24, 1 << 24
+
+Fan = np.ndarray
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A distribution and its scale.
+
+    Attributes:
+        deviate: random bits to deviates: uniform on (-1, 1), or standard normal.
+        weight: (fan_in, fan_out) to the factor of a layer's weights.
+        bias: likewise for its biases, or None for biases of zero.
+    """
+
+    deviate: Callable[[np.ndarray], np.ndarray]
+    weight: Callable[[Fan, Fan], Fan]
+    bias: Callable[[Fan, Fan], Fan] | None
+
+
+def _symmetric(bits: np.ndarray) -> np.ndarray:
+    return 2.0 * uniform(bits) - 1.0
+
+
+def _one_over_root(fan_in: Fan, fan_out: Fan) -> Fan:
+    return 1.0 / np.sqrt(fan_in)
+
+
+SCHEMES: dict[str, Scheme] = {
+    "torch": Scheme(_symmetric, _one_over_root, _one_over_root),
+    "glorot": Scheme(normal, lambda i, o: np.sqrt(2.0 / (i + o)), None),
+    "he": Scheme(normal, lambda i, o: np.sqrt(2.0 / i), None),
+    "normal": Scheme(normal, _one_over_root, _one_over_root),
+}
+
+
+def initial_theta(
+    layout: Layout, seeds: np.ndarray, ids: np.ndarray, scheme: str, scale: float
+) -> torch.Tensor:
+    """Initial parameters, float64 ``[total]``.
+
+    Args:
+        layout: of the ensemble.
+        seeds, ids: uint64 ``[B]``.
+        scheme: one of `SCHEMES`.
+        scale: factor on all of them.
+
+    Raises:
+        ValueError: unknown scheme, or a scale that is not a finite number >= 0.
+    """
+    if not isinstance(scheme, str) or scheme not in SCHEMES:
+        raise unknown_choice("scheme", scheme, list(SCHEMES))
+    if isinstance(scale, bool) or not isinstance(scale, (int, float, np.integer, np.floating)):
+        raise TypeError(f"scale must be a number >= 0, got {scale!r}")
+    if not (math.isfinite(scale) and scale >= 0.0):
+        raise ValueError(f"scale must be a finite number >= 0, got {scale!r}")
+    rule = SCHEMES[scheme]
+    theta = np.zeros(layout.total)
+    for layer in range(layout.depth + 1):
+        fan_in, fan_out = layout.fan_in[:, layer], layout.fan_out[:, layer]
+        parts = [(WEIGHT_STREAM, layout.weight_at, fan_in * fan_out, rule.weight)]
+        if layout.has_bias and rule.bias is not None:
+            parts.append((BIAS_STREAM, layout.bias_at, fan_out, rule.bias))
+        for stream, place, counts, factor in parts:
+            values = rule.deviate(draws(seeds, ids, stream + layer, counts))
+            values *= np.repeat(scale * factor(fan_in, fan_out), counts)
+            start = np.cumsum(counts) - counts
+            theta[np.arange(values.size) + np.repeat(place[:, layer] - start, counts)] = values
+    return torch.from_numpy(theta)
+
+
+def check_seeds(seeds: Any) -> list[int]:
+    """Seeds as a list of integers in 0..2**64 - 1, from one integer or several.
+
+    Raises:
+        TypeError: not integers. ValueError: none, or out of range.
+    """
+    out = _integers("seeds", seeds)
+    for k, seed in enumerate(out):
+        if not 0 <= seed < 2**64:
+            raise ValueError(f"seeds[{k}] must be in 0..2**64-1, got {seed}")
+    if not out:
+        raise ValueError("seeds must name at least one seed, got none")
+    return out
+
+
+def check_ids(ids: Any, networks: int) -> torch.Tensor:
+    """Network ids as int64 ``[B]``.
+
+    Raises:
+        TypeError: not integers. ShapeError: wrong length. ValueError: out of range.
+    """
+    out = _integers("ids", ids)
+    if len(out) != networks:
+        raise ShapeError(f"ids must have length {networks} (one per network), got {len(out)}")
+    for b, value in enumerate(out):
+        if not -(2**63) <= value < 2**63:
+            raise ValueError(f"ids[{b}] must be in -2**63..2**63-1, got {value}")
+    return torch.tensor(out, dtype=torch.int64)
+
+
+def default_ids(layout: Layout) -> torch.Tensor:
+    """Ids that depend on a network's widths only, int64 ``[B]``, 0..2**63 - 1.
+
+    A hash, so that networks of different widths draw unrelated parameters from one seed, and equal
+    widths and seeds give equal parameters in any ensemble.
+    """
+    value = np.full(layout.B, layout.depth, dtype=np.uint64)
+    for column in layout.table.T.astype(np.uint64):
+        # SplitMix64's step and finaliser (Steele, Lea, Flood, OOPSLA 2014).
+        value = (value ^ column) + np.uint64(0x9E3779B97F4A7C15)
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        value = value ^ (value >> np.uint64(31))
+    return torch.from_numpy((value >> np.uint64(1)).astype(np.int64))
+
+
+def _integers(name: str, value: Any) -> list[int]:
+    if isinstance(value, (torch.Tensor, np.ndarray)):
+        value = value.tolist()
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        value = [value]
+    if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be an integer or a sequence of integers, got {value!r}")
+    out = []
+    for k, item in enumerate(value):
+        if isinstance(item, torch.Tensor) and item.numel() == 1:
+            item = item.item()
+        if isinstance(item, (bool, np.bool_)) or not isinstance(item, (int, np.integer)):
+            raise TypeError(f"{name}[{k}] must be an integer, got {item!r}")
+        out.append(int(item))
+    return out

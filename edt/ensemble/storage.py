@@ -1,0 +1,46 @@
+"""An ensemble in a file: safetensors and a JSON header, no pickle."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from edt.files import CheckpointError, read, write
+
+if TYPE_CHECKING:
+    from edt.ensemble.container import Ensemble
+
+__all__ = ["read_ensemble", "write_ensemble"]
+
+KIND = "ensemble"
+
+
+def write_ensemble(path: str | os.PathLike[str], ens: Ensemble) -> None:
+    """Write structure and parameters; the file is written whole and renamed."""
+    tensors = {
+        "theta": ens.theta,
+        "state": ens.state,
+        "layer_widths": ens.layer_widths,
+        "ids": ens.network_ids,
+    }
+    write(path, KIND, tensors, {"activation": ens.activation, "bias": ens.has_bias})
+
+
+def read_ensemble(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors and header of a file written by `write_ensemble`.
+
+    Raises:
+        CheckpointError: missing, truncated, corrupted, another kind of file, or incomplete.
+    """
+    tensors, header = read(path, KIND)
+    for name in ("theta", "state", "layer_widths", "ids"):
+        if name not in tensors:
+            raise CheckpointError(f"{path}: has no tensor {name!r}")
+    for name in ("activation", "bias"):
+        if name not in header:
+            raise CheckpointError(f"{path}: its header has no entry {name!r}")
+    return tensors, header

@@ -1,0 +1,134 @@
+"""Tensors and their JSON header in one safetensors file, written whole.
+
+The header travels in the file's own metadata, so that one `os.replace` publishes both; a
+`<name>.json` copy lies beside it for people. SHA-256 sums of tensors and header are stored and
+checked, because safetensors itself notices a truncated file but not a flipped bit. No pickle
+anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from edt.errors import EdtError
+
+__all__ = ["FORMAT", "CheckpointError", "digest", "read", "replace_file", "write"]
+
+FORMAT = 1
+
+
+class CheckpointError(EdtError, ValueError):
+    """A checkpoint or result file that cannot be used; the message names the file."""
+
+
+def digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes, in name order."""
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        sha.update(f"{name}:{tensor.dtype}:{list(tensor.shape)};".encode())
+        sha.update(tensor.numpy().tobytes())
+    return sha.hexdigest()
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write ``data`` to a temporary file in the same folder, sync it, and rename it to ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        if os.path.exists(name):
+            os.unlink(name)
+        raise
+
+
+def write(
+    path: str | os.PathLike[str],
+    kind: str,
+    tensors: Mapping[str, torch.Tensor],
+    header: Mapping[str, Any],
+) -> None:
+    """Write tensors and header as one safetensors file plus a readable JSON copy.
+
+    Args:
+        path: file to write, by convention ending in ``.safetensors``.
+        kind: what the file holds; `read` insists on it.
+        tensors: any dtypes and shapes.
+        header: JSON-able.
+
+    Raises:
+        ValueError: ``path`` ends in ``.json``, the name of the readable copy.
+    """
+    path = Path(path)
+    if path.suffix == ".json":
+        raise ValueError(f"path must not end in .json (the readable copy's name), got {str(path)!r}")
+    flat = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    full = {**header, "format": FORMAT, "kind": kind, "sha256": digest(flat)}
+    full["header_sha256"] = _header_digest(full)
+    text = json.dumps(full, indent=1, sort_keys=True)
+    replace_file(path, save(flat, metadata={"edt": text}))
+    replace_file(path.with_suffix(".json"), text.encode())
+
+
+def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read a file written by `write`.
+
+    Returns:
+        (tensors, header)
+
+    Raises:
+        CheckpointError: missing, truncated, corrupted, or of another kind; names the file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        header = json.loads(metadata["edt"])
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path}: truncated, corrupted or not an edt file "
+            f"({type(error).__name__}: {error}); delete it to start afresh"
+        ) from None
+    if not isinstance(header, dict) or header.get("kind") != kind:
+        found = header.get("kind") if isinstance(header, dict) else header
+        raise CheckpointError(f"{path}: holds {found!r}, expected {kind!r}")
+    if header.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: format {header.get('format')!r}, this version reads {FORMAT}"
+        )
+    if header.get("sha256") != digest(tensors):
+        raise CheckpointError(
+            f"{path}: corrupted (the checksum of its tensors does not match); "
+            "delete it to start afresh"
+        )
+    if header.get("header_sha256") != _header_digest(header):
+        raise CheckpointError(
+            f"{path}: corrupted (the checksum of its header does not match); "
+            "delete it to start afresh"
+        )
+    return tensors, header
+
+
+def _header_digest(header: Mapping[str, Any]) -> str:
+    content = {name: value for name, value in header.items() if name != "header_sha256"}
+    # Through JSON and back first: tuples and integer keys then read the same before and after.
+    text = json.dumps(json.loads(json.dumps(content)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
