@@ -1,0 +1,310 @@
+"""`Task`: what networks learn. Inputs, targets, sample weights and a loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from edt.errors import ShapeError, unknown_choice
+
+if TYPE_CHECKING:
+    from edt import _core
+
+__all__ = ["LOSSES", "Task"]
+
+#: Names of the losses; the index is the compiled core's code.
+LOSSES: tuple[str, ...] = ("mse", "cross_entropy")
+
+
+class Task:
+    """N samples with one or several targets, and the loss to minimise.
+
+    The loss of a network with outputs ``f(x_n)`` is ``sum_n c_n l(f(x_n), y_n)`` with ``sum_n c_n =
+    1`` (a weighted mean), where l is
+
+    - "mse": ``sum_o (f_o - y_o)^2``, summed over outputs, without a factor 1/2;
+    - "cross_entropy": ``log sum_k exp(f_k) - f_y``.
+
+    Several targets share N and the sizes; each network of an ensemble learns one of them, chosen
+    by ``task_index``. The tensors given are copied.
+
+    Args:
+        x: inputs ``[N, d_in]``, or ``[T, N, d_in]`` when targets have inputs of their own.
+        y: mse: targets ``[N, d_out]`` or ``[T, N, d_out]`` in the dtype of x; cross-entropy:
+            integer classes ``[N]`` or ``[T, N]``.
+        loss: "mse" or "cross_entropy".
+        weights: sample weights ``[N]`` or ``[T, N]``, >= 0, scaled to sum to 1 per target; default
+            equal.
+        n_classes: cross-entropy only: number of classes; default ``max(y) + 1``.
+        name: for tables and pictures.
+        info: anything worth keeping with the data.
+
+    Raises:
+        TypeError: not tensors or arrays, or of a wrong dtype. ShapeError: sizes do not fit.
+        ValueError: no samples, NaN or Inf, labels or weights out of range, unknown loss.
+
+    Example:
+        >>> x = torch.linspace(-1, 1, 50, dtype=torch.float64)[:, None]
+        >>> Task(x, torch.sin(3 * x))
+        Task(50 samples, 1 -> 1, mse, float64)
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        loss: str = "mse",
+        weights: Any = None,
+        name: str | None = None,
+        *,
+        n_classes: int | None = None,
+        info: dict[str, Any] | None = None,
+    ) -> None:
+        if not isinstance(loss, str) or loss not in LOSSES:
+            raise unknown_choice("loss", loss, LOSSES)
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name must be a string, got {name!r}")
+        self.loss: str = loss
+        self.name: str | None = name
+        #: Anything the maker of the task kept with it.
+        self.info: dict[str, Any] = dict(info or {})
+        #: Inputs, ``[N, d_in]`` or ``[T, N, d_in]``.
+        self.x: torch.Tensor = _inputs(x)
+        if loss == "mse":
+            if n_classes is not None:
+                raise ValueError(f"n_classes needs loss='cross_entropy', got {n_classes!r} with mse")
+            #: Targets, ``[N, d_out]`` or ``[T, N, d_out]``; classes ``[N]`` or ``[T, N]``.
+            self.y: torch.Tensor = _targets(y, self.x)
+            #: Outputs a network must have.
+            self.d_out: int = int(self.y.shape[-1])
+        else:
+            self.y, self.d_out = _classes(y, n_classes)
+        if int(self.y.shape[self.y.dim() - (2 if loss == "mse" else 1)]) != self.N:
+            raise ShapeError(
+                f"y must have one entry per sample: x has shape {list(self.x.shape)}, "
+                f"y {list(self.y.shape)}"
+            )
+        several = {int(t.shape[0]) for t, single in self._tensors() if t.dim() > single}
+        if len(several) > 1:
+            raise ShapeError(
+                f"x and y must have the same number of targets T: x has shape "
+                f"{list(self.x.shape)}, y {list(self.y.shape)}"
+            )
+        #: Number of targets.
+        self.T: int = several.pop() if several else 1
+        #: ``[T, N]``, sample weights scaled to sum to 1 per target, in the dtype of x.
+        self.coef: torch.Tensor = self._coefficients(weights)
+        self._data: _core.Dataset | None = None
+
+    @property
+    def N(self) -> int:
+        """Number of samples."""
+        return int(self.x.shape[-2])
+
+    @property
+    def d_in(self) -> int:
+        """Number of inputs."""
+        return int(self.x.shape[-1])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """torch.float32 or torch.float64."""
+        return self.x.dtype
+
+    @property
+    def variance(self) -> torch.Tensor:
+        """float64 ``[T]``, weighted variance of y summed over outputs.
+
+        For mse this is the loss of the best constant. For cross-entropy it is that of the one-hot
+        targets, ``1 - sum_k p_k^2``.
+        """
+        coef = self.coef.to(torch.float64)[..., None]
+        y = self.y
+        if self.loss == "cross_entropy":
+            y = torch.nn.functional.one_hot(y, self.d_out)
+        y = y.to(torch.float64)
+        y = y.expand(self.T, self.N, self.d_out)
+        centred = y - (coef * y).sum(1, keepdim=True)
+        return (coef * centred * centred).sum((1, 2))
+
+    @property
+    def data(self) -> _core.Dataset:
+        """The samples in the compiled core's layout; made at first use."""
+        if self._data is None:
+            # Imported here so that tasks work where the compiled core is missing.
+            from edt import _core
+
+            x = self.x.expand(self.T, self.N, self.d_in).contiguous()
+            shape = (self.T, self.N) if self.loss == "cross_entropy" else (self.T, self.N, self.d_out)
+            y = self.y.expand(shape).contiguous()
+            self._data = _core.Dataset(
+                x.data_ptr(),
+                y.data_ptr(),
+                self.coef.data_ptr(),
+                self.T,
+                self.N,
+                self.d_in,
+                self.d_out,
+                LOSSES.index(self.loss),
+                self.dtype == torch.float64,
+            )
+        return self._data
+
+    def to(self, dtype: torch.dtype) -> Task:
+        """The same task in another dtype (itself if nothing changes)."""
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype!r}")
+        if dtype == self.dtype:
+            return self
+        y = self.y.to(dtype) if self.loss == "mse" else self.y
+        return Task(
+            self.x.to(dtype),
+            y,
+            self.loss,
+            self.coef.to(dtype),
+            self.name,
+            n_classes=None if self.loss == "mse" else self.d_out,
+            info=self.info,
+        )
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{self.N:,} sample{'s' if self.N > 1 else ''}",
+            f"{self.d_in} -> {self.d_out}",
+            self.loss,
+            str(self.dtype).removeprefix("torch."),
+        ]
+        if self.T > 1:
+            parts.insert(1, f"{self.T} targets")
+        return f"Task({'' if self.name is None else self.name + ': '}{', '.join(parts)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The compiled data set is rebuilt where the task is unpickled.
+        return {**self.__dict__, "_data": None}
+
+    def _tensors(self) -> tuple[tuple[torch.Tensor, int], tuple[torch.Tensor, int]]:
+        """x and y, each with the number of dimensions of a single target."""
+        return (self.x, 2), (self.y, 2 if self.loss == "mse" else 1)
+
+    def _coefficients(self, weights: Any) -> torch.Tensor:
+        if weights is None:
+            return torch.full((self.T, self.N), 1.0 / self.N, dtype=self.dtype)
+        given = _tensor("weights", weights, ("int", "float"))
+        if tuple(given.shape) not in ((self.N,), (self.T, self.N)):
+            raise ShapeError(
+                f"weights must have shape [{self.N}] or [{self.T}, {self.N}], "
+                f"got {list(given.shape)}"
+            )
+        given = given.to(torch.float64)
+        _finite("weights", given)
+        bad = torch.nonzero(given < 0.0)
+        if bad.numel():
+            at = bad[0].tolist()
+            raise ValueError(f"weights{at} must be >= 0, got {float(given[tuple(at)])}")
+        # The largest first: sums of subnormal or huge weights would not divide well.
+        peak = given.amax(-1, keepdim=True)
+        if bool((peak == 0.0).any()):
+            raise ValueError("weights must have at least one entry > 0 per target, got all zero")
+        scaled = given / peak
+        scaled = scaled / scaled.sum(-1, keepdim=True)
+        return scaled.expand(self.T, self.N).to(self.dtype).contiguous()
+
+
+def _tensor(name: str, value: Any, kinds: tuple[Literal["int", "float"], ...]) -> torch.Tensor:
+    """A tensor from a tensor, an array, or nested lists of numbers (those become float64)."""
+    if isinstance(value, (list, tuple)):
+        try:
+            value = np.asarray(value, dtype=np.int64 if kinds == ("int",) else np.float64)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{name} must hold numbers: {error}") from None
+    if isinstance(value, np.ndarray):
+        try:
+            # A copy: not every array can be shared with torch (read-only, negative strides).
+            value = torch.from_numpy(np.array(value, order="C"))
+        except TypeError as error:
+            raise TypeError(f"{name} must hold numbers: {error}") from None
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"{name} must be a tensor or an array, got {type(value).__name__}")
+    if value.device.type != "cpu":
+        raise ValueError(f"{name} must be on the CPU, got {value.device}; use {name}.cpu()")
+    if value.layout != torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, got {value.layout}")
+    floating = value.dtype in (torch.float32, torch.float64)
+    whole = not value.is_floating_point() and not value.is_complex() and value.dtype != torch.bool
+    if not ((floating and "float" in kinds) or (whole and "int" in kinds)):
+        wanted = {"int": "an integer dtype", "float": "torch.float32 or torch.float64"}
+        raise TypeError(
+            f"{name} must have dtype {' or '.join(wanted[k] for k in kinds)}, got {value.dtype}"
+        )
+    return value.detach()
+
+
+def _finite(name: str, tensor: torch.Tensor) -> None:
+    bad = torch.nonzero(~torch.isfinite(tensor))
+    if bad.numel():
+        at = bad[0].tolist()
+        raise ValueError(
+            f"{name} must be finite, got {float(tensor[tuple(at)])} at {at} "
+            f"({bad.shape[0]} of {tensor.numel()} entries are NaN or Inf)"
+        )
+
+
+def _inputs(x: Any) -> torch.Tensor:
+    out = _tensor("x", x, ("float",))
+    if out.dim() not in (2, 3):
+        raise ShapeError(f"x must have shape [N, d_in] or [T, N, d_in], got {list(out.shape)}")
+    _nonempty("x", out)
+    _finite("x", out)
+    return out.clone(memory_format=torch.contiguous_format)
+
+
+def _targets(y: Any, x: torch.Tensor) -> torch.Tensor:
+    out = _tensor("y", y, ("float",))
+    if out.dim() not in (2, 3):
+        raise ShapeError(
+            f"y must have shape [N, d_out] or [T, N, d_out] for mse, got {list(out.shape)}"
+        )
+    if out.dtype != x.dtype:
+        raise TypeError(f"y must have the dtype of x, {x.dtype}, got {out.dtype}")
+    _nonempty("y", out)
+    _finite("y", out)
+    return out.clone(memory_format=torch.contiguous_format)
+
+
+def _classes(y: Any, n_classes: Any) -> tuple[torch.Tensor, int]:
+    out = _tensor("y", y, ("int",))
+    if out.dim() not in (1, 2):
+        raise ShapeError(
+            f"y must have shape [N] or [T, N] for cross_entropy (class indices), "
+            f"got {list(out.shape)}"
+        )
+    _nonempty("y", out)
+    out = out.to(torch.int64)
+    if n_classes is None:
+        count = int(out.max()) + 1
+    elif isinstance(n_classes, bool) or not isinstance(n_classes, (int, np.integer)):
+        raise TypeError(f"n_classes must be an integer >= 2, got {n_classes!r}")
+    else:
+        count = int(n_classes)
+    bad = torch.nonzero((out < 0) | (out >= max(count, 1)))
+    if bad.numel():
+        at = bad[0].tolist()
+        raise ValueError(
+            f"y{at} must be a class in 0..{max(count, 1) - 1}, got {int(out[tuple(at)])}"
+        )
+    if count < 2:
+        raise ValueError(
+            f"n_classes must be >= 2, got {count}"
+            + (" (the largest label + 1)" if n_classes is None else "")
+        )
+    return out.clone(memory_format=torch.contiguous_format), count
+
+
+def _nonempty(name: str, tensor: torch.Tensor) -> None:
+    if tensor.numel() == 0:
+        raise ValueError(
+            f"{name} must hold at least one sample, one feature and one target, "
+            f"got shape {list(tensor.shape)}"
+        )
