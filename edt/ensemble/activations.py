@@ -9,10 +9,21 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from edt.errors import unknown_choice
 
-__all__ = ["ACTIVATIONS", "Cube", "Erf", "G", "Sin", "Square", "activation_module", "name_of"]
+__all__ = [
+    "ACTIVATIONS",
+    "Cube",
+    "Erf",
+    "G",
+    "Sin",
+    "Square",
+    "activation_module",
+    "check_activation",
+    "name_of",
+]
 
 ACTIVATIONS: tuple[str, ...] = (
     "identity",
@@ -65,7 +76,8 @@ class G(nn.Module):
     """``sigmoid(4 z) + softplus(z)``."""
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        return torch.sigmoid(4 * z) + torch.logaddexp(z, torch.zeros_like(z))
+        # Not F.softplus, which drops exp(-z) above a threshold.
+        return torch.sigmoid(4 * z) - functional.logsigmoid(-z)
 
 
 _MODULES: dict[str, Callable[[], nn.Module]] = {

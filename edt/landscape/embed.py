@@ -144,11 +144,11 @@ def zero_output(ens: Ensemble, incoming: torch.Tensor, *, layer: int = 0) -> Emb
         layer: hidden layer, from 0.
     """
     _check_layer(ens, layer)
-    fan_in = int(ens.layer_widths[0, layer]) + int(ens.bias)
+    fan_in = int(ens.layer_widths[0, layer]) + int(ens.has_bias)
     if incoming.dim() != 2 or incoming.shape[1] != fan_in or not incoming.shape[0]:
         raise ShapeError(
             f"incoming must have shape [q, {fan_in}] "
-            f"({'weights, then bias' if ens.bias else 'weights'}), got {tuple(incoming.shape)}"
+            f"({'weights, then bias' if ens.has_bias else 'weights'}), got {tuple(incoming.shape)}"
         )
     rows = incoming.to(ens.dtype)
     wide = []
@@ -175,7 +175,7 @@ def constant(
         layer: hidden layer, from 0.
     """
     _check_layer(ens, layer)
-    if not ens.bias:
+    if not ens.has_bias:
         raise ValueError("constant needs networks with biases: there is no bias to compensate in")
     value = torch.tensor(float(bias), dtype=ens.dtype)
     wide = []

@@ -66,7 +66,7 @@ def unpack(ens: Ensemble, b: int) -> Network:
         state = ens.state[at : at + count].clone().reshape(fan_out, fan_in)
         at += count
         bias = bias_state = None
-        if ens.bias:
+        if ens.has_bias:
             bias = ens.theta[at : at + fan_out].detach().clone()
             bias_state = ens.state[at : at + fan_out].clone()
             at += fan_out
@@ -90,7 +90,7 @@ def pack(networks: Sequence[Network], like: Ensemble) -> Ensemble:
         int(networks[0][0].weight.shape[1]),
         int(networks[0][-1].weight.shape[0]),
         activation=like.activation,
-        bias=like.bias,
+        bias=like.has_bias,
         dtype=like.dtype,
         theta=torch.cat(theta),
         state=torch.cat(state),

@@ -19,7 +19,7 @@ def pack(ens: Ensemble) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         "networks.layer_widths": ens.layer_widths.to(torch.int64).cpu(),
         "networks.ids": torch.as_tensor(ens.network_ids).to(torch.int64).cpu(),
     }
-    return tensors, {"activation": ens.activation, "bias": bool(ens.bias)}
+    return tensors, {"activation": ens.activation, "bias": ens.has_bias}
 
 
 def unpack(tensors: dict[str, torch.Tensor], header: dict[str, Any]) -> Ensemble:
