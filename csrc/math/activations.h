@@ -22,10 +22,22 @@ EDT_INLINE V poly(const V& x, const typename V::Scalar (&k)[N]) {
   return r;
 }
 
+// 2^n for n = round(x log2 e), n in the low bits of `t`, which carries the exponent's bias: one
+// shift. The least argument gives n = -bias and so exactly 0.
 template <class T>
-constexpr T exp_floor() { return sizeof(T) == 4 ? T(-87.3) : T(-708.3); }
+constexpr T exp_floor() { return sizeof(T) == 4 ? T(-88.0296) : T(-709.0895); }
+template <class V>
+EDT_INLINE V exponent_of(const V& t) {
+  using N = Native<typename V::Scalar>;
+  V out;
+#pragma GCC unroll 16
+  for (int p = 0; p < V::kRegisters; ++p)
+    out.v[p] = (typename N::V)((typename N::I)t.v[p] << N::mantissa);
+  return out;
+}
 
-// exp of a non-positive argument; 0 below exp_floor. With m1 also exp - 1 to full relative accuracy.
+// exp of a non-positive argument; 0 where it would leave the normal range. With M1 also exp - 1 to
+// full relative accuracy.
 template <class V>
 struct ExpNeg {
   V e, m1;
@@ -34,26 +46,27 @@ template <bool M1, class V>
 EDT_INLINE ExpNeg<V> exp_nonpositive(const V& x) {
   using T = typename V::Scalar;
   using C = Coef<T>;
-  const V lo = V::set1(exp_floor<T>());
-  const V xc = max(x, lo);
-  const auto n = round_bits(xc * c<V>(1.4426950408889634));
-  V r = fnma(n.value, V::set1(C::ln2[0]), xc);
-  r = fnma(n.value, V::set1(C::ln2[1]), r);
+  const V xc = max(x, V::set1(exp_floor<T>()));
+  const V magic = V::set1(Native<T>::magic + T(Native<T>::bias));
+  const V t = fma(xc, c<V>(1.4426950408889634), magic);
+  const V n = t - magic;
+  V r = fnma(n, V::set1(C::ln2[0]), xc);
+  r = fnma(n, V::set1(C::ln2[1]), r);
   const V q = poly(r, C::exp);
   const V p = fma(r * r, q, r);
-  const V s = pow2(n);
+  const V s = exponent_of(t);
   ExpNeg<V> out;
-  out.e = select(x < lo, V::zero(), fma(s, p, s));
+  out.e = fma(s, p, s);
   if constexpr (M1) out.m1 = fma(s, p, s - c<V>(1));
   return out;
 }
 
-// exp over the full range: +inf above the largest finite result, 0 below exp_floor.
+// exp over the full range: +inf above the largest finite result, 0 below the least normal one.
 template <class V>
 EDT_INLINE V exp_v(const V& x) {
   using T = typename V::Scalar;
   using C = Coef<T>;
-  const V hi = c<V>(sizeof(T) == 4 ? 88.72 : 709.78), lo = V::set1(exp_floor<T>());
+  const V hi = c<V>(sizeof(T) == 4 ? 88.72 : 709.78), lo = c<V>(sizeof(T) == 4 ? -87.3 : -708.3);
   const V xc = min(max(x, lo), hi);
   const auto n = round_bits(xc * c<V>(1.4426950408889634));
   V r = fnma(n.value, V::set1(C::ln2[0]), xc);
@@ -73,11 +86,11 @@ EDT_INLINE V log_v(const V& x) {
   using N = Native<T>;
   using C = Coef<T>;
   // Exponent such that the mantissa lies in [sqrt(1/2), sqrt(2)).
-  V m, e;
-  constexpr int lanes = V::L / kParts;
+  V m = V::zero(), e = V::zero();
+  constexpr int lanes = V::L / V::kRegisters;
   const typename N::Int off =
       sizeof(T) == 4 ? typename N::Int(0x3f3504f3) : typename N::Int(0x3fe6a09e667f3bcdLL);
-  for (int p = 0; p < kParts; ++p) {
+  for (int p = 0; p < V::kRegisters; ++p) {
     const auto bits = (typename N::I)x.v[p];
     const auto k = (bits - off) >> N::mantissa;
     m.v[p] = (typename N::V)(bits - (k << N::mantissa));
@@ -140,7 +153,7 @@ struct Activation<Act::tanh> {
 // Logistic function and derivatives from e = exp(-|z|), m = e - 1, i = 1 / (1 + e).
 template <int K, class V>
 EDT_INLINE void logistic(const V& z, const V& e, const V& m, const V& i, V* s) {
-  s[0] = select(z < V::zero(), e * i, i);
+  s[0] = select_negative(z, e * i, i);
   if constexpr (K >= 1) s[1] = e * (i * i);
   if constexpr (K >= 2) s[2] = s[1] * copysign(m * i, -z);
   if constexpr (K >= 3) s[3] = s[1] * fnma(c<V>(6), s[1], c<V>(1));

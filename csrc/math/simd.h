@@ -43,46 +43,50 @@ struct Native<double> {
   static constexpr double magic = 6755399441055744.0;  // 1.5 * 2^52
 };
 
-template <class T>
+template <class T, int P = kParts>
 struct Mask {
-  typename Native<T>::I m[kParts];
+  typename Native<T>::I m[P];
 };
 
-#define EDT_EACH for (int p = 0; p < kParts; ++p)
+#define EDT_EACH _Pragma("GCC unroll 16") for (int p = 0; p < P; ++p)
 
-template <class T>
+// P native registers. The default is the 64-byte vector that all layouts and sums are built on;
+// wider ones serve code of long dependency chains (activations), where the steps of several
+// registers must stand side by side for the processor to overlap them.
+template <class T, int P = kParts>
 struct Vec {
   using N = Native<T>;
   using V = typename N::V;
   using I = typename N::I;
   using Scalar = T;
-  static constexpr int L = 64 / sizeof(T);
-  V v[kParts];
+  static constexpr int kRegisters = P;
+  static constexpr int L = P * kNativeBytes / int(sizeof(T));
+  V v[P];
 
   static EDT_INLINE Vec load(const T* p_) {
     Vec r;
-    EDT_EACH std::memcpy(&r.v[p], __builtin_assume_aligned(p_ + p * (L / kParts), kNativeBytes),
+    EDT_EACH std::memcpy(&r.v[p], __builtin_assume_aligned(p_ + p * (L / P), kNativeBytes),
                          kNativeBytes);
     return r;
   }
   static EDT_INLINE Vec loadu(const T* p_) {
     Vec r;
-    EDT_EACH std::memcpy(&r.v[p], p_ + p * (L / kParts), kNativeBytes);
+    EDT_EACH std::memcpy(&r.v[p], p_ + p * (L / P), kNativeBytes);
     return r;
   }
   EDT_INLINE void store(T* p_) const {
-    EDT_EACH std::memcpy(__builtin_assume_aligned(p_ + p * (L / kParts), kNativeBytes), &v[p],
+    EDT_EACH std::memcpy(__builtin_assume_aligned(p_ + p * (L / P), kNativeBytes), &v[p],
                          kNativeBytes);
   }
   EDT_INLINE void storeu(T* p_) const {
-    EDT_EACH std::memcpy(p_ + p * (L / kParts), &v[p], kNativeBytes);
+    EDT_EACH std::memcpy(p_ + p * (L / P), &v[p], kNativeBytes);
   }
   static EDT_INLINE Vec set1(T x) {
     Vec r;
     EDT_EACH r.v[p] = V{} + x;
 #if defined(EDT_ISA_AVX512)
-    if constexpr (sizeof(T) == 4) r.v[0] = (V)_mm512_set1_ps(x);
-    else r.v[0] = (V)_mm512_set1_pd(x);
+    if constexpr (sizeof(T) == 4) EDT_EACH r.v[p] = (V)_mm512_set1_ps(x);
+    else EDT_EACH r.v[p] = (V)_mm512_set1_pd(x);
 #elif defined(EDT_ISA_AVX2)
     if constexpr (sizeof(T) == 4) EDT_EACH r.v[p] = (V)_mm256_set1_ps(x);
     else EDT_EACH r.v[p] = (V)_mm256_set1_pd(x);
@@ -97,9 +101,9 @@ struct Vec {
 };
 
 #define EDT_BINARY(op)                                              \
-  template <class T>                                                \
-  EDT_INLINE Vec<T> operator op(const Vec<T>& a, const Vec<T>& b) { \
-    Vec<T> r;                                                       \
+  template <class T, int P>                                                \
+  EDT_INLINE Vec<T, P> operator op(const Vec<T, P>& a, const Vec<T, P>& b) { \
+    Vec<T, P> r;                                                       \
     EDT_EACH r.v[p] = a.v[p] op b.v[p];                             \
     return r;                                                       \
   }
@@ -110,9 +114,9 @@ EDT_BINARY(/)
 #undef EDT_BINARY
 
 #define EDT_COMPARE(op)                                            \
-  template <class T>                                               \
-  EDT_INLINE Mask<T> operator op(const Vec<T>& a, const Vec<T>& b) { \
-    Mask<T> r;                                                     \
+  template <class T, int P>                                               \
+  EDT_INLINE Mask<T, P> operator op(const Vec<T, P>& a, const Vec<T, P>& b) { \
+    Mask<T, P> r;                                                     \
     EDT_EACH r.m[p] = a.v[p] op b.v[p];                            \
     return r;                                                      \
   }
@@ -122,34 +126,37 @@ EDT_COMPARE(<=)
 EDT_COMPARE(>=)
 #undef EDT_COMPARE
 
-template <class T>
-EDT_INLINE Vec<T> operator-(const Vec<T>& a) {
-  Vec<T> r;
+template <class T, int P>
+EDT_INLINE Vec<T, P> operator-(const Vec<T, P>& a) {
+  Vec<T, P> r;
   EDT_EACH r.v[p] = -a.v[p];
   return r;
 }
-template <class T>
-EDT_INLINE Vec<T> select(const Mask<T>& m, const Vec<T>& a, const Vec<T>& b) {
-  Vec<T> r;
+template <class T, int P>
+EDT_INLINE Vec<T, P> select(const Mask<T, P>& m, const Vec<T, P>& a, const Vec<T, P>& b) {
+  Vec<T, P> r;
   EDT_EACH r.v[p] = m.m[p] ? a.v[p] : b.v[p];
   return r;
 }
 
-template <class T>
-EDT_INLINE Vec<T> fma(const Vec<T>& a, const Vec<T>& b, const Vec<T>& c) {
-  Vec<T> r;
+template <class T, int P>
+EDT_INLINE Vec<T, P> fma(const Vec<T, P>& a, const Vec<T, P>& b, const Vec<T, P>& c) {
+  Vec<T, P> r;
 #if defined(EDT_ISA_AVX512)
-  if constexpr (sizeof(T) == 4)
-    r.v[0] = (typename Vec<T>::V)_mm512_fmadd_ps((__m512)a.v[0], (__m512)b.v[0], (__m512)c.v[0]);
-  else
-    r.v[0] = (typename Vec<T>::V)_mm512_fmadd_pd((__m512d)a.v[0], (__m512d)b.v[0], (__m512d)c.v[0]);
+  EDT_EACH {
+    if constexpr (sizeof(T) == 4)
+      r.v[p] = (typename Vec<T, P>::V)_mm512_fmadd_ps((__m512)a.v[p], (__m512)b.v[p], (__m512)c.v[p]);
+    else
+      r.v[p] =
+          (typename Vec<T, P>::V)_mm512_fmadd_pd((__m512d)a.v[p], (__m512d)b.v[p], (__m512d)c.v[p]);
+  }
 #elif defined(EDT_ISA_AVX2)
   EDT_EACH {
     if constexpr (sizeof(T) == 4)
-      r.v[p] = (typename Vec<T>::V)_mm256_fmadd_ps((__m256)a.v[p], (__m256)b.v[p], (__m256)c.v[p]);
+      r.v[p] = (typename Vec<T, P>::V)_mm256_fmadd_ps((__m256)a.v[p], (__m256)b.v[p], (__m256)c.v[p]);
     else
       r.v[p] =
-          (typename Vec<T>::V)_mm256_fmadd_pd((__m256d)a.v[p], (__m256d)b.v[p], (__m256d)c.v[p]);
+          (typename Vec<T, P>::V)_mm256_fmadd_pd((__m256d)a.v[p], (__m256d)b.v[p], (__m256d)c.v[p]);
   }
 #else
   EDT_EACH r.v[p] = a.v[p] * b.v[p] + c.v[p];
@@ -157,70 +164,129 @@ EDT_INLINE Vec<T> fma(const Vec<T>& a, const Vec<T>& b, const Vec<T>& c) {
   return r;
 }
 // c - a b
-template <class T>
-EDT_INLINE Vec<T> fnma(const Vec<T>& a, const Vec<T>& b, const Vec<T>& c) {
+template <class T, int P>
+EDT_INLINE Vec<T, P> fnma(const Vec<T, P>& a, const Vec<T, P>& b, const Vec<T, P>& c) {
   return fma(-a, b, c);
 }
-// NaN in either operand must survive: written so that a NaN in `a` is returned.
-template <class T>
-EDT_INLINE Vec<T> max(const Vec<T>& a, const Vec<T>& b) { return select(a < b, b, a); }
-template <class T>
-EDT_INLINE Vec<T> min(const Vec<T>& a, const Vec<T>& b) { return select(a > b, b, a); }
+// a < b ? b : a and a > b ? b : a, so a NaN in `a` is returned: one instruction each, which returns
+// its second operand when the comparison is false.
+#if defined(EDT_ISA_AVX512)
+#define EDT_EXTREME(name)                                                              \
+  template <class T, int P>                                                            \
+  EDT_INLINE Vec<T, P> name(const Vec<T, P>& a, const Vec<T, P>& b) {                  \
+    using R = typename Vec<T, P>::V;                                                   \
+    Vec<T, P> r;                                                                       \
+    EDT_EACH {                                                                         \
+      if constexpr (sizeof(T) == 4)                                                    \
+        r.v[p] = (R)_mm512_##name##_ps((__m512)b.v[p], (__m512)a.v[p]);                \
+      else                                                                             \
+        r.v[p] = (R)_mm512_##name##_pd((__m512d)b.v[p], (__m512d)a.v[p]);              \
+    }                                                                                  \
+    return r;                                                                          \
+  }
+#elif defined(EDT_ISA_AVX2)
+#define EDT_EXTREME(name)                                                              \
+  template <class T, int P>                                                            \
+  EDT_INLINE Vec<T, P> name(const Vec<T, P>& a, const Vec<T, P>& b) {                  \
+    using R = typename Vec<T, P>::V;                                                   \
+    Vec<T, P> r;                                                                       \
+    EDT_EACH {                                                                         \
+      if constexpr (sizeof(T) == 4)                                                    \
+        r.v[p] = (R)_mm256_##name##_ps((__m256)b.v[p], (__m256)a.v[p]);                \
+      else                                                                             \
+        r.v[p] = (R)_mm256_##name##_pd((__m256d)b.v[p], (__m256d)a.v[p]);              \
+    }                                                                                  \
+    return r;                                                                          \
+  }
+#endif
+#if defined(EDT_EXTREME)
+EDT_EXTREME(max)
+EDT_EXTREME(min)
+#undef EDT_EXTREME
+#else
+template <class T, int P>
+EDT_INLINE Vec<T, P> max(const Vec<T, P>& a, const Vec<T, P>& b) { return select(a < b, b, a); }
+template <class T, int P>
+EDT_INLINE Vec<T, P> min(const Vec<T, P>& a, const Vec<T, P>& b) { return select(a > b, b, a); }
+#endif
 
-template <class T>
-EDT_INLINE Vec<T> abs(const Vec<T>& a) {
+// a where z is negative (its sign bit set), else b.
+template <class T, int P>
+EDT_INLINE Vec<T, P> select_negative(const Vec<T, P>& z, const Vec<T, P>& a, const Vec<T, P>& b) {
+#if defined(EDT_ISA_AVX2)
+  using R = typename Vec<T, P>::V;
+  Vec<T, P> r;
+  EDT_EACH {
+    if constexpr (sizeof(T) == 4)
+      r.v[p] = (R)_mm256_blendv_ps((__m256)b.v[p], (__m256)a.v[p], (__m256)z.v[p]);
+    else
+      r.v[p] = (R)_mm256_blendv_pd((__m256d)b.v[p], (__m256d)a.v[p], (__m256d)z.v[p]);
+  }
+  return r;
+#else
   using N = Native<T>;
-  Vec<T> r;
+  Vec<T, P> r;
+  EDT_EACH r.v[p] = (typename N::I)z.v[p] < 0 ? a.v[p] : b.v[p];
+  return r;
+#endif
+}
+
+template <class T, int P>
+EDT_INLINE Vec<T, P> abs(const Vec<T, P>& a) {
+  using N = Native<T>;
+  Vec<T, P> r;
   EDT_EACH r.v[p] = (typename N::V)((typename N::I)a.v[p] &
                                     ~((typename N::I){} + (typename N::Int(1) << (8 * sizeof(T) - 1))));
   return r;
 }
-template <class T>
-EDT_INLINE Vec<T> copysign(const Vec<T>& a, const Vec<T>& sign) {
+template <class T, int P>
+EDT_INLINE Vec<T, P> copysign(const Vec<T, P>& a, const Vec<T, P>& sign) {
   using N = Native<T>;
   const auto bit = (typename N::I){} + (typename N::Int(1) << (8 * sizeof(T) - 1));
-  Vec<T> r;
+  Vec<T, P> r;
   EDT_EACH r.v[p] =
       (typename N::V)(((typename N::I)a.v[p] & ~bit) | ((typename N::I)sign.v[p] & bit));
   return r;
 }
-template <class T>
-EDT_INLINE Vec<T> sqrt(const Vec<T>& a) {
-  Vec<T> r;
+template <class T, int P>
+EDT_INLINE Vec<T, P> sqrt(const Vec<T, P>& a) {
+  Vec<T, P> r;
 #if defined(EDT_ISA_AVX512)
-  if constexpr (sizeof(T) == 4) r.v[0] = (typename Vec<T>::V)_mm512_sqrt_ps((__m512)a.v[0]);
-  else r.v[0] = (typename Vec<T>::V)_mm512_sqrt_pd((__m512d)a.v[0]);
+  EDT_EACH {
+    if constexpr (sizeof(T) == 4) r.v[p] = (typename Vec<T, P>::V)_mm512_sqrt_ps((__m512)a.v[p]);
+    else r.v[p] = (typename Vec<T, P>::V)_mm512_sqrt_pd((__m512d)a.v[p]);
+  }
 #elif defined(EDT_ISA_AVX2)
   EDT_EACH {
-    if constexpr (sizeof(T) == 4) r.v[p] = (typename Vec<T>::V)_mm256_sqrt_ps((__m256)a.v[p]);
-    else r.v[p] = (typename Vec<T>::V)_mm256_sqrt_pd((__m256d)a.v[p]);
+    if constexpr (sizeof(T) == 4) r.v[p] = (typename Vec<T, P>::V)_mm256_sqrt_ps((__m256)a.v[p]);
+    else r.v[p] = (typename Vec<T, P>::V)_mm256_sqrt_pd((__m256d)a.v[p]);
   }
 #else
-  EDT_EACH for (int i = 0; i < Vec<T>::L / kParts; ++i) r.v[p][i] = __builtin_sqrt(a.v[p][i]);
+  EDT_EACH for (int i = 0; i < Vec<T, P>::L / P; ++i) r.v[p][i] = __builtin_sqrt(a.v[p][i]);
 #endif
   return r;
 }
 
 // Nearest integer as a float, plus its bits shifted into an exponent: |a| < 2^22 (float), 2^51.
-template <class T>
+template <class T, int P>
 struct Rounded {
-  Vec<T> value;                  // nearest-even integer
-  typename Native<T>::I bits[kParts];  // integer, in the low bits
+  Vec<T, P> value;                  // nearest-even integer
+  typename Native<T>::I bits[P];  // integer, in the low bits
 };
-template <class T>
-EDT_INLINE Rounded<T> round_bits(const Vec<T>& a) {
-  const Vec<T> magic = Vec<T>::set1(Native<T>::magic);
-  const Vec<T> t = a + magic;
-  Rounded<T> r;
+template <class T, int P>
+EDT_INLINE Rounded<T, P> round_bits(const Vec<T, P>& a) {
+  const Vec<T, P> magic = Vec<T, P>::set1(Native<T>::magic);
+  const Vec<T, P> t = a + magic;
+  Rounded<T, P> r;
   r.value = t - magic;
   EDT_EACH r.bits[p] = (typename Native<T>::I)t.v[p];
   return r;
 }
 // 2^n for the integer n in r, 1 - bias <= n <= bias.
-template <class T>
-EDT_INLINE Vec<T> pow2(const Rounded<T>& r) {
+template <class T, int P>
+EDT_INLINE Vec<T, P> pow2(const Rounded<T, P>& r) {
   using N = Native<T>;
-  Vec<T> out;
+  Vec<T, P> out;
   EDT_EACH out.v[p] = (typename N::V)((r.bits[p] + N::bias) << N::mantissa);
   return out;
 }

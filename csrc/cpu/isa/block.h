@@ -21,15 +21,33 @@ constexpr int kTileRows = 6;
 template <class T>
 using ActPass = void (*)(const T* z, T* const* out, int64_t n);
 
+// Vectors an activation works on at once: the dependency chains are far longer than the window in
+// which a processor finds independent work, so several must be interleaved in the code.
+#if defined(EDT_ISA_AVX512)
+template <class T>
+constexpr int kActVecs = 4;
+#elif defined(EDT_ISA_AVX2)
+template <class T>
+constexpr int kActVecs = sizeof(T) == 8 ? 3 : 2;  // more would spill too much
+#else
+template <class T>
+constexpr int kActVecs = 1;
+#endif
+
 template <class T, Act A, int K>
 void act_pass(const T* z, T* const* out, int64_t n) {
   using V = Vec<T>;
-  for (int64_t i = 0; i < n; i += V::L) {
-    V s[4];
-    Activation<A>::template f<K>(V::load(z + i), s);
+  using W = Vec<T, kActVecs<T> * kParts>;
+  auto run = [&](auto v, int64_t i) __attribute__((always_inline)) {
+    using U = decltype(v);
+    U s[4];
+    Activation<A>::template f<K>(U::load(z + i), s);
 #pragma GCC unroll 4
     for (int k = 0; k <= K; ++k) s[k].store(out[k] + i);
-  }
+  };
+  int64_t i = 0;
+  for (; i + W::L <= n; i += W::L) run(W{}, i);
+  for (; i < n; i += V::L) run(V{}, i);
 }
 template <class T, int... A>
 ActPass<T> find_act(int act, int order, std::integer_sequence<int, A...>) {
@@ -71,10 +89,23 @@ struct Samples {
   int64_t n;  // multiple of the lane count
 };
 
+// One hidden layer, one output, at most kNarrowInputs inputs a neuron: the shape with passes of its
+// own (narrow.h), in which the errors of the hidden units are never stored.
+constexpr int kNarrowInputs = 8;
+inline bool is_narrow(const Net& net) {
+  if (net.layers.size() != 2 || net.d_out != 1 || net.layers[1].nnz() != net.layers[1].n_in)
+    return false;
+  const Layer& ly = net.layers[0];
+  for (int j = 0; j < ly.n_out; ++j)
+    if (ly.row_ptr[j + 1] - ly.row_ptr[j] > kNarrowInputs) return false;
+  return true;
+}
+
 template <class T>
 struct Block {
   using V = Vec<T>;
   const Net& net;
+  bool narrow;
   int64_t ld = 0;                 // capacity in samples
   int n_layers;
   int order;                      // derivatives kept: 0 none, 1 d1, 2 d1 and d2
@@ -86,9 +117,10 @@ struct Block {
   // rows_extra: further rows of ld samples the caller will allocate (for sizing only).
   Block(const Net& net_, int act_code, int order_, bool backward, bool keep_da, int64_t n_samples,
         int rows_extra, Scratch& ws)
-      : net(net_), n_layers(int(net_.layers.size())), order(order_),
+      : net(net_), narrow(is_narrow(net_)), n_layers(int(net_.layers.size())), order(order_),
         act(find_act<T>(act_code, order_)) {
-    const int rows = net.n_hidden * (1 + order + (backward ? 1 : 0) + (keep_da ? 1 : 0)) +
+    const bool keep_delta = backward && !narrow;
+    const int rows = net.n_hidden * (1 + order + (keep_delta ? 1 : 0) + (keep_da ? 1 : 0)) +
                      2 * net.d_out + rows_extra;
     int64_t vecs = (192 * 1024) / (int64_t(rows) * 64);
     vecs = std::clamp<int64_t>(vecs / 4 * 4, 4, 64);
@@ -100,7 +132,7 @@ struct Block {
       a[l] = ws.take<T>(n);
       if (order >= 1) d1[l] = ws.take<T>(n);
       if (order >= 2) d2[l] = ws.take<T>(n);
-      if (backward) delta[l] = ws.take<T>(n);
+      if (keep_delta) delta[l] = ws.take<T>(n);
       if (keep_da) da[l] = ws.take<T>(n);
     }
     f = ws.take<T>(size_t(net.d_out) * ld);

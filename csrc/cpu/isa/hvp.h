@@ -228,19 +228,6 @@ void narrow_moments(const T* c2, const T* c1, const Samples<T>& in, const int* c
   }
 }
 
-#define EDT_INPUTS(n, CALL)  \
-  switch (n) {               \
-    case 0: CALL(0); break;  \
-    case 1: CALL(1); break;  \
-    case 2: CALL(2); break;  \
-    case 3: CALL(3); break;  \
-    case 4: CALL(4); break;  \
-    case 5: CALL(5); break;  \
-    case 6: CALL(6); break;  \
-    case 7: CALL(7); break;  \
-    default: CALL(8); break; \
-  }
-
 template <class T>
 void hvp_narrow(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* const* v,
                 T* const* g, bool ggn, Scratch& ws) {
@@ -250,15 +237,15 @@ void hvp_narrow(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* 
   const Samples<T> all = samples_at(pr, 0, pr.data->n_pad);
   Block<T> b(net, pr.act, 2, false, false, all.n, 4 + kVecGroup, ws);
   const int64_t ld = b.ld;
-  constexpr int kMoments = 45;
+  constexpr int kMoments = (kNarrowInputs + 1) * (kNarrowInputs + 2) / 2;
   T* e = ws.take<T>(ld);
   T* c1 = ws.take<T>(ld);
   T* rf = ws.take<T>(kVecGroup * ld);
   const size_t h = size_t(l0.n_out);
   T* m2 = ws.take<T>(h * kMoments);
-  T* m1 = ws.take<T>(h * 9);
+  T* m1 = ws.take<T>(h * (kNarrowInputs + 1));
   std::fill(m2, m2 + h * kMoments, T(0));
-  std::fill(m1, m1 + h * 9, T(0));
+  std::fill(m1, m1 + h * (kNarrowInputs + 1), T(0));
   auto n_in = [&](int j) { return l0.row_ptr[j + 1] - l0.row_ptr[j]; };
 
   for (int64_t s0 = 0; s0 < all.n; s0 += ld) {
@@ -277,7 +264,7 @@ void hvp_narrow(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* 
       }
       if (ggn) continue;
       const int* col = l0.col.data() + l0.row_ptr[j];
-#define EDT_CALL(NI) narrow_moments<NI>(d2, c1, in, col, m2 + j * kMoments, m1 + j * 9)
+#define EDT_CALL(NI) narrow_moments<NI>(d2, c1, in, col, m2 + j * kMoments, m1 + j * (kNarrowInputs + 1))
       EDT_INPUTS(n_in(j), EDT_CALL)
 #undef EDT_CALL
     }
@@ -314,7 +301,7 @@ void hvp_narrow(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* 
     for (int j = 0; j < l0.n_out; ++j) {
       const int ni = n_in(j), out = l1.row_start[0] + j;
       auto index = [&](int i) { return i < ni ? l0.row_start[j] + i : l0.bias[j]; };
-      const T *a2 = m2 + j * kMoments, *a1 = m1 + j * 9;
+      const T *a2 = m2 + j * kMoments, *a1 = m1 + j * (kNarrowInputs + 1);
       for (int i = 0; i <= ni; ++i) {
         const int pi = index(i);
         for (int q = i; q <= ni; ++q, ++a2) {
@@ -343,7 +330,7 @@ void hvp(const Net& net, const Problem<T>& pr, const T* theta, int n_vec, const 
     gs[k] = ws.take<T>(n);
     std::fill(gs[k], gs[k] + n, T(0));
   }
-  if (narrow<T>(net)) hvp_narrow(net, pr, p, n_vec, vs.data(), gs.data(), ggn, ws);
+  if (is_narrow(net)) hvp_narrow(net, pr, p, n_vec, vs.data(), gs.data(), ggn, ws);
   else hvp_general(net, pr, p, n_vec, vs.data(), gs.data(), ggn, ws);
   for (int k = 0; k < n_vec; ++k) expand(net, gs[k], out + k * stride);
 }

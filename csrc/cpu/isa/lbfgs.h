@@ -42,7 +42,7 @@ class Lbfgs {
       : net_(net), pr_(pr), job_(job), n_(padded<T>(net.n_params())),
         p_(compress(net, job.theta, ws)), g_(ws.take<T>(n_)), d_(ws.take<T>(n_)),
         trial_(ws.take<T>(n_)), trial_g_(ws.take<T>(n_)), all_(samples_at(pr, 0, pr.data->n_pad)),
-        block_(net, pr.act, 1, true, false, all_.n, 0, ws), narrow_(narrow<T>(net)) {
+        block_(net, pr.act, 1, true, false, all_.n, 0, ws) {
     for (int k = 0; k < job.memory; ++k) {
       s_.push_back(ws.take<T>(n_));
       y_.push_back(ws.take<T>(n_));
@@ -72,7 +72,7 @@ class Lbfgs {
  private:
   double evaluate_at(const T* p, T* g) {
     std::fill(g, g + n_, T(0));
-    const double f = evaluate(block_, p, pr_.data->loss, all_, g, narrow_);
+    const double f = evaluate(block_, p, pr_.data->loss, all_, g);
     for (int k : net_.fixed) g[k] = T(0);
     return f;
   }
@@ -190,7 +190,6 @@ class Lbfgs {
   T *p_, *g_, *d_, *trial_, *trial_g_;
   Samples<T> all_;
   Block<T> block_;
-  bool narrow_;
   std::vector<T*> s_, y_;
   std::vector<double> rho_, alpha_;
   int next_ = 0, count_ = 0;

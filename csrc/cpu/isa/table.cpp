@@ -53,7 +53,7 @@ double loss_and_grad(const Net& net, const Problem<T>& pr, const T* theta, T* gr
   std::fill(g, g + n, T(0));
   const Samples<T> all = samples_at(pr, 0, pr.data->n_pad);
   Block<T> b(net, pr.act, 1, true, false, all.n, 0, ws);
-  const double total = evaluate(b, p, pr.data->loss, all, g, narrow<T>(net));
+  const double total = evaluate(b, p, pr.data->loss, all, g);
   expand(net, g, grad);
   return total;
 }

@@ -132,7 +132,6 @@ void train(const Net& net, const Problem<T>& pr, TrainJob<T>& job, Scratch& ws) 
   for (size_t k = 0; k < net.fixed.size(); ++k) kept[k] = p[net.fixed[k]];
   const Samples<T> all = samples_at(pr, 0, pr.data->n_pad);
   const Loss kind = pr.data->loss;
-  const bool is_narrow = narrow<T>(net);
   Block<T> block(net, pr.act, 1, true, false, all.n, 0, ws);
   Minibatch<T> batch(*pr.data, hp.batch_size, ws);
   Stepper<T> stepper{hp, p, g, m, v, n};
@@ -140,7 +139,7 @@ void train(const Net& net, const Problem<T>& pr, TrainJob<T>& job, Scratch& ws) 
 
   auto gradient = [&](const Samples<T>& in) {
     std::fill(g, g + n, T(0));
-    const double loss = evaluate(block, p, kind, in, g, is_narrow);
+    const double loss = evaluate(block, p, kind, in, g);
     for (int k : net.fixed) g[k] = T(0);
     return loss;
   };
