@@ -61,7 +61,7 @@ bool loss_and_grad(const Call& c, const T* theta, double* loss, T* grad) {
 template <class T>
 bool hvp(const Call& c, const T* theta, int n, const T* v, T* out, int64_t stride, bool ggn) {
   const auto& k = current_isa().table<T>();
-  return for_networks<T>(c, 2.0 * n, [&](int b, const Net& net, const Problem<T>& pr, Scratch& ws,
+  return for_networks<T>(c, 2.0 * n, [&](int, const Net& net, const Problem<T>& pr, Scratch& ws,
                                          const CancelFlag&) {
     k.hvp(net, pr, theta + net.offset, n, v + net.offset, out + net.offset, stride, ggn, ws);
   });

@@ -1,0 +1,44 @@
+# Every target sets up what it needs in .venv first. `make` lists them.
+VENV ?= .venv
+PY := $(VENV)/bin/python
+export VENV
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench docs build sanitize clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo: ## run the main job: width sweeps, figures and a report in edt-demo/
+	@bash .ci/setup.sh
+	$(PY) -m edt demo $(ARGS)
+
+test: ## run the tests
+	@bash .ci/setup.sh test
+	$(PY) -m pytest $(ARGS)
+
+lint: ## ruff, mypy (strict) and clang-format
+	@bash .ci/setup.sh lint
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	git ls-files 'csrc/*.h' 'csrc/*.cpp' 'tests/*.cpp' | xargs $(VENV)/bin/clang-format --dry-run --Werror
+
+format: ## format Python and C++ in place
+	@bash .ci/setup.sh lint
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+	git ls-files 'csrc/*.h' 'csrc/*.cpp' 'tests/*.cpp' | xargs $(VENV)/bin/clang-format -i
+
+bench: ## speed against PyTorch and JAX: table, JSON and plot in benchmarks/results/
+	@bash .ci/setup.sh bench
+	$(PY) -m pytest benchmarks $(ARGS)
+
+sanitize: ## kernel tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@bash .ci/sanitize.sh
+
+build: ## rebuild the compiled core in place
+	$(PY) setup.py build_ext --inplace
+
+clean: ## remove build outputs (not .venv)
+	rm -rf build *.egg-info edt/_core*.so

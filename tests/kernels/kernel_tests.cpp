@@ -1,0 +1,362 @@
+// The compiled core against plain scalar networks, without Python, so that it can run under
+// AddressSanitizer and UndefinedBehaviorSanitizer. Random ensembles of random shapes and masks go
+// through every call on every instruction set this machine has.
+//
+// Tolerances: a result is a sum of at most N * width products; both sides round each of them, so
+// they agree to about 1e-12 (float64) and 1e-4 (float32) of the largest entry.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <stdexcept>
+#include <string>
+
+#include "cpu/engine.h"
+#include "cpu/pool.h"
+#include "math/activations_list.h"
+#include "math/philox.h"
+#include "reference.h"
+
+namespace {
+
+int passed = 0, failed = 0;
+
+void check(bool ok, const std::string& what) {
+  if (ok) {
+    ++passed;
+  } else {
+    ++failed;
+    std::printf("FAILED: %s\n", what.c_str());
+  }
+}
+
+using reference::Dual;
+
+int code_of(reference::Act act) {
+  switch (act) {
+    case reference::Act::tanh: return int(edt::Act::tanh);
+    case reference::Act::softplus: return int(edt::Act::softplus);
+    case reference::Act::relu: return int(edt::Act::relu);
+    case reference::Act::square: return int(edt::Act::square);
+    default: return int(edt::Act::sin);
+  }
+}
+
+// An exact-size copy on the heap, so that the sanitizer sees any access past the end.
+template <class T, class S>
+std::vector<T> as(const std::vector<S>& v) {
+  std::vector<T> out;
+  out.reserve(v.size());
+  for (const S& s : v) out.push_back(T(s));
+  return out;
+}
+
+struct Case {
+  std::vector<reference::Network> nets;
+  reference::Data data;
+  std::vector<int64_t> widths;
+  std::vector<uint8_t> state;
+  std::vector<double> theta;
+  std::vector<size_t> offset;
+  std::vector<int64_t> index;
+  int64_t d_in = 0, d_out = 0;
+  int depth = 1;
+
+  size_t total() const { return theta.size(); }
+  int B() const { return int(nets.size()); }
+};
+
+Case random_case(std::mt19937& rng) {
+  auto pick = [&](int low, int high) {
+    return std::uniform_int_distribution<int>(low, high)(rng);
+  };
+  std::normal_distribution<double> normal;
+  std::uniform_real_distribution<double> uniform;
+  Case c;
+  c.depth = pick(1, 3);
+  c.d_in = pick(1, 11);
+  c.data.cross_entropy = pick(0, 2) == 0;
+  c.d_out = c.data.cross_entropy ? pick(2, 4) : pick(1, 3);
+  if (pick(0, 1)) c.d_out = c.data.cross_entropy ? c.d_out : 1;
+  c.data.n = pick(0, 3) ? pick(1, 70) : pick(200, 700);
+  const bool bias = pick(0, 3) > 0;
+  const auto act = reference::Act(pick(0, 4));
+  const double pruned = std::vector<double>{0, 0, 0.4, 0.8, 0.97}[size_t(pick(0, 4))];
+  const double frozen = pick(0, 2) ? 0.0 : 0.2;
+  const int B = pick(1, 5);
+  for (int b = 0; b < B; ++b) {
+    reference::Network net;
+    net.bias = bias;
+    net.act = act;
+    net.widths.push_back(c.d_in);
+    for (int l = 0; l < c.depth; ++l) net.widths.push_back(pick(1, c.depth == 1 ? 20 : 9));
+    net.widths.push_back(c.d_out);
+    c.widths.insert(c.widths.end(), net.widths.begin(), net.widths.end());
+    c.offset.push_back(c.theta.size());
+    for (size_t k = 0; k < net.size(); ++k) {
+      const double u = uniform(rng);
+      net.state.push_back(u < pruned ? 0 : (u > 1 - frozen ? 2 : 1));
+      c.theta.push_back(net.state.back() ? 0.7 * normal(rng) : 0.0);
+    }
+    c.state.insert(c.state.end(), net.state.begin(), net.state.end());
+    c.index.push_back(0);
+    c.nets.push_back(net);
+  }
+  double sum = 0;
+  for (int64_t n = 0; n < c.data.n; ++n) {
+    for (int64_t i = 0; i < c.d_in; ++i) c.data.x.push_back(normal(rng));
+    const int label = pick(0, int(c.d_out) - 1);
+    for (int64_t o = 0; o < c.d_out; ++o)
+      c.data.y.push_back(c.data.cross_entropy ? double(o == label) : normal(rng));
+    c.data.coef.push_back(0.1 + uniform(rng));
+    sum += c.data.coef.back();
+  }
+  for (double& w : c.data.coef) w /= sum;
+  return c;
+}
+
+template <class T>
+edt::Dataset make_data(const Case& c) {
+  const auto x = as<T>(c.data.x), coef = as<T>(c.data.coef), y = as<T>(c.data.y);
+  std::vector<int64_t> labels;
+  for (int64_t n = 0; n < c.data.n && c.data.cross_entropy; ++n)
+    for (int64_t o = 0; o < c.d_out; ++o)
+      if (c.data.y[size_t(n * c.d_out + o)] > 0.5) labels.push_back(o);
+  const void* target = c.data.cross_entropy ? static_cast<const void*>(labels.data()) : y.data();
+  edt::Dataset d;
+  d.is_double = sizeof(T) == 8;
+  d.n_tasks = 1;
+  d.n = c.data.n;
+  d.d_in = int(c.d_in);
+  d.d_out = int(c.d_out);
+  auto made = std::make_unique<edt::DatasetT<T>>(1, c.data.n, d.d_in, d.d_out,
+                                                 edt::Loss(c.data.cross_entropy), x.data(), target,
+                                                 coef.data());
+  if constexpr (sizeof(T) == 8) d.f64 = std::move(made);
+  else d.f32 = std::move(made);
+  return d;
+}
+
+template <class T>
+double tolerance() { return sizeof(T) == 8 ? 1e-11 : 2e-3; }
+
+template <class T, class S>
+bool close(const std::vector<T>& got, const std::vector<S>& want) {
+  double size = 1e-3, worst = 0;
+  for (size_t k = 0; k < want.size(); ++k) {
+    size = std::fmax(size, std::fabs(double(want[k])));
+    const double error = std::fabs(double(got[k]) - double(want[k]));
+    worst = error <= worst ? worst : error;
+    if (error != error) return false;
+  }
+  return got.size() == want.size() && worst <= tolerance<T>() * size;
+}
+
+bool never() { return false; }
+
+template <class T>
+void test_case(const Case& c, std::mt19937& rng, const std::string& name) {
+  const edt::Plan plan(c.widths.data(), c.B(), c.depth + 2, c.nets[0].bias, c.state.data(),
+                       int64_t(c.total()));
+  const edt::Dataset data = make_data<T>(c);
+  const edt::Call call{plan, data, c.index.data(), code_of(c.nets[0].act), nullptr, never};
+  const std::vector<T> theta = as<T>(c.theta);
+  std::normal_distribution<double> normal;
+
+  const int K = 3;
+  std::vector<T> vectors;
+  for (size_t k = 0; k < K * c.total(); ++k) vectors.push_back(T(normal(rng)));
+  std::vector<double> loss_want, grad_want, out_want;
+  std::vector<double> hvp_want(K * c.total());
+  for (int b = 0; b < c.B(); ++b) {
+    for (int v = 0; v <= K; ++v) {
+      std::vector<Dual> p;
+      for (size_t k = 0; k < c.nets[size_t(b)].size(); ++k) {
+        const size_t at = c.offset[size_t(b)] + k;
+        p.push_back({double(theta[at]), v < K ? double(vectors[size_t(v) * c.total() + at]) : 0.0});
+      }
+      const auto r = reference::gradient(c.nets[size_t(b)], c.data, p);
+      for (size_t k = 0; k < p.size() && v < K; ++k)
+        hvp_want[size_t(v) * c.total() + c.offset[size_t(b)] + k] = r.gradient[k].d;
+      if (v < K) continue;
+      loss_want.push_back(r.loss.v);
+      for (auto& g : r.gradient) grad_want.push_back(g.v);
+      out_want.insert(out_want.end(), r.outputs.begin(), r.outputs.end());
+    }
+  }
+
+  std::vector<double> loss(size_t(c.B()), -1.0), loss2(loss);
+  std::vector<T> grad(c.total(), T(7)), out(size_t(c.B() * c.data.n * c.d_out));
+  edt::predict<T>(call, theta.data(), out.data());
+  check(close(out, out_want), name + " predict");
+  edt::loss<T>(call, theta.data(), loss.data());
+  check(close(as<T>(loss), loss_want), name + " loss");
+  edt::loss_and_grad<T>(call, theta.data(), loss2.data(), grad.data());
+  check(close(as<T>(loss2), loss_want), name + " loss of loss_and_grad");
+  check(close(grad, grad_want), name + " gradient");
+  std::vector<T> products(K * c.total(), T(7));
+  edt::hvp<T>(call, theta.data(), K, vectors.data(), products.data(), int64_t(c.total()), false);
+  check(close(products, hvp_want), name + " hvp");
+
+  // Hessians: their columns are products with unit vectors, already trusted.
+  for (bool ggn : {false, true}) {
+    std::vector<int64_t> starts;
+    int64_t need = 0;
+    for (const edt::Net& net : plan.nets) {
+      starts.push_back(need);
+      need += int64_t(net.n_coords) * net.n_coords;
+    }
+    std::vector<T> hess(size_t(need), T(7)), v(c.total()), h(c.total());
+    edt::hessian<T>(call, theta.data(), hess.data(), starts.data(), ggn);
+    std::vector<double> want(hess.size());
+    for (size_t b = 0; b < plan.nets.size(); ++b) {
+      const edt::Net& net = plan.nets[b];
+      std::vector<size_t> coords;
+      for (int k = 0; k < net.n_flat; ++k)
+        if (c.state[c.offset[b] + size_t(k)] == 1) coords.push_back(c.offset[b] + size_t(k));
+      for (size_t i = 0; i < coords.size(); ++i) {
+        std::fill(v.begin(), v.end(), T(0));
+        v[coords[i]] = T(1);
+        edt::hvp<T>(call, theta.data(), 1, v.data(), h.data(), int64_t(c.total()), ggn);
+        for (size_t j = 0; j < coords.size(); ++j)
+          want[size_t(starts[b]) + j * coords.size() + i] = double(h[coords[j]]);
+      }
+      bool symmetric = true;
+      for (size_t i = 0; i < coords.size(); ++i)
+        for (size_t j = 0; j < i; ++j)
+          symmetric &= hess[size_t(starts[b]) + i * coords.size() + j] ==
+                       hess[size_t(starts[b]) + j * coords.size() + i];
+      check(symmetric, name + " Hessian symmetric");
+    }
+    check(close(hess, want), name + (ggn ? " Gauss-Newton" : " Hessian"));
+  }
+
+  // Training in one call and in two, full batch and minibatches: the same bits.
+  for (int64_t batch : {int64_t(0), int64_t(7)}) {
+    auto run = [&](std::vector<int64_t> stops, int threads) {
+      edt::set_num_threads(threads);
+      std::vector<T> p = theta, m(c.total()), v(c.total());
+      const size_t B = size_t(c.B());
+      std::vector<int64_t> steps(B, 0), record{0, 3, 9};
+      std::vector<double> lr(B, 0.01), decay(B, 0.001), factors(9, 1.0), l(B), g(B);
+      std::vector<double> hist_l(3 * B), hist_g(3 * B);
+      std::vector<uint64_t> seeds(B, 42);
+      std::vector<int8_t> status(B, 0);
+      edt::HyperParameters hp;
+      hp.batch_size = batch < c.data.n ? batch : 0;
+      hp.loss_target = -std::numeric_limits<double>::infinity();
+      for (int64_t until : stops) {
+        const edt::TrainArrays arrays{steps.data(), until, hp, lr.data(), decay.data(),
+                                      seeds.data(), factors.data(), 0, status.data(), l.data(),
+                                      g.data(), record.data(), 3, hist_l.data(), hist_g.data()};
+        edt::train<T>(call, p.data(), m.data(), v.data(), arrays);
+      }
+      for (double value : l) p.push_back(T(value));
+      for (double value : hist_l) p.push_back(T(value));
+      return p;
+    };
+    const auto whole = run({9}, 2);
+    check(whole == run({2, 3, 9}, 1), name + " training cut into calls");
+    bool kept = true;
+    for (size_t k = 0; k < c.total(); ++k) kept &= c.state[k] == 1 || whole[k] == theta[k];
+    check(kept, name + " pruned and frozen parameters keep their value");
+  }
+
+  // L-BFGS never raises the loss.
+  std::vector<T> p = theta;
+  std::vector<int64_t> done(size_t(c.B()));
+  std::vector<int8_t> status(size_t(c.B()));
+  std::vector<double> after(size_t(c.B())), steepest(size_t(c.B()));
+  edt::lbfgs<T>(call, p.data(), {5, 12, 1e-8, done.data(), status.data(), after.data(),
+                                 steepest.data()});
+  bool lower = true;
+  for (int b = 0; b < c.B(); ++b) lower &= after[size_t(b)] <= loss2[size_t(b)];
+  check(lower, name + " L-BFGS does not raise the loss");
+}
+
+void test_pool() {
+  for (int threads : {1, 2, 5}) {
+    edt::set_num_threads(threads);
+    std::vector<int> hits(1000, 0);
+    const bool done = edt::parallel_for(
+        1000, 1e12, [&](int64_t i, edt::Scratch&, const edt::CancelFlag&) { ++hits[size_t(i)]; },
+        never);
+    check(done && std::all_of(hits.begin(), hits.end(), [](int h) { return h == 1; }),
+          "every item once");
+  }
+  bool caught = false;
+  try {
+    edt::parallel_for(
+        100, 1e12,
+        [](int64_t i, edt::Scratch&, const edt::CancelFlag&) {
+          if (i == 13) throw std::runtime_error("thirteen");
+        },
+        never);
+  } catch (const std::runtime_error& e) {
+    caught = std::string(e.what()) == "thirteen";
+  }
+  check(caught, "an exception of a worker reaches the caller");
+  std::atomic<int> started{0};
+  const bool stopped = !edt::parallel_for(
+      1000, 1e12,
+      [&](int64_t, edt::Scratch&, const edt::CancelFlag& cancel) {
+        ++started;
+        while (!cancel.load()) usleep(1000);
+      },
+      [] { return true; });
+  check(stopped && started < 1000, "a stop request ends the work");
+  // A child starts its own workers.
+  const pid_t child = fork();
+  if (child == 0) {
+    int sum = 0;
+    std::atomic<int> total{0};
+    edt::parallel_for(
+        10, 1e12, [&](int64_t i, edt::Scratch&, const edt::CancelFlag&) { total += int(i); },
+        never);
+    sum = total;
+    _exit(sum == 45 ? 0 : 1);
+  }
+  int code = -1;
+  waitpid(child, &code, 0);
+  check(WIFEXITED(code) && WEXITSTATUS(code) == 0, "the pool works after a fork");
+}
+
+void test_philox() {
+  // Known answers of the Random123 distribution.
+  const edt::Philox zero(0, 0, 0);
+  check(zero.out[0] == 0x6627e8d5u && zero.out[1] == 0xe169c58du && zero.out[2] == 0xbc57ac4cu &&
+            zero.out[3] == 0x9b00dbd8u,
+        "Philox of zeros");
+  const edt::Philox pi(0x299f31d0a4093822u, 0x85a308d3243f6a88u, 0x0370734413198a2eu);
+  check(pi.out[0] == 0xd16cfe09u && pi.out[1] == 0x94fdccebu && pi.out[2] == 0x5001e420u &&
+            pi.out[3] == 0x24126ea1u,
+        "Philox of the digits of pi");
+  std::vector<int> order(97), seen(97, 0);
+  edt::shuffle(5, 3, 97, order.data());
+  for (int i : order) ++seen[size_t(i)];
+  check(std::all_of(seen.begin(), seen.end(), [](int s) { return s == 1; }), "a permutation");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int cases = argc > 1 ? std::atoi(argv[1]) : 40;
+  test_philox();
+  test_pool();
+  for (const edt::Isa* isa : edt::compiled_isas()) {
+    if (!isa->supported()) continue;
+    edt::select_isa(isa->name);
+    std::mt19937 rng(7);
+    for (int k = 0; k < cases; ++k) {
+      const Case c = random_case(rng);
+      const std::string name = std::string(isa->name) + " case " + std::to_string(k);
+      test_case<double>(c, rng, name + " float64");
+      test_case<float>(c, rng, name + " float32");
+    }
+  }
+  std::printf("%d passed, %d failed\n", passed, failed);
+  return failed != 0;
+}
