@@ -76,7 +76,9 @@ def write(
     """
     path = Path(path)
     if path.suffix == ".json":
-        raise ValueError(f"path must not end in .json (the readable copy's name), got {str(path)!r}")
+        raise ValueError(
+            f"path must not end in .json (the readable copy's name), got {str(path)!r}"
+        )
     flat = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     full = {**header, "format": FORMAT, "kind": kind, "sha256": digest(flat)}
     full["header_sha256"] = _header_digest(full)

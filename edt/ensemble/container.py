@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +19,6 @@ from edt.ensemble.storage import read_ensemble, write_ensemble
 from edt.ensemble.structure import Structure
 from edt.errors import ShapeError
 from edt.files import CheckpointError
-
-if TYPE_CHECKING:
-    from edt import _core
 
 __all__ = ["Ensemble"]
 
@@ -156,8 +153,8 @@ class Ensemble:
             TypeError, ValueError: an argument is wrong; the message names it.
 
         Example:
-            >>> Ensemble.init([2, 4], range(3), d_in=2, d_out=1, sparsity=0.5)
-            Ensemble(6 networks, 2 -> {2, 4} -> 1, tanh, biases, float64, 78 parameters, 34.6% pruned)
+            >>> Ensemble.init([2, 4], range(3), d_in=2, d_out=1)
+            Ensemble(6 networks, 2 -> {2, 4} -> 1, tanh, biases, float64, 78 parameters)
 
         Reference: X. Glorot, Y. Bengio, AISTATS 2010; K. He et al., ICCV 2015; Salmon et al., SC
         2011 (Philox).
@@ -362,8 +359,8 @@ class Ensemble:
         return self.theta.device
 
     @property
-    def plan(self) -> _core.Plan:
-        """The compiled structure; made at first use, shared by `with_theta`."""
+    def plan(self) -> Any:
+        """The compiled structure (`edt._core.Plan`); made at first use, shared by `with_theta`."""
         return self._structure.plan
 
     def __len__(self) -> int:
@@ -481,8 +478,9 @@ class Ensemble:
         """
         chosen = check_seeds(seeds)
         if len(chosen) not in (1, self.B):
-            raise ShapeError(f"seeds must be one integer or one per network ({self.B}), "
-                             f"got {len(chosen)}")
+            raise ShapeError(
+                f"seeds must be one integer or one per network ({self.B}), got {len(chosen)}"
+            )
         key = np.resize(np.array(chosen, dtype=np.uint64), self.B)
         state = random_state(self.layout, sparsity, key, self.network_ids.numpy().astype(np.uint64))
         return self.with_masks(state)
@@ -513,9 +511,7 @@ def _theta(layout: Layout, theta: Any, dtype: torch.dtype | None) -> torch.Tenso
         raise TypeError(f"theta must be a torch.Tensor, got {type(theta).__name__}")
     wanted = _DTYPES if dtype is None else (dtype,)
     if theta.dtype not in wanted:
-        raise TypeError(
-            f"theta must have dtype {' or '.join(map(str, wanted))}, got {theta.dtype}"
-        )
+        raise TypeError(f"theta must have dtype {' or '.join(map(str, wanted))}, got {theta.dtype}")
     layout.check_flat("theta", theta)
     # Values are not checked: a diverged network holds NaN and must be storable.
     return theta.contiguous().clone()
@@ -526,8 +522,8 @@ def _indices(indices: Any, networks: int) -> np.ndarray:
         indices = list(indices)
     if not isinstance(indices, (torch.Tensor, np.ndarray, list, tuple)):
         raise TypeError(f"indices must be integers or a bool mask, got {indices!r}")
-    index = indices.detach().cpu().numpy() if isinstance(indices, torch.Tensor) else np.asarray(
-        indices
+    index = (
+        indices.detach().cpu().numpy() if isinstance(indices, torch.Tensor) else np.asarray(indices)
     )
     if index.ndim != 1:
         raise ShapeError(f"indices must have one dimension, got shape {list(index.shape)}")

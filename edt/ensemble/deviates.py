@@ -100,7 +100,9 @@ def uniform(bits: np.ndarray) -> np.ndarray:
     Returns:
         float64, same shape.
     """
-    return ((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+    upper = (bits >> np.uint64(12)).astype(np.float64)
+    out: np.ndarray = (upper + 0.5) * 2.0**-52
+    return out
 
 
 def normal(bits: np.ndarray) -> np.ndarray:
@@ -123,7 +125,7 @@ def normal(bits: np.ndarray) -> np.ndarray:
 
 
 def exact_log(x: np.ndarray) -> np.ndarray:
-    """Natural logarithm of positive normal float64 numbers, within about one unit in the last place.
+    """Natural logarithm of positive float64 numbers, within about one unit in the last place.
 
     ``x = 2^e m`` with m in [1/sqrt(2), sqrt(2)), s = (m - 1) / (m + 1), and
     ``log x = e ln 2 + 2 (s + s^3 / 3 + s^5 / 5 + ...)``; |s| <= 0.172, so the term in s^23 is
@@ -147,7 +149,7 @@ def exact_log(x: np.ndarray) -> np.ndarray:
 def _inverse_normal(u: np.ndarray) -> np.ndarray:
     q = u - 0.5
     r = 0.180625 - q * q
-    z = q * _ratio(_CENTRE, r)
+    z: np.ndarray = q * _ratio(_CENTRE, r)
     outer = np.flatnonzero(r < 0.0)
     if outer.size:
         small = np.where(q[outer] < 0.0, u[outer], 1.0 - u[outer])

@@ -45,11 +45,13 @@ class Scheme:
 
 
 def _symmetric(bits: np.ndarray) -> np.ndarray:
-    return 2.0 * uniform(bits) - 1.0
+    out: np.ndarray = 2.0 * uniform(bits) - 1.0
+    return out
 
 
 def _one_over_root(fan_in: Fan, fan_out: Fan) -> Fan:
-    return 1.0 / np.sqrt(fan_in)
+    out: np.ndarray = 1.0 / np.sqrt(fan_in)
+    return out
 
 
 SCHEMES: dict[str, Scheme] = {

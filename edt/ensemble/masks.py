@@ -12,7 +12,15 @@ from edt.ensemble.layout import Layout
 from edt.ensemble.philox import draws
 from edt.errors import ShapeError
 
-__all__ = ["FROZEN", "PRUNED", "TRAINABLE", "check_state", "flat_mask", "random_state", "sparsities"]
+__all__ = [
+    "FROZEN",
+    "PRUNED",
+    "TRAINABLE",
+    "check_state",
+    "flat_mask",
+    "random_state",
+    "sparsities",
+]
 
 PRUNED, TRAINABLE, FROZEN = 0, 1, 2
 #: Stream of the keys of random masks in layer l (`edt.ensemble.init` has the other streams).
@@ -74,9 +82,7 @@ def flat_mask(layout: Layout, name: str, masks: Any) -> torch.Tensor:
                 f"got {type(layers).__name__}"
             )
         if len(layers) != layout.depth + 1:
-            raise ShapeError(
-                f"{name}[{b}] must hold {layout.depth + 1} layers, got {len(layers)}"
-            )
+            raise ShapeError(f"{name}[{b}] must hold {layout.depth + 1} layers, got {len(layers)}")
         for k, layer in enumerate(layers):
             pair = layer if isinstance(layer, (tuple, list)) else (layer, None)
             if len(pair) != 2:
@@ -116,9 +122,7 @@ def sparsities(layout: Layout, sparsity: Any) -> list[float]:
     return [float(value) for value in values]
 
 
-def random_state(
-    layout: Layout, sparsity: Any, seeds: np.ndarray, ids: np.ndarray
-) -> torch.Tensor:
+def random_state(layout: Layout, sparsity: Any, seeds: np.ndarray, ids: np.ndarray) -> torch.Tensor:
     """Unstructured random masks with an exact count per layer, uint8 ``[total]`` of 0 and 1.
 
     Of the n weights of a layer, ``round(sparsity * n)`` are pruned (halves up), but never all:

@@ -107,7 +107,9 @@ def write_module(ens: Ensemble, b: int) -> nn.Sequential:
         )
         _write(linear, "weight", weight, ens.layout.weight(ens.state, b, layer))
         if ens.has_bias:
-            _write(linear, "bias", ens.bias(b, layer).detach(), ens.layout.bias(ens.state, b, layer))
+            _write(
+                linear, "bias", ens.bias(b, layer).detach(), ens.layout.bias(ens.state, b, layer)
+            )
         modules.append(linear)
         if layer < ens.depth:
             modules.append(activation_module(ens.activation))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from edt.ensemble.layout import Layout
 from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE
-
-if TYPE_CHECKING:
-    from edt import _core
 
 __all__ = ["Structure"]
 
@@ -45,8 +42,8 @@ class Structure:
         return torch.from_numpy(np.add.reduceat(trainable, self.layout.offsets[:-1]))
 
     @cached_property
-    def plan(self) -> _core.Plan:
-        """The compiled structure."""
+    def plan(self) -> Any:
+        """The compiled structure, `edt._core.Plan`."""
         # Imported here so that ensembles work where the compiled core is missing.
         from edt import _core
 
@@ -64,7 +61,8 @@ class Structure:
         """One line for `repr`."""
         table = self.layout.table
         hidden = [
-            _some(sorted({int(h) for h in table[:, layer]})) for layer in range(1, table.shape[1] - 1)
+            _some(sorted({int(h) for h in table[:, layer]}))
+            for layer in range(1, table.shape[1] - 1)
         ]
         parts = [
             f"{len(table):,} network{'s' if len(table) > 1 else ''}",

@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
+from edt.tasks.mnist import IdxError, mnist
+from edt.tasks.real import breast_cancer, diabetes, digits, mnist1d
+from edt.tasks.rosenbrock import rosenbrock
 from edt.tasks.task import LOSSES, Task
+from edt.tasks.teacher import teacher_student
+from edt.tasks.xor import one_logit, xor
 
-__all__ = ["LOSSES", "Task"]
+__all__ = [
+    "LOSSES",
+    "IdxError",
+    "Task",
+    "breast_cancer",
+    "diabetes",
+    "digits",
+    "mnist",
+    "mnist1d",
+    "one_logit",
+    "rosenbrock",
+    "teacher_student",
+    "xor",
+]

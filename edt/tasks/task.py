@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from edt.errors import ShapeError, unknown_choice
-
-if TYPE_CHECKING:
-    from edt import _core
 
 __all__ = ["LOSSES", "Task"]
 
@@ -74,7 +71,9 @@ class Task:
         self.x: torch.Tensor = _inputs(x)
         if loss == "mse":
             if n_classes is not None:
-                raise ValueError(f"n_classes needs loss='cross_entropy', got {n_classes!r} with mse")
+                raise ValueError(
+                    f"n_classes needs loss='cross_entropy', got {n_classes!r} with mse"
+                )
             #: Targets, ``[N, d_out]`` or ``[T, N, d_out]``; classes ``[N]`` or ``[T, N]``.
             self.y: torch.Tensor = _targets(y, self.x)
             #: Outputs a network must have.
@@ -96,7 +95,7 @@ class Task:
         self.T: int = several.pop() if several else 1
         #: ``[T, N]``, sample weights scaled to sum to 1 per target, in the dtype of x.
         self.coef: torch.Tensor = self._coefficients(weights)
-        self._data: _core.Dataset | None = None
+        self._data: Any = None
 
     @property
     def N(self) -> int:
@@ -130,14 +129,16 @@ class Task:
         return (coef * centred * centred).sum((1, 2))
 
     @property
-    def data(self) -> _core.Dataset:
-        """The samples in the compiled core's layout; made at first use."""
+    def data(self) -> Any:
+        """The samples in the compiled core's layout (`edt._core.Dataset`); made at first use."""
         if self._data is None:
             # Imported here so that tasks work where the compiled core is missing.
             from edt import _core
 
             x = self.x.expand(self.T, self.N, self.d_in).contiguous()
-            shape = (self.T, self.N) if self.loss == "cross_entropy" else (self.T, self.N, self.d_out)
+            shape = (
+                (self.T, self.N) if self.loss == "cross_entropy" else (self.T, self.N, self.d_out)
+            )
             y = self.y.expand(shape).contiguous()
             self._data = _core.Dataset(
                 x.data_ptr(),

@@ -1,0 +1,159 @@
+"""MNIST (and other data in its format) from a local folder of IDX files."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edt.ensemble.layout import positive_int
+from edt.errors import EdtError, unknown_choice
+from edt.tasks.real import classification
+from edt.tasks.task import Task
+
+__all__ = ["IdxError", "mnist", "read_idx"]
+
+_PREFIX = {"train": "train", "test": "t10k"}
+#: Subfolders to look in: torchvision keeps the files in MNIST/raw.
+_FOLDERS = ("", "raw", "MNIST/raw")
+_DTYPES = {
+    0x08: ">u1",
+    0x09: ">i1",
+    0x0B: ">i2",
+    0x0C: ">i4",
+    0x0D: ">f4",
+    0x0E: ">f8",
+}
+
+
+class IdxError(EdtError, ValueError):
+    """A file that is not a whole IDX file; the message names it."""
+
+
+def mnist(
+    folder: str | os.PathLike[str],
+    split: str = "train",
+    *,
+    samples: int | None = None,
+    loss: str = "cross_entropy",
+    standardise: bool = True,
+    dtype: torch.dtype = torch.float32,
+) -> Task:
+    """MNIST from the four IDX files in a folder, as they are distributed; nothing is downloaded.
+
+    Files are found as ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,
+    ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``, with a dot before ``idx`` or a
+    ``.gz`` at the end, in the folder itself or where torchvision puts them.
+
+    Args:
+        folder: where the files are.
+        split: "train" or "test".
+        samples: use only the first so many; default all.
+        loss: "cross_entropy", or "mse" on one-hot targets.
+        standardise: shift and scale all pixels by the one mean and deviation of the training
+            images (so the training files must be there for "test", too); otherwise 0..1.
+        dtype: of the task.
+
+    Returns:
+        `Task` with x ``[N, 784]`` and 10 classes.
+
+    Raises:
+        TypeError, ValueError: an argument is wrong. FileNotFoundError: a file is missing; lists
+            the names looked for. IdxError: a file is damaged.
+
+    Reference: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, 1998.
+    """
+    if not isinstance(split, str) or split not in _PREFIX:
+        raise unknown_choice("split", split, list(_PREFIX))
+    if not isinstance(folder, (str, os.PathLike)):
+        raise TypeError(f"folder must be a path, got {folder!r}")
+    root = Path(folder)
+    if not root.is_dir():
+        raise FileNotFoundError(f"folder must be an existing folder, got {str(root)!r}")
+    if samples is not None:
+        samples = positive_int("samples", samples)
+    if not isinstance(standardise, bool):
+        raise TypeError(f"standardise must be True or False, got {standardise!r}")
+    image_file = _find(root, _PREFIX[split], "images", 3)
+    label_file = _find(root, _PREFIX[split], "labels", 1)
+    train_file = _find(root, "train", "images", 3) if standardise else image_file
+    images, labels = _pixels(image_file), read_idx(label_file)
+    if labels.ndim != 1 or labels.dtype != np.uint8:
+        raise IdxError(f"{label_file}: must hold one byte per image, got shape {labels.shape}")
+    if labels.size != images.shape[0]:
+        raise IdxError(
+            f"{label_file}: holds {labels.size} labels, {image_file.name} {images.shape[0]} images"
+        )
+    if labels.size and labels.max() > 9:
+        raise IdxError(f"{label_file}: labels must be in 0..9, got {labels.max()}")
+    if samples is not None and samples > labels.size:
+        raise ValueError(f"samples must be at most {labels.size}, got {samples}")
+    info: dict[str, object] = {}
+    x = torch.from_numpy(images[:samples].astype(np.float64) / 255.0)
+    if standardise:
+        reference = images if split == "train" else _pixels(train_file)
+        # Bytes are counted exactly, whatever the order of summation.
+        count = np.bincount(reference.reshape(-1), minlength=256).astype(np.float64)
+        level = np.arange(256) / 255.0
+        mean = math.fsum(count * level) / reference.size
+        std = math.sqrt(math.fsum(count * (level - mean) ** 2) / reference.size) or 1.0
+        x = (x - mean) / std
+        info = {"x_mean": mean, "x_std": std}
+    y = torch.from_numpy(labels[:samples].astype(np.int64))
+    return classification("mnist", x.to(dtype), y, 10, loss, info)
+
+
+def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
+    """Array from an IDX file, raw or gzipped.
+
+    Raises:
+        IdxError: not an IDX file, truncated, or with bytes left over.
+    """
+    path = Path(path)
+    data = path.read_bytes()
+    if data[:2] == b"\x1f\x8b":
+        try:
+            data = gzip.decompress(data)
+        except (EOFError, OSError, zlib.error) as error:
+            raise IdxError(f"{path}: truncated or corrupted gzip file ({error})") from None
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _DTYPES or data[3] < 1:
+        raise IdxError(f"{path}: not an IDX file (begins with {data[:4].hex() or 'nothing'})")
+    dtype, dims = np.dtype(_DTYPES[data[2]]), data[3]
+    start = 4 + 4 * dims
+    if len(data) < start:
+        raise IdxError(f"{path}: truncated in its header")
+    shape = tuple(int(s) for s in np.frombuffer(data, dtype=">u4", count=dims, offset=4))
+    wanted = math.prod(shape) * dtype.itemsize
+    if len(data) - start != wanted:
+        raise IdxError(
+            f"{path}: shape {list(shape)} needs {wanted} bytes of data, "
+            f"the file holds {len(data) - start}"
+        )
+    out = np.frombuffer(data, dtype=dtype, offset=start).reshape(shape)
+    return out.astype(dtype.newbyteorder("="))
+
+
+def _pixels(path: Path) -> np.ndarray:
+    images = read_idx(path)
+    if images.ndim != 3 or images.dtype != np.uint8 or images.size == 0:
+        raise IdxError(
+            f"{path}: must hold images as bytes [N, rows, columns], got {images.dtype} "
+            f"{list(images.shape)}"
+        )
+    return images.reshape(images.shape[0], -1)
+
+
+def _find(root: Path, prefix: str, what: str, dims: int) -> Path:
+    names = [
+        f"{prefix}-{what}{dot}idx{dims}-ubyte{end}" for dot in ("-", ".") for end in ("", ".gz")
+    ]
+    for folder in _FOLDERS:
+        for name in names:
+            if (root / folder / name).is_file():
+                return root / folder / name
+    raise FileNotFoundError(f"{root}: has none of {', '.join(names)}")
