@@ -1,0 +1,43 @@
+"""Objectives: losses of ensembles with their derivatives, behind one small protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from edt.objectives.coordinates import Coordinates, segment_max, segment_sum
+from edt.objectives.data import DataObjective
+from edt.objectives.dense import hessians
+from edt.objectives.penalty import NormPenalty
+from edt.objectives.protocol import Objective
+
+if TYPE_CHECKING:
+    from edt.ensemble import Ensemble
+
+__all__ = [
+    "Coordinates",
+    "DataObjective",
+    "NormPenalty",
+    "Objective",
+    "hessians",
+    "objective_of",
+    "segment_max",
+    "segment_sum",
+]
+
+
+def objective_of(ens: Ensemble, task: Any, task_index: torch.Tensor) -> Objective:
+    """The objective of an ensemble on a task.
+
+    Args:
+        ens: the networks; only their structure is used.
+        task: an `edt.Task`, or anything with a method ``objective(ens, task_index)`` that returns
+            an `Objective`.
+        task_index: int64 ``[B]``.
+    """
+    make = getattr(task, "objective", None)
+    if make is None:
+        return DataObjective(ens, task, task_index)
+    made: Objective = make(ens, task_index)
+    return made

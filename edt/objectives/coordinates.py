@@ -1,0 +1,93 @@
+"""Between the flat vector of all parameters and the coordinates of some networks.
+
+A coordinate is a trainable parameter. Code that works on many ragged networks at once keeps the
+coordinates of the networks in hand in one *packed* vector, network after network, and uses
+elementwise operations and sums over segments only: both give a network the same bits whatever
+stands beside it (a matrix product would not).
+"""
+
+from __future__ import annotations
+
+import torch
+
+from edt.objectives.protocol import Objective
+
+__all__ = ["Coordinates", "segment_max", "segment_sum"]
+
+
+def segment_sum(values: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+    """Sum of each consecutive segment, ``[n] -> [segments]``, added in order."""
+    if values.numel() == 0:
+        return values.new_zeros(sizes.numel())
+    out: torch.Tensor = torch.segment_reduce(values, "sum", lengths=sizes, initial=0.0)
+    return out
+
+
+def segment_max(values: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+    """Largest entry, or 0 if all are negative, of each consecutive segment (NaN spreads)."""
+    if values.numel() == 0:
+        return values.new_zeros(sizes.numel())
+    out: torch.Tensor = torch.segment_reduce(values, "max", lengths=sizes, initial=0.0)
+    return out
+
+
+class Coordinates:
+    """Packed coordinates of chosen networks.
+
+    Args:
+        objective: whose networks.
+        chosen: int64 ``[b]``, ascending network numbers.
+
+    Attributes:
+        chosen: as given.
+        sizes: int64 ``[b]``, coordinates of each.
+        starts: int64 ``[b + 1]``, where each begins in the packed vector.
+        places: int64 ``[n]``, position of each packed entry in the flat vector.
+        owner: int64 ``[n]``, which of the chosen networks (0..b-1) an entry belongs to.
+        active: uint8 ``[B]``, the chosen networks for `Objective` calls.
+    """
+
+    def __init__(self, objective: Objective, chosen: torch.Tensor) -> None:
+        self.chosen = chosen
+        self.sizes = objective.coords[chosen]
+        self.starts = torch.zeros(chosen.numel() + 1, dtype=torch.int64)
+        self.starts[1:] = torch.cumsum(self.sizes, 0)
+        self.active = torch.zeros(objective.B, dtype=torch.uint8)
+        self.active[chosen] = 1
+        lengths = objective.offsets[1:] - objective.offsets[:-1]
+        wanted = torch.repeat_interleave(self.active.bool(), lengths) & objective.trainable
+        self.places = torch.nonzero(wanted).flatten()
+        self.owner = torch.repeat_interleave(torch.arange(chosen.numel()), self.sizes)
+
+    @property
+    def count(self) -> int:
+        """Entries of a packed vector."""
+        return int(self.places.numel())
+
+    def pack(self, flat: torch.Tensor) -> torch.Tensor:
+        """``[..., total] -> [..., n]``."""
+        return flat[..., self.places]
+
+    def spread(self, per_network: torch.Tensor) -> torch.Tensor:
+        """One value per chosen network, ``[b]``, repeated over its coordinates, ``[n]``."""
+        return per_network[self.owner]
+
+    def sums(self, packed: torch.Tensor) -> torch.Tensor:
+        """Sum over the coordinates of each network, ``[n] -> [b]``."""
+        return segment_sum(packed, self.sizes)
+
+    def dots(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        """Inner product within each network, ``[n], [n] -> [b]``."""
+        return segment_sum(left * right, self.sizes)
+
+    def norms(self, packed: torch.Tensor) -> torch.Tensor:
+        """Euclidean norm within each network, ``[n] -> [b]``."""
+        return torch.sqrt(self.dots(packed, packed))
+
+    def largest(self, packed: torch.Tensor) -> torch.Tensor:
+        """Largest magnitude within each network, ``[n] -> [b]``."""
+        return segment_max(packed.abs(), self.sizes)
+
+    def part(self, packed: torch.Tensor, k: int) -> torch.Tensor:
+        """View of the k-th chosen network's entries."""
+        return packed[..., int(self.starts[k]) : int(self.starts[k + 1])]

@@ -1,0 +1,135 @@
+"""The objective of finite data: one call of the compiled core per method."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from edt import _core
+from edt.ops import ACTIVATION_CODES
+from edt.ops.cpu import call_head
+
+if TYPE_CHECKING:
+    from edt.ensemble import Ensemble
+    from edt.tasks import Task
+
+__all__ = ["DataObjective"]
+
+
+class DataObjective:
+    """``L_b = sum_n c_n l(f(x_n; theta_b), y_n)`` for one (ensemble, task, task index).
+
+    See `edt.objectives.Objective` for attributes and methods.
+
+    Args:
+        ens: the networks; only their structure is used.
+        task: data of the dtype of ``ens``.
+        task_index: int64 ``[B]``.
+    """
+
+    def __init__(self, ens: Ensemble, task: Task, task_index: torch.Tensor) -> None:
+        self._plan = ens.plan
+        self._data = task.data
+        self._index = task_index.to(torch.int64).contiguous()
+        self._code = ACTIVATION_CODES[ens.activation]
+        self.B = int(ens.B)
+        self.offsets = ens.offsets.to(torch.int64)
+        self.coords = ens.coords.to(torch.int64)
+        self.trainable = ens.state == 1
+        self.scale = _target_scale(task)[self._index]
+        self.squares = task.loss == "mse"
+
+    def _head(self, theta: torch.Tensor, active: torch.Tensor | None) -> tuple[Any, ...]:
+        return call_head(self._plan, self._data, self._index, self._code, theta, active)
+
+    def loss(
+        self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None
+    ) -> None:
+        """Losses; see `Objective`."""
+        _core.loss(*self._head(theta, active), loss.data_ptr())
+
+    def loss_and_grad(
+        self,
+        theta: torch.Tensor,
+        loss: torch.Tensor,
+        grad: torch.Tensor,
+        active: torch.Tensor | None = None,
+    ) -> None:
+        """Losses and gradient; see `Objective`."""
+        _core.loss_and_grad(*self._head(theta, active), loss.data_ptr(), grad.data_ptr())
+
+    def hessian(
+        self,
+        theta: torch.Tensor,
+        out: torch.Tensor,
+        out_offsets: torch.Tensor,
+        active: torch.Tensor | None = None,
+        *,
+        ggn: bool = False,
+    ) -> None:
+        """Exact Hessians or Gauss-Newton matrices; see `Objective`."""
+        _core.hessian(*self._head(theta, active), out.data_ptr(), out_offsets.data_ptr(), bool(ggn))
+
+    def hvp(
+        self,
+        theta: torch.Tensor,
+        vectors: torch.Tensor,
+        out: torch.Tensor,
+        active: torch.Tensor | None = None,
+        *,
+        ggn: bool = False,
+    ) -> None:
+        """Products with K vectors in one pass; see `Objective`."""
+        count, total = vectors.shape
+        _core.hvp(
+            *self._head(theta, active),
+            count,
+            vectors.data_ptr(),
+            out.data_ptr(),
+            total,
+            bool(ggn),
+        )
+
+    def lbfgs(
+        self,
+        theta: torch.Tensor,
+        active: torch.Tensor,
+        memory: int,
+        iterations: int,
+        tol: float,
+        done: torch.Tensor,
+        status: torch.Tensor,
+        loss: torch.Tensor,
+        grad_max: torch.Tensor,
+    ) -> None:
+        """L-BFGS inside the core, ``theta`` in place; never increases a loss.
+
+        Args:
+            memory: pairs kept.
+            iterations: budget of each active network.
+            tol: stop a network when ``max|grad|`` is at most this.
+            done: int64 ``[B]``, iterations taken.
+            status: int8 ``[B]``, 0 where the budget ended the run.
+            loss, grad_max: float64 ``[B]`` at the end.
+        """
+        _core.lbfgs(
+            *self._head(theta, active),
+            int(memory),
+            int(iterations),
+            float(tol),
+            done.data_ptr(),
+            status.data_ptr(),
+            loss.data_ptr(),
+            grad_max.data_ptr(),
+        )
+
+
+def _target_scale(task: Task) -> torch.Tensor:
+    """Loss of a zero output (mse), ``sum_n c_n |y_n|^2``; ``sum_n c_n`` otherwise; ``[T]``."""
+    coef = task.coef.to(torch.float64).reshape(task.T, task.N)
+    if task.loss == "mse":
+        y = task.y.to(torch.float64).reshape(-1, task.N, task.d_out)
+        coef = coef * (y * y).sum(-1)
+    out: torch.Tensor = coef.sum(-1)
+    return out
