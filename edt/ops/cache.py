@@ -1,0 +1,82 @@
+"""Values derived from tensors, kept as long as the tensors live."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+
+__all__ = ["TensorCache"]
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class _Entry(Generic[Value]):
+    tensors: tuple[weakref.ref[torch.Tensor], ...]
+    versions: tuple[int, ...]
+    value: Value
+
+
+class TensorCache(Generic[Value]):
+    """Maps tuples of tensors (by identity) and plain values to what was made from them.
+
+    Ops take tensors, not the compiled objects made from them, so that they stay pure functions
+    which `torch.compile`, `torch.export` and autograd can move around; this cache is what makes
+    that cheap. An entry holds its tensors weakly and goes when the first of them dies. The values
+    must not refer to the key tensors, or they would keep them alive.
+
+    Safe to use from several threads without a lock: each access is one operation of a dict, and
+    two threads that miss at once merely make the same value twice.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[Hashable, ...], _Entry[Value]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def find(self, tensors: tuple[torch.Tensor, ...], *rest: Hashable) -> Value | None:
+        """The value stored for these very tensors, or None.
+
+        Raises:
+            RuntimeError: one of the tensors was changed in place since.
+        """
+        entry = self._entries.get((*map(id, tensors), *rest))
+        if entry is None or any(
+            ref() is not tensor for ref, tensor in zip(entry.tensors, tensors, strict=True)
+        ):
+            return None
+        if entry.versions != tuple(map(_version, tensors)):
+            raise RuntimeError(
+                "a tensor of the ensemble's structure or of the task was changed in place after "
+                "its first use; make a new Ensemble or Task instead"
+            )
+        return entry.value
+
+    def store(self, value: Value, tensors: tuple[torch.Tensor, ...], *rest: Hashable) -> Value:
+        """Keep ``value`` for these tensors; returns it."""
+        key = (*map(id, tensors), *rest)
+        entries = self._entries
+
+        def forget(_: Any) -> None:
+            # The id may serve another tensor by now: only this entry goes.
+            if entries.get(key) is entry:
+                entries.pop(key, None)
+
+        entry = _Entry(
+            tuple(weakref.ref(tensor, forget) for tensor in tensors),
+            tuple(map(_version, tensors)),
+            value,
+        )
+        if not any(tensor.is_inference() for tensor in tensors):
+            # Tensors made in inference mode do not count their changes.
+            entries[key] = entry
+        return value
+
+
+def _version(tensor: torch.Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version

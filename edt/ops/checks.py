@@ -1,0 +1,145 @@
+"""Argument checks of the public ops: all before any work, all naming argument, value and rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from edt.ensemble import Ensemble
+from edt.errors import ShapeError, unknown_choice
+from edt.ops.problem import Problem
+from edt.tasks import Task
+
+__all__ = ["BACKENDS", "backend_of", "parameters", "problem_of", "vectors_of"]
+
+#: "auto" takes the compiled engine of the networks' device.
+BACKENDS = ("auto", "cpu", "reference")
+
+
+def backend_of(backend: Any) -> str:
+    """Return "cpu" or "reference".
+
+    Raises:
+        ValueError: unknown name.
+    """
+    if not isinstance(backend, str) or backend not in BACKENDS:
+        raise unknown_choice("backend", backend, BACKENDS)
+    return "cpu" if backend == "auto" else backend
+
+
+def problem_of(ens: Ensemble, task: Task, task_index: Any) -> Problem:
+    """The arguments of an op; checks that networks and data fit each other.
+
+    Raises:
+        TypeError: not an `Ensemble` or `Task`, unequal dtypes, indices that are not integers.
+        ShapeError: d_in, d_out or the length of ``task_index`` do not match.
+        ValueError: an index out of range, or a tensor that is not on the CPU.
+    """
+    # A traced call has been made with these arguments before, or will fail in the core.
+    if not torch.compiler.is_compiling():
+        if not isinstance(ens, Ensemble):
+            raise TypeError(f"ens must be an edt.Ensemble, got {type(ens).__name__}")
+        if not isinstance(task, Task):
+            raise TypeError(f"task must be an edt.Task, got {type(task).__name__}")
+        _fit(ens, task)
+    return Problem(
+        state=ens.state,
+        layer_widths=ens.layer_widths,
+        bias=ens.has_bias,
+        activation=ens.activation,
+        x=task.x,
+        y=task.y,
+        coef=task.coef,
+        loss=task.loss,
+        d_out=task.d_out,
+        task_index=None if task_index is None else _index(task_index, ens.B, task.T),
+    )
+
+
+def _fit(ens: Ensemble, task: Task) -> None:
+    """Insist that networks and data have one device, one dtype, and the same sizes."""
+    _on_cpu("ens", ens.theta)
+    _on_cpu("task", task.x)
+    if task.dtype != ens.dtype:
+        raise TypeError(
+            f"task must have the networks' dtype {ens.dtype}, got {task.dtype}; "
+            f"use task.to({ens.dtype})"
+        )
+    for name in ("d_in", "d_out"):
+        ours, theirs = getattr(ens, name), getattr(task, name)
+        if ours != theirs:
+            raise ShapeError(f"task must have {name} = {ours} like ens, got {name} = {theirs}")
+
+
+def parameters(ens: Ensemble, theta: Any) -> torch.Tensor:
+    """``theta``, or the ensemble's own parameters; flat ``[total]``.
+
+    Raises:
+        TypeError: not a tensor of the ensemble's dtype. ShapeError: another shape. ValueError: not
+            on the CPU.
+    """
+    if theta is None:
+        return ens.theta
+    given, total = _tensor("theta", theta, ens.dtype), ens.theta.shape[0]
+    if tuple(given.shape) != (total,):
+        raise ShapeError(
+            f"theta must have shape [{total}] (all parameters of the {ens.B} networks), "
+            f"got {list(given.shape)}"
+        )
+    return given
+
+
+def vectors_of(ens: Ensemble, vectors: Any) -> torch.Tensor:
+    """The vectors as ``[K, total]``.
+
+    Raises:
+        TypeError: not a tensor of the ensemble's dtype. ShapeError: another shape. ValueError: not
+            on the CPU.
+    """
+    given, total = _tensor("vectors", vectors, ens.dtype), ens.theta.shape[0]
+    if given.dim() not in (1, 2) or given.shape[-1] != total:
+        raise ShapeError(
+            f"vectors must have shape [K, {total}] or [{total}] (one entry per parameter of the "
+            f"{ens.B} networks), got {list(given.shape)}"
+        )
+    return given if given.dim() == 2 else given[None]
+
+
+def _tensor(name: str, value: Any, dtype: torch.dtype) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+    _on_cpu(name, value)
+    if value.dtype != dtype:
+        raise TypeError(f"{name} must have the networks' dtype {dtype}, got {value.dtype}")
+    return value
+
+
+def _on_cpu(name: str, tensor: torch.Tensor) -> None:
+    if tensor.device.type != "cpu":
+        raise ValueError(
+            f"{name} must be on the CPU, got device {tensor.device}; this build has no engine for "
+            f"it (use .cpu())"
+        )
+
+
+def _index(value: Any, networks: int, tasks: int) -> torch.Tensor:
+    """``task_index`` as int64 ``[B]``."""
+    out = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+    if out.is_floating_point() or out.is_complex() or out.dtype == torch.bool:
+        raise TypeError(f"task_index must hold integers, got dtype {out.dtype}")
+    _on_cpu("task_index", out)
+    if out.dim() == 0:
+        out = out.expand(networks)
+    if tuple(out.shape) != (networks,):
+        raise ShapeError(
+            f"task_index must have shape [{networks}] (one per network), got {list(out.shape)}"
+        )
+    out = out.to(torch.int64)
+    # A traced call has no values to look at yet; the core checks them when it runs.
+    if not torch.compiler.is_compiling():
+        bad = torch.nonzero((out < 0) | (out >= tasks)).flatten()
+        if bad.numel() > 0:
+            b = int(bad[0])
+            raise ValueError(f"task_index[{b}] must be in 0..{tasks - 1}, got {int(out[b])}")
+    return out

@@ -1,0 +1,319 @@
+"""The ops as PyTorch operators ``edt::*``: schema, CPU kernel, fake kernel, autograd.
+
+Each takes the parameters and the fields of a `Problem`, which are tensors and plain values, so the
+operators are pure functions that `torch.compile`, autograd and `torch.library.opcheck` understand.
+Their derivatives (u, w: what arrives from above) call one another:
+
+    ============== ================================================== ======================
+    operator       derivative                                         by
+    ============== ================================================== ======================
+    predict        ``J^T u``                                          predict_vjp
+    predict_vjp    in theta and in the cotangent                      predict_vjp_backward
+    loss           ``u g``                                            loss_and_grad
+    loss_and_grad  ``u g + H w``                                      hvp
+    hvp            in the vectors ``H w`` (symmetric)                 hvp
+                   in theta                                           hvp_backward
+    ============== ================================================== ======================
+
+The core has no third derivatives and no second derivatives of the outputs alone: the ``_backward``
+operators run the reference, slowly, and end the chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from edt.ops import cpu, reference
+from edt.ops.problem import SCHEMA, Problem
+from edt.ops.pullback import predict_vjp
+
+__all__ = ["NAMES"]
+
+# CPU kernels ---------------------------------------------------------------------------------
+
+
+def _predict(theta: Tensor, *problem: Any) -> Tensor:
+    return cpu.predict(theta, Problem(*problem))
+
+
+def _predict_vjp(theta: Tensor, cotangent: Tensor, *problem: Any) -> Tensor:
+    return predict_vjp(theta, cotangent, Problem(*problem))
+
+
+def _predict_vjp_backward(
+    theta: Tensor, cotangent: Tensor, w: Tensor, *problem: Any
+) -> tuple[Tensor, Tensor]:
+    def function(theta: Tensor, cotangent: Tensor) -> Tensor:
+        return reference.predict_vjp(theta, cotangent, Problem(*problem))
+
+    in_theta, in_cotangent = _gradients(function, (theta, cotangent), w)
+    return in_theta, in_cotangent
+
+
+def _loss(theta: Tensor, *problem: Any) -> Tensor:
+    return cpu.loss(theta, Problem(*problem))
+
+
+def _loss_and_grad(theta: Tensor, *problem: Any) -> tuple[Tensor, Tensor]:
+    return cpu.loss_and_grad(theta, Problem(*problem))
+
+
+def _hvp(theta: Tensor, vectors: Tensor, ggn: bool, *problem: Any) -> Tensor:
+    return cpu.hvp(theta, vectors, Problem(*problem), ggn=ggn)
+
+
+def _hvp_backward(theta: Tensor, vectors: Tensor, ggn: bool, w: Tensor, *problem: Any) -> Tensor:
+    product = reference.ggn_vp if ggn else reference.hvp
+
+    def function(theta: Tensor) -> Tensor:
+        return product(theta, vectors, Problem(*problem))
+
+    return _gradients(function, (theta,), w)[0]
+
+
+def _hessian(theta: Tensor, ggn: bool, size: int, *problem: Any) -> Tensor:
+    return cpu.hessian(theta, Problem(*problem), size, ggn=ggn)
+
+
+def _gradients(
+    function: Callable[..., Tensor], inputs: tuple[Tensor, ...], w: Tensor
+) -> tuple[Tensor, ...]:
+    """Gradients of ``<w, function(*inputs)>`` (`torch.func`: autograd is off inside a kernel)."""
+    found: tuple[Tensor, ...] = torch.func.vjp(function, *inputs)[1](w)
+    return found
+
+
+# Fake kernels: shapes and dtypes only --------------------------------------------------------
+
+
+def _fake_predict(theta: Tensor, *problem: Any) -> Tensor:
+    fields = Problem(*problem)
+    return theta.new_empty(fields.networks, fields.samples, fields.d_out)
+
+
+def _fake_predict_vjp_backward(
+    theta: Tensor, cotangent: Tensor, w: Tensor, *problem: Any
+) -> tuple[Tensor, Tensor]:
+    return _like(theta), _like(cotangent)
+
+
+def _fake_loss(theta: Tensor, *problem: Any) -> Tensor:
+    return theta.new_empty(Problem(*problem).networks, dtype=torch.float64)
+
+
+def _fake_loss_and_grad(theta: Tensor, *problem: Any) -> tuple[Tensor, Tensor]:
+    return _fake_loss(theta, *problem), _like(theta)
+
+
+def _fake_hvp(theta: Tensor, vectors: Tensor, *rest: Any) -> Tensor:
+    return _like(vectors)
+
+
+def _fake_flat(theta: Tensor, *rest: Any) -> Tensor:
+    return _like(theta)
+
+
+def _fake_hessian(theta: Tensor, ggn: bool, size: int, *problem: Any) -> Tensor:
+    return theta.new_empty(size)
+
+
+def _like(tensor: Tensor) -> Tensor:
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
+
+
+# Autograd. Of the problem's tensors none has a derivative. -----------------------------------
+
+_NONE = (None,) * len(Problem._fields)
+_TENSORS = ("state", "layer_widths", "x", "y", "coef", "task_index")
+
+
+def _save(ctx: Any, problem: tuple[Any, ...], *tensors: Tensor) -> None:
+    fields = Problem(*problem)._asdict()
+    ctx.count = len(tensors)
+    ctx.save_for_backward(*tensors, *(fields.pop(name) for name in _TENSORS))
+    ctx.plain = fields
+
+
+def _saved(ctx: Any) -> tuple[tuple[Tensor, ...], Problem]:
+    tensors = ctx.saved_tensors
+    fields = dict(zip(_TENSORS, tensors[ctx.count :], strict=True))
+    return tensors[: ctx.count], Problem(**fields, **ctx.plain)
+
+
+def _per_parameter(per_network: Tensor, theta: Tensor, problem: Problem) -> Tensor:
+    """``[B]`` -> ``[total]``: each network's number at each of its parameters, in theta's dtype."""
+    sizes = problem.layer_sizes.sum(1)
+    return torch.repeat_interleave(per_network.to(theta.dtype), sizes, output_size=theta.shape[0])
+
+
+def _setup_theta(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    theta, *problem = inputs
+    _save(ctx, tuple(problem), theta)
+
+
+def _setup_loss_and_grad(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    theta, *problem = inputs
+    ctx.set_materialize_grads(False)
+    _save(ctx, tuple(problem), theta, output[1])
+
+
+def _setup_predict_vjp(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    theta, cotangent, *problem = inputs
+    _save(ctx, tuple(problem), theta, cotangent)
+
+
+def _setup_hvp(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    theta, vectors, ggn, *problem = inputs
+    ctx.ggn = ggn
+    _save(ctx, tuple(problem), theta, vectors)
+
+
+def _diff_predict(ctx: Any, u: Tensor) -> tuple[Any, ...]:
+    (theta,), problem = _saved(ctx)
+    return (torch.ops.edt.predict_vjp(theta, u, *problem), *_NONE)
+
+
+def _diff_predict_vjp(ctx: Any, w: Tensor) -> tuple[Any, ...]:
+    (theta, cotangent), problem = _saved(ctx)
+    return (*torch.ops.edt.predict_vjp_backward(theta, cotangent, w, *problem), *_NONE)
+
+
+def _diff_loss(ctx: Any, u: Tensor) -> tuple[Any, ...]:
+    (theta,), problem = _saved(ctx)
+    _, grad = torch.ops.edt.loss_and_grad(theta, *problem)
+    return (_per_parameter(u, theta, problem) * grad, *_NONE)
+
+
+def _diff_loss_and_grad(ctx: Any, u: Tensor | None, w: Tensor | None) -> tuple[Any, ...]:
+    (theta, grad), problem = _saved(ctx)
+    found = None
+    if u is not None:
+        found = _per_parameter(u, theta, problem) * grad
+    if w is not None:
+        product = torch.ops.edt.hvp(theta, w[None], False, *problem)[0]
+        found = product if found is None else found + product
+    return (found, *_NONE)
+
+
+def _diff_hvp(ctx: Any, w: Tensor) -> tuple[Any, ...]:
+    (theta, vectors), problem = _saved(ctx)
+    in_theta = in_vectors = None
+    if ctx.needs_input_grad[0]:
+        in_theta = torch.ops.edt.hvp_backward(theta, vectors, ctx.ggn, w, *problem)
+    if ctx.needs_input_grad[1]:
+        in_vectors = torch.ops.edt.hvp(theta, w, ctx.ggn, *problem)
+    return (in_theta, in_vectors, None, *_NONE)
+
+
+def _no_derivative(ctx: Any, *above: Any) -> Any:
+    raise NotImplementedError(
+        "this derivative goes beyond what the compiled ops offer; use backend='reference', which "
+        "autograd differentiates to any order"
+    )
+
+
+# Registration --------------------------------------------------------------------------------
+
+
+class _Operator(NamedTuple):
+    name: str
+    arguments: str
+    returns: str
+    kernel: Callable[..., Any]
+    fake: Callable[..., Any]
+    setup: Callable[..., None] | None
+    backward: Callable[..., Any]
+
+
+_PAIR = "(Tensor, Tensor)"
+_OPERATORS = (
+    _Operator(
+        "predict",
+        "Tensor theta",
+        "Tensor",
+        _predict,
+        _fake_predict,
+        _setup_theta,
+        _diff_predict,
+    ),
+    _Operator(
+        "predict_vjp",
+        "Tensor theta, Tensor cotangent",
+        "Tensor",
+        _predict_vjp,
+        _fake_flat,
+        _setup_predict_vjp,
+        _diff_predict_vjp,
+    ),
+    _Operator(
+        "predict_vjp_backward",
+        "Tensor theta, Tensor cotangent, Tensor w",
+        _PAIR,
+        _predict_vjp_backward,
+        _fake_predict_vjp_backward,
+        None,
+        _no_derivative,
+    ),
+    _Operator(
+        "loss",
+        "Tensor theta",
+        "Tensor",
+        _loss,
+        _fake_loss,
+        _setup_theta,
+        _diff_loss,
+    ),
+    _Operator(
+        "loss_and_grad",
+        "Tensor theta",
+        _PAIR,
+        _loss_and_grad,
+        _fake_loss_and_grad,
+        _setup_loss_and_grad,
+        _diff_loss_and_grad,
+    ),
+    _Operator(
+        "hvp",
+        "Tensor theta, Tensor vectors, bool ggn",
+        "Tensor",
+        _hvp,
+        _fake_hvp,
+        _setup_hvp,
+        _diff_hvp,
+    ),
+    _Operator(
+        "hvp_backward",
+        "Tensor theta, Tensor vectors, bool ggn, Tensor w",
+        "Tensor",
+        _hvp_backward,
+        _fake_flat,
+        None,
+        _no_derivative,
+    ),
+    _Operator(
+        "hessian",
+        "Tensor theta, bool ggn, SymInt size",
+        "Tensor",
+        _hessian,
+        _fake_hessian,
+        None,
+        _no_derivative,
+    ),
+)
+
+#: Names of the operators in ``torch.ops.edt``.
+NAMES = tuple(op.name for op in _OPERATORS)
+
+for _op in _OPERATORS:
+    torch.library.define(
+        f"edt::{_op.name}",
+        f"({_op.arguments}, {SCHEMA}) -> {_op.returns}",
+        tags=(torch.Tag.pt2_compliant_tag,),
+    )
+    torch.library.impl(f"edt::{_op.name}", "cpu", _op.kernel)
+    torch.library.register_fake(f"edt::{_op.name}", _op.fake)
+    torch.library.register_autograd(f"edt::{_op.name}", _op.backward, setup_context=_op.setup)
