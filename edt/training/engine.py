@@ -12,34 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from edt import _core
+from edt.ops.activations import ACTIVATION_CODES
 
 if TYPE_CHECKING:
     from edt.ensemble import Ensemble
     from edt.tasks import Task
-
-#: Order fixed by the compiled core (csrc/math/activations.h).
-ACTIVATION_CODES: dict[str, int] = {
-    name: code
-    for code, name in enumerate(
-        (
-            "identity",
-            "relu",
-            "leaky_relu",
-            "tanh",
-            "sigmoid",
-            "softplus",
-            "gelu",
-            "silu",
-            "elu",
-            "selu",
-            "erf",
-            "sin",
-            "square",
-            "cube",
-            "g",
-        )
-    )
-}
 
 RUNNING, CONVERGED, DIVERGED, TARGET = 0, 1, 2, 3
 
