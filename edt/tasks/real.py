@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,7 @@ def mnist1d(
     Args:
         split: "train" (the first 80%), "test" or "all".
         samples: in both parts together; rounded down to a multiple of 10.
-        seed: of the generator; 42 with 5,000 samples is the data set of the reference.
+        seed: of the generator, whose own defaults are 42 and 5,000 samples.
         loss: as in `digits`.
         dtype: of the task.
 
@@ -142,6 +143,18 @@ def mnist1d(
         raise ValueError(f"samples must be >= 20, got {samples}")
     if check_seed(seed) >= 2**32:
         raise ValueError(f"seed must be below 2**32 for mnist1d, got {seed}")
+    made = _signals(int(samples), int(seed))
+    parts = {"train": ("",), "test": ("_test",), "all": ("", "_test")}[split]
+    x = np.concatenate([made[f"x{part}"] for part in parts]).astype(np.float64)
+    y = np.concatenate([made[f"y{part}"] for part in parts]).astype(np.int64)
+    return classification(
+        "mnist1d", torch.from_numpy(x), torch.from_numpy(y), 10, loss, {"seed": seed}
+    ).to(dtype)
+
+
+@lru_cache(maxsize=2)
+def _signals(samples: int, seed: int) -> dict[str, np.ndarray]:
+    """The generator's arrays "x", "y", "x_test", "y_test"; it takes seconds, hence the cache."""
     try:
         from mnist1d.data import get_dataset_args, make_dataset
     except ImportError as error:
@@ -149,8 +162,8 @@ def mnist1d(
             f"the task mnist1d needs the package mnist1d: pip install mnist1d ({error})"
         ) from None
     arguments = get_dataset_args()
-    arguments.num_samples = int(samples)
-    arguments.seed = int(seed)
+    arguments.num_samples = samples
+    arguments.seed = seed
     # The package seeds the global generators; whoever calls us keeps theirs.
     before = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
@@ -158,12 +171,7 @@ def mnist1d(
     finally:
         random.setstate(before[0])
         np.random.set_state(before[1])  # noqa: NPY002
-    parts = {"train": ("",), "test": ("_test",), "all": ("", "_test")}[split]
-    x = np.concatenate([made[f"x{part}"] for part in parts]).astype(np.float64)
-    y = np.concatenate([made[f"y{part}"] for part in parts]).astype(np.int64)
-    return classification(
-        "mnist1d", torch.from_numpy(x), torch.from_numpy(y), 10, loss, {"seed": seed}
-    ).to(dtype)
+    return {name: made[name] for name in ("x", "y", "x_test", "y_test")}
 
 
 def classification(

@@ -1,0 +1,118 @@
+"""Ensembles in files: round trips, and every way a file can be bad."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from edt.ensemble import Ensemble
+from edt.errors import EdtError
+from edt.files import CheckpointError, read, write
+
+
+@pytest.fixture
+def ens():
+    made = Ensemble.init(
+        [(2, 3), (4, 1)], [0, 1], d_in=3, d_out=2, activation="erf", sparsity=0.3, bias=False
+    )
+    frozen = torch.arange(made.total) % 7 == 0
+    return made.with_frozen(frozen)
+
+
+def same(a, b):
+    assert torch.equal(a.theta.nan_to_num(0.5), b.theta.nan_to_num(0.5))
+    for name in ("state", "layer_widths", "network_ids", "offsets", "coords"):
+        assert torch.equal(getattr(a, name), getattr(b, name))
+    assert repr(a) == repr(b)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_round_trip(ens, tmp_path, dtype):
+    ens.to(dtype).save(tmp_path / "deep" / "networks.safetensors")
+    same(Ensemble.load(tmp_path / "deep" / "networks.safetensors"), ens.to(dtype))
+    assert sorted(p.name for p in (tmp_path / "deep").iterdir()) == [
+        "networks.json",
+        "networks.safetensors",
+    ]
+
+
+def test_diverged_networks_can_be_stored(ens, tmp_path):
+    theta = ens.theta.clone()
+    theta[1], theta[4] = float("nan"), float("inf")
+    ens.with_theta(theta).save(tmp_path / "n.safetensors")
+    same(Ensemble.load(tmp_path / "n.safetensors"), ens.with_theta(theta))
+
+
+def test_equal_ensembles_give_equal_files(ens, tmp_path):
+    ens.save(tmp_path / "a.safetensors")
+    ens.select(range(4)).save(tmp_path / "b.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def test_every_flipped_byte_is_noticed(ens, tmp_path):
+    """One bit in every 37th byte: lengths, header and tensors alike."""
+    path = tmp_path / "n.safetensors"
+    ens.save(path)
+    good = path.read_bytes()
+    for at in range(0, len(good), 37):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+        try:
+            loaded = Ensemble.load(path)
+        except CheckpointError as error:
+            assert "n.safetensors" in str(error)  # noqa: PT017
+        else:
+            # White space between the header's entries carries nothing.
+            same(loaded, ens)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, -1])
+def test_truncated(ens, tmp_path, keep):
+    path = tmp_path / "n.safetensors"
+    ens.save(path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CheckpointError, match=r"n\.safetensors"):
+        Ensemble.load(path)
+
+
+def test_missing_foreign_and_other_kinds(ens, tmp_path):
+    with pytest.raises(CheckpointError, match="no such file"):
+        Ensemble.load(tmp_path / "none.safetensors")
+    save_file({"theta": ens.theta}, tmp_path / "foreign.safetensors")
+    with pytest.raises(CheckpointError, match="not an edt file"):
+        Ensemble.load(tmp_path / "foreign.safetensors")
+    write(tmp_path / "other.safetensors", "train-checkpoint", {"theta": ens.theta}, {})
+    with pytest.raises(CheckpointError, match="holds 'train-checkpoint', expected 'ensemble'"):
+        Ensemble.load(tmp_path / "other.safetensors")
+    write(tmp_path / "part.safetensors", "ensemble", {"theta": ens.theta}, {})
+    with pytest.raises(CheckpointError, match="no tensor 'state'"):
+        Ensemble.load(tmp_path / "part.safetensors")
+
+
+def test_checked_file_with_impossible_content(ens, tmp_path):
+    path = tmp_path / "n.safetensors"
+    ens.save(path)
+    tensors, header = read(path, "ensemble")
+    write(path, "ensemble", {**tensors, "state": tensors["state"][1:]}, header)
+    with pytest.raises(CheckpointError, match="not a valid ensemble"):
+        Ensemble.load(path)
+    write(path, "ensemble", tensors, {**header, "activation": "tan"})
+    with pytest.raises(CheckpointError, match="activation"):
+        Ensemble.load(path)
+    write(path, "ensemble", tensors, {"activation": "tanh"})
+    with pytest.raises(CheckpointError, match="no entry 'bias'"):
+        Ensemble.load(path)
+
+
+def test_failed_writes_leave_nothing(ens, tmp_path):
+    with pytest.raises(ValueError, match=r"\.json"):
+        ens.save(tmp_path / "n.json")
+    (tmp_path / "taken.safetensors").mkdir()
+    with pytest.raises(OSError):
+        ens.save(tmp_path / "taken.safetensors")
+    assert [p.name for p in tmp_path.iterdir()] == ["taken.safetensors"]
+
+
+def test_errors_have_a_common_base():
+    assert issubclass(CheckpointError, EdtError)
+    assert issubclass(CheckpointError, ValueError)
