@@ -114,16 +114,17 @@ struct Block {
   T* f = nullptr;                 // outputs [d_out, ld]
   ActPass<T> act;
 
-  // rows_extra: further rows of ld samples the caller will allocate (for sizing only).
+  // rows_extra: further rows of ld samples the caller will allocate (for sizing only). min_vecs:
+  // vectors of samples to hold even where they leave the cache.
   Block(const Net& net_, int act_code, int order_, bool backward, bool keep_da, int64_t n_samples,
-        int rows_extra, Scratch& ws)
+        int rows_extra, Scratch& ws, int64_t min_vecs = 4)
       : net(net_), narrow(is_narrow(net_)), n_layers(int(net_.layers.size())), order(order_),
         act(find_act<T>(act_code, order_)) {
     const bool keep_delta = backward && !narrow;
     const int rows = net.n_hidden * (1 + order + (keep_delta ? 1 : 0) + (keep_da ? 1 : 0)) +
                      2 * net.d_out + rows_extra;
     int64_t vecs = (192 * 1024) / (int64_t(rows) * 64);
-    vecs = std::clamp<int64_t>(vecs / 4 * 4, 4, 64);
+    vecs = std::clamp<int64_t>(vecs / 4 * 4, min_vecs, 64);
     ld = std::min<int64_t>(vecs * V::L, n_samples);
     a.assign(n_layers + 1, nullptr);
     d1 = d2 = da = delta = a;
