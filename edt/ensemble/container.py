@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from edt.ensemble.activations import check_activation
+from edt.ensemble.checks import DTYPES, check_dtype, flag, network_indices
 from edt.ensemble.init import check_ids, check_seeds, default_ids, initial_theta
 from edt.ensemble.layout import Layout
 from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE, check_state, flat_mask, random_state
@@ -21,8 +22,6 @@ from edt.errors import ShapeError
 from edt.files import CheckpointError
 
 __all__ = ["Ensemble"]
-
-_DTYPES = (torch.float32, torch.float64)
 
 
 class Ensemble:
@@ -70,7 +69,7 @@ class Ensemble:
         state: torch.Tensor | None = None,
         ids: Any = None,
     ) -> None:
-        layout = Layout.of(widths, d_in, d_out, _flag("bias", bias))
+        layout = Layout.of(widths, d_in, d_out, flag("bias", bias))
         activation = check_activation(activation)
         values = _theta(layout, theta, dtype)
         states = (
@@ -161,11 +160,11 @@ class Ensemble:
         """
         if isinstance(widths, (int, np.integer)) and not isinstance(widths, bool):
             widths = [widths]
-        narrow = Layout.of(widths, d_in, d_out, _flag("bias", bias))
+        narrow = Layout.of(widths, d_in, d_out, flag("bias", bias))
         chosen = check_seeds(seeds)
         layout = Layout(np.repeat(narrow.table, len(chosen), axis=0), narrow.has_bias)
         activation = check_activation(activation)
-        _check_dtype(dtype)
+        check_dtype(dtype)
         names = default_ids(layout) if ids is None else check_ids(ids, layout.B)
         if masks is not None and sparsity is not None:
             raise ValueError("masks and sparsity must not both be given")
@@ -413,7 +412,7 @@ class Ensemble:
         Raises:
             TypeError: neither. ShapeError: wrong shape. ValueError: none. IndexError: out of range.
         """
-        index = _indices(indices, self.B)
+        index = network_indices(indices, self.B)
         layout, place = self.layout.select(index)
         where = torch.from_numpy(place).to(self.device)
         structure = Structure(
@@ -487,57 +486,20 @@ class Ensemble:
 
     def to(self, dtype: torch.dtype) -> Ensemble:
         """The same networks in another dtype (itself if nothing changes)."""
-        _check_dtype(dtype)
+        check_dtype(dtype)
         return self if dtype == self.dtype else self._of(self._structure, self.theta.to(dtype))
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
-
-
-def _check_dtype(dtype: Any) -> None:
-    if dtype not in _DTYPES:
-        raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype!r}")
 
 
 def _theta(layout: Layout, theta: Any, dtype: torch.dtype | None) -> torch.Tensor:
     if dtype is not None:
-        _check_dtype(dtype)
+        check_dtype(dtype)
     if theta is None:
         return torch.zeros(layout.total, dtype=dtype or torch.float64)
     if not isinstance(theta, torch.Tensor):
         raise TypeError(f"theta must be a torch.Tensor, got {type(theta).__name__}")
-    wanted = _DTYPES if dtype is None else (dtype,)
+    wanted = DTYPES if dtype is None else (dtype,)
     if theta.dtype not in wanted:
         raise TypeError(f"theta must have dtype {' or '.join(map(str, wanted))}, got {theta.dtype}")
     layout.check_flat("theta", theta)
     # Values are not checked: a diverged network holds NaN and must be storable.
     return theta.contiguous().clone()
-
-
-def _indices(indices: Any, networks: int) -> np.ndarray:
-    if isinstance(indices, range):
-        indices = list(indices)
-    if not isinstance(indices, (torch.Tensor, np.ndarray, list, tuple)):
-        raise TypeError(f"indices must be integers or a bool mask, got {indices!r}")
-    index = (
-        indices.detach().cpu().numpy() if isinstance(indices, torch.Tensor) else np.asarray(indices)
-    )
-    if index.ndim != 1:
-        raise ShapeError(f"indices must have one dimension, got shape {list(index.shape)}")
-    if index.dtype == np.bool_:
-        if index.size != networks:
-            raise ShapeError(f"indices (a bool mask) must have length {networks}, got {index.size}")
-        index = np.flatnonzero(index)
-    if index.size == 0:
-        raise ValueError("indices must choose at least one network, got none")
-    if not np.issubdtype(index.dtype, np.integer):
-        raise TypeError(f"indices must be integers or a bool mask, got dtype {index.dtype}")
-    index = index.astype(np.int64)
-    bad = np.flatnonzero((index < -networks) | (index >= networks))
-    if bad.size:
-        k = int(bad[0])
-        raise IndexError(f"indices[{k}] must be in 0..{networks - 1}, got {int(index[k])}")
-    return np.where(index < 0, index + networks, index)

@@ -8,7 +8,6 @@ same numbers: the same seed under "glorot" and "he" gives the same directions at
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from edt.ensemble.checks import nonnegative
 from edt.ensemble.deviates import normal, uniform
 from edt.ensemble.layout import Layout
 from edt.ensemble.philox import draws
@@ -78,10 +78,7 @@ def initial_theta(
     """
     if not isinstance(scheme, str) or scheme not in SCHEMES:
         raise unknown_choice("scheme", scheme, list(SCHEMES))
-    if isinstance(scale, bool) or not isinstance(scale, (int, float, np.integer, np.floating)):
-        raise TypeError(f"scale must be a number >= 0, got {scale!r}")
-    if not (math.isfinite(scale) and scale >= 0.0):
-        raise ValueError(f"scale must be a finite number >= 0, got {scale!r}")
+    scale = nonnegative("scale", scale)
     rule = SCHEMES[scheme]
     theta = np.zeros(layout.total)
     for layer in range(layout.depth + 1):

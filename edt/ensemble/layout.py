@@ -13,25 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from edt.ensemble.checks import positive_int
 from edt.errors import ShapeError
 
-__all__ = ["Layout", "hidden_table", "positive_int"]
+__all__ = ["Layout", "hidden_table"]
 
 #: The compiled core numbers a network's parameters with 32-bit integers.
 MAX_PARAMETERS = 2**31 - 1
-
-
-def positive_int(name: str, value: Any) -> int:
-    """Return ``value`` as an int >= 1.
-
-    Raises:
-        TypeError: not an integer. ValueError: less than 1.
-    """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer >= 1, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be >= 1, got {value}")
-    return int(value)
 
 
 def hidden_table(widths: Any) -> np.ndarray:

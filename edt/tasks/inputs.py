@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from edt.ensemble.checks import positive_int
 from edt.ensemble.deviates import normal, uniform
-from edt.ensemble.layout import positive_int
 from edt.ensemble.philox import draws
 from edt.errors import unknown_choice
 

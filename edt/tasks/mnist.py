@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edt.ensemble.layout import positive_int
+from edt.ensemble.checks import check_dtype, flag, positive_int
 from edt.errors import EdtError, unknown_choice
 from edt.tasks.real import classification
 from edt.tasks.task import Task
@@ -77,8 +77,8 @@ def mnist(
         raise FileNotFoundError(f"folder must be an existing folder, got {str(root)!r}")
     if samples is not None:
         samples = positive_int("samples", samples)
-    if not isinstance(standardise, bool):
-        raise TypeError(f"standardise must be True or False, got {standardise!r}")
+    standardise = flag("standardise", standardise)
+    check_dtype(dtype)
     image_file = _find(root, _PREFIX[split], "images", 3)
     label_file = _find(root, _PREFIX[split], "labels", 1)
     train_file = _find(root, "train", "images", 3) if standardise else image_file

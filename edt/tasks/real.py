@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edt.ensemble.layout import positive_int
+from edt.ensemble.checks import flag, positive_int
 from edt.errors import unknown_choice
 from edt.tasks.inputs import check_seed, permutation
 from edt.tasks.task import LOSSES, Task
@@ -106,7 +106,7 @@ def diabetes(
     y = target.to(torch.float64)[:, None]
     chosen, train = _split(x.shape[0], split, test_share, seed)
     info: dict[str, Any] = {"indices": chosen}
-    if _flag("standardise", standardise):
+    if flag("standardise", standardise):
         x, info["x_mean"], info["x_std"] = _standardised(x, train)
         y, info["y_mean"], info["y_std"] = _standardised(y, train)
     return Task(x[chosen], y[chosen], "mse", name="diabetes", info=info).to(dtype)
@@ -200,7 +200,7 @@ def _classes(
 ) -> Task:
     chosen, train = _split(x.shape[0], split, test_share, seed)
     info: dict[str, Any] = {"indices": chosen}
-    if _flag("standardise", standardise):
+    if flag("standardise", standardise):
         x, info["x_mean"], info["x_std"] = _standardised(x, train)
     return classification(name, x[chosen], y[chosen], classes, loss, info).to(dtype)
 
@@ -242,9 +242,3 @@ def _sklearn(loader: str, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
         ) from None
     x, y = getattr(datasets, loader)(return_X_y=True, **options)
     return torch.tensor(x, dtype=torch.float64), torch.tensor(y)
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return bool(value)

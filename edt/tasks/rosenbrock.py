@@ -7,8 +7,8 @@ import math
 import numpy as np
 import torch
 
+from edt.ensemble.checks import positive_int
 from edt.ensemble.deviates import exact_log
-from edt.ensemble.layout import positive_int
 from edt.tasks.inputs import make_inputs
 from edt.tasks.task import Task
 

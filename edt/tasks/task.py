@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from edt.ensemble.checks import DTYPES, check_dtype
 from edt.errors import ShapeError, unknown_choice
 
 __all__ = ["LOSSES", "Task"]
@@ -155,8 +156,7 @@ class Task:
 
     def to(self, dtype: torch.dtype) -> Task:
         """The same task in another dtype (itself if nothing changes)."""
-        if dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype!r}")
+        check_dtype(dtype)
         if dtype == self.dtype:
             return self
         y = self.y.to(dtype) if self.loss == "mse" else self.y
@@ -232,12 +232,14 @@ def _tensor(name: str, value: Any, kinds: tuple[Literal["int", "float"], ...]) -
         raise ValueError(f"{name} must be on the CPU, got {value.device}; use {name}.cpu()")
     if value.layout != torch.strided:
         raise TypeError(f"{name} must be a dense tensor, got {value.layout}")
-    floating = value.dtype in (torch.float32, torch.float64)
+    floating = value.dtype in DTYPES
     whole = not value.is_floating_point() and not value.is_complex() and value.dtype != torch.bool
     if not ((floating and "float" in kinds) or (whole and "int" in kinds)):
         wanted = {"int": "an integer dtype", "float": "torch.float32 or torch.float64"}
+        hint = "; for class indices use loss='cross_entropy'" if name == "y" and whole else ""
         raise TypeError(
-            f"{name} must have dtype {' or '.join(wanted[k] for k in kinds)}, got {value.dtype}"
+            f"{name} must have dtype {' or '.join(wanted[k] for k in kinds)}, "
+            f"got {value.dtype}{hint}"
         )
     return value.detach()
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from edt.ensemble import ACTIVATIONS, SCHEMES, Ensemble
-from edt.ensemble.layout import positive_int
+from edt.ensemble.checks import check_dtype, nonnegative, positive_int
 from edt.errors import unknown_choice
 from edt.tasks.inputs import check_seed, make_inputs, standard_normal
 from edt.tasks.task import Task
@@ -79,9 +79,8 @@ def teacher_student(
         Task(teacher 4: 100 samples, 2 targets, 3 -> 1, mse, float64)
     """
     seed = check_seed(seed)
-    if dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype!r}")
-    noise = _nonnegative("noise", noise)
+    check_dtype(dtype)
+    noise = nonnegative("noise", noise)
     if teacher is None:
         teacher = _random_teachers(
             teacher_width, positive_int("teachers", teachers), d_in, d_out, activation, scheme,
@@ -159,7 +158,7 @@ def _random_teachers(
     )
     if not row:
         raise ValueError("teacher_width must have at least one hidden layer, got ()")
-    scale = _nonnegative("scale", scale)
+    scale = nonnegative("scale", scale)
     ens = Ensemble.init(
         [row] * count,
         seed,
@@ -219,13 +218,3 @@ def _normalised(teacher: Ensemble, y: torch.Tensor) -> Ensemble:
                 shift = out.bias(b, -1)
                 shift[o] = (shift[o] - mean) / spread
     return out
-
-
-def _nonnegative(name: str, value: Any) -> float:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(
-        value, (int, float, np.integer, np.floating)
-    ):
-        raise TypeError(f"{name} must be a number >= 0, got {value!r}")
-    if not (math.isfinite(value) and value >= 0.0):
-        raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
-    return float(value)

@@ -34,8 +34,7 @@ def test_sizes_and_scaling(make, n, d_in, d_out):
 def test_splits_partition(make, n, d_in, d_out):
     raw = make(standardise=False)
     parts = {s: make(s, seed=3, test_share=0.25, standardise=False) for s in ("train", "test")}
-    share = round(0.25 * n)
-    assert parts["test"].N == share
+    assert parts["test"].x.shape[0] == round(0.25 * n)
     both = torch.cat([part.info["indices"] for part in parts.values()])
     assert both.sort().values.tolist() == list(range(n))
     for part in parts.values():

@@ -167,7 +167,7 @@ BAD = [
     ({"y": Y[:, :0]}, ValueError, "y must hold at least one"),
     ({"y": Y[:5]}, ShapeError, r"x has shape \[6, 3\], y \[5, 2\]"),
     ({"y": Y * float("inf")}, ValueError, "y must be finite"),
-    ({"y": C}, TypeError, "y must have dtype torch.float32 or torch.float64, got torch.int64"),
+    ({"y": C}, TypeError, "got torch.int64; for class indices use loss='cross_entropy'"),
     ({"x": X.expand(2, N, D), "y": Y.expand(3, N, O)}, ShapeError, "same number of targets"),
     ({"n_classes": 3}, ValueError, "n_classes needs loss='cross_entropy'"),
     ({"weights": torch.ones(5)}, ShapeError, r"weights must have shape \[6\] or \[1, 6\], got"),

@@ -1,0 +1,96 @@
+"""Argument checks shared by ensembles and tasks; every message names argument, value and range."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from edt.errors import ShapeError
+
+__all__ = ["DTYPES", "check_dtype", "flag", "network_indices", "nonnegative", "positive_int"]
+
+#: Arithmetic the package works in.
+DTYPES = (torch.float32, torch.float64)
+
+
+def positive_int(name: str, value: Any) -> int:
+    """Return ``value`` as an int >= 1.
+
+    Raises:
+        TypeError: not an integer. ValueError: less than 1.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer >= 1, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be >= 1, got {value}")
+    return int(value)
+
+
+def nonnegative(name: str, value: Any) -> float:
+    """Return ``value`` as a finite float >= 0.
+
+    Raises:
+        TypeError: not a number. ValueError: negative, NaN or infinite.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, (int, float, np.integer, np.floating)
+    ):
+        raise TypeError(f"{name} must be a number >= 0, got {value!r}")
+    if not (math.isfinite(value) and value >= 0.0):
+        raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+    return float(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return ``value`` as a bool.
+
+    Raises:
+        TypeError: not a bool.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def check_dtype(dtype: Any) -> None:
+    """Insist on one of `DTYPES`.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype!r}")
+
+
+def network_indices(indices: Any, networks: int) -> np.ndarray:
+    """Indices into B networks, int64 in 0..B-1, from integers in -B..B-1 or a bool mask ``[B]``.
+
+    Raises:
+        TypeError: neither. ShapeError: wrong shape. ValueError: none. IndexError: out of range.
+    """
+    if isinstance(indices, range):
+        indices = list(indices)
+    if isinstance(indices, torch.Tensor):
+        indices = indices.detach().cpu().numpy()
+    if not isinstance(indices, (np.ndarray, list, tuple)):
+        raise TypeError(f"indices must be integers or a bool mask, got {indices!r}")
+    index = np.asarray(indices)
+    if index.ndim != 1:
+        raise ShapeError(f"indices must have one dimension, got shape {list(index.shape)}")
+    if index.dtype == np.bool_:
+        if index.size != networks:
+            raise ShapeError(f"indices (a bool mask) must have length {networks}, got {index.size}")
+        index = np.flatnonzero(index)
+    if index.size == 0:
+        raise ValueError("indices must choose at least one network, got none")
+    if not np.issubdtype(index.dtype, np.integer):
+        raise TypeError(f"indices must be integers or a bool mask, got dtype {index.dtype}")
+    index = index.astype(np.int64)
+    bad = np.flatnonzero((index < -networks) | (index >= networks))
+    if bad.size:
+        k = int(bad[0])
+        raise IndexError(f"indices[{k}] must be in 0..{networks - 1}, got {int(index[k])}")
+    return np.where(index < 0, index + networks, index)
