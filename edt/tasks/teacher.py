@@ -44,7 +44,8 @@ def teacher_student(
     as the teacher. Several teachers share the inputs and give a task with several targets.
 
     Inputs and teachers are functions of ``seed`` (of it and t for teacher t), the same bits on
-    every machine. Teachers have ids of their own, so no student starts as the teacher, whatever
+    every machine; the targets are the same bits wherever the processor has AVX2 or AVX-512, and
+    equal to rounding elsewhere. Teachers have ids of their own, so no student starts as the teacher, whatever
     the seed.
 
     Args:
@@ -117,7 +118,7 @@ def teacher_student(
 
 
 def outputs(ens: Ensemble, x: torch.Tensor) -> torch.Tensor:
-    """Outputs of all networks at the same inputs, by the compiled core: the same bits everywhere.
+    """Outputs of all networks at the same inputs, by the compiled core (see its promise on equal bits).
 
     Args:
         ens: B networks.
