@@ -45,8 +45,8 @@ def teacher_student(
 
     Inputs and teachers are functions of ``seed`` (of it and t for teacher t), the same bits on
     every machine; the targets are the same bits wherever the processor has AVX2 or AVX-512, and
-    equal to rounding elsewhere. Teachers have ids of their own, so no student starts as the teacher, whatever
-    the seed.
+    equal to rounding elsewhere. Teachers have ids of their own, so no student starts as the
+    teacher, whatever the seed.
 
     Args:
         d_in, d_out: inputs and outputs.
@@ -118,7 +118,7 @@ def teacher_student(
 
 
 def outputs(ens: Ensemble, x: torch.Tensor) -> torch.Tensor:
-    """Outputs of all networks at the same inputs, by the compiled core (see its promise on equal bits).
+    """Outputs of all networks at the same inputs, computed by the compiled core.
 
     Args:
         ens: B networks.
