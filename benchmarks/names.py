@@ -1,0 +1,55 @@
+"""Names of cases and contenders, used by tests, targets, table and plot alike."""
+
+from __future__ import annotations
+
+EAGER = "PyTorch eager loop"
+VMAP_PADDED = "torch.func.vmap, padded"
+VMAP = "torch.func.vmap per width"
+BADDBMM = "baddbmm per width"
+COMPILED = "torch.compile per width"
+SCAN = "JAX jit(vmap) in lax.scan"
+#: The same with a softplus of our own instead of `jax.nn.softplus`.
+SCAN_REWRITTEN = "JAX, softplus rewritten"
+
+TORCH_PRODUCTS = "torch.func, vmap(jvp(grad))"
+JAX_FORWARD = "JAX, forward over reverse"
+JAX_REVERSE = "JAX, reverse over reverse"
+
+TORCH_HESSIAN = "vmap(torch.func.hessian)"
+JAX_HESSIAN = "jax.vmap(jax.hessian)"
+JAX_HESSIAN_MAP = "lax.map(jax.hessian)"
+
+DENSE, SPARSE = "edt, dense", "edt, 90% pruned"
+
+
+def training_case(activation: str, dtype: str) -> str:
+    """Workload W."""
+    return f"W {activation} {dtype}"
+
+
+def is_training(case: str) -> bool:
+    """Whether a case is one of workload W."""
+    return case.startswith("W ")
+
+
+def sparsity_case(dtype: str) -> str:
+    """W dense against 90% pruned."""
+    return f"Sparsity {dtype}"
+
+
+PRODUCTS_CASE = "8 HVPs on W float64"
+
+
+def hessian_case(width: int) -> str:
+    """Hessians of 32 networks of one width."""
+    return f"32 Hessians, width {width}"
+
+
+def peak_quantity(layers: str) -> str:
+    """Share of the FMA peak."""
+    return f"share of FMA peak, float32 relu {layers}"
+
+
+MEMORY_QUANTITY = "memory beyond parameters and optimiser state"
+NETWORKS_SERIES = "number of networks"
+SAMPLES_SERIES = "number of samples"

@@ -1,0 +1,43 @@
+"""The benchmark suite runs, its contenders agree, and it writes what it should."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PNG = b"\x89PNG"
+
+
+def test_a_small_run_writes_table_record_and_plot(tmp_path: Path) -> None:
+    # One case of every kind; compiled peers are left out, they take seconds to compile.
+    done = subprocess.run(
+        [
+            sys.executable,
+            *("-m", "pytest", "benchmarks", "-p", "no:cacheprovider"),
+            *("-k", "not JAX and not jax and not compile and not test_torch and not memory"),
+        ],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "EDT_BENCH_SMOKE": "1",
+            "EDT_BENCH_RESULTS": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "SMOKE RUN" in done.stdout
+    (record,) = tmp_path.glob("*.json")
+    content = json.loads(record.read_text())
+    cases = {(m["case"], m["contender"]) for m in content["measurements"]}
+    assert ("W softplus float32", "edt") in cases
+    assert ("W softplus float32", "baddbmm per width") in cases
+    assert all(m["seconds"] > 0 for m in content["measurements"])
+    assert {t["name"] for t in content["targets"]} >= {"Sparsity float64: 90% pruned"}
+    assert content["machine"]["threads"] >= 1
+    assert record.with_suffix(".png").read_bytes().startswith(PNG)
