@@ -58,8 +58,8 @@ def _threads() -> Iterator[None]:
 def need_jax(figures: Figures) -> None:
     """Skip, and say so in the results, where JAX is missing."""
     if importlib.util.find_spec("jax") is None:
-        figures.skipped["JAX"] = "not installed: pip install 'edt[bench]'"
-        pytest.skip("JAX is not installed: pip install 'edt[bench]'")
+        figures.skipped["JAX"] = "not installed: pip install jax"
+        pytest.skip("JAX is not installed: pip install jax")
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
