@@ -39,6 +39,6 @@ if ! "$py" -c "$fits" 2>/dev/null; then
   pip torch==2.13.0
 fi
 say "building edt (a minute or two the first time)"
-pip 'setuptools>=68' wheel 'cmake>=3.18' 'ninja>=1.10' 'pybind11>=2.12'
+pip 'setuptools>=77' wheel 'cmake>=3.18' 'ninja>=1.10' 'pybind11>=2.12'
 pip --no-build-isolation -e ".${extras:+[$extras]}"
 echo "$now" > "$stamp"

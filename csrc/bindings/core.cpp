@@ -109,7 +109,7 @@ double fma_peak(bool is_double, int threads, double seconds) {
   const Isa& isa = current_isa();
   for (int t = 0; t < threads; ++t)
     pool.emplace_back([&, t] {
-      speed[t] = is_double ? isa.f64.fma_peak(seconds) : isa.f32.fma_peak(seconds);
+      speed[t] = is_double ? isa.f64->fma_peak(seconds) : isa.f32->fma_peak(seconds);
     });
   for (auto& t : pool) t.join();
   double sum = 0;
@@ -179,8 +179,8 @@ PYBIND11_MODULE(_core, m) {
     if (act < 0 || act >= kActivations || order < 0 || order > 3)
       throw py::value_error("activation code or order out of range");
     const Isa& isa = current_isa();
-    if (is_double) isa.f64.activation(act, order, n, at<const double>(in), at<double>(out));
-    else isa.f32.activation(act, order, n, at<const float>(in), at<float>(out));
+    if (is_double) isa.f64->activation(act, order, n, at<const double>(in), at<double>(out));
+    else isa.f32->activation(act, order, n, at<const float>(in), at<float>(out));
   });
 
   m.def("predict", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,

@@ -6,23 +6,51 @@
 
 namespace edt {
 
+#define EDT_DECLARE(ns)                \
+  namespace ns {                       \
+  KernelTable<float> table_of(float);  \
+  KernelTable<double> table_of(double); \
+  }
 #if defined(EDT_HAVE_AVX512)
-namespace avx512 { extern const Isa isa; }
+EDT_DECLARE(avx512)
 #endif
 #if defined(EDT_HAVE_AVX2)
-namespace avx2 { extern const Isa isa; }
+EDT_DECLARE(avx2)
 #endif
-namespace baseline { extern const Isa isa; }
+EDT_DECLARE(baseline)
+
+namespace {
+
+#if defined(EDT_HAVE_AVX512)
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+}
+#endif
+#if defined(EDT_HAVE_AVX2)
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+#endif
+bool always() { return true; }
+
+#define EDT_MAKE(ns, supported)                                       \
+  [] {                                                                \
+    static const KernelTable<float> f32 = ns::table_of(float{});      \
+    static const KernelTable<double> f64 = ns::table_of(double{});    \
+    static const Isa isa{#ns, supported, &f32, &f64};                 \
+    return &isa;                                                      \
+  }()
+
+}  // namespace
 
 const std::vector<const Isa*>& compiled_isas() {
   static const std::vector<const Isa*> all = {
 #if defined(EDT_HAVE_AVX512)
-      &avx512::isa,
+      EDT_MAKE(avx512, has_avx512),
 #endif
 #if defined(EDT_HAVE_AVX2)
-      &avx2::isa,
+      EDT_MAKE(avx2, has_avx2),
 #endif
-      &baseline::isa};
+      EDT_MAKE(baseline, always)};
   return all;
 }
 

@@ -86,15 +86,15 @@ struct KernelTable {
 struct Isa {
   const char* name;
   bool (*supported)();
-  KernelTable<float> f32;
-  KernelTable<double> f64;
+  const KernelTable<float>* f32;
+  const KernelTable<double>* f64;
   template <class T>
   const KernelTable<T>& table() const;
 };
 template <>
-inline const KernelTable<float>& Isa::table<float>() const { return f32; }
+inline const KernelTable<float>& Isa::table<float>() const { return *f32; }
 template <>
-inline const KernelTable<double>& Isa::table<double>() const { return f64; }
+inline const KernelTable<double>& Isa::table<double>() const { return *f64; }
 
 // Compiled instruction sets, best first; and the one in use.
 const std::vector<const Isa*>& compiled_isas();

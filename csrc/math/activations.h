@@ -196,10 +196,12 @@ struct Activation<Act::silu> {
   static EDT_INLINE void f(const V& z, V* s) {
     V l[4];
     Activation<Act::sigmoid>::f<K>(z, l);
-    s[0] = z * l[0];
-    if constexpr (K >= 1) s[1] = fma(z, l[1], l[0]);
-    if constexpr (K >= 2) s[2] = fma(z, l[2], l[1] + l[1]);
-    if constexpr (K >= 3) s[3] = fma(z, l[3], c<V>(3) * l[2]);
+    // Beyond 1000 the factors of z are 0: clamping keeps infinities from making 0 * inf.
+    const V lo = max(z, c<V>(-1000)), zc = min(lo, c<V>(1000));
+    s[0] = lo * l[0];
+    if constexpr (K >= 1) s[1] = fma(zc, l[1], l[0]);
+    if constexpr (K >= 2) s[2] = fma(zc, l[2], l[1] + l[1]);
+    if constexpr (K >= 3) s[3] = fma(zc, l[3], c<V>(3) * l[2]);
   }
 };
 
@@ -226,26 +228,26 @@ struct Activation<Act::selu> {
   }
 };
 
-// q = erfc(|z| / sqrt 2), e = exp(-z^2 / 2) and r = erf(z / sqrt 2).
+// zc = z clamped to [-50, 50], where everything but erf itself has long been 0 (so that z^2 does
+// not overflow and 0 * inf does not arise); erf = erf(z / sqrt 2), erfc_abs = erfc(|z| / sqrt 2),
+// gauss = exp(-z^2 / 2).
 template <class V>
 struct ErfParts {
-  V erf, erfc_abs, gauss;
+  V zc, erf, erfc_abs, gauss;
 };
 template <class V>
 EDT_INLINE ErfParts<V> erf_parts(const V& z) {
   using C = Coef<typename V::Scalar>;
-  const V a = abs(z);
-  const V h = z * z;
-  const V low = fma(z, z, -h);  // rounding error of z^2, so that exp keeps its relative accuracy
-  const V e = exp_nonpositive<false>(h * c<V>(-0.5)).e * fnma(c<V>(0.5), low, c<V>(1));
-  const V ac = min(a, c<V>(50));
-  const V u = (ac - c<V>(4)) / (ac + c<V>(4));
+  const V a = min(abs(z), c<V>(50)), zc = copysign(a, z);
+  const V h = zc * zc;
+  const V low = fma(zc, zc, -h);  // rounding error of z^2, so that exp keeps its relative accuracy
+  const V u = (a - c<V>(4)) / (a + c<V>(4));
   ErfParts<V> out;
-  out.gauss = select(a > c<V>(50), V::zero(), e);
-  out.erfc_abs = select(a > c<V>(50), V::zero(), e * poly(u, C::erfcx) / (ac + c<V>(1)));
-  const V small = z * poly(min(h, c<V>(1)), C::erf_small);
+  out.zc = zc;
+  out.gauss = exp_nonpositive<false>(h * c<V>(-0.5)).e * fnma(c<V>(0.5), low, c<V>(1));
+  out.erfc_abs = out.gauss * poly(u, C::erfcx) / (a + c<V>(1));
+  const V small = zc * poly(min(h, c<V>(1)), C::erf_small);
   out.erf = select(a < c<V>(1), small, copysign(c<V>(1) - out.erfc_abs, z));
-  out.erf = select(a <= c<V>(50), out.erf, select(a > c<V>(50), copysign(c<V>(1), z), z));
   return out;
 }
 template <>
@@ -255,8 +257,8 @@ struct Activation<Act::erf> {
     const auto x = erf_parts(z);
     s[0] = x.erf;
     if constexpr (K >= 1) s[1] = c<V>(0.79788456080286535588) * x.gauss;
-    if constexpr (K >= 2) s[2] = -z * s[1];
-    if constexpr (K >= 3) s[3] = fma(z, z, c<V>(-1)) * s[1];
+    if constexpr (K >= 2) s[2] = -x.zc * s[1];
+    if constexpr (K >= 3) s[3] = fma(x.zc, x.zc, c<V>(-1)) * s[1];
   }
 };
 template <>
@@ -267,10 +269,10 @@ struct Activation<Act::gelu> {
     const V half = c<V>(0.5);
     const V cdf = select(z < c<V>(-1), half * x.erfc_abs, fma(half, x.erf, half));
     const V pdf = c<V>(0.39894228040143267794) * x.gauss;
-    s[0] = z * cdf;
-    if constexpr (K >= 1) s[1] = fma(z, pdf, cdf);
-    if constexpr (K >= 2) s[2] = fnma(z, z, c<V>(2)) * pdf;
-    if constexpr (K >= 3) s[3] = z * fma(z, z, c<V>(-4)) * pdf;
+    s[0] = max(z, c<V>(-50)) * cdf;
+    if constexpr (K >= 1) s[1] = fma(x.zc, pdf, cdf);
+    if constexpr (K >= 2) s[2] = fnma(x.zc, x.zc, c<V>(2)) * pdf;
+    if constexpr (K >= 3) s[3] = x.zc * fma(x.zc, x.zc, c<V>(-4)) * pdf;
   }
 };
 
@@ -280,8 +282,10 @@ struct Activation<Act::sin> {
   static EDT_INLINE void f(const V& z, V* s) {
     using T = typename V::Scalar;
     using C = Coef<T>;
-    const auto n = round_bits(z * c<V>(0.31830988618379067154));
-    V r = z;
+    // Beyond this the multiple of pi is no longer exact: NaN, which is noticed, rather than noise.
+    const V limit = c<V>(sizeof(T) == 4 ? 1.3e7 : 1e15);
+    V r = select(abs(z) <= limit, z, c<V>(__builtin_nan("")));
+    const auto n = round_bits(r * c<V>(0.31830988618379067154));
 #pragma GCC unroll 3
     for (int k = 0; k < 3; ++k) r = fnma(n.value, V::set1(C::pi[k]), r);
     const V q = r * r;

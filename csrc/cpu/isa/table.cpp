@@ -1,14 +1,11 @@
-// One instruction set's kernels. Compiled once for each of avx512, avx2 and baseline, with
-// EDT_ISA_NS naming the namespace; see CMakeLists.txt for the flags.
+// One instruction set's kernels for one scalar type. Compiled for each of avx512, avx2 and baseline
+// (EDT_ISA_NS names the namespace) and each of float and double (EDT_SCALAR); see CMakeLists.txt.
 #include <chrono>
 
 #include "cpu/isa/hessian.h"
 #include "cpu/isa/hvp.h"
 #include "cpu/isa/lbfgs.h"
 #include "cpu/isa/train.h"
-
-#define EDT_TEXT_(x) #x
-#define EDT_TEXT(x) EDT_TEXT_(x)
 
 namespace edt::EDT_ISA_NS {
 namespace {
@@ -99,26 +96,12 @@ double fma_peak(double seconds) {
   return 2.0 * V::L * kChains * double(rounds) / elapsed * 1e-9;
 }
 
-bool supported() {
-#if defined(EDT_ISA_AVX512)
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
-#elif defined(EDT_ISA_AVX2)
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-  return true;
-#endif
-}
+}  // namespace
 
-template <class T>
-constexpr KernelTable<T> make_table() {
+KernelTable<EDT_SCALAR> table_of(EDT_SCALAR) {
+  using T = EDT_SCALAR;
   return {predict<T>, loss<T>,  loss_and_grad<T>, hvp<T>,     hessian<T>,
           train<T>,   lbfgs<T>, activation<T>,    fma_peak<T>};
 }
-
-}  // namespace
-
-extern const Isa isa;
-const Isa isa{EDT_TEXT(EDT_ISA_NS), supported, make_table<float>(), make_table<double>()};
 
 }  // namespace edt::EDT_ISA_NS
