@@ -228,6 +228,18 @@ struct Activation<Act::selu> {
   }
 };
 
+// z^2 - h for h = z^2 as rounded: without a fused multiply-add by splitting z in halves (Dekker).
+template <class V>
+EDT_INLINE V square_error(const V& z, const V& h) {
+#if defined(EDT_ISA_AVX512) || defined(EDT_ISA_AVX2)
+  return fma(z, z, -h);
+#else
+  const V big = z * c<V>(sizeof(typename V::Scalar) == 4 ? 4097.0 : 134217729.0);
+  const V hi = big - (big - z), lo = z - hi;
+  return ((hi * hi - h) + c<V>(2) * (hi * lo)) + lo * lo;
+#endif
+}
+
 // zc = z clamped to [-50, 50], where everything but erf itself has long been 0 (so that z^2 does
 // not overflow and 0 * inf does not arise); erf = erf(z / sqrt 2), erfc_abs = erfc(|z| / sqrt 2),
 // gauss = exp(-z^2 / 2).
@@ -240,7 +252,7 @@ EDT_INLINE ErfParts<V> erf_parts(const V& z) {
   using C = Coef<typename V::Scalar>;
   const V a = min(abs(z), c<V>(50)), zc = copysign(a, z);
   const V h = zc * zc;
-  const V low = fma(zc, zc, -h);  // rounding error of z^2, so that exp keeps its relative accuracy
+  const V low = square_error(zc, h);  // so that exp keeps its relative accuracy
   const V u = (a - c<V>(4)) / (a + c<V>(4));
   ErfParts<V> out;
   out.zc = zc;
@@ -276,18 +288,35 @@ struct Activation<Act::gelu> {
   }
 };
 
+// z - n pi for an integer n, pi in three parts (Cody and Waite). Every step but the last is exact:
+// with a fused multiply-add as it stands, otherwise with n in two pieces short enough that their
+// products with the first two parts are.
+template <class V>
+EDT_INLINE V reduce_pi(const V& z, const V& n) {
+  using T = typename V::Scalar;
+  using C = Coef<T>;
+  V r = z;
+#if defined(EDT_ISA_AVX512) || defined(EDT_ISA_AVX2)
+  for (int k = 0; k < 2; ++k) r = fnma(n, V::set1(C::pi[k]), r);
+#else
+  const double piece = sizeof(T) == 4 ? 1 << 11 : 1 << 20;
+  const V high = round_bits(n * c<V>(1 / piece)).value * c<V>(piece), low = n - high;
+  for (int k = 0; k < 2; ++k) r = (r - high * V::set1(C::pi[k])) - low * V::set1(C::pi[k]);
+#endif
+  return fnma(n, V::set1(C::pi[2]), r);
+}
+
 template <>
 struct Activation<Act::sin> {
   template <int K, class V>
   static EDT_INLINE void f(const V& z, V* s) {
     using T = typename V::Scalar;
     using C = Coef<T>;
-    // Beyond this the multiple of pi is no longer exact: NaN, which is noticed, rather than noise.
-    const V limit = c<V>(sizeof(T) == 4 ? 1.3e7 : 1e15);
-    V r = select(abs(z) <= limit, z, c<V>(__builtin_nan("")));
-    const auto n = round_bits(r * c<V>(0.31830988618379067154));
-#pragma GCC unroll 3
-    for (int k = 0; k < 3; ++k) r = fnma(n.value, V::set1(C::pi[k]), r);
+    // Beyond this n pi is no longer exact: NaN, which is noticed, rather than noise.
+    const V limit = c<V>(sizeof(T) == 4 ? 1.2e7 : 1e12);
+    const V zc = select(abs(z) <= limit, z, c<V>(__builtin_nan("")));
+    const auto n = round_bits(zc * c<V>(0.31830988618379067154));
+    const V r = reduce_pi(zc, n.value);
     const V q = r * r;
     // (-1)^n from the parity of n.
     const V half = n.value * c<V>(0.5);
