@@ -1,0 +1,152 @@
+"""edt: train many small masked networks at once, and see what width does to their landscape.
+
+The names below are the whole public surface, by topic. Each is imported when first used, so
+``import edt`` itself is instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+#: Where each public name lives.
+_HOME: dict[str, str] = {
+    # networks and data
+    "Ensemble": "edt.ensemble",
+    "Task": "edt.tasks",
+    # loss and derivatives, network by network
+    "predict": "edt.ops",
+    "loss": "edt.ops",
+    "loss_and_grad": "edt.ops",
+    "hvp": "edt.ops",
+    "ggn_vp": "edt.ops",
+    "hessian": "edt.ops",
+    "hessian_blocks": "edt.ops",
+    "jacobian": "edt.ops",
+    # training, and to the bottom
+    "masked_train": "edt.training",
+    "converge": "edt.training",
+    "TrainResult": "edt.training",
+    "ConvergeResult": "edt.training",
+    # curvature
+    "hessian_spectrum": "edt.curvature",
+    "count_directions": "edt.curvature",
+    "index": "edt.curvature",
+    "escape_dimensions": "edt.curvature",
+    "HessianOperator": "edt.curvature",
+    "lanczos": "edt.curvature",
+    # landscape
+    "embed": "edt.landscape",
+    "predicted_inertia": "edt.landscape",
+    "split_matrices": "edt.landscape",
+    "loss_levels": "edt.landscape",
+    "outcomes": "edt.landscape",
+    # statistics of success
+    "wilson": "edt.stats",
+    "effective_tickets": "edt.stats",
+    "disjoint_tickets": "edt.stats",
+    "combinatorial_tickets": "edt.stats",
+    # experiments
+    "width_sweep": "edt.experiments",
+    "WidthSweep": "edt.experiments",
+    "WidthSweepSpec": "edt.experiments",
+    # errors
+    "EdtError": "edt.errors",
+}
+
+#: Subpackages reachable as attributes without importing them first.
+_SUBPACKAGES = (
+    "curvature",
+    "ensemble",
+    "errors",
+    "experiments",
+    "landscape",
+    "ops",
+    "plots",
+    "report",
+    "stats",
+    "tasks",
+    "training",
+)
+
+if TYPE_CHECKING:
+    from edt import tasks
+    from edt.curvature import (
+        HessianOperator,
+        count_directions,
+        escape_dimensions,
+        hessian_spectrum,
+        index,
+        lanczos,
+    )
+    from edt.ensemble import Ensemble
+    from edt.errors import EdtError
+    from edt.experiments import WidthSweep, WidthSweepSpec, width_sweep
+    from edt.landscape import embed, loss_levels, outcomes, predicted_inertia, split_matrices
+    from edt.ops import (
+        ggn_vp,
+        hessian,
+        hessian_blocks,
+        hvp,
+        jacobian,
+        loss,
+        loss_and_grad,
+        predict,
+    )
+    from edt.stats import combinatorial_tickets, disjoint_tickets, effective_tickets, wilson
+    from edt.tasks import Task
+    from edt.training import ConvergeResult, TrainResult, converge, masked_train
+
+__all__ = [
+    "ConvergeResult",
+    "EdtError",
+    "Ensemble",
+    "HessianOperator",
+    "Task",
+    "TrainResult",
+    "WidthSweep",
+    "WidthSweepSpec",
+    "__version__",
+    "combinatorial_tickets",
+    "converge",
+    "count_directions",
+    "disjoint_tickets",
+    "effective_tickets",
+    "embed",
+    "escape_dimensions",
+    "ggn_vp",
+    "hessian",
+    "hessian_blocks",
+    "hessian_spectrum",
+    "hvp",
+    "index",
+    "jacobian",
+    "lanczos",
+    "loss",
+    "loss_and_grad",
+    "loss_levels",
+    "masked_train",
+    "outcomes",
+    "predict",
+    "predicted_inertia",
+    "split_matrices",
+    "tasks",
+    "width_sweep",
+    "wilson",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    if name in _SUBPACKAGES:
+        return import_module(f"edt.{name}")
+    raise AttributeError(f"module 'edt' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME, *_SUBPACKAGES})

@@ -1,0 +1,208 @@
+"""Train and converge all seeds of one (target, width): one row a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+import torch
+
+from edt.ensemble import Ensemble
+from edt.experiments.channels import CLOSE, closest_opponents
+from edt.experiments.levels import label_levels
+from edt.experiments.spec import WidthSweepSpec
+from edt.experiments.targets import good_loss
+from edt.landscape import outcomes
+from edt.tasks import Task
+from edt.training import ConvergeResult, converge, masked_train
+
+#: Columns of ``runs`` and their dtypes, in order. The last three are filled by `label_runs`.
+COLUMNS: dict[str, str] = {
+    "target": "int64",
+    "width": "int64",
+    "seed": "int64",
+    "parameters": "int64",  # trainable ones
+    "train_loss": "float64",  # after the first-order phase
+    "train_steps": "int64",
+    "train_status": "str",
+    "loss": "float64",
+    "grad_max": "float64",
+    "status": "str",
+    "verdict": "str",  # "unmeasured" where the run was good before it was converged
+    "index": "int64",  # -1 where no Hessian was computed
+    "n_flat": "int64",
+    "min_eig": "float64",
+    "eps_H": "float64",
+    "lbfgs_iterations": "int64",
+    "newton_iterations": "int64",
+    "norm": "float64",  # of the parameters
+    "twin": "float64",  # closeness of the nearest opponents, see `edt.experiments.channels`
+    "threshold": "float64",
+    "outcome": "str",
+    "level": "int64",
+}
+
+#: Networks of different targets start from different seeds, so that their rates are independent.
+SEED_STRIDE = 1_000_000
+
+
+def seeds_of(spec: WidthSweepSpec, target: int) -> list[int]:
+    """Seeds of the students of one target, as given to `edt.Ensemble.init`."""
+    first = target * SEED_STRIDE + spec.first_seed
+    return list(range(first, first + spec.seeds))
+
+
+def run_part(
+    spec: WidthSweepSpec, task: Task, target: int, width: int
+) -> tuple[pd.DataFrame, Ensemble]:
+    """Train and converge one (target, width).
+
+    Adam in the kernel, then rounds of L-BFGS, then `edt.converge` in full. Networks that reach the
+    good loss leave after each; only the others are driven to the bottom and classified.
+
+    Args:
+        spec: protocol.
+        task: all targets.
+        target: which one.
+        width: hidden neurons.
+
+    Returns:
+        table with `COLUMNS` but the last three, and the networks, in the same order.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
+    seeds = seeds_of(spec, target)
+    start = Ensemble.init(
+        widths=[width],
+        seeds=seeds,
+        d_in=task.d_in,
+        d_out=task.d_out,
+        activation=spec.activation,
+        scheme=spec.init,
+        scale=spec.init_scale,
+        bias=spec.bias,
+        dtype=torch.float64,
+    )
+    index = torch.full((len(seeds),), target, dtype=torch.int64)
+    enough = good_loss(spec, task, target)
+    trained = masked_train(
+        task,
+        start,
+        optimizer="adam",
+        steps=spec.steps,
+        lr=spec.lr,
+        schedule=spec.schedule,
+        loss_target=enough,
+        task_index=index,
+        record=None,
+        progress=False,
+    )
+    if trained.interrupted:
+        raise KeyboardInterrupt
+    frame = pd.DataFrame(
+        {
+            "target": target,
+            "width": width,
+            "seed": seeds,
+            "parameters": trained.networks.coords.tolist(),
+            "train_loss": trained.loss.tolist(),
+            "train_steps": trained.steps.tolist(),
+            "train_status": trained.status,
+            "loss": trained.loss.tolist(),
+            "grad_max": trained.grad_norm.tolist(),
+            "status": trained.status,
+            "verdict": "unmeasured",
+            "index": -1,
+            "n_flat": -1,
+            "min_eig": float("nan"),
+            "eps_H": float("nan"),
+            "lbfgs_iterations": 0,
+            "newton_iterations": 0,
+        }
+    )
+    theta = trained.networks.theta.reshape(len(seeds), -1).clone()
+    for newton_steps in (*[0] * spec.lbfgs_rounds, spec.newton_steps):
+        chosen = _unfinished(frame, enough, polishing=newton_steps == 0)
+        if not chosen.numel():
+            continue
+        ended = converge(
+            task,
+            trained.networks.with_theta(theta.flatten()).select(chosen),
+            task_index=index[chosen],
+            tol=spec.tol,
+            lbfgs_steps=spec.lbfgs_steps,
+            newton_steps=newton_steps,
+            progress=False,
+        )
+        if ended.interrupted:
+            raise KeyboardInterrupt
+        theta[chosen] = ended.networks.theta.reshape(chosen.numel(), -1)
+        _enter(frame, chosen, ended)
+    final = trained.networks.with_theta(theta.flatten())
+    frame["norm"] = theta.norm(dim=1).tolist()
+    frame["twin"] = closest_opponents(final).tolist()
+    head = list(COLUMNS)[:-3]
+    columns = frame.astype({name: COLUMNS[name] for name in head})[head]
+    return columns, final
+
+
+def label_runs(spec: WidthSweepSpec, task: Task, parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """All runs in one table, with threshold, outcome and loss level.
+
+    Outcomes are those of `edt.landscape.outcomes`; besides, a run that did not converge is in a
+    "channel" when two opponents' input weights are within ``1 - cos <= 1e-3``.
+
+    Args:
+        spec: ``good`` and ``reference_width``.
+        task: all targets.
+        parts: tables of `run_part`.
+
+    Returns:
+        Table with `COLUMNS`, sorted by (target, width, seed).
+    """
+    runs = pd.concat(list(parts), ignore_index=True)
+    runs = runs.sort_values(["target", "width", "seed"], ignore_index=True)
+    limits = {}
+    for target in sorted({int(t) for t in runs["target"].tolist()}):
+        limit = good_loss(spec, task, target)
+        if limit is None:
+            group = runs[runs["target"] == target]
+            narrow = group[group["width"] <= spec.reference_width]
+            best = (narrow if len(narrow) else group)["loss"].min()
+            limit = float(best) * (1 + spec.good)
+        limits[target] = limit
+    runs["threshold"] = runs["target"].map(limits).astype("float64")
+    words = pd.Series(
+        outcomes(
+            runs["loss"].tolist(),
+            runs["threshold"].tolist(),
+            runs["verdict"].tolist(),
+            runs["status"].tolist(),
+        ),
+        index=runs.index,
+    )
+    runs["outcome"] = words.mask(words.eq("unconverged") & runs["twin"].le(CLOSE), "channel")
+    runs["level"] = label_levels(runs)
+    return runs.astype(COLUMNS)[list(COLUMNS)]
+
+
+def _unfinished(frame: pd.DataFrame, enough: float | None, polishing: bool) -> torch.Tensor:
+    """Places of the networks that are neither good nor lost nor, in a polishing round, critical."""
+    going = frame["status"].ne("diverged")
+    if enough is not None:
+        going &= frame["loss"].gt(enough)
+    if polishing:
+        going &= frame["status"].ne("converged")
+    return torch.tensor(going.to_numpy().nonzero()[0])
+
+
+def _enter(frame: pd.DataFrame, chosen: torch.Tensor, ended: ConvergeResult) -> None:
+    """Write the results of the chosen networks into their rows; iterations add up."""
+    rows = chosen.tolist()
+    for name in ("loss", "grad_max", "index", "n_flat", "min_eig", "eps_H"):
+        frame.loc[rows, name] = getattr(ended, name).tolist()
+    for name in ("status", "verdict"):
+        frame.loc[rows, name] = getattr(ended, name)
+    for name in ("lbfgs_iterations", "newton_iterations"):
+        frame.loc[rows, name] += getattr(ended, name).numpy()

@@ -1,0 +1,223 @@
+"""What a width sweep is: every number that its tables depend on, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from edt.errors import unknown_choice
+
+TASKS = ("teacher", "diabetes")
+INPUTS = ("gaussian", "uniform", "grid", "sobol")
+
+
+@dataclass(frozen=True)
+class WidthSweepSpec:
+    """A width sweep: targets x widths x seeds, trained and converged, then split.
+
+    Two equal specs give the same tables, bit for bit, on any number of threads and with any
+    interruptions. The fields are the command line's options and are written beside the results.
+
+    Attributes:
+        task: "teacher" (students learn random teacher networks: loss 0 is possible) or "diabetes"
+            (scikit-learn's 442 patients, inputs and target standardised: it is not).
+        widths: hidden widths of the students.
+        seeds: networks per (target, width); seed s gives the same start whatever else is run.
+        first_seed: number of the first one.
+        teachers: number of teachers (1 for real data).
+        teacher_width: hidden neurons of each teacher.
+        teacher_gain: length of their input weights: the larger, the sharper the target.
+        reference_width: r, the width whose success rate is the price of one lottery ticket.
+        d_in, samples, inputs: the teachers' data: inputs per sample, samples, distribution.
+        task_seed: of teachers and inputs.
+        activation, bias: of students and teachers.
+        init: initialisation scheme of `edt.Ensemble.init`; init_scale multiplies it.
+        steps, lr, schedule: full-batch Adam in the kernel.
+        lbfgs_rounds: rounds of ``lbfgs_steps`` L-BFGS iterations that come next; a network leaves
+            after each in which it has reached the good loss.
+        lbfgs_steps, newton_steps, tol: `edt.converge`, to ``max|grad| <= tol``, for the others.
+        good: a run succeeds at or below this loss, as a share of the target's variance when loss 0
+            is possible; otherwise it succeeds within this share above the lowest loss any network
+            of width r or less has reached.
+        split_widths: widths whose bad minima are split.
+        split_levels: at most this many loss levels per (target, width), the commonest first.
+        mus: output shares (mu, 1 - mu) of the two copies.
+    """
+
+    task: str = "teacher"
+    widths: tuple[int, ...] = tuple(range(2, 17))
+    seeds: int = 100
+    first_seed: int = 0
+    teachers: int = 3
+    teacher_width: int = 4
+    teacher_gain: float = 3.0
+    reference_width: int = 4
+    d_in: int = 2
+    samples: int = 256
+    inputs: str = "gaussian"
+    task_seed: int = 0
+    activation: str = "tanh"
+    bias: bool = True
+    init: str = "glorot"
+    init_scale: float = 1.0
+    steps: int = 3000
+    lr: float = 0.01
+    schedule: str = "cosine"
+    lbfgs_rounds: int = 5
+    lbfgs_steps: int = 2000
+    newton_steps: int = 200
+    tol: float = 1e-10
+    good: float = 1e-8
+    split_widths: tuple[int, ...] = (2, 3, 4, 5, 6)
+    split_levels: int = 12
+    mus: tuple[float, ...] = (0.5, 1.5)
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise unknown_choice("task", self.task, list(TASKS))
+        if self.inputs not in INPUTS:
+            raise unknown_choice("inputs", self.inputs, list(INPUTS))
+        for name in ("widths", "split_widths", "mus"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        _check_widths("widths", self.widths, least=1)
+        _check_widths("split_widths", self.split_widths, least=0)
+        counts_from_zero = (
+            "first_seed",
+            "task_seed",
+            "steps",
+            "lbfgs_rounds",
+            "lbfgs_steps",
+            "newton_steps",
+            "split_levels",
+        )
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int":
+                _check_int(field.name, value, 0 if field.name in counts_from_zero else 1)
+            elif field.type == "float":
+                object.__setattr__(self, field.name, _positive(field.name, value))
+        for mu in self.mus:
+            if not math.isfinite(mu) or mu in (0.0, 1.0):
+                raise ValueError(f"mus must be finite and neither 0 nor 1, got {mu}")
+
+    @property
+    def targets(self) -> int:
+        """Number of targets: teachers, or 1 for real data."""
+        return self.teachers if self.task == "teacher" else 1
+
+    @property
+    def realisable(self) -> bool:
+        """Whether loss 0 can be reached."""
+        return self.task == "teacher"
+
+    @property
+    def networks(self) -> int:
+        """Networks trained in all."""
+        return self.targets * len(self.widths) * self.seeds
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able fields; tuples become lists."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> WidthSweepSpec:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: an unknown field, or a value out of range.
+        """
+        names = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in names:
+                raise unknown_choice("field", name, names)
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return cls(**given)
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that name this spec: SHA-256 of its canonical JSON."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def parse_widths(text: str) -> tuple[int, ...]:
+    """Widths from text: ``"2..16"``, ``"2,3,4,8"``, ``"2..6,8,12"`` or ``"2..16:2"``.
+
+    Raises:
+        ValueError: not of that form; the message shows it.
+
+    Example:
+        >>> parse_widths("2..4,8")
+        (2, 3, 4, 8)
+    """
+    found: set[int] = set()
+    for part in text.replace(" ", "").split(","):
+        head, _, step = part.partition(":")
+        first, dots, last = head.partition("..")
+        try:
+            low = int(first)
+            high = int(last) if dots else low
+            stride = int(step) if step else 1
+        except ValueError:
+            raise ValueError(
+                f"widths must look like 2..16, 2,3,4,8 or 2..16:2, got {text!r}"
+            ) from None
+        if low < 1 or high < low or stride < 1:
+            raise ValueError(f"widths must be rising and at least 1, got {text!r}")
+        found |= set(range(low, high + 1, stride))
+    return tuple(sorted(found))
+
+
+def format_widths(widths: Sequence[int]) -> str:
+    """Short text of a rising list of widths; the inverse of `parse_widths`.
+
+    Example:
+        >>> format_widths((2, 3, 4, 8))
+        '2..4,8'
+    """
+    parts: list[str] = []
+    run: list[int] = []
+    for width in [*widths, None]:
+        if width is not None and (not run or width == run[-1] + 1):
+            run.append(width)
+            continue
+        if len(run) > 2:
+            parts.append(f"{run[0]}..{run[-1]}")
+        else:
+            parts += [str(w) for w in run]
+        run = [] if width is None else [width]
+    return ",".join(parts)
+
+
+def _check_widths(name: str, widths: tuple[int, ...], least: int) -> None:
+    if len(widths) < least:
+        raise ValueError(f"{name} must hold at least one width")
+    for width in widths:
+        _check_int(f"{name} entries", width, 1)
+    if list(widths) != sorted(set(widths)):
+        raise ValueError(f"{name} must be rising and distinct, got {list(widths)}")
+
+
+def _check_int(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def _positive(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be a finite number above 0, got {value}")
+    return float(value)

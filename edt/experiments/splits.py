@@ -1,0 +1,205 @@
+"""Splitting a neuron of a bad minimum: how many ways down open, and where they lead.
+
+A bad minimum of width r, with one neuron copied (output weights ``mu a`` and ``(1 - mu) a``), is a
+critical point of width r + 1 with the same loss. Its index, the number of escape dimensions, is
+counted on the full Hessian and compared with the closed form (`edt.landscape.predicted_inertia`),
+which only needs sums at the narrow minimum. Then `edt.converge` leaves along the most negative
+direction and shows what lies below.
+
+Reference: K. Fukumizu, S. Amari, Neural Networks 13 (2000) 317, theorems 1 and 3.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+
+from edt.curvature import count_directions
+from edt.ensemble import Ensemble
+from edt.experiments.spec import WidthSweepSpec
+from edt.landscape import outcomes, predicted_inertia, split_every, split_matrices
+from edt.stats import wilson
+from edt.tasks import Task
+from edt.training import converge
+
+#: Columns of ``splits`` and their dtypes, in order.
+COLUMNS: dict[str, str] = {
+    "target": "int64",
+    "width": "int64",  # of the narrow network
+    "seed": "int64",  # of the run that stands for the level
+    "level": "int64",
+    "level_runs": "int64",  # runs that ended on this level
+    "verdict": "str",  # of the narrow minimum
+    "neuron": "int64",
+    "mu": "float64",
+    "inside": "bool",  # 0 < mu < 1
+    "loss": "float64",
+    "predicted_neg": "int64",
+    "predicted_zero": "int64",
+    "predicted_pos": "int64",
+    "n_neg": "int64",  # counted on the wide Hessian
+    "n_zero": "int64",
+    "n_pos": "int64",
+    "min_eig": "float64",
+    "eps_H": "float64",
+    "escaped_loss": "float64",
+    "escaped_status": "str",
+    "escaped_verdict": "str",
+    "escaped_outcome": "str",
+    "destination": "str",
+}
+
+#: Where converging from the split point ends.
+DESTINATIONS = ("good", "lower", "stays", "open")
+#: A loss counts as lower when it falls by more than this, relatively: as in `loss_levels`.
+LOWER = 1e-6
+
+
+def empty_splits() -> pd.DataFrame:
+    """A ``splits`` table without rows."""
+    return pd.DataFrame({name: pd.Series([], dtype=dtype) for name, dtype in COLUMNS.items()})
+
+
+def representatives(runs: pd.DataFrame, most: int) -> pd.DataFrame:
+    """One run for each loss level of bad minima, commonest levels first.
+
+    Of the runs on a level the one with the smallest ``grad_max`` stands for it.
+
+    Args:
+        runs: rows of one (target, width).
+        most: number of levels.
+
+    Returns:
+        Those rows of ``runs`` with ``level_runs``, in order of (level_runs falling, level).
+    """
+    bad = runs[runs["outcome"] == "bad"]
+    best = bad.sort_values(["level", "grad_max", "seed"]).drop_duplicates("level")
+    best = best.assign(level_runs=best["level"].map(bad["level"].value_counts()))
+    return best.sort_values(["level_runs", "level"], ascending=[False, True]).head(most)
+
+
+def split_part(
+    spec: WidthSweepSpec, task: Task, runs: pd.DataFrame, networks: Ensemble
+) -> pd.DataFrame:
+    """Split every neuron of the bad minima of one (target, width), at every mu.
+
+    Args:
+        spec: ``mus``, ``split_levels`` and the protocol of `converge`.
+        task: its target number ``target`` is used.
+        runs: the rows of one (target, width), labelled.
+        networks: their networks, in the same order.
+
+    Returns:
+        Table with `COLUMNS`: one row per (level, neuron, mu).
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C during convergence.
+    """
+    runs = runs.reset_index(drop=True)
+    chosen = representatives(runs, spec.split_levels)
+    if not len(chosen):
+        return empty_splits()
+    target = int(chosen["target"].iloc[0])
+    narrow = networks.select(torch.tensor(chosen.index.to_numpy()))
+    negative, zero = chosen["index"].tolist(), chosen["n_flat"].tolist()
+    inertias = [
+        (int(n), int(z), int(size) - int(n) - int(z))
+        for n, z, size in zip(negative, zero, chosen["parameters"].tolist(), strict=True)
+    ]
+    matrices = [split_matrices(narrow, task, b, target=target) for b in range(len(chosen))]
+    tables = []
+    for mu in spec.mus:
+        wide = split_every(narrow, mu)
+        index = torch.full((wide.source.numel(),), target, dtype=torch.int64)
+        counted = count_directions(wide.networks, task, task_index=index)
+        ended = converge(
+            task,
+            wide.networks,
+            task_index=index,
+            tol=spec.tol,
+            lbfgs_steps=spec.lbfgs_steps,
+            newton_steps=spec.newton_steps,
+            progress=False,
+        )
+        if ended.interrupted:
+            raise KeyboardInterrupt
+        source, neuron = wide.source.tolist(), wide.neuron.tolist()
+        rows = chosen.iloc[source].reset_index(drop=True)
+        predicted = [
+            predicted_inertia(inertias[b], matrices[b][j], mu)
+            for b, j in zip(source, neuron, strict=True)
+        ]
+        frame = rows[["target", "width", "seed", "level", "level_runs", "verdict", "loss"]].assign(
+            neuron=neuron,
+            mu=mu,
+            inside=0.0 < mu < 1.0,
+            predicted_neg=[counts[0] for counts in predicted],
+            predicted_zero=[counts[1] for counts in predicted],
+            predicted_pos=[counts[2] for counts in predicted],
+            n_neg=counted.n_neg.tolist(),
+            n_zero=counted.n_zero.tolist(),
+            n_pos=counted.n_pos.tolist(),
+            min_eig=counted.min_eig.tolist(),
+            eps_H=counted.eps_H.tolist(),
+            escaped_loss=ended.loss.tolist(),
+            escaped_status=ended.status,
+            escaped_verdict=ended.verdict,
+            escaped_outcome=outcomes(
+                ended.loss, rows["threshold"].to_list(), ended.verdict, ended.status
+            ),
+        )
+        tables.append(frame.assign(destination=_destinations(frame)))
+    return pd.concat(tables, ignore_index=True).astype(COLUMNS)[list(COLUMNS)]
+
+
+def escape_table(splits: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
+    """Share of split networks that are strict saddles, and where they lead.
+
+    Args:
+        splits: table with `COLUMNS`.
+        conf: coverage of Wilson's intervals.
+
+    Returns:
+        One row per (width, mu): ``splits``, ``levels`` behind them, ``strict`` (index at least
+        1) with ``share`` and its bounds, ``mean_index``, ``most_index``, ``agree`` (closed form
+        and full Hessian give the same index), and the number with each destination.
+    """
+    rows = []
+    for width, mu in sorted(set(zip(splits["width"].tolist(), splits["mu"].tolist(), strict=True))):
+        group = splits[(splits["width"] == width) & (splits["mu"] == mu)]
+        strict = int((group["n_neg"] > 0).sum())
+        share = wilson(strict, len(group), conf)
+        ends = group["destination"].value_counts()
+        rows.append(
+            {
+                "width": int(width),
+                "mu": float(mu),
+                "inside": bool(group["inside"].iloc[0]),
+                "splits": len(group),
+                "levels": len(group[["target", "level"]].drop_duplicates()),
+                "strict": strict,
+                "share": share.value,
+                "share_low": share.low,
+                "share_high": share.high,
+                "mean_index": float(group["n_neg"].mean()),
+                "most_index": int(group["n_neg"].max()),
+                "agree": int((group["n_neg"] == group["predicted_neg"]).sum()),
+                **{name: int(ends.get(name, 0)) for name in DESTINATIONS},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _destinations(frame: pd.DataFrame) -> list[str]:
+    """ "good"; "lower": a bad minimum further down; "stays"; "open": further down, no verdict."""
+    before, after = frame["loss"].to_numpy(), frame["escaped_loss"].to_numpy()
+    stays = after >= before * (1 - LOWER)
+    words = []
+    for outcome, same in zip(frame["escaped_outcome"].tolist(), stays.tolist(), strict=True):
+        if outcome == "good":
+            words.append("good")
+        elif same:
+            words.append("stays")
+        else:
+            words.append("lower" if outcome == "bad" else "open")
+    return words

@@ -1,0 +1,226 @@
+"""The directory of a sweep: who owns it, which parts are done, and files written whole.
+
+::
+
+    edt.json                 what this directory holds: the spec and the version of edt
+    parts/NAME.parquet       one part's table; it exists exactly when the part is done
+    parts/NAME.safetensors   its networks
+    *.parquet, figures, ...  made from the parts at the end
+
+Every file is written beside its place and renamed, so a killed run leaves whole parts only.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pandas as pd
+
+from edt.errors import EdtError
+from edt.files import CheckpointError, replace_file
+
+MARKER = "edt.json"
+PARTS = "parts"
+FIGURES = "figures"
+FORMAT = 1
+
+#: Everything a run writes beside `MARKER`; ``fresh=True`` deletes these and nothing else.
+OUTPUTS = (
+    "*.parquet",
+    "provenance.json",
+    "summary.json",
+    "report.html",
+    f"{FIGURES}/*.png",
+    f"{FIGURES}/*.svg",
+    f"{PARTS}/*.parquet",
+    f"{PARTS}/*.safetensors",
+    f"{PARTS}/*.json",
+)
+
+
+class DirectoryError(EdtError, ValueError):
+    """A directory that a run must not write to; the message says why and what to do."""
+
+
+def write_table(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table as Parquet, whole or not at all."""
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    replace_file(path, buffer.getvalue())
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a Parquet table.
+
+    Raises:
+        CheckpointError: missing, truncated or not Parquet; names the file.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    try:
+        return pd.read_parquet(path)
+    except Exception as error:  # pyarrow has many, and none of them names the file
+        raise CheckpointError(
+            f"{path}: truncated, corrupted or not Parquet ({type(error).__name__}); "
+            "delete it and run again"
+        ) from None
+
+
+class Store:
+    """The directory of one run. Use as a context manager: it is locked meanwhile.
+
+    Args:
+        path: made if it does not exist.
+        kind: what the run is, e.g. "width-sweep".
+        identity: JSON-able; a directory is resumed only under the same identity.
+        fresh: delete an earlier edt run found there instead of resuming or refusing.
+
+    Raises:
+        DirectoryError: the path is a file, holds files that are not edt's, holds another run, or
+            is in use by another process. Nothing has been changed then.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        kind: str,
+        identity: Mapping[str, Any],
+        *,
+        fresh: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.kind = kind
+        self.identity = json.loads(json.dumps(identity))
+        self._lock: int | None = None
+        if self.path.exists() and not self.path.is_dir():
+            raise DirectoryError(f"{self.path} is a file; give a directory")
+        found = read_marker(self.path)
+        strange = self._strangers() if found is None else []
+        if strange:
+            raise DirectoryError(
+                f"{self.path} is not empty and was not written by edt "
+                f"({strange[0]}{' and more' if len(strange) > 1 else ''}); "
+                "give another directory"
+            )
+        same = found is not None and self._same(found)
+        if found is not None and not same and not fresh:
+            raise DirectoryError(
+                f"{self.path} holds another run ({self._why(found)}); give another directory, or "
+                "--fresh to delete that run and start over"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._acquire()
+        if fresh and found is not None:
+            self._clear()
+        if fresh or not same:
+            marker = {"kind": kind, "format": FORMAT, "identity": self.identity}
+            replace_file(self.path / MARKER, json.dumps(marker, indent=1).encode())
+
+    def table(self, name: str) -> pd.DataFrame | None:
+        """The table of a part that is done, else None (also when it cannot be read)."""
+        try:
+            return read_table(self._part(name, "parquet"))
+        except CheckpointError:
+            return None
+
+    def networks_file(self, name: str) -> Path:
+        """Where the networks of a part are kept."""
+        return self._part(name, "safetensors")
+
+    def finish(self, name: str, frame: pd.DataFrame) -> None:
+        """Write the table of a part; from now on it counts as done."""
+        write_table(self._part(name, "parquet"), frame)
+
+    def close(self) -> None:
+        """Give the directory free."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+            with suppress(OSError):
+                (self.path / ".lock").unlink()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _part(self, name: str, suffix: str) -> Path:
+        return self.path / PARTS / f"{name}.{suffix}"
+
+    def _same(self, found: Mapping[str, Any]) -> bool:
+        return (
+            found.get("kind") == self.kind
+            and found.get("format") == FORMAT
+            and found.get("identity") == self.identity
+        )
+
+    def _why(self, found: Mapping[str, Any]) -> str:
+        if found.get("kind") != self.kind or found.get("format") != FORMAT:
+            return f"kind {found.get('kind')!r}, format {found.get('format')!r}"
+        changed = _differences(found.get("identity"), self.identity)
+        return "; ".join(changed[:3]) + ("; ..." if len(changed) > 3 else "")
+
+    def _strangers(self) -> list[str]:
+        """Files in the way; what a run killed before its first write leaves is not."""
+        if not self.path.is_dir():
+            return []
+        ours = (".lock", f".{MARKER}.")
+        return sorted(p.name for p in self.path.iterdir() if not p.name.startswith(ours))
+
+    def _clear(self) -> None:
+        for pattern in OUTPUTS:
+            for file in self.path.glob(pattern):
+                file.unlink()
+
+    def _acquire(self) -> None:
+        try:
+            import fcntl
+        except ImportError:  # no advisory locks on this system
+            return
+        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            raise DirectoryError(
+                f"{self.path} is in use by another edt process; wait for it, or give another "
+                "directory"
+            ) from None
+        self._lock = handle
+
+
+def read_marker(path: Path) -> dict[str, Any] | None:
+    """Contents of ``edt.json``; None where there is none or it is not ours."""
+    try:
+        found = json.loads((path / MARKER).read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and "identity" in found else None
+
+
+def _differences(there: Any, here: Any, prefix: str = "") -> list[str]:
+    """Readable list of the leaves in which two JSON values differ."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        found = []
+        for name in sorted(set(there) | set(here)):
+            found += _differences(there.get(name), here.get(name), f"{prefix}{name}.")
+        return found
+    return [] if there == here else [f"{prefix[:-1]} {_brief(there)} there, {_brief(here)} here"]
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."

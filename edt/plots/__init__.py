@@ -1,0 +1,23 @@
+"""Figures, drawn from tables only. Each function returns a matplotlib `Figure`."""
+
+from __future__ import annotations
+
+from edt.plots.levels import plot_levels
+from edt.plots.outcomes import plot_outcomes
+from edt.plots.splits import plot_splits
+from edt.plots.style import DARK, LIGHT, THEMES, Theme, png, svg
+from edt.plots.success import plot_success, plot_targets
+
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "THEMES",
+    "Theme",
+    "plot_levels",
+    "plot_outcomes",
+    "plot_splits",
+    "plot_success",
+    "plot_targets",
+    "png",
+    "svg",
+]

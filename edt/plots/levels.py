@@ -1,0 +1,115 @@
+"""The heights of the minima found: every run's final loss, and how many heights are distinct."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from edt.plots.outcomes import WORDS, outcome_colours
+from edt.plots.style import LIGHT, MARKERS, Theme, new_figure, styled, width_axis
+
+
+def plot_levels(
+    runs: pd.DataFrame,
+    levels: pd.DataFrame,
+    *,
+    scale: float = 1.0,
+    unit: str = "share of the target's variance",
+    target_name: str = "teacher",
+    theme: Theme = LIGHT,
+) -> Figure:
+    """Final losses of one target against width (left), distinct loss levels of all (right).
+
+    The target shown is the one with the most bad minima.
+
+    Args:
+        runs: one row a network, labelled.
+        levels: from `edt.experiments.level_table`.
+        scale: losses are divided by it.
+        unit: of the scaled loss.
+        target_name: what one target is called.
+        theme: colours.
+    """
+    targets = sorted({int(t) for t in levels["target"]})
+    bad = {t: int(levels["bad"][levels["target"] == t].sum()) for t in targets}
+    shown = max(targets, key=lambda t: bad[t])
+    several = len(targets) > 1
+    with styled(theme):
+        figure, axes = new_figure(2, size=(13.0, 5.6), width_ratios=[1.25, 1.0])
+        left, right = axes[0]
+        title = f"Every run, {target_name} {shown + 1}" if several else "Every run"
+        left.set_title(title)
+        _strip(left, runs[runs["target"] == shown], scale, unit, theme)
+        right.set_title("Different heights of bad minima")
+        _counts(right, levels, target_name, theme)
+    return figure
+
+
+def _strip(ax: Axes, runs: pd.DataFrame, scale: float, unit: str, theme: Theme) -> None:
+    colours = outcome_colours(theme)
+    runs = runs[np.isfinite(runs["loss"])]
+    threshold = float(runs["threshold"].iloc[0]) / scale
+    loss = (runs["loss"] / scale).to_numpy()
+    above = loss[loss > threshold]
+    widths = sorted(runs["width"].unique())
+    # Good runs end anywhere down to rounding; they share one shelf below the threshold.
+    span = np.log10(max(float(above.max()) / threshold, 10.0)) if len(above) else 1.0
+    shelf = threshold * 10 ** (-0.10 * span)
+    height = np.where(loss > threshold, loss, shelf)
+    place = np.empty(len(runs))
+    for width in widths:
+        rows = np.flatnonzero(runs["width"].to_numpy() == width)
+        # Rank within the width, not noise: the same table gives the same picture.
+        rank = np.argsort(np.argsort(loss[rows], kind="stable"), kind="stable")
+        place[rows] = width + 0.66 * ((rank + 0.5) / len(rows) - 0.5)
+    for name, word in WORDS.items():
+        chosen = (runs["outcome"] == name).to_numpy()
+        if chosen.any():
+            ax.scatter(
+                place[chosen],
+                height[chosen],
+                s=13,
+                color=colours[name],
+                alpha=0.75,
+                lw=0,
+                label=word,
+                rasterized=True,
+                zorder=3,
+            )
+    ax.axhline(threshold, color=theme.soft, lw=1.2, ls=(0, (4, 3)), zorder=2)
+    ax.set_yscale("log")
+    ax.set_ylim(threshold * 10 ** (-0.2 * span), (above.max() if len(above) else 1) * 3)
+    ax.set_ylabel(f"final loss ({unit})")
+    width_axis(ax, [int(w) for w in widths])
+    legend = ax.legend(loc="upper right", markerscale=2.0, handletextpad=0.1)
+    legend.set_zorder(6)
+
+
+def _counts(ax: Axes, levels: pd.DataFrame, target_name: str, theme: Theme) -> None:
+    widths = sorted(int(w) for w in levels["width"].unique())
+    colours = (theme.blue, theme.red, theme.green, theme.purple, theme.orange, theme.sky)
+    targets = sorted(int(t) for t in levels["target"].unique())
+    for target in targets:
+        table = levels[levels["target"] == target]
+        colour = colours[target % len(colours)]
+        ax.plot(
+            table["width"],
+            table["levels"],
+            color=colour,
+            marker=MARKERS[target % len(MARKERS)],
+            ms=8,
+            mec=theme.paper,
+            mew=1.0,
+            label=f"{target_name} {target + 1}",
+            zorder=4,
+        )
+    width_axis(ax, widths)
+    top = max(int(levels["levels"].max()), 3)
+    ax.set_ylim(-0.03 * top, 1.12 * top)
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_ylabel("distinct losses among bad minima")
+    if len(targets) > 1:
+        ax.legend(loc="upper right")

@@ -1,0 +1,212 @@
+"""How the figures look: one palette, two themes, and text that stays out of its own way.
+
+Colours are those of Okabe and Ito, told apart with every common kind of colour vision; nothing is
+told by colour alone. Text is set for a slide: 13 points on a 12-inch figure.
+
+Reference: M. Okabe, K. Ito, "Color universal design", 2008.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of one theme.
+
+    Attributes:
+        paper, ink, soft, grid: background, text, secondary text, grid lines.
+        blue, green, orange, red, purple, sky: the palette.
+    """
+
+    paper: str
+    ink: str
+    soft: str
+    grid: str
+    blue: str
+    green: str
+    orange: str
+    red: str
+    purple: str
+    sky: str
+
+
+LIGHT = Theme(
+    paper="#ffffff",
+    ink="#1c1e21",
+    soft="#5f6670",
+    grid="#e4e7eb",
+    blue="#0072b2",
+    green="#009e73",
+    orange="#e69f00",
+    red="#d55e00",
+    purple="#cc79a7",
+    sky="#56b4e9",
+)
+#: The same hues, lighter where they would sink into a dark page.
+DARK = Theme(
+    paper="#16191d",
+    ink="#e8eaed",
+    soft="#a3abb5",
+    grid="#2c3138",
+    blue="#56b4e9",
+    green="#2bc49a",
+    orange="#f0b429",
+    red="#f07f3c",
+    purple="#dd9cc0",
+    sky="#8fd0f5",
+)
+THEMES = {"light": LIGHT, "dark": DARK}
+
+#: One marker for each target, so that they differ without colour.
+MARKERS = "os^Dvp*hX"
+
+
+@contextmanager
+def styled(theme: Theme) -> Iterator[None]:
+    """matplotlib's settings for one figure; the caller's are back afterwards."""
+    with mpl.rc_context(
+        {
+            "font.family": "DejaVu Sans",
+            "font.size": 13.0,
+            "axes.titlesize": 14.5,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.titlepad": 12.0,
+            "axes.labelsize": 13.0,
+            "axes.facecolor": theme.paper,
+            "axes.edgecolor": theme.soft,
+            "axes.labelcolor": theme.ink,
+            "axes.titlecolor": theme.ink,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": theme.grid,
+            "grid.linewidth": 1.0,
+            "xtick.color": theme.soft,
+            "ytick.color": theme.soft,
+            "xtick.labelcolor": theme.ink,
+            "ytick.labelcolor": theme.ink,
+            "text.color": theme.ink,
+            "figure.facecolor": theme.paper,
+            "savefig.facecolor": theme.paper,
+            "lines.linewidth": 2.0,
+            "legend.frameon": False,
+            "legend.fontsize": 12.0,
+            # Text as paths: an SVG must look the same where this font is missing.
+            "svg.fonttype": "path",
+            "svg.hashsalt": "edt",
+        }
+    ):
+        yield
+
+
+def new_figure(
+    columns: int = 1,
+    rows: int = 1,
+    size: tuple[float, float] = (12.0, 5.2),
+    **options: Any,
+) -> tuple[Figure, np.ndarray[Any, Any]]:
+    """A figure outside pyplot's global state, and its axes ``[rows, columns]``."""
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, axes
+
+
+def png(figure: Figure, dpi: int = 160) -> bytes:
+    """The figure as PNG; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": "edt"})
+    return buffer.getvalue()
+
+
+def svg(figure: Figure) -> bytes:
+    """The figure as SVG; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "edt"})
+    return buffer.getvalue()
+
+
+def width_axis(
+    ax: Axes, widths: Sequence[int], label: str = "student width m (hidden neurons)"
+) -> None:
+    """Integer ticks that do not crowd, and the label."""
+    ax.set_xlabel(label)
+    step = 1 if len(widths) <= 16 else int(np.ceil(len(widths) / 12))
+    ax.set_xticks(list(widths)[::step])
+    ax.set_xlim(min(widths) - 0.6, max(widths) + 0.6)
+    ax.grid(False, axis="x")
+
+
+def percent_axis(ax: Axes, label: str) -> None:
+    """A y axis from 0 to 100% with room for markers at both ends."""
+    ax.set_ylim(-0.03, 1.04)
+    ax.set_yticks([0, 0.25, 0.5, 0.75, 1.0], ["0%", "25%", "50%", "75%", "100%"])
+    ax.set_ylabel(label)
+
+
+def label_ends(
+    ax: Axes, x: float, labels: Sequence[tuple[float, str, str]], gap: float = 0.062
+) -> None:
+    """Write labels to the right of x at the heights of their lines, moved apart where they touch.
+
+    Args:
+        x: in data units; labels start a little to the right of it.
+        labels: (y in data units, text, colour).
+        gap: least distance between neighbours, as a share of the axes' height.
+    """
+    # Limits and scale decide the heights; the axes' final place on the page does not.
+    transform = ax.transData + ax.transAxes.inverted()
+    at = [(float(transform.transform((x, y))[1]), text, colour) for y, text, colour in labels]
+    at.sort()
+    heights = spread([height for height, _, _ in at], gap)
+    right = float(transform.transform((x, 0.5 * sum(ax.get_ylim())))[0])
+    for (_, text, colour), height in zip(at, heights, strict=True):
+        ax.text(
+            right + 0.02,
+            height,
+            text,
+            transform=ax.transAxes,
+            color=colour,
+            va="center",
+            ha="left",
+            fontsize=12,
+            clip_on=False,
+        )
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """Move rising values apart to at least ``gap``, each by as little as a few passes allow."""
+    out = list(values)
+    for _ in range(50):
+        moved = False
+        for i in range(len(out) - 1):
+            overlap = gap - (out[i + 1] - out[i])
+            if overlap > 1e-9:
+                out[i] -= overlap / 2
+                out[i + 1] += overlap / 2
+                moved = True
+        if not moved:
+            break
+    return out
+
+
+def readable_on(colour: str) -> str:
+    """Black or white, whichever stands out more on the colour (relative luminance, WCAG 2)."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#000000" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "#ffffff"
