@@ -1,0 +1,176 @@
+"""What `gradient_flow` returns."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+import xarray as xr
+
+from edt.ensemble import Ensemble
+from edt.files import read, write
+from edt.training.structure import hidden_widths, pack, unpack
+
+KIND = "flow-result"
+_TENSORS = (
+    "loss",
+    "grad_max",
+    "time",
+    "steps",
+    "refusals",
+    "gradients",
+    "products",
+    "hessians",
+    "task_index",
+)
+
+
+@dataclass
+class FlowResult:
+    """Networks where their gradient flows ended, and the way there.
+
+    Attributes:
+        networks: the ensemble, float64.
+        loss: float64 ``[B]``.
+        grad_max: float64 ``[B]``, ``max|grad|``.
+        time: float64 ``[B]``, when each flow ended.
+        status: ``[B]`` of "converged" (max|grad| <= tol), "target" (loss <= loss_target), "norm"
+            (|theta| >= norm_limit), "max_time", "max_steps", "stalled" (no step is short enough),
+            "diverged" (the beginning is not finite) or "interrupted".
+        method: ``[B]`` of "rosenbrock" or "chebyshev".
+        steps, refusals: int64 ``[B]``, steps accepted and refused.
+        gradients, products, hessians: int64 ``[B]``, gradients, Hessian-vector products and
+            Hessians evaluated (without those of the records).
+        history: dataset over (time, network) with ``loss``, ``grad_norm`` (``max|grad|``) and,
+            when asked for, ``params`` (time, parameter). Entries after a network's end are NaN.
+        task_index: int64 ``[B]``.
+        interrupted: ended by Ctrl-C or ``max_seconds``.
+        seconds: wall-clock time.
+    """
+
+    networks: Ensemble
+    loss: torch.Tensor
+    grad_max: torch.Tensor
+    time: torch.Tensor
+    status: list[str]
+    method: list[str]
+    steps: torch.Tensor
+    refusals: torch.Tensor
+    gradients: torch.Tensor
+    products: torch.Tensor
+    hessians: torch.Tensor
+    history: xr.Dataset
+    task_index: torch.Tensor
+    interrupted: bool
+    seconds: float
+
+    def trajectory(self, b: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Network b's recorded path.
+
+        Returns:
+            (times ``[r]``, parameters ``[r, size_b]``) up to the network's end.
+
+        Raises:
+            ValueError: the parameters were not recorded. IndexError: no such network.
+        """
+        if "params" not in self.history:
+            raise ValueError("parameters were not recorded; use gradient_flow(record_params=True)")
+        if not 0 <= b < len(self.status):
+            raise IndexError(f"b must be in 0..{len(self.status) - 1}, got {b}")
+        loss = torch.tensor(self.history["loss"].values[:, b])
+        known = int((~torch.isnan(loss)).sum())
+        span = slice(int(self.networks.offsets[b]), int(self.networks.offsets[b + 1]))
+        times = torch.tensor(self.history["time"].values[:known])
+        return times, torch.tensor(self.history["params"].values[:known, span])
+
+    def to_xarray(self) -> xr.Dataset:
+        """The history with the final numbers of every network beside it."""
+        final = {
+            name: ("network", getattr(self, name).numpy())
+            for name in ("loss", "grad_max", "time", "steps", "refusals")
+        }
+        return self.history.assign(
+            {f"final_{name}": value for name, value in final.items()}
+            | {"status": ("network", self.status), "method": ("network", self.method)}
+        )
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a network."""
+        return pd.DataFrame(
+            {
+                "network": range(len(self.status)),
+                "widths": hidden_widths(self.networks),
+                "task": self.task_index.tolist(),
+                "coords": self.networks.coords.tolist(),
+                "loss": self.loss.tolist(),
+                "grad_max": self.grad_max.tolist(),
+                "time": self.time.tolist(),
+                "status": self.status,
+                "method": self.method,
+                "steps": self.steps.tolist(),
+                "refusals": self.refusals.tolist(),
+            }
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one safetensors file (whole, then renamed) and a readable JSON copy beside it."""
+        tensors, structure = pack(self.networks)
+        tensors |= {name: getattr(self, name) for name in _TENSORS}
+        for name in ("time", *self.history.data_vars):
+            tensors[f"history.{name}"] = torch.tensor(self.history[name].values)
+        header = {
+            "structure": structure,
+            "status": self.status,
+            "method": self.method,
+            "interrupted": self.interrupted,
+            "seconds": self.seconds,
+        }
+        write(path, KIND, tensors, header)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> FlowResult:
+        """Read a file written by `save`.
+
+        Raises:
+            CheckpointError: missing, truncated, corrupted or another kind of file.
+        """
+        tensors, header = read(path, KIND)
+        return cls(
+            networks=unpack(tensors, header["structure"]),
+            status=list(header["status"]),
+            method=list(header["method"]),
+            history=history_dataset(
+                tensors["history.time"],
+                tensors["history.loss"],
+                tensors["history.grad_norm"],
+                tensors.get("history.params"),
+            ),
+            interrupted=bool(header["interrupted"]),
+            seconds=float(header["seconds"]),
+            **{name: tensors[name] for name in _TENSORS},
+        )
+
+    def __repr__(self) -> str:
+        status = ", ".join(f"{n} {name}" for name, n in Counter(self.status).most_common())
+        return (
+            f"FlowResult({len(self.status)} networks: {status}; {int(self.steps.sum()):,} steps, "
+            f"{self.seconds:.1f} s{'; interrupted' if self.interrupted else ''})"
+        )
+
+
+def history_dataset(
+    times: torch.Tensor, loss: torch.Tensor, grad: torch.Tensor, params: torch.Tensor | None
+) -> xr.Dataset:
+    """The history from ``[R]`` times, ``[R, B]`` losses and gradients and ``[R, total]``."""
+    variables = {
+        "loss": (("time", "network"), loss.numpy()),
+        "grad_norm": (("time", "network"), grad.numpy()),
+    }
+    if params is not None:
+        variables["params"] = (("time", "parameter"), params.numpy())
+    return xr.Dataset(
+        variables, coords={"time": times.numpy(), "network": range(int(loss.shape[1]))}
+    )
