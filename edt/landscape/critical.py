@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
+from edt import ops
+from edt.curvature.dense import one_blas_thread
 from edt.ensemble import Ensemble
-from edt.landscape.layers import Layer, Network, run, unpack
 from edt.tasks import Task
 
 
@@ -20,7 +22,7 @@ def critical_task(ens: Ensemble, x: torch.Tensor, *, residual: float = 1.0, seed
         ens: B networks; ``N * d_out`` must exceed every ``P_b``.
         x: float64 ``[N, d_in]``.
         residual: root mean square of R before the projection.
-        seed: of R.
+        seed: of R, >= 0.
 
     Returns:
         mse task with T = B targets; use ``task_index=torch.arange(B)``.
@@ -28,48 +30,25 @@ def critical_task(ens: Ensemble, x: torch.Tensor, *, residual: float = 1.0, seed
     Raises:
         ValueError: too few samples.
     """
-    generator = torch.Generator().manual_seed(seed)
-    x = x.to(torch.float64)
+    x = torch.as_tensor(x).to(torch.float64)
+    ens = ens.to(torch.float64)
+    blank = Task(x, x.new_zeros(x.shape[0], ens.d_out))
+    outputs = ops.predict(ens, blank)
     targets = []
-    for b in range(int(ens.B)):
-        layers = unpack(ens, b)
-        free = (ens.state[int(ens.offsets[b]) : int(ens.offsets[b + 1])] == 1).nonzero().flatten()
-        jacobian = _jacobian(layers, ens.activation, x)[:, free]
+    for b, jacobian in enumerate(ops.jacobian(ens, blank)):
         rows, columns = jacobian.shape
         if rows <= columns:
             raise ValueError(
                 f"x must have more than P / d_out samples: network {b} has {columns} coordinates, "
                 f"{rows} residuals"
             )
-        basis, _ = torch.linalg.qr(jacobian)
-        r = residual * torch.randn(rows, generator=generator, dtype=torch.float64)
+        with one_blas_thread():
+            basis, _ = torch.linalg.qr(jacobian)
+        # Philox keyed by (seed, b): not the stream that torch drew x from, and the same R for
+        # network b whatever stands beside it.
+        draws = np.random.Generator(np.random.Philox(key=np.array([seed, b], dtype=np.uint64)))
+        r = residual * torch.from_numpy(draws.standard_normal(rows))
         for _ in range(3):  # once projects, again removes the rounding of the first
             r = r - basis @ (basis.T @ r)
-        output = run(layers, ens.activation, x)[1][-1]
-        targets.append(output - r.reshape(output.shape))
+        targets.append(outputs[b] - r.reshape(outputs[b].shape))
     return Task(x, torch.stack(targets), loss="mse", name="critical")
-
-
-def _jacobian(layers: Network, activation: str, x: torch.Tensor) -> torch.Tensor:
-    """``[N * d_out, P]`` over all parameters in flat order, row n * d_out + o."""
-    flat = torch.cat([part.reshape(-1) for layer in layers for part in _parts(layer)])
-
-    def output(theta: torch.Tensor) -> torch.Tensor:
-        at, rebuilt = 0, []
-        for layer in layers:
-            pieces = []
-            for part in _parts(layer):
-                pieces.append(theta[at : at + part.numel()].reshape(part.shape))
-                at += part.numel()
-            bias = pieces[1] if len(pieces) > 1 else None
-            rebuilt.append(Layer(pieces[0], layer.weight_state, bias, layer.bias_state))
-        return run(rebuilt, activation, x)[1][-1].reshape(-1)
-
-    jacobian: torch.Tensor = torch.autograd.functional.jacobian(  # type: ignore[no-untyped-call]
-        output, flat.to(torch.float64), vectorize=True
-    )
-    return jacobian
-
-
-def _parts(layer: Layer) -> list[torch.Tensor]:
-    return [layer.weight] if layer.bias is None else [layer.weight, layer.bias]

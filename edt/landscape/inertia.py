@@ -25,10 +25,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
-from edt.curvature.verdict import FACTOR, UNIT
+from edt.curvature.dense import one_blas_thread
+from edt.curvature.verdicts import FACTOR, UNIT
 from edt.ensemble import Ensemble
 from edt.landscape.embed import split_shares
 from edt.landscape.layers import (
@@ -67,19 +69,19 @@ class SplitMatrices:
     @property
     def rank(self) -> int:
         """q = rank P."""
-        return self._kernel()[0]
+        return self._kernel[0]
 
     @property
     def eigenvalues(self) -> torch.Tensor:
         """Eigenvalues of B restricted to the kernel of P, ascending, ``[D - q]``."""
-        _, basis = self._kernel()
+        _, basis = self._kernel
         if not basis.shape[1]:
             return self.B.new_zeros(0)
         inner = basis.T @ self.B @ basis
         values: torch.Tensor = torch.linalg.eigvalsh((inner + inner.T) / 2)
         return values
 
-    @property
+    @cached_property
     def signs(self) -> Counts:
         """Numbers of negative, zero and positive eigenvalues of B on the kernel of P."""
         values = self.eigenvalues
@@ -87,6 +89,7 @@ class SplitMatrices:
         positive = int((values > self.eps_B).sum())
         return negative, values.numel() - negative - positive, positive
 
+    @cached_property
     def _kernel(self) -> tuple[int, torch.Tensor]:
         size = self.B.shape[0]
         if not self.P.shape[0] or not size:
@@ -114,26 +117,8 @@ def split_matrices(
     Raises:
         ValueError: no such layer.
     """
-    layers = [_double(layer_) for layer_ in unpack(ens, b)]
-    if not 0 <= layer < len(layers) - 1:
-        raise ValueError(f"layer must be a hidden layer 0..{len(layers) - 2}, got {layer}")
-    into, out = layers[layer], layers[layer + 1]
-    inputs, before, delta = _backward(layers, ens.activation, task, target, layer)
-    first, second = derivatives(ens.activation, before)
-    if into.bias is not None:
-        inputs = torch.cat([inputs, inputs.new_ones(inputs.shape[0], 1)], dim=1)
-    found = []
-    for j in range(into.weight.shape[0]):
-        free_in = into.weight_state[j] == 1
-        if into.bias_state is not None:
-            free_in = torch.cat([free_in, into.bias_state[j : j + 1] == 1])
-        free_out = out.weight_state[:, j] == 1
-        x = inputs[:, free_in]
-        a = out.weight[:, j]
-        found.append(
-            _one(x, (delta @ a) * second[:, j], delta[:, free_out], first[:, j], a[free_out])
-        )
-    return found
+    with one_blas_thread():  # small sums: threads cost more than they give
+        return _matrices([_double(item) for item in unpack(ens, b)], ens, task, layer, target)
 
 
 def predicted_inertia(
@@ -164,19 +149,43 @@ def predicted_inertia(
     )
 
 
+def _matrices(
+    layers: Network, ens: Ensemble, task: Task, layer: int, target: int
+) -> list[SplitMatrices]:
+    if not 0 <= layer < len(layers) - 1:
+        raise ValueError(f"layer must be a hidden layer 0..{len(layers) - 2}, got {layer}")
+    into, out = layers[layer], layers[layer + 1]
+    inputs, before, delta = _backward(layers, ens.activation, task, target, layer)
+    first, second = derivatives(ens.activation, before)
+    if into.bias is not None:
+        inputs = torch.cat([inputs, inputs.new_ones(inputs.shape[0], 1)], dim=1)
+    found = []
+    for j in range(into.weight.shape[0]):
+        free_in = into.weight_state[j] == 1
+        if into.bias_state is not None:
+            free_in = torch.cat([free_in, into.bias_state[j : j + 1] == 1])
+        free_out = out.weight_state[:, j] == 1
+        x = inputs[:, free_in]
+        a = out.weight[:, j]
+        pull = delta @ a
+        # What the gradient on the inputs, zero at an exact critical point, says about P: a frozen
+        # output counts here, though it has no row in P.
+        length = float(a.norm())
+        slack = float((x.T @ (pull * first[:, j])).norm()) / length if length > 0.0 else 0.0
+        found.append(_one(x, pull * second[:, j], delta[:, free_out], first[:, j], slack))
+    return found
+
+
 def _one(
-    x: torch.Tensor, bend: torch.Tensor, delta: torch.Tensor, slope: torch.Tensor, a: torch.Tensor
+    x: torch.Tensor, bend: torch.Tensor, delta: torch.Tensor, slope: torch.Tensor, slack: float
 ) -> SplitMatrices:
     size = x.shape[1]
     B = x.T @ (bend[:, None] * x)
     terms = x.T @ (bend.abs()[:, None] * x)
     P = (delta * slope[:, None]).T @ x
     sizes = (delta * slope[:, None]).abs().T @ x.abs()
-    noise = FACTOR * UNIT * max(size, 1)
-    eps_P = noise * _norm(sizes)
-    length = float(a.norm())
-    if length > 0.0:
-        eps_P = max(eps_P, FACTOR * float((a @ P).norm()) / length)
+    noise = FACTOR * UNIT[torch.float64] * max(size, 1)
+    eps_P = max(noise * _norm(sizes), FACTOR * slack)
     return SplitMatrices(B, P, noise * _norm(terms), eps_P)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,26 +10,11 @@ import torch
 from torch.nn import functional as F
 
 from edt.ensemble import Ensemble
+from edt.ops.activations import ACTIVATION_FUNCTIONS
 from edt.tasks import Task
 
 #: The activations in plain PyTorch.
-ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "identity": lambda z: z * 1.0,
-    "relu": torch.relu,
-    "leaky_relu": lambda z: F.leaky_relu(z, 0.01),
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "softplus": lambda z: torch.logaddexp(z, torch.zeros_like(z)),
-    "gelu": F.gelu,
-    "silu": F.silu,
-    "elu": F.elu,
-    "selu": F.selu,
-    "erf": lambda z: torch.erf(z * 0.5**0.5),
-    "sin": torch.sin,
-    "square": lambda z: z * z / 2,
-    "cube": lambda z: z * z * z,
-    "g": lambda z: torch.sigmoid(4 * z) + torch.logaddexp(z, torch.zeros_like(z)),
-}
+ACTIVATIONS = ACTIVATION_FUNCTIONS
 
 
 @dataclass
