@@ -12,13 +12,15 @@ from edt.landscape.counting import (
 )
 from edt.landscape.critical import critical_task
 from edt.landscape.embed import Embedding, split, split_every
-from edt.landscape.inertia import SplitMatrices, predicted_inertia, split_matrices
+from edt.landscape.grow import Growth, grow
+from edt.landscape.inertia import SplitMatrices, grown_inertia, predicted_inertia, split_matrices
 from edt.landscape.levels import Levels, loss_levels
 from edt.landscape.outcome import OUTCOMES, outcomes
 
 __all__ = [
     "OUTCOMES",
     "Embedding",
+    "Growth",
     "Levels",
     "SplitMatrices",
     "bell",
@@ -26,6 +28,8 @@ __all__ = [
     "critical_task",
     "crossover",
     "embed",
+    "grow",
+    "grown_inertia",
     "loss_levels",
     "minimum_subspaces",
     "outcomes",

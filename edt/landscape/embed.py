@@ -10,6 +10,8 @@ embedding       output  loss  criticality
 `constant`      yes     yes   only with output weights 0 (then the new bias gradient is 0)
 ==============  ======  ====  ===========================================================
 
+`grow` composes them to any larger width, in several layers at once.
+
 Hidden layers are counted from 0. New neurons stand behind the old ones; masks and frozen
 parameters are copied with the neuron.
 
@@ -27,8 +29,22 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.errors import ShapeError
+from edt.landscape.grow import Growth, grow
 from edt.landscape.layers import ACTIVATIONS, Layer, Network, pack, unpack
 from edt.tasks import Task
+
+__all__ = [
+    "Embedding",
+    "Growth",
+    "constant",
+    "grow",
+    "new_output_gradient",
+    "split",
+    "split_every",
+    "split_pairs",
+    "split_shares",
+    "zero_output",
+]
 
 
 @dataclass

@@ -29,10 +29,12 @@ from functools import cached_property
 
 import torch
 
+from edt.curvature import count_directions
 from edt.curvature.dense import one_blas_thread
 from edt.curvature.verdicts import FACTOR, UNIT
 from edt.ensemble import Ensemble
 from edt.landscape.embed import split_shares
+from edt.landscape.grow import Growth
 from edt.landscape.layers import (
     ACTIVATIONS,
     Layer,
@@ -147,6 +149,60 @@ def predicted_inertia(
         narrow[1] + (copies - 1) * (outputs - q) + (copies - 1 - none) * zero + none * (inputs - q),
         narrow[2] + (plus - 1) * positive + minus * negative + (copies - 1) * q,
     )
+
+
+def grown_inertia(
+    growth: Growth,
+    ens: Ensemble,
+    task: Task,
+    task_index: torch.Tensor | None = None,
+    inertia: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Signs of the Hessians of networks grown by splitting, from the narrow networks alone.
+
+    The neurons that were split contribute independently, in one layer or several: copies that
+    differ change nothing downstream at first order, so no second derivative couples two groups.
+    Hence ``n_neg`` and ``n_pos`` are those of the narrow Hessian plus, for every neuron with its
+    shares, the terms at the top of this file; ``n_zero`` is what is left of the parameters.
+
+    Args:
+        growth: from `edt.landscape.embed.grow` with ``how="split"``.
+        ens: the B narrow networks it was made from, on critical points.
+        task: data.
+        task_index: int64 ``[B]``, of the narrow networks; default 0.
+        inertia: int64 ``[B, 3]``, (n_neg, n_zero, n_pos) of the narrow Hessians; computed if not
+            given.
+
+    Returns:
+        int64 ``[M, 3]``, (n_neg, n_zero, n_pos) of each wide Hessian.
+
+    Raises:
+        ValueError: a neuron was added with output weights 0, which the law does not cover.
+    """
+    index = torch.zeros(ens.B, dtype=torch.int64) if task_index is None else task_index
+    if inertia is None:
+        found = count_directions(ens, task, task_index=index)
+        inertia = torch.stack([found.n_neg, found.n_zero, found.n_pos], dim=1)
+    matrices: dict[tuple[int, int], list[SplitMatrices]] = {}
+    rows = []
+    sources, sizes = growth.source.tolist(), growth.networks.coords.tolist()
+    for b, size, parents, shares in zip(sources, sizes, growth.parents, growth.shares, strict=True):
+        negative, positive = int(inertia[b, 0]), int(inertia[b, 2])
+        for layer, (parent, share) in enumerate(zip(parents, shares, strict=True)):
+            if bool((parent < 0).any()):
+                raise ValueError("growth must be by splitting: a neuron has output weights 0")
+            for j in range(int(parent.max()) + 1):
+                gamma = tuple(share[parent == j].tolist())
+                if len(gamma) == 1:
+                    continue
+                if (b, layer) not in matrices:
+                    matrices[b, layer] = split_matrices(
+                        ens, task, b, layer=layer, target=int(index[b])
+                    )
+                more = predicted_inertia((0, 0, 0), matrices[b, layer][j], gamma)
+                negative, positive = negative + more[0], positive + more[2]
+        rows.append((negative, size - negative - positive, positive))
+    return torch.tensor(rows, dtype=torch.int64).reshape(-1, 3)
 
 
 def _matrices(

@@ -63,8 +63,8 @@ FAMILIES = [
 
 @pytest.mark.parametrize(("widths", "layer", "d_out", "bias", "activation"), FAMILIES)
 def test_every_sign_of_the_wide_hessian(make, widths, layer, d_out, bias, activation):
-    """With the last test of this file, about 2,900 exact critical points in all."""
-    narrow = make.networks(widths, 4, d_out=d_out, bias=bias, activation=activation, first=10)
+    """4,608 wide critical points in all."""
+    narrow = make.networks(widths, 8, d_out=d_out, bias=bias, activation=activation, first=10)
     data, index = make.on_critical_points(narrow, n=83)
     cases, doubtful, wrong = compare(narrow, data, index, SHARES, layer)
     assert not wrong
