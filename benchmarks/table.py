@@ -23,6 +23,8 @@ def print_tables(figures: Figures, targets: list[Target], machine: dict[str, Any
     )
     if figures.measurements:
         console.print(_times(figures))
+    if figures.quantities:
+        console.print(_quantities(figures))
     if targets:
         console.print(_targets(targets))
     for contender, why in figures.skipped.items():
@@ -51,6 +53,16 @@ def _times(figures: Figures) -> Table:
             style = "bold" if m is subject else None
             table.add_row(*row, f"{m.median * 1e3:,.3f}", ratio, m.note, style=style)
         table.add_section()
+    return table
+
+
+def _quantities(figures: Figures) -> Table:
+    table = Table(title="Other figures", title_justify="left")
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_column("")
+    for name, (value, unit) in figures.quantities.items():
+        table.add_row(name, f"{value:,.4g}", unit)
     return table
 
 

@@ -41,5 +41,4 @@ def test_share_of_peak(shape: str, benchmark: Any, figures: Figures) -> None:
     best = max(before, peak())
     speed = NETWORKS * step_flops(layers, task.N) / timing.best / 1e9
     figures.add(f"32 x {shape} relu", EDT, timing)
-    figures.add_quantity(f"FMA peak float32, GFLOP/s ({shape})", best, "GFLOP/s")
     figures.add_quantity(names.peak_quantity(shape), 100 * speed / best, "%")
