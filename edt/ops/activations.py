@@ -33,7 +33,8 @@ ACTIVATION_FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "softplus": _softplus,
-    "gelu": F.gelu,
+    # Not F.gelu, nor special.ndtr: 1 + erf(z / sqrt 2) loses the tail at negative z.
+    "gelu": lambda z: z * torch.erfc(-z * 0.5**0.5) / 2,
     "silu": F.silu,
     "elu": F.elu,
     "selu": F.selu,

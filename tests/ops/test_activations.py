@@ -165,15 +165,6 @@ def exact(name: str, dtype: torch.dtype) -> np.ndarray:
     return out
 
 
-@pytest.fixture(params=ISAS)
-def isa(request):
-    """Every instruction set of this machine in turn."""
-    before = _core.isa()
-    _core.select_isa(request.param)
-    yield request.param
-    _core.select_isa(before)
-
-
 def worst_error(name: str, dtype: torch.dtype, order: int, found: torch.Tensor) -> float:
     """Largest error of an order in units of u T, less what flushing to zero explains."""
     info = torch.finfo(dtype)
