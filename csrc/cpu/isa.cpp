@@ -6,51 +6,30 @@
 
 namespace edt {
 
-#define EDT_DECLARE(ns)                \
-  namespace ns {                       \
-  KernelTable<float> table_of(float);  \
-  KernelTable<double> table_of(double); \
+#define EDT_ISA(ns, test)                                          \
+  namespace ns {                                                   \
+  extern const KernelTable<float> table_float;                     \
+  extern const KernelTable<double> table_double;                   \
+  static const Isa isa{#ns, [] { return bool(test); }, &table_float, &table_double}; \
   }
 #if defined(EDT_HAVE_AVX512)
-EDT_DECLARE(avx512)
+EDT_ISA(avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
 #endif
 #if defined(EDT_HAVE_AVX2)
-EDT_DECLARE(avx2)
+EDT_ISA(avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
 #endif
-EDT_DECLARE(baseline)
-
-namespace {
-
-#if defined(EDT_HAVE_AVX512)
-bool has_avx512() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
-}
-#endif
-#if defined(EDT_HAVE_AVX2)
-bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
-#endif
-bool always() { return true; }
-
-#define EDT_MAKE(ns, supported)                                       \
-  [] {                                                                \
-    static const KernelTable<float> f32 = ns::table_of(float{});      \
-    static const KernelTable<double> f64 = ns::table_of(double{});    \
-    static const Isa isa{#ns, supported, &f32, &f64};                 \
-    return &isa;                                                      \
-  }()
-
-}  // namespace
+EDT_ISA(baseline, true)
 
 const std::vector<const Isa*>& compiled_isas() {
   static const std::vector<const Isa*> all = {
 #if defined(EDT_HAVE_AVX512)
-      EDT_MAKE(avx512, has_avx512),
+      &avx512::isa,
 #endif
 #if defined(EDT_HAVE_AVX2)
-      EDT_MAKE(avx2, has_avx2),
+      &avx2::isa,
 #endif
-      EDT_MAKE(baseline, always)};
+      &baseline::isa};
   return all;
 }
 

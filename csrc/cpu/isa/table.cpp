@@ -98,10 +98,14 @@ double fma_peak(double seconds) {
 
 }  // namespace
 
-KernelTable<EDT_SCALAR> table_of(EDT_SCALAR) {
-  using T = EDT_SCALAR;
-  return {predict<T>, loss<T>,  loss_and_grad<T>, hvp<T>,     hessian<T>,
-          train<T>,   lbfgs<T>, activation<T>,    fma_peak<T>};
-}
+#define EDT_CONCAT_(a, b) a##b
+#define EDT_CONCAT(a, b) EDT_CONCAT_(a, b)
+using S = EDT_SCALAR;
+
+// A constant: reading it runs none of this file's instructions, which the processor may not have.
+extern const KernelTable<S> EDT_CONCAT(table_, EDT_SCALAR);
+constexpr KernelTable<S> EDT_CONCAT(table_, EDT_SCALAR) = {
+    predict<S>, loss<S>,  loss_and_grad<S>, hvp<S>,     hessian<S>,
+    train<S>,   lbfgs<S>, activation<S>,    fma_peak<S>};
 
 }  // namespace edt::EDT_ISA_NS
