@@ -2,8 +2,9 @@
 
 All take ``theta`` (flat ``[total]``, default: the ensemble's parameters), ``task_index`` (int64
 ``[B]``, which of the task's T targets each network has, default 0) and ``backend``: "cpu" is the
-compiled engine, "reference" plain PyTorch (slow, differentiable to any order), "auto" the compiled
-engine. Pruned and frozen parameters are constants: results are 0 there, inputs are ignored there.
+compiled engine, "reference" plain PyTorch (slow, differentiable to any order, also by torch.func),
+"auto" the compiled engine. Pruned and frozen parameters are constants: results are 0 there, inputs
+are ignored there.
 """
 
 from __future__ import annotations
@@ -306,7 +307,7 @@ def _arguments(
     compiled = backend_of(backend) == "cpu"
     problem = problem_of(ens, task, task_index)
     flat = parameters(ens, theta)
-    if compiled and not torch.compiler.is_compiling():
+    if compiled:
         adopt(ens, task)
     return problem, flat, compiled
 

@@ -21,11 +21,18 @@ def backend_of(backend: Any) -> str:
     """Return "cpu" or "reference".
 
     Raises:
-        ValueError: unknown name.
+        ValueError: unknown name. NotImplementedError: the compiled engine inside `torch.func`.
     """
     if not isinstance(backend, str) or backend not in BACKENDS:
         raise unknown_choice("backend", backend, BACKENDS)
-    return "cpu" if backend == "auto" else backend
+    if backend == "reference":
+        return backend
+    if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack():
+        raise NotImplementedError(
+            f"backend={backend!r} does not work inside torch.func transforms (grad, vmap, ...); "
+            "use backend='reference' there, or torch.autograd"
+        )
+    return "cpu"
 
 
 def problem_of(ens: Ensemble, task: Task, task_index: Any) -> Problem:

@@ -63,6 +63,12 @@ def make_structure(problem: Problem) -> Compiled:
     state, widths = problem.state.contiguous(), problem.layer_widths.contiguous()
     _expect("state", state, torch.uint8, 1)
     _expect("layer_widths", widths, torch.int64, 2)
+    needed = int(problem.layer_sizes.sum())
+    if state.numel() != needed:
+        raise ShapeError(
+            f"state must have shape [{needed}] (all parameters of {problem.networks} networks), "
+            f"got {list(state.shape)}"
+        )
     plan = _core.Plan(
         widths.data_ptr(),
         widths.shape[0],
@@ -128,7 +134,12 @@ def make_dataset(
 
 
 def adopt(ens: Ensemble, task: Task) -> None:
-    """Take over what the ensemble and the task have compiled already, instead of doing it twice."""
+    """Take over what the ensemble and the task have compiled already, instead of doing it twice.
+
+    Left out while a call is traced: the kernels compile for themselves what they do not find.
+    """
+    if torch.compiler.is_compiling():
+        return
     key = (ens.state, ens.layer_widths)
     if _structures.find(key, ens.has_bias) is None:
         _structures.store(Compiled(ens.plan, ens.coords), key, ens.has_bias)

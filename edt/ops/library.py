@@ -22,6 +22,7 @@ operators run the reference, slowly, and end the chain.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import torch
@@ -82,9 +83,20 @@ def _hessian(theta: Tensor, ggn: bool, size: int, *problem: Any) -> Tensor:
 def _gradients(
     function: Callable[..., Tensor], inputs: tuple[Tensor, ...], w: Tensor
 ) -> tuple[Tensor, ...]:
-    """Gradients of ``<w, function(*inputs)>`` (`torch.func`: autograd is off inside a kernel)."""
-    found: tuple[Tensor, ...] = torch.func.vjp(function, *inputs)[1](w)
-    return found
+    """Gradients of ``<w, function(*inputs)>`` by autograd.
+
+    Inside a kernel autograd is off, and under a dispatch mode torch.func is too. Both are states of
+    the thread, so a thread of its own has neither.
+    """
+
+    def run() -> tuple[Tensor, ...]:
+        leaves = tuple(tensor.detach().requires_grad_(True) for tensor in inputs)
+        product = (function(*leaves) * w).sum()
+        return torch.autograd.grad(product, leaves, materialize_grads=True)
+
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+        return pool.submit(run).result()
 
 
 # Fake kernels: shapes and dtypes only --------------------------------------------------------
