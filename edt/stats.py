@@ -1,4 +1,4 @@
-"""Intervals for success rates, and what the lottery says about width.
+"""Intervals for success rates, what the lottery says about width, and how much is unseen.
 
 The lottery reading of width: a network of width m holds n narrow networks of width r, each wins on
 its own with probability p, and the wide network fails only if all of them fail. Everything here
@@ -8,9 +8,11 @@ follows from ``P_fail(m) = (1 - p)^n``; what differs is the n.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import norm
 
 #: Posterior draws behind an `effective_tickets` interval, and their fixed seed.
@@ -54,8 +56,7 @@ def wilson(k: int, n: int, conf: float = 0.95) -> Interval:
     Reference: E. B. Wilson, JASA 22 (1927) 209.
     """
     _check_counts(k, n)
-    if not 0.0 < conf < 1.0:
-        raise ValueError(f"conf must lie between 0 and 1, got {conf}")
+    _check_conf(conf)
     z = float(norm.ppf(0.5 + conf / 2.0))
     rate = k / n
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
@@ -115,8 +116,7 @@ def effective_tickets(k_m: int, n_m: int, k_r: int, n_r: int, conf: float = 0.95
     """
     _check_counts(k_m, n_m)
     _check_counts(k_r, n_r)
-    if not 0.0 < conf < 1.0:
-        raise ValueError(f"conf must lie between 0 and 1, got {conf}")
+    _check_conf(conf)
     generator = np.random.Generator(np.random.Philox(SEED))
     fail = generator.beta(n_m - k_m + 0.5, k_m + 0.5, DRAWS)
     lose = generator.beta(n_r - k_r + 0.5, k_r + 0.5, DRAWS)
@@ -130,6 +130,161 @@ def effective_tickets(k_m: int, n_m: int, k_r: int, n_r: int, conf: float = 0.95
     if k_r == n_r:
         low = 0.0
     return Interval(_ratio(k_m, n_m, k_r, n_r), low, high)
+
+
+def bootstrap(
+    rows: npt.ArrayLike,
+    statistic: Callable[[npt.NDArray[np.float64]], float],
+    conf: float = 0.95,
+    draws: int = 2000,
+    seed: int = SEED,
+) -> Interval:
+    """Percentile bootstrap interval of a statistic of independent rows.
+
+    Rows are drawn with replacement, all n of them each time. Put into one row whatever belongs
+    together (all runs from one minimum, say), and the interval respects that.
+
+    Args:
+        rows: float ``[n, ...]``.
+        statistic: of such an array; draws where it is NaN are left out.
+        conf: coverage.
+        draws: resamples.
+        seed: of the resamples.
+
+    Returns:
+        `Interval` with the statistic of the rows as they are; bounds NaN if every draw is NaN.
+
+    Raises:
+        ValueError: no rows, or a number out of range.
+
+    Example:
+        >>> bootstrap([0.0, 1.0, 1.0, 0.0], np.mean).value
+        0.5
+
+    Reference: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+    """
+    data = np.asarray(rows, dtype=np.float64)
+    if data.ndim < 1 or not len(data):
+        raise ValueError(f"rows must hold at least one row, got shape {list(data.shape)}")
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, got {draws}")
+    _check_conf(conf)
+    generator = np.random.Generator(np.random.Philox(seed))
+    picks = generator.integers(0, len(data), (draws, len(data)))
+    found = np.array([float(statistic(data[pick])) for pick in picks])
+    found = found[~np.isnan(found)]
+    value = float(statistic(data))
+    if not found.size:
+        return Interval(value, math.nan, math.nan)
+    low, high = np.quantile(found, [(1 - conf) / 2, (1 + conf) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def good_turing(counts: npt.ArrayLike, conf: float = 0.95) -> Interval:
+    """Coverage of a sample: the probability that the next run meets something seen before.
+
+    ``C = 1 - f1 / n`` with f1 kinds seen exactly once in n runs; its interval is Esty's normal
+    one, with standard error ``sqrt(f1 (1 - f1/n) + 2 f2) / n``, cut to [0, 1].
+
+    Args:
+        counts: how often each kind was seen, integers >= 0 (zeros are ignored).
+        conf: coverage of the interval.
+
+    Returns:
+        `Interval`; NaN without any run.
+
+    Example:
+        >>> round(good_turing([5, 3, 1, 1]).value, 3)
+        0.8
+
+    Reference: I. J. Good, Biometrika 40 (1953) 237; W. W. Esty, Ann. Statist. 11 (1983) 905.
+    """
+    n, _, once, twice = _frequencies(counts)
+    _check_conf(conf)
+    if n == 0:
+        return Interval(math.nan, math.nan, math.nan)
+    value = 1.0 - once / n
+    error = math.sqrt(once * (1.0 - once / n) + 2.0 * twice) / n
+    reach = float(norm.ppf(0.5 + conf / 2.0)) * error
+    return Interval(value, max(0.0, value - reach), min(1.0, value + reach))
+
+
+@dataclass(frozen=True)
+class Richness:
+    """Chao's estimate of how many kinds there are, seen and unseen.
+
+    Attributes:
+        seen: kinds seen.
+        total: the estimate, with its interval; a lower bound in expectation.
+        variance: of the estimate.
+    """
+
+    seen: int
+    total: Interval
+    variance: float
+
+
+def chao1(counts: npt.ArrayLike, conf: float = 0.95) -> Richness:
+    """Number of kinds, from how many were seen once and twice (bias-corrected Chao1).
+
+    ``S = S_seen + c f1 (f1 - 1) / (2 (f2 + 1))`` with ``c = (n - 1) / n``, f1 and f2 the kinds
+    seen once and twice in n runs. The interval is log-normal in the unseen number; it starts at
+    ``S_seen``. Kinds too rare to be hinted at by f1 and f2 are not in it.
+
+    Args:
+        counts: how often each kind was seen, integers >= 0 (zeros are ignored).
+        conf: coverage of the interval.
+
+    Returns:
+        `Richness`.
+
+    Example:
+        >>> str(chao1([10, 4, 1, 1, 1, 2]).total)
+        '7.42 [6.14, 20.4]'
+
+    Reference: A. Chao, Biometrics 43 (1987) 783; R. K. Colwell, "EstimateS user's guide",
+    appendix B (variances with f2 = 0 and intervals with f1 = 0).
+    """
+    n, seen, once, twice = _frequencies(counts)
+    _check_conf(conf)
+    z = float(norm.ppf(0.5 + conf / 2.0))
+    if n == 0:
+        return Richness(0, Interval(0.0, 0.0, math.inf), math.nan)
+    c = (n - 1) / n
+    unseen = c * once * (once - 1) / (2 * (twice + 1))
+    if unseen == 0.0:
+        return _saturated(n, seen, z)
+    variance = unseen + c * c * once * (2 * once - 1) ** 2 / (4 * (twice + 1) ** 2)
+    if twice:
+        variance += c * c * once**2 * twice * (once - 1) ** 2 / (4 * (twice + 1) ** 4)
+    else:
+        variance -= c * c * once**4 / (4 * (seen + unseen))
+    factor = math.exp(z * math.sqrt(math.log1p(variance / unseen**2)))
+    total = Interval(seen + unseen, seen + unseen / factor, seen + unseen * factor)
+    return Richness(seen, total, variance)
+
+
+def _saturated(n: int, seen: int, z: float) -> Richness:
+    """No sign of unseen kinds: the interval comes from the chance to have missed an average one."""
+    missed = math.exp(-n / seen)
+    variance = seen * missed * (1.0 - missed)
+    centre, reach = seen / (1.0 - missed), z * math.sqrt(variance) / (1.0 - missed)
+    return Richness(
+        seen, Interval(float(seen), max(float(seen), centre - reach), centre + reach), variance
+    )
+
+
+def _frequencies(counts: npt.ArrayLike) -> tuple[int, int, int, int]:
+    """(runs, kinds seen, seen once, seen twice)."""
+    values = np.asarray(counts)
+    if values.size and (values.dtype.kind not in "iu" or int(values.min()) < 0):
+        raise ValueError(f"counts must be integers >= 0, got {values!r}")
+    return (
+        int(values.sum()),
+        int((values > 0).sum()),
+        int((values == 1).sum()),
+        int((values == 2).sum()),
+    )
 
 
 def _ratio(k_m: int, n_m: int, k_r: int, n_r: int) -> float:
@@ -158,3 +313,8 @@ def _check_lottery(p: float, r: int, m: int) -> None:
         raise ValueError(f"p must be a probability, got {p}")
     if r < 1 or m < 1:
         raise ValueError(f"widths must be at least 1, got r={r}, m={m}")
+
+
+def _check_conf(conf: float) -> None:
+    if not 0.0 < conf < 1.0:
+        raise ValueError(f"conf must lie between 0 and 1, got {conf}")

@@ -10,9 +10,12 @@ from scipy.stats import beta, binomtest
 
 from edt.stats import (
     Interval,
+    bootstrap,
+    chao1,
     combinatorial_tickets,
     disjoint_tickets,
     effective_tickets,
+    good_turing,
     wilson,
 )
 
@@ -129,3 +132,120 @@ def test_bad_input():
         disjoint_tickets(1.5, 2, 4)
     with pytest.raises(ValueError, match="widths must be at least 1"):
         combinatorial_tickets(0.5, 0, 4)
+
+
+def test_bootstrap_of_a_mean():
+    rng = np.random.default_rng(1)
+    data = rng.normal(3.0, 2.0, 400)
+    found = bootstrap(data, np.mean, draws=4000)
+    error = data.std() / math.sqrt(data.size)
+    assert found.value == pytest.approx(data.mean())
+    # 4,000 draws: a quantile is good to about 3% of the width, and normal theory holds at n = 400.
+    assert found.low == pytest.approx(data.mean() - 1.96 * error, abs=0.15 * error)
+    assert found.high == pytest.approx(data.mean() + 1.96 * error, abs=0.15 * error)
+    assert bootstrap(data, np.mean, draws=50) == bootstrap(data, np.mean, draws=50)
+
+
+def test_bootstrap_keeps_rows_together():
+    # Ten groups of 100 equal values are worth ten values, not a thousand.
+    groups = np.array([[100.0 * (k % 2), 100.0] for k in range(10)])
+    found = bootstrap(groups, lambda rows: rows[:, 0].sum() / rows[:, 1].sum())
+    assert found.value == 0.5
+    assert found.high - found.low > 0.4
+
+
+def test_bootstrap_leaves_out_undefined_draws():
+    def ratio(rows):
+        return rows[:, 0].sum() / rows[:, 1].sum() if rows[:, 1].any() else math.nan
+
+    found = bootstrap([[0.0, 0.0], [1.0, 1.0]], ratio)
+    assert (found.low, found.high) == (1.0, 1.0)
+
+
+def draws_of(weights, n, seed):
+    """How often each kind was seen in n runs."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n, weights)
+
+
+def test_good_turing_covers_the_true_coverage():
+    weights = 1.0 / np.arange(1, 201)
+    weights /= weights.sum()
+    inside, errors = 0, []
+    for seed in range(400):
+        counts = draws_of(weights, 300, seed)
+        truth = weights[counts > 0].sum()
+        found = good_turing(counts)
+        inside += found.low <= truth <= found.high
+        errors.append(found.value - truth)
+    # Unbiased, and an interval that holds: 95% up to three binomial standard errors.
+    assert abs(np.mean(errors)) < 3 * np.std(errors) / 20
+    assert 0.95 - 3 * 0.011 < inside / 400 < 0.95 + 3 * 0.011
+
+
+def test_chao1_closed_form():
+    found = chao1([10, 4, 1, 1, 1, 2])
+    n, once, twice = 19, 3, 1
+    c = (n - 1) / n
+    unseen = c * once * (once - 1) / (2 * (twice + 1))
+    assert found.seen == 6
+    assert found.total.value == pytest.approx(6 + unseen)
+    assert found.variance == pytest.approx(
+        unseen
+        + c**2 * once * (2 * once - 1) ** 2 / (4 * (twice + 1) ** 2)
+        + c**2 * once**2 * twice * (once - 1) ** 2 / (4 * (twice + 1) ** 4)
+    )
+    assert 6 < found.total.low < found.total.value < found.total.high
+
+
+def test_chao1_covers_where_kinds_are_alike():
+    # Kinds of equal weight: Chao1 estimates their number without bias.
+    weights = np.full(120, 1 / 120)
+    values, variances, inside = [], [], 0
+    for seed in range(400):
+        found = chao1(draws_of(weights, 150, seed))
+        values.append(found.total.value)
+        variances.append(found.variance)
+        inside += found.total.low <= 120 <= found.total.high
+    assert np.mean(values) == pytest.approx(120, rel=0.03)
+    # Delta-method variance: right to leading order.
+    assert np.var(values) == pytest.approx(np.mean(variances), rel=0.35)
+    assert inside / 400 > 0.9
+
+
+def test_chao1_is_a_lower_bound_otherwise():
+    weights = 1.0 / np.arange(1, 201)
+    weights /= weights.sum()
+    values = [chao1(draws_of(weights, 300, seed)).total.value for seed in range(200)]
+    seen = [(draws_of(weights, 300, seed) > 0).sum() for seed in range(200)]
+    assert np.mean(seen) < np.mean(values) < 200
+
+
+def test_nothing_unseen():
+    found = chao1([40, 30, 5])
+    assert found.total.value == found.total.low == 3.0
+    assert found.total.high == pytest.approx(3.0, abs=1e-4)
+    assert good_turing([40, 30, 5]) == Interval(1.0, 1.0, 1.0)
+    few = chao1([2, 1])
+    assert few.total.value == 2.0
+    assert few.total.high > 3.0
+    only = chao1([1, 1, 1])
+    assert only.total.value == pytest.approx(3 + 2 / 3 * 3)
+    assert only.variance > 0
+    nothing = chao1([])
+    assert (nothing.seen, nothing.total.high) == (0, math.inf)
+    assert math.isnan(good_turing([0, 0]).value)
+
+
+def test_bad_counts():
+    for function in (chao1, good_turing):
+        with pytest.raises(ValueError, match="counts must be integers"):
+            function([1.5])
+        with pytest.raises(ValueError, match="counts must be integers"):
+            function([-1])
+        with pytest.raises(ValueError, match="conf must lie"):
+            function([1], conf=2.0)
+    with pytest.raises(ValueError, match="at least one row"):
+        bootstrap([], np.mean)
+    with pytest.raises(ValueError, match="draws must be"):
+        bootstrap([1.0], np.mean, draws=0)

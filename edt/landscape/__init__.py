@@ -1,4 +1,4 @@
-"""The loss landscape: embeddings, escape dimensions in closed form, loss levels, counting."""
+"""The loss landscape: embeddings, escape dimensions, escapes, minima and their counts."""
 
 from __future__ import annotations
 
@@ -12,27 +12,38 @@ from edt.landscape.counting import (
 )
 from edt.landscape.critical import critical_task
 from edt.landscape.embed import Embedding, split, split_every
+from edt.landscape.escape import DESTINATIONS, Escape, escape_experiment, escape_table
 from edt.landscape.grow import Growth, grow
 from edt.landscape.inertia import SplitMatrices, grown_inertia, predicted_inertia, split_matrices
 from edt.landscape.levels import Levels, loss_levels
+from edt.landscape.minima import Minima, find_minima
 from edt.landscape.outcome import OUTCOMES, outcomes
+from edt.landscape.paths import index_along_path, plateaus
 
 __all__ = [
+    "DESTINATIONS",
     "OUTCOMES",
     "Embedding",
+    "Escape",
     "Growth",
     "Levels",
+    "Minima",
     "SplitMatrices",
     "bell",
     "critical_subspaces",
     "critical_task",
     "crossover",
     "embed",
+    "escape_experiment",
+    "escape_table",
+    "find_minima",
     "grow",
     "grown_inertia",
+    "index_along_path",
     "loss_levels",
     "minimum_subspaces",
     "outcomes",
+    "plateaus",
     "predicted_inertia",
     "split",
     "split_every",

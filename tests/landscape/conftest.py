@@ -50,7 +50,7 @@ def slope(ens, data, index):
     )
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="package")
 def one_thread():
     """Threads cost more than they give on matrices this small."""
     threads = torch.get_num_threads()

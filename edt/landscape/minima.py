@@ -1,0 +1,246 @@
+"""`find_minima`: train many starts to the bottom, and say where each one ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from edt.ensemble import Ensemble
+from edt.errors import unknown_choice
+from edt.landscape.outcome import OUTCOMES, outcomes
+from edt.tasks import Task
+from edt.training import ConvergeResult, checks, converge, masked_train
+from edt.training.structure import hidden_widths
+
+FINISH = ("all", "bad")
+#: L-BFGS rounds before Newton takes over; most runs that will be good are by then, and Newton's
+#: Hessians are not spent on them.
+_LBFGS_ROUNDS = 2
+#: Verdict of a run that was good before its Hessian was looked at.
+UNMEASURED = "unmeasured"
+
+
+@dataclass
+class Minima:
+    """Where B runs ended.
+
+    Attributes:
+        networks: float64 ensemble.
+        task_index: int64 ``[B]``.
+        loss, grad_max: float64 ``[B]``.
+        threshold: float64 ``[B]``, loss at or below which a run is good.
+        outcome: ``[B]`` words of `edt.landscape.OUTCOMES`.
+        status, verdict: ``[B]``, as in `edt.training.ConvergeResult`; the verdict is "unmeasured"
+            for runs that were good before `edt.converge` was needed.
+        index, n_flat: int64 ``[B]``, negative and zero eigenvalues; -1 where not computed.
+        min_eig: float64 ``[B]``, the smallest eigenvalue; NaN likewise.
+        iterations: int64 ``[B]``, first-order steps, L-BFGS and Newton iterations together.
+    """
+
+    networks: Ensemble
+    task_index: torch.Tensor
+    loss: torch.Tensor
+    grad_max: torch.Tensor
+    threshold: torch.Tensor
+    outcome: list[str]
+    status: list[str]
+    verdict: list[str]
+    index: torch.Tensor
+    n_flat: torch.Tensor
+    min_eig: torch.Tensor
+    iterations: torch.Tensor
+
+    @classmethod
+    def of(cls, ended: ConvergeResult, threshold: Any) -> Minima:
+        """Wrap what `edt.converge` returned.
+
+        Args:
+            ended: the runs.
+            threshold: loss that counts as good, a number or ``[B]``.
+        """
+        height = torch.as_tensor(threshold, dtype=torch.float64).expand(ended.loss.shape).clone()
+        return cls(
+            networks=ended.networks,
+            task_index=ended.task_index,
+            loss=ended.loss,
+            grad_max=ended.grad_max,
+            threshold=height,
+            outcome=outcomes(ended.loss, height, ended.verdict, ended.status),
+            status=ended.status,
+            verdict=ended.verdict,
+            index=ended.index,
+            n_flat=ended.n_flat,
+            min_eig=ended.min_eig,
+            iterations=ended.iterations,
+        )
+
+    def __len__(self) -> int:
+        return len(self.outcome)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n} {word}" for word, n in Counter(self.outcome).most_common())
+        return f"Minima({len(self)} runs: {counts})"
+
+    def where(self, *words: str) -> torch.Tensor:
+        """int64 indices of the runs with one of the given outcomes."""
+        for word in words:
+            if word not in OUTCOMES:
+                raise unknown_choice("outcome", word, OUTCOMES)
+        return torch.tensor([b for b, word in enumerate(self.outcome) if word in words]).long()
+
+    def select(self, chosen: torch.Tensor) -> Minima:
+        """The chosen runs, by int64 indices (at least one)."""
+        rows = chosen.tolist()
+        parts: dict[str, Any] = {"networks": self.networks.select(chosen)}
+        for field in fields(self)[1:]:
+            value = getattr(self, field.name)
+            parts[field.name] = (
+                value[chosen] if isinstance(value, torch.Tensor) else [value[b] for b in rows]
+            )
+        return Minima(**parts)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a run."""
+        frame = pd.DataFrame({"run": range(len(self)), "widths": hidden_widths(self.networks)})
+        frame["width"] = self.networks.layer_widths[:, 1:-1].sum(dim=1).tolist()
+        for field in fields(self)[1:]:
+            value = getattr(self, field.name)
+            frame[field.name] = value.tolist() if isinstance(value, torch.Tensor) else value
+        return frame
+
+
+def find_minima(
+    task: Task,
+    networks: Ensemble | None = None,
+    *,
+    widths: Any = None,
+    seeds: Any = None,
+    activation: str = "tanh",
+    init: str = "glorot",
+    task_index: Any = None,
+    steps: int = 2000,
+    lr: Any = 0.01,
+    schedule: Any = "cosine",
+    good: float = 1e-8,
+    realisable: bool = True,
+    finish: str = "bad",
+    tol: float = 1e-10,
+    lbfgs_steps: int = 2000,
+    newton_steps: int = 200,
+    progress: bool = True,
+) -> Minima:
+    """Train every start to the bottom: full-batch Adam, L-BFGS, trust-region Newton.
+
+    Args:
+        task: data.
+        networks: starts; or None, and then ``widths`` x ``seeds`` random ones of ``activation``
+            and ``init``, as in `edt.masked_train`.
+        task_index: int64 ``[B]``, default 0.
+        steps, lr, schedule: of Adam; ``steps=0`` goes straight to `edt.converge`.
+        good: a run is good at or below ``good`` times the target's variance if ``realisable``
+            (loss 0 is possible), else within this share above the lowest loss any run reached.
+        realisable: see ``good``.
+        finish: "bad" stops a run once it is good (realisable tasks; near loss 0 the valleys are
+            flat and Newton is slow there); "all" drives every run to the bottom.
+        tol, lbfgs_steps, newton_steps: as in `edt.converge`.
+        progress: show progress bars on a terminal.
+
+    Returns:
+        `Minima`.
+
+    Raises:
+        ValueError, TypeError: an argument is wrong.
+        KeyboardInterrupt: Ctrl-C.
+
+    Example:
+        >>> minima = find_minima(task, widths=[4, 6], seeds=range(100))  # doctest: +SKIP
+        >>> bad = minima.select(minima.where("bad"))  # doctest: +SKIP
+    """
+    if finish not in FINISH:
+        raise unknown_choice("finish", finish, FINISH)
+    good = checks.number("good", good)
+    index = torch.as_tensor(0 if task_index is None else task_index, dtype=torch.int64)
+    if not realisable:
+        finish = "all"
+    limit = good * task.variance
+    trained = masked_train(
+        task,
+        networks,
+        widths=widths,
+        seeds=seeds,
+        activation=activation,
+        init=init,
+        task_index=None if task_index is None else index,
+        optimizer="adam",
+        steps=steps,
+        lr=lr,
+        schedule=schedule,
+        loss_target=float(limit.min()) if finish == "bad" else None,
+        dtype=torch.float64,
+        record=None,
+        progress=progress,
+    )
+    _stop(trained.interrupted)
+    ens, index = trained.networks, trained.task_index
+    runs = Minima(
+        networks=ens,
+        task_index=index,
+        loss=trained.loss.clone(),
+        grad_max=trained.grad_norm.clone(),
+        threshold=limit[index],
+        outcome=[],
+        status=list(trained.status),
+        verdict=[UNMEASURED] * ens.B,
+        index=torch.full((ens.B,), -1),
+        n_flat=torch.full((ens.B,), -1),
+        min_eig=torch.full((ens.B,), float("nan"), dtype=torch.float64),
+        iterations=trained.steps.clone(),
+    )
+    rounds = [0] * (_LBFGS_ROUNDS if finish == "bad" else 0)
+    for newton in (*rounds, newton_steps):
+        going = np.array([word != "diverged" for word in runs.status])
+        if finish == "bad":
+            going &= (runs.loss > runs.threshold).numpy()
+        chosen = torch.from_numpy(np.flatnonzero(going))
+        if not chosen.numel():
+            break
+        ended = converge(
+            task,
+            runs.networks.select(chosen),
+            task_index=index[chosen],
+            tol=tol,
+            lbfgs_steps=lbfgs_steps,
+            newton_steps=newton,
+            progress=progress,
+        )
+        _stop(ended.interrupted)
+        _enter(runs, chosen, ended)
+    if not realisable:
+        for t in sorted(set(index.tolist())):
+            runs.threshold[index == t] = float(runs.loss[index == t].min()) * (1.0 + good)
+    runs.outcome = outcomes(runs.loss, runs.threshold, runs.verdict, runs.status)
+    return runs
+
+
+def _enter(runs: Minima, chosen: torch.Tensor, ended: ConvergeResult) -> None:
+    """Write what `converge` made of the chosen runs into their rows."""
+    theta = runs.networks.theta.clone()
+    offsets, source = runs.networks.offsets.tolist(), ended.networks.offsets.tolist()
+    for place, b in enumerate(chosen.tolist()):
+        part = ended.networks.theta[source[place] : source[place + 1]]
+        theta[offsets[b] : offsets[b + 1]] = part
+        runs.status[b], runs.verdict[b] = ended.status[place], ended.verdict[place]
+    runs.networks = runs.networks.with_theta(theta)
+    for name in ("loss", "grad_max", "index", "n_flat", "min_eig"):
+        getattr(runs, name)[chosen] = getattr(ended, name)
+    runs.iterations[chosen] += ended.iterations
+
+
+def _stop(interrupted: bool) -> None:
+    if interrupted:
+        raise KeyboardInterrupt
