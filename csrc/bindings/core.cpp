@@ -17,7 +17,9 @@ namespace {
 using Pointer = uintptr_t;
 
 template <class T>
-T* at(Pointer p) { return reinterpret_cast<T*>(p); }
+T* at(Pointer p) {
+  return reinterpret_cast<T*>(p);
+}
 
 // Asks Python whether a signal handler (Ctrl-C) has raised. Only the main thread runs handlers.
 struct SignalPoll {
@@ -37,15 +39,13 @@ void run(const Plan& plan, const Dataset& data, Pointer task_index, int act, Poi
   if (act < 0 || act >= kActivations)
     throw py::value_error("activation code must be in 0.." + std::to_string(kActivations - 1) +
                           ", got " + std::to_string(act));
-  if (!plan.nets.empty() &&
-      (plan.nets[0].d_in != data.d_in || plan.nets[0].d_out != data.d_out))
+  if (!plan.nets.empty() && (plan.nets[0].d_in != data.d_in || plan.nets[0].d_out != data.d_out))
     throw py::value_error("networks and data differ in d_in or d_out");
   const auto* index = at<const int64_t>(task_index);
   for (size_t b = 0; b < plan.nets.size(); ++b)
     if (index[b] < 0 || index[b] >= data.n_tasks)
       throw py::value_error("task_index[" + std::to_string(b) + "] must be in 0.." +
-                            std::to_string(data.n_tasks - 1) + ", got " +
-                            std::to_string(index[b]));
+                            std::to_string(data.n_tasks - 1) + ", got " + std::to_string(index[b]));
   bool raised = false;
   const Call call{plan, data, index, act, at<const uint8_t>(active), SignalPoll{&raised}};
   {
@@ -74,13 +74,13 @@ std::unique_ptr<Dataset> make_dataset(Pointer x, Pointer y, Pointer coef, int64_
   out->d_in = d_in;
   out->d_out = d_out;
   if (is_double)
-    out->f64 = std::make_unique<DatasetT<double>>(n_tasks, n, d_in, d_out, Loss(loss),
-                                                  at<const double>(x), at<const void>(y),
-                                                  at<const double>(coef));
+    out->f64 =
+        std::make_unique<DatasetT<double>>(n_tasks, n, d_in, d_out, Loss(loss), at<const double>(x),
+                                           at<const void>(y), at<const double>(coef));
   else
-    out->f32 = std::make_unique<DatasetT<float>>(n_tasks, n, d_in, d_out, Loss(loss),
-                                                 at<const float>(x), at<const void>(y),
-                                                 at<const float>(coef));
+    out->f32 =
+        std::make_unique<DatasetT<float>>(n_tasks, n, d_in, d_out, Loss(loss), at<const float>(x),
+                                          at<const void>(y), at<const float>(coef));
   return out;
 }
 
@@ -108,9 +108,8 @@ double fma_peak(bool is_double, int threads, double seconds) {
   std::vector<std::thread> pool;
   const Isa& isa = current_isa();
   for (int t = 0; t < threads; ++t)
-    pool.emplace_back([&, t] {
-      speed[t] = is_double ? isa.f64->fma_peak(seconds) : isa.f32->fma_peak(seconds);
-    });
+    pool.emplace_back(
+        [&, t] { speed[t] = is_double ? isa.f64->fma_peak(seconds) : isa.f32->fma_peak(seconds); });
   for (auto& t : pool) t.join();
   double sum = 0;
   for (double s : speed) sum += s;
@@ -143,9 +142,8 @@ PYBIND11_MODULE(_core, m) {
       });
 
   py::class_<Dataset>(m, "Dataset")
-      .def(py::init(&make_dataset), py::arg("x"), py::arg("y"), py::arg("coef"),
-           py::arg("n_tasks"), py::arg("n"), py::arg("d_in"), py::arg("d_out"), py::arg("loss"),
-           py::arg("is_double"))
+      .def(py::init(&make_dataset), py::arg("x"), py::arg("y"), py::arg("coef"), py::arg("n_tasks"),
+           py::arg("n"), py::arg("d_in"), py::arg("d_out"), py::arg("loss"), py::arg("is_double"))
       .def_readonly("is_double", &Dataset::is_double)
       .def_readonly("n_tasks", &Dataset::n_tasks)
       .def_readonly("n", &Dataset::n)
@@ -229,36 +227,48 @@ PYBIND11_MODULE(_core, m) {
       });
     });
   });
-  m.def("train", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
-                    Pointer active, Pointer mom1, Pointer mom2, Pointer steps, int64_t until,
-                    const py::dict& hyper, Pointer lr, Pointer weight_decay, Pointer seeds,
-                    Pointer factors, int64_t factors_start, Pointer status, Pointer loss_,
-                    Pointer grad_norm, Pointer record, int64_t n_record, Pointer history_loss,
-                    Pointer history_grad) {
-    const TrainArrays arrays{at<int64_t>(steps),       until,
-                             read_hyper(hyper),        at<const double>(lr),
-                             at<const double>(weight_decay), at<const uint64_t>(seeds),
-                             at<const double>(factors), factors_start,
-                             at<int8_t>(status),       at<double>(loss_),
-                             at<double>(grad_norm),    at<const int64_t>(record),
-                             n_record,                 at<double>(history_loss),
-                             at<double>(history_grad)};
-    if (arrays.hp.optimizer != Optimizer::sgd && !(mom1 && mom2))
-      throw py::value_error("adam needs both moments");
-    if (arrays.hp.momentum != 0 && !mom1) throw py::value_error("momentum needs its buffer");
-    run(plan, data, task, act, active, [&](const Call& c) {
-      by_type(data, [&](auto t) {
-        using T = decltype(t);
-        train<T>(c, at<T>(theta), at<T>(mom1), at<T>(mom2), arrays);
-      });
-    });
-  });
+  m.def("train",
+        [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
+           Pointer active, Pointer mom1, Pointer mom2, Pointer steps, int64_t until,
+           const py::dict& hyper, Pointer lr, Pointer weight_decay, Pointer seeds, Pointer factors,
+           int64_t factors_start, Pointer status, Pointer loss_, Pointer grad_norm, Pointer record,
+           int64_t n_record, Pointer history_loss, Pointer history_grad) {
+          const TrainArrays arrays{at<int64_t>(steps),
+                                   until,
+                                   read_hyper(hyper),
+                                   at<const double>(lr),
+                                   at<const double>(weight_decay),
+                                   at<const uint64_t>(seeds),
+                                   at<const double>(factors),
+                                   factors_start,
+                                   at<int8_t>(status),
+                                   at<double>(loss_),
+                                   at<double>(grad_norm),
+                                   at<const int64_t>(record),
+                                   n_record,
+                                   at<double>(history_loss),
+                                   at<double>(history_grad)};
+          if (arrays.hp.optimizer != Optimizer::sgd && !(mom1 && mom2))
+            throw py::value_error("adam needs both moments");
+          if (arrays.hp.momentum != 0 && !mom1) throw py::value_error("momentum needs its buffer");
+          run(plan, data, task, act, active, [&](const Call& c) {
+            by_type(data, [&](auto t) {
+              using T = decltype(t);
+              train<T>(c, at<T>(theta), at<T>(mom1), at<T>(mom2), arrays);
+            });
+          });
+        });
   m.def("lbfgs", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
                     Pointer active, int memory, int64_t iterations, double tol, Pointer done,
                     Pointer status, Pointer loss_, Pointer grad_max) {
     if (memory < 1) throw py::value_error("memory must be at least 1");
-    const LbfgsArrays arrays{memory, int(iterations), tol, at<int64_t>(done),
-                             at<int8_t>(status), at<double>(loss_), at<double>(grad_max)};
+    const LbfgsArrays arrays{memory,
+                             int(iterations),
+                             tol,
+                             at<int64_t>(done),
+                             at<int8_t>(status),
+                             at<double>(loss_),
+                             at<double>(grad_max)};
     run(plan, data, task, act, active, [&](const Call& c) {
       by_type(data, [&](auto t) {
         using T = decltype(t);

@@ -12,8 +12,8 @@ struct Call {
   const Dataset& data;
   const int64_t* task_index;  // [B]
   int act;
-  const uint8_t* active;      // [B], or null for all
-  std::function<bool()> poll; // true: stop
+  const uint8_t* active;       // [B], or null for all
+  std::function<bool()> poll;  // true: stop
 };
 
 // Each returns false if it was stopped before the end. T is the type of the dataset.

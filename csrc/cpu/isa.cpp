@@ -6,11 +6,11 @@
 
 namespace edt {
 
-#define EDT_ISA(ns, test)                                          \
-  namespace ns {                                                   \
-  extern const KernelTable<float> table_float;                     \
-  extern const KernelTable<double> table_double;                   \
-  static const Isa isa{#ns, [] { return bool(test); }, &table_float, &table_double}; \
+#define EDT_ISA(ns, test)                                                                          \
+  namespace ns {                                                                                   \
+  extern const KernelTable<float> table_float;                                                     \
+  extern const KernelTable<double> table_double;                                                   \
+  static const Isa isa{#ns, [] { return bool(test); }, &table_float, &table_double};               \
   }
 #if defined(EDT_HAVE_AVX512)
 EDT_ISA(avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&

@@ -1,5 +1,6 @@
 // The table of kernels one instruction set provides. Each works on one network; the engine spreads
-// networks over threads. Vectors named "flat" are the network's slice of the ensemble's flat vector.
+// networks over threads. Vectors named "flat" are the network's slice of the ensemble's flat
+// vector.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -48,7 +49,7 @@ struct TrainJob {
   int64_t schedule_start;
   Status status;
   double loss, grad_max;
-  const int64_t* record;   // sorted steps
+  const int64_t* record;  // sorted steps
   int64_t n_record;
   double *hist_loss, *hist_grad;  // stride hist_stride a record
   int64_t hist_stride;
@@ -92,9 +93,13 @@ struct Isa {
   const KernelTable<T>& table() const;
 };
 template <>
-inline const KernelTable<float>& Isa::table<float>() const { return *f32; }
+inline const KernelTable<float>& Isa::table<float>() const {
+  return *f32;
+}
 template <>
-inline const KernelTable<double>& Isa::table<double>() const { return *f64; }
+inline const KernelTable<double>& Isa::table<double>() const {
+  return *f64;
+}
 
 // Compiled instruction sets, best first; and the one in use.
 const std::vector<const Isa*>& compiled_isas();

@@ -129,8 +129,9 @@ int num_threads() {
 }
 
 void set_num_threads(int n) {
-  if (n < 1) throw std::invalid_argument("the number of threads must be at least 1, got " +
-                                         std::to_string(n));
+  if (n < 1)
+    throw std::invalid_argument("the number of threads must be at least 1, got " +
+                                std::to_string(n));
   wanted.store(n);
 }
 

@@ -22,8 +22,12 @@ struct DatasetT {
 
   DatasetT(int64_t n_tasks_, int64_t n_, int d_in_, int d_out_, Loss loss_, const T* x_src,
            const void* y_src, const T* c_src)
-      : n_tasks(n_tasks_), n(n_), n_pad((n_ + kLanes - 1) / kLanes * kLanes), d_in(d_in_),
-        d_out(d_out_), loss(loss_) {
+      : n_tasks(n_tasks_),
+        n(n_),
+        n_pad((n_ + kLanes - 1) / kLanes * kLanes),
+        d_in(d_in_),
+        d_out(d_out_),
+        loss(loss_) {
     const int64_t per_task = n_pad * (d_in + d_out + 1);
     store_.reset(static_cast<T*>(std::aligned_alloc(64, sizeof(T) * per_task * n_tasks)));
     if (!store_) throw std::bad_alloc();
@@ -35,9 +39,9 @@ struct DatasetT {
         const int64_t src = t * n + (s < n ? s : n - 1);
         for (int i = 0; i < d_in; ++i) x[(t * d_in + i) * n_pad + s] = x_src[src * d_in + i];
         for (int o = 0; o < d_out; ++o)
-          y[(t * d_out + o) * n_pad + s] =
-              loss == Loss::mse ? static_cast<const T*>(y_src)[src * d_out + o]
-                                : T(static_cast<const int64_t*>(y_src)[src] == o);
+          y[(t * d_out + o) * n_pad + s] = loss == Loss::mse
+                                               ? static_cast<const T*>(y_src)[src * d_out + o]
+                                               : T(static_cast<const int64_t*>(y_src)[src] == o);
         coef[t * n_pad + s] = s < n ? c_src[src] : T(0);
       }
   }
@@ -59,8 +63,12 @@ struct Dataset {
   const DatasetT<T>& get() const;
 };
 template <>
-inline const DatasetT<float>& Dataset::get<float>() const { return *f32; }
+inline const DatasetT<float>& Dataset::get<float>() const {
+  return *f32;
+}
 template <>
-inline const DatasetT<double>& Dataset::get<double>() const { return *f64; }
+inline const DatasetT<double>& Dataset::get<double>() const {
+  return *f64;
+}
 
 }  // namespace edt

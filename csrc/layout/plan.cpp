@@ -111,8 +111,7 @@ Net build(const int64_t* widths, int64_t n_cols, bool bias, const uint8_t* state
     net.cost += (l == 0 ? 2.0 : 3.0) * layer.nnz() + (l > 0 ? kActivationCost * layer.n_in : 0.0);
   }
   net.coord.resize(net.n_params());
-  for (int k = 0; k < net.n_params(); ++k)
-    net.coord[k] = net.trainable[k] ? net.n_coords++ : -1;
+  for (int k = 0; k < net.n_params(); ++k) net.coord[k] = net.trainable[k] ? net.n_coords++ : -1;
   net.identity = net.all_trainable && net.n_params() == net.n_flat;
   return net;
 }
@@ -122,7 +121,8 @@ Net build(const int64_t* widths, int64_t n_cols, bool bias, const uint8_t* state
 Plan::Plan(const int64_t* widths, int64_t n_nets, int64_t n_cols, bool bias_, const uint8_t* state,
            int64_t total_)
     : total(total_), depth(static_cast<int>(n_cols) - 2), bias(bias_) {
-  if (n_cols < 3) throw std::invalid_argument("widths needs at least d_in, one hidden width, d_out");
+  if (n_cols < 3)
+    throw std::invalid_argument("widths needs at least d_in, one hidden width, d_out");
   int64_t at = 0;
   nets.reserve(n_nets);
   for (int64_t b = 0; b < n_nets; ++b) {

@@ -15,21 +15,21 @@ enum : uint8_t { kPruned = 0, kTrainable = 1, kFrozen = 2 };
 struct Layer {
   int n_in = 0;
   int n_out = 0;
-  bool dense = false;              // every row holds all n_in inputs in order
-  std::vector<int> row_start;      // [n_out] compressed index of the row's first weight
-  std::vector<int> row_ptr;        // [n_out + 1] into col
-  std::vector<int> col;            // [nnz] alive index of the input
-  std::vector<int> bias;           // [n_out] compressed index, or -1 (no bias or pruned)
-  std::vector<int> t_ptr;          // [n_in + 1] transpose: edges leaving each input
-  std::vector<int> t_row;          // [nnz]
-  std::vector<int> t_param;        // [nnz] compressed index
+  bool dense = false;          // every row holds all n_in inputs in order
+  std::vector<int> row_start;  // [n_out] compressed index of the row's first weight
+  std::vector<int> row_ptr;    // [n_out + 1] into col
+  std::vector<int> col;        // [nnz] alive index of the input
+  std::vector<int> bias;       // [n_out] compressed index, or -1 (no bias or pruned)
+  std::vector<int> t_ptr;      // [n_in + 1] transpose: edges leaving each input
+  std::vector<int> t_row;      // [nnz]
+  std::vector<int> t_param;    // [nnz] compressed index
   int nnz() const { return static_cast<int>(col.size()); }
 };
 
 struct Net {
-  int64_t offset = 0;              // first entry in the ensemble's flat vector
-  int n_flat = 0;                  // entries in the flat vector
-  int n_coords = 0;                // trainable entries
+  int64_t offset = 0;  // first entry in the ensemble's flat vector
+  int n_flat = 0;      // entries in the flat vector
+  int n_coords = 0;    // trainable entries
   int d_in = 0;
   int d_out = 0;
   bool identity = false;           // compressed == flat and everything is trainable
@@ -37,19 +37,19 @@ struct Net {
   std::vector<uint8_t> trainable;  // [n_params]
   std::vector<int> coord;          // [n_params] compressed -> coordinate index, or -1
   bool all_trainable = true;
-  std::vector<int> fixed;          // compressed indices that are not trainable
-  std::vector<int> pruned;         // compressed indices that are pruned (inside dense layers)
-  std::vector<Layer> layers;       // D + 1 affine layers
-  int n_hidden = 0;                // alive hidden units in total
+  std::vector<int> fixed;     // compressed indices that are not trainable
+  std::vector<int> pruned;    // compressed indices that are pruned (inside dense layers)
+  std::vector<Layer> layers;  // D + 1 affine layers
+  int n_hidden = 0;           // alive hidden units in total
   int n_params() const { return static_cast<int>(flat.size()); }
-  double cost = 0;                 // relative cost of one loss-and-gradient per sample
+  double cost = 0;  // relative cost of one loss-and-gradient per sample
 };
 
 struct Plan {
   std::vector<Net> nets;
-  std::vector<int> by_cost;        // network indices, most expensive first
+  std::vector<int> by_cost;  // network indices, most expensive first
   int64_t total = 0;
-  int depth = 0;                   // hidden layers
+  int depth = 0;  // hidden layers
   bool bias = true;
 
   // widths: [n_nets, n_cols], row = d_in, h_1..h_D, d_out. state: [total].

@@ -12,7 +12,9 @@ namespace edt {
 namespace EDT_ISA_NS {
 
 template <class V>
-EDT_INLINE V c(double x) { return V::set1(typename V::Scalar(x)); }
+EDT_INLINE V c(double x) {
+  return V::set1(typename V::Scalar(x));
+}
 
 template <class V, int N>
 EDT_INLINE V poly(const V& x, const typename V::Scalar (&k)[N]) {
@@ -25,7 +27,9 @@ EDT_INLINE V poly(const V& x, const typename V::Scalar (&k)[N]) {
 // 2^n for n = round(x log2 e), n in the low bits of `t`, which carries the exponent's bias: one
 // shift. The least argument gives n = -bias and so exactly 0.
 template <class T>
-constexpr T exp_floor() { return sizeof(T) == 4 ? T(-88.0296) : T(-709.0895); }
+constexpr T exp_floor() {
+  return sizeof(T) == 4 ? T(-88.0296) : T(-709.0895);
+}
 template <class V>
 EDT_INLINE V exponent_of(const V& t) {
   using N = Native<typename V::Scalar>;
@@ -127,12 +131,16 @@ EDT_INLINE void piecewise_linear(const V& z, V* s, double slope) {
 template <>
 struct Activation<Act::relu> {
   template <int K, class V>
-  static EDT_INLINE void f(const V& z, V* s) { piecewise_linear<V, K>(z, s, 0.0); }
+  static EDT_INLINE void f(const V& z, V* s) {
+    piecewise_linear<V, K>(z, s, 0.0);
+  }
 };
 template <>
 struct Activation<Act::leaky_relu> {
   template <int K, class V>
-  static EDT_INLINE void f(const V& z, V* s) { piecewise_linear<V, K>(z, s, 0.01); }
+  static EDT_INLINE void f(const V& z, V* s) {
+    piecewise_linear<V, K>(z, s, 0.01);
+  }
 };
 
 // tanh z = -m / (2 + m), m = expm1(-2|z|); tanh' = 4 e / (2 + m)^2.
@@ -218,7 +226,9 @@ EDT_INLINE void elu_like(const V& z, V* s, double scale, double alpha) {
 template <>
 struct Activation<Act::elu> {
   template <int K, class V>
-  static EDT_INLINE void f(const V& z, V* s) { elu_like<K>(z, s, 1.0, 1.0); }
+  static EDT_INLINE void f(const V& z, V* s) {
+    elu_like<K>(z, s, 1.0, 1.0);
+  }
 };
 template <>
 struct Activation<Act::selu> {

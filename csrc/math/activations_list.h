@@ -4,8 +4,22 @@
 namespace edt {
 
 enum class Act : int {
-  identity, relu, leaky_relu, tanh, sigmoid, softplus, gelu, silu, elu, selu, erf, sin, square,
-  cube, g, count
+  identity,
+  relu,
+  leaky_relu,
+  tanh,
+  sigmoid,
+  softplus,
+  gelu,
+  silu,
+  elu,
+  selu,
+  erf,
+  sin,
+  square,
+  cube,
+  g,
+  count
 };
 constexpr int kActivations = int(Act::count);
 

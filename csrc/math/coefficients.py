@@ -9,7 +9,7 @@ mp.mp.dps = 60
 
 
 def chebyshev_monomials(f, lo, hi, terms):
-    """Monomial coefficients of the polynomial that interpolates f at Chebyshev nodes of [lo, hi]."""
+    """Monomial coefficients of the polynomial through f at the Chebyshev nodes of [lo, hi]."""
     nodes = [mp.cos(mp.pi * (2 * k + 1) / (2 * terms)) for k in range(terms)]
     xs = [(lo + hi) / 2 + (hi - lo) / 2 * t for t in nodes]
     matrix = mp.matrix(terms, terms)
@@ -27,26 +27,66 @@ def guard(f, series):
 THIRD = mp.mpf(1) / 3
 POLYS = {
     # exp(r) = 1 + r + r^2 q(r), |r| <= ln2 / 2
-    "exp": (guard(lambda r: (mp.exp(r) - 1 - r) / r**2, mp.mpf(1) / 2),
-            -mp.log(2) / 2 * mp.mpf("1.01"), mp.log(2) / 2 * mp.mpf("1.01"), 5, 10),
+    "exp": (
+        guard(lambda r: (mp.exp(r) - 1 - r) / r**2, mp.mpf(1) / 2),
+        -mp.log(2) / 2 * mp.mpf("1.01"),
+        mp.log(2) / 2 * mp.mpf("1.01"),
+        5,
+        10,
+    ),
     # log1p(e) = t p(t^2), t = e / (2 + e) in [0, 1/3]
-    "log1p": (guard(lambda s: 2 * mp.atanh(mp.sqrt(s)) / mp.sqrt(s), mp.mpf(2)),
-              mp.mpf(0), THIRD**2, 5, 11),
+    "log1p": (
+        guard(lambda s: 2 * mp.atanh(mp.sqrt(s)) / mp.sqrt(s), mp.mpf(2)),
+        mp.mpf(0),
+        THIRD**2,
+        5,
+        11,
+    ),
     # log(m) = t p(t^2), t = (m - 1) / (m + 1), m in [sqrt(1/2), sqrt(2)]
-    "log": (guard(lambda s: 2 * mp.atanh(mp.sqrt(s)) / mp.sqrt(s), mp.mpf(2)),
-            mp.mpf(0), mp.mpf("0.02944"), 4, 8),
+    "log": (
+        guard(lambda s: 2 * mp.atanh(mp.sqrt(s)) / mp.sqrt(s), mp.mpf(2)),
+        mp.mpf(0),
+        mp.mpf("0.02944"),
+        4,
+        8,
+    ),
     # erf(x / sqrt 2) = x p(x^2), |x| <= 1
-    "erf_small": (guard(lambda s: mp.erf(mp.sqrt(s / 2)) / mp.sqrt(s), mp.sqrt(2 / mp.pi)),
-                  mp.mpf(0), mp.mpf(1), 6, 11),
+    "erf_small": (
+        guard(lambda s: mp.erf(mp.sqrt(s / 2)) / mp.sqrt(s), mp.sqrt(2 / mp.pi)),
+        mp.mpf(0),
+        mp.mpf(1),
+        6,
+        11,
+    ),
     # (1 + x) exp(x^2 / 2) erfc(x / sqrt 2) as a polynomial in (x - 4) / (x + 4), x >= 0
-    "erfcx": (lambda u: mp.mpf(1) if u > 1 - mp.mpf(10) ** -30 else
-              (lambda x: (1 + x) * mp.exp(x * x / 2) * mp.erfc(x / mp.sqrt(2)))(
-                  4 * (1 + u) / (1 - u)), mp.mpf(-1), mp.mpf("0.86"), 12, 24),
+    "erfcx": (
+        lambda u: (
+            mp.mpf(1)
+            if u > 1 - mp.mpf(10) ** -30
+            else (lambda x: (1 + x) * mp.exp(x * x / 2) * mp.erfc(x / mp.sqrt(2)))(
+                4 * (1 + u) / (1 - u)
+            )
+        ),
+        mp.mpf(-1),
+        mp.mpf("0.86"),
+        12,
+        24,
+    ),
     # sin(r) = r + r^3 p(r^2), cos(r) = 1 - r^2/2 + r^4 p(r^2), |r| <= pi/2
-    "sin": (guard(lambda s: (mp.sin(mp.sqrt(s)) / mp.sqrt(s) - 1) / s, -mp.mpf(1) / 6),
-            mp.mpf(0), (mp.pi / 2) ** 2 * mp.mpf("1.01"), 5, 9),
-    "cos": (guard(lambda s: (mp.cos(mp.sqrt(s)) - 1 + s / 2) / s**2, mp.mpf(1) / 24),
-            mp.mpf(0), (mp.pi / 2) ** 2 * mp.mpf("1.01"), 5, 9),
+    "sin": (
+        guard(lambda s: (mp.sin(mp.sqrt(s)) / mp.sqrt(s) - 1) / s, -mp.mpf(1) / 6),
+        mp.mpf(0),
+        (mp.pi / 2) ** 2 * mp.mpf("1.01"),
+        5,
+        9,
+    ),
+    "cos": (
+        guard(lambda s: (mp.cos(mp.sqrt(s)) - 1 + s / 2) / s**2, mp.mpf(1) / 24),
+        mp.mpf(0),
+        (mp.pi / 2) ** 2 * mp.mpf("1.01"),
+        5,
+        9,
+    ),
 }
 
 
@@ -81,8 +121,11 @@ def main():
         ln2 = split(mp.log(2), short, 2)
         pi = split(mp.pi, short, 3)
         for name, values in (("ln2", ln2), ("pi", pi)):
-            print(f"  static constexpr {ctype} {name}[] = {{"
-                  + ", ".join(number(v, suffix) for v in values) + "};")
+            print(
+                f"  static constexpr {ctype} {name}[] = {{"
+                + ", ".join(number(v, suffix) for v in values)
+                + "};"
+            )
         print("};\n")
     print("}  // namespace edt")
 

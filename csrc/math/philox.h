@@ -34,7 +34,7 @@ inline void shuffle(uint64_t seed, uint64_t epoch, int n, int* order) {
   for (int i = 0; i < n; ++i) order[i] = i;
   for (int i = n - 1; i > 0; --i) {
     const uint64_t bits = Philox(seed, uint64_t(i) >> 1, epoch).word(i & 1);
-    const int j = int((unsigned __int128)(bits) * uint64_t(i + 1) >> 64);
+    const int j = int((unsigned __int128)(bits)*uint64_t(i + 1) >> 64);
     const int t = order[i];
     order[i] = order[j];
     order[j] = t;

@@ -100,12 +100,12 @@ struct Vec {
   }
 };
 
-#define EDT_BINARY(op)                                              \
-  template <class T, int P>                                                \
-  EDT_INLINE Vec<T, P> operator op(const Vec<T, P>& a, const Vec<T, P>& b) { \
-    Vec<T, P> r;                                                       \
-    EDT_EACH r.v[p] = a.v[p] op b.v[p];                             \
-    return r;                                                       \
+#define EDT_BINARY(op)                                                                             \
+  template <class T, int P>                                                                        \
+  EDT_INLINE Vec<T, P> operator op(const Vec<T, P>& a, const Vec<T, P>& b) {                       \
+    Vec<T, P> r;                                                                                   \
+    EDT_EACH r.v[p] = a.v[p] op b.v[p];                                                            \
+    return r;                                                                                      \
   }
 EDT_BINARY(+)
 EDT_BINARY(-)
@@ -113,12 +113,12 @@ EDT_BINARY(*)
 EDT_BINARY(/)
 #undef EDT_BINARY
 
-#define EDT_COMPARE(op)                                            \
-  template <class T, int P>                                               \
-  EDT_INLINE Mask<T, P> operator op(const Vec<T, P>& a, const Vec<T, P>& b) { \
-    Mask<T, P> r;                                                     \
-    EDT_EACH r.m[p] = a.v[p] op b.v[p];                            \
-    return r;                                                      \
+#define EDT_COMPARE(op)                                                                            \
+  template <class T, int P>                                                                        \
+  EDT_INLINE Mask<T, P> operator op(const Vec<T, P>& a, const Vec<T, P>& b) {                      \
+    Mask<T, P> r;                                                                                  \
+    EDT_EACH r.m[p] = a.v[p] op b.v[p];                                                            \
+    return r;                                                                                      \
   }
 EDT_COMPARE(<)
 EDT_COMPARE(>)
@@ -145,7 +145,8 @@ EDT_INLINE Vec<T, P> fma(const Vec<T, P>& a, const Vec<T, P>& b, const Vec<T, P>
 #if defined(EDT_ISA_AVX512)
   EDT_EACH {
     if constexpr (sizeof(T) == 4)
-      r.v[p] = (typename Vec<T, P>::V)_mm512_fmadd_ps((__m512)a.v[p], (__m512)b.v[p], (__m512)c.v[p]);
+      r.v[p] =
+          (typename Vec<T, P>::V)_mm512_fmadd_ps((__m512)a.v[p], (__m512)b.v[p], (__m512)c.v[p]);
     else
       r.v[p] =
           (typename Vec<T, P>::V)_mm512_fmadd_pd((__m512d)a.v[p], (__m512d)b.v[p], (__m512d)c.v[p]);
@@ -153,7 +154,8 @@ EDT_INLINE Vec<T, P> fma(const Vec<T, P>& a, const Vec<T, P>& b, const Vec<T, P>
 #elif defined(EDT_ISA_AVX2)
   EDT_EACH {
     if constexpr (sizeof(T) == 4)
-      r.v[p] = (typename Vec<T, P>::V)_mm256_fmadd_ps((__m256)a.v[p], (__m256)b.v[p], (__m256)c.v[p]);
+      r.v[p] =
+          (typename Vec<T, P>::V)_mm256_fmadd_ps((__m256)a.v[p], (__m256)b.v[p], (__m256)c.v[p]);
     else
       r.v[p] =
           (typename Vec<T, P>::V)_mm256_fmadd_pd((__m256d)a.v[p], (__m256d)b.v[p], (__m256d)c.v[p]);
@@ -171,32 +173,30 @@ EDT_INLINE Vec<T, P> fnma(const Vec<T, P>& a, const Vec<T, P>& b, const Vec<T, P
 // a < b ? b : a and a > b ? b : a, so a NaN in `a` is returned: one instruction each, which returns
 // its second operand when the comparison is false.
 #if defined(EDT_ISA_AVX512)
-#define EDT_EXTREME(name)                                                              \
-  template <class T, int P>                                                            \
-  EDT_INLINE Vec<T, P> name(const Vec<T, P>& a, const Vec<T, P>& b) {                  \
-    using R = typename Vec<T, P>::V;                                                   \
-    Vec<T, P> r;                                                                       \
-    EDT_EACH {                                                                         \
-      if constexpr (sizeof(T) == 4)                                                    \
-        r.v[p] = (R)_mm512_##name##_ps((__m512)b.v[p], (__m512)a.v[p]);                \
-      else                                                                             \
-        r.v[p] = (R)_mm512_##name##_pd((__m512d)b.v[p], (__m512d)a.v[p]);              \
-    }                                                                                  \
-    return r;                                                                          \
+#define EDT_EXTREME(name)                                                                          \
+  template <class T, int P>                                                                        \
+  EDT_INLINE Vec<T, P> name(const Vec<T, P>& a, const Vec<T, P>& b) {                              \
+    using R = typename Vec<T, P>::V;                                                               \
+    Vec<T, P> r;                                                                                   \
+    EDT_EACH {                                                                                     \
+      if constexpr (sizeof(T) == 4)                                                                \
+        r.v[p] = (R)_mm512_##name##_ps((__m512)b.v[p], (__m512)a.v[p]);                            \
+      else r.v[p] = (R)_mm512_##name##_pd((__m512d)b.v[p], (__m512d)a.v[p]);                       \
+    }                                                                                              \
+    return r;                                                                                      \
   }
 #elif defined(EDT_ISA_AVX2)
-#define EDT_EXTREME(name)                                                              \
-  template <class T, int P>                                                            \
-  EDT_INLINE Vec<T, P> name(const Vec<T, P>& a, const Vec<T, P>& b) {                  \
-    using R = typename Vec<T, P>::V;                                                   \
-    Vec<T, P> r;                                                                       \
-    EDT_EACH {                                                                         \
-      if constexpr (sizeof(T) == 4)                                                    \
-        r.v[p] = (R)_mm256_##name##_ps((__m256)b.v[p], (__m256)a.v[p]);                \
-      else                                                                             \
-        r.v[p] = (R)_mm256_##name##_pd((__m256d)b.v[p], (__m256d)a.v[p]);              \
-    }                                                                                  \
-    return r;                                                                          \
+#define EDT_EXTREME(name)                                                                          \
+  template <class T, int P>                                                                        \
+  EDT_INLINE Vec<T, P> name(const Vec<T, P>& a, const Vec<T, P>& b) {                              \
+    using R = typename Vec<T, P>::V;                                                               \
+    Vec<T, P> r;                                                                                   \
+    EDT_EACH {                                                                                     \
+      if constexpr (sizeof(T) == 4)                                                                \
+        r.v[p] = (R)_mm256_##name##_ps((__m256)b.v[p], (__m256)a.v[p]);                            \
+      else r.v[p] = (R)_mm256_##name##_pd((__m256d)b.v[p], (__m256d)a.v[p]);                       \
+    }                                                                                              \
+    return r;                                                                                      \
   }
 #endif
 #if defined(EDT_EXTREME)
@@ -205,9 +205,13 @@ EDT_EXTREME(min)
 #undef EDT_EXTREME
 #else
 template <class T, int P>
-EDT_INLINE Vec<T, P> max(const Vec<T, P>& a, const Vec<T, P>& b) { return select(a < b, b, a); }
+EDT_INLINE Vec<T, P> max(const Vec<T, P>& a, const Vec<T, P>& b) {
+  return select(a < b, b, a);
+}
 template <class T, int P>
-EDT_INLINE Vec<T, P> min(const Vec<T, P>& a, const Vec<T, P>& b) { return select(a > b, b, a); }
+EDT_INLINE Vec<T, P> min(const Vec<T, P>& a, const Vec<T, P>& b) {
+  return select(a > b, b, a);
+}
 #endif
 
 // a where z is negative (its sign bit set), else b.
@@ -219,8 +223,7 @@ EDT_INLINE Vec<T, P> select_negative(const Vec<T, P>& z, const Vec<T, P>& a, con
   EDT_EACH {
     if constexpr (sizeof(T) == 4)
       r.v[p] = (R)_mm256_blendv_ps((__m256)b.v[p], (__m256)a.v[p], (__m256)z.v[p]);
-    else
-      r.v[p] = (R)_mm256_blendv_pd((__m256d)b.v[p], (__m256d)a.v[p], (__m256d)z.v[p]);
+    else r.v[p] = (R)_mm256_blendv_pd((__m256d)b.v[p], (__m256d)a.v[p], (__m256d)z.v[p]);
   }
   return r;
 #else
@@ -235,8 +238,8 @@ template <class T, int P>
 EDT_INLINE Vec<T, P> abs(const Vec<T, P>& a) {
   using N = Native<T>;
   Vec<T, P> r;
-  EDT_EACH r.v[p] = (typename N::V)((typename N::I)a.v[p] &
-                                    ~((typename N::I){} + (typename N::Int(1) << (8 * sizeof(T) - 1))));
+  EDT_EACH r.v[p] = (typename N::V)(
+      (typename N::I)a.v[p] & ~((typename N::I){} + (typename N::Int(1) << (8 * sizeof(T) - 1))));
   return r;
 }
 template <class T, int P>
@@ -270,7 +273,7 @@ EDT_INLINE Vec<T, P> sqrt(const Vec<T, P>& a) {
 // Nearest integer as a float, plus its bits shifted into an exponent: |a| < 2^22 (float), 2^51.
 template <class T, int P>
 struct Rounded {
-  Vec<T, P> value;                  // nearest-even integer
+  Vec<T, P> value;                // nearest-even integer
   typename Native<T>::I bits[P];  // integer, in the low bits
 };
 template <class T, int P>

@@ -37,11 +37,16 @@ using reference::Dual;
 
 int code_of(reference::Act act) {
   switch (act) {
-    case reference::Act::tanh: return int(edt::Act::tanh);
-    case reference::Act::softplus: return int(edt::Act::softplus);
-    case reference::Act::relu: return int(edt::Act::relu);
-    case reference::Act::square: return int(edt::Act::square);
-    default: return int(edt::Act::sin);
+    case reference::Act::tanh:
+      return int(edt::Act::tanh);
+    case reference::Act::softplus:
+      return int(edt::Act::softplus);
+    case reference::Act::relu:
+      return int(edt::Act::relu);
+    case reference::Act::square:
+      return int(edt::Act::square);
+    default:
+      return int(edt::Act::sin);
   }
 }
 
@@ -70,9 +75,7 @@ struct Case {
 };
 
 Case random_case(std::mt19937& rng) {
-  auto pick = [&](int low, int high) {
-    return std::uniform_int_distribution<int>(low, high)(rng);
-  };
+  auto pick = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(rng); };
   std::normal_distribution<double> normal;
   std::uniform_real_distribution<double> uniform;
   Case c;
@@ -132,16 +135,17 @@ edt::Dataset make_data(const Case& c) {
   d.n = c.data.n;
   d.d_in = int(c.d_in);
   d.d_out = int(c.d_out);
-  auto made = std::make_unique<edt::DatasetT<T>>(1, c.data.n, d.d_in, d.d_out,
-                                                 edt::Loss(c.data.cross_entropy), x.data(), target,
-                                                 coef.data());
+  auto made = std::make_unique<edt::DatasetT<T>>(
+      1, c.data.n, d.d_in, d.d_out, edt::Loss(c.data.cross_entropy), x.data(), target, coef.data());
   if constexpr (sizeof(T) == 8) d.f64 = std::move(made);
   else d.f32 = std::move(made);
   return d;
 }
 
 template <class T>
-double tolerance() { return sizeof(T) == 8 ? 1e-11 : 2e-3; }
+double tolerance() {
+  return sizeof(T) == 8 ? 1e-11 : 2e-3;
+}
 
 template <class T, class S>
 bool close(const std::vector<T>& got, const std::vector<S>& want) {
@@ -249,9 +253,10 @@ void test_case(const Case& c, std::mt19937& rng, const std::string& name) {
       hp.batch_size = batch < c.data.n ? batch : 0;
       hp.loss_target = -std::numeric_limits<double>::infinity();
       for (int64_t until : stops) {
-        const edt::TrainArrays arrays{steps.data(), until, hp, lr.data(), decay.data(),
-                                      seeds.data(), factors.data(), 0, status.data(), l.data(),
-                                      g.data(), record.data(), 3, hist_l.data(), hist_g.data()};
+        const edt::TrainArrays arrays{
+            steps.data(), until,          hp, lr.data(),     decay.data(),
+            seeds.data(), factors.data(), 0,  status.data(), l.data(),
+            g.data(),     record.data(),  3,  hist_l.data(), hist_g.data()};
         edt::train<T>(call, p.data(), m.data(), v.data(), arrays);
       }
       for (double value : l) p.push_back(T(value));
@@ -270,8 +275,8 @@ void test_case(const Case& c, std::mt19937& rng, const std::string& name) {
   std::vector<int64_t> done(size_t(c.B()));
   std::vector<int8_t> status(size_t(c.B()));
   std::vector<double> after(size_t(c.B())), steepest(size_t(c.B()));
-  edt::lbfgs<T>(call, p.data(), {5, 12, 1e-8, done.data(), status.data(), after.data(),
-                                 steepest.data()});
+  edt::lbfgs<T>(call, p.data(),
+                {5, 12, 1e-8, done.data(), status.data(), after.data(), steepest.data()});
   bool lower = true;
   for (int b = 0; b < c.B(); ++b) lower &= after[size_t(b)] <= loss2[size_t(b)];
   check(lower, name + " L-BFGS does not raise the loss");

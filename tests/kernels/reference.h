@@ -15,9 +15,7 @@ struct Dual {
 inline Dual operator+(Dual a, Dual b) { return {a.v + b.v, a.d + b.d}; }
 inline Dual operator-(Dual a, Dual b) { return {a.v - b.v, a.d - b.d}; }
 inline Dual operator*(Dual a, Dual b) { return {a.v * b.v, a.d * b.v + a.v * b.d}; }
-inline Dual operator/(Dual a, Dual b) {
-  return {a.v / b.v, (a.d * b.v - a.v * b.d) / (b.v * b.v)};
-}
+inline Dual operator/(Dual a, Dual b) { return {a.v / b.v, (a.d * b.v - a.v * b.d) / (b.v * b.v)}; }
 inline Dual exp(Dual a) { return {std::exp(a.v), std::exp(a.v) * a.d}; }
 
 // sigma and its first two derivatives.
@@ -84,8 +82,8 @@ struct Data {
 
 struct Result {
   Dual loss;
-  std::vector<Dual> gradient;  // zero where not trainable
-  std::vector<double> outputs; // [n, d_out]
+  std::vector<Dual> gradient;   // zero where not trainable
+  std::vector<double> outputs;  // [n, d_out]
 };
 
 // Back-propagation. theta.d holds the direction (ignored where not trainable).
@@ -97,8 +95,8 @@ inline Result gradient(const Network& net, const Data& data, std::vector<Dual> t
   }
   std::vector<size_t> at(L + 1, 0);
   for (size_t l = 0; l < L; ++l)
-    at[l + 1] = at[l] + size_t(net.widths[l] * net.widths[l + 1] +
-                               (net.bias ? net.widths[l + 1] : 0));
+    at[l + 1] =
+        at[l] + size_t(net.widths[l] * net.widths[l + 1] + (net.bias ? net.widths[l + 1] : 0));
   Result out;
   out.gradient.assign(theta.size(), Dual(0));
   const size_t d_in = size_t(net.widths[0]), d_out = size_t(net.widths[L]);

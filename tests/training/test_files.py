@@ -52,7 +52,7 @@ def test_damaged_checkpoint_is_named(cases, tmp_path, damage):
     file = tmp_path / "train.safetensors"
     damage(file)
     before = file.read_bytes()
-    with pytest.raises(training.CheckpointError, match="train.safetensors"):
+    with pytest.raises(training.CheckpointError, match=r"train\.safetensors"):
         training.masked_train(data, ens, checkpoint=tmp_path, **OPTIONS)
     assert file.read_bytes() == before
     fresh = training.masked_train(data, ens, checkpoint=tmp_path, resume=False, **OPTIONS)

@@ -22,8 +22,7 @@ EDT_INLINE void forward_tile(const Layer& ly, const T* p, const T* in, int64_t l
     w[r] = p + ly.row_start[j];
     const V b = V::set1(bias && ly.bias[j] >= 0 ? p[ly.bias[j]] : T(0));
 #pragma GCC unroll 8
-    for (int s = 0; s < S; ++s)
-      acc[r][s] = Acc ? b + V::load(out + j * ldo + s0 + s * V::L) : b;
+    for (int s = 0; s < S; ++s) acc[r][s] = Acc ? b + V::load(out + j * ldo + s0 + s * V::L) : b;
   }
   for (int k = 0; k < ly.n_in; ++k) {
     V x[S];
@@ -70,7 +69,8 @@ void forward_strip(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out
   if (ly.dense) {
     for (; j + kTileRows <= ly.n_out; j += kTileRows)
       forward_tile<kTileRows, S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
-    for (; j + 2 <= ly.n_out; j += 2) forward_tile<2, S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
+    for (; j + 2 <= ly.n_out; j += 2)
+      forward_tile<2, S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
     for (; j < ly.n_out; ++j) forward_tile<1, S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
   } else {
     for (; j < ly.n_out; ++j) forward_sparse<S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
@@ -235,14 +235,29 @@ void affine_gradient(const Layer& ly, const T* dz, int64_t ld, const T* in, int6
       int left = ly.row_ptr[j + 1] - ly.row_ptr[j];
       for (; left >= 8; left -= 8, col += 8, gj += 8) gradient_edges<8>(col, dj, in, ldi, n, gj);
       switch (left) {
-        case 7: gradient_edges<7>(col, dj, in, ldi, n, gj); break;
-        case 6: gradient_edges<6>(col, dj, in, ldi, n, gj); break;
-        case 5: gradient_edges<5>(col, dj, in, ldi, n, gj); break;
-        case 4: gradient_edges<4>(col, dj, in, ldi, n, gj); break;
-        case 3: gradient_edges<3>(col, dj, in, ldi, n, gj); break;
-        case 2: gradient_edges<2>(col, dj, in, ldi, n, gj); break;
-        case 1: gradient_edges<1>(col, dj, in, ldi, n, gj); break;
-        default: break;
+        case 7:
+          gradient_edges<7>(col, dj, in, ldi, n, gj);
+          break;
+        case 6:
+          gradient_edges<6>(col, dj, in, ldi, n, gj);
+          break;
+        case 5:
+          gradient_edges<5>(col, dj, in, ldi, n, gj);
+          break;
+        case 4:
+          gradient_edges<4>(col, dj, in, ldi, n, gj);
+          break;
+        case 3:
+          gradient_edges<3>(col, dj, in, ldi, n, gj);
+          break;
+        case 2:
+          gradient_edges<2>(col, dj, in, ldi, n, gj);
+          break;
+        case 1:
+          gradient_edges<1>(col, dj, in, ldi, n, gj);
+          break;
+        default:
+          break;
       }
     }
   }

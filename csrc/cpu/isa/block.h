@@ -51,9 +51,8 @@ void act_pass(const T* z, T* const* out, int64_t n) {
 }
 template <class T, int... A>
 ActPass<T> find_act(int act, int order, std::integer_sequence<int, A...>) {
-  static constexpr ActPass<T> table[][4] = {
-      {act_pass<T, Act(A), 0>, act_pass<T, Act(A), 1>, act_pass<T, Act(A), 2>,
-       act_pass<T, Act(A), 3>}...};
+  static constexpr ActPass<T> table[][4] = {{act_pass<T, Act(A), 0>, act_pass<T, Act(A), 1>,
+                                             act_pass<T, Act(A), 2>, act_pass<T, Act(A), 3>}...};
   return table[act][order];
 }
 template <class T>
@@ -106,7 +105,7 @@ struct Block {
   using V = Vec<T>;
   const Net& net;
   bool narrow;
-  int64_t ld = 0;                 // capacity in samples
+  int64_t ld = 0;  // capacity in samples
   int n_layers;
   int order;                      // derivatives kept: 0 none, 1 d1, 2 d1 and d2
   std::vector<T*> a, d1, d2, da;  // per hidden layer l = 1..D at index l; [n_l, ld]
@@ -118,7 +117,10 @@ struct Block {
   // vectors of samples to hold even where they leave the cache.
   Block(const Net& net_, int act_code, int order_, bool backward, bool keep_da, int64_t n_samples,
         int rows_extra, Scratch& ws, int64_t min_vecs = 4)
-      : net(net_), narrow(is_narrow(net_)), n_layers(int(net_.layers.size())), order(order_),
+      : net(net_),
+        narrow(is_narrow(net_)),
+        n_layers(int(net_.layers.size())),
+        order(order_),
         act(find_act<T>(act_code, order_)) {
     const bool keep_delta = backward && !narrow;
     const int rows = net.n_hidden * (1 + order + (keep_delta ? 1 : 0) + (keep_da ? 1 : 0)) +

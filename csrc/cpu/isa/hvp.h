@@ -61,8 +61,7 @@ void hvp_general(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T*
   T* rd[2] = {ws.take<T>(size_t(widest) * ld), ws.take<T>(size_t(widest) * ld)};
 
   for (int64_t s0 = 0; s0 < all.n; s0 += ld) {
-    const Samples<T> in{all.x + s0, all.y + s0, all.coef + s0, all.ldx,
-                        std::min(ld, all.n - s0)};
+    const Samples<T> in{all.x + s0, all.y + s0, all.coef + s0, all.ldx, std::min(ld, all.n - s0)};
     forward(b, p, in);
     loss_block<true>(kind, b.f, ld, in, net.d_out, b.delta[n_layers]);
     if (kind == Loss::cross_entropy) softmax_rows(b.f, ld, net.d_out, in.n, prob);
@@ -183,10 +182,18 @@ void narrow_hvp_neuron(const Layer& l0, int j, int out, const T* s, const T* a,
     else N::tangent(s, a, in.x, in.ldx, col, vw, vb, vo, rf, ld, in.n);
   };
   switch (n_group) {
-    case 1: run(std::integral_constant<int, 1>{}); break;
-    case 2: run(std::integral_constant<int, 2>{}); break;
-    case 3: run(std::integral_constant<int, 3>{}); break;
-    default: run(std::integral_constant<int, 4>{}); break;
+    case 1:
+      run(std::integral_constant<int, 1>{});
+      break;
+    case 2:
+      run(std::integral_constant<int, 2>{});
+      break;
+    case 3:
+      run(std::integral_constant<int, 3>{});
+      break;
+    default:
+      run(std::integral_constant<int, 4>{});
+      break;
   }
   if (adjoint)
     for (int k = 0; k < n_group; ++k) {
@@ -249,8 +256,7 @@ void hvp_narrow(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* 
   auto n_in = [&](int j) { return l0.row_ptr[j + 1] - l0.row_ptr[j]; };
 
   for (int64_t s0 = 0; s0 < all.n; s0 += ld) {
-    const Samples<T> in{all.x + s0, all.y + s0, all.coef + s0, all.ldx,
-                        std::min(ld, all.n - s0)};
+    const Samples<T> in{all.x + s0, all.y + s0, all.coef + s0, all.ldx, std::min(ld, all.n - s0)};
     forward(b, p, in);
     loss_block<true>(kind, b.f, ld, in, 1, e);
     for (int j = 0; j < l0.n_out; ++j) {
@@ -264,7 +270,8 @@ void hvp_narrow(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* 
       }
       if (ggn) continue;
       const int* col = l0.col.data() + l0.row_ptr[j];
-#define EDT_CALL(NI) narrow_moments<NI>(d2, c1, in, col, m2 + j * kMoments, m1 + j * (kNarrowInputs + 1))
+#define EDT_CALL(NI)                                                                               \
+  narrow_moments<NI>(d2, c1, in, col, m2 + j * kMoments, m1 + j * (kNarrowInputs + 1))
       EDT_INPUTS(n_in(j), EDT_CALL)
 #undef EDT_CALL
     }
@@ -276,9 +283,9 @@ void hvp_narrow(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* 
       }
       for (int pass = 0; pass < 2; ++pass) {
         for (int j = 0; j < l0.n_out; ++j) {
-#define EDT_CALL(NI)                                                                         \
-  narrow_hvp_neuron<NI>(l0, j, l1.row_start[0] + j, b.d1[1] + j * ld, b.a[1] + j * ld, in,   \
-                        v + k0, g + k0, rf, ld, pass == 1, kg)
+#define EDT_CALL(NI)                                                                               \
+  narrow_hvp_neuron<NI>(l0, j, l1.row_start[0] + j, b.d1[1] + j * ld, b.a[1] + j * ld, in, v + k0, \
+                        g + k0, rf, ld, pass == 1, kg)
           EDT_INPUTS(n_in(j), EDT_CALL)
 #undef EDT_CALL
         }

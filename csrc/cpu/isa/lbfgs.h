@@ -39,9 +39,16 @@ template <class T>
 class Lbfgs {
  public:
   Lbfgs(const Net& net, const Problem<T>& pr, LbfgsJob<T>& job, Scratch& ws)
-      : net_(net), pr_(pr), job_(job), n_(padded<T>(net.n_params())),
-        p_(compress(net, job.theta, ws)), g_(ws.take<T>(n_)), d_(ws.take<T>(n_)),
-        trial_(ws.take<T>(n_)), trial_g_(ws.take<T>(n_)), all_(samples_at(pr, 0, pr.data->n_pad)),
+      : net_(net),
+        pr_(pr),
+        job_(job),
+        n_(padded<T>(net.n_params())),
+        p_(compress(net, job.theta, ws)),
+        g_(ws.take<T>(n_)),
+        d_(ws.take<T>(n_)),
+        trial_(ws.take<T>(n_)),
+        trial_g_(ws.take<T>(n_)),
+        all_(samples_at(pr, 0, pr.data->n_pad)),
         block_(net, pr.act, 1, true, false, all_.n, 0, ws) {
     for (int k = 0; k < job.memory; ++k) {
       s_.push_back(ws.take<T>(n_));

@@ -12,17 +12,35 @@
 
 namespace edt::EDT_ISA_NS {
 
-#define EDT_INPUTS(n, CALL)  \
-  switch (n) {               \
-    case 0: CALL(0); break;  \
-    case 1: CALL(1); break;  \
-    case 2: CALL(2); break;  \
-    case 3: CALL(3); break;  \
-    case 4: CALL(4); break;  \
-    case 5: CALL(5); break;  \
-    case 6: CALL(6); break;  \
-    case 7: CALL(7); break;  \
-    default: CALL(8); break; \
+#define EDT_INPUTS(n, CALL)                                                                        \
+  switch (n) {                                                                                     \
+    case 0:                                                                                        \
+      CALL(0);                                                                                     \
+      break;                                                                                       \
+    case 1:                                                                                        \
+      CALL(1);                                                                                     \
+      break;                                                                                       \
+    case 2:                                                                                        \
+      CALL(2);                                                                                     \
+      break;                                                                                       \
+    case 3:                                                                                        \
+      CALL(3);                                                                                     \
+      break;                                                                                       \
+    case 4:                                                                                        \
+      CALL(4);                                                                                     \
+      break;                                                                                       \
+    case 5:                                                                                        \
+      CALL(5);                                                                                     \
+      break;                                                                                       \
+    case 6:                                                                                        \
+      CALL(6);                                                                                     \
+      break;                                                                                       \
+    case 7:                                                                                        \
+      CALL(7);                                                                                     \
+      break;                                                                                       \
+    default:                                                                                       \
+      CALL(8);                                                                                     \
+      break;                                                                                       \
   }
 
 template <int K, class T>
@@ -135,8 +153,7 @@ void narrow_backward(Block<T>& b, const T* p, const Samples<T>& in, T* g) {
     const int out = l1.row_start[0] + j;
     T* gi = g + l0.row_start[j];
     T* gb = l0.bias[j] >= 0 ? g + l0.bias[j] : nullptr;
-#define EDT_CALL(K) \
-  narrow_gradient<K>(e, a, d1, p[out], col, in.x, in.ldx, in.n, gi, gb, g + out)
+#define EDT_CALL(K) narrow_gradient<K>(e, a, d1, p[out], col, in.x, in.ldx, in.n, gi, gb, g + out)
     EDT_INPUTS(l0.row_ptr[j + 1] - l0.row_ptr[j], EDT_CALL)
 #undef EDT_CALL
   }

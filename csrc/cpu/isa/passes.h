@@ -29,7 +29,8 @@ void forward(Block<T>& b, const T* p, const Samples<T>& in) {
 
 // Softmax of the outputs, row by row, over one vector of samples; returns log-sum-exp.
 template <class T>
-EDT_INLINE Vec<T> softmax(const T* f, int64_t ld, int d_out, int64_t s, Vec<T>* prob, T* prob_rows) {
+EDT_INLINE Vec<T> softmax(const T* f, int64_t ld, int d_out, int64_t s, Vec<T>* prob,
+                          T* prob_rows) {
   using V = Vec<T>;
   V m = V::load(f + s);
   for (int o = 1; o < d_out; ++o) m = max(m, V::load(f + o * ld + s));
@@ -40,7 +41,8 @@ EDT_INLINE Vec<T> softmax(const T* f, int64_t ld, int d_out, int64_t s, Vec<T>* 
     z = z + e;
   }
   const V inv = V::set1(T(1)) / z;
-  for (int o = 0; o < d_out; ++o) (V::load(prob_rows + o * ld + s) * inv).store(prob_rows + o * ld + s);
+  for (int o = 0; o < d_out; ++o)
+    (V::load(prob_rows + o * ld + s) * inv).store(prob_rows + o * ld + s);
   (void)prob;
   return m + log_v(z);
 }

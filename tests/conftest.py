@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -44,7 +45,7 @@ def task(n=37, d_in=2, d_out=1, seed=5, dtype=torch.float64):
 def forward(theta, row, x, activation=torch.tanh, bias=True):
     """Output ``[N, d_out]`` of a network with layer widths ``row`` from its flat parameters."""
     at, h = 0, x
-    for layer, (fan_in, fan_out) in enumerate(zip(row[:-1], row[1:], strict=True)):
+    for layer, (fan_in, fan_out) in enumerate(pairwise(row)):
         h = h @ theta[at : at + fan_in * fan_out].view(fan_out, fan_in).T
         at += fan_in * fan_out
         if bias:
