@@ -10,6 +10,8 @@ Reference: F. Martinelli et al., "Flat channels to infinity in neural loss lands
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from edt.ensemble import Ensemble
@@ -18,6 +20,19 @@ from edt.ensemble import Ensemble
 ODD = frozenset({"identity", "tanh", "erf", "sin", "cube"})
 #: Closeness ``1 - cos`` of a channel's pair, the paper's threshold.
 CLOSE = 1e-3
+
+
+def with_channels(outcomes: Sequence[str], closeness: Sequence[float]) -> list[str]:
+    """Outcomes in which an unconverged run with a pair as close as `CLOSE` is in a "channel".
+
+    Args:
+        outcomes: ``[B]`` words, as in `edt.landscape.outcomes`.
+        closeness: ``[B]``, from `closest_opponents`.
+    """
+    return [
+        "channel" if word == "unconverged" and near <= CLOSE else word
+        for word, near in zip(outcomes, closeness, strict=True)
+    ]
 
 
 def closest_opponents(networks: Ensemble) -> torch.Tensor:
@@ -55,5 +70,5 @@ def closest_opponents(networks: Ensemble) -> torch.Tensor:
     if networks.activation in ODD:
         pull = pull * cosine.sign()
         cosine = cosine.abs()
-    distance = (1.0 - cosine).masked_fill(pull >= 0.0, 2.0)
+    distance: torch.Tensor = (1.0 - cosine).masked_fill(pull >= 0.0, 2.0)
     return distance.flatten(1).amin(dim=1)

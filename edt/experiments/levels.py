@@ -6,6 +6,11 @@ import numpy as np
 import pandas as pd
 
 from edt.landscape.levels import loss_levels
+from edt.landscape.outcome import OUTCOMES
+from edt.stats import Interval, chao1, good_turing
+
+#: The estimate where no run met a bad minimum.
+NONE = Interval(0.0, 0.0, np.inf)
 
 
 def pairs(runs: pd.DataFrame) -> list[tuple[int, int]]:
@@ -35,34 +40,39 @@ def level_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Distinct loss levels of bad minima per (target, width).
 
     Args:
-        runs: columns ``target``, ``width``, ``outcome``, ``loss`` and ``level``.
+        runs: columns ``target``, ``width``, ``outcome``, ``verdict``, ``loss`` and ``level``.
 
     Returns:
-        One row per (target, width): ``runs``; ``bad``, runs that ended in a bad minimum;
-        ``levels``, distinct losses among them (a lower bound on distinct minima: mirror images
-        share a loss); ``once``, levels seen in one run only; ``unseen``, Chao's estimate of the
-        levels no run has met, ``f1 (f1 - 1) / (2 (f2 + 1))`` with f1 levels met once and f2 twice
-        (bias-corrected; itself a lower bound); ``coverage``, Good and Turing's ``1 - f1 / bad``,
-        the share of bad endings that falls on levels already met; ``lowest`` and ``highest``.
+        One row per (target, width):
 
-    Reference: A. Chao, Scand. J. Statist. 11 (1984) 265; I. J. Good, Biometrika 40 (1953) 237.
+        - ``runs``; ``bad``, runs that ended in a bad minimum; ``flat``, those of them with zero
+          eigenvalues (often a minimum at infinity);
+        - ``levels``, distinct losses among the bad (a lower bound on distinct minima: mirror
+          images share a loss); ``once``, levels seen in one run only;
+        - ``estimate``, of all levels, those no run has met included (`edt.stats.chao1`), with
+          ``estimate_low`` and ``estimate_high``;
+        - ``coverage``, the share of bad endings on levels met before (`edt.stats.good_turing`);
+          ``lowest`` and ``highest`` level.
     """
     rows = []
     for target, width in pairs(runs):
         group = runs[(runs["target"] == target) & (runs["width"] == width)]
         bad = group[group["outcome"] == "bad"]
         counts = bad["level"].value_counts()
-        once, twice = int((counts == 1).sum()), int((counts == 2).sum())
+        total = chao1(counts.to_numpy(dtype=np.int64)).total if len(bad) else NONE
         rows.append(
             {
                 "target": target,
                 "width": width,
                 "runs": len(group),
                 "bad": len(bad),
+                "flat": int(bad["verdict"].eq("flat").sum()),
                 "levels": len(counts),
-                "once": once,
-                "unseen": once * (once - 1) / (2 * (twice + 1)),
-                "coverage": 1 - once / len(bad) if len(bad) else np.nan,
+                "once": int((counts == 1).sum()),
+                "estimate": total.value,
+                "estimate_low": total.low,
+                "estimate_high": total.high,
+                "coverage": good_turing(counts.to_numpy(dtype=np.int64)).value,
                 "lowest": float(bad["loss"].min()) if len(bad) else np.nan,
                 "highest": float(bad["loss"].max()) if len(bad) else np.nan,
             }
@@ -79,8 +89,6 @@ def outcome_table(runs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         ``width``, then one column for every name in `edt.landscape.OUTCOMES`.
     """
-    from edt.landscape.outcome import OUTCOMES
-
     counts = pd.crosstab(runs["width"], runs["outcome"]).reindex(
         columns=list(OUTCOMES), fill_value=0
     )

@@ -12,7 +12,7 @@ from edt.ensemble import Ensemble
 from edt.experiments.levels import level_table, outcome_table
 from edt.experiments.lottery import success_table
 from edt.experiments.spec import WidthSweepSpec
-from edt.experiments.splits import escape_table
+from edt.experiments.splits import split_table
 from edt.experiments.store import PARTS, DirectoryError, read_marker, read_table, write_table
 
 KIND = "width-sweep"
@@ -56,8 +56,8 @@ class WidthSweep:
         return outcome_table(self.runs)
 
     def escapes(self) -> pd.DataFrame:
-        """What splitting did, per width and share mu: see `escape_table`."""
-        return escape_table(self.splits)
+        """What splitting did, per width and share mu: see `split_table`."""
+        return split_table(self.splits)
 
     def networks(self, target: int, width: int) -> Ensemble:
         """The trained networks of one (target, width), in the order of ``runs``.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
-from edt.experiments.channels import CLOSE, closest_opponents
+from edt.experiments.channels import closest_opponents, with_channels
 from edt.experiments.levels import label_levels
 from edt.experiments.spec import WidthSweepSpec
 from edt.experiments.targets import good_loss
@@ -42,6 +43,8 @@ COLUMNS: dict[str, str] = {
     "level": "int64",
 }
 
+#: A network stays in the L-BFGS rounds while each takes its loss below this share of itself.
+PROGRESS = 0.99
 #: Networks of different targets start from different seeds, so that their rates are independent.
 SEED_STRIDE = 1_000_000
 
@@ -84,6 +87,8 @@ def run_part(
         bias=spec.bias,
         dtype=torch.float64,
     )
+    if spec.fixed_scale:
+        start = at_reference_scale(start, spec.init, spec.reference_width)
     index = torch.full((len(seeds),), target, dtype=torch.int64)
     enough = good_loss(spec, task, target)
     trained = masked_train(
@@ -122,8 +127,17 @@ def run_part(
         }
     )
     theta = trained.networks.theta.reshape(len(seeds), -1).clone()
+    before = np.full(len(seeds), np.inf)
     for newton_steps in (*[0] * spec.lbfgs_rounds, spec.newton_steps):
-        chosen = _unfinished(frame, enough, polishing=newton_steps == 0)
+        loss = frame["loss"].to_numpy(copy=True)
+        status = frame["status"].to_numpy(dtype=str)
+        going = status != "diverged"
+        if enough is not None:
+            going &= loss > enough
+        if newton_steps == 0:
+            going &= (status != "converged") & (loss < PROGRESS * before)
+            before = loss
+        chosen = torch.from_numpy(np.flatnonzero(going))
         if not chosen.numel():
             continue
         ended = converge(
@@ -145,6 +159,31 @@ def run_part(
     head = list(COLUMNS)[:-3]
     columns = frame.astype({name: COLUMNS[name] for name in head})[head]
     return columns, final
+
+
+def at_reference_scale(networks: Ensemble, scheme: str, reference_width: int) -> Ensemble:
+    """Initial networks rescaled so that their neurons start as those of the reference width do.
+
+    Schemes shrink a layer's weights with its fans, so a neuron of a wide network starts smaller
+    than one of a narrow network. Rescaled, any r neurons of a wide network are distributed like a
+    whole network of width r: what the lottery presumes.
+
+    Args:
+        networks: B networks with one hidden layer and one width, as initialised.
+        scheme: they were initialised with.
+        reference_width: r.
+    """
+    d_in, width, d_out = (int(size) for size in networks.layer_widths[0])
+    if scheme == "glorot":
+        inputs = ((d_in + width) / (d_in + reference_width)) ** 0.5
+        outputs = ((width + d_out) / (reference_width + d_out)) ** 0.5
+    else:
+        inputs, outputs = 1.0, (width / reference_width) ** 0.5
+    theta = networks.theta.reshape(int(networks.B), -1).clone()
+    hidden = width * (d_in + int(networks.has_bias))
+    theta[:, :hidden] *= inputs
+    theta[:, hidden:] *= outputs
+    return networks.with_theta(theta.flatten())
 
 
 def label_runs(spec: WidthSweepSpec, task: Task, parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -173,28 +212,15 @@ def label_runs(spec: WidthSweepSpec, task: Task, parts: Iterable[pd.DataFrame]) 
             limit = float(best) * (1 + spec.good)
         limits[target] = limit
     runs["threshold"] = runs["target"].map(limits).astype("float64")
-    words = pd.Series(
-        outcomes(
-            runs["loss"].tolist(),
-            runs["threshold"].tolist(),
-            runs["verdict"].tolist(),
-            runs["status"].tolist(),
-        ),
-        index=runs.index,
+    words = outcomes(
+        runs["loss"].tolist(),
+        runs["threshold"].tolist(),
+        runs["verdict"].tolist(),
+        runs["status"].tolist(),
     )
-    runs["outcome"] = words.mask(words.eq("unconverged") & runs["twin"].le(CLOSE), "channel")
+    runs["outcome"] = with_channels(words, runs["twin"].tolist())
     runs["level"] = label_levels(runs)
     return runs.astype(COLUMNS)[list(COLUMNS)]
-
-
-def _unfinished(frame: pd.DataFrame, enough: float | None, polishing: bool) -> torch.Tensor:
-    """Places of the networks that are neither good nor lost nor, in a polishing round, critical."""
-    going = frame["status"].ne("diverged")
-    if enough is not None:
-        going &= frame["loss"].gt(enough)
-    if polishing:
-        going &= frame["status"].ne("converged")
-    return torch.tensor(going.to_numpy().nonzero()[0])
 
 
 def _enter(frame: pd.DataFrame, chosen: torch.Tensor, ended: ConvergeResult) -> None:

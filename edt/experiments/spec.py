@@ -36,9 +36,12 @@ class WidthSweepSpec:
         task_seed: of teachers and inputs.
         activation, bias: of students and teachers.
         init: initialisation scheme of `edt.Ensemble.init`; init_scale multiplies it.
+        fixed_scale: start every student at the scale the scheme gives to width r, so that any r
+            neurons of a wide student are distributed like a student of width r. That is what the
+            lottery presumes; schemes shrink with width otherwise.
         steps, lr, schedule: full-batch Adam in the kernel.
-        lbfgs_rounds: rounds of ``lbfgs_steps`` L-BFGS iterations that come next; a network leaves
-            after each in which it has reached the good loss.
+        lbfgs_rounds: rounds of ``lbfgs_steps`` L-BFGS iterations that come next, at most; a network
+            leaves when it has reached the good loss or a round gains it less than a hundredth.
         lbfgs_steps, newton_steps, tol: `edt.converge`, to ``max|grad| <= tol``, for the others.
         good: a run succeeds at or below this loss, as a share of the target's variance when loss 0
             is possible; otherwise it succeeds within this share above the lowest loss any network
@@ -64,12 +67,13 @@ class WidthSweepSpec:
     bias: bool = True
     init: str = "glorot"
     init_scale: float = 1.0
+    fixed_scale: bool = True
     steps: int = 3000
     lr: float = 0.01
     schedule: str = "cosine"
-    lbfgs_rounds: int = 5
+    lbfgs_rounds: int = 20
     lbfgs_steps: int = 2000
-    newton_steps: int = 200
+    newton_steps: int = 60
     tol: float = 1e-10
     good: float = 1e-8
     split_widths: tuple[int, ...] = (2, 3, 4, 5, 6)

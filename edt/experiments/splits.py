@@ -6,6 +6,9 @@ counted on the full Hessian and compared with the closed form (`edt.landscape.pr
 which only needs sums at the narrow minimum. Then `edt.converge` leaves along the most negative
 direction and shows what lies below.
 
+Only minima with a positive definite Hessian are split: where eigenvalues are zero to rounding, as
+in minima at infinity, their signs are noise.
+
 Reference: K. Fukumizu, S. Amari, Neural Networks 13 (2000) 317, theorems 1 and 3.
 """
 
@@ -16,6 +19,7 @@ import torch
 
 from edt.curvature import count_directions
 from edt.ensemble import Ensemble
+from edt.experiments.channels import closest_opponents, with_channels
 from edt.experiments.spec import WidthSweepSpec
 from edt.landscape import outcomes, predicted_inertia, split_every, split_matrices
 from edt.stats import wilson
@@ -29,7 +33,6 @@ COLUMNS: dict[str, str] = {
     "seed": "int64",  # of the run that stands for the level
     "level": "int64",
     "level_runs": "int64",  # runs that ended on this level
-    "verdict": "str",  # of the narrow minimum
     "neuron": "int64",
     "mu": "float64",
     "inside": "bool",  # 0 < mu < 1
@@ -50,7 +53,7 @@ COLUMNS: dict[str, str] = {
 }
 
 #: Where converging from the split point ends.
-DESTINATIONS = ("good", "lower", "stays", "open")
+DESTINATIONS = ("good", "lower", "channel", "stays", "open")
 #: A loss counts as lower when it falls by more than this, relatively: as in `loss_levels`.
 LOWER = 1e-6
 
@@ -61,9 +64,10 @@ def empty_splits() -> pd.DataFrame:
 
 
 def representatives(runs: pd.DataFrame, most: int) -> pd.DataFrame:
-    """One run for each loss level of bad minima, commonest levels first.
+    """One run for each loss level of strict bad minima, commonest levels first.
 
-    Of the runs on a level the one with the smallest ``grad_max`` stands for it.
+    Of the runs on a level whose verdict is "minimum" the one with the smallest ``grad_max`` stands
+    for it; levels without such a run are left out.
 
     Args:
         runs: rows of one (target, width).
@@ -73,7 +77,8 @@ def representatives(runs: pd.DataFrame, most: int) -> pd.DataFrame:
         Those rows of ``runs`` with ``level_runs``, in order of (level_runs falling, level).
     """
     bad = runs[runs["outcome"] == "bad"]
-    best = bad.sort_values(["level", "grad_max", "seed"]).drop_duplicates("level")
+    strict = bad[bad["verdict"] == "minimum"]
+    best = strict.sort_values(["level", "grad_max", "seed"]).drop_duplicates("level")
     best = best.assign(level_runs=best["level"].map(bad["level"].value_counts()))
     return best.sort_values(["level_runs", "level"], ascending=[False, True]).head(most)
 
@@ -129,7 +134,7 @@ def split_part(
             predicted_inertia(inertias[b], matrices[b][j], mu)
             for b, j in zip(source, neuron, strict=True)
         ]
-        frame = rows[["target", "width", "seed", "level", "level_runs", "verdict", "loss"]].assign(
+        frame = rows[["target", "width", "seed", "level", "level_runs", "loss"]].assign(
             neuron=neuron,
             mu=mu,
             inside=0.0 < mu < 1.0,
@@ -144,15 +149,16 @@ def split_part(
             escaped_loss=ended.loss.tolist(),
             escaped_status=ended.status,
             escaped_verdict=ended.verdict,
-            escaped_outcome=outcomes(
-                ended.loss, rows["threshold"].to_list(), ended.verdict, ended.status
+            escaped_outcome=with_channels(
+                outcomes(ended.loss, rows["threshold"].tolist(), ended.verdict, ended.status),
+                closest_opponents(ended.networks).tolist(),
             ),
         )
         tables.append(frame.assign(destination=_destinations(frame)))
     return pd.concat(tables, ignore_index=True).astype(COLUMNS)[list(COLUMNS)]
 
 
-def escape_table(splits: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
+def split_table(splits: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
     """Share of split networks that are strict saddles, and where they lead.
 
     Args:
@@ -191,7 +197,8 @@ def escape_table(splits: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
 
 
 def _destinations(frame: pd.DataFrame) -> list[str]:
-    """ "good"; "lower": a bad minimum further down; "stays"; "open": further down, no verdict."""
+    """ "good"; "lower": a bad minimum further down; "channel": one to infinity; "stays": the loss
+    did not fall; "open": it did, but there is no verdict."""
     before, after = frame["loss"].to_numpy(), frame["escaped_loss"].to_numpy()
     stays = after >= before * (1 - LOWER)
     words = []
@@ -201,5 +208,5 @@ def _destinations(frame: pd.DataFrame) -> list[str]:
         elif same:
             words.append("stays")
         else:
-            words.append("lower" if outcome == "bad" else "open")
+            words.append({"bad": "lower", "channel": "channel"}.get(outcome, "open"))
     return words

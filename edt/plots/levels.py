@@ -23,7 +23,7 @@ def plot_levels(
 ) -> Figure:
     """Final losses of one target against width (left), distinct loss levels of all (right).
 
-    The target shown is the one with the most bad minima.
+    The target shown is the one with the most loss levels.
 
     Args:
         runs: one row a network, labelled.
@@ -34,8 +34,8 @@ def plot_levels(
         theme: colours.
     """
     targets = sorted({int(t) for t in levels["target"]})
-    bad = {t: int(levels["bad"][levels["target"] == t].sum()) for t in targets}
-    shown = max(targets, key=lambda t: bad[t])
+    found = {t: int(levels["levels"][levels["target"] == t].sum()) for t in targets}
+    shown = max(targets, key=lambda t: found[t])
     several = len(targets) > 1
     with styled(theme):
         figure, axes = new_figure(2, size=(13.0, 5.6), width_ratios=[1.25, 1.0])
@@ -55,9 +55,11 @@ def _strip(ax: Axes, runs: pd.DataFrame, scale: float, unit: str, theme: Theme) 
     loss = (runs["loss"] / scale).to_numpy()
     above = loss[loss > threshold]
     widths = sorted(runs["width"].unique())
-    # Good runs end anywhere down to rounding; they share one shelf below the threshold.
-    span = np.log10(max(float(above.max()) / threshold, 10.0)) if len(above) else 1.0
-    shelf = threshold * 10 ** (-0.10 * span)
+    # Good runs end anywhere down to rounding: they share one shelf below everything else.
+    top = float(above.max()) if len(above) else 1.0
+    bottom = float(above.min()) if len(above) else threshold
+    span = max(np.log10(top / bottom), 1.0)
+    shelf = bottom * 10 ** (-0.16 * span)
     height = np.where(loss > threshold, loss, shelf)
     place = np.empty(len(runs))
     for width in widths:
@@ -79,9 +81,15 @@ def _strip(ax: Axes, runs: pd.DataFrame, scale: float, unit: str, theme: Theme) 
                 rasterized=True,
                 zorder=3,
             )
-    ax.axhline(threshold, color=theme.soft, lw=1.2, ls=(0, (4, 3)), zorder=2)
     ax.set_yscale("log")
-    ax.set_ylim(threshold * 10 ** (-0.2 * span), (above.max() if len(above) else 1) * 3)
+    ax.set_ylim(shelf * 10 ** (-0.08 * span), top * 10 ** (0.12 * span))
+    if (loss <= threshold).any():
+        ax.axhline(shelf * 10 ** (0.07 * span), color=theme.soft, lw=1.2, ls=(0, (4, 3)), zorder=2)
+        decades = [10.0**e for e in range(-20, 9) if bottom * 0.8 <= 10.0**e <= top * 1.3]
+        words = [f"$10^{{{round(np.log10(tick))}}}$" for tick in decades]
+        limit = f"≤ {threshold:.0e}".replace("e-0", "e-")
+        ax.set_yticks([shelf, *decades], [limit, *words])
+        ax.minorticks_off()
     ax.set_ylabel(f"final loss ({unit})")
     width_axis(ax, [int(w) for w in widths])
     legend = ax.legend(loc="upper right", markerscale=2.0, handletextpad=0.1)

@@ -16,7 +16,8 @@ from edt.stats import wilson
 WORDS = {
     "good": "the target",
     "lower": "a lower bad minimum",
-    "stays": "stays: no way down",
+    "channel": "a channel to infinity",
+    "stays": "stays",
     "open": "lower, no verdict",
 }
 
@@ -32,12 +33,12 @@ def plot_splits(
 
     Args:
         splits: one row a split network.
-        escapes: from `edt.experiments.escape_table`.
+        escapes: from `edt.experiments.split_table`.
         good_name: what a good run has reached.
         theme: colours.
     """
     with styled(theme):
-        figure, axes = new_figure(3, size=(15.0, 5.4), width_ratios=[1.0, 1.0, 1.25])
+        figure, axes = new_figure(3, size=(16.5, 5.0), width_ratios=[1.0, 1.0, 1.25])
         first, second, third = axes[0]
         first.set_title("Escape dimensions")
         second.set_title("Splits that open a way down")
@@ -90,7 +91,7 @@ def _agreement(ax: Axes, splits: pd.DataFrame, theme: Theme) -> None:
             if side != inside:
                 continue
             at = (predicted + shift, counted)
-            ax.scatter(*at, s=90 + 1100 * count / most, color=colour, alpha=0.9, lw=0, zorder=3)
+            ax.scatter(*at, s=90 + 800 * count / most, color=colour, alpha=0.9, lw=0, zorder=3)
             ax.annotate(
                 f"{count}",
                 at,
@@ -147,8 +148,9 @@ def _ends(ax: Axes, splits: pd.DataFrame, good_name: str, theme: Theme) -> None:
     colours = {
         "good": theme.blue,
         "lower": theme.red,
+        "channel": theme.purple,
         "stays": theme.grid,
-        "open": theme.purple,
+        "open": theme.soft,
     }
     words = {**WORDS, "good": good_name}
     shares = sorted({float(mu) for mu in splits["mu"]})
@@ -185,4 +187,4 @@ def _ends(ax: Axes, splits: pd.DataFrame, good_name: str, theme: Theme) -> None:
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0%", "25%", "50%", "75%", "100%"])
     ax.set_xlabel("share of splits")
     ax.grid(False)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, columnspacing=1.2)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 0.95))

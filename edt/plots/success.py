@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from edt.experiments.lottery import ALL
 from edt.plots.style import (
@@ -75,7 +76,7 @@ def plot_targets(
             ax.set_ylabel(f"runs that {goal}")
         for ax in axes.flat[len(targets) :]:
             ax.set_visible(False)
-        _key(axes.flat[0], theme)
+        figure.legend(handles=_handles(theme), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -141,24 +142,26 @@ def _predictions(ax: Axes, table: pd.DataFrame, theme: Theme) -> None:
         ax.plot(known["width"], known[name], color=colour, lw=2.2, dashes=dashes, zorder=3)
 
 
-def _key(ax: Axes, theme: Theme, target_name: str | None = None) -> None:
-    """Coloured words with a sample of their line, in the corner that rising curves leave empty."""
+def _handles(theme: Theme, target_name: str | None = None) -> list[Line2D]:
     entries = [
-        ("measured, 95% Wilson interval", theme.blue, "-", "o"),
-        ("lottery: C(m, r) tickets", theme.red, (0, (1.5, 1.5)), None),
-        ("lottery: floor(m/r) tickets", theme.green, (0, (5, 2)), None),
+        ("measured, 95% Wilson interval", theme.blue, "-", "o", 2.2),
+        ("lottery: C(m, r) tickets", theme.red, (0, (1.5, 1.5)), None, 2.2),
+        ("lottery: floor(m/r) tickets", theme.green, (0, (5, 2)), None, 2.2),
     ]
     if target_name is not None:
-        entries.append((f"each {target_name}", theme.soft, "-", MARKERS[1]))
-    handles = [
-        ax.plot([], [], color=colour, ls=line, marker=marker, lw=1.0 if small else 2.2,
-                ms=4 if small else 7, label=text)[0]
-        for text, colour, line, marker in entries
-        for small in [marker == MARKERS[1]]
-    ]  # fmt: skip
+        entries.append((f"each {target_name}", theme.soft, "-", MARKERS[1], 1.0))
+    return [
+        Line2D([], [], color=colour, ls=line, marker=marker, lw=wide, ms=3 + 1.8 * wide, label=text)
+        for text, colour, line, marker, wide in entries
+    ]
+
+
+def _key(ax: Axes, theme: Theme, target_name: str | None = None) -> None:
+    """Coloured words with a sample of their line, in the corner that rising curves leave empty."""
+    handles = _handles(theme, target_name)
     legend = ax.legend(handles=handles, loc="lower right", handlelength=1.9, labelspacing=0.45)
-    for text, (_, colour, _, _) in zip(legend.get_texts(), entries, strict=True):
-        text.set_color(colour)
+    for text, handle in zip(legend.get_texts(), handles, strict=True):
+        text.set_color(handle.get_color())
 
 
 def _tickets(ax: Axes, success: pd.DataFrame, r: int, target_name: str, theme: Theme) -> None:
@@ -234,6 +237,17 @@ def _effective(ax: Axes, table: pd.DataFrame, top: float, theme: Theme) -> float
             zorder=4,
         )
         ax.plot([x], [bottom], color=theme.blue, marker="_", ms=10, mew=2, zorder=5)
+    if open_.any():
+        ax.annotate(
+            "↑ no failures:\n   lower bound only",
+            (width[open_][-1], 2.6 * max(low[open_][-1], 0.5)),
+            xytext=(6, 8),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize=11,
+            color=theme.soft,
+        )
     if not known.any():
         return None
     return float(value[known][-1])
