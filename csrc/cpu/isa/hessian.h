@@ -1,6 +1,7 @@
 // Exact Hessian and Gauss-Newton matrix of one network over its trainable coordinates.
 #pragma once
 #include "cpu/isa/hessian_general.h"
+#include "cpu/isa/hessian_shallow.h"
 
 namespace edt::EDT_ISA_NS {
 
@@ -11,8 +12,9 @@ void hessian(const Net& net, const Problem<T>& pr, const T* theta, T* out, bool 
   const int64_t n = net.n_coords;
   std::fill(out, out + n * n, T(0));
   const T* p = compress(net, theta, ws);
-  GeneralHessian<T>(net, pr, p, out, ggn, ws).run();
-  mirror_upper(out, n);
+  if (ShallowHessian<T>::applies(net, pr.data->loss))
+    ShallowHessian<T>(net, pr, p, out, ggn, ws).run();
+  else GeneralHessian<T>(net, pr, p, out, ggn, ws).run();
 }
 
 }  // namespace edt::EDT_ISA_NS

@@ -26,8 +26,14 @@ class GeneralHessian {
 
  public:
   GeneralHessian(const Net& net, const Problem<T>& pr, const T* p, T* out, bool ggn, Scratch& ws)
-      : net_(net), pr_(pr), p_(p), out_(out), ggn_(ggn), P_(net.n_coords),
-        n_layers_(int(net.layers.size())), ws_(ws),
+      : net_(net),
+        pr_(pr),
+        p_(p),
+        out_(out),
+        ggn_(ggn),
+        P_(net.n_coords),
+        n_layers_(int(net.layers.size())),
+        ws_(ws),
         b_(net, pr.act, 2, false, false, std::min(kHessianSamples, pr.data->n_pad), 0, ws,
            kHessianSamples / V::L),
         ld_(b_.ld) {
@@ -66,6 +72,7 @@ class GeneralHessian {
         for (int j = 0; j < net_.layers[l].n_out; ++j)
           if (inputs_[l].count(j)) unit(l, j);
     }
+    mirror_upper(out_, P_);
   }
 
  private:
@@ -97,8 +104,7 @@ class GeneralHessian {
       const double units = net_.layers[l].n_out;
       for (int m = l; m < n_layers_; ++m) {
         const Layer& up = net_.layers[m];
-        const double cols =
-            l == m ? double(n_pairs(n_x(l))) : double(n_x(l)) * n_x(m);
+        const double cols = l == m ? double(n_pairs(n_x(l))) : double(n_x(l)) * n_x(m);
         const double far = m > l + 1 && !ggn_ ? double(n_x(l)) * up.n_out : 0;
         const double half = l == m ? 0.5 : 1;
         double by_products = 2 * (cols + far) / V::L;
@@ -276,7 +282,8 @@ class GeneralHessian {
       for (int e = hi.ptr[k]; e < hi.ptr[k + 1]; ++e) {
         if (hi.input[e] == 0) continue;
         const T* c = c_ + size_t(hi.input[e] - 1) * pr.far_cols + k * n_x(l);
-        for (int a = lo.ptr[j]; a < lo.ptr[j + 1]; ++a) add(lo.coord[a], hi.coord[e], c[lo.input[a]]);
+        for (int a = lo.ptr[j]; a < lo.ptr[j + 1]; ++a)
+          add(lo.coord[a], hi.coord[e], c[lo.input[a]]);
       }
   }
 
