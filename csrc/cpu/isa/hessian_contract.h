@@ -13,8 +13,9 @@
 namespace edt::EDT_ISA_NS {
 
 constexpr int kPackRows = 6;
-// Samples a contraction covers at once: long enough to hide the final write of a tile.
-constexpr int64_t kHessianSamples = 128;
+// Samples a contraction covers at once: long enough to hide the final write of a tile, short enough
+// for the columns of a tile to stay in the first-level cache. A multiple of every vector.
+constexpr int64_t kHessianSamples = 96;
 
 template <int R, int W, bool Add, class T>
 EDT_INLINE void contract_tile(const T* a, const T* b, int64_t ldb, int64_t n, T* c, int64_t ldc) {
@@ -45,23 +46,12 @@ int contract_columns(const T* a, int rows, int64_t n, const T* b, int64_t ldb, i
       contract_tile<kPackRows, W, Add>(at, bt, ldb, n, ct + r * ldc, ldc);
     T* rest = ct + r * ldc;
     switch (rows - r) {
-      case 5:
-        contract_tile<5, W, Add>(at, bt, ldb, n, rest, ldc);
-        break;
-      case 4:
-        contract_tile<4, W, Add>(at, bt, ldb, n, rest, ldc);
-        break;
-      case 3:
-        contract_tile<3, W, Add>(at, bt, ldb, n, rest, ldc);
-        break;
-      case 2:
-        contract_tile<2, W, Add>(at, bt, ldb, n, rest, ldc);
-        break;
-      case 1:
-        contract_tile<1, W, Add>(at, bt, ldb, n, rest, ldc);
-        break;
-      default:
-        break;
+      case 5: contract_tile<5, W, Add>(at, bt, ldb, n, rest, ldc); break;
+      case 4: contract_tile<4, W, Add>(at, bt, ldb, n, rest, ldc); break;
+      case 3: contract_tile<3, W, Add>(at, bt, ldb, n, rest, ldc); break;
+      case 2: contract_tile<2, W, Add>(at, bt, ldb, n, rest, ldc); break;
+      case 1: contract_tile<1, W, Add>(at, bt, ldb, n, rest, ldc); break;
+      default: break;
     }
   }
   return from;
@@ -124,6 +114,7 @@ EDT_INLINE int pair_index(int n, int i, int h) {
 // (the bias), i + 1 is unit i of the layer below.
 struct UnitInputs {
   std::vector<int> ptr{0}, input, coord;
+  std::vector<uint8_t> whole;  // of each unit: has all weights, neighbours in `input` and `coord`
   int count(int j) const { return ptr[j + 1] - ptr[j]; }
 };
 inline UnitInputs trainable_inputs(const Net& net, const Layer& ly) {
@@ -135,27 +126,25 @@ inline UnitInputs trainable_inputs(const Net& net, const Layer& ly) {
   };
   for (int j = 0; j < ly.n_out; ++j) {
     add(0, ly.bias[j]);
+    const size_t first = u.input.size();
     for (int k = ly.row_ptr[j]; k < ly.row_ptr[j + 1]; ++k)
       add(ly.col[k] + 1, ly.row_start[j] + k - ly.row_ptr[j]);
     u.ptr.push_back(int(u.input.size()));
+    u.whole.push_back(u.input.size() - first == size_t(ly.n_in));
   }
   return u;
 }
 
-// Entry (p, q) of the upper triangle of a matrix of n rows.
+// Makes a matrix symmetric whose every pair of entries (p, q), (q, p) holds the value in one of the
+// two places and 0 in the other. Squares fit the first-level cache.
 template <class T>
-EDT_INLINE T& upper(T* out, int64_t n, int p, int q) {
-  return out[p <= q ? p * n + q : q * n + p];
-}
-
-// Copies the upper triangle to the lower one, in squares that fit the first-level cache.
-template <class T>
-void mirror_upper(T* out, int64_t n) {
+void symmetrise(T* out, int64_t n) {
   constexpr int64_t kSquare = 16;
   for (int64_t i0 = 0; i0 < n; i0 += kSquare)
     for (int64_t j0 = i0; j0 < n; j0 += kSquare)
       for (int64_t j = j0; j < std::min(n, j0 + kSquare); ++j)
-        for (int64_t i = i0; i < std::min(j, i0 + kSquare); ++i) out[j * n + i] = out[i * n + j];
+        for (int64_t i = i0; i < std::min(j, i0 + kSquare); ++i)
+          out[j * n + i] = out[i * n + j] = out[j * n + i] + out[i * n + j];
 }
 
 }  // namespace edt::EDT_ISA_NS

@@ -26,14 +26,8 @@ class GeneralHessian {
 
  public:
   GeneralHessian(const Net& net, const Problem<T>& pr, const T* p, T* out, bool ggn, Scratch& ws)
-      : net_(net),
-        pr_(pr),
-        p_(p),
-        out_(out),
-        ggn_(ggn),
-        P_(net.n_coords),
-        n_layers_(int(net.layers.size())),
-        ws_(ws),
+      : net_(net), pr_(pr), p_(p), out_(out), ggn_(ggn), P_(net.n_coords),
+        n_layers_(int(net.layers.size())), ws_(ws),
         b_(net, pr.act, 2, false, false, std::min(kHessianSamples, pr.data->n_pad), 0, ws,
            kHessianSamples / V::L),
         ld_(b_.ld) {
@@ -72,7 +66,7 @@ class GeneralHessian {
         for (int j = 0; j < net_.layers[l].n_out; ++j)
           if (inputs_[l].count(j)) unit(l, j);
     }
-    mirror_upper(out_, P_);
+    symmetrise(out_, P_);
   }
 
  private:
@@ -93,6 +87,12 @@ class GeneralHessian {
   int n_x(int l) const { return net_.layers[l].n_in + 1; }
   Pair& pair(int l, int m) { return pairs_[size_t(l) * n_layers_ + m]; }
 
+  // A tile of few rows waits for its own sums: it takes as long as one of four.
+  static double tile_cost(int rows) {
+    const int rest = rows % kPackRows;
+    return rows - rest + (rest ? std::max(rest, 4) : 0);
+  }
+
   // Cost in contracted vectors a sample; forming and packing one entry of a row costs about as much
   // as one vector. Columns of products must also fit the caches of a core or two.
   void choose() {
@@ -101,16 +101,21 @@ class GeneralHessian {
     pairs_.resize(size_t(n_layers_) * n_layers_);
     int out_rows = kPackRows, out_cols = V::L;
     for (int l = 0; l < n_layers_; ++l) {
-      const double units = net_.layers[l].n_out;
       for (int m = l; m < n_layers_; ++m) {
         const Layer& up = net_.layers[m];
-        const double cols = l == m ? double(n_pairs(n_x(l))) : double(n_x(l)) * n_x(m);
+        const double cols =
+            l == m ? double(n_pairs(n_x(l))) : double(n_x(l)) * n_x(m);
         const double far = m > l + 1 && !ggn_ ? double(n_x(l)) * up.n_out : 0;
         const double half = l == m ? 0.5 : 1;
         double by_products = 2 * (cols + far) / V::L;
-        by_products += units * half * up.n_out * (cols / V::L + kPack);
-        if (far > 0) by_products += units * up.n_in * (far / V::L + kPack);
-        if (m == l + 1) by_products += up.nnz() * (double(n_x(l)) / V::L + kPack);
+        for (int j = 0; j < net_.layers[l].n_out; ++j) {
+          const int n_rows = up.n_out - (l == m ? j : 0);
+          by_products += tile_cost(n_rows) * cols / V::L + kPack * n_rows;
+          if (far > 0) by_products += tile_cost(up.n_in) * far / V::L + kPack * up.n_in;
+          if (m != l + 1 || ggn_) continue;
+          const int edges = up.t_ptr[j + 1] - up.t_ptr[j];
+          by_products += tile_cost(edges) * n_x(l) / V::L + kForm * edges;
+        }
         double by_edges = 0;
         for (int j = 0; j < net_.layers[l].n_out; ++j)
           by_edges += half * double(inputs_[m].input.size()) *
@@ -131,6 +136,7 @@ class GeneralHessian {
     c_ = ws_.take<T>(size_t(out_rows) * out_cols);
     int most = 0;
     for (int l = 0; l < n_layers_; ++l) most = std::max(most, padded<T>(n_x(l)));
+    square_ = ws_.take<T>(size_t(most) * most);
     gathered_ = ws_.take<T>(size_t(most) * ld_);
   }
 
@@ -234,23 +240,41 @@ class GeneralHessian {
     else far_layer(l, j, m);
   }
 
-  void add(int p, int q, T v) { upper(out_, P_, p, q) += v; }
+  // to[coord] += c[input] over the inputs of unit k
+  static void add_unit(const UnitInputs& u, int k, int from, const T* c, T* to) {
+    int e = from;
+    const int end = u.ptr[k + 1];
+    if (u.whole[k]) {
+      if (e < end && u.input[e] == 0) {
+        to[u.coord[e]] += c[0];
+        ++e;
+      }
+      if (e == end) return;
+      T* t = to + u.coord[e];
+      const T* x = c + u.input[e];
+      for (int i = 0; i < end - e; ++i) t[i] += x[i];
+      return;
+    }
+    for (; e < end; ++e) to[u.coord[e]] += c[u.input[e]];
+  }
 
   void by_products(int l, int j, int m) {
     const Pair& pr = pair(l, m);
     const UnitInputs &lo = inputs_[l], &hi = inputs_[m];
-    const int k0 = l == m ? j : 0, n_units = net_.layers[m].n_out - k0;
+    const int k0 = l == m ? j : 0, n_units = net_.layers[m].n_out - k0, nl = n_x(l);
     pack_rows(rd_[m + 1] + k0 * ld_, ld_, in_.n, n_units, pack_);
     contract<false>(pack_, n_units, in_.n, pr.b, pr.cols, pr.cols, c_, pr.cols);
     for (int k = k0; k < k0 + n_units; ++k) {
       const T* c = c_ + size_t(k - k0) * pr.cols;
-      for (int a = lo.ptr[j]; a < lo.ptr[j + 1]; ++a) {
-        const int i = lo.input[a], p = lo.coord[a];
-        for (int e = l == m && j == k ? a : hi.ptr[k]; e < hi.ptr[k + 1]; ++e) {
-          const int h = hi.input[e];
-          add(p, hi.coord[e], c[l == m ? pair_index(n_x(l), i, h) : i * n_x(m) + h]);
-        }
+      if (l == m) {  // unfold the pairs
+        for (int i = 0; i < nl; ++i)
+          for (int h = i; h < nl; ++h) square_[i * nl + h] = square_[h * nl + i] = *c++;
+        c = square_;
       }
+      for (int a = lo.ptr[j]; a < lo.ptr[j + 1]; ++a)
+        // of a unit's own inputs each pair once
+        add_unit(hi, k, l == m && j == k ? a : hi.ptr[k], c + lo.input[a] * n_x(m),
+                 out_ + lo.coord[a] * P_);
     }
   }
 
@@ -268,7 +292,7 @@ class GeneralHessian {
       const int q = net_.coord[up.t_param[first + e]];
       if (q < 0) continue;
       for (int a = lo.ptr[j]; a < lo.ptr[j + 1]; ++a)
-        add(lo.coord[a], q, c_[e * ldx + lo.input[a]]);
+        out_[lo.coord[a] * P_ + q] += c_[e * ldx + lo.input[a]];
     }
   }
 
@@ -283,7 +307,7 @@ class GeneralHessian {
         if (hi.input[e] == 0) continue;
         const T* c = c_ + size_t(hi.input[e] - 1) * pr.far_cols + k * n_x(l);
         for (int a = lo.ptr[j]; a < lo.ptr[j + 1]; ++a)
-          add(lo.coord[a], hi.coord[e], c[lo.input[a]]);
+          out_[lo.coord[a] * P_ + hi.coord[e]] += c[lo.input[a]];
       }
   }
 
@@ -308,8 +332,8 @@ class GeneralHessian {
       for (int r = 0; r < n_rows; ++r) {
         // of the unit's own inputs each pair once
         const int from = l == m && units[r] == j ? e + r - lo.ptr[j] : 0;
-        for (int a = from; a < n_in; ++a)
-          add(lo.coord[lo.ptr[j] + a], hi.coord[e + r], c_[r * cols + a]);
+        T* to = out_ + hi.coord[e + r];
+        for (int a = from; a < n_in; ++a) to[lo.coord[lo.ptr[j] + a] * P_] += c_[r * cols + a];
       }
     }
   }
@@ -345,7 +369,7 @@ class GeneralHessian {
   // per layer, [units, ld]: rz and rd of pre-activations (rd at index l + 1), ra and da of inputs
   std::vector<T*> rz_, ra_, rd_, delta_, da_, xt_;
   std::vector<Pair> pairs_;
-  T *prob_, *row_, *pack_, *c_, *gathered_;
+  T *prob_, *row_, *pack_, *c_, *gathered_, *square_;
 };
 
 }  // namespace edt::EDT_ISA_NS

@@ -32,17 +32,8 @@ class ShallowHessian {
   }
 
   ShallowHessian(const Net& net, const Problem<T>& pr, const T* p, T* out, bool ggn, Scratch& ws)
-      : net_(net),
-        pr_(pr),
-        p_(p),
-        out_(out),
-        ggn_(ggn),
-        P_(net.n_coords),
-        l0_(net.layers[0]),
-        l1_(net.layers[1]),
-        m_(l0_.n_out),
-        n1_(net.d_in + 1),
-        in_w_(trainable_inputs(net, l0_)),
+      : net_(net), pr_(pr), p_(p), out_(out), ggn_(ggn), P_(net.n_coords), l0_(net.layers[0]),
+        l1_(net.layers[1]), m_(l0_.n_out), n1_(net.d_in + 1), in_w_(trainable_inputs(net, l0_)),
         b_(net, pr.act, ggn ? 1 : 2, false, false, std::min(kHessianSamples, pr.data->n_pad), 0, ws,
            kHessianSamples / L),
         ld_(b_.ld) {
@@ -104,7 +95,8 @@ class ShallowHessian {
       aa_ = zeros(ws, size_t(m_ + 1) * ld_a_);
     } else {
       columns_ = zeros(ws, n * ld_gram_);
-      for (int j = 0; j < m_; ++j) gram_unit_.insert(gram_unit_.end(), in_w_.count(j), j);
+      for (int j = 0; j < m_; ++j)
+        gram_unit_.insert(gram_unit_.end(), in_w_.count(j), j);
       gram_rows_ = ws.take<T>(packed_size(ld_gram_, ld_));
       gram_ = zeros(ws, size_t(gram_panel(ld_gram_ / L)));
     }
@@ -147,8 +139,8 @@ class ShallowHessian {
       for (int q = 0; q < ld_pair_; q += L)
         scaled_columns(packed_row(rows_s_, j, n), wide_ + first_ + q, ld_mono_, n, columns_ + q,
                        ld_pair_);
-      contract<true>(rows_s_, j + 1, n, columns_, ld_pair_, ld_pair_, pair_ + n_pairs(j) * ld_pair_,
-                     ld_pair_);
+      contract<true>(rows_s_, j + 1, n, columns_, ld_pair_, ld_pair_,
+                     pair_ + n_pairs(j) * ld_pair_, ld_pair_);
     }
     pack_rows(b_.a[1], ld_, n, m_, rows_a_);
     T* ones = packed_row(rows_a_, m_, n);
@@ -200,7 +192,8 @@ class ShallowHessian {
     const int64_t n = in_.n;
     const int n_w = int(in_w_.input.size());
     std::vector<int> start(n_w);  // of the packed row each column takes
-    for (int a = 0; a < n_w; ++a) start[a] = int(packed_row(rows_s_, gram_unit_[a], n) - rows_s_);
+    for (int a = 0; a < n_w; ++a)
+      start[a] = int(packed_row(rows_s_, gram_unit_[a], n) - rows_s_);
     for (int64_t s = 0; s < n; ++s) {
       T* to = columns_ + s * ld_gram_;
       const T *x = mono_ + s * ld_mono_, *w = rows_s_ + s * kPackRows;
@@ -236,7 +229,8 @@ class ShallowHessian {
   }
 
   // Where the sums lie. ww(j, k, a): those of inputs a of neuron j and e of neuron k <= j, as a
-  // function of e; wa: of input a of neuron j and a_k (1 for k = m); aa: of a_k and a_q, k <= q.
+  // function of e; wa(j, k): those of
+  // input a of neuron j and a_k (1 for k = m); aa: of a_k and a_q, k <= q.
   struct Products {
     const ShallowHessian& h;
     auto ww(int j, int k, int a) const {
@@ -244,9 +238,10 @@ class ShallowHessian {
       const int *t = h.pair_table_.data() + h.in_w_.input[a] * h.n1_, *in = h.in_w_.input.data();
       return [=](int e) { return c[t[in[e]]]; };
     }
-    T wa(int j, int a, int k) const {
+    auto wa(int j, int k) const {
       const int64_t row = int64_t(j / L) * (h.m_ + 1) + k;
-      return h.cross_[(row * L + j % L) * h.n1_ + h.in_w_.input[a]];
+      const T* c = h.cross_ + (row * L + j % L) * h.n1_;
+      return [c, in = h.in_w_.input.data()](int a) { return c[in[a]]; };
     }
     T aa(int k, int q) const { return h.aa_[k * h.ld_a_ + q]; }
   };
@@ -257,7 +252,11 @@ class ShallowHessian {
       const T* c = h.gram_ + gram_panel(a / L) + a % L;
       return [=](int e) { return c[e * L]; };
     }
-    T wa(int, int a, int k) const { return at(a, int(h.in_w_.input.size()) + k); }
+    auto wa(int, int k) const {
+      const int q = int(h.in_w_.input.size()) + k;
+      const T* c = h.gram_ + gram_panel(q / L) + q % L;
+      return [=](int a) { return c[a * L]; };
+    }
     T aa(int k, int q) const {
       const int first = int(h.in_w_.input.size());
       return at(first + k, first + q);
@@ -296,11 +295,13 @@ class ShallowHessian {
         for (int k = 0; k <= m_; ++k) {
           const int q = edge[o * (m_ + 1) + k];
           if (q < 0) continue;
-          for (int a = in_w_.ptr[j]; a < in_w_.ptr[j + 1]; ++a) {
-            T h = v[o * m_ + j] * sums.wa(j, a, k);
-            if (k == j && !ggn_) h += moments1_[(o * m_ + j) * ld1 + in[a]];
-            put(coord[a], q, h);
-          }
+          const auto sum = sums.wa(j, k);
+          const T w = v[o * m_ + j], *r = moments1_ + (o * m_ + j) * ld1;
+          if (k == j && !ggn_)
+            for (int a = in_w_.ptr[j]; a < in_w_.ptr[j + 1]; ++a)
+              put(coord[a], q, w * sum(a) + r[in[a]]);
+          else
+            for (int a = in_w_.ptr[j]; a < in_w_.ptr[j + 1]; ++a) put(coord[a], q, w * sum(a));
         }
       if (ggn_) continue;
       for (int a = in_w_.ptr[j]; a < in_w_.ptr[j + 1]; ++a)
@@ -332,7 +333,7 @@ class ShallowHessian {
   int n_mono_, ld_mono_, first_, ld_pair_, n_gram_, ld_gram_, ld_a_, n_groups_;
   // per sample: monomials of X (those with the constant first), times 2c, columns of a contraction
   T *mono_, *c2_, *wide_ = nullptr, *columns_;
-  T *rows_s_, *rows_a_ = nullptr, *gram_rows_ = nullptr;                    // packed rows
+  T *rows_s_, *rows_a_ = nullptr, *gram_rows_ = nullptr;          // packed rows
   T *pair_ = nullptr, *cross_ = nullptr, *aa_ = nullptr, *gram_ = nullptr;  // sums
   T *delta_ = nullptr, *row_ = nullptr, *moments2_ = nullptr, *moments1_ = nullptr;
 };
