@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from edt.landscape import embed
+from edt.landscape.align import aligned_distance
+from edt.landscape.census import Census, Tolerances, census
+from edt.landscape.core import Core, reduce_network
 from edt.landscape.counting import (
     bell,
     critical_subspaces,
@@ -19,20 +22,33 @@ from edt.landscape.levels import Levels, loss_levels
 from edt.landscape.minima import Minima, find_minima
 from edt.landscape.outcome import OUTCOMES, outcomes
 from edt.landscape.paths import index_along_path, plateaus
+from edt.landscape.tally import (
+    census_table,
+    dominance_table,
+    minimum_table,
+    prediction_table,
+)
 
 __all__ = [
     "DESTINATIONS",
     "OUTCOMES",
+    "Census",
+    "Core",
     "Embedding",
     "Escape",
     "Growth",
     "Levels",
     "Minima",
     "SplitMatrices",
+    "Tolerances",
+    "aligned_distance",
     "bell",
+    "census",
+    "census_table",
     "critical_subspaces",
     "critical_task",
     "crossover",
+    "dominance_table",
     "embed",
     "escape_experiment",
     "escape_table",
@@ -42,9 +58,12 @@ __all__ = [
     "index_along_path",
     "loss_levels",
     "minimum_subspaces",
+    "minimum_table",
     "outcomes",
     "plateaus",
     "predicted_inertia",
+    "prediction_table",
+    "reduce_network",
     "split",
     "split_every",
     "split_matrices",

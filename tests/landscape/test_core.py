@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,9 +13,6 @@ from edt.landscape.align import aligned_distance
 from edt.landscape.core import reduce_network
 from edt.landscape.layers import Layer, pack, unpack
 from edt.landscape.symmetry import SYMMETRIES
-
-sys.path.insert(0, str(Path(__file__).parent))
-from orbits import moved, reflect
 
 NEURONS = [name for name, symmetry in SYMMETRIES.items() if not symmetry.mixing]
 
@@ -85,7 +80,7 @@ def test_orbits_have_distance_zero(make, activation, widths, bias):
     x = make.inputs(80, 2)
     core = core_of(ens, x)
     for seed in range(6):
-        there = moved(ens, seed)
+        there = make.moved(ens, seed)
         scale = float(outputs(ens, x).abs().max())
         gap = float((outputs(there, x) - outputs(ens, x)).abs().max())
         assert gap < 1e-12 * max(1.0, scale), "the action must keep the function"
@@ -104,12 +99,12 @@ def test_ramps_turn_in_groups(make, activation):
     weight[3] = -(a[0] * weight[0] + a[2] * weight[2]) / a[3]
     into, out = unpack(ens, 0)
     for i in (0, 2, 3):
-        reflect(into, out, i, SYMMETRIES[activation].reflection)
-    there = moved(pack([[into, out]], ens), 1)
+        make.reflect(into, out, i, SYMMETRIES[activation].reflection)
+    there = make.moved(pack([[into, out]], ens), 1)
     assert float((outputs(there, x) - outputs(ens, x)).abs().max()) < 1e-12
     assert aligned_distance(core_of(ens, x), core_of(there, x)) < 1e-12
     into, out = unpack(ens, 0)
-    reflect(into, out, 0, SYMMETRIES[activation].reflection)
+    make.reflect(into, out, 0, SYMMETRIES[activation].reflection)
     alone = pack([[into, out]], ens)
     # The neurons still match one by one; the linear rest gives the difference away.
     assert float((outputs(alone, x) - outputs(ens, x)).abs().max()) > 0.01
@@ -136,7 +131,7 @@ def test_splits_are_undone(make, activation, widths, width):
     core = core_of(narrow, x)
     for shares in ("equal", "signed"):
         grown = embed.grow(narrow, width, shares=shares, copies=3, seed=2)
-        wide = moved(grown.networks, 5)
+        wide = make.moved(grown.networks, 5)
         for b in range(3):
             found = core_of(wide, x, b)
             assert found.widths == core.widths
@@ -152,7 +147,7 @@ def test_reflected_copies_are_recognised(make, activation):
     x = make.inputs(80, 2)
     wide = embed.grow(narrow, 3, neurons=0).networks
     into, out = unpack(wide, 0)
-    reflect(into, out, 2, symmetry.reflection)
+    make.reflect(into, out, 2, symmetry.reflection)
     wide = pack([[into, out]], wide)
     assert float((outputs(wide, x) - outputs(narrow, x)).abs().max()) < 1e-12
     found = core_of(wide, x)
