@@ -1,0 +1,7 @@
+"""Reports: one self-contained HTML page, with its figures as PNG and SVG files beside it."""
+
+from __future__ import annotations
+
+from edt.report.width_sweep import write_report
+
+__all__ = ["write_report"]

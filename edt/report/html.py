@@ -1,0 +1,111 @@
+"""The few pieces of HTML a report is made of. No scripts, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: its heading, and what to write for a row."""
+
+    heading: str
+    text: Callable[[Any], str]
+
+
+def paragraph(text: str) -> str:
+    """``text`` as a paragraph; it may hold ``<b>`` and other inline tags."""
+    return f"<p>{text}</p>"
+
+
+def bullets(items: Sequence[str]) -> str:
+    """A list of points; items may hold inline tags."""
+    return "<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>"
+
+
+def table(frame: pd.DataFrame, columns: Sequence[Column], caption: str = "") -> str:
+    """A table of the frame's rows; it scrolls sideways where the page is narrow."""
+    head = "".join(f"<th>{escape(column.heading)}</th>" for column in columns)
+    rows = [
+        "<tr>" + "".join(f"<td>{escape(column.text(row))}</td>" for column in columns) + "</tr>"
+        for row in frame.to_dict("records")
+    ]
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return (
+        f'<div class="scroll"><table>{title}<thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def definitions(pairs: Sequence[tuple[str, str]]) -> str:
+    """Names and their values, one a row; values may hold inline tags."""
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{value}</dd>" for name, value in pairs)
+    return f"<dl>{rows}</dl>"
+
+
+def details(summary: str, body: str) -> str:
+    """Something to unfold."""
+    return f"<details><summary>{escape(summary)}</summary>{body}</details>"
+
+
+def tile(value: str, label: str) -> str:
+    """A number worth a large font."""
+    return f'<div class="tile"><b>{escape(value)}</b><span>{escape(label)}</span></div>'
+
+
+def tiles(items: Sequence[str]) -> str:
+    """Tiles side by side."""
+    return f'<div class="tiles">{"".join(items)}</div>'
+
+
+def figure(light: bytes, dark: bytes, alt: str, caption: str) -> str:
+    """A picture in two themes, embedded; the browser takes the one that suits the page.
+
+    Args:
+        light, dark: SVG files.
+        alt: what it shows, for those who cannot see it.
+        caption: may hold inline tags.
+    """
+    return (
+        '<figure><div class="scroll"><picture>'
+        f'<source media="(prefers-color-scheme: dark)" srcset="{_data(dark)}">'
+        f'<img src="{_data(light)}" alt="{escape(alt, quote=True)}">'
+        f"</picture></div><figcaption>{caption}</figcaption></figure>"
+    )
+
+
+def section(title: str, *parts: str) -> str:
+    """A section with its heading."""
+    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
+
+
+def page(title: str, lead: str, body: Sequence[str], footer: str) -> str:
+    """The whole document.
+
+    Args:
+        title: heading and window title.
+        lead: paragraph under the heading; may hold inline tags.
+        body: sections.
+        footer: may hold inline tags.
+    """
+    css = files("edt.report").joinpath("style.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(title)}</title><style>{css}</style></head>\n<body><main>"
+        f'<header><h1>{escape(title)}</h1><p class="lead">{lead}</p></header>\n'
+        + "\n".join(body)
+        + f"\n<footer>{footer}</footer></main></body></html>\n"
+    )
+
+
+def _data(svg: bytes) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")

@@ -1,0 +1,296 @@
+"""What a width sweep says, in sentences made from its tables. Nothing is said that is not counted.
+
+Every comparison is decided by intervals: a prediction is called too low or too high only when it
+lies outside the measured interval.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from edt.experiments import ALL, WidthSweep
+from edt.experiments.splits import DESTINATIONS
+from edt.landscape import OUTCOMES
+from edt.plots.splits import WORDS as DESTINATION_WORDS
+from edt.report.html import tile
+from edt.report.words import count, interval, listed, percent, span
+from edt.stats import wilson
+
+Row = dict[str, Any]
+
+
+class Story:
+    """Sentences about one finished sweep.
+
+    Args:
+        sweep: the sweep; its tables are made once.
+
+    Attributes:
+        success, levels, outcomes, escapes: the sweep's tables.
+        good_name: what a good run has reached, in a few words.
+        goal: the same as a verb.
+        target_name: what one target is called.
+    """
+
+    def __init__(self, sweep: WidthSweep) -> None:
+        self.sweep = sweep
+        self.spec = sweep.spec
+        self.success = sweep.success()
+        self.levels = sweep.levels()
+        self.outcomes = sweep.outcomes()
+        self.escapes = sweep.escapes()
+        r = self.spec.reference_width
+        if self.spec.realisable:
+            self.good_name, self.goal, self.target_name = "zero loss", "reach zero loss", "teacher"
+        else:
+            self.good_name = f"the best of width {r}"
+            self.goal = f"match {self.good_name}"
+            self.target_name = "target"
+
+    @property
+    def title(self) -> str:
+        """Heading of the page."""
+        what = "small networks" if self.spec.realisable else "small networks on real data"
+        return f"What does width buy {what}?"
+
+    @property
+    def lead(self) -> str:
+        """The answer in two sentences."""
+        spec, r = self.spec, self.spec.reference_width
+        networks = f"<b>{len(self.sweep.runs):,} networks</b>"
+        if spec.realisable:
+            teachers = count(spec.targets, "random teacher network")
+            setting = (
+                f"{networks} learned {teachers} of {spec.teacher_width} hidden neurons; each was "
+                "trained, driven to the bottom of its loss and classified."
+            )
+        else:
+            setting = (
+                f"{networks} learned to predict the progression of diabetes in 442 patients; each "
+                "was trained, driven to the bottom of its loss and classified."
+            )
+        narrow = self._row(r)
+        if narrow is None:
+            return setting
+        answer = f" With {r} neurons {percent(narrow['rate'])} {self.goal}"
+        compared = self._compared()
+        if compared is not None:
+            answer += f", with {int(compared['width'])} neurons {percent(compared['rate'])}"
+        return setting + answer + "."
+
+    def tiles(self) -> list[str]:
+        """The numbers to remember."""
+        out = []
+        r = self.spec.reference_width
+        narrow, compared = self._row(r), self._compared()
+        if narrow is not None:
+            place = f"of runs {self.goal} at width {r} (95%: {_span(narrow)})"
+            out.append(tile(percent(narrow["rate"]), place))
+        if compared is not None:
+            width = int(compared["width"])
+            place = f"at width {width} (95%: {_span(compared)})"
+            out.append(tile(percent(compared["rate"]), place))
+            words = interval(compared["n_eff"], compared["n_eff_low"], compared["n_eff_high"])
+            head, _, tail = words.partition(" (")
+            bounds = f", 95%: {tail[:-1]}" if tail else ""
+            out.append(tile(head, f"lottery tickets of width {r} is what width {width} is worth"
+                                  f"{bounds}"))  # fmt: skip
+        splits = self.sweep.splits
+        if len(splits):
+            strict = int((splits["n_neg"] > 0).sum())
+            out.append(
+                tile(
+                    percent(strict / len(splits)),
+                    f"of bad minima become strict saddles when one neuron is split "
+                    f"({strict} of {len(splits)} splits)",
+                )
+            )
+        return out
+
+    def width_text(self) -> str:
+        """Success against width."""
+        pooled = self.success[self.success["target"] == ALL]
+        if self.spec.realisable:
+            limit = f"{self.spec.good:.0e}".replace("e-0", "e-")
+            meaning = f"A run succeeds when its loss is at most {limit} of its target's variance. "
+        else:
+            meaning = (
+                f"Zero loss cannot be reached here: the data are noisy. A run succeeds when its "
+                f"loss is within {percent(self.spec.good)} of the lowest loss that any network of "
+                f"width {self.spec.reference_width} or less has reached. "
+            )
+        full = _rows(pooled[pooled["rate"] == 1.0])
+        if full:
+            row = full[0]
+            end = (
+                f"The narrowest width at which every run succeeded is {int(row['width'])} "
+                f"({int(row['runs'])} runs; 95%: at least {percent(row['rate_low'])})."
+            )
+        else:
+            best = max(_rows(pooled), key=lambda row: float(row["rate"]))
+            end = (
+                f"The best rate is {percent(best['rate'])} at width {int(best['width'])} "
+                f"(95%: {_span(best)})."
+            )
+        return meaning + end
+
+    def lottery_text(self) -> str:
+        """The two lottery readings against the measurement."""
+        r, row = self.spec.reference_width, self._compared(informative=True)
+        if row is None:
+            return (
+                f"The price of a ticket is the success rate of width {r}, which is not among the "
+                "widths of this run, so nothing can be said about tickets."
+            )
+        m = int(row["width"])
+        disjoint, overlapping = _judge(row, "disjoint"), _judge(row, "combinatorial")
+        return (
+            "In the lottery reading of width, a wide network holds many narrow ones, and one "
+            f"winner is enough. Counted as {count(m // r, 'disjoint narrow network')}, width {m} "
+            f"should succeed in {percent(row['disjoint'])} of runs; it does in "
+            f"{percent(row['rate'])} (95%: {_span(row)}), so that count {disjoint}. Counted as "
+            f"all {math.comb(m, r):,} overlapping ones it should succeed in "
+            f"{percent(row['combinatorial'])}, which {overlapping}."
+        )
+
+    def tickets_text(self) -> str:
+        """How far the targets differ in the number of effective tickets."""
+        own = self.success[(self.success["target"] != ALL) & self.success["n_eff"].gt(0)]
+        own = own[np.isfinite(own["n_eff"]) & (own["width"] > self.spec.reference_width)]
+        text = (
+            "The effective number of tickets, ln P<sub>fail</sub>(m) / ln(1 − p), needs no count: "
+            "it is the number of independent narrow networks that would fail as rarely."
+        )
+        shared = own["width"].value_counts()
+        several = [int(width) for width in shared.index if shared[width] > 1]
+        if not several:
+            return text
+        width = min(several)
+        values = [
+            interval(row["n_eff"], row["n_eff_low"], row["n_eff_high"])
+            for row in _rows(own[own["width"] == width])
+        ]
+        r = self.spec.reference_width
+        return (
+            f"{text} At width {width} the {self.target_name}s give {listed(values)}, beside "
+            f"floor(m/r) = {width // r}, m − r + 1 = {width - r + 1} and "
+            f"C(m, r) = {math.comb(width, r)}. "
+            f"p itself differs between {self.target_name}s, so each keeps its own."
+        )
+
+    def ends_text(self) -> str:
+        """What the failures are."""
+        rows = {int(row["width"]): row for row in _rows(self.outcomes)}
+        names = [name for name in OUTCOMES if name != "good"]
+        failed = {width: sum(int(row[name]) for name in names) for width, row in rows.items()}
+        widths = [width for width, number in failed.items() if number]
+        if not widths:
+            return "Every run of every width succeeded."
+        r = self.spec.reference_width
+        width = r if r in widths else widths[0]
+        kinds = rows[width]
+        words = {
+            "bad": "ended in a bad minimum",
+            "channel": "drifted along a channel to infinity",
+            "saddle": "stopped at a saddle",
+            "unconverged": "did not converge",
+            "diverged": "diverged",
+        }
+        parts = [f"{int(kinds[name])} {word}" for name, word in words.items() if kinds[name]]
+        return f"Of the {count(failed[width], 'failed run')} at width {width}, {listed(parts)}."
+
+    def levels_text(self) -> str:
+        """Distinct heights of bad minima."""
+        levels = self.levels
+        if not int(levels["bad"].sum()):
+            return "No run ended in a bad minimum."
+        top = max(_rows(levels), key=lambda row: int(row["levels"]))
+        last = int(levels[levels["bad"] > 0]["width"].max())
+        where = f"width {int(top['width'])}"
+        if self.spec.targets > 1:
+            where += f", {self.target_name} {int(top['target']) + 1}"
+        text = (
+            f"Bad minima fall on discrete heights. The most, {count(int(top['levels']), 'level')} "
+            f"in {count(int(top['bad']), 'bad run')}, are at {where}; {int(top['once'])} of them "
+            f"were met once, so there are more (Chao's estimate: "
+            f"{interval(top['estimate'], top['estimate_low'], top['estimate_high'])})."
+        )
+        widest = max(self.spec.widths)
+        if last < widest:
+            text += f" Above width {last} no run ended in a bad minimum."
+        return text
+
+    def splits_text(self) -> list[str]:
+        """Escape dimensions and destinations."""
+        splits = self.sweep.splits
+        if not len(splits):
+            return ["No strict bad minimum of the widths that were to be split was found."]
+        agree = int((splits["n_neg"] == splits["predicted_neg"]).sum())
+        strict = int((splits["n_neg"] > 0).sum())
+        share = wilson(strict, len(splits))
+        levels = len(splits[["target", "width", "level"]].drop_duplicates())
+        first = (
+            f"{count(len(splits), 'split')} of {count(levels, 'bad minimum', 'bad minima')}, one "
+            "per loss level: every neuron in turn, with every μ. "
+            f"{strict} ({percent(share.value)}; 95%: {span(share.low, share.high)}) are strict "
+            f"saddles, with {int(splits['n_neg'].min())} to {int(splits['n_neg'].max())} escape "
+            f"dimensions. The closed form, from sums at the narrow minimum alone, gives the same "
+            f"index in {agree} of {len(splits)}."
+        )
+        sides = []
+        for mu in sorted({float(value) for value in splits["mu"]}):
+            group = splits[splits["mu"] == mu]
+            ends = [
+                f"{percent(float((group['destination'] == name).mean()))} {self._end(name)}"
+                for name in DESTINATIONS
+                if (group["destination"] == name).any()
+            ]
+            sides.append(f"With μ = {mu:g}, {listed(ends)}.")
+        return [first, "Then each wide network follows its way down. " + " ".join(sides)]
+
+    def _end(self, name: str) -> str:
+        words = {
+            "good": f"reach {self.good_name}",
+            "lower": f"end in {DESTINATION_WORDS['lower']}",
+            "channel": f"drift into {DESTINATION_WORDS['channel']}",
+            "stays": "stay",
+            "open": "get lower without a verdict",
+        }
+        return words[name]
+
+    def _row(self, width: int) -> Row | None:
+        rows = self.success[(self.success["target"] == ALL) & (self.success["width"] == width)]
+        return _rows(rows)[0] if len(rows) else None
+
+    def _compared(self, informative: bool = False) -> Row | None:
+        """The width to compare with r: twice r, else the next that was run; None without any.
+
+        ``informative`` prefers widths at which both lottery counts differ and something failed.
+        """
+        r = self.spec.reference_width
+        pooled = self.success[(self.success["target"] == ALL) & self.success["n_disjoint"].notna()]
+        wider = [row for row in _rows(pooled) if row["width"] > r]
+        double = [row for row in wider if row["width"] >= 2 * r]
+        telling = [row for row in double if row["rate"] < 1.0] if informative else []
+        return next(iter([*telling, *double, *reversed(wider)]), None)
+
+
+def _rows(frame: pd.DataFrame) -> list[Row]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _span(row: Row) -> str:
+    return span(float(row["rate_low"]), float(row["rate_high"]))
+
+
+def _judge(row: Row, name: str) -> str:
+    """A prediction against the measured interval, both with their uncertainty."""
+    if row[f"{name}_high"] < row["rate_low"]:
+        return "is too low"
+    if row[f"{name}_low"] > row["rate_high"]:
+        return "is too high"
+    return "agrees within the intervals"

@@ -1,0 +1,248 @@
+"""The report of a width sweep: figures drawn, page assembled, files written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from edt.experiments import ALL, WidthSweep
+from edt.experiments.splits import DESTINATIONS
+from edt.experiments.store import FIGURES
+from edt.files import replace_file
+from edt.plots import (
+    DARK,
+    LIGHT,
+    Theme,
+    plot_levels,
+    plot_outcomes,
+    plot_splits,
+    plot_success,
+    plot_targets,
+    png,
+    svg,
+)
+from edt.report import html
+from edt.report.html import Column
+from edt.report.method import REFERENCES, caveats, glossary, protocol, software
+from edt.report.provenance import provenance
+from edt.report.story import Story
+from edt.report.words import interval, number, percent, span
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the report.
+
+    Attributes:
+        name: of its files.
+        draw: theme to figure.
+        alt: what it shows.
+        caption: under it.
+    """
+
+    name: str
+    draw: Callable[[Theme], Figure]
+    alt: str
+    caption: str
+
+
+def write_report(sweep: WidthSweep, directory: str | os.PathLike[str]) -> Path:
+    """Write ``report.html``, ``figures/*.png``, ``figures/*.svg`` and ``provenance.json``.
+
+    The page holds everything it shows and works offline, in light and dark.
+
+    Args:
+        sweep: a finished sweep.
+        directory: an existing or new folder.
+
+    Returns:
+        Path of ``report.html``.
+
+    Example:
+        >>> write_report(WidthSweep.load("edt-demo"), "edt-demo")  # doctest: +SKIP
+    """
+    folder = Path(directory)
+    story = Story(sweep)
+    embedded: dict[str, str] = {}
+    for picture in pictures(story):
+        light = picture.draw(LIGHT)
+        vector = svg(light)
+        replace_file(folder / FIGURES / f"{picture.name}.png", png(light))
+        replace_file(folder / FIGURES / f"{picture.name}.svg", vector)
+        embedded[picture.name] = html.figure(
+            vector, svg(picture.draw(DARK)), picture.alt, picture.caption
+        )
+    facts = provenance(sweep)
+    replace_file(folder / "provenance.json", json.dumps(facts, indent=1).encode())
+    path = folder / "report.html"
+    page = html.page(story.title, story.lead, _body(story, embedded, facts), _footer())
+    replace_file(path, page.encode())
+    return path
+
+
+def pictures(story: Story) -> list[Picture]:
+    """The figures of the report, in order."""
+    sweep, spec = story.sweep, story.spec
+    names = {"goal": story.goal, "target_name": story.target_name}
+    r = spec.reference_width
+    found = [
+        Picture(
+            "success",
+            lambda theme: plot_success(story.success, r, theme=theme, **names),
+            "Success rate against width beside lottery predictions; effective number of tickets.",
+            f"Left: share of runs that {story.goal}, with 95% Wilson intervals, beside what "
+            f"independent tickets of width r = {r} predict (bands: interval of p). Right: how many "
+            "such tickets the measured rate amounts to.",
+        )
+    ]
+    if spec.targets > 1:
+        found.append(
+            Picture(
+                "targets",
+                lambda theme: plot_targets(story.success, theme=theme, **names),
+                "Success rate against width and lottery predictions for each teacher.",
+                f"The same for each {story.target_name}. p is its success rate at width {r}.",
+            )
+        )
+    # Every target has variance 1, so a loss is a share of it.
+    return [
+        *found,
+        Picture(
+            "outcomes",
+            lambda theme: plot_outcomes(story.outcomes, good_name=story.good_name, theme=theme),
+            "Share of runs with each outcome, one bar per width.",
+            "Outcomes of all runs.",
+        ),
+        Picture(
+            "levels",
+            lambda theme: plot_levels(
+                sweep.runs, story.levels, target_name=story.target_name, theme=theme
+            ),
+            "Final loss of every run against width, and the number of distinct losses.",
+            "Left: every run is a dot, sorted by loss within its width; rows of dots are loss "
+            "levels. Right: distinct losses among the bad minima of each width.",
+        ),
+        Picture(
+            "splits",
+            lambda theme: plot_splits(
+                sweep.splits, story.escapes, good_name=story.good_name, theme=theme
+            ),
+            "Index of split minima, counted against predicted; share of strict saddles; ends.",
+            "Left: escape dimensions after splitting one neuron, numbers are splits. Middle: share "
+            "with at least one, with 95% Wilson intervals. Right: where the wide networks end.",
+        ),
+    ]
+
+
+def _body(story: Story, figures: dict[str, str], facts: dict[str, object]) -> list[str]:
+    text = html.paragraph
+    sections = [
+        html.tiles(story.tiles()),
+        html.section(
+            "Is width a lottery?",
+            text(story.width_text()),
+            figures["success"],
+            text(story.lottery_text()),
+            text(story.tickets_text()),
+            figures.get("targets", ""),
+        ),
+        html.section("What the failures are", text(story.ends_text()), figures["outcomes"]),
+        html.section("Heights of bad minima", text(story.levels_text()), figures["levels"]),
+        html.section(
+            "One more neuron opens ways out",
+            text(
+                "A bad minimum in which one neuron is copied, its output weight shared out as μ "
+                "and 1 − μ, has the same output, the same loss and no gradient. Is it still a "
+                "minimum?"
+            ),
+            *[text(part) for part in story.splits_text()],
+            figures["splits"],
+        ),
+        html.section(
+            "What this does not say",
+            html.bullets(caveats(story)),
+        ),
+        html.section(
+            "How it was done",
+            html.definitions(protocol(story)),
+            html.details("Definitions", html.definitions(glossary(story))),
+            html.details("Success and tickets, all widths", _success_table(story)),
+            html.details("Loss levels of bad minima", _level_table(story)),
+            html.details("Splits", _split_table(story)),
+            html.details("Software and machine", html.definitions(software(facts))),
+            html.details("References", html.bullets(REFERENCES)),
+        ),
+    ]
+    return sections
+
+
+def _success_table(story: Story) -> str:
+    rows = story.success[story.success["target"] == ALL]
+    columns = [
+        Column("width", lambda row: str(row["width"])),
+        Column("good", lambda row: f"{row['good']} of {row['runs']}"),
+        Column("rate", lambda row: percent(row["rate"])),
+        Column("95%", lambda row: span(row["rate_low"], row["rate_high"])),
+        Column("floor(m/r) tickets", lambda row: percent(row["disjoint"])),
+        Column("C(m, r) tickets", lambda row: percent(row["combinatorial"])),
+        Column(
+            "effective tickets",
+            lambda row: interval(row["n_eff"], row["n_eff_low"], row["n_eff_high"]),
+        ),
+        Column("floor(m/r)", lambda row: number(row["n_disjoint"])),
+        Column("m − r + 1", lambda row: number(row["n_windows"])),
+        Column("C(m, r)", lambda row: number(row["n_combinatorial"])),
+    ]
+    return html.table(rows, columns)
+
+
+def _level_table(story: Story) -> str:
+    rows = story.levels[story.levels["bad"] > 0]
+    columns = [
+        Column(story.target_name, lambda row: str(row["target"] + 1)),
+        Column("width", lambda row: str(row["width"])),
+        Column("bad minima", lambda row: f"{row['bad']} of {row['runs']}"),
+        Column("of them flat", lambda row: str(row["flat"])),
+        Column("levels", lambda row: str(row["levels"])),
+        Column("met once", lambda row: str(row["once"])),
+        Column(
+            "Chao's estimate",
+            lambda row: interval(row["estimate"], row["estimate_low"], row["estimate_high"]),
+        ),
+        Column("coverage", lambda row: percent(row["coverage"])),
+        Column("losses", lambda row: f"{row['lowest']:.3g} to {row['highest']:.3g}"),
+    ]
+    return html.table(rows, columns)
+
+
+def _split_table(story: Story) -> str:
+    columns = [
+        Column("width", lambda row: str(row["width"])),
+        Column("μ", lambda row: f"{row['mu']:g}"),
+        Column("minima", lambda row: str(row["levels"])),
+        Column("splits", lambda row: str(row["splits"])),
+        Column("strict saddles", lambda row: percent(row["share"])),
+        Column("95%", lambda row: span(row["share_low"], row["share_high"])),
+        Column("mean index", lambda row: f"{row['mean_index']:.2f}"),
+        Column("closed form agrees", lambda row: f"{row['agree']} of {row['splits']}"),
+        *[Column(name, partial(_cell, name)) for name in DESTINATIONS],
+    ]
+    return html.table(story.escapes, columns)
+
+
+def _cell(name: str, row: dict[str, object]) -> str:
+    return str(row[name])
+
+
+def _footer() -> str:
+    return (
+        "Tables: <code>runs.parquet</code> (one row a network) and <code>splits.parquet</code> "
+        "(one row a split); figures: <code>figures/</code>; trained networks: "
+        "<code>parts/</code>."
+    )

@@ -1,0 +1,66 @@
+"""The command line: exit codes, one-line errors, machine-readable output."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edt.cli import main
+
+QUICK = ["demo", "--quick", "--widths", "2,4", "--seeds", "3", "--teachers", "1", "--no-progress"]
+
+
+def test_demo_writes_everything_and_resumes(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main([*QUICK, "--out", str(out)]) == 0
+    assert "Success against width" in capsys.readouterr().out
+    for name in ("report.html", "runs.parquet", "splits.parquet", "figures"):
+        assert (out / name).exists(), name
+    before = (out / "runs.parquet").read_bytes()
+    assert main([*QUICK, "--out", str(out), "--json"]) == 0
+    tables = json.loads(capsys.readouterr().out)
+    assert {row["width"] for row in tables["success"]} == {2, 4}
+    assert (out / "runs.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--task", "teachr"], "did you mean"),
+        (["--seeds", "0"], "seeds"),
+        (["--widths", "2-x"], "widths"),
+        (["--threads", "0"], "threads"),
+    ],
+)
+def test_wrong_values_are_one_line(tmp_path, capsys, arguments, says):
+    out = tmp_path / "run"
+    assert main(["demo", *arguments, "--out", str(out)]) == 1
+    error = capsys.readouterr().err
+    assert says in error and "Traceback" not in error
+    assert not out.exists()
+
+
+def test_foreign_folder_is_left_alone(tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("mine")
+    assert main([*QUICK, "--out", str(tmp_path)]) == 1
+    assert str(tmp_path) in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_wrong_use(capsys):
+    assert main(["demo", "--no-such-option"]) == 2
+    assert main(["nonsense"]) == 2
+
+
+def test_doctor(capsys, monkeypatch):
+    assert main(["doctor", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["usable"] and facts["in use"] in facts["usable here"]
+    assert "baseline" in facts["built for"]
+    assert main(["doctor"]) == 0
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("edt ")
