@@ -119,7 +119,7 @@ def _show(sweep: Any) -> None:
             f"{100 * row['rate_low']:.1f}-{100 * row['rate_high']:.1f}%",
             _percent(row["disjoint"]),
             _percent(row["combinatorial"]),
-            f"{row['n_eff']:.1f}",
+            "-" if row["n_eff"] != row["n_eff"] else f"{row['n_eff']:.1f}",
         )
     console.print(table)
     levels = sweep.levels().groupby("width")["levels"].sum()

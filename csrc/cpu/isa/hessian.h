@@ -14,8 +14,7 @@ void hessian(const Net& net, const Problem<T>& pr, const T* theta, T* out, bool 
   const T* p = compress(net, theta, ws);
   if (ShallowHessian<T>::applies(net, pr.data->loss))
     ShallowHessian<T>(net, pr, p, out, ggn, ws).run();
-  else
-    GeneralHessian<T>(net, pr, p, out, ggn, ws).run();
+  else GeneralHessian<T>(net, pr, p, out, ggn, ws).run();
 }
 
 }  // namespace edt::EDT_ISA_NS

@@ -46,12 +46,23 @@ int contract_columns(const T* a, int rows, int64_t n, const T* b, int64_t ldb, i
       contract_tile<kPackRows, W, Add>(at, bt, ldb, n, ct + r * ldc, ldc);
     T* rest = ct + r * ldc;
     switch (rows - r) {
-      case 5: contract_tile<5, W, Add>(at, bt, ldb, n, rest, ldc); break;
-      case 4: contract_tile<4, W, Add>(at, bt, ldb, n, rest, ldc); break;
-      case 3: contract_tile<3, W, Add>(at, bt, ldb, n, rest, ldc); break;
-      case 2: contract_tile<2, W, Add>(at, bt, ldb, n, rest, ldc); break;
-      case 1: contract_tile<1, W, Add>(at, bt, ldb, n, rest, ldc); break;
-      default: break;
+      case 5:
+        contract_tile<5, W, Add>(at, bt, ldb, n, rest, ldc);
+        break;
+      case 4:
+        contract_tile<4, W, Add>(at, bt, ldb, n, rest, ldc);
+        break;
+      case 3:
+        contract_tile<3, W, Add>(at, bt, ldb, n, rest, ldc);
+        break;
+      case 2:
+        contract_tile<2, W, Add>(at, bt, ldb, n, rest, ldc);
+        break;
+      case 1:
+        contract_tile<1, W, Add>(at, bt, ldb, n, rest, ldc);
+        break;
+      default:
+        break;
     }
   }
   return from;

@@ -26,8 +26,14 @@ class GeneralHessian {
 
  public:
   GeneralHessian(const Net& net, const Problem<T>& pr, const T* p, T* out, bool ggn, Scratch& ws)
-      : net_(net), pr_(pr), p_(p), out_(out), ggn_(ggn), P_(net.n_coords),
-        n_layers_(int(net.layers.size())), ws_(ws),
+      : net_(net),
+        pr_(pr),
+        p_(p),
+        out_(out),
+        ggn_(ggn),
+        P_(net.n_coords),
+        n_layers_(int(net.layers.size())),
+        ws_(ws),
         b_(net, pr.act, 2, false, false, std::min(kHessianSamples, pr.data->n_pad), 0, ws,
            kHessianSamples / V::L),
         ld_(b_.ld) {
@@ -103,8 +109,7 @@ class GeneralHessian {
     for (int l = 0; l < n_layers_; ++l) {
       for (int m = l; m < n_layers_; ++m) {
         const Layer& up = net_.layers[m];
-        const double cols =
-            l == m ? double(n_pairs(n_x(l))) : double(n_x(l)) * n_x(m);
+        const double cols = l == m ? double(n_pairs(n_x(l))) : double(n_x(l)) * n_x(m);
         const double far = m > l + 1 && !ggn_ ? double(n_x(l)) * up.n_out : 0;
         const double half = l == m ? 0.5 : 1;
         double by_products = 2 * (cols + far) / V::L;

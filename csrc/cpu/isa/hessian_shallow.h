@@ -32,8 +32,17 @@ class ShallowHessian {
   }
 
   ShallowHessian(const Net& net, const Problem<T>& pr, const T* p, T* out, bool ggn, Scratch& ws)
-      : net_(net), pr_(pr), p_(p), out_(out), ggn_(ggn), P_(net.n_coords), l0_(net.layers[0]),
-        l1_(net.layers[1]), m_(l0_.n_out), n1_(net.d_in + 1), in_w_(trainable_inputs(net, l0_)),
+      : net_(net),
+        pr_(pr),
+        p_(p),
+        out_(out),
+        ggn_(ggn),
+        P_(net.n_coords),
+        l0_(net.layers[0]),
+        l1_(net.layers[1]),
+        m_(l0_.n_out),
+        n1_(net.d_in + 1),
+        in_w_(trainable_inputs(net, l0_)),
         b_(net, pr.act, ggn ? 1 : 2, false, false, std::min(kHessianSamples, pr.data->n_pad), 0, ws,
            kHessianSamples / L),
         ld_(b_.ld) {
@@ -95,8 +104,7 @@ class ShallowHessian {
       aa_ = zeros(ws, size_t(m_ + 1) * ld_a_);
     } else {
       columns_ = zeros(ws, n * ld_gram_);
-      for (int j = 0; j < m_; ++j)
-        gram_unit_.insert(gram_unit_.end(), in_w_.count(j), j);
+      for (int j = 0; j < m_; ++j) gram_unit_.insert(gram_unit_.end(), in_w_.count(j), j);
       gram_rows_ = ws.take<T>(packed_size(ld_gram_, ld_));
       gram_ = zeros(ws, size_t(gram_panel(ld_gram_ / L)));
     }
@@ -139,8 +147,8 @@ class ShallowHessian {
       for (int q = 0; q < ld_pair_; q += L)
         scaled_columns(packed_row(rows_s_, j, n), wide_ + first_ + q, ld_mono_, n, columns_ + q,
                        ld_pair_);
-      contract<true>(rows_s_, j + 1, n, columns_, ld_pair_, ld_pair_,
-                     pair_ + n_pairs(j) * ld_pair_, ld_pair_);
+      contract<true>(rows_s_, j + 1, n, columns_, ld_pair_, ld_pair_, pair_ + n_pairs(j) * ld_pair_,
+                     ld_pair_);
     }
     pack_rows(b_.a[1], ld_, n, m_, rows_a_);
     T* ones = packed_row(rows_a_, m_, n);
@@ -192,8 +200,7 @@ class ShallowHessian {
     const int64_t n = in_.n;
     const int n_w = int(in_w_.input.size());
     std::vector<int> start(n_w);  // of the packed row each column takes
-    for (int a = 0; a < n_w; ++a)
-      start[a] = int(packed_row(rows_s_, gram_unit_[a], n) - rows_s_);
+    for (int a = 0; a < n_w; ++a) start[a] = int(packed_row(rows_s_, gram_unit_[a], n) - rows_s_);
     for (int64_t s = 0; s < n; ++s) {
       T* to = columns_ + s * ld_gram_;
       const T *x = mono_ + s * ld_mono_, *w = rows_s_ + s * kPackRows;
@@ -333,7 +340,7 @@ class ShallowHessian {
   int n_mono_, ld_mono_, first_, ld_pair_, n_gram_, ld_gram_, ld_a_, n_groups_;
   // per sample: monomials of X (those with the constant first), times 2c, columns of a contraction
   T *mono_, *c2_, *wide_ = nullptr, *columns_;
-  T *rows_s_, *rows_a_ = nullptr, *gram_rows_ = nullptr;          // packed rows
+  T *rows_s_, *rows_a_ = nullptr, *gram_rows_ = nullptr;                    // packed rows
   T *pair_ = nullptr, *cross_ = nullptr, *aa_ = nullptr, *gram_ = nullptr;  // sums
   T *delta_ = nullptr, *row_ = nullptr, *moments2_ = nullptr, *moments1_ = nullptr;
 };
