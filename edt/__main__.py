@@ -1,7 +1,5 @@
-"""`python -m edt`."""
-
-import sys
+"""``python -m edt``."""
 
 from edt.cli import main
 
-sys.exit(main())
+main()

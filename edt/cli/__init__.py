@@ -1,4 +1,4 @@
-"""The `edt` command."""
+"""The command line. Nothing heavy is imported before a command needs it."""
 
 from __future__ import annotations
 

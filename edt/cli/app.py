@@ -1,73 +1,114 @@
-"""The command line: one function a verb, errors in one line, documented exit codes."""
+"""The ``edt`` program: its commands, and how errors reach people."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 
-from edt.cli import demo, doctor
-from edt.errors import EdtError
+from edt import __version__
+from edt.cli.demo import EPILOG, demo
+from edt.cli.doctor import EPILOG as DOCTOR_EPILOG
+from edt.cli.doctor import doctor
+
+#: Exit codes: wrong use or input, something broke, Ctrl-C.
+USAGE, BROKEN, INTERRUPTED = 2, 1, 130
 
 app = typer.Typer(
     name="edt",
+    help="Train many small masked networks at once, drive them to true minima, and see what width "
+    "does.\n\nStart with [bold]edt demo[/bold]; if something does not work, [bold]edt "
+    "doctor[/bold] says why.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help=(
-        "Escape Dimensions Toolkit: what does width do to a loss landscape?\n\n"
-        "Exit codes: 0 done, 1 something is wrong with the input or the machine, 2 wrong use of "
-        "the command line, 130 interrupted (the same command resumes)."
-    ),
 )
-app.command("demo", epilog=demo.EPILOG)(demo.demo)
-app.command("doctor")(doctor.doctor)
-
-_state = {"debug": False}
+app.command(epilog=EPILOG)(demo)
+app.command(epilog=DOCTOR_EPILOG)(doctor)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        from edt import __version__
-
+def _version(show: bool) -> None:
+    if show:
         print(f"edt {__version__}")
-        raise typer.Exit()
+        raise typer.Exit
 
 
 @app.callback()
-def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
     ] = False,
 ) -> None:
-    """Options before the verb."""
-    _state["debug"] = debug
+    """Options of every command; `main` has read ``--debug`` already."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the program and exit.
+
+    Errors are one line on stderr that says what is wrong; with ``--debug`` (anywhere on the line)
+    a traceback follows. Exit codes: 0 success, 1 something is broken, 2 wrong use or input, 130
+    Ctrl-C.
+
+    Args:
+        argv: arguments without the program's name; default `sys.argv`.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in given
+    sys.exit(_run([word for word in given if word != "--debug"], debug))
+
+
+def _run(argv: list[str], debug: bool) -> int:
+    command = typer.main.get_command(app)
     try:
-        code = app(args=arguments, prog_name="edt", standalone_mode=False)
-    except typer.Abort:
-        code = 130
-    except KeyboardInterrupt:
-        print(
-            "edt: interrupted; finished parts are kept, the same command goes on", file=sys.stderr
-        )
-        code = 130
-    except (EdtError, ValueError, TypeError, OSError) as error:
-        if _state["debug"]:
-            raise
-        print(f"edt: {error}", file=sys.stderr)
-        code = 1
+        # Typer's own handler would print a traceback or swallow Ctrl-C.
+        code = command.main(args=argv, prog_name="edt", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        _complain(str(stop) or "interrupted")
+        return INTERRUPTED
     except Exception as error:
-        # typer's own errors (wrong option, wrong value) know how to show themselves.
-        show = getattr(error, "show", None)
-        if show is None:
-            raise
-        show()
-        code = int(getattr(error, "exit_code", 2))
-    return int(code or 0)
+        if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's usage errors
+            error.show()
+            return USAGE
+        if debug:
+            Console(stderr=True).print_exception()
+        message, code = _explain(error)
+        _complain(message if debug else message + _hint(code))
+        return code
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """One line for a person, and the exit code."""
+    if isinstance(error, ImportError):
+        name = error.name or "a module"
+        if name in ("edt._core", "edt") and "_core" in str(error):
+            return (
+                "the compiled core is missing or does not load; build it with 'make build' or "
+                "'pip install .', and see 'edt doctor'",
+                BROKEN,
+            )
+        return f"{name} cannot be imported ({error}); see 'edt doctor'", BROKEN
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}", BROKEN
+    if isinstance(error, MemoryError):
+        return "out of memory; ask for fewer seeds or widths", BROKEN
+    if isinstance(error, (ValueError, TypeError)):
+        return str(error), USAGE
+    return f"{type(error).__name__}: {error}", BROKEN
+
+
+def _hint(code: int) -> str:
+    return "" if code == USAGE else " (--debug shows where)"
+
+
+def _complain(message: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]edt:[/] {escape(message)}")

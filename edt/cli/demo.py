@@ -1,134 +1,151 @@
-"""`edt demo`: the main job. Width sweep, tables, figures and a report."""
+"""``edt demo``: the main job, from nothing to figures and a report."""
 
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-EPILOG = (
-    "Examples:\n\n"
-    "  edt demo                             3 teachers, widths 2-16, 100 seeds each\n\n"
-    "  edt demo --quick                     the same in seconds, numbers too few to mean much\n\n"
-    "  edt demo --task diabetes --out runs/diabetes\n\n"
-    "  edt demo --widths 2-8,12 --seeds 500 --threads 8"
-)
+if TYPE_CHECKING:
+    from edt.experiments import WidthSweep, WidthSweepSpec
+
+EPILOG = """[bold]Examples[/bold]
+
+[cyan]edt demo[/cyan] : about two minutes, writes edt-demo/
+
+[cyan]edt demo --quick[/cyan] : seconds, to see that everything works; writes edt-demo-quick/
+
+[cyan]edt demo --task diabetes[/cyan] : the same on real data; writes edt-demo-diabetes/
+
+[cyan]edt demo --widths 4..12 --seeds 500 --out big[/cyan] : your own
+
+Ctrl-C is safe: the same command goes on where it stopped."""
 
 
 def demo(
-    task: Annotated[str, typer.Option(help="teacher or diabetes.")] = "teacher",
+    task: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="What to learn: teacher (random networks) or diabetes."),
+    ] = "teacher",
     widths: Annotated[
-        str | None, typer.Option(help="Student widths, such as 2-16 or 2,4,8.")
+        str | None, typer.Option(metavar="LIST", help="Student widths, like 2..16 or 2,3,4,8.")
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Students per target and width.")] = None,
-    teachers: Annotated[int | None, typer.Option(help="Number of teachers.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for tables, figures, report.")] = Path(
-        "edt-demo"
-    ),
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=999_999,
+            metavar="N",
+            help="Students per width and teacher. [dim]\\[default: 100][/dim]",
+        ),
+    ] = None,
+    teachers: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Random teachers. [dim]\\[default: 3][/dim]"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where to write. [dim]\\[default: edt-demo][/dim]"),
+    ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A run of seconds, to see it work.")
+        bool, typer.Option("--quick", help="Few widths and seeds: done in seconds.")
     ] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Delete an earlier run in the folder first.")
+        bool, typer.Option("--fresh", help="Delete an earlier edt run in DIR and start over.")
     ] = False,
-    threads: Annotated[int | None, typer.Option(help="Threads; default: all cores.")] = None,
-    progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the tables as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress bar.")] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Threads. [dim]\\[default: all cores][/dim]"),
+    ] = None,
 ) -> None:
-    """Train students of many widths, go to their minima, split the bad ones; write a report.
+    """Train students of many widths, classify where they end, and report.
 
-    An interrupted run goes on with the same command. Writes report.html, figures/, runs.parquet and
-    splits.parquet.
+    Students of every width learn random teachers of width 4 (or real data). Each is trained,
+    driven to the bottom of its loss, and counted: success, bad minimum, or no minimum at all.
+    Then every neuron of the bad minima is split, to see how many ways down one more neuron opens.
+
+    Writes report.html (self-contained), figures, and Parquet tables; see --out.
     """
-    import torch
+    from edt.experiments import demo_spec, parse_widths
 
-    from edt.experiments import demo_spec, parse_widths, width_sweep
+    if task == "diabetes" and teachers not in (None, 1):
+        raise ValueError("--teachers is for --task teacher: diabetes has one target")
+    spec = demo_spec(
+        task,
+        quick=quick,
+        widths=None if widths is None else parse_widths(widths),
+        seeds=seeds,
+        teachers=teachers,
+    )
+    folder = out if out is not None else Path(default_folder(task, quick))
+    _run(spec, folder, fresh=fresh, as_json=as_json, progress=not no_progress, threads=threads)
+
+
+def default_folder(task: str, quick: bool) -> str:
+    """Where a demo goes unless told otherwise: each kind has its own."""
+    return "edt-demo" + ("" if task == "teacher" else f"-{task}") + ("-quick" if quick else "")
+
+
+def _run(
+    spec: WidthSweepSpec,
+    folder: Path,
+    *,
+    fresh: bool,
+    as_json: bool,
+    progress: bool,
+    threads: int | None,
+) -> None:
+    import torch
+    from rich.console import Console
+
+    from edt.cli.tables import print_sweep
+    from edt.experiments import format_widths, width_sweep
     from edt.report import write_report
 
-    started = time.monotonic()
     if threads is not None:
-        if threads < 1:
-            raise ValueError(f"threads must be at least 1, got {threads}")
         torch.set_num_threads(threads)
-    changes: dict[str, Any] = {}
-    if widths is not None:
-        changes["widths"] = parse_widths(widths)
-    if seeds is not None:
-        changes["seeds"] = seeds
-    if teachers is not None:
-        changes["teachers"] = teachers
-    spec = demo_spec(task, quick=quick, **changes)
-    if not as_json:
-        print(
-            f"{spec.networks:,} networks: {spec.task}, {spec.targets} target(s), widths "
-            f"{spec.widths[0]}..{spec.widths[-1]}, {spec.seeds} seeds each",
-            file=sys.stderr,
-        )
-    sweep = width_sweep(spec, out, fresh=fresh, progress=progress)
-    report = write_report(sweep, out)
+    console = Console(stderr=as_json, highlight=False)
+    targets = f"{spec.targets} teachers x " if spec.targets > 1 else ""
+    console.print(
+        f"[bold]{spec.networks:,} networks[/]: {targets}widths {format_widths(spec.widths)} x "
+        f"{spec.seeds} seeds, {spec.activation}, float64 -> {folder}/"
+    )
+    started = time.monotonic()
+    try:
+        sweep = width_sweep(spec, folder, fresh=fresh, progress=progress)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted; finished parts are in {folder}/, the same command goes on from there"
+        ) from None
+    report = write_report(sweep, folder)
+    took = time.monotonic() - started
     if as_json:
-        print(json.dumps(_tables(sweep), indent=1))
+        print(json.dumps(summary(sweep, folder, took), indent=1, allow_nan=False))
         return
-    _show(sweep)
-    print(f"\n{report}  ({time.monotonic() - started:.0f} s)")
+    print_sweep(console, sweep)
+    console.print(f"\n[bold]Report[/]: {report}  [dim]({took:.0f} s)[/]")
 
 
-def _tables(sweep: Any) -> dict[str, Any]:
-    frames = {
+def summary(sweep: WidthSweep, folder: Path, seconds: float) -> dict[str, Any]:
+    """What ``--json`` prints; numbers that are not finite become null."""
+    tables = {
         "success": sweep.success(),
         "levels": sweep.levels(),
         "outcomes": sweep.outcomes(),
-        "escapes": sweep.escapes(),
+        "splits": sweep.escapes(),
     }
     return {
+        "directory": str(folder),
+        "report": str(folder / "report.html"),
+        "runs": str(folder / "runs.parquet"),
+        "figures": sorted(str(path) for path in (folder / "figures").glob("*.png")),
         "spec": sweep.spec.to_dict(),
-        **{name: json.loads(frame.to_json(orient="records")) for name, frame in frames.items()},
+        "spec_digest": sweep.spec.digest,
+        "seconds": round(seconds, 2),
+        **{name: json.loads(table.to_json(orient="records")) for name, table in tables.items()},
     }
-
-
-def _show(sweep: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from edt.experiments import ALL
-
-    console = Console()
-    success = sweep.success()
-    table = Table(title="Success against width, all targets together", title_justify="left")
-    for name in (
-        "width",
-        "runs",
-        "good",
-        "rate",
-        "95% interval",
-        "disjoint",
-        "overlapping",
-        "n_eff",
-    ):
-        table.add_column(name, justify="right")
-    for row in success[success["target"] == ALL].to_dict("records"):
-        table.add_row(
-            str(row["width"]),
-            str(row["runs"]),
-            str(row["good"]),
-            f"{100 * row['rate']:.1f}%",
-            f"{100 * row['rate_low']:.1f}-{100 * row['rate_high']:.1f}%",
-            _percent(row["disjoint"]),
-            _percent(row["combinatorial"]),
-            "-" if row["n_eff"] != row["n_eff"] else f"{row['n_eff']:.1f}",
-        )
-    console.print(table)
-    levels = sweep.levels().groupby("width")["levels"].sum()
-    found = {int(width): int(count) for width, count in levels.items()}
-    console.print(
-        "Distinct loss levels of bad minima: "
-        + ", ".join(f"width {width}: {count}" for width, count in found.items())
-    )
-
-
-def _percent(value: float) -> str:
-    return "-" if value != value else f"{100 * value:.1f}%"

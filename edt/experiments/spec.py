@@ -71,8 +71,8 @@ class WidthSweepSpec:
     steps: int = 3000
     lr: float = 0.01
     schedule: str = "cosine"
-    lbfgs_rounds: int = 20
-    lbfgs_steps: int = 2000
+    lbfgs_rounds: int = 40
+    lbfgs_steps: int = 1000
     newton_steps: int = 60
     tol: float = 1e-10
     good: float = 1e-8

@@ -240,8 +240,8 @@ def _effective(ax: Axes, table: pd.DataFrame, top: float, theme: Theme) -> float
     if open_.any():
         ax.annotate(
             "↑ no failures:\n   lower bound only",
-            (width[open_][-1], 2.6 * max(low[open_][-1], 0.5)),
-            xytext=(6, 8),
+            (width[open_][-1], max(2.6 * low[open_].max(), high[known].max(initial=1.0))),
+            xytext=(6, 6),
             textcoords="offset points",
             ha="right",
             va="bottom",

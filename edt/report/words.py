@@ -15,8 +15,10 @@ def percent(value: float) -> str:
     if math.isnan(value):
         return "–"
     rounded = round(100 * value)
-    if (rounded == 0 and value > 0) or (rounded == 100 and value < 1):
-        return f"{100 * value:.1f}%"
+    if rounded == 0 and value > 0:
+        return "<0.1%" if value < 0.0005 else f"{100 * value:.1f}%"
+    if rounded == 100 and value < 1:
+        return ">99.9%" if value >= 0.9995 else f"{100 * value:.1f}%"
     return f"{rounded}%"
 
 
