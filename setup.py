@@ -32,8 +32,12 @@ class CMakeBuild(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
-        # setuptools' own folder for temporary files: new in an isolated build, kept in a checkout.
-        build = Path(self.build_temp).resolve() / "cmake"
+        # In a checkout a folder that stays, so that a second build compiles only what changed;
+        # otherwise setuptools' own folder for temporary files.
+        stays = self.inplace or getattr(self, "editable_mode", False)
+        tag = sys.implementation.cache_tag
+        build = ROOT / "build" / f"core-{tag}" if stays else Path(self.build_temp) / "cmake"
+        build = build.resolve()
         cmake, ninja = find_tool("cmake"), find_tool("ninja")
         drop_stale(build, ninja)
         build.mkdir(parents=True, exist_ok=True)
