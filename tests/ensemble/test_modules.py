@@ -30,11 +30,15 @@ def test_round_trip(widths, bias):
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_modules_compute_what_the_reference_says(name):
-    """1e-15: the functions agree but for a few roundings."""
+    """1e-15: the functions agree but for a few roundings.
+
+    torch's gelu forms 1 + erf, which cancels for negative arguments: there its error is absolute.
+    """
     module = activation_module(name)
     z = torch.linspace(-45.0, 45.0, 181, dtype=torch.float64)
     wanted = ACTIVATION_FUNCTIONS[name](z)
-    torch.testing.assert_close(module(z), wanted, rtol=1e-15, atol=1e-300)
+    atol = 1e-15 if name == "gelu" else 1e-300
+    torch.testing.assert_close(module(z), wanted, rtol=1e-15, atol=atol)
     assert name_of(module) == name
 
 
