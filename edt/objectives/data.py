@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from edt import _core
+from edt.objectives.bend import Bender
 from edt.ops import ACTIVATION_CODES
 from edt.ops.cpu import call_head
 
@@ -39,6 +40,8 @@ class DataObjective:
         self.trainable = ens.state == 1
         self.scale = _target_scale(task)[self._index]
         self.squares = task.loss == "mse"
+        sizes = self.offsets[1:] - self.offsets[:-1]
+        self._bender = Bender(self._plan, self._code, sizes, task, self._index)
 
     def _head(self, theta: torch.Tensor, active: torch.Tensor | None) -> tuple[Any, ...]:
         return call_head(self._plan, self._data, self._index, self._code, theta, active)
@@ -90,6 +93,17 @@ class DataObjective:
             total,
             bool(ggn),
         )
+
+    def bend(
+        self,
+        theta: torch.Tensor,
+        step: torch.Tensor,
+        reach: torch.Tensor,
+        chosen: torch.Tensor,
+        out: torch.Tensor,
+    ) -> None:
+        """Bending of the outputs along a step, pulled back; see `edt.objectives.bend`."""
+        self._bender(theta, step, reach, chosen, out)
 
     def lbfgs(
         self,

@@ -119,3 +119,16 @@ class NormPenalty:
             v = at.pack(vector)
             along = at.spread(outer * at.dots(packed, v))
             row[at.places] += (straight * v + along * packed).to(row.dtype)
+
+    def bend(
+        self,
+        theta: torch.Tensor,
+        step: torch.Tensor,
+        reach: torch.Tensor,
+        chosen: torch.Tensor,
+        out: torch.Tensor,
+    ) -> None:
+        """That of ``base``, whose outputs are the same; nothing if it has none."""
+        bend = getattr(self.base, "bend", None)
+        if bend is not None:
+            bend(theta, step, reach, chosen, out)

@@ -15,6 +15,7 @@ from edt.objectives import (
     segment_max,
     segment_sum,
 )
+from edt.tasks import Task
 
 
 def evaluate(objective, theta, active=None):
@@ -148,3 +149,39 @@ def test_segments():
     draw = torch.randn(1001, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     whole = segment_sum(draw, torch.tensor([3, 998]))[1]
     assert torch.equal(whole, segment_sum(draw[3:].clone(), torch.tensor([998]))[0])
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_bend_against_autograd(cases, loss, monkeypatch):
+    from edt.objectives import bend as module
+
+    # Two networks a share, so that shares are taken.
+    monkeypatch.setattr(module, "MEMORY", 2 * 37 * 6 * 8)
+    ens = cases.ensemble([2, 5, 3], d_out=3, masked=True)
+    data = cases.task(d_out=3)
+    if loss == "cross_entropy":
+        data = Task(data.x, data.y.argmax(-1), loss, torch.rand(37, dtype=torch.float64))
+    objective = objective_of(ens, data, torch.zeros(3, dtype=torch.int64))
+    chosen = torch.tensor([0, 1, 2])
+    step = torch.randn(ens.total, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    step[ens.state != 1] = 0.0
+    out = torch.zeros_like(step)
+    objective.bend(ens.theta, step, torch.full((3,), 1e-3, dtype=torch.float64), chosen, out)
+
+    def outputs(theta):
+        return ops.predict(ens, data, theta, backend="reference")
+
+    def along(s):
+        return outputs(ens.theta + s * step)
+
+    zero = torch.zeros((), dtype=torch.float64)
+    second = torch.func.jacfwd(torch.func.jacfwd(along))(zero)
+    f, pull = torch.func.vjp(outputs, ens.theta)
+    if loss == "mse":
+        weighted = 2 * second
+    else:
+        p = torch.softmax(f, -1)
+        weighted = p * (second - (p * second).sum(-1, keepdim=True))
+    expected = pull(data.coef[0][None, :, None] * weighted)[0] * (ens.state == 1)
+    # Central differences with h = 1e-3: relative error about h^2, rounding u / h^2.
+    torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-6)
