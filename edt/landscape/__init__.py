@@ -22,6 +22,8 @@ from edt.landscape.levels import Levels, loss_levels
 from edt.landscape.minima import Minima, find_minima
 from edt.landscape.outcome import OUTCOMES, outcomes
 from edt.landscape.paths import index_along_path, plateaus
+from edt.landscape.population import population_gradient, population_hessian, population_loss
+from edt.landscape.safran_shamir import SafranShamir, safran_shamir, spurious_table
 from edt.landscape.tally import (
     census_table,
     dominance_table,
@@ -39,6 +41,7 @@ __all__ = [
     "Growth",
     "Levels",
     "Minima",
+    "SafranShamir",
     "SplitMatrices",
     "Tolerances",
     "aligned_distance",
@@ -61,11 +64,16 @@ __all__ = [
     "minimum_table",
     "outcomes",
     "plateaus",
+    "population_gradient",
+    "population_hessian",
+    "population_loss",
     "predicted_inertia",
     "prediction_table",
     "reduce_network",
+    "safran_shamir",
     "split",
     "split_every",
     "split_matrices",
+    "spurious_table",
     "stirling2",
 ]
