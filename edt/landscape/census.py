@@ -8,8 +8,10 @@ Runs are sorted three times, each finer than the last:
   (`reduce_network`, `aligned_distance`).
 
 A *minimum* is a core, so a narrow minimum and its embeddings into wider networks are one. Where
-parameters are not determined by the function (good runs, whose minima form continua, and flat
-ones beyond what the core removes), the function decides.
+the function does not determine the parameters, the function decides: for good runs, whose minima
+form continua, for flat ones beyond what the core removes, and for soft ones, where a step of the
+parameters' tolerance along the softest direction, ``|step| sqrt(lambda_min / 2)`` in the outputs,
+stays within the tolerance of functions.
 
 Counts of what is unseen (Good-Turing, Chao1) take one start for one draw: they speak about minima
 as often met as by this training, not about all critical points.
@@ -143,7 +145,9 @@ def census(task: Task, minima: Minima, tolerances: Tolerances | None = None) -> 
                 coef.to(torch.float64),
                 limits.reduction * sizes[target],
             )
-        sorter = _Sorter(task, outputs, cores, runs, sizes, limits)
+        sorter = _Sorter(
+            task, outputs, cores, runs, _determined(minima, sizes, limits), sizes, limits
+        )
         for _, group in runs[settled].groupby("target", sort=True):
             sorter.sort(group)
     for name in ("duplicates", "dead", "constant", "cancelled"):
@@ -162,6 +166,17 @@ def _frame(minima: Minima) -> pd.DataFrame:
     return frame[names].assign(level=-1, function=-1, core=-1, minimum=-1)
 
 
+def _determined(minima: Minima, sizes: list[float], limits: Tolerances) -> list[bool]:
+    """Whether the outputs pin down the parameters of a run to the tolerance asked for."""
+    ens = minima.networks
+    lengths = ens.offsets[1:] - ens.offsets[:-1]
+    norm = torch.segment_reduce(ens.theta.square(), "sum", lengths=lengths).sqrt()
+    change = limits.parameters * norm * (0.5 * minima.min_eig.clamp_min(0.0)).sqrt()
+    scale = torch.tensor(sizes, dtype=torch.float64)[minima.task_index]
+    shown = (change > limits.function * scale).tolist()
+    return [seen and word == "minimum" for seen, word in zip(shown, minima.verdict, strict=True)]
+
+
 class _Sorter:
     """Gives runs their level, function, core and minimum; numbers go on over the targets."""
 
@@ -171,11 +186,13 @@ class _Sorter:
         outputs: torch.Tensor,
         cores: list[Core | None],
         runs: pd.DataFrame,
+        determined: list[bool],
         sizes: list[float],
         limits: Tolerances,
     ) -> None:
         self.task, self.outputs, self.cores = task, outputs.to(torch.float64), cores
         self.runs, self.sizes, self.limits = runs, sizes, limits
+        self.determined = determined
         self.next = {"level": 0, "function": 0, "core": 0, "minimum": 0}
         self.joined = [0.0, 0.0]
         self.parted = [float("inf"), float("inf")]
@@ -223,15 +240,15 @@ class _Sorter:
         """Number the cores of runs with one function, and from them the minima."""
         leaders: list[tuple[int, int, int]] = []  # (run, core, minimum)
         flat = everyone
-        strict_first = sorted(members, key=lambda b: (self.runs["verdict"][b] != "minimum", b))
-        for b in strict_first:
+        for b in sorted(members, key=lambda b: (not self.determined[b], b)):
             if self.cores[b] is None:
                 self.runs.loc[b, "minimum"] = everyone
                 continue
-            known = next((k for k in leaders if self._equal_cores(k[0], b, everyone is None)), None)
+            sharp = self.determined[b] and everyone is None
+            known = next((k for k in leaders if self._equal_cores(k[0], b, sharp)), None)
             if known is None:
                 core = self._number("core")
-                if self.runs["verdict"][b] == "minimum" and everyone is None:
+                if sharp:
                     minimum = self._number("minimum")
                 else:
                     flat = minimum = self._number("minimum") if flat is None else flat
@@ -244,7 +261,7 @@ class _Sorter:
         assert one is not None
         assert other is not None
         distance = aligned_distance(one, other)
-        if not note:  # one function, many cores: no gap is to be expected
+        if not note:  # one function, a continuum of cores: no gap is to be expected
             return distance <= self.limits.parameters
         return self._same(1, distance, self.limits.parameters)
 

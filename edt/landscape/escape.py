@@ -37,6 +37,8 @@ from edt.training import checks, converge, masked_train
 DESTINATIONS = ("good", "lower", "same", "open", "channel", "diverged")
 #: A loss counts as lower when it falls by more than this, relatively: as in `loss_levels`.
 LOWER = 1e-6
+#: Eigenvalues within this factor of the zero threshold leave the count in doubt.
+DOUBT = 30.0
 #: Gradient descent has left when the loss is lower than at the point by this share.
 LEFT = 0.01
 #: Gradient descent's learning rate times the largest eigenvalue at the start. Stable up to 2; the
@@ -52,11 +54,14 @@ class Escape:
         points: one row an embedded point: ``source`` (row of the minima), ``target``, ``narrow``
             and ``width`` (hidden neurons), ``added``, ``shares``, ``copy``, ``loss``,
             ``threshold``, ``predicted_neg``/``_zero``/``_pos`` from the narrow network, ``n_neg``,
-            ``n_zero``, ``n_pos`` and ``eps_H`` from the full Hessian, ``min_eig``, ``max_eig``.
+            ``n_zero``, ``n_pos`` and ``eps_H`` from the full Hessian, ``min_eig``, ``max_eig``
+            (largest in size), ``clear``: no eigenvalue is within a factor of 30 of ``eps_H``, so
+            that the count can be trusted.
         starts: one row a run: ``point``, ``source``, ``added``, ``shares``, ``kind`` ("negative"
             or "random"), ``direction`` (0 the most negative), ``sign``, ``eigenvalue`` (NaN for
-            random directions), ``start_loss``; ``lr``, ``escape_steps`` and
-            ``descent_loss``, ``descent_status`` of gradient descent; ``loss``, ``grad_max``,
+            random directions), ``length`` (of the perturbation), ``start_loss``; ``lr``,
+            ``escape_steps``, ``linear_steps`` (what the quadratic model says), ``descent_loss``
+            and ``descent_status`` of gradient descent; ``loss``, ``grad_max``,
             ``status``, ``verdict``, ``index`` at the end, ``iterations`` of `edt.converge`;
             ``drop`` (loss fallen), ``distance`` (of parameters, from the embedded point),
             ``function_distance`` (root mean square change of the outputs), ``outcome``,
@@ -125,6 +130,8 @@ def escape_experiment(
     Returns:
         `Escape`. ``escape_steps`` is the first recorded step (about 8 a decade) at which the loss
         is lower than the embedded point's by a hundredth; NaN where descent did not get there.
+        ``linear_steps`` is ``log(2 fall / (|lambda| length^2)) / (2 log(1 + lr |lambda|))`` with
+        ``fall`` that hundredth: the time along an eigenvector if the loss were quadratic.
 
     Raises:
         ValueError: an argument is wrong, or there is no bad minimum.
@@ -203,7 +210,8 @@ def escape_table(
     Returns:
         One row a group: ``points``, ``minima`` behind them, ``starts``; ``mean_index`` (escape
         dimensions, mean over the group's points) and ``strict`` (points with at least one),
-        ``agree`` (points where closed form and full Hessian give the same index); the share that
+        ``clear`` (points whose count is beyond doubt) and ``agree`` (those of them where closed
+        form and full Hessian give the same index); the share that
         ends in a good minimum, ``good``, with Wilson bounds ``good_low``, ``good_high`` as if
         starts were independent and bootstrap bounds ``good_boot_low``, ``_high`` that draw whole
         minima; the number with each of `DESTINATIONS`; medians ``drop``, ``distance``,
@@ -225,7 +233,8 @@ def escape_table(
                 "starts": len(group),
                 "mean_index": float(place["n_neg"].mean()),
                 "strict": int((place["n_neg"] > 0).sum()),
-                "agree": int((place["n_neg"] == place["predicted_neg"]).sum()),
+                "clear": int(place["clear"].sum()),
+                "agree": int((place["clear"] & (place["n_neg"] == place["predicted_neg"])).sum()),
                 "good": rate.value,
                 "good_low": rate.low,
                 "good_high": rate.high,
@@ -287,16 +296,16 @@ def _embed(
     points["loss"] = ops.loss(embedded, task, task_index=index).numpy()
     values, vectors = hessian_spectrum(embedded, task, task_index=index, vectors=True)
     measured: dict[str, list[Any]] = {
-        name: [] for name in ("n_neg", "n_zero", "n_pos", "eps_H", "min_eig", "max_eig")
+        name: [] for name in ("n_neg", "n_zero", "n_pos", "eps_H", "min_eig", "max_eig", "clear")
     }
     ways = []
     for value, vector in zip(values, vectors, strict=True):
         eps = zero_threshold(value)
         signs_here = inertia(value, eps)
-        largest = float(value.abs().max())
-        for name, number in zip(
-            measured, (*signs_here, eps, float(value[0]), largest), strict=True
-        ):
+        size = value.abs()
+        clear = not bool(((size > eps / DOUBT) & (size < eps * DOUBT)).any())
+        row_ = (*signs_here, eps, float(value[0]), float(size.max()), clear)
+        for name, number in zip(measured, row_, strict=True):
             measured[name].append(number)
         count = signs_here[0] if directions is None else min(signs_here[0], directions)
         ways.append((value[:count].clone(), vector[:, :count].T.contiguous()))
@@ -360,10 +369,13 @@ def _starts(
     origin = torch.tensor(starts["point"].to_numpy(), dtype=torch.int64)
     start = embedded.select(origin)
     theta = start.theta.clone()
+    lengths = []
     for (first, last), move in zip(pairwise(start.offsets.tolist()), moves, strict=True):
         here = theta[first:last]
         free = start.state[first:last] == 1
-        here[free] += step * float(here.norm()) * move
+        lengths.append(step * float(here.norm()))
+        here[free] += lengths[-1] * move
+    starts["length"] = lengths
     return starts, start.with_theta(theta), origin
 
 
@@ -379,7 +391,11 @@ def _descend(
     progress: bool,
 ) -> Ensemble:
     """Gradient descent; fills its columns of ``starts`` and returns where `converge` goes on."""
+    high = points["loss"].to_numpy()[origin.numpy()]
+    curve = -starts["eigenvalue"].to_numpy()
+    ratio = 2.0 * LEFT * high / (curve * starts["length"].to_numpy() ** 2)
     starts["lr"] = rates
+    starts["linear_steps"] = np.log(np.maximum(ratio, 1.0)) / (2.0 * np.log1p(rates * curve))
     if steps == 0:
         starts["escape_steps"], starts["descent_loss"] = np.nan, starts["start_loss"]
         starts["descent_status"] = "none"
@@ -398,7 +414,6 @@ def _descend(
         raise KeyboardInterrupt
     loss = trained.history["loss"].to_numpy()
     at = trained.history["step"].to_numpy()
-    high = points["loss"].to_numpy()[origin.numpy()]
     passed = loss <= (1.0 - LEFT) * high[None, :]
     first = at[np.argmax(passed, axis=0)].astype(float)
     starts["escape_steps"] = np.where(passed.any(axis=0), first, np.nan)

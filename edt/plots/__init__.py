@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edt.plots.landscape import plot_census, plot_escape, plot_paths, plot_spurious
 from edt.plots.levels import plot_levels
 from edt.plots.outcomes import plot_outcomes
 from edt.plots.splits import plot_splits
@@ -13,9 +14,13 @@ __all__ = [
     "LIGHT",
     "THEMES",
     "Theme",
+    "plot_census",
+    "plot_escape",
     "plot_levels",
     "plot_outcomes",
+    "plot_paths",
     "plot_splits",
+    "plot_spurious",
     "plot_success",
     "plot_targets",
     "png",

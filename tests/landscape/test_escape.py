@@ -106,7 +106,7 @@ def test_table(found):
         assert row["good"] == (group["destination"] == "good").mean()
         assert row["good_low"] <= row["good"] <= row["good_high"]
         assert row["good_boot_low"] <= row["good"] <= row["good_boot_high"]
-        assert row["agree"] == row["points"]
+        assert row["agree"] == row["clear"] == row["points"]
         ends = row["good"] * row["starts"] + sum(row[w] for w in DESTINATIONS if w != "good")
         assert ends == pytest.approx(row["starts"])
     wide = found.table(by=["added"])
@@ -124,15 +124,15 @@ def test_time_to_escape(teacher, minima):
     )  # fmt: skip
     starts = found.starts[found.starts["escape_steps"].notna()]
     assert len(starts) >= 4
-    theta = found.embedded
     for _, row in starts.iterrows():
         b = int(row["point"])
-        length = 1e-4 * float(theta.network(b).theta.norm())
+        assert row["length"] == 1e-4 * float(found.embedded.network(b).theta.norm())
         fall = 0.01 * found.points["loss"][b]
         growth = math.log1p(row["lr"] * abs(row["eigenvalue"]))
-        predicted = math.log(2 * fall / (abs(row["eigenvalue"]) * length**2)) / (2 * growth)
+        predicted = math.log(2 * fall / (abs(row["eigenvalue"]) * row["length"] ** 2))
+        assert row["linear_steps"] == pytest.approx(predicted / (2 * growth))
         # Records are a third apart, and the last part of the way is not linear.
-        assert 0.6 < row["escape_steps"] / predicted < 2.0
+        assert 0.6 < row["escape_steps"] / row["linear_steps"] < 2.0
 
 
 def test_plateau_minima_hold_their_runs():
