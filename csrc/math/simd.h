@@ -24,6 +24,17 @@ constexpr int kNativeBytes = 16;
 #endif
 constexpr int kParts = 64 / kNativeBytes;
 
+// The same operation at both AVX widths.
+#if defined(EDT_ISA_AVX512)
+#define EDT_INTRINSIC(name) _mm512_##name
+using Floats = __m512;
+using Doubles = __m512d;
+#elif defined(EDT_ISA_AVX2)
+#define EDT_INTRINSIC(name) _mm256_##name
+using Floats = __m256;
+using Doubles = __m256d;
+#endif
+
 template <class T>
 struct Native;
 template <>
@@ -83,13 +94,13 @@ struct Vec {
   }
   static EDT_INLINE Vec set1(T x) {
     Vec r;
+#if defined(EDT_INTRINSIC)
+    EDT_EACH {
+      if constexpr (sizeof(T) == 4) r.v[p] = (V)EDT_INTRINSIC(set1_ps)(x);
+      else r.v[p] = (V)EDT_INTRINSIC(set1_pd)(x);
+    }
+#else
     EDT_EACH r.v[p] = V{} + x;
-#if defined(EDT_ISA_AVX512)
-    if constexpr (sizeof(T) == 4) EDT_EACH r.v[p] = (V)_mm512_set1_ps(x);
-    else EDT_EACH r.v[p] = (V)_mm512_set1_pd(x);
-#elif defined(EDT_ISA_AVX2)
-    if constexpr (sizeof(T) == 4) EDT_EACH r.v[p] = (V)_mm256_set1_ps(x);
-    else EDT_EACH r.v[p] = (V)_mm256_set1_pd(x);
 #endif
     return r;
   }
@@ -141,27 +152,16 @@ EDT_INLINE Vec<T, P> select(const Mask<T, P>& m, const Vec<T, P>& a, const Vec<T
 
 template <class T, int P>
 EDT_INLINE Vec<T, P> fma(const Vec<T, P>& a, const Vec<T, P>& b, const Vec<T, P>& c) {
+  using R = typename Vec<T, P>::V;
   Vec<T, P> r;
-#if defined(EDT_ISA_AVX512)
+#if defined(EDT_INTRINSIC)
   EDT_EACH {
     if constexpr (sizeof(T) == 4)
-      r.v[p] =
-          (typename Vec<T, P>::V)_mm512_fmadd_ps((__m512)a.v[p], (__m512)b.v[p], (__m512)c.v[p]);
-    else
-      r.v[p] =
-          (typename Vec<T, P>::V)_mm512_fmadd_pd((__m512d)a.v[p], (__m512d)b.v[p], (__m512d)c.v[p]);
-  }
-#elif defined(EDT_ISA_AVX2)
-  EDT_EACH {
-    if constexpr (sizeof(T) == 4)
-      r.v[p] =
-          (typename Vec<T, P>::V)_mm256_fmadd_ps((__m256)a.v[p], (__m256)b.v[p], (__m256)c.v[p]);
-    else
-      r.v[p] =
-          (typename Vec<T, P>::V)_mm256_fmadd_pd((__m256d)a.v[p], (__m256d)b.v[p], (__m256d)c.v[p]);
+      r.v[p] = (R)EDT_INTRINSIC(fmadd_ps)((Floats)a.v[p], (Floats)b.v[p], (Floats)c.v[p]);
+    else r.v[p] = (R)EDT_INTRINSIC(fmadd_pd)((Doubles)a.v[p], (Doubles)b.v[p], (Doubles)c.v[p]);
   }
 #else
-  EDT_EACH r.v[p] = a.v[p] * b.v[p] + c.v[p];
+  EDT_EACH r.v[p] = R(a.v[p] * b.v[p] + c.v[p]);
 #endif
   return r;
 }
@@ -172,7 +172,7 @@ EDT_INLINE Vec<T, P> fnma(const Vec<T, P>& a, const Vec<T, P>& b, const Vec<T, P
 }
 // a < b ? b : a and a > b ? b : a, so a NaN in `a` is returned: one instruction each, which returns
 // its second operand when the comparison is false.
-#if defined(EDT_ISA_AVX512)
+#if defined(EDT_INTRINSIC)
 #define EDT_EXTREME(name)                                                                          \
   template <class T, int P>                                                                        \
   EDT_INLINE Vec<T, P> name(const Vec<T, P>& a, const Vec<T, P>& b) {                              \
@@ -180,26 +180,11 @@ EDT_INLINE Vec<T, P> fnma(const Vec<T, P>& a, const Vec<T, P>& b, const Vec<T, P
     Vec<T, P> r;                                                                                   \
     EDT_EACH {                                                                                     \
       if constexpr (sizeof(T) == 4)                                                                \
-        r.v[p] = (R)_mm512_##name##_ps((__m512)b.v[p], (__m512)a.v[p]);                            \
-      else r.v[p] = (R)_mm512_##name##_pd((__m512d)b.v[p], (__m512d)a.v[p]);                       \
+        r.v[p] = (R)EDT_INTRINSIC(name##_ps)((Floats)b.v[p], (Floats)a.v[p]);                      \
+      else r.v[p] = (R)EDT_INTRINSIC(name##_pd)((Doubles)b.v[p], (Doubles)a.v[p]);                 \
     }                                                                                              \
     return r;                                                                                      \
   }
-#elif defined(EDT_ISA_AVX2)
-#define EDT_EXTREME(name)                                                                          \
-  template <class T, int P>                                                                        \
-  EDT_INLINE Vec<T, P> name(const Vec<T, P>& a, const Vec<T, P>& b) {                              \
-    using R = typename Vec<T, P>::V;                                                               \
-    Vec<T, P> r;                                                                                   \
-    EDT_EACH {                                                                                     \
-      if constexpr (sizeof(T) == 4)                                                                \
-        r.v[p] = (R)_mm256_##name##_ps((__m256)b.v[p], (__m256)a.v[p]);                            \
-      else r.v[p] = (R)_mm256_##name##_pd((__m256d)b.v[p], (__m256d)a.v[p]);                       \
-    }                                                                                              \
-    return r;                                                                                      \
-  }
-#endif
-#if defined(EDT_EXTREME)
 EDT_EXTREME(max)
 EDT_EXTREME(min)
 #undef EDT_EXTREME
@@ -254,18 +239,14 @@ EDT_INLINE Vec<T, P> copysign(const Vec<T, P>& a, const Vec<T, P>& sign) {
 template <class T, int P>
 EDT_INLINE Vec<T, P> sqrt(const Vec<T, P>& a) {
   Vec<T, P> r;
-#if defined(EDT_ISA_AVX512)
+#if defined(EDT_INTRINSIC)
+  using R = typename Vec<T, P>::V;
   EDT_EACH {
-    if constexpr (sizeof(T) == 4) r.v[p] = (typename Vec<T, P>::V)_mm512_sqrt_ps((__m512)a.v[p]);
-    else r.v[p] = (typename Vec<T, P>::V)_mm512_sqrt_pd((__m512d)a.v[p]);
-  }
-#elif defined(EDT_ISA_AVX2)
-  EDT_EACH {
-    if constexpr (sizeof(T) == 4) r.v[p] = (typename Vec<T, P>::V)_mm256_sqrt_ps((__m256)a.v[p]);
-    else r.v[p] = (typename Vec<T, P>::V)_mm256_sqrt_pd((__m256d)a.v[p]);
+    if constexpr (sizeof(T) == 4) r.v[p] = (R)EDT_INTRINSIC(sqrt_ps)((Floats)a.v[p]);
+    else r.v[p] = (R)EDT_INTRINSIC(sqrt_pd)((Doubles)a.v[p]);
   }
 #else
-  EDT_EACH for (int i = 0; i < Vec<T, P>::L / P; ++i) r.v[p][i] = __builtin_sqrt(a.v[p][i]);
+  EDT_EACH for (int i = 0; i < Vec<T, P>::L / P; ++i) r.v[p][i] = T(__builtin_sqrt(a.v[p][i]));
 #endif
   return r;
 }

@@ -60,7 +60,7 @@ def problem_of(ens: Ensemble, task: Task, task_index: Any) -> Problem:
         coef=task.coef,
         loss=task.loss,
         d_out=task.d_out,
-        task_index=None if task_index is None else _index(task_index, ens.B, task.T),
+        task_index=None if task_index is None else task_index_of(task_index, ens.B, task.T),
     )
 
 
@@ -130,17 +130,21 @@ def _on_cpu(name: str, tensor: torch.Tensor) -> None:
         )
 
 
-def _index(value: Any, networks: int, tasks: int) -> torch.Tensor:
-    """``task_index`` as int64 ``[B]``."""
+def task_index_of(value: Any, networks: int, tasks: int, name: str = "task_index") -> torch.Tensor:
+    """``task_index`` as int64 ``[B]``.
+
+    Raises:
+        TypeError: not integers. ShapeError: wrong length. ValueError: out of range, not on the CPU.
+    """
     out = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
     if out.is_floating_point() or out.is_complex() or out.dtype == torch.bool:
-        raise TypeError(f"task_index must hold integers, got dtype {out.dtype}")
-    _on_cpu("task_index", out)
+        raise TypeError(f"{name} must hold integers, got dtype {out.dtype}")
+    _on_cpu(name, out)
     if out.dim() == 0:
         out = out.expand(networks)
     if tuple(out.shape) != (networks,):
         raise ShapeError(
-            f"task_index must have shape [{networks}] (one per network), got {list(out.shape)}"
+            f"{name} must have shape [{networks}] (one per network), got {list(out.shape)}"
         )
     out = out.to(torch.int64)
     # A traced call has no values to look at yet; the core checks them when it runs.
@@ -148,5 +152,5 @@ def _index(value: Any, networks: int, tasks: int) -> torch.Tensor:
         bad = torch.nonzero((out < 0) | (out >= tasks)).flatten()
         if bad.numel() > 0:
             b = int(bad[0])
-            raise ValueError(f"task_index[{b}] must be in 0..{tasks - 1}, got {int(out[b])}")
+            raise ValueError(f"{name}[{b}] must be in 0..{tasks - 1}, got {int(out[b])}")
     return out

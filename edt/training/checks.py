@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from edt.ops.checks import task_index_of
+
 
 def whole(name: str, value: Any, least: int) -> int:
     """Return ``value`` as an int of at least ``least``.
@@ -78,26 +80,15 @@ def per_network(name: str, value: Any, networks: int) -> torch.Tensor:
 
 
 def index_per_network(name: str, value: Any, networks: int, tasks: int) -> torch.Tensor:
-    """``[B]`` int64 task index; None gives zeros.
+    """``[B]`` int64 task index, a copy on the CPU; None gives zeros.
 
     Raises:
         TypeError: not integers. ValueError: wrong length or out of range.
     """
     if value is None:
         return torch.zeros(networks, dtype=torch.int64)
-    out = torch.as_tensor(value).detach().cpu()
-    if out.is_floating_point() or out.is_complex() or out.dtype == torch.bool:
-        raise TypeError(f"{name} must hold integers, got dtype {out.dtype}")
-    out = out.to(torch.int64).clone()
-    if out.ndim == 0:
-        out = out.expand(networks).clone()
-    if tuple(out.shape) != (networks,):
-        raise ValueError(f"{name} must have shape [{networks}], got {list(out.shape)}")
-    bad = torch.nonzero((out < 0) | (out >= tasks)).flatten()
-    if bad.numel():
-        b = int(bad[0])
-        raise ValueError(f"{name}[{b}] must be in 0..{tasks - 1}, got {int(out[b])}")
-    return out.contiguous()
+    here = torch.as_tensor(value).detach().cpu()
+    return task_index_of(here, networks, tasks, name).clone().contiguous()
 
 
 def seed_bits(name: str, value: Any, networks: int) -> torch.Tensor:

@@ -88,6 +88,12 @@ struct Samples {
   int64_t n;  // multiple of the lane count
 };
 
+// The samples of the block that starts at s0 and holds at most ld.
+template <class T>
+Samples<T> slice(const Samples<T>& all, int64_t s0, int64_t ld) {
+  return {all.x + s0, all.y + s0, all.coef + s0, all.ldx, std::min(ld, all.n - s0)};
+}
+
 // One hidden layer, one output, at most kNarrowInputs inputs a neuron: the shape with passes of its
 // own (narrow.h), in which the errors of the hidden units are never stored.
 constexpr int kNarrowInputs = 8;

@@ -65,7 +65,7 @@ class ShallowHessian {
   void run() {
     const Samples<T> all = samples_at(pr_, 0, pr_.data->n_pad);
     for (int64_t s0 = 0; s0 < all.n; s0 += ld_) {
-      in_ = {all.x + s0, all.y + s0, all.coef + s0, all.ldx, std::min(ld_, all.n - s0)};
+      in_ = slice(all, s0, ld_);
       features();
       if (products_) contract_products();
       else contract_gram();

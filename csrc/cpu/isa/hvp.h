@@ -17,7 +17,7 @@ namespace edt::EDT_ISA_NS {
 // prob = softmax(f) row by row.
 template <class T>
 void softmax_rows(const T* f, int64_t ld, int d_out, int64_t n, T* prob) {
-  for (int64_t s = 0; s < n; s += Vec<T>::L) softmax<T>(f, ld, d_out, s, nullptr, prob);
+  for (int64_t s = 0; s < n; s += Vec<T>::L) softmax<T>(f, ld, d_out, s, prob);
 }
 
 // out = (d^2 loss / df^2) rf, rows of ld samples.
@@ -61,7 +61,7 @@ void hvp_general(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T*
   T* rd[2] = {ws.take<T>(size_t(widest) * ld), ws.take<T>(size_t(widest) * ld)};
 
   for (int64_t s0 = 0; s0 < all.n; s0 += ld) {
-    const Samples<T> in{all.x + s0, all.y + s0, all.coef + s0, all.ldx, std::min(ld, all.n - s0)};
+    const Samples<T> in = slice(all, s0, ld);
     forward(b, p, in);
     loss_block<true>(kind, b.f, ld, in, net.d_out, b.delta[n_layers]);
     if (kind == Loss::cross_entropy) softmax_rows(b.f, ld, net.d_out, in.n, prob);
@@ -256,7 +256,7 @@ void hvp_narrow(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* 
   auto n_in = [&](int j) { return l0.row_ptr[j + 1] - l0.row_ptr[j]; };
 
   for (int64_t s0 = 0; s0 < all.n; s0 += ld) {
-    const Samples<T> in{all.x + s0, all.y + s0, all.coef + s0, all.ldx, std::min(ld, all.n - s0)};
+    const Samples<T> in = slice(all, s0, ld);
     forward(b, p, in);
     loss_block<true>(kind, b.f, ld, in, 1, e);
     for (int j = 0; j < l0.n_out; ++j) {

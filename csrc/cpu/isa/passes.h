@@ -29,21 +29,18 @@ void forward(Block<T>& b, const T* p, const Samples<T>& in) {
 
 // Softmax of the outputs, row by row, over one vector of samples; returns log-sum-exp.
 template <class T>
-EDT_INLINE Vec<T> softmax(const T* f, int64_t ld, int d_out, int64_t s, Vec<T>* prob,
-                          T* prob_rows) {
+EDT_INLINE Vec<T> softmax(const T* f, int64_t ld, int d_out, int64_t s, T* prob) {
   using V = Vec<T>;
   V m = V::load(f + s);
   for (int o = 1; o < d_out; ++o) m = max(m, V::load(f + o * ld + s));
   V z = V::zero();
   for (int o = 0; o < d_out; ++o) {
     const V e = exp_v(V::load(f + o * ld + s) - m);
-    e.store(prob_rows + o * ld + s);
+    e.store(prob + o * ld + s);
     z = z + e;
   }
   const V inv = V::set1(T(1)) / z;
-  for (int o = 0; o < d_out; ++o)
-    (V::load(prob_rows + o * ld + s) * inv).store(prob_rows + o * ld + s);
-  (void)prob;
+  for (int o = 0; o < d_out; ++o) (V::load(prob + o * ld + s) * inv).store(prob + o * ld + s);
   return m + log_v(z);
 }
 
@@ -68,7 +65,7 @@ T loss_block(Loss kind, const T* f, int64_t ld, const Samples<T>& in, int d_out,
       const V cn = V::load(in.coef + s);
       V lse, picked = V::zero();
       // delta doubles as the probabilities' buffer
-      lse = softmax<T>(f, ld, d_out, s, nullptr, delta);
+      lse = softmax<T>(f, ld, d_out, s, delta);
       for (int o = 0; o < d_out; ++o) {
         const V y = V::load(in.y + o * in.ldx + s);
         picked = fma(y, V::load(f + o * ld + s), picked);
@@ -117,7 +114,7 @@ template <class T>
 double evaluate(Block<T>& b, const T* p, Loss kind, const Samples<T>& all, T* g) {
   double loss = 0;
   for (int64_t s = 0; s < all.n; s += b.ld) {
-    const Samples<T> in{all.x + s, all.y + s, all.coef + s, all.ldx, std::min(b.ld, all.n - s)};
+    const Samples<T> in = slice(all, s, b.ld);
     forward(b, p, in);
     T* delta = b.delta[b.n_layers];
     loss += loss_block<true>(kind, b.f, b.ld, in, b.net.d_out, delta);

@@ -17,7 +17,7 @@ void predict(const Net& net, const Problem<T>& pr, const T* theta, T* out, Scrat
   const Samples<T> all = samples_at(pr, 0, pr.data->n_pad);
   Block<T> b(net, pr.act, 0, false, false, all.n, 0, ws);
   for (int64_t s = 0; s < all.n; s += b.ld) {
-    const Samples<T> in{all.x + s, all.y + s, all.coef + s, all.ldx, std::min(b.ld, all.n - s)};
+    const Samples<T> in = slice(all, s, b.ld);
     forward(b, p, in);
     const int64_t real = std::min(in.n, pr.data->n - s);
     for (int64_t i = 0; i < real; ++i)
@@ -34,7 +34,7 @@ double loss(const Net& net, const Problem<T>& pr, const T* theta, Scratch& ws) {
   T* delta = ws.take<T>(size_t(net.d_out) * b.ld);
   double total = 0;
   for (int64_t s = 0; s < all.n; s += b.ld) {
-    const Samples<T> in{all.x + s, all.y + s, all.coef + s, all.ldx, std::min(b.ld, all.n - s)};
+    const Samples<T> in = slice(all, s, b.ld);
     forward(b, p, in);
     total += loss_block<false>(pr.data->loss, b.f, b.ld, in, net.d_out, delta);
   }
