@@ -63,6 +63,7 @@ _SUBPACKAGES = (
     "errors",
     "experiments",
     "landscape",
+    "lottery",
     "ops",
     "plots",
     "report",

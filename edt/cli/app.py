@@ -14,6 +14,7 @@ from edt import __version__
 from edt.cli.demo import EPILOG, demo
 from edt.cli.doctor import EPILOG as DOCTOR_EPILOG
 from edt.cli.doctor import doctor
+from edt.cli.run import run
 
 #: Exit codes: wrong use or input, something broke, Ctrl-C.
 USAGE, BROKEN, INTERRUPTED = 2, 1, 130
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command(epilog=EPILOG)(demo)
 app.command(epilog=DOCTOR_EPILOG)(doctor)
+app.add_typer(run)
 
 
 def _version(show: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
@@ -14,6 +15,24 @@ def print_sweep(console: Console, sweep: WidthSweep) -> None:
     console.print(success_table(sweep))
     if len(sweep.splits):
         console.print(split_table(sweep))
+
+
+def print_experiment(console: Console, tables: dict[str, pd.DataFrame]) -> None:
+    """Every table of an experiment's summary; shares between 0 and 1 in per cent."""
+    for title, frame in tables.items():
+        table = _table(title.replace("_", " "))
+        for name in frame.columns:
+            table.add_column(str(name).replace("_", "\n"), justify="right")
+        for row in frame.to_dict("records"):
+            table.add_row(*[_cell(str(name), value) for name, value in row.items()])
+        console.print(table)
+
+
+def _cell(name: str, value: object) -> str:
+    if isinstance(value, float):
+        share = name.startswith(("rate", "spread", "same", "accuracy", "agree"))
+        return percent(value) if share else number(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def success_table(sweep: WidthSweep) -> Table:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from edt.experiments.base import Experiment, Spec
 from edt.experiments.levels import level_table, outcome_table
 from edt.experiments.lottery import ALL, pooled_tickets, success_table
-from edt.experiments.presets import demo_spec
+from edt.experiments.perturb_rest import PerturbRest, run_perturb_rest
+from edt.experiments.perturb_spec import PerturbRestSpec
+from edt.experiments.presets import demo_spec, perturb_spec
 from edt.experiments.result import WidthSweep
 from edt.experiments.spec import WidthSweepSpec, format_widths, parse_widths
 from edt.experiments.splits import split_table
@@ -14,6 +17,10 @@ from edt.experiments.sweep import width_sweep
 __all__ = [
     "ALL",
     "DirectoryError",
+    "Experiment",
+    "PerturbRest",
+    "PerturbRestSpec",
+    "Spec",
     "WidthSweep",
     "WidthSweepSpec",
     "demo_spec",
@@ -21,7 +28,9 @@ __all__ = [
     "level_table",
     "outcome_table",
     "parse_widths",
+    "perturb_spec",
     "pooled_tickets",
+    "run_perturb_rest",
     "split_table",
     "success_table",
     "width_sweep",

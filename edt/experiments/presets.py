@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edt.errors import unknown_choice
+from edt.experiments.perturb_spec import PerturbRestSpec
 from edt.experiments.spec import TASKS, WidthSweepSpec
 
 #: Fields that differ from the defaults, per task. On real data minima of tanh networks lie at
@@ -62,3 +63,52 @@ def demo_spec(task: str = "teacher", *, quick: bool = False, **changes: Any) -> 
     values = {**FULL[task], **(QUICK[task] if quick else {})}
     values |= {name: value for name, value in changes.items() if value is not None}
     return WidthSweepSpec.from_dict({"task": task, **values})
+
+
+#: What ``--quick`` changes in the experiments on tickets.
+QUICK_PERTURB: dict[str, Any] = {
+    "teachers": 2,
+    "tickets": 4,
+    "rests": 10,
+    "candidates": 12,
+    "random_rests": 5,
+    "losers": 2,
+    "loser_rests": 5,
+    "sizes": (0.5, 2.0, 8.0),
+    "bisections": 3,
+    "radii": (1.0,),
+    "population": 8,
+    "generations": 1,
+}
+
+
+def perturb_spec(*, quick: bool = False, **changes: Any) -> PerturbRestSpec:
+    """The spec of ``edt run perturb-rest``.
+
+    Args:
+        quick: seconds instead of minutes.
+        changes: fields to set; those that are None are left alone.
+
+    Raises:
+        ValueError, TypeError: unknown field, or a value out of range.
+    """
+    return PerturbRestSpec.from_dict(_merged(QUICK_PERTURB if quick else {}, changes))
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in changes.items() if value is not None}
+    # Without sizes of its own, a kind of change gets sizes that mean something for it.
+    if "sizes" not in given and given.get("change") in SIZES:
+        given["sizes"] = SIZES[given["change"]]
+    return {**values, **given}
+
+
+#: Sizes of each kind of change, where none are given.
+SIZES: dict[str, tuple[float, ...]] = {
+    "resample": (0.2, 0.4, 0.6, 0.8, 0.9, 1.0),
+    "replace": (0.1, 0.25, 0.5, 0.75, 0.9, 1.0),
+    "rescale": (0.0, 0.25, 0.5, 2.0, 4.0, 8.0),
+    "flip": (0.1, 0.25, 0.5, 0.75, 0.9, 1.0),
+    "permute": (0.1, 0.25, 0.5, 0.75, 0.9, 1.0),
+    "zero": (0.1, 0.25, 0.5, 0.75, 0.9, 1.0),
+}

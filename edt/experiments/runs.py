@@ -14,6 +14,7 @@ from edt.experiments.levels import label_levels
 from edt.experiments.spec import WidthSweepSpec
 from edt.experiments.targets import good_loss
 from edt.landscape import outcomes
+from edt.lottery import at_reference_scale
 from edt.tasks import Task
 from edt.training import ConvergeResult, converge, masked_train
 
@@ -159,31 +160,6 @@ def run_part(
     head = list(COLUMNS)[:-3]
     columns = frame.astype({name: COLUMNS[name] for name in head})[head]
     return columns, final
-
-
-def at_reference_scale(networks: Ensemble, scheme: str, reference_width: int) -> Ensemble:
-    """Initial networks rescaled so that their neurons start as those of the reference width do.
-
-    Schemes shrink a layer's weights with its fans, so a neuron of a wide network starts smaller
-    than one of a narrow network. Rescaled, any r neurons of a wide network are distributed like a
-    whole network of width r: what the lottery presumes.
-
-    Args:
-        networks: B networks with one hidden layer and one width, as initialised.
-        scheme: they were initialised with.
-        reference_width: r.
-    """
-    d_in, width, d_out = (int(size) for size in networks.layer_widths[0])
-    if scheme == "glorot":
-        inputs = ((d_in + width) / (d_in + reference_width)) ** 0.5
-        outputs = ((width + d_out) / (reference_width + d_out)) ** 0.5
-    else:
-        inputs, outputs = 1.0, (width / reference_width) ** 0.5
-    theta = networks.theta.reshape(int(networks.B), -1).clone()
-    hidden = width * (d_in + int(networks.has_bias))
-    theta[:, :hidden] *= inputs
-    theta[:, hidden:] *= outputs
-    return networks.with_theta(theta.flatten())
 
 
 def label_runs(spec: WidthSweepSpec, task: Task, parts: Iterable[pd.DataFrame]) -> pd.DataFrame:

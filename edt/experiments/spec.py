@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from edt.errors import unknown_choice
+from edt.experiments.base import Spec
 
 TASKS = ("teacher", "diabetes")
 INPUTS = ("gaussian", "uniform", "grid", "sobol")
 
 
 @dataclass(frozen=True)
-class WidthSweepSpec:
+class WidthSweepSpec(Spec):
     """A width sweep: targets x widths x seeds, trained and converged, then split.
 
     Two equal specs give the same tables, bit for bit, on any number of threads and with any
@@ -122,36 +121,6 @@ class WidthSweepSpec:
     def networks(self) -> int:
         """Networks trained in all."""
         return self.targets * len(self.widths) * self.seeds
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able fields; tuples become lists."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> WidthSweepSpec:
-        """The inverse of `to_dict`.
-
-        Raises:
-            ValueError: an unknown field, or a value out of range.
-        """
-        names = [field.name for field in fields(cls)]
-        for name in values:
-            if name not in names:
-                raise unknown_choice("field", name, names)
-        given: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values.items()
-        }
-        return cls(**given)
-
-    @property
-    def digest(self) -> str:
-        """16 hexadecimal digits that name this spec: SHA-256 of its canonical JSON."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def parse_widths(text: str) -> tuple[int, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 
 from edt import tasks
@@ -13,6 +15,29 @@ from edt.tasks import Task
 BIAS_SPREAD = 0.5
 
 
+class TeacherLike(Protocol):
+    """The fields of a spec that describe teachers and their data."""
+
+    @property
+    def teachers(self) -> int: ...
+    @property
+    def teacher_width(self) -> int: ...
+    @property
+    def teacher_gain(self) -> float: ...
+    @property
+    def d_in(self) -> int: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def inputs(self) -> str: ...
+    @property
+    def task_seed(self) -> int: ...
+    @property
+    def activation(self) -> str: ...
+    @property
+    def bias(self) -> bool: ...
+
+
 def make_task(spec: WidthSweepSpec) -> Task:
     """The task of a sweep: one target per teacher, or the one of real data.
 
@@ -22,8 +47,11 @@ def make_task(spec: WidthSweepSpec) -> Task:
     Returns:
         mse `Task` in float64 with ``spec.targets`` targets, each of variance 1.
     """
-    if spec.task == "diabetes":
-        return tasks.diabetes()
+    return tasks.diabetes() if spec.task == "diabetes" else teacher_task(spec)
+
+
+def teacher_task(spec: TeacherLike) -> Task:
+    """Students learn random teachers; one target each, ``info["teacher"]`` holds them."""
     return tasks.teacher_student(
         spec.d_in,
         n=spec.samples,
@@ -35,7 +63,7 @@ def make_task(spec: WidthSweepSpec) -> Task:
     )
 
 
-def make_teachers(spec: WidthSweepSpec) -> Ensemble:
+def make_teachers(spec: TeacherLike) -> Ensemble:
     """Teachers in which every neuron matters and none repeats another.
 
     Input weights are random directions of length ``teacher_gain``, biases (if any) are drawn from

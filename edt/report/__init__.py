@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edt.report.perturb import write_perturb_report
 from edt.report.width_sweep import write_report
 
-__all__ = ["write_report"]
+__all__ = ["write_perturb_report", "write_report"]

@@ -6,15 +6,23 @@ import platform
 import sys
 from datetime import datetime, timezone
 from importlib import metadata
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from edt import __version__, _core
-from edt.experiments import WidthSweep
 
 
-def provenance(sweep: WidthSweep) -> dict[str, Any]:
+class Finished(Protocol):
+    """Any finished experiment."""
+
+    @property
+    def spec(self) -> Any: ...
+    @property
+    def seconds(self) -> dict[str, float]: ...
+
+
+def provenance(sweep: Finished) -> dict[str, Any]:
     """Facts about this run that are not part of its result, JSON-able."""
     packages = ("numpy", "scipy", "pandas", "pyarrow", "matplotlib", "scikit-learn")
     return {

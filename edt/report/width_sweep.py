@@ -2,54 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from edt.experiments import ALL, WidthSweep
 from edt.experiments.splits import DESTINATIONS
-from edt.experiments.store import FIGURES
 from edt.files import replace_file
 from edt.plots import (
-    DARK,
-    LIGHT,
-    Theme,
     plot_levels,
     plot_outcomes,
     plot_splits,
     plot_success,
     plot_targets,
-    png,
-    svg,
 )
 from edt.report import html
 from edt.report.html import Column
 from edt.report.method import REFERENCES, caveats, glossary, protocol, software
-from edt.report.provenance import provenance
+from edt.report.publish import Picture, embed, write_provenance
 from edt.report.story import Story
 from edt.report.words import interval, number, percent, span
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the report.
-
-    Attributes:
-        name: of its files.
-        draw: theme to figure.
-        alt: what it shows.
-        caption: under it.
-    """
-
-    name: str
-    draw: Callable[[Theme], Figure]
-    alt: str
-    caption: str
 
 
 def write_report(sweep: WidthSweep, directory: str | os.PathLike[str]) -> Path:
@@ -69,17 +41,8 @@ def write_report(sweep: WidthSweep, directory: str | os.PathLike[str]) -> Path:
     """
     folder = Path(directory)
     story = Story(sweep)
-    embedded: dict[str, str] = {}
-    for picture in pictures(story):
-        light = picture.draw(LIGHT)
-        vector = svg(light)
-        replace_file(folder / FIGURES / f"{picture.name}.png", png(light))
-        replace_file(folder / FIGURES / f"{picture.name}.svg", vector)
-        embedded[picture.name] = html.figure(
-            vector, svg(picture.draw(DARK)), picture.alt, picture.caption
-        )
-    facts = provenance(sweep)
-    replace_file(folder / "provenance.json", json.dumps(facts, indent=1).encode())
+    embedded = embed(pictures(story), folder)
+    facts = write_provenance(sweep, folder)
     path = folder / "report.html"
     page = html.page(story.title, story.lead, _body(story, embedded, facts), _footer())
     replace_file(path, page.encode())

@@ -1,0 +1,182 @@
+"""``edt run``: the experiments on lottery tickets."""
+
+from __future__ import annotations
+
+import ast
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from edt.experiments.base import Experiment, Spec
+
+run = typer.Typer(
+    name="run",
+    help="Run an experiment: writes tables, figures and report.html; Ctrl-C is safe, the same "
+    "command goes on where it stopped.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Small: done in seconds.")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Delete an earlier edt run in DIR and start over.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress bar.")]
+Threads = Annotated[int | None, typer.Option(min=1, metavar="N", help="Threads.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Any field of the spec; may be repeated."),
+]
+
+
+def settings(given: list[str] | None) -> dict[str, Any]:
+    """Fields from ``name=value`` words; values are Python literals, or else text.
+
+    Raises:
+        ValueError: a word without ``=``.
+
+    Example:
+        >>> settings(["width=6", "sizes=(0.5, 1.0)", "change=noise"])
+        {'width': 6, 'sizes': (0.5, 1.0), 'change': 'noise'}
+    """
+    out: dict[str, Any] = {}
+    for word in given or []:
+        name, equals, text = word.partition("=")
+        if not equals or not name:
+            raise ValueError(f"--set must look like FIELD=VALUE, got {word!r}")
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = text
+        out[name.strip().replace("-", "_")] = list(value) if isinstance(value, list) else value
+    return out
+
+
+def sizes_of(text: str | None) -> tuple[float, ...] | None:
+    """Numbers from ``"0.5,1,2"``.
+
+    Raises:
+        ValueError: not numbers.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--sizes must look like 0.5,1,2, got {text!r}") from None
+
+
+def execute(
+    spec: Spec,
+    folder: Path,
+    start: Callable[..., Experiment],
+    report: Callable[[Any, Path], Path],
+    headline: str,
+    *,
+    fresh: bool,
+    as_json: bool,
+    progress: bool,
+    threads: int | None,
+) -> None:
+    """Run an experiment, write its report, and say where it is."""
+    import torch
+    from rich.console import Console
+
+    from edt.cli.tables import print_experiment
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    console = Console(stderr=as_json, highlight=False)
+    console.print(f"[bold]{headline}[/] -> {folder}/")
+    started = time.monotonic()
+    try:
+        done = start(spec, folder, fresh=fresh, progress=progress)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted; finished parts are in {folder}/, the same command goes on from there"
+        ) from None
+    path = report(done, folder)
+    took = time.monotonic() - started
+    summary = done.summary()
+    if as_json:
+        found = {
+            "directory": str(folder),
+            "report": str(path),
+            "figures": sorted(str(file) for file in (folder / "figures").glob("*.png")),
+            "spec": spec.to_dict(),
+            "spec_digest": spec.digest,
+            "seconds": round(took, 2),
+            **{name: json.loads(t.to_json(orient="records")) for name, t in summary.items()},
+        }
+        print(json.dumps(found, indent=1, allow_nan=False))
+        return
+    print_experiment(console, summary)
+    console.print(f"\n[bold]Report[/]: {path}  [dim]({took:.0f} s)[/]")
+
+
+@run.command("perturb-rest")
+def perturb_rest(
+    task: Annotated[
+        str, typer.Option(metavar="NAME", help="What is learned: teacher-student.")
+    ] = "teacher-student",
+    ticket: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="matched, planted or magnitude. [dim]\\[matched][/dim]"),
+    ] = None,
+    change: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="noise, resample, replace, rescale, flip, permute or zero. [dim]\\[noise][/dim]",
+        ),
+    ] = None,
+    sizes: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Sizes of the change, like 0.5,1,2.")
+    ] = None,
+    tickets: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Winning tickets. [dim]\\[20][/dim]")
+    ] = None,
+    rests: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Rests per ticket and size. [dim]\\[200][/dim]"),
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="Student width. [dim]\\[8][/dim]")
+    ] = None,
+    out: Out = None,
+    quick: Quick = False,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    no_progress: NoProgress = False,
+    threads: Threads = None,
+    set_: Set = None,
+) -> None:
+    """Keep winning tickets, change everything around them, and see whether they still win.
+
+    Tickets are subnetworks that win alone. Each keeps its initial weights and its place while the
+    rest of the network is changed in many ways; the whole network is trained; win rate against
+    the size of the change, with intervals and controls.
+    """
+    from edt.experiments.perturb_rest import run_perturb_rest
+    from edt.experiments.presets import perturb_spec
+    from edt.report import write_perturb_report
+
+    changes = {
+        "task": task, "ticket": ticket, "change": change, "sizes": sizes_of(sizes),
+        "tickets": tickets, "rests": rests, "width": width, **settings(set_),
+    }  # fmt: skip
+    spec = perturb_spec(quick=quick, **changes)
+    folder = out or Path("edt-perturb-rest" + ("-quick" if quick else ""))
+    headline = f"{spec.trainings:,} networks around {spec.tickets} winning tickets"
+    execute(
+        spec, folder, run_perturb_rest, write_perturb_report, headline, fresh=fresh,
+        as_json=as_json, progress=not no_progress, threads=threads,
+    )  # fmt: skip

@@ -1,0 +1,25 @@
+"""Lottery tickets: find them, control them, perturb everything around them."""
+
+from __future__ import annotations
+
+from edt.lottery.match import Match, match_teacher, neuron_distance
+from edt.lottery.recipe import Recipe, at_reference_scale
+from edt.lottery.rests import KINDS, Rests, perturb_rest
+from edt.lottery.tickets import Tickets, neuron_mask
+from edt.lottery.trial import Ends, Protocol, run_trial
+
+__all__ = [
+    "KINDS",
+    "Ends",
+    "Match",
+    "Protocol",
+    "Recipe",
+    "Rests",
+    "Tickets",
+    "at_reference_scale",
+    "match_teacher",
+    "neuron_distance",
+    "neuron_mask",
+    "perturb_rest",
+    "run_trial",
+]

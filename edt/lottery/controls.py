@@ -1,0 +1,123 @@
+"""Controls: what is left of a ticket when its weights, or its positions, are taken away.
+
+Reference: J. Frankle, M. Carbin, ICLR 2019 (random reinitialisation, random tickets); H. Zhou et
+al., "Deconstructing lottery tickets", NeurIPS 2019, arXiv 1905.01067 (signs).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from edt.ensemble.masks import PRUNED
+from edt.errors import unknown_choice
+from edt.lottery.draw import CONTROL_STREAM, bits, uniforms
+from edt.lottery.places import group_sum, places, ranks
+from edt.lottery.recipe import Recipe
+from edt.lottery.tickets import Tickets, neuron_mask
+
+
+def random_ticket(tickets: Tickets, seed: int, *, neurons: bool = False) -> Tickets:
+    """Tickets of the same size at random positions, at the initial weights they find there.
+
+    Args:
+        tickets: K tickets.
+        seed: of the positions; those of a ticket depend on its name only.
+        neurons: choose whole neurons of the hidden layer (for tickets of neurons); otherwise as
+            many weights and as many biases of each layer as the ticket has.
+    """
+    start = tickets.start
+    if not neurons:
+        return Tickets(start, _shuffle(tickets, seed), tickets.task_index, tickets.names)
+    at = places(start)
+    m = int(start.layer_widths[:, 1].max())
+    key = bits(start, seed, tickets.names, CONTROL_STREAM)
+    chosen = torch.zeros(start.B, m, dtype=torch.bool)
+    first = (at.layer == 0) & (at.column == 0)
+    network, row = at.network[first], at.row[first]
+    count = group_sum(tickets.keep[first], network, start.B)
+    rank = ranks(torch.from_numpy((key >> np.uint64(1)).astype(np.int64))[first], network)
+    chosen[network, row] = rank < count[network]
+    return Tickets(start, neuron_mask(start, chosen), tickets.task_index, tickets.names)
+
+
+def shuffled_ticket(tickets: Tickets, seed: int) -> Tickets:
+    """The ticket's mask and its initial weights, moved together to random places of the layer.
+
+    Weights and biases of each layer are shuffled apart. Unlike `random_ticket` the values are the
+    ticket's own; unlike `reinitialised` they sit elsewhere.
+    """
+    start = tickets.start
+    at = places(start)
+    live = torch.nonzero(start.state != PRUNED).flatten()
+    group = at.kind[live]
+    key = uniforms(start, seed, tickets.names, CONTROL_STREAM)[live]
+    order = torch.from_numpy(np.lexsort((key.numpy(), group.numpy())))
+    straight = torch.from_numpy(np.lexsort((live.numpy(), group.numpy())))
+    theta, keep = start.theta.clone(), tickets.keep.clone()
+    theta[live[straight]] = start.theta[live[order]]
+    keep[live[straight]] = tickets.keep[live[order]]
+    return Tickets(start.with_theta(theta), keep, tickets.task_index, tickets.names)
+
+
+def reinitialised(tickets: Tickets, recipe: Recipe, seed: int) -> Tickets:
+    """The same masks, every parameter drawn again from the initialisation."""
+    theta = recipe.redraw(tickets.start, seed, tickets.names)
+    start = tickets.start.with_theta(theta)
+    return Tickets(start, tickets.keep, tickets.task_index, tickets.names)
+
+
+def sign_preserved(tickets: Tickets, recipe: Recipe, seed: int) -> Tickets:
+    """The same masks, every parameter drawn again but with the sign it had."""
+    theta = recipe.redraw(tickets.start, seed, tickets.names).abs()
+    old = tickets.start.theta
+    start = tickets.start.with_theta(torch.where(old < 0.0, -theta, theta))
+    return Tickets(start, tickets.keep, tickets.task_index, tickets.names)
+
+
+def signs_only(tickets: Tickets) -> Tickets:
+    """The same masks and signs, every parameter of the typical size of its layer.
+
+    Weights (and biases) of a layer become ``sign(w) std(w)``, the deviation over all of the
+    layer's initial values.
+    """
+    start = tickets.start
+    at = places(start)
+    live = start.state != PRUNED
+    groups = 2 * at.layers * at.networks
+    square = torch.where(live, start.theta, torch.zeros_like(start.theta)).double().square()
+    count = group_sum(live, at.kind, groups).clamp_min(1)
+    size = (group_sum(square, at.kind, groups) / count).sqrt()
+    theta = torch.sign(start.theta) * size[at.kind].to(start.dtype)
+    return Tickets(start.with_theta(theta), tickets.keep, tickets.task_index, tickets.names)
+
+
+def _shuffle(tickets: Tickets, seed: int) -> torch.Tensor:
+    """bool ``[total]``: as many entries of each layer's weights and biases, chosen at random."""
+    start = tickets.start
+    at = places(start)
+    live = torch.nonzero(start.state != PRUNED).flatten()
+    group = at.kind[live]
+    count = group_sum(tickets.keep[live], group, 2 * at.layers * at.networks)
+    key = uniforms(start, seed, tickets.names, CONTROL_STREAM)[live]
+    keep = torch.zeros(start.total, dtype=torch.bool)
+    keep[live] = ranks(key, group) < count[group]
+    return keep
+
+
+CONTROLS = ("ticket", "random", "reinit", "shuffled", "signed")
+
+
+def control(name: str, tickets: Tickets, recipe: Recipe, seed: int) -> Tickets:
+    """One of `CONTROLS` by name; "ticket" is the ticket itself."""
+    if name == "random":
+        return random_ticket(tickets, seed)
+    if name == "reinit":
+        return reinitialised(tickets, recipe, seed)
+    if name == "shuffled":
+        return shuffled_ticket(tickets, seed)
+    if name == "signed":
+        return sign_preserved(tickets, recipe, seed)
+    if name != "ticket":
+        raise unknown_choice("control", name, CONTROLS)
+    return tickets

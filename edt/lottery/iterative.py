@@ -1,0 +1,133 @@
+"""Iterative magnitude pruning with rewinding: train, prune, rewind, repeat.
+
+Reference: J. Frankle, M. Carbin, "The lottery ticket hypothesis", ICLR 2019, arXiv 1803.03635;
+J. Frankle et al., "Linear mode connectivity and the lottery ticket hypothesis", ICML 2020, arXiv
+1912.05671 (rewinding to step k).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+
+from edt.ensemble import Ensemble
+from edt.lottery.places import places
+from edt.lottery.prune import Shares, prune_lowest
+from edt.lottery.trial import Ends, Protocol, run_trial
+from edt.tasks import Task
+
+T = TypeVar("T")
+#: Scores ``[total]`` of trained networks.
+Criterion = Callable[[Ensemble], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Round(Generic[T]):
+    """One round of iterative pruning.
+
+    Attributes:
+        number: 0 is the dense network.
+        start: the tickets of this round at the values they were rewound to.
+        trained: what training made of them.
+        outcome: whatever else the training function returned.
+    """
+
+    number: int
+    start: Ensemble
+    trained: Ensemble
+    outcome: T
+
+
+def magnitude(networks: Ensemble) -> torch.Tensor:
+    """Score ``|w|`` of every parameter."""
+    return networks.theta.detach().abs()
+
+
+def iterative_pruning(
+    start: Ensemble,
+    train: Callable[[Ensemble], tuple[Ensemble, T]],
+    *,
+    rounds: int,
+    share: Shares,
+    scope: str = "layer",
+    criterion: Criterion = magnitude,
+    rewind: Ensemble | None = None,
+) -> Iterator[Round[T]]:
+    """Train, prune a share of what remains, rewind the survivors; all networks at once.
+
+    Args:
+        start: B networks at step 0.
+        train: networks at their start to (trained networks, anything); each round is one call.
+        rounds: prunings; ``rounds + 1`` rounds are yielded, the first of the dense network.
+        share: of the remaining weights that each round prunes, per layer or one for all; see
+            `edt.lottery.prune.prune_lowest`.
+        scope: "layer", "global" or "neuron".
+        criterion: scores of the trained networks; the lowest go.
+        rewind: the networks after k steps: survivors go back to these values; default ``start``
+            (k = 0).
+
+    Yields:
+        `Round` after `Round`; stop taking them to stop early.
+    """
+    source = start if rewind is None else rewind
+    current = start
+    for number in range(rounds + 1):
+        trained, outcome = train(current)
+        yield Round(number, current, trained, outcome)
+        if number < rounds:
+            state = prune_lowest(trained, criterion(trained), share, scope)
+            current = source.with_state(state)
+
+
+def sparsest_winners(
+    task: Task,
+    start: Ensemble,
+    ends: Ends,
+    protocol: Protocol,
+    task_index: torch.Tensor,
+    *,
+    share: float = 0.15,
+    rounds: int = 24,
+) -> torch.Tensor:
+    """What iterative magnitude pruning leaves of every network as long as it wins.
+
+    Args:
+        task: all targets.
+        start: B networks at step 0.
+        ends: where they ended.
+        protocol: training of each round.
+        task_index: int64 ``[B]``.
+        share: of a network's remaining weights that each round prunes (globally).
+        rounds: most prunings.
+
+    Returns:
+        bool ``[total]``: the sparsest mask that still won when trained from the initial weights;
+        all True for networks that lost dense.
+    """
+    keep = torch.ones(start.total, dtype=torch.bool)
+    index = torch.nonzero(ends.win).flatten()
+    trained = ends.networks
+    current = start
+    for _ in range(rounds):
+        if not index.numel():
+            break
+        some = trained.select(index)
+        state = prune_lowest(some, magnitude(some), share, "global")
+        place = torch.from_numpy(start.layout.select(index.numpy())[1])
+        current = start.select(index).with_state(state)
+        result = run_trial(task, current, protocol, task_index[index])
+        won = result.win[places(current).network]
+        keep[place[won]] = state[won] != 0
+        merged = trained.state.clone()
+        merged[place] = state
+        theta = trained.theta.clone()
+        theta[place] = result.networks.theta
+        trained = trained.with_theta(theta).with_state(merged)
+        unchanged = bool((current.state == some.state).all())
+        index = index[result.win]
+        if unchanged:
+            break
+    return keep

@@ -1,0 +1,129 @@
+"""Which parameters to prune next, from a score each: by layer, over the whole network, by neuron.
+
+Scores say what a parameter is worth; the lowest go first. Only weights are pruned (biases stay),
+and no group is ever emptied: a layer without weights would cut the network in two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from edt.ensemble import Ensemble
+from edt.ensemble.masks import PRUNED
+from edt.errors import ShapeError, unknown_choice
+from edt.lottery.places import group_sum, places, ranks
+
+#: What is ranked against what.
+SCOPES = ("layer", "global", "neuron")
+
+Shares = float | Sequence[float]
+
+
+def prune_lowest(
+    ens: Ensemble, scores: torch.Tensor, share: Shares, scope: str = "layer"
+) -> torch.Tensor:
+    """States with a share of the remaining weights pruned, those of lowest score first.
+
+    In each group of n remaining weights ``round(share n)`` go (halves up; at least one if the
+    share is above 0, at most n - 1). Equal scores go in the order of their indices.
+
+    Args:
+        ens: B networks.
+        scores: ``[total]``; entries of pruned parameters and biases are not looked at.
+        share: in [0, 1); one number, or one per layer 0..D (scopes "layer" and "neuron").
+        scope: "layer" ranks within each layer, "global" over all layers of a network, "neuron"
+            prunes whole hidden neurons, ranked within their layer by the sum of the scores of
+            their incoming and outgoing weights.
+
+    Returns:
+        uint8 ``[total]``, the new states.
+
+    Raises:
+        ShapeError: wrong length. ValueError: unknown scope, or a share out of range.
+
+    Example:
+        >>> ens = Ensemble([2], d_in=2, d_out=1, bias=False, theta=torch.arange(6.0).double())
+        >>> prune_lowest(ens, ens.theta.abs(), 0.5).tolist()
+        [0, 0, 1, 1, 0, 1]
+    """
+    if tuple(scores.shape) != (ens.total,):
+        raise ShapeError(f"scores must have shape [{ens.total}], got {list(scores.shape)}")
+    if scope not in SCOPES:
+        raise unknown_choice("scope", scope, SCOPES)
+    shares = layer_shares(ens, share)
+    if scope == "global" and len(set(shares)) > 1:
+        raise ValueError("scope 'global' takes one share for all layers")
+    if scope == "neuron":
+        return _neurons(ens, scores, shares)
+    at = places(ens)
+    where = torch.nonzero(~at.bias & (ens.state != PRUNED)).flatten()
+    by_layer = scope == "layer"
+    group = (at.block if by_layer else at.network)[where]
+    part = torch.tensor(shares, dtype=torch.float64)[at.layer[where]]
+    gone = _lowest(scores[where], group, part, ens.B * (at.layers if by_layer else 1))
+    state = ens.state.clone()
+    state[where[gone]] = PRUNED
+    return state
+
+
+def layer_shares(ens: Ensemble, share: Shares) -> list[float]:
+    """One share in [0, 1) per layer.
+
+    Raises:
+        ShapeError: wrong count. ValueError: out of range.
+    """
+    many = list(share) if isinstance(share, (Sequence, np.ndarray)) else [share] * (ens.depth + 1)
+    if len(many) != ens.depth + 1:
+        raise ShapeError(f"share must be a number or one per layer ({ens.depth + 1}), got {share}")
+    for value in many:
+        if not 0.0 <= float(value) < 1.0:
+            raise ValueError(f"share must be in [0, 1), got {value!r}")
+    return [float(value) for value in many]
+
+
+def _lowest(
+    scores: torch.Tensor, group: torch.Tensor, share: torch.Tensor, groups: int
+) -> torch.Tensor:
+    """bool: the lowest ``round(share n)`` of every group, at least 1 (share > 0), never all."""
+    count = group_sum(torch.ones_like(group), group, groups)[group]
+    wanted = torch.floor(share * count + 0.5).to(torch.int64)
+    wanted = torch.where(share > 0.0, wanted.clamp_min(1), wanted)
+    return ranks(scores, group) < torch.minimum(wanted, count - 1)
+
+
+def _neurons(ens: Ensemble, scores: torch.Tensor, shares: list[float]) -> torch.Tensor:
+    at = places(ens)
+    state = ens.state.clone()
+    worth = scores.to(torch.float64).masked_fill(at.bias | (ens.state == PRUNED), 0.0)
+    for layer in range(ens.depth):
+        widths = ens.layer_widths[:, layer + 1]
+        start = torch.cumsum(widths, 0) - widths
+        into = (at.layer == layer) & ~at.bias
+        out = (at.layer == layer + 1) & ~at.bias
+        owner = torch.cat(
+            [start[at.network[into]] + at.row[into], start[at.network[out]] + at.column[out]]
+        )
+        total = int(widths.sum())
+        value = group_sum(torch.cat([worth[into], worth[out]]), owner, total)
+        live = torch.cat([ens.state[into], ens.state[out]]) != PRUNED
+        alive = torch.nonzero(group_sum(live, owner, total) > 0).flatten()
+        network = torch.repeat_interleave(torch.arange(ens.B), widths)[alive]
+        share = torch.full((alive.numel(),), shares[layer], dtype=torch.float64)
+        dead = torch.zeros(total, dtype=torch.bool)
+        dead[alive[_lowest(value[alive], network, share, ens.B)]] = True
+        below = at.layer == layer
+        state[below] = state[below].masked_fill(
+            dead[start[at.network[below]] + at.row[below]], PRUNED
+        )
+        state[out] = state[out].masked_fill(dead[start[at.network[out]] + at.column[out]], PRUNED)
+    return state
+
+
+def density(ens: Ensemble) -> torch.Tensor:
+    """Share of each network's weights (biases left out) that are not pruned, float64 ``[B]``."""
+    at = places(ens)
+    live = group_sum((ens.state != PRUNED) & ~at.bias, at.network, ens.B)
+    return live.double() / group_sum(~at.bias, at.network, ens.B).double()

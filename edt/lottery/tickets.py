@@ -1,0 +1,160 @@
+"""`Tickets`: subnetworks with their initial weights, many at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from edt.ensemble import Ensemble
+from edt.ensemble.checks import network_indices
+from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE
+from edt.errors import ShapeError
+from edt.lottery.places import group_sum, places
+
+
+@dataclass(frozen=True)
+class Tickets:
+    """K tickets: each a set of parameters of a network, at their initial values.
+
+    The ticket of network k is ``keep`` inside ``start``; everything else that is trainable there
+    is the **rest**. What becomes of a ticket when the rest is pruned, frozen or changed is what
+    the protocols of this package ask.
+
+    Attributes:
+        start: K whole networks at their initial parameters.
+        keep: bool ``[total]``, True for the ticket's parameters.
+        task_index: int64 ``[K]``, the target each network learns.
+        names: int64 ``[K]``, 0..2**38 - 1: what the random numbers of a ticket's experiments
+            are keyed by, so that they do not depend on which other tickets there are.
+
+    Raises:
+        ShapeError: lengths do not fit. ValueError: a ticket without parameters, or one that keeps
+            a pruned parameter; names out of range.
+    """
+
+    start: Ensemble
+    keep: torch.Tensor
+    task_index: torch.Tensor
+    names: torch.Tensor
+
+    def __post_init__(self) -> None:
+        if tuple(self.keep.shape) != (self.start.total,) or self.keep.dtype != torch.bool:
+            raise ShapeError(
+                f"keep must be bool [{self.start.total}] (all parameters), got "
+                f"{self.keep.dtype} {list(self.keep.shape)}"
+            )
+        for name in ("task_index", "names"):
+            value = getattr(self, name)
+            if tuple(value.shape) != (self.start.B,) or value.dtype != torch.int64:
+                raise ShapeError(
+                    f"{name} must be int64 [{self.start.B}] (one per network), got "
+                    f"{value.dtype} {list(value.shape)}"
+                )
+        if bool((self.keep & (self.start.state == PRUNED)).any()):
+            raise ValueError("keep must not name pruned parameters of start")
+        if bool((self.size == 0).any()):
+            raise ValueError(f"ticket {int((self.size == 0).nonzero()[0])} keeps no parameter")
+        if self.names.numel() and not 0 <= int(self.names.min()) <= int(self.names.max()) < 2**38:
+            raise ValueError("names must be in 0..2**38-1")
+
+    @classmethod
+    def of(
+        cls, start: Ensemble, keep: torch.Tensor, task_index: Any = None, names: Any = None
+    ) -> Tickets:
+        """Tickets with defaults: target 0, names 0..K-1."""
+        count = start.B
+        index = torch.zeros(count, dtype=torch.int64) if task_index is None else task_index
+        label = torch.arange(count) if names is None else names
+        return cls(
+            start,
+            torch.as_tensor(keep, dtype=torch.bool),
+            torch.as_tensor(index, dtype=torch.int64),
+            torch.as_tensor(label, dtype=torch.int64),
+        )
+
+    def __len__(self) -> int:
+        return self.start.B
+
+    @property
+    def size(self) -> torch.Tensor:
+        """int64 ``[K]``, parameters of each ticket."""
+        return group_sum(self.keep, places(self.start).network, self.start.B)
+
+    @property
+    def rest(self) -> torch.Tensor:
+        """bool ``[total]``, what is neither ticket nor pruned."""
+        return ~self.keep & (self.start.state != PRUNED)
+
+    def select(self, indices: Any) -> Tickets:
+        """The chosen tickets, in the given order, repeats allowed."""
+        index = network_indices(indices, self.start.B)
+        _, place = self.start.layout.select(index)
+        chosen = torch.from_numpy(index)
+        return Tickets(
+            self.start.select(index),
+            self.keep[torch.from_numpy(place)],
+            self.task_index[chosen],
+            self.names[chosen],
+        )
+
+    def repeat(self, times: int) -> Tickets:
+        """Every ticket ``times`` times in a row."""
+        return self.select(np.repeat(np.arange(self.start.B), times))
+
+    def alone(self) -> Ensemble:
+        """The tickets as networks of their own: the rest is pruned."""
+        return self.start.with_state(self.start.state.masked_fill(self.rest, PRUNED))
+
+    def inside(self) -> Ensemble:
+        """The whole networks, ticket and rest trainable."""
+        return self.start.with_state(self.start.state.masked_fill(self.keep | self.rest, TRAINABLE))
+
+    def rest_frozen(self) -> Ensemble:
+        """The whole networks with the rest frozen at its initial values."""
+        return self.start.with_state(self.start.state.masked_fill(self.rest, FROZEN))
+
+    def without(self) -> Ensemble:
+        """The rest as networks of their own: the ticket is pruned."""
+        return self.start.with_state(self.start.state.masked_fill(self.keep, PRUNED))
+
+    def __repr__(self) -> str:
+        share = float(self.keep.double().mean())
+        return f"Tickets({len(self)} tickets, {100 * share:.1f}% of {self.start!r})"
+
+
+def neuron_mask(ens: Ensemble, neurons: torch.Tensor, layer: int = 0) -> torch.Tensor:
+    """Parameters of chosen neurons of one hidden layer: inputs, bias and outputs.
+
+    Biases of the layer above belong to no neuron of this one; they are kept, as are all other
+    layers: a ticket of neurons is a narrower network.
+
+    Args:
+        ens: B networks.
+        neurons: bool ``[B, h]`` with h at least every network's width; entries beyond it are not
+            looked at.
+        layer: hidden layer, 0..D-1.
+
+    Returns:
+        bool ``[total]``.
+
+    Raises:
+        ShapeError, ValueError: wrong shape, or no such hidden layer.
+    """
+    if not 0 <= layer < ens.depth:
+        raise ValueError(f"layer must be a hidden layer, 0..{ens.depth - 1}, got {layer}")
+    widest = int(ens.layer_widths[:, layer + 1].max())
+    if neurons.dim() != 2 or neurons.shape[0] != ens.B or neurons.shape[1] < widest:
+        raise ShapeError(
+            f"neurons must be bool [{ens.B}, {widest}] (networks, neurons), got "
+            f"{list(neurons.shape)}"
+        )
+    at = places(ens)
+    keep = torch.ones(ens.total, dtype=torch.bool)
+    into = at.layer == layer
+    out = (at.layer == layer + 1) & ~at.bias
+    keep[into] = neurons[at.network[into], at.row[into]]
+    keep[out] = neurons[at.network[out], at.column[out]]
+    return keep & (ens.state != PRUNED)

@@ -1,0 +1,314 @@
+"""The report of a perturb-rest experiment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from edt.experiments.perturb_rest import PerturbRest
+from edt.files import replace_file
+from edt.plots.perturb import GROUP, plot_adversary, plot_ticket_rates, plot_wins
+from edt.report import html
+from edt.report.html import Column
+from edt.report.method import software
+from edt.report.publish import Picture, embed, write_provenance
+from edt.report.words import count, number, percent, span
+from edt.stats import wilson
+
+HOW = {
+    "matched": "the {r} neurons of a student that wins which end as the teacher's neurons (the "
+    "pairing with the least difference of their outputs on the data)",
+    "planted": "a student of width {r}, set into a wider one as its first neurons",
+    "magnitude": "the sparsest mask of iterative magnitude pruning with rewinding to the start "
+    "(15% of the remaining weights a round) that still wins",
+}
+CHANGE = {
+    "noise": "w + s |w| u, u a random direction: the change is s times as long as the rest itself",
+    "resample": "√(1 − s²) w + s w′, w′ a fresh draw: s = 1 is a new rest",
+    "replace": "a share s of the rest taken from a fresh draw",
+    "rescale": "s w",
+    "flip": "a share s changes sign",
+    "permute": "a share s of each layer changes places",
+    "zero": "a share s set to zero (and trained)",
+}
+REFERENCES = [
+    "J. Frankle, M. Carbin, The lottery ticket hypothesis, ICLR 2019, arXiv 1803.03635.",
+    "F. Martinelli, J. Brea, W. Gerstner, The Puzzling Success of Overparameterization: Lottery "
+    "Tickets or Escape Dimensions?, 2026.",
+    "B. Şimşek et al., Geometry of the loss landscape in overparameterized neural networks, ICML "
+    "2021, arXiv 2105.12221.",
+    "E. B. Wilson, Probable inference, JASA 22 (1927) 209.",
+]
+
+
+def base_rate(run: PerturbRest) -> float:
+    """Win rate of fresh students, averaged over teachers as the winning tickets are spread."""
+    rates = run.tables["tickets"].groupby("target")["win"].mean()
+    runs = run.tables["runs"]
+    own = runs[runs["group"] == "winning"].groupby("ticket")["target"].first()
+    return float(rates.loc[own.to_numpy()].mean())
+
+
+def write_perturb_report(run: PerturbRest, directory: str | os.PathLike[str]) -> Path:
+    """Write ``report.html``, figures and ``provenance.json``.
+
+    Returns:
+        Path of ``report.html``.
+    """
+    folder = Path(directory)
+    wins, spec, runs = run.wins(), run.spec, run.tables["runs"]
+    base = base_rate(run)
+    pictures = [
+        Picture(
+            "wins",
+            lambda theme: plot_wins(wins, spec.change, base=base, theme=theme),
+            "Win rate against the size of the change of the rest.",
+            "Left: networks that win, with 95% Wilson intervals; the ticket's initial weights are "
+            "untouched throughout. Dotted: fresh students of the same width. Right: among winning "
+            "networks, how much of the ticket plays the same part as before.",
+        ),
+        Picture(
+            "tickets",
+            lambda theme: plot_ticket_rates(runs, spec.change, theme=theme),
+            "Win rate of every ticket at every size.",
+            f"Each row is a ticket that won alone and in its own network; {spec.rests} rests a "
+            "cell.",
+        ),
+    ]
+    if spec.change == "noise" and len(run.tables["adversary"]):
+        pictures.append(
+            Picture(
+                "adversary",
+                lambda theme: plot_adversary(runs, run.tables["adversary"], theme=theme),
+                "Share of tickets that fail against the radius of the search.",
+                "A ticket counts as broken when one rest in the ball makes the whole network lose.",
+            )
+        )
+    embedded = embed(pictures, folder)
+    facts = write_provenance(run, folder)
+    path = folder / "report.html"
+    title = "Can a winning ticket be made to fail?"
+    page = html.page(title, _lead(run, wins), _body(run, wins, base, embedded, facts), _footer())
+    replace_file(path, page.encode())
+    return path
+
+
+def _winning(wins: pd.DataFrame) -> pd.DataFrame:
+    return wins[wins["group"] == "winning"]
+
+
+def _lead(run: PerturbRest, wins: pd.DataFrame) -> str:
+    own = _winning(wins)
+    last = own.iloc[-1]
+    return (
+        f"<b>{count(int(last['tickets']), 'winning ticket')}</b>, each kept at its initial weights "
+        f"while everything around it changed, in <b>{int(own['runs'].sum()):,} networks</b>. "
+        f"{int(own['failing'].max())} of {int(last['tickets'])} tickets lost at least once at some "
+        "size of the change."
+    )
+
+
+def _body(
+    run: PerturbRest,
+    wins: pd.DataFrame,
+    base: float,
+    figures: dict[str, str],
+    facts: dict[str, Any],
+) -> list[str]:
+    own, text = _winning(wins), html.paragraph
+    first, last = own.iloc[0], own.iloc[-1]
+    tiles = html.tiles(
+        [
+            html.tile(percent(row["rate"]), f"win when the rest is changed by {row['size']:g}")
+            for row in (first, last)
+        ]
+        + [html.tile(percent(base), "of fresh students win")]
+    )
+    sections = [
+        tiles,
+        html.section(
+            "Win rate against the change", text(_rates_text(own, base)), figures["wins"],
+            text(_control_text(wins)),
+        ),
+        html.section("Ticket by ticket", text(_minimal_text(run)), figures["tickets"]),
+    ]  # fmt: skip
+    if "adversary" in figures:
+        sections.append(
+            html.section("Chosen rests", text(_adversary_text(run)), figures["adversary"])
+        )
+    return [
+        *sections,
+        html.section("What this does not say", html.bullets(_caveats(run))),
+        html.section(
+            "How it was done",
+            html.definitions(_protocol(run)),
+            html.details("Win rates", _table(wins)),
+            html.details("Students and their tickets", _students(run)),
+            html.details("Software and machine", html.definitions(software(facts))),
+            html.details("References", html.bullets(REFERENCES)),
+        ),
+    ]
+
+
+def _rates_text(own: pd.DataFrame, base: float) -> str:
+    parts = [
+        f"{percent(row['rate'])} ({span(row['rate_low'], row['rate_high'])}) at {row['size']:g}"
+        for row in (own.iloc[0], own.iloc[-1])
+    ]
+    below = own[own["rate_high"] < base]
+    tail = (
+        f" From size {below['size'].iloc[0]:g} on, a network with the winning ticket in it wins "
+        "less often than a fresh one without."
+        if len(below) and (own[own["size"] >= below["size"].iloc[0]]["rate_high"] < base).all()
+        else ""
+    )
+    rates = " and ".join(parts)
+    return f"Networks with a winning ticket at its own initial weights win {rates}.{tail}"
+
+
+def _control_text(wins: pd.DataFrame) -> str:
+    out = []
+    control = wins[wins["group"] == "random"]
+    own = _winning(wins)
+    if len(control):
+        both = own.merge(control, on="size", suffixes=("", "_random"))
+        apart = both[
+            (both["rate_low"] > both["rate_high_random"])
+            | (both["rate_high"] < both["rate_low_random"])
+        ]
+        out.append(
+            "Keeping as many neurons or weights of the same network, chosen at random, gives rates "
+            + (
+                f"whose interval is apart from the ticket's at {len(apart)} of {len(own)} sizes."
+                if len(apart)
+                else "whose intervals overlap the ticket's at every size."
+            )
+        )
+    losing = wins[wins["group"] == "losing"]
+    if len(losing):
+        top = losing.sort_values("rate", kind="stable").iloc[-1]
+        out.append(
+            f"The converse: around tickets of students that lose, a changed rest makes "
+            f"{percent(top['rate'])} ({span(top['rate_low'], top['rate_high'])}) of the networks "
+            f"win at size {top['size']:g}."
+        )
+    return " ".join(out)
+
+
+def _minimal_text(run: PerturbRest) -> str:
+    table = run.tables["minimal"]
+    found = table["size"].dropna()
+    if not len(found):
+        return f"{int((table['paths'] > 0).sum())} of {len(table)} tickets lost at least once."
+    return (
+        f"The smallest failing change found (bisection along the directions that failed first): "
+        f"median {number(float(found.median()))}, least {number(float(found.min()))}, over "
+        f"{len(found)} of {len(table)} tickets."
+    )
+
+
+def _adversary_text(run: PerturbRest) -> str:
+    table = run.tables["adversary"]
+    out = []
+    for radius, part in table[table["method"] == "evolution"].groupby("radius"):
+        lost = wilson(int((~part["win"].astype(bool)).sum()), len(part))
+        out.append(f"{percent(lost.value)} ({span(lost.low, lost.high)}) at {radius:g}")
+    return (
+        "Evolution looks for the rest that ends worst after full training; the gradient climbs "
+        f"the loss after a short one. Evolution breaks {', '.join(out)}."
+    )
+
+
+def _caveats(run: PerturbRest) -> list[str]:
+    spec = run.spec
+    return [
+        "A win is a loss below the threshold under this protocol; more steps could turn some "
+        "losses into wins.",
+        "Wilson's intervals take runs as independent; runs around one ticket are not. The table "
+        "holds bootstrap bounds over tickets beside them.",
+        f"{count(spec.teachers, 'teacher')} of one kind, {spec.activation}, {spec.d_in} inputs, "
+        f"width {spec.width}.",
+        "Large changes also change the scale of the network's start, not only its direction.",
+        "Tickets are chosen among students that win, so size 0 wins by construction.",
+    ]
+
+
+def _protocol(run: PerturbRest) -> list[tuple[str, str]]:
+    spec = run.spec
+    return [
+        (
+            "Teachers",
+            f"{count(spec.teachers, 'teacher')} of width {spec.teacher_width}, {spec.activation}; "
+            f"{spec.samples} {spec.inputs} samples of {spec.d_in} inputs, variance 1, no noise",
+        ),
+        (
+            "Students",
+            f"{spec.candidates} per teacher, width {spec.width}, {spec.init} initialisation at the "
+            f"scale of width {spec.teacher_width}, float64",
+        ),
+        (
+            "Ticket",
+            HOW[spec.ticket].format(r=spec.teacher_width)
+            + "; its student wins, and it wins alone (everything else pruned)",
+        ),
+        ("Change", CHANGE[spec.change]),
+        (
+            "Training",
+            f"full-batch Adam, {spec.steps:,} steps, learning rate {spec.lr:g}, {spec.schedule}; "
+            f"then up to {spec.lbfgs_rounds} rounds of {spec.lbfgs_steps:,} L-BFGS iterations",
+        ),
+        ("Win", f"loss ≤ {spec.good:g} × variance of the target"),
+        (
+            "Again",
+            "a ticket neuron plays its part again when it is among those matched with the teacher "
+            "after training; the distance is over permutations and signs of the ticket's neurons",
+        ),
+        ("Intervals", "95%: Wilson's for rates; bootstrap over tickets in the table"),
+    ]
+
+
+def _table(wins: pd.DataFrame) -> str:
+    columns = [
+        Column("tickets", lambda row: GROUP[row["group"]]),
+        Column("size", lambda row: f"{row['size']:g}"),
+        Column("win", lambda row: f"{row['wins']:,} of {row['runs']:,}"),
+        Column("rate", lambda row: percent(row["rate"])),
+        Column("95% Wilson", lambda row: span(row["rate_low"], row["rate_high"])),
+        Column("95% over tickets", lambda row: span(row["spread_low"], row["spread_high"])),
+        Column("tickets that lost", lambda row: f"{row['failing']} of {row['tickets']}"),
+        Column("same neurons", lambda row: percent(row["same"])),
+        Column("distance of end", lambda row: number(row["shift"])),
+    ]
+    return html.table(wins, columns)
+
+
+def _students(run: PerturbRest) -> str:
+    table = run.tables["tickets"]
+    sums = {name: (name, "sum") for name in ("win", "alone", "frozen", "rest_alone")}
+    rows = (
+        table.assign(alone_of_winners=table["win"] & table["alone"], teacher=table["target"] + 1)
+        .groupby("teacher")
+        .agg(students=("seed", "size"), alone_of_winners=("alone_of_winners", "sum"), **sums)
+        .reset_index()
+    )
+    columns = [
+        Column("teacher", lambda row: str(row["teacher"])),
+        Column("students", lambda row: str(row["students"])),
+        Column("win", lambda row: str(row["win"])),
+        Column("of them, ticket alone wins", lambda row: str(row["alone_of_winners"])),
+        Column("ticket alone wins", lambda row: str(row["alone"])),
+        Column("ticket wins, rest frozen", lambda row: str(row["frozen"])),
+        Column("rest wins without ticket", lambda row: str(row["rest_alone"])),
+    ]
+    return html.table(rows, columns)
+
+
+def _footer() -> str:
+    return (
+        "Tables: <code>tickets.parquet</code> (students), <code>runs.parquet</code> (one row a "
+        "network), <code>minimal.parquet</code>, <code>adversary.parquet</code>; figures: "
+        "<code>figures/</code>."
+    )

@@ -1,0 +1,55 @@
+"""Figures drawn, embedded and written; the facts about a run beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from edt.experiments.store import FIGURES
+from edt.files import replace_file
+from edt.plots.style import DARK, LIGHT, Theme, png, svg
+from edt.report import html
+from edt.report.provenance import Finished, provenance
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the report.
+
+    Attributes:
+        name: of its files.
+        draw: theme to figure.
+        alt: what it shows.
+        caption: under it.
+    """
+
+    name: str
+    draw: Callable[[Theme], Figure]
+    alt: str
+    caption: str
+
+
+def embed(pictures: Sequence[Picture], folder: Path) -> dict[str, str]:
+    """Write every figure as PNG and SVG, and return it as HTML in two themes, by name."""
+    embedded: dict[str, str] = {}
+    for picture in pictures:
+        light = picture.draw(LIGHT)
+        vector = svg(light)
+        replace_file(folder / FIGURES / f"{picture.name}.png", png(light))
+        replace_file(folder / FIGURES / f"{picture.name}.svg", vector)
+        embedded[picture.name] = html.figure(
+            vector, svg(picture.draw(DARK)), picture.alt, picture.caption
+        )
+    return embedded
+
+
+def write_provenance(run: Finished, folder: Path) -> dict[str, Any]:
+    """Write ``provenance.json`` and return what it holds."""
+    facts = provenance(run)
+    replace_file(folder / "provenance.json", json.dumps(facts, indent=1).encode())
+    return facts
