@@ -180,3 +180,46 @@ def perturb_rest(
         spec, folder, run_perturb_rest, write_perturb_report, headline, fresh=fresh,
         as_json=as_json, progress=not no_progress, threads=threads,
     )  # fmt: skip
+
+
+@run.command("multi-start")
+def multi_start(
+    task: Annotated[
+        str, typer.Option(metavar="NAME", help="What is learned: teacher-student.")
+    ] = "teacher-student",
+    widths: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Widths, like 4,8,12 or 4..16:4.")
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Networks per width and teacher. [dim]\\[100][/dim]"),
+    ] = None,
+    out: Out = None,
+    quick: Quick = False,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    no_progress: NoProgress = False,
+    threads: Threads = None,
+    set_: Set = None,
+) -> None:
+    """Train wide networks whole, and the tickets inside each alone: do they agree?
+
+    A wide network is cut into disjoint tickets; each is trained alone from its own initial
+    weights, and all together as the wide network.
+    """
+    from edt.experiments import parse_widths
+    from edt.experiments.multi_start import run_multi_start
+    from edt.experiments.presets import multi_spec
+    from edt.report import write_multi_report
+
+    changes = {
+        "task": task, "widths": None if widths is None else parse_widths(widths), "seeds": seeds,
+        **settings(set_),
+    }  # fmt: skip
+    spec = multi_spec(quick=quick, **changes)
+    folder = out or Path("edt-multi-start" + ("-quick" if quick else ""))
+    headline = f"{spec.networks:,} networks: wide ones, and their tickets alone"
+    execute(
+        spec, folder, run_multi_start, write_multi_report, headline, fresh=fresh,
+        as_json=as_json, progress=not no_progress, threads=threads,
+    )  # fmt: skip

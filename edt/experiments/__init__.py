@@ -5,9 +5,11 @@ from __future__ import annotations
 from edt.experiments.base import Experiment, Spec
 from edt.experiments.levels import level_table, outcome_table
 from edt.experiments.lottery import ALL, pooled_tickets, success_table
+from edt.experiments.multi_spec import MultiStartSpec
+from edt.experiments.multi_start import MultiStart, run_multi_start
 from edt.experiments.perturb_rest import PerturbRest, run_perturb_rest
 from edt.experiments.perturb_spec import PerturbRestSpec
-from edt.experiments.presets import demo_spec, perturb_spec
+from edt.experiments.presets import demo_spec, multi_spec, perturb_spec
 from edt.experiments.result import WidthSweep
 from edt.experiments.spec import WidthSweepSpec, format_widths, parse_widths
 from edt.experiments.splits import split_table
@@ -18,6 +20,8 @@ __all__ = [
     "ALL",
     "DirectoryError",
     "Experiment",
+    "MultiStart",
+    "MultiStartSpec",
     "PerturbRest",
     "PerturbRestSpec",
     "Spec",
@@ -26,10 +30,12 @@ __all__ = [
     "demo_spec",
     "format_widths",
     "level_table",
+    "multi_spec",
     "outcome_table",
     "parse_widths",
     "perturb_spec",
     "pooled_tickets",
+    "run_multi_start",
     "run_perturb_rest",
     "split_table",
     "success_table",

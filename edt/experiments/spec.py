@@ -86,8 +86,8 @@ class WidthSweepSpec(Spec):
             raise unknown_choice("inputs", self.inputs, list(INPUTS))
         for name in ("widths", "split_widths", "mus"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        _check_widths("widths", self.widths, least=1)
-        _check_widths("split_widths", self.split_widths, least=0)
+        check_widths("widths", self.widths, least=1)
+        check_widths("split_widths", self.split_widths, least=0)
         counts_from_zero = (
             "first_seed",
             "task_seed",
@@ -172,7 +172,12 @@ def format_widths(widths: Sequence[int]) -> str:
     return ",".join(parts)
 
 
-def _check_widths(name: str, widths: tuple[int, ...], least: int) -> None:
+def check_widths(name: str, widths: tuple[int, ...], least: int) -> None:
+    """Insist on rising, distinct widths of at least 1, and on ``least`` of them.
+
+    Raises:
+        TypeError: not integers. ValueError: anything else.
+    """
     if len(widths) < least:
         raise ValueError(f"{name} must hold at least one width")
     for width in widths:

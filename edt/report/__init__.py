@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from edt.report.multi import write_multi_report
 from edt.report.perturb import write_perturb_report
 from edt.report.width_sweep import write_report
 
-__all__ = ["write_perturb_report", "write_report"]
+__all__ = ["write_multi_report", "write_perturb_report", "write_report"]

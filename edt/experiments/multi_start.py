@@ -1,0 +1,199 @@
+"""Does a wide network behave like its tickets trained alone?"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+
+from edt.experiments.base import Experiment, Part, Parts, Spec, run_experiment
+from edt.experiments.find_tickets import SEED_STRIDE
+from edt.experiments.multi_spec import MultiStartSpec
+from edt.experiments.targets import teacher_task
+from edt.lottery import match_teacher, run_trial
+from edt.lottery.multistart import mutual_information, partition
+from edt.stats import bootstrap, wilson
+from edt.tasks import Task
+
+#: Columns of ``runs`` and their dtypes.
+RUNS: dict[str, str] = {
+    "target": "int64",
+    "width": "int64",
+    "seed": "int64",
+    "together": "bool",  # the wide network wins
+    "together_loss": "float64",
+    "tickets": "int64",
+    "alone": "int64",  # tickets that win alone
+    "alone_loss": "float64",  # the best of them
+    "held": "float64",  # largest share of the teacher's parts played by one ticket's neurons
+    "holder_won": "bool",  # that ticket won alone
+}
+
+
+@dataclass(repr=False)
+class MultiStart(Experiment):
+    """A finished multi-start experiment; table ``runs`` has one row a wide network."""
+
+    kind: ClassVar[str] = "multi-start"
+    spec_type: ClassVar[type[Spec]] = MultiStartSpec
+    names: ClassVar[tuple[str, ...]] = ("runs",)
+
+    def agreement(self, conf: float = 0.95) -> pd.DataFrame:
+        """Wins together against wins alone, per width: see `agreement_table`."""
+        return agreement_table(self.tables["runs"], conf)
+
+    def summary(self) -> dict[str, pd.DataFrame]:
+        """The agreement table, without bounds."""
+        table = self.agreement()
+        return {"agreement": table[[name for name in table.columns if not _bound(name)]]}
+
+
+def run_multi_start(
+    spec: MultiStartSpec,
+    directory: str | os.PathLike[str] | None = None,
+    *,
+    fresh: bool = False,
+    progress: bool = True,
+) -> MultiStart:
+    """Train wide networks whole, and every ticket inside each alone, from the same weights.
+
+    A multi-start of n tickets wins when one of them wins alone. Does the wide network win just
+    then? Every width m holds ``floor(m / r)`` disjoint tickets of r neurons.
+
+    Args:
+        spec: what to run.
+        directory: where to keep parts and tables; None keeps them in memory only.
+        fresh: delete an earlier edt run in the directory first.
+        progress: show a progress bar on a terminal.
+
+    Returns:
+        `MultiStart`. Equal specs give equal tables, bit for bit.
+
+    Raises:
+        DirectoryError: the directory holds something else, or is in use.
+        KeyboardInterrupt: Ctrl-C; finished parts are kept.
+    """
+    task = teacher_task(spec)
+
+    def body(parts: Parts) -> dict[str, pd.DataFrame]:
+        jobs = [
+            Part(
+                f"target-{target:02d}-width-{width:04d}",
+                f"teacher {target + 1}, width {width}: together and alone",
+                float(spec.seeds * width),
+                "train together and alone",
+                partial(_part, spec, task, target, width),
+            )
+            for target in range(spec.teachers)
+            for width in spec.widths
+        ]
+        return {"runs": pd.concat(parts.run(jobs), ignore_index=True)}
+
+    done: MultiStart = run_experiment(
+        MultiStart, spec, directory, body, fresh=fresh, progress=progress
+    )
+    return done
+
+
+def _part(spec: MultiStartSpec, task: Task, target: int, width: int) -> pd.DataFrame:
+    r = spec.teacher_width
+    seeds = [target * SEED_STRIDE + k for k in range(spec.seeds)]
+    start = spec.recipe.start(
+        [width],
+        seeds,
+        d_in=task.d_in,
+        d_out=task.d_out,
+        activation=spec.activation,
+        bias=spec.bias,
+    )
+    index = torch.full((spec.seeds,), target)
+    whole = run_trial(task, start, spec.protocol, index)
+    cut = partition(start, r, index)
+    alone = run_trial(task, cut.tickets.alone(), spec.protocol, cut.tickets.task_index)
+    count = width // r
+    wins = alone.win.view(spec.seeds, count)
+    match = match_teacher(whole.networks, task, task.info["teacher"], index)
+    parts = match.mask[:, : count * r].view(spec.seeds, count, r).sum(2)
+    holder = parts.argmax(1)
+    return pd.DataFrame(
+        {
+            "target": target,
+            "width": width,
+            "seed": seeds,
+            "together": whole.win.numpy(),
+            "together_loss": whole.loss.numpy(),
+            "tickets": count,
+            "alone": wins.sum(1).numpy(),
+            "alone_loss": alone.loss.view(spec.seeds, count).amin(1).numpy(),
+            "held": (parts.amax(1).double() / r).numpy(),
+            "holder_won": wins.gather(1, holder[:, None])[:, 0].numpy(),
+        }
+    ).astype(RUNS)[list(RUNS)]
+
+
+def agreement_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
+    """How wins together go with wins alone, per width.
+
+    Args:
+        runs: table ``runs``.
+        conf: coverage of the intervals.
+
+    Returns:
+        One row per width: ``tickets`` in each network; ``networks``; counts ``both``,
+        ``only_together``, ``only_alone`` (some ticket wins alone, the network does not) and
+        ``neither``; rates ``rate_together``, ``rate_alone`` (the multi-start: at least one ticket
+        wins) and ``rate_ticket`` (a single ticket), with Wilson bounds; ``information``, the
+        mutual information of the two wins given the teacher, in bits, with bootstrap bounds over
+        networks; ``held``, mean share of the teacher's parts that one ticket plays in networks
+        that win; ``holder_won``, share of those networks in which that ticket won alone.
+    """
+    rows = []
+    for width, part in runs.groupby("width"):
+        together = part["together"].to_numpy(dtype=bool)
+        alone = part["alone"].to_numpy() > 0
+        tickets = int(part["tickets"].iloc[0])
+        data = np.stack([together, alone, part["target"].to_numpy()], axis=1).astype(np.float64)
+        information = bootstrap(
+            data, lambda sample: mutual_information(sample[:, 0], sample[:, 1], sample[:, 2]),
+            conf, draws=500,
+        )  # fmt: skip
+        won = part[part["together"]]
+        row: dict[str, float] = {
+            "width": int(str(width)),
+            "tickets": tickets,
+            "networks": len(part),
+            "both": int((together & alone).sum()),
+            "only_together": int((together & ~alone).sum()),
+            "only_alone": int((~together & alone).sum()),
+            "neither": int((~together & ~alone).sum()),
+        }
+        counts = {
+            "together": (int(together.sum()), len(part)),
+            "alone": (int(alone.sum()), len(part)),
+            "ticket": (int(part["alone"].sum()), tickets * len(part)),
+        }
+        for name, (wins, total) in counts.items():
+            rate = wilson(wins, total, conf)
+            row |= {
+                f"rate_{name}": rate.value,
+                f"rate_{name}_low": rate.low,
+                f"rate_{name}_high": rate.high,
+            }
+        row |= {
+            "information": information.value,
+            "information_low": information.low,
+            "information_high": information.high,
+            "held": float(won["held"].mean()) if len(won) else np.nan,
+            "holder_won": float(won["holder_won"].mean()) if len(won) else np.nan,
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _bound(name: str) -> bool:
+    return name.endswith(("_low", "_high"))

@@ -1,0 +1,181 @@
+"""The report of a multi-start experiment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from edt.experiments.multi_start import MultiStart
+from edt.files import replace_file
+from edt.plots.multi import plot_multi_start
+from edt.report import html
+from edt.report.html import Column
+from edt.report.method import software
+from edt.report.perturb import REFERENCES
+from edt.report.publish import Picture, embed, write_provenance
+from edt.report.words import count, interval, percent, span
+
+
+def write_multi_report(run: MultiStart, directory: str | os.PathLike[str]) -> Path:
+    """Write ``report.html``, the figure and ``provenance.json``.
+
+    Returns:
+        Path of ``report.html``.
+    """
+    folder = Path(directory)
+    table, r = run.agreement(), run.spec.teacher_width
+    picture = Picture(
+        "multi-start",
+        lambda theme: plot_multi_start(table, r, theme=theme),
+        "Success of wide networks, of their best ticket alone, and of single tickets.",
+        "Left: with 95% Wilson intervals. A multi-start would make the two upper lines one. Right: "
+        "the same networks one by one.",
+    )
+    embedded = embed([picture], folder)
+    facts = write_provenance(run, folder)
+    path = folder / "report.html"
+    networks = len(run.tables["runs"])
+    lead = (
+        f"<b>{networks:,} wide networks</b>, each cut into tickets of {r} neurons that were also "
+        "trained alone, from the same initial weights."
+    )
+    title = "Is a wide network many narrow ones started at once?"
+    page = html.page(title, lead, _body(run, table, embedded, facts), _FOOTER)
+    replace_file(path, page.encode())
+    return path
+
+
+_FOOTER = "Table: <code>runs.parquet</code> (one row a wide network); figure: <code>figures/</code>"
+
+
+def _body(
+    run: MultiStart, table: pd.DataFrame, figures: dict[str, str], facts: dict[str, Any]
+) -> list[str]:
+    spec = run.spec
+    return [
+        html.section(
+            "Together and alone",
+            html.paragraph(_rates_text(table)),
+            figures["multi-start"],
+            html.paragraph(_agreement_text(table)),
+            html.paragraph(_held_text(table)),
+        ),
+        html.section(
+            "What this does not say",
+            html.bullets(
+                [
+                    "One partition of each network is tried, by order of neurons; a network holds "
+                    "many other subsets.",
+                    "A ticket alone has no other neurons to learn from or against: losing alone "
+                    "does not mean that it would not help inside.",
+                    "Information is estimated from counts and biased upwards by about "
+                    "1 / (2 n ln 2) bits a teacher.",
+                ]
+            ),
+        ),
+        html.section(
+            "How it was done",
+            html.definitions(
+                [
+                    (
+                        "Networks",
+                        f"{count(spec.teachers, 'teacher')} of width {spec.teacher_width}, "
+                        f"{spec.seeds} networks a width and teacher, {spec.activation}, started at "
+                        f"the scale of width {spec.teacher_width}",
+                    ),
+                    (
+                        "Training",
+                        f"full-batch Adam, {spec.steps:,} steps, learning rate {spec.lr:g}, "
+                        f"{spec.schedule}; then up to {spec.lbfgs_rounds} rounds of "
+                        f"{spec.lbfgs_steps:,} L-BFGS iterations; the same together and alone",
+                    ),
+                    ("Win", f"loss ≤ {spec.good:g} × variance of the target"),
+                    (
+                        "Information",
+                        "mutual information of 'the network wins' and 'some ticket wins alone', "
+                        "given the teacher, in bits; interval: bootstrap over networks",
+                    ),
+                    ("Intervals", "95%, Wilson's for rates"),
+                ]
+            ),
+            html.details("All widths", _table(table)),
+            html.details("Software and machine", html.definitions(software(facts))),
+            html.details("References", html.bullets(REFERENCES)),
+        ),
+    ]
+
+
+def _rates_text(table: pd.DataFrame) -> str:
+    apart = table[
+        (table["rate_together_low"] > table["rate_alone_high"])
+        | (table["rate_together_high"] < table["rate_alone_low"])
+    ]
+    last = table.iloc[-1]
+    return (
+        f"At width {int(last['width'])} the network wins "
+        f"{percent(last['rate_together'])} "
+        f"({span(last['rate_together_low'], last['rate_together_high'])}), at least one of its "
+        f"{int(last['tickets'])} tickets alone {percent(last['rate_alone'])} "
+        f"({span(last['rate_alone_low'], last['rate_alone_high'])}). The intervals are apart at "
+        f"{len(apart)} of {len(table)} widths."
+    )
+
+
+def _agreement_text(table: pd.DataFrame) -> str:
+    wide = table[table["tickets"] > 1]
+    if not len(wide):
+        return "No width holds more than one ticket."
+    only, lost = int(wide["only_together"].sum()), int(wide["only_alone"].sum())
+    total = int(wide["networks"].sum())
+    return (
+        f"Of {total:,} networks with more than one ticket, {only:,} win though none of their "
+        f"tickets wins alone, and {lost:,} lose though one does."
+    )
+
+
+def _held_text(table: pd.DataFrame) -> str:
+    wide = table[(table["tickets"] > 1) & table["held"].notna()]
+    if not len(wide):
+        return ""
+    last = wide.iloc[-1]
+    return (
+        f"In winning networks of width {int(last['width'])} the ticket that plays most of the "
+        f"teacher's parts plays {percent(last['held'])} of them on average, and won alone in "
+        f"{percent(last['holder_won'])} of these networks."
+    )
+
+
+def _table(table: pd.DataFrame) -> str:
+    def rate(name: str, heading: str) -> Column:
+        return Column(
+            heading,
+            lambda row: (
+                f"{percent(row[f'rate_{name}'])} "
+                f"({span(row[f'rate_{name}_low'], row[f'rate_{name}_high'])})"
+            ),
+        )
+
+    columns = [
+        Column("width", lambda row: str(row["width"])),
+        Column("tickets", lambda row: str(row["tickets"])),
+        Column("networks", lambda row: f"{row['networks']:,}"),
+        rate("together", "network wins"),
+        rate("alone", "best ticket wins"),
+        rate("ticket", "a ticket wins"),
+        Column("both", lambda row: str(row["both"])),
+        Column("only network", lambda row: str(row["only_together"])),
+        Column("only a ticket", lambda row: str(row["only_alone"])),
+        Column("neither", lambda row: str(row["neither"])),
+        Column(
+            "information (bits)",
+            lambda row: interval(
+                row["information"], row["information_low"], row["information_high"]
+            ),
+        ),
+        Column("parts held by one ticket", lambda row: percent(row["held"])),
+        Column("which won alone", lambda row: percent(row["holder_won"])),
+    ]
+    return html.table(table, columns)
