@@ -20,10 +20,11 @@ from edt.training.result import TrainResult, history_dataset
 from edt.training.run import Settings, State, run
 from edt.training.schedules import ScheduleLike, describe, learning_rate_factors
 from edt.training.structure import as_dtype, fingerprint_structure, fingerprint_task
+from edt.training.validation import STOPPED, Watch
 
 OPTIMIZERS = ("gd", "sgd", "adam", "adamw")
 CHECKPOINT_NAME = "train.safetensors"
-_STATUS = {CONVERGED: "converged", DIVERGED: "diverged", TARGET: "target"}
+_STATUS = {CONVERGED: "converged", DIVERGED: "diverged", TARGET: "target", STOPPED: "stopped"}
 
 
 def masked_train(
@@ -51,6 +52,9 @@ def masked_train(
     loss_target: float | None = None,
     task_index: Any = None,
     data_seed: Any = 0,
+    validation: Task | tuple[torch.Tensor, torch.Tensor] | None = None,
+    validate_every: int = 100,
+    patience: int | None = None,
     max_seconds: float | None = None,
     device: str = "auto",
     dtype: torch.dtype | None = None,
@@ -83,6 +87,10 @@ def masked_train(
         tol: full batch only: stop a network when ``max|grad| <= tol``.
         loss_target: stop a network when its loss is at or below this.
         task_index: int64 ``[B]``, which of the task's T targets each network learns; default 0.
+        validation: data whose loss is evaluated every ``validate_every`` steps; the parameters of
+            the least loss are kept, see `TrainResult.validation`.
+        patience: stop a network after this many evaluations in a row without a new least
+            validation loss; None: never.
         max_seconds: stop after about this much wall-clock time.
         device: "auto" or "cpu".
         dtype: of the arithmetic; default: the networks', or float64 for new networks.
@@ -169,12 +177,19 @@ def masked_train(
         checkpoint_every=every,
         progress=bool(progress),
     )
+    settings.watch = _watch(ens, data, validation, index, steps, validate_every, patience)
+    if settings.watch is not None and validation is not None:
+        settings.specification["validation"] = {
+            "task": fingerprint_task(check_fits(as_task(validation), ens)),
+            "every": validate_every,
+            "patience": patience,
+        }
     state = State.start(ens.theta, ens.B, settings, bool(record_params))
     if file is not None:
         if resume is True and not file.is_file():
             raise CheckpointError(f"{file}: no checkpoint to resume from (resume=True)")
         if resume and file.is_file():
-            state.restore(file, settings.specification)
+            state.restore(file, settings.specification, settings.watch)
     run(Engine(ens, data, index), state, settings)
     result = _result(ens, state, settings, index)
     if state.interrupted and settings.progress:
@@ -185,6 +200,31 @@ def masked_train(
         )
         print(f"edt: stopped early, returning what is there; {hint}", file=sys.stderr)
     return result
+
+
+def _watch(
+    ens: Ensemble,
+    data: Task,
+    validation: Any,
+    index: torch.Tensor,
+    steps: int,
+    every: Any,
+    patience: Any,
+) -> Watch | None:
+    every = checks.whole("validate_every", every, 1)
+    if patience is not None:
+        patience = checks.whole("patience", patience, 1)
+    if validation is None:
+        if patience is not None:
+            raise ValueError("patience needs validation=..., the data it looks at")
+        return None
+    other = check_fits(as_task(validation), ens)
+    if other.loss != data.loss or other.T != data.T:
+        raise ValueError(
+            f"validation must have the task's loss and targets ({data.loss}, {data.T}), got "
+            f"{other.loss}, {other.T}"
+        )
+    return Watch(ens, other, index, steps, every, patience)
 
 
 def as_task(task: Any) -> Task:
@@ -328,4 +368,5 @@ def _result(ens: Ensemble, state: State, settings: Settings, index: torch.Tensor
         task_index=index,
         interrupted=state.interrupted,
         seconds=state.seconds,
+        validation=None if settings.watch is None else settings.watch.result(ens),
     )

@@ -14,6 +14,7 @@ import xarray as xr
 from edt.ensemble import Ensemble
 from edt.training.checkpoint import read, write
 from edt.training.structure import hidden_widths, pack, unpack
+from edt.training.validation import Validation
 
 KIND = "train-result"
 
@@ -27,13 +28,15 @@ class TrainResult:
         loss: float64 ``[B]``, full-batch loss at the final parameters.
         grad_norm: float64 ``[B]``, ``max|grad|`` at the final parameters.
         status: ``[B]`` of "converged" (max|grad| <= tol), "target" (loss <= loss_target),
-            "max_steps", "diverged" (loss or gradient not finite) or "interrupted".
+            "stopped" (the validation loss rose for too long), "max_steps", "diverged" (loss or
+            gradient not finite) or "interrupted".
         steps: int64 ``[B]``, optimiser steps taken.
         history: dataset over (step, network) with ``loss``, ``grad_norm`` and, when asked for,
             ``params`` (step, parameter). Entries after a network's end are NaN.
         task_index: int64 ``[B]``.
         interrupted: the run ended by Ctrl-C or ``max_seconds`` before its last step.
         seconds: wall-clock time, earlier parts of a resumed run included.
+        validation: the networks at their least validation loss, if one was watched. Not saved.
     """
 
     networks: Ensemble
@@ -45,6 +48,7 @@ class TrainResult:
     task_index: torch.Tensor
     interrupted: bool
     seconds: float
+    validation: Validation | None = None
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a network: widths, task, loss, grad_norm, steps, status, parameters."""

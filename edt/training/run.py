@@ -18,6 +18,7 @@ from edt.training import checkpoint
 from edt.training.engine import RUNNING, Engine
 from edt.training.progress import Meter
 from edt.training.structure import segment_max
+from edt.training.validation import Watch
 
 KIND = "train-checkpoint"
 #: Wall-clock seconds a call of the kernel should take: a few returns to Python a second.
@@ -41,6 +42,7 @@ class Settings:
     checkpoint_file: Path | None
     checkpoint_every: float
     progress: bool
+    watch: Watch | None = None
 
 
 @dataclass
@@ -115,9 +117,12 @@ class State:
             "seconds": self.seconds,
             "settled": self.settled,
         }
-        checkpoint.write(settings.checkpoint_file, KIND, self.tensors(), header)
+        watched = settings.watch.tensors() if settings.watch is not None else {}
+        checkpoint.write(settings.checkpoint_file, KIND, self.tensors() | watched, header)
 
-    def restore(self, path: Path, specification: dict[str, Any]) -> None:
+    def restore(
+        self, path: Path, specification: dict[str, Any], watch: Watch | None = None
+    ) -> None:
         """Fill this state from a checkpoint of the same run.
 
         Raises:
@@ -130,7 +135,7 @@ class State:
                 f"{path}: belongs to another run ({'; '.join(wrong)}); give another checkpoint "
                 "directory, or resume=False to overwrite it"
             )
-        mine = self.tensors()
+        mine = self.tensors() | (watch.tensors() if watch is not None else {})
         for name, tensor in mine.items():
             stored = tensors.get(name)
             if stored is None or stored.shape != tensor.shape or stored.dtype != tensor.dtype:
@@ -172,6 +177,8 @@ def run(engine: Engine, state: State, settings: Settings) -> None:
                 took = time.monotonic() - clock
                 state.seconds = before + time.monotonic() - started
                 _snapshot(state, settings)
+                if settings.watch is not None:
+                    settings.watch.look(state.theta, state.steps, state.status, state.target)
                 done = state.target - reached
                 ideal = CHUNK_SECONDS / max(took / max(done, 1), 1e-9)
                 chunk = int(min(max(ideal, 1), 8 * chunk))
@@ -202,6 +209,10 @@ def _next_stop(state: State, settings: Settings, reached: int, chunk: int) -> in
         ahead = settings.record[settings.record > reached]
         if ahead.numel():
             stop = min(stop, int(ahead[0]))
+    if settings.watch is not None:
+        fresh = reached == 0 and not state.settled
+        look = settings.watch.ahead(reached, fresh)
+        stop = stop if look is None else min(stop, look)
     return stop
 
 

@@ -1,0 +1,126 @@
+"""Watching a validation loss during training: the best parameters so far, and when to stop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import xarray as xr
+
+from edt.ensemble import Ensemble
+from edt.training.engine import RUNNING, Engine
+
+if TYPE_CHECKING:
+    from edt.tasks import Task
+
+#: Status of a network that stopped early.
+STOPPED = 4
+
+
+@dataclass
+class Validation:
+    """What watching a validation loss found.
+
+    Attributes:
+        best: the networks at their least validation loss.
+        loss: float64 ``[B]``, that loss.
+        step: int64 ``[B]``, the step it was met at.
+        history: validation loss over (step, network); NaN after a network's end.
+    """
+
+    best: Ensemble
+    loss: torch.Tensor
+    step: torch.Tensor
+    history: xr.DataArray
+
+
+class Watch:
+    """Evaluates the validation loss at every k-th step, keeps the best, stops the hopeless.
+
+    Args:
+        ens: the networks.
+        task: validation data of their dtype.
+        task_index: int64 ``[B]``.
+        steps: optimiser steps of the run.
+        every: k.
+        patience: stop a network after this many evaluations without a new least loss; None:
+            never.
+    """
+
+    def __init__(
+        self,
+        ens: Ensemble,
+        task: Task,
+        task_index: torch.Tensor,
+        steps: int,
+        every: int,
+        patience: int | None,
+    ) -> None:
+        self.engine = Engine(ens, task, task_index)
+        self.patience = patience
+        self.steps = torch.tensor(sorted({*range(0, steps + 1, every), steps}))
+        nan = float("nan")
+        self.best_theta = ens.theta.detach().clone()
+        self.best_loss = torch.full((ens.B,), float("inf"), dtype=torch.float64)
+        self.best_step = torch.zeros(ens.B, dtype=torch.int64)
+        self.since = torch.zeros(ens.B, dtype=torch.int64)
+        self.history = torch.full((self.steps.numel(), ens.B), nan, dtype=torch.float64)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What a checkpoint must hold, by name."""
+        return {
+            "validation.theta": self.best_theta,
+            "validation.loss": self.best_loss,
+            "validation.step": self.best_step,
+            "validation.since": self.since,
+            "validation.history": self.history,
+        }
+
+    def ahead(self, reached: int, before: bool) -> int | None:
+        """The next step to evaluate at: ``reached`` itself only if nothing was done there yet."""
+        later = self.steps[self.steps >= reached] if before else self.steps[self.steps > reached]
+        return int(later[0]) if later.numel() else None
+
+    def look(
+        self, theta: torch.Tensor, steps: torch.Tensor, status: torch.Tensor, target: int
+    ) -> None:
+        """Evaluate the networks that stand at ``target``, if it is a step to do so.
+
+        Args:
+            theta: ``[total]``.
+            steps: int64 ``[B]``.
+            status: int8 ``[B]``; networks that stop early are marked in place.
+            target: step.
+        """
+        row = torch.nonzero(self.steps == target).flatten()
+        if not row.numel():
+            return
+        here = steps == target
+        active = here.to(torch.uint8)
+        loss = torch.full_like(self.best_loss, float("nan"))
+        self.engine.loss(theta, loss, active)
+        self.history[int(row[0]), here] = loss[here]
+        better = here & (loss < self.best_loss)
+        sizes = self.engine.offsets[1:] - self.engine.offsets[:-1]
+        wide = better.repeat_interleave(sizes)
+        self.best_theta[wide] = theta[wide]
+        self.best_loss = torch.where(better, loss, self.best_loss)
+        self.best_step = torch.where(better, steps, self.best_step)
+        self.since = torch.where(better, 0, self.since + here.to(torch.int64))
+        if self.patience is not None:
+            status[here & (status == RUNNING) & (self.since >= self.patience)] = STOPPED
+
+    def result(self, networks: Ensemble) -> Validation:
+        """What was found; ``networks`` gives the structure."""
+        return Validation(
+            best=networks.with_theta(self.best_theta),
+            loss=self.best_loss,
+            step=self.best_step,
+            history=xr.DataArray(
+                self.history.numpy(),
+                dims=("step", "network"),
+                coords={"step": self.steps.numpy(), "network": range(self.best_loss.numel())},
+                name="validation_loss",
+            ),
+        )

@@ -1,0 +1,74 @@
+"""Early stopping by a validation loss, against evaluation of recorded parameters."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import edt
+from edt.ensemble import Ensemble
+from edt.training import masked_train
+
+
+@pytest.fixture
+def setting(cases):
+    ens = Ensemble.init([3, 6], range(3), d_in=2, d_out=1, scheme="normal")
+    return cases.task(n=12, seed=1), cases.task(n=30, seed=2), ens
+
+
+def run(setting, **more):
+    task, other, ens = setting
+    options = {
+        "steps": 300, "lr": 0.05, "batch_size": 5, "validation": other, "validate_every": 10,
+        "progress": False,
+    }  # fmt: skip
+    return masked_train(task, ens, **{**options, **more})
+
+
+def test_best_is_the_best_of_the_recorded_parameters(setting):
+    result = run(setting, record=10, record_params=True)
+    found = result.validation
+    assert found.history["step"].values.tolist() == list(range(0, 301, 10))
+    losses = torch.stack(
+        [
+            edt.loss(setting[2].with_theta(torch.from_numpy(row.copy())), setting[1])
+            for row in result.history["params"].values
+        ]
+    )
+    torch.testing.assert_close(torch.from_numpy(found.history.values), losses, rtol=0, atol=0)
+    assert (found.loss == losses.amin(0)).all()
+    assert (found.step == 10 * losses.argmin(0)).all()
+    assert (edt.loss(found.best, setting[1]) == found.loss).all()
+
+
+def test_patience_stops_and_changes_nothing_before(setting):
+    free, stopped = run(setting), run(setting, patience=3)
+    assert "stopped" in stopped.status
+    for b, status in enumerate(stopped.status):
+        if status == "stopped":
+            assert int(stopped.steps[b]) == int(stopped.validation.step[b]) + 30
+        end = int(stopped.steps[b]) // 10
+        both = [r.validation.history.values[: end + 1, b] for r in (free, stopped)]
+        assert (both[0] == both[1]).all()
+
+
+def test_resumed_run_is_the_same(setting, tmp_path):
+    whole = run(setting, patience=5)
+    run(setting, patience=5, checkpoint=tmp_path, max_seconds=0.0)
+    again = run(setting, patience=5, checkpoint=tmp_path)
+    assert again.status == whole.status
+    assert (again.validation.best.theta == whole.validation.best.theta).all()
+    assert (again.networks.theta == whole.networks.theta).all()
+    with pytest.raises(edt.training.CheckpointError, match="validation"):
+        run(setting, patience=6, checkpoint=tmp_path)
+
+
+def test_bad_input(setting):
+    with pytest.raises(ValueError, match="patience needs"):
+        run(setting, validation=None, patience=2)
+    with pytest.raises(ValueError, match="validate_every"):
+        run(setting, validate_every=0)
+    y = torch.zeros(4, dtype=torch.int64)
+    classes = edt.Task(torch.zeros(4, 2).double(), y, "cross_entropy", n_classes=2)
+    with pytest.raises(ValueError, match="d_out"):
+        run(setting, validation=classes)
