@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from edt.curvature.operator import HessianOperator, lanczos
+from edt.curvature.density import SpectralDensity, spectral_density
+from edt.curvature.eigenpairs import EigenPairs, extreme_eigenpairs, lanczos
+from edt.curvature.factored import factored_inertia, negative_count
+from edt.curvature.operator import HessianOperator
 from edt.curvature.spectrum import (
     Inertia,
     count_directions,
@@ -10,19 +13,33 @@ from edt.curvature.spectrum import (
     hessian_spectrum,
     index,
 )
-from edt.curvature.verdicts import verdict, zero_threshold
+from edt.curvature.split import HessianSplit, hessian_split
+from edt.curvature.trace import TraceEstimate, hessian_diagonal, hessian_trace
+from edt.curvature.verdicts import Evidence, verdict, zero_threshold
 from edt.ops import hessian, hvp
 
 __all__ = [
+    "EigenPairs",
+    "Evidence",
     "HessianOperator",
+    "HessianSplit",
     "Inertia",
+    "SpectralDensity",
+    "TraceEstimate",
     "count_directions",
     "escape_dimensions",
+    "extreme_eigenpairs",
+    "factored_inertia",
     "hessian",
+    "hessian_diagonal",
     "hessian_spectrum",
+    "hessian_split",
+    "hessian_trace",
     "hvp",
     "index",
     "lanczos",
+    "negative_count",
+    "spectral_density",
     "verdict",
     "zero_threshold",
 ]

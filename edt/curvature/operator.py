@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import LinearOperator
 
 from edt import ops
 from edt.ensemble import Ensemble
@@ -58,46 +58,3 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
 
     def _adjoint(self) -> HessianOperator:
         return self
-
-
-def lanczos(
-    ens: Ensemble,
-    task: Task,
-    network: int = 0,
-    k: int = 6,
-    *,
-    which: str = "SA",
-    task_index: int = 0,
-    tol: float = 0.0,
-    seed: int = 0,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Extreme eigenpairs of one network's Hessian by implicitly restarted Lanczos (ARPACK).
-
-    Args:
-        ens, task, network, task_index: as in `HessianOperator`.
-        k: how many, fewer than the number of coordinates.
-        which: "SA" smallest, "LA" largest, "LM" largest in magnitude, "BE" both ends.
-        tol: relative accuracy, 0 for machine precision.
-        seed: of the starting vector, so that the result is reproducible.
-
-    Returns:
-        (eigenvalues ``[k]`` ascending, eigenvectors ``[k, P]``), float64.
-
-    Raises:
-        ValueError: k or ``which`` out of range.
-
-    Reference: R. Lehoucq, D. Sorensen, C. Yang, "ARPACK Users' Guide", 1998.
-    """
-    operator = HessianOperator(ens, task, network, task_index)
-    size = operator.shape[0]
-    if which not in ("SA", "LA", "LM", "BE"):
-        raise ValueError(f"which must be 'SA', 'LA', 'LM' or 'BE', got {which!r}")
-    if not 1 <= k < size:
-        raise ValueError(f"k must be in 1..{size - 1} (fewer than the coordinates), got {k}")
-    start = np.random.default_rng(seed).standard_normal(size).astype(operator.dtype)
-    values, vectors = eigsh(operator, k=k, which=which, v0=start, tol=tol)
-    order = np.argsort(values)
-    return (
-        torch.from_numpy(values[order].astype(np.float64)),
-        torch.from_numpy(np.ascontiguousarray(vectors[:, order].T).astype(np.float64)),
-    )

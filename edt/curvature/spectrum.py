@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from edt import ops
-from edt.curvature.dense import eigensystems, eigenvalues
+from edt.curvature.dense import eigensystems, eigenvalues, for_each
+from edt.curvature.factored import factored_inertia
+from edt.curvature.inputs import prepare
 from edt.curvature.verdicts import inertia, zero_threshold
 from edt.ensemble import Ensemble
-from edt.tasks import Task
+from edt.errors import unknown_choice
+from edt.objectives import hessians
 
 #: Bytes of Hessians held at once.
 MEMORY = 64 * 2**20
+METHODS = ("eigenvalues", "ldl")
 
 
 @dataclass
@@ -52,23 +55,17 @@ def groups(coords: torch.Tensor, memory: int = MEMORY) -> Iterator[torch.Tensor]
 
 
 def _hessians(
-    ens: Ensemble, task: Task, theta: torch.Tensor | None, task_index: torch.Tensor | None
+    ens: Ensemble, task: Any, theta: torch.Tensor | None, task_index: torch.Tensor | None
 ) -> Iterator[list[torch.Tensor]]:
-    whole = ens if theta is None else ens.with_theta(theta)
-    index = (
-        torch.zeros(int(ens.B), dtype=torch.int64)
-        if task_index is None
-        else torch.as_tensor(task_index)
-    )
-    for chosen in groups(ens.coords):
-        part = whole if chosen.numel() == int(ens.B) else whole.select(chosen)
-        found = ops.hessian(part, task, task_index=index[chosen])
+    objective, flat = prepare(ens, task, theta, task_index)
+    for chosen in groups(objective.coords):
+        found = hessians(objective, flat, chosen)
         yield [matrix.to(torch.float64) for matrix in found]
 
 
 def hessian_spectrum(
     ens: Ensemble,
-    task: Task,
+    task: Any,
     theta: torch.Tensor | None = None,
     task_index: torch.Tensor | None = None,
     *,
@@ -107,11 +104,12 @@ def hessian_spectrum(
 
 def count_directions(
     ens: Ensemble,
-    task: Task,
+    task: Any,
     theta: torch.Tensor | None = None,
     task_index: torch.Tensor | None = None,
     *,
     directions: bool = False,
+    method: str = "eigenvalues",
 ) -> Inertia:
     """Count negative, zero and positive directions of each network's Hessian.
 
@@ -122,27 +120,43 @@ def count_directions(
     Args:
         ens, task, theta, task_index: as in `hessian_spectrum`.
         directions: also return the escape directions.
+        method: "eigenvalues", or "ldl": two factorisations ``L D L^T`` and no eigenvalue, several
+            times cheaper; ``min_eig`` is then NaN (see `edt.curvature.factored`).
 
     Returns:
         An `Inertia`.
+
+    Raises:
+        ValueError: unknown method, or directions without eigenvectors.
     """
+    if not isinstance(method, str) or method not in METHODS:
+        raise unknown_choice("method", str(method), METHODS)
+    if directions and method == "ldl":
+        raise ValueError("directions=True needs eigenvectors: use method='eigenvalues'")
     counts: list[tuple[int, int, int]] = []
     lowest: list[float] = []
     thresholds: list[float] = []
     ways: list[torch.Tensor] = []
     for matrices in _hessians(ens, task, theta, task_index):
+        if method == "ldl":
+            work = sum(float(m.shape[0]) ** 3 for m in matrices)
+            for *count, threshold in for_each(_factored(ens.dtype), matrices, work):
+                counts.append((count[0], count[1], count[2]))
+                thresholds.append(threshold)
+                lowest.append(float("nan"))
+            continue
         if directions:
             systems = eigensystems(matrices)
         else:
             systems = [(value, value) for value in eigenvalues(matrices)]
         for value, vector in systems:
             threshold = zero_threshold(value, ens.dtype)
-            count = inertia(value, threshold)
-            counts.append(count)
+            found = inertia(value, threshold)
+            counts.append(found)
             thresholds.append(threshold)
             lowest.append(float(value[0]) if value.numel() else float("nan"))
             if directions:
-                ways.append(vector[:, : count[0]].T.contiguous())
+                ways.append(vector[:, : found[0]].T.contiguous())
     table = torch.tensor(counts, dtype=torch.int64).reshape(-1, 3)
     return Inertia(
         n_neg=table[:, 0].clone(),
@@ -154,9 +168,15 @@ def count_directions(
     )
 
 
+def _factored(
+    dtype: torch.dtype,
+) -> Callable[[torch.Tensor], tuple[int, int, int, float]]:
+    return lambda matrix: factored_inertia(matrix, dtype)
+
+
 def index(
     ens: Ensemble,
-    task: Task,
+    task: Any,
     theta: torch.Tensor | None = None,
     task_index: torch.Tensor | None = None,
 ) -> torch.Tensor:
@@ -166,7 +186,7 @@ def index(
 
 def escape_dimensions(
     ens: Ensemble,
-    task: Task,
+    task: Any,
     theta: torch.Tensor | None = None,
     task_index: torch.Tensor | None = None,
 ) -> torch.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 #: Rounding unit u of the rule: the machine epsilon of the Hessian's arithmetic.
@@ -46,3 +48,45 @@ def verdict(negative: int, zero: int) -> str:
     if negative:
         return "saddle"
     return "flat" if zero else "minimum"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the verdict on one critical point rests on.
+
+    Attributes:
+        verdict: "minimum", "flat", "saddle" or "unconverged".
+        loss: L.
+        grad_max: ``max|grad L|``.
+        tol: the bound it was held to.
+        min_eig, max_eig: extreme eigenvalues of the Hessian.
+        threshold: eps_H; eigenvalues within it count as zero.
+        index, n_flat: eigenvalues below ``-threshold``, and within it (-1: unknown).
+    """
+
+    verdict: str
+    loss: float
+    grad_max: float
+    tol: float
+    min_eig: float
+    max_eig: float
+    threshold: float
+    index: int
+    n_flat: int
+
+    @property
+    def margin(self) -> float:
+        """``|min_eig| / threshold``: how clearly the decisive eigenvalue differs from zero."""
+        return abs(self.min_eig) / self.threshold if self.threshold > 0.0 else float("inf")
+
+    @property
+    def condition(self) -> float:
+        """Condition of the Hessian of a minimum, ``max_eig / min_eig``; inf where flat."""
+        if self.verdict == "minimum":
+            return self.max_eig / self.min_eig
+        return float("inf") if self.n_flat else float("nan")
+
+    @property
+    def distance(self) -> float:
+        """Estimated distance to the exact minimum, ``max|grad| / min_eig`` (NaN elsewhere)."""
+        return self.grad_max / self.min_eig if self.verdict == "minimum" else float("nan")

@@ -10,6 +10,8 @@ from edt import _core
 from edt.objectives.bend import Bender
 from edt.ops import ACTIVATION_CODES
 from edt.ops.cpu import call_head
+from edt.ops.jacobians import network_jacobian
+from edt.ops.problem import Problem
 
 if TYPE_CHECKING:
     from edt.ensemble import Ensemble
@@ -40,6 +42,23 @@ class DataObjective:
         self.trainable = ens.state == 1
         self.scale = _target_scale(task)[self._index]
         self.squares = task.loss == "mse"
+        self._task = task
+        self._problem = Problem(
+            ens.state,
+            ens.layer_widths.to(torch.int64),
+            ens.has_bias,
+            ens.activation,
+            task.x,
+            task.y,
+            task.coef,
+            task.loss,
+            task.d_out,
+            self._index,
+        )
+        # Square roots of the coefficients, one per residual.
+        self._roots = task.coef.sqrt().repeat_interleave(task.d_out, 1)
+        #: Residuals per network, None where the loss is no sum of squares.
+        self.rows: int | None = task.N * task.d_out if self.squares else None
         sizes = self.offsets[1:] - self.offsets[:-1]
         self._bender = Bender(self._plan, self._code, sizes, task, self._index)
 
@@ -93,6 +112,34 @@ class DataObjective:
             total,
             bool(ggn),
         )
+
+    def outputs(self, theta: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+        """Outputs ``[B, N, d_out]``; only the rows of the chosen networks are written."""
+        task, active = self._task, torch.zeros(self.B, dtype=torch.uint8)
+        active[chosen] = 1
+        # What is not written to is not backed by memory.
+        out = torch.empty(self.B, task.N, task.d_out, dtype=theta.dtype)
+        _core.predict(*self._head(theta, active), out.data_ptr())
+        return out
+
+    def residual(self, outputs: torch.Tensor, b: int) -> torch.Tensor:
+        """``sqrt(c_n) (f_no - y_no)``, ``[N * d_out]``, of network b's outputs ``[N, d_out]``."""
+        t = int(self._index[b])
+        miss = (outputs - self._problem.targets(t)).reshape(-1)
+        return self._roots[t] * miss
+
+    def jacobian(self, theta: torch.Tensor, b: int) -> torch.Tensor:
+        """Derivatives ``[N * d_out, P_b]`` of network b's `residual` by its coordinates."""
+        problem, t = self._problem, int(self._index[b])
+        span = slice(int(self.offsets[b]), int(self.offsets[b + 1]))
+        outputs = network_jacobian(
+            theta[span],
+            problem.state[span],
+            problem.layer_widths[b].tolist(),
+            problem.inputs(t),
+            problem,
+        )
+        return self._roots[t][:, None] * outputs
 
     def bend(
         self,

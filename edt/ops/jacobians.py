@@ -17,7 +17,7 @@ import torch
 from edt.ops import cpu
 from edt.ops.problem import Problem
 
-__all__ = ["jacobian"]
+__all__ = ["jacobian", "network_jacobian"]
 
 
 def jacobian(theta: torch.Tensor, problem: Problem) -> list[torch.Tensor]:
@@ -26,14 +26,21 @@ def jacobian(theta: torch.Tensor, problem: Problem) -> list[torch.Tensor]:
     found = []
     for b, (span, widths) in enumerate(zip(problem.spans(), rows, strict=True)):
         x = problem.inputs(problem.task_of(b))
-        found.append(_one(theta[span], problem.state[span], widths, x, problem))
+        found.append(network_jacobian(theta[span], problem.state[span], widths, x, problem))
     return found
 
 
-def _one(
+def network_jacobian(
     theta: torch.Tensor, state: torch.Tensor, widths: list[int], x: torch.Tensor, problem: Problem
 ) -> torch.Tensor:
-    """Jacobian ``[N * d_out, P]`` of one network."""
+    """Jacobian ``[N * d_out, P]`` of one network.
+
+    Args:
+        theta, state: its parameters and their states, ``[total_b]``.
+        widths: ``d_in, h_1, ..., h_D, d_out``.
+        x: ``[N, d_in]``.
+        problem: its activation, bias flag and number of outputs are used.
+    """
     theta = torch.where(state == 0, torch.zeros_like(theta), theta)
     weights: list[torch.Tensor] = []
     starts: list[int] = []

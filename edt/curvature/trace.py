@@ -1,0 +1,173 @@
+"""Traces and diagonals of Hessians from products alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from edt.curvature.dense import one_blas_thread
+from edt.curvature.inputs import prepare, probes, whole
+from edt.curvature.products import Solver, drive
+from edt.ensemble import Ensemble
+from edt.errors import unknown_choice
+
+__all__ = ["METHODS", "TraceEstimate", "hessian_diagonal", "hessian_trace"]
+
+METHODS = ("hutch++", "hutchinson")
+
+
+@dataclass
+class TraceEstimate:
+    """Estimated traces.
+
+    Attributes:
+        trace: float64 ``[B]``.
+        error: float64 ``[B]``, standard error (0 where the trace is exact).
+        products: int64 ``[B]``, Hessian-vector products used.
+    """
+
+    trace: torch.Tensor
+    error: torch.Tensor
+    products: torch.Tensor
+
+
+def hessian_trace(
+    ens: Ensemble,
+    task: Any,
+    *,
+    products: int = 60,
+    method: str = "hutch++",
+    theta: torch.Tensor | None = None,
+    task_index: torch.Tensor | None = None,
+    seed: int = 0,
+    ggn: bool = False,
+) -> TraceEstimate:
+    """Trace of every network's Hessian, ``tr H``.
+
+    "hutchinson": the mean of ``v^T H v`` over vectors v with entries +-1; its variance is
+    ``2 (|H|_F^2 - sum_i H_ii^2)`` per vector. "hutch++": a third of the products finds a subspace Q
+    that holds the largest eigenvectors, a third gives ``tr Q^T H Q`` exactly, and Hutchinson's is
+    left with the rest of H: the error falls like 1/products instead of 1/sqrt(products). Where
+    the products suffice for all of H (a third is P or more) the trace is exact.
+
+    Args:
+        ens, task, theta, task_index: as in `edt.hessian`; the task may be over infinite data.
+        products: Hessian-vector products per network, at least 3.
+        method: "hutch++" or "hutchinson".
+        seed: of the vectors.
+        ggn: of the Gauss-Newton matrix instead.
+
+    Returns:
+        A `TraceEstimate`.
+
+    Raises:
+        TypeError, ValueError: an argument is wrong; names it.
+
+    Example:
+        >>> hessian_trace(networks, task).trace  # doctest: +SKIP
+
+    Reference: R. Meyer, C. Musco, C. Musco, D. Woodruff, "Hutch++: optimal stochastic trace
+    estimation", 2021; M. Hutchinson, 1990.
+    """
+    objective, flat = prepare(ens, task, theta, task_index)
+    budget = whole("products", products, 3)
+    if not isinstance(method, str) or method not in METHODS:
+        raise unknown_choice("method", method, METHODS)
+    make = _hutch_pp if method == "hutch++" else _hutchinson
+    solvers = {b: make(size, budget, seed) for b, size in enumerate(objective.coords.tolist())}
+    with one_blas_thread():
+        found = drive(objective, flat, solvers, ggn=ggn)
+    rows = [found[b] for b in range(objective.B)]
+    return TraceEstimate(
+        trace=torch.tensor([row[0] for row in rows], dtype=torch.float64),
+        error=torch.tensor([row[1] for row in rows], dtype=torch.float64),
+        products=torch.tensor([row[2] for row in rows], dtype=torch.int64),
+    )
+
+
+def hessian_diagonal(
+    ens: Ensemble,
+    task: Any,
+    *,
+    vectors: int = 60,
+    theta: torch.Tensor | None = None,
+    task_index: torch.Tensor | None = None,
+    seed: int = 0,
+    ggn: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Diagonal of every network's Hessian, estimated by ``mean of v * (H v)``, entries of v +-1.
+
+    Args:
+        ens, task, theta, task_index, ggn: as in `hessian_trace`.
+        vectors: products per network; with at least P of them the diagonal is exact instead.
+        seed: of the vectors.
+
+    Returns:
+        (estimate, its standard error), float64 flat ``[total]``; 0 at pruned and frozen parameters.
+
+    Raises:
+        TypeError, ValueError: an argument is wrong; names it.
+
+    Example:
+        >>> diagonal, error = hessian_diagonal(networks, task)  # doctest: +SKIP
+
+    Reference: C. Bekas, E. Kokiopoulou, Y. Saad, "An estimator for the diagonal of a matrix", 2007.
+    """
+    objective, flat = prepare(ens, task, theta, task_index)
+    count = whole("vectors", vectors)
+    solvers = {b: _diagonal(size, count, seed) for b, size in enumerate(objective.coords.tolist())}
+    with one_blas_thread():
+        found = drive(objective, flat, solvers, ggn=ggn)
+    mean = torch.zeros(flat.numel(), dtype=torch.float64)
+    error = torch.zeros_like(mean)
+    places = torch.nonzero(objective.trainable).flatten()
+    mean[places] = torch.cat([found[b][0] for b in range(objective.B)])
+    error[places] = torch.cat([found[b][1] for b in range(objective.B)])
+    return mean, error
+
+
+_Row = tuple[float, float, int]
+
+
+def _exact(size: int) -> Solver[_Row]:
+    image = yield torch.eye(size, dtype=torch.float64)
+    return float(image.diagonal().sum()), 0.0, size
+
+
+def _hutchinson(size: int, budget: int, seed: int) -> Solver[_Row]:
+    if size <= budget:
+        return (yield from _exact(size))
+    vectors = probes(size, budget, seed)
+    image = yield vectors
+    each = (vectors * image).sum(1)
+    return float(each.mean()), float(each.std() / budget**0.5), budget
+
+
+def _hutch_pp(size: int, budget: int, seed: int) -> Solver[_Row]:
+    third = budget // 3
+    if size <= 2 * third:
+        # Finding the subspace would cost more than H itself.
+        return (yield from _exact(size))
+    vectors = probes(size, 2 * third, seed)
+    sketch, rest = vectors[:third], vectors[third:]
+    image = yield sketch
+    basis = torch.linalg.qr(image.T).Q.T.contiguous()
+    image = yield basis
+    inside = float((basis * image).sum())
+    rest = rest - (rest @ basis.T) @ basis
+    image = yield rest
+    each = (rest * image).sum(1)
+    return inside + float(each.mean()), float(each.std() / third**0.5), 3 * third
+
+
+def _diagonal(size: int, count: int, seed: int) -> Solver[tuple[torch.Tensor, torch.Tensor]]:
+    if size <= count:
+        image = yield torch.eye(size, dtype=torch.float64)
+        return image.diagonal().clone(), torch.zeros(size, dtype=torch.float64)
+    vectors = probes(size, count, seed)
+    image = yield vectors
+    each = vectors * image
+    error = each.std(0) / count**0.5 if count > 1 else torch.full((size,), float("nan"))
+    return each.mean(0), error.to(torch.float64)

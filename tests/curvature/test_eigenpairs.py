@@ -1,0 +1,128 @@
+"""Extreme eigenpairs against dense eigenvalues, with bounds that hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from edt import curvature
+from edt.curvature.eigenpairs import solver
+from edt.errors import ShapeError
+
+
+def solve(matrix, k, which, **options):
+    """Run one network's solver on a given matrix."""
+    defaults = {"tol": 1e-10, "block": min(k, 4), "basis": 3 * k + 24, "max_products": 4000}
+    options = {**defaults, **options}
+    work = solver(matrix.shape[0], k, which, seed=0, **options)
+    answer = None
+    try:
+        while True:
+            block = next(work) if answer is None else work.send(answer)
+            answer = block @ matrix
+    except StopIteration as stop:
+        return stop.value
+
+
+def symmetric(values, seed=0):
+    draw = torch.Generator().manual_seed(seed)
+    size = len(values)
+    turn = torch.linalg.qr(torch.randn(size, size, generator=draw, dtype=torch.float64)).Q
+    return turn @ torch.diag(torch.as_tensor(values, dtype=torch.float64)) @ turn.T
+
+
+def wanted(values, k, which):
+    values = np.sort(values)
+    if which == "SA":
+        return values[:k]
+    if which == "LA":
+        return values[-k:]
+    if which == "LM":
+        return np.sort(values[np.argsort(-np.abs(values))[:k]])
+    return np.concatenate([values[: k - (k + 1) // 2], values[len(values) - (k + 1) // 2 :]])
+
+
+@pytest.mark.parametrize("which", ["SA", "LA", "LM", "BE"])
+@pytest.mark.parametrize("k", [1, 3, 6])
+def test_known_spectrum(which, k):
+    values = np.concatenate([-np.logspace(-3, 0, 20), np.logspace(-4, 1, 100)])
+    found = solve(symmetric(values), k, which)
+    assert found.converged
+    # A residual of 1e-10 ||H|| bounds the error; the factor 10 is the norm.
+    np.testing.assert_allclose(found.values.numpy(), wanted(values, k, which), rtol=0, atol=1e-9)
+    errors = np.abs(found.values.numpy() - wanted(values, k, which))
+    assert (errors <= found.residuals.numpy() + 1e-13).all()
+    gram = found.vectors @ found.vectors.T
+    torch.testing.assert_close(gram, torch.eye(k, dtype=torch.float64), rtol=0, atol=1e-12)
+    assert found.products < 120 * 10
+
+
+def test_multiple_eigenvalues_and_exhausted_spaces():
+    values = np.array([-2.0] * 3 + [0.0] * 20 + [1.0] * 17)
+    matrix = symmetric(values)
+    found = solve(matrix, 5, "SA", block=4)
+    np.testing.assert_allclose(found.values.numpy(), [-2, -2, -2, 0, 0], rtol=0, atol=1e-12)
+    # k = P: everything, from a basis that ends up complete.
+    whole = solve(matrix, 40, "SA")
+    assert whole.converged
+    np.testing.assert_allclose(whole.values.numpy(), values, rtol=0, atol=1e-12)
+    zero = solve(torch.zeros(7, 7, dtype=torch.float64), 2, "SA")
+    assert zero.converged
+    assert zero.values.tolist() == [0.0, 0.0]
+    one = solve(torch.full((1, 1), 3.0, dtype=torch.float64), 1, "LA")
+    assert one.values.tolist() == [3.0]
+
+
+def test_budget_is_kept_and_reported():
+    values = np.linspace(0.0, 1.0, 400) ** 8
+    found = solve(symmetric(values), 4, "SA", max_products=40)
+    assert not found.converged
+    assert found.products <= 40 + 4 + 4
+    # Not converged, but what is said of it is still true: an eigenvalue lies within each residual.
+    near = np.abs(found.values.numpy()[:, None] - values[None, :]).min(1)
+    assert (near <= found.residuals.numpy() + 1e-14).all()
+
+
+def test_restarts_are_used(monkeypatch):
+    values = np.concatenate([[-1.0, -0.9, -0.8], np.linspace(0, 1, 300)])
+    small = solve(symmetric(values), 3, "SA", basis=12)
+    np.testing.assert_allclose(small.values.numpy(), [-1.0, -0.9, -0.8], rtol=0, atol=1e-9)
+    # More products than a basis of 12 holds: it was restarted, and often.
+    assert small.products > 36
+
+
+def test_networks_together(cases):
+    ens, data = cases.ensemble([4, 6, 2], pruned=0.2, frozen=0.1), cases.task()
+    found = curvature.extreme_eigenpairs(ens, data, 3)
+    ggn = curvature.extreme_eigenpairs(ens, data, 2, which="LA", ggn=True)
+    for b, pairs in enumerate(found):
+        hess = cases.torch_hessian(ens, data, b)
+        expected = torch.linalg.eigvalsh(hess)
+        torch.testing.assert_close(pairs.values, expected[:3], rtol=0, atol=1e-9)
+        alone = curvature.extreme_eigenpairs(ens.network(b), data, 3)[0]
+        assert torch.equal(alone.values, pairs.values)
+        assert torch.equal(alone.vectors, pairs.vectors)
+        assert float(ggn[b].values[0]) >= 0.0
+    with pytest.raises(ValueError, match=r"k must be in 1\.\."):
+        curvature.extreme_eigenpairs(ens, data, 40)
+    with pytest.raises(ValueError, match="which"):
+        curvature.extreme_eigenpairs(ens, data, which="smallest")
+    with pytest.raises(ValueError, match="basis"):
+        curvature.extreme_eigenpairs(ens, data, 3, basis=3)
+    with pytest.raises(ValueError, match="tol"):
+        curvature.extreme_eigenpairs(ens, data, 3, tol=-1.0)
+    with pytest.raises(TypeError, match="ens"):
+        curvature.extreme_eigenpairs(None, data, 3)
+    with pytest.raises(ShapeError, match="theta"):
+        curvature.extreme_eigenpairs(ens, data, 3, theta=torch.zeros(3, dtype=torch.float64))
+
+
+def test_float32(cases):
+    ens = cases.ensemble([4], dtype=torch.float32)
+    data = cases.task(dtype=torch.float32)
+    pairs = curvature.extreme_eigenpairs(ens, data, 2, which="LA")[0]
+    expected = torch.linalg.eigvalsh(cases.torch_hessian(ens, data).double())
+    # Products carry float32 rounding of sums of 37 terms.
+    torch.testing.assert_close(pairs.values, expected[-2:], rtol=1e-5, atol=0)
+    assert pairs.converged
