@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 
+from edt.curvature.verdicts import Evidence
 from edt.ensemble import Ensemble
 from edt.training.checkpoint import read, write
 from edt.training.structure import hidden_widths, pack, unpack
@@ -20,6 +21,7 @@ _TENSORS = (
     "index",
     "n_flat",
     "min_eig",
+    "max_eig",
     "eps_H",
     "lbfgs_iterations",
     "newton_iterations",
@@ -42,10 +44,12 @@ class ConvergeResult:
             below, some within), "saddle" (some below) or "unconverged".
         index: int64 ``[B]``, eigenvalues below -eps_H; -1 where no Hessian was computed.
         n_flat: int64 ``[B]``, eigenvalues within eps_H; -1 likewise.
-        min_eig: float64 ``[B]``, smallest eigenvalue; NaN likewise.
+        min_eig, max_eig: float64 ``[B]``, smallest and largest eigenvalue; NaN likewise (where no
+            Hessian was formed, ``max_eig`` is the largest magnitude Lanczos met).
         eps_H: float64 ``[B]``, the threshold ``10 u P ||H||_2``; NaN likewise.
         lbfgs_iterations, newton_iterations: int64 ``[B]``.
         task_index: int64 ``[B]``.
+        tol: the bound on ``max|grad|`` that was asked for.
         interrupted: ended by Ctrl-C or ``max_seconds``.
         seconds: wall-clock time.
     """
@@ -58,10 +62,12 @@ class ConvergeResult:
     index: torch.Tensor
     n_flat: torch.Tensor
     min_eig: torch.Tensor
+    max_eig: torch.Tensor
     eps_H: torch.Tensor
     lbfgs_iterations: torch.Tensor
     newton_iterations: torch.Tensor
     task_index: torch.Tensor
+    tol: float
     interrupted: bool
     seconds: float
 
@@ -69,6 +75,26 @@ class ConvergeResult:
     def iterations(self) -> torch.Tensor:
         """L-BFGS and Newton iterations together, int64 ``[B]``."""
         return self.lbfgs_iterations + self.newton_iterations
+
+    def evidence(self, b: int) -> Evidence:
+        """What network b's verdict rests on.
+
+        Raises:
+            IndexError: no such network.
+        """
+        if not 0 <= b < len(self.status):
+            raise IndexError(f"b must be in 0..{len(self.status) - 1}, got {b}")
+        return Evidence(
+            verdict=self.verdict[b],
+            loss=float(self.loss[b]),
+            grad_max=float(self.grad_max[b]),
+            tol=self.tol,
+            min_eig=float(self.min_eig[b]),
+            max_eig=float(self.max_eig[b]),
+            threshold=float(self.eps_H[b]),
+            index=int(self.index[b]),
+            n_flat=int(self.n_flat[b]),
+        )
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a network."""
@@ -85,6 +111,7 @@ class ConvergeResult:
                 "index": self.index.tolist(),
                 "n_flat": self.n_flat.tolist(),
                 "min_eig": self.min_eig.tolist(),
+                "max_eig": self.max_eig.tolist(),
                 "eps_H": self.eps_H.tolist(),
                 "iterations": self.iterations.tolist(),
                 "newton_iterations": self.newton_iterations.tolist(),
@@ -99,6 +126,7 @@ class ConvergeResult:
             "structure": structure,
             "status": self.status,
             "verdict": self.verdict,
+            "tol": self.tol,
             "interrupted": self.interrupted,
             "seconds": self.seconds,
         }
@@ -116,6 +144,7 @@ class ConvergeResult:
             networks=unpack(tensors, header["structure"]),
             status=list(header["status"]),
             verdict=list(header["verdict"]),
+            tol=float(header["tol"]),
             interrupted=bool(header["interrupted"]),
             seconds=float(header["seconds"]),
             **{name: tensors[name] for name in _TENSORS},

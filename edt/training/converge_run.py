@@ -10,65 +10,75 @@ import torch
 
 from edt.curvature.verdicts import verdict
 from edt.ensemble import Ensemble
-from edt.tasks import Task
+from edt.errors import unknown_choice
+from edt.objectives import NormPenalty, Objective
 from edt.training import checks
 from edt.training.converge_result import ConvergeResult
-from edt.training.descent import (
-    CONVERGED,
-    INTERRUPTED,
-    RUNNING,
-    STATUS,
-    Descent,
-    OutOfTime,
-    lbfgs,
-)
+from edt.training.descent import CONVERGED, INTERRUPTED, RUNNING, STATUS, Descent, OutOfTime
 from edt.training.escape import Spectra, escape, measure
-from edt.training.masked import as_task, check_fits
-from edt.training.newton import newton
+from edt.training.inputs import ready
+from edt.training.plan import METHODS, Plan
 from edt.training.progress import Meter
-from edt.training.structure import as_dtype
+from edt.training.stationary import stationary
 
-__all__ = ["ConvergeResult", "converge"]
+__all__ = ["METHODS", "ConvergeResult", "converge"]
 
-#: Largest number of coordinates whose Hessian is formed and factorised.
-DENSE_LIMIT = 4096
-#: Gradient at which L-BFGS hands over: below it a few Newton steps are cheaper.
-SWITCH = 1e-6
 #: Saddles left in a row by one network before it is reported as a saddle.
 ESCAPES = 5
 
 
 def converge(
-    task: Task | tuple[torch.Tensor, torch.Tensor],
+    task: Any,
     networks: Ensemble,
     *,
     task_index: Any = None,
     tol: float = 1e-10,
+    method: str = "auto",
     lbfgs_steps: int = 2000,
-    newton_steps: int = 200,
+    newton_steps: int = 1000,
     memory: int = 20,
     escape_saddles: bool = True,
+    maxnorm: Any = None,
+    dense_limit: int = 2000,
     max_seconds: float | None = None,
     progress: bool = True,
 ) -> ConvergeResult:
     """Drive every network to ``max|grad L_b| <= tol`` and classify where it stands.
 
-    L-BFGS in the kernel, then trust-region Newton on the exact Hessian ``H_b``, then the
+    A first stage, then damped Newton on the exact Hessian ``H_b`` (`edt.training.newton`), then the
     eigenvalues of ``H_b``: with ``eps_H = 10 u P ||H||_2`` the verdict is "minimum" (all above
-    eps_H), "flat" (none below -eps_H, some within) or "saddle"; the index counts those below. The
-    loss never rises beyond its rounding. A network's result does not depend on the others.
+    eps_H), "flat" (none below -eps_H, some within) or "saddle"; the index counts those below.
+    Saddles are left and the search goes on. A squared error that may be on its way to zero is
+    taken there by Levenberg-Marquardt on the Jacobian (`edt.training.levenberg`). No step is taken
+    that raises the loss (beyond its rounding). A network's result does not depend on the others.
+
+    ==============  =========================================================================
+    method          what runs
+    ==============  =========================================================================
+    lbfgs+newton    L-BFGS to ``max|grad|`` 1e-6 or ``lbfgs_steps``, then Newton
+    newton          Newton from the start
+    lm              Levenberg-Marquardt to 1e-6, then Newton. The fastest where zero loss is
+                    possible (mse; other losses: with their Gauss-Newton matrix)
+    cg              L-BFGS, then truncated Newton by conjugate gradients; eigenvalues by Lanczos.
+                    No Hessian is formed
+    auto            "lbfgs+newton" up to ``dense_limit`` coordinates, "cg" above
+    ==============  =========================================================================
 
     Args:
-        task: an `edt.Task`, or ``(x, y)``.
+        task: an `edt.Task`, ``(x, y)``, or a task over infinite data (`edt.population`).
         networks: starting points (not modified); float32 ones are converted to float64.
         task_index: int64 ``[B]``, default 0.
-        tol: bound on ``max|grad|``.
-        lbfgs_steps, newton_steps: iterations of each stage a network may take (again after each
-            saddle it leaves).
+        tol: bound on ``max|grad|``; down to about 1e-14 where rounding allows.
+        method: see above.
+        lbfgs_steps, newton_steps: iterations of L-BFGS, and of Levenberg-Marquardt and Newton, a
+            network may take (again after each saddle it leaves).
         memory: pairs kept by L-BFGS.
         escape_saddles: leave strict saddles along their most negative direction and go on. If
-            False there is no L-BFGS stage, and Newton goes to the nearest critical point, saddles
+            False there is no first stage, and Newton goes to the nearest critical point, saddles
             included, by lowering ``|grad|``: start close to one.
+        maxnorm: soft bound on ``|theta_b|^2 / (2 P_b)``, a number or ``[B]``, see
+            `edt.objectives.NormPenalty`; loss, gradient and eigenvalues then include the penalty.
+        dense_limit: see ``method``.
         max_seconds: stop after about this much wall-clock time.
         progress: show a progress bar on a terminal.
 
@@ -76,36 +86,43 @@ def converge(
         A `ConvergeResult`; after Ctrl-C with what is there.
 
     Raises:
-        ValueError, TypeError: an argument is wrong, or a network has more than 4096 coordinates.
+        ValueError, TypeError: an argument is wrong.
 
     Example:
         >>> result = converge(task, masked_train(task, ens).networks)  # doctest: +SKIP
+        >>> result.evidence(0)  # doctest: +SKIP
 
-    Reference: J. Nocedal, S. Wright, "Numerical Optimization", 2006, chapters 4 and 7.
+    Reference: J. Nocedal, S. Wright, "Numerical Optimization", 2006, chapters 4, 7 and 10;
+    M. Transtrum, J. Sethna, arXiv 1201.5885.
     """
-    data = as_task(task)
-    if not isinstance(networks, Ensemble):
-        raise TypeError(f"networks must be an edt.Ensemble, got {type(networks).__name__}")
-    data = check_fits(data, networks)
+    inputs = ready("converge", task, networks, task_index, progress)
+    if not isinstance(method, str) or method not in METHODS:
+        raise unknown_choice("method", method, METHODS)
     tol = checks.number("tol", tol, strict=True)
     lbfgs_steps = checks.whole("lbfgs_steps", lbfgs_steps, 0)
     newton_steps = checks.whole("newton_steps", newton_steps, 0)
     memory = checks.whole("memory", memory, 1)
-    index = checks.index_per_network("task_index", task_index, int(networks.B), data.T)
+    limit = checks.whole("dense_limit", dense_limit, 1)
     if max_seconds is not None:
         max_seconds = checks.number("max_seconds", max_seconds)
-    big = int(networks.coords.max())
-    if big > DENSE_LIMIT:
+    objective: Objective = inputs.objective
+    if maxnorm is not None:
+        bound = checks.per_network("maxnorm", maxnorm, objective.B)
+        if bool((bound <= 0.0).any()):
+            raise ValueError(f"maxnorm must be > 0, got {float(bound.min())}")
+        objective = NormPenalty(objective, bound)
+    dense = torch.full((objective.B,), method != "cg")
+    if method == "auto":
+        dense = objective.coords <= limit
+    if not escape_saddles and not bool(dense.all()):
+        big = int(objective.coords.max())
         raise ValueError(
-            f"converge forms exact Hessians of up to {DENSE_LIMIT} coordinates, a network has {big}"
+            f"escape_saddles=False forms Hessians: use a method other than 'cg', or raise "
+            f"dense_limit ({limit}) above the largest network's {big} coordinates"
         )
-    if networks.dtype != torch.float64:
-        if progress:
-            print("edt: converge works in float64; the networks are converted", file=sys.stderr)
-        networks = as_dtype(networks, torch.float64)
-        data = data.to(torch.float64)
     started = time.monotonic()
-    state = Descent(networks, data, index, tol, max_seconds)
+    state = Descent(objective, inputs.networks.theta, tol, max_seconds)
+    plan = Plan(method, lbfgs_steps, newton_steps, memory)
     spectra = Spectra.empty(state.B)
     interrupted = False
     with Meter(progress, "converge", state.B) as meter:
@@ -116,17 +133,16 @@ def converge(
             work = everyone
             for round_ in range(ESCAPES + 1):
                 if escape_saddles:
-                    # With no Newton to hand over to, L-BFGS goes all the way itself.
-                    switch = max(SWITCH, tol) if newton_steps else tol
-                    lbfgs(state, work, memory, lbfgs_steps, switch, meter)
-                newton(state, work, newton_steps, not escape_saddles, meter)
-                measure(state, work, spectra)
+                    plan.run(state, work, dense, meter)
+                else:
+                    stationary(state, work, newton_steps, meter)
+                measure(state, work, spectra, dense)
                 measured[work] = True
                 ended = (state.status == CONVERGED) & (spectra.negative > 0)
                 saddles = work[ended[work]]
                 if not escape_saddles or round_ == ESCAPES or not saddles.numel():
                     break
-                work = escape(state, saddles)
+                work = escape(state, saddles, dense)
                 measured[work] = False
         except (KeyboardInterrupt, OutOfTime) as stop:
             interrupted = True
@@ -135,12 +151,13 @@ def converge(
             state.status[closed] = CONVERGED
             state.status[state.status == RUNNING] = INTERRUPTED
             if isinstance(stop, OutOfTime):
-                measure(state, everyone[closed & ~measured], spectra)
+                measure(state, everyone[closed & ~measured], spectra, dense)
                 measured |= closed
             spectra.negative[~measured] = -1
     if interrupted and progress:
         print("edt: stopped early, returning what is there", file=sys.stderr)
-    return _result(networks, state, spectra, index, interrupted, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return _result(inputs.networks, state, spectra, inputs.task_index, interrupted, seconds)
 
 
 def _result(
@@ -153,14 +170,16 @@ def _result(
 ) -> ConvergeResult:
     unknown = spectra.negative < 0
     spectra.zero[unknown] = -1
-    spectra.lowest[unknown] = float("nan")
-    spectra.threshold[unknown] = float("nan")
-    verdicts = [
-        verdict(negative, zero) if code == CONVERGED and negative >= 0 else "unconverged"
-        for code, negative, zero in zip(
-            state.status.tolist(), spectra.negative.tolist(), spectra.zero.tolist(), strict=True
-        )
-    ]
+    for values in (spectra.lowest, spectra.highest, spectra.threshold):
+        values[unknown] = float("nan")
+    verdicts = []
+    for b, code in enumerate(state.status.tolist()):
+        negative, zero = int(spectra.negative[b]), int(spectra.zero[b])
+        if zero < 0:
+            # Eigenvalues by Lanczos: how many are flat is not known, whether any is, is.
+            zero = int(float(spectra.lowest[b]) <= float(spectra.threshold[b]))
+        known = code == CONVERGED and negative >= 0
+        verdicts.append(verdict(negative, zero) if known else "unconverged")
     return ConvergeResult(
         networks=networks.with_theta(state.theta),
         loss=state.loss,
@@ -170,10 +189,12 @@ def _result(
         index=spectra.negative,
         n_flat=spectra.zero,
         min_eig=spectra.lowest,
+        max_eig=spectra.highest,
         eps_H=spectra.threshold,
         lbfgs_iterations=state.lbfgs_iterations,
         newton_iterations=state.newton_iterations,
         task_index=index,
+        tol=state.tol,
         interrupted=interrupted,
         seconds=seconds,
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import torch
 
-from edt.curvature.verdicts import UNIT
-from edt.ensemble import Ensemble
-from edt.tasks import Task
-from edt.training.engine import Engine
+from edt.objectives import Objective
+from edt.objectives.noise import loss_noise
+from edt.training import lbfgs as plain
 from edt.training.progress import Meter
 from edt.training.structure import segment_max
 
@@ -41,16 +41,15 @@ class Descent:
 
     def __init__(
         self,
-        ens: Ensemble,
-        task: Task,
-        task_index: torch.Tensor,
+        objective: Objective,
+        theta: torch.Tensor,
         tol: float,
         max_seconds: float | None,
     ) -> None:
-        self.engine = Engine(ens, task, task_index)
+        self.objective = objective
         self.tol = tol
-        self.B = int(ens.B)
-        self.theta = ens.theta.detach().clone().contiguous()
+        self.B = objective.B
+        self.theta = theta.detach().clone().contiguous()
         self.loss = torch.full((self.B,), float("nan"), dtype=torch.float64)
         self.grad_max = self.loss.clone()
         self.grad = torch.zeros_like(self.theta)
@@ -58,13 +57,11 @@ class Descent:
         self.lbfgs_iterations = torch.zeros(self.B, dtype=torch.int64)
         self.newton_iterations = torch.zeros(self.B, dtype=torch.int64)
         self.moving = torch.zeros(self.B, dtype=torch.float64)
-        self.offsets = self.engine.offsets
-        self.coords = self.engine.coords
-        self.positions = torch.nonzero(self.engine.trainable).flatten()
+        self.offsets = objective.offsets
+        self.coords = objective.coords
+        self.positions = torch.nonzero(objective.trainable).flatten()
         self.coord_offsets = torch.zeros(self.B + 1, dtype=torch.int64)
         self.coord_offsets[1:] = torch.cumsum(self.coords, 0)
-        self._squared = task.loss == "mse"
-        self._scale = _target_scale(task)[task_index]
         self._deadline = None if max_seconds is None else time.monotonic() + max_seconds
 
     def check_time(self) -> None:
@@ -91,40 +88,30 @@ class Descent:
         """Evaluate loss and gradient of the chosen networks; mark those that are not finite."""
         if not chosen.numel():
             return
-        self.engine.loss_and_grad(self.theta, self.loss, self.grad, self.mask(chosen))
+        self.objective.loss_and_grad(self.theta, self.loss, self.grad, self.mask(chosen))
         self.grad_max[chosen] = segment_max(self.grad.abs(), self.offsets)[chosen]
         bad = ~(torch.isfinite(self.loss) & torch.isfinite(self.grad_max))
         self.status[chosen[bad[chosen]]] = DIVERGED
 
-    def relative_loss(self, b: int) -> float:
-        """Network b's loss relative to that of a zero output, ``L / S``."""
-        return float(self.loss[b]) / max(float(self._scale[b]), 1e-300)
-
-    def small(self, b: int, share: float) -> bool:
-        """Whether network b's squared error is below this share of that of a zero output."""
-        return self._squared and self.relative_loss(b) <= share
+    def move(
+        self,
+        b: int,
+        trial: torch.Tensor,
+        loss: torch.Tensor,
+        grad: torch.Tensor,
+        length: float,
+    ) -> None:
+        """Make the trial (flat, with its loss ``[B]`` and gradient) network b's parameters."""
+        span = slice(int(self.offsets[b]), int(self.offsets[b + 1]))
+        self.theta[span] = trial[span]
+        self.grad[span] = grad[span]
+        self.loss[b] = loss[b]
+        self.grad_max[b] = grad[span].abs().max()
+        self.moving[b] = length / max(self.norm(b), 1e-300)
 
     def noise(self, b: int, loss: float) -> float:
-        """Rounding error to expect in network b's loss.
-
-        The residuals carry errors of about ``2u |y|``, so the sum of their squares is off by up to
-        ``4u (|L| + 2 sqrt(|L| S)) + (4u)^2 S`` with ``S = sum_n c_n |y_n|^2`` (``S = sum_n c_n``
-        for cross-entropy).
-        """
-        unit = 4.0 * UNIT[torch.float64]
-        scale = float(self._scale[b])
-        size = abs(loss)
-        return float(unit * (size + 2.0 * (size * scale) ** 0.5) + unit * unit * scale)
-
-
-def _target_scale(task: Task) -> torch.Tensor:
-    """``S`` of `Descent.noise`, float64 ``[T]``."""
-    coef = task.coef.to(torch.float64).reshape(task.T, task.N)
-    if task.loss == "mse":
-        y = task.y.to(torch.float64).reshape(task.T, task.N, -1)
-        coef = coef * (y * y).sum(-1)
-    out: torch.Tensor = coef.sum(-1)
-    return out
+        """Rounding error to expect in network b's loss, see `edt.objectives.noise`."""
+        return float(loss_noise(torch.tensor(loss, dtype=torch.float64), self.objective.scale[b]))
 
 
 def lbfgs(
@@ -148,6 +135,8 @@ def lbfgs(
         switch: gradient at which Newton takes over.
         meter: progress.
     """
+    compiled = getattr(state.objective, "lbfgs", None)
+    minimise = compiled or partial(plain.minimise, state.objective)
     left = torch.full((state.B,), iterations, dtype=torch.int64)
     queue = chosen[(state.grad_max[chosen] > switch) & (state.status[chosen] == RUNNING)]
     share = 32
@@ -164,7 +153,7 @@ def lbfgs(
                 # Equal budgets in a call; only the last chunk of a network is shorter.
                 budget = int(min(CHUNK, int(left[part].min())))
                 clock = time.monotonic()
-                state.engine.lbfgs(
+                minimise(
                     state.theta,
                     state.mask(part),
                     memory,

@@ -1,4 +1,18 @@
-"""Second stage of `converge`: trust-region Newton on exact Hessians, many networks in step."""
+"""Second stage of `converge`: damped Newton with exact Hessians, bent along with the outputs.
+
+Three things make it reach the bottom of the curved, ill-conditioned valleys of these losses in
+tens of steps where a trust region on the quadratic model needs hundreds:
+
+- along negative curvature the step goes away from the saddle (see `edt.training.damped`);
+- the damping follows the ratio of actual to predicted decrease, and vanishes where that is 1;
+- the straight step p is bent by ``a = -(M + mu)^-1 b / 2``, b the bending of the outputs along p
+  (see `edt.objectives.bend`): to second order the step follows the curve on which the outputs
+  move straight. Steps whose bend is not small against them are refused, so the method does not
+  leave the region it knows.
+
+Reference: M. Transtrum, J. Sethna, "Improvements to the Levenberg-Marquardt algorithm for
+nonlinear least-squares minimization", arXiv 1201.5885 (geodesic acceleration).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +22,8 @@ import torch
 
 from edt.curvature.dense import for_each
 from edt.curvature.spectrum import groups
+from edt.objectives import hessians
+from edt.training.damped import Basis, Proposal
 from edt.training.descent import (
     CHANNEL,
     CONVERGED,
@@ -18,223 +34,184 @@ from edt.training.descent import (
     Descent,
 )
 from edt.training.progress import Meter
-from edt.training.trust_region import GaussNewton, Model, Proposal
 
-#: Shrinks of the radius tried on one Hessian.
-TRIES = 8
+__all__ = ["newton"]
+
+#: Dampings tried on one matrix; they grow faster than geometrically.
+TRIES = 24
 #: Steps taken below ``tol`` while each still halves the gradient: they cost little where Newton
 #: is quadratic, and the verdict is read off a cleaner Hessian.
 POLISH = 10
-#: Iterations over which a network must make progress: the gradient halved, or the loss lower by
-#: a thousandth.
-WINDOW = 20
-#: Share of the targets' size below which a loss may be on its way to zero.
-SMALL_LOSS = 1e-4
-#: A Gauss-Newton step must take the loss below this share of itself.
-GAUSS_GAIN = 0.7
-#: Dampings tried, as powers of the relative loss, the boldest first.
-DAMPINGS = (1.0, 0.75, 0.5, 0.25)
+#: A squared error below this share of the targets' size may be on its way to zero, and is while
+#: each step takes it below this share of itself.
+ZERO_SOON, FALLING = 1e-8, 0.95
+#: First damping, as a share of ||M||, and the least.
+FIRST, LEAST = 1e-3, 1e-18
+#: Largest ``2 |a| / |p|`` of a step.
+BENT = 0.75
+#: Outputs are probed at this share of the step, but at least at this distance.
+PROBE, REACH = 0.1, 1e-3
+#: Iterations over which the gradient must halve or the loss lose a tenth; else the other scaling
+#: of the parameters is tried.
+PATIENCE = 20
 #: Parameter norm beyond which a network that still drifts is in a channel to infinity.
 CHANNEL_NORM = 1e3
-#: A last Newton step longer than this share of the norm is a drift.
+#: A last step longer than this share of the norm is a drift.
 DRIFT = 1e-3
-
-
-def hessians(state: Descent, chosen: torch.Tensor, *, ggn: bool = False) -> list[torch.Tensor]:
-    """Exact Hessians ``[P_b, P_b]`` of the chosen networks, each in 64-byte aligned memory.
-
-    With ``ggn`` their Gauss-Newton parts.
-    """
-    starts = torch.zeros(state.B + 1, dtype=torch.int64)
-    sizes = state.coords[chosen]
-    rooms = (sizes * sizes + 7) // 8 * 8
-    ends = torch.cumsum(rooms, 0)
-    starts[chosen] = ends - rooms
-    starts[-1] = ends[-1]
-    buffer = torch.empty(int(ends[-1]), dtype=torch.float64)
-    state.engine.hessian(state.theta, buffer, starts, state.mask(chosen), ggn=ggn)
-    return [
-        buffer[int(starts[b]) : int(starts[b]) + n * n].view(n, n)
-        for b, n in zip(chosen.tolist(), sizes.tolist(), strict=True)
-    ]
 
 
 @dataclass
 class Track:
     """One network's progress through the stage."""
 
-    radius: float
     left: int
+    mu: float = -1.0
+    growth: float = 2.0
+    scaled: bool = False
     polish: int = POLISH
     best_grad: float = float("inf")
     best_loss: float = float("inf")
+    last_loss: float = float("inf")
     since: int = 0
-    fails: int = 0
-    gauss_wait: int = 0
-    gauss_pause: int = 1
+    failed: bool = False
 
 
 def newton(
-    state: Descent, chosen: torch.Tensor, iterations: int, stationary: bool, meter: Meter
+    state: Descent,
+    chosen: torch.Tensor,
+    iterations: int,
+    meter: Meter,
+    *,
+    ggn: bool = False,
+    switch: float | None = None,
 ) -> None:
-    """Trust-region Newton for the chosen networks until ``max|grad| <= tol``.
+    """Damped Newton for the chosen networks until ``max|grad| <= tol``.
 
-    The step minimises the exact quadratic model in a ball, so negative curvature is followed. A
-    step is taken when the loss falls as predicted; where the prediction is below the loss's own
-    rounding, when it lowers ``max|grad|`` and leaves the loss as it is to rounding. The loss never
-    rises (beyond rounding). With ``stationary`` the aim is ``grad = 0`` instead, at any loss.
+    A step is taken when the loss falls by a share of the prediction; where the prediction is
+    below the loss's own rounding, when it lowers ``max|grad|`` and leaves the loss as it is to
+    rounding. The loss never rises (beyond rounding).
 
     Args:
         state: updated in place; ``status`` of the chosen networks is decided.
         chosen: networks to work on (others are left alone).
         iterations: budget of each network.
-        stationary: go to the nearest critical point.
         meter: progress.
+        ggn: use the Gauss-Newton matrix instead of the Hessian: Levenberg-Marquardt.
+        switch: stop quietly (status "running") at this gradient instead of deciding.
     """
     work = chosen[state.status[chosen] == RUNNING]
+    goal = state.tol if switch is None else max(switch, state.tol)
+    if switch is not None:
+        work = work[state.grad_max[work] > goal]
     if iterations == 0:
-        for b in work.tolist():
-            state.status[b] = CONVERGED if float(state.grad_max[b]) <= state.tol else MAX_STEPS
+        if switch is None:
+            for b in work.tolist():
+                state.status[b] = CONVERGED if float(state.grad_max[b]) <= goal else MAX_STEPS
         return
-    tracks = {b: Track(max(1.0, 0.1 * state.norm(b)), iterations) for b in work.tolist()}
+    tracks = {b: Track(iterations) for b in work.tolist()}
     while work.numel():
         for place in groups(state.coords[work]):
             state.check_time()
-            _iterate(state, work[place], tracks, stationary)
+            _iterate(state, work[place], tracks, ggn)
             closed = int((state.grad_max <= state.tol).sum())
             meter.update(closed, work.numel(), state.loss)
-        for b in work.tolist():
-            _judge(state, b, tracks[b])
-        work = work[state.status[work] == RUNNING]
+        if switch is None:
+            for b in work.tolist():
+                _judge(state, b, tracks[b])
+            work = work[state.status[work] == RUNNING]
+        else:
+            on = [
+                float(state.grad_max[b]) > goal and tracks[b].left > 0 and not tracks[b].failed
+                for b in work.tolist()
+            ]
+            work = work[torch.tensor(on, dtype=torch.bool)]
 
 
-def _iterate(
-    state: Descent, part: torch.Tensor, tracks: dict[int, Track], stationary: bool
-) -> None:
-    """One Hessian and one accepted step (or none) for each network of ``part``."""
-    models: dict[int, Model] = {}
-    for b, hess in zip(part.tolist(), hessians(state, part), strict=True):
-        gradient = state.grad[state.coordinates(b)].clone()
-        models[b] = Model(hess, gradient, stationary)
-        state.newton_iterations[b] += 1
-        tracks[b].left -= 1
-    pending = part if stationary else _gauss_newton(state, part, models, tracks)
-    if not pending.numel():
-        return
-    for _ in range(TRIES):
-        work = 3.0 * float((state.coords[pending].to(torch.float64) ** 3).sum())
-        proposals: list[Proposal] = for_each(
-            lambda b: models[b].propose(tracks[b].radius), pending.tolist(), work
+def _iterate(state: Descent, part: torch.Tensor, tracks: dict[int, Track], ggn: bool) -> None:
+    """One matrix and one accepted step (or none) for each network of ``part``."""
+    matrices = dict(
+        zip(
+            part.tolist(),
+            hessians(state.objective, state.theta, part, ggn=ggn),
+            strict=True,
         )
-        trial = state.theta.clone()
-        for b, proposal in zip(pending.tolist(), proposals, strict=True):
-            trial[state.coordinates(b)] += proposal.step
+    )
+    work = 4.0 * float((state.coords[part].to(torch.float64) ** 3).sum())
+    found: list[Basis] = for_each(
+        lambda b: Basis(matrices[b], state.grad[state.coordinates(b)].clone(), tracks[b].scaled),
+        part.tolist(),
+        work,
+    )
+    bases = dict(zip(part.tolist(), found, strict=True))
+    for b in part.tolist():
+        track = tracks[b]
+        track.left -= 1
+        state.newton_iterations[b] += 1
+        if track.mu < 0.0:
+            track.mu = FIRST * bases[b].largest
+        track.mu = max(track.mu, LEAST * bases[b].largest)
+    pending = part
+    for _ in range(TRIES):
+        proposals = {b: bases[b].propose(tracks[b].mu) for b in pending.tolist()}
+        steps, straight = _bent(state, pending, bases, proposals, tracks)
+        trial = state.theta + steps
         loss = torch.full_like(state.loss, float("nan"))
         grad = torch.zeros_like(state.theta)
-        state.engine.loss_and_grad(trial, loss, grad, state.mask(pending))
+        if straight:
+            known = torch.tensor(straight, dtype=torch.int64)
+            state.objective.loss_and_grad(trial, loss, grad, state.mask(known))
         refused = []
-        for b, proposal in zip(pending.tolist(), proposals, strict=True):
+        for b in pending.tolist():
             span = slice(int(state.offsets[b]), int(state.offsets[b + 1]))
-            accept = _accept_stationary if stationary else _accept
-            if accept(state, b, proposal, float(loss[b]), grad[span], tracks[b]):
-                _move(state, b, trial, loss, grad, proposal.length)
-                tracks[b].fails = 0
-            elif tracks[b].fails == 0:
+            proposal, track = proposals[b], tracks[b]
+            if b in straight and _accept(state, b, proposal, float(loss[b]), grad[span], track):
+                state.move(b, trial, loss, grad, proposal.length)
+            elif not track.failed:
+                track.mu *= track.growth
+                track.growth *= 2.0
                 refused.append(b)
         if not refused:
             return
         pending = torch.tensor(refused, dtype=torch.int64)
     for b in refused:
-        tracks[b].fails += 1
+        tracks[b].failed = True
 
 
-def _gauss_newton(
-    state: Descent, part: torch.Tensor, models: dict[int, Model], tracks: dict[int, Track]
-) -> torch.Tensor:
-    """Levenberg-Marquardt steps for networks on their way to zero loss; returns the others.
-
-    Near a valley of zero loss the Hessian is the Gauss-Newton matrix G plus a part as small as
-    the residual, of any sign, which spoils Newton's step along the valley. There
-    ``p = -(G + mu I)^-1 g`` with ``mu`` vanishing with the loss converges quadratically. It is
-    tried only where H is not positive definite and the loss is small, with several dampings at
-    the price of one factorisation; the best is kept if the loss falls to `GAUSS_GAIN` of itself.
-    After each failure the network waits longer.
-
-    Reference: N. Yamashita, M. Fukushima, "On the rate of convergence of the
-    Levenberg-Marquardt method", 2001.
-    """
-    chosen = []
-    for b in part.tolist():
-        if not state.small(b, SMALL_LOSS) or models[b].positive:
-            continue
-        if tracks[b].gauss_wait > 0:
-            tracks[b].gauss_wait -= 1
-            continue
-        chosen.append(b)
-    if not chosen:
-        return part
-    some = torch.tensor(chosen, dtype=torch.int64)
-    squares = dict(zip(chosen, hessians(state, some, ggn=True), strict=True))
-    systems: list[GaussNewton] = for_each(
-        lambda b: GaussNewton(squares[b], models[b].grad, state.relative_loss(b)),
-        chosen,
-        4.0 * float((state.coords[some].to(torch.float64) ** 3).sum()),
-    )
-    best = {b: (float(state.loss[b]), 0.0) for b in chosen}
-    winner = state.theta.clone()
-    for power in DAMPINGS:
-        trial = state.theta.clone()
-        lengths = []
-        for b, system in zip(chosen, systems, strict=True):
-            proposal = system.propose(power, max(1.0, tracks[b].radius))
-            trial[state.coordinates(b)] += proposal.step
-            lengths.append(proposal.length)
-        loss = torch.full_like(state.loss, float("nan"))
-        state.engine.loss(trial, loss, state.mask(some))
-        for b, length in zip(chosen, lengths, strict=True):
-            if float(loss[b]) < best[b][0]:
-                span = slice(int(state.offsets[b]), int(state.offsets[b + 1]))
-                winner[span] = trial[span]
-                best[b] = (float(loss[b]), length)
-    moved = [b for b in chosen if best[b][0] <= GAUSS_GAIN * float(state.loss[b])]
-    for b in chosen:
-        if b in moved:
-            tracks[b].fails, tracks[b].gauss_pause = 0, 1
-        else:
-            tracks[b].gauss_wait = tracks[b].gauss_pause
-            tracks[b].gauss_pause = min(2 * tracks[b].gauss_pause, 8)
-    if moved:
-        loss = state.loss.clone()
-        grad = torch.zeros_like(state.theta)
-        state.engine.loss_and_grad(
-            winner, loss, grad, state.mask(torch.tensor(moved, dtype=torch.int64))
-        )
-        for b in moved:
-            _move(state, b, winner, loss, grad, best[b][1])
-    return torch.tensor([b for b in part.tolist() if b not in set(moved)], dtype=torch.int64)
-
-
-def _move(
+def _bent(
     state: Descent,
-    b: int,
-    trial: torch.Tensor,
-    loss: torch.Tensor,
-    grad: torch.Tensor,
-    length: float,
-) -> None:
-    """Make the trial network b's parameters."""
-    span = slice(int(state.offsets[b]), int(state.offsets[b + 1]))
-    state.theta[span] = trial[span]
-    state.grad[span] = grad[span]
-    state.loss[b] = loss[b]
-    state.grad_max[b] = grad[span].abs().max()
-    state.moving[b] = length / max(state.norm(b), 1e-300)
+    pending: torch.Tensor,
+    bases: dict[int, Basis],
+    proposals: dict[int, Proposal],
+    tracks: dict[int, Track],
+) -> tuple[torch.Tensor, list[int]]:
+    """Steps with their bends added, flat, and the networks whose bend is small enough."""
+    steps = torch.zeros_like(state.theta)
+    for b in pending.tolist():
+        steps[state.coordinates(b)] = proposals[b].step
+    bend = getattr(state.objective, "bend", None)
+    if bend is None:
+        return steps, pending.tolist()
+    lengths = torch.tensor([proposals[b].length for b in pending.tolist()], dtype=torch.float64)
+    reach = torch.clamp(REACH / lengths.clamp(min=1e-300), min=PROBE)
+    # A step of no length has no direction to probe, and nothing to bend.
+    reach = torch.where(lengths > 1e-150, reach, torch.zeros_like(reach) + 1.0)
+    force = torch.zeros_like(state.theta)
+    bend(state.theta, steps, reach, pending, force)
+    good = []
+    for b in pending.tolist():
+        at = state.coordinates(b)
+        turn = -0.5 * bases[b].solve(force[at].clone(), tracks[b].mu)
+        size = bases[b].norm(proposals[b].step)
+        if 2.0 * bases[b].norm(turn) <= BENT * size or size <= 1e-150:
+            steps[at] += turn
+            good.append(b)
+    return steps, good
 
 
 def _accept(
     state: Descent, b: int, step: Proposal, loss: float, grad: torch.Tensor, track: Track
 ) -> bool:
-    """Whether the trial is better; adapts the radius. ``fails`` > 0 ends the tries."""
+    """Whether the trial is better; lowers the damping if so. ``failed`` ends the tries."""
     before = float(state.loss[b])
     noise = state.noise(b, before)
     steepest = float(grad.abs().max())
@@ -243,35 +220,26 @@ def _accept(
     if step.predicted <= 16.0 * noise:
         limit = 0.5 * now if now <= state.tol else now
         if finite and loss <= before + noise and steepest < limit:
+            track.mu *= 0.1
+            track.growth = 2.0
             return True
         if now <= state.tol or step.length <= 1e-14 * max(state.norm(b), 1.0):
-            track.fails = 1
-        track.radius = 0.25 * step.length
+            track.failed = True
         return False
     ratio = (before - loss) / step.predicted if finite else -1.0
-    if ratio < 0.25:
-        track.radius = 0.25 * step.length
-    elif ratio > 0.75 and step.length > 0.9 * track.radius:
-        track.radius = 2.0 * track.radius
-    return ratio > 1e-4
-
-
-def _accept_stationary(
-    state: Descent, b: int, step: Proposal, loss: float, grad: torch.Tensor, track: Track
-) -> bool:
-    """As `_accept`, for ``|grad|^2 / 2`` in the place of the loss."""
-    span = slice(int(state.offsets[b]), int(state.offsets[b + 1]))
-    old = 0.5 * float((state.grad[span].clone() ** 2).sum())
-    new = 0.5 * float((grad.clone() ** 2).sum())
-    ratio = (old - new) / max(step.predicted, 1e-300) if loss < float("inf") else -1.0
-    if float(state.grad_max[b]) <= state.tol and not new < 0.25 * old:
-        track.fails = 1
+    if ratio <= 1e-4:
         return False
-    if not ratio >= 0.25:
-        track.radius = 0.25 * step.length
-    elif ratio > 0.75 and step.length > 0.9 * track.radius:
-        track.radius = 2.0 * track.radius
-    return ratio > 1e-4
+    track.mu *= _relief(ratio)
+    track.growth = 2.0
+    return True
+
+
+def _relief(ratio: float) -> float:
+    """Factor on the damping after a step with this ratio of actual to predicted decrease."""
+    # Where the model is as good as exact, damping only delays.
+    if abs(1.0 - ratio) < 0.01:
+        return 1e-2
+    return max(0.2, 1.0 - (2.0 * min(ratio, 1.5) - 1.0) ** 3)
 
 
 def _judge(state: Descent, b: int, track: Track) -> None:
@@ -283,23 +251,29 @@ def _judge(state: Descent, b: int, track: Track) -> None:
     norm = state.norm(b)
     drifting = norm > CHANNEL_NORM and float(state.moving[b]) > DRIFT
     if steepest <= state.tol:
-        track.polish -= 1
-        if track.polish < 0 or track.fails or track.left <= 0:
+        # On the way to zero loss, however degenerate: there is nothing to stop for.
+        deep = loss <= ZERO_SOON * float(state.objective.scale[b])
+        if not (deep and state.objective.squares and loss <= FALLING * track.last_loss):
+            track.polish -= 1
+        track.last_loss = loss
+        if track.polish < 0 or track.failed or track.left <= 0:
             state.status[b] = CHANNEL if drifting else CONVERGED
         return
-    if track.fails:
+    if track.failed:
         state.status[b] = CHANNEL if drifting else STALLED
         return
     if track.left <= 0:
-        state.status[b] = CHANNEL if drifting else MAX_STEPS
+        state.status[b] = CHANNEL if norm > CHANNEL_NORM else MAX_STEPS
         return
-    if steepest <= 0.5 * track.best_grad or loss <= track.best_loss - 1e-3 * abs(track.best_loss):
+    if steepest <= 0.5 * track.best_grad or loss <= 0.9 * track.best_loss:
         track.best_grad = min(track.best_grad, steepest)
         track.best_loss = min(track.best_loss, loss)
         track.since = 0
         return
     track.since += 1
-    if drifting and track.since >= WINDOW // 4:
+    if track.since % PATIENCE == 0:
+        track.scaled = not track.scaled
+        # Eigenvalues change their unit with the scaling: start the damping afresh.
+        track.mu, track.growth = -1.0, 2.0
+    if drifting and track.since >= PATIENCE:
         state.status[b] = CHANNEL
-    elif track.since >= WINDOW:
-        state.status[b] = CHANNEL if norm > CHANNEL_NORM else STALLED

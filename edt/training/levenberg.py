@@ -1,0 +1,275 @@
+"""Levenberg-Marquardt on the Jacobian itself: to zero loss along curved, singular valleys.
+
+A wide network that can reach loss 0 does so on a set where neurons coincide or are silent. There
+the Jacobian J of the residuals r is singular to high order, and on the way its singular values
+spread over fifteen decades. ``J^T J`` in double precision knows half of them, J itself all:
+
+    J = U S V^T,      p = -V (S^2 + mu)^-1 S U^T r,
+
+by QR and the singular values of R. Moving by p bends the outputs off the straight line ``r + J p``
+that the step aims at; they are brought back onto it by a few corrections with the same factors,
+``q <- q - V (S^2 + mu)^-1 S U^T (r(theta + q) - r - J p)``, each at the price of one evaluation of
+the outputs. Steps then follow the valley as far as the factors are good for, instead of as far as
+its curvature is negligible.
+
+Damping after M. Transtrum and J. Sethna, "Improvements to the Levenberg-Marquardt algorithm for
+nonlinear least-squares minimization", arXiv 1201.5885 ("delayed gratification"): raised gently
+when a step fails, lowered sharply when one succeeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from edt.curvature.dense import for_each
+from edt.objectives import Objective
+from edt.training.descent import RUNNING, Descent
+from edt.training.progress import Meter
+
+__all__ = ["can_levenberg", "levenberg"]
+
+#: Entries of the largest Jacobian that is formed, and of those held at once.
+LARGEST, TOGETHER = 20_000_000, 8_000_000
+#: First damping as a share of ``||J||^2``, and the least.
+FIRST, LEAST = 1e-3, 1e-32
+#: Factors on the damping after a step that failed, and after one that succeeded: the second where
+#: several had failed before it.
+UP, DOWN, WARY = 2.0, 0.1, 0.25
+#: Dampings tried on one Jacobian.
+TRIES = 40
+#: Corrections of one step.
+CORRECTIONS = 5
+#: The outputs are on the line when they miss it by this share of what it promises.
+CLOSE = 0.1
+#: A correction must leave at most this share of the miss.
+SHRINK = 0.8
+#: Largest correction of a step, in units of the step.
+BENT = 1.0
+#: Least ratio of actual to predicted decrease.
+RATIO = 1e-4
+#: Loss, as a share of the targets' size, that counts as zero (rounding alone makes 1e-31).
+FLOOR = 1e-27
+#: Loss, as a share of the targets' size, that may be on its way to zero.
+ZERO_SOON = 1e-4
+#: Iterations in which the loss must lose a tenth.
+PATIENCE = 20
+
+
+def can_levenberg(objective: Objective) -> torch.Tensor:
+    """Networks whose residuals have a Jacobian that can be formed, bool ``[B]``."""
+    rows = getattr(objective, "rows", None)
+    if rows is None:
+        return torch.zeros(objective.B, dtype=torch.bool)
+    return int(rows) * objective.coords <= LARGEST
+
+
+@dataclass
+class Track:
+    """One network's progress through the stage."""
+
+    left: int
+    mu: float = -1.0
+    best: float = float("inf")
+    since: int = 0
+    failed: bool = False
+
+
+def levenberg(
+    state: Descent,
+    chosen: torch.Tensor,
+    iterations: int,
+    meter: Meter,
+    *,
+    switch: float,
+) -> None:
+    """Lower the squared error of the chosen networks; decides nobody's status.
+
+    A network leaves at `FLOOR`; at ``max|grad| <= switch`` unless its loss may be on its way to
+    zero (`ZERO_SOON`); when no step goes down, progress is slow, or the budget is spent.
+
+    Args:
+        state: updated in place.
+        chosen: networks to work on; see `can_levenberg`.
+        iterations: budget of each network.
+        meter: progress.
+        switch: gradient at which Newton is better.
+    """
+    work = chosen[state.status[chosen] == RUNNING]
+    tracks = {b: Track(iterations) for b in work.tolist()}
+    work = _still(state, work, tracks, switch)
+    while work.numel():
+        for part in _groups(state, work):
+            state.check_time()
+            _iterate(state, part, tracks)
+            meter.update(int((state.grad_max <= state.tol).sum()), work.numel(), state.loss)
+        work = _still(state, work, tracks, switch)
+
+
+def _still(
+    state: Descent, work: torch.Tensor, tracks: dict[int, Track], switch: float
+) -> torch.Tensor:
+    """The networks that go on."""
+    on = []
+    for b in work.tolist():
+        track, loss, scale = tracks[b], float(state.loss[b]), float(state.objective.scale[b])
+        if loss <= 0.9 * track.best:
+            track.best, track.since = loss, 0
+        else:
+            track.since += 1
+        there = loss <= FLOOR * scale
+        handed = float(state.grad_max[b]) <= switch and loss > ZERO_SOON * scale
+        spent = track.failed or track.left <= 0 or track.since > PATIENCE
+        if not (there or handed or spent):
+            on.append(b)
+    return torch.tensor(on, dtype=torch.int64)
+
+
+def _groups(state: Descent, work: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Consecutive networks whose Jacobians fit together."""
+    rows = int(getattr(state.objective, "rows", 1))
+    part: list[int] = []
+    held = 0
+    for b, size in zip(work.tolist(), state.coords[work].tolist(), strict=True):
+        if part and held + rows * size > TOGETHER:
+            yield torch.tensor(part, dtype=torch.int64)
+            part, held = [], 0
+        part.append(b)
+        held += rows * size
+    if part:
+        yield torch.tensor(part, dtype=torch.int64)
+
+
+class Search:
+    """The search for a step from one Jacobian: tell it outputs, it says where to look next.
+
+    Args:
+        jacobian: J, ``[M, P]``.
+        residual: r, ``[M]``.
+        mu: damping, or negative: start with `FIRST`.
+
+    Attributes:
+        step: float64 ``[P]``, where to evaluate the residual next, then the step taken.
+        mu: the damping in use.
+        taken: whether a step was found.
+        failed: whether the search was given up.
+    """
+
+    def __init__(self, jacobian: torch.Tensor, residual: torch.Tensor, mu: float) -> None:
+        outer, inner = torch.linalg.qr(jacobian)
+        left, self._s, self._right = torch.linalg.svd(inner, full_matrices=False)
+        self._left = outer @ left
+        self._residual = residual
+        self._along = torch.mv(self._left.T, residual)
+        self._loss = float((residual * residual).sum())
+        largest = float(self._s[0]) ** 2 if self._s.numel() else 0.0
+        self.mu = max(FIRST * largest if mu < 0.0 else mu, LEAST * largest, 1e-300)
+        self.tries = 0
+        self.taken = self.failed = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """The straight step for this damping."""
+        self._filter = self._s / (self._s * self._s + self.mu)
+        kept = self._s * self._filter
+        self._goal = self._residual - torch.mv(self._left, kept * self._along)
+        self._small = CLOSE * float(torch.linalg.vector_norm(self._goal))
+        self.predicted = float((self._along**2 * kept * (2.0 - kept)).sum())
+        self._straight = -torch.mv(self._right.T, self._filter * self._along)
+        self._reach = BENT * float(torch.linalg.vector_norm(self._straight))
+        self.step = self._straight
+        self._missed = float("inf")
+        self._corrections = 0
+        self._best_loss, self._best = float("inf"), self._straight
+
+    def tell(self, residual: torch.Tensor) -> None:
+        """Take note of the residual ``[M]`` at ``theta + step`` and go on."""
+        loss = float((residual * residual).sum())
+        if not loss < float("inf"):
+            self._refuse()
+            return
+        if loss < self._best_loss:
+            self._best_loss, self._best = loss, self.step
+        miss = residual - self._goal
+        missed = float(torch.linalg.vector_norm(miss))
+        if (
+            missed <= self._small
+            or missed > SHRINK * self._missed
+            or self._corrections == CORRECTIONS
+        ):
+            if self._loss - self._best_loss > RATIO * self.predicted:
+                self.taken, self.step = True, self._best
+            else:
+                self._refuse()
+            return
+        self._missed = missed
+        self._corrections += 1
+        turn = torch.mv(self._right.T, self._filter * torch.mv(self._left.T, miss))
+        self.step = self.step - turn
+        if float(torch.linalg.vector_norm(self.step - self._straight)) > self._reach:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        self.tries += 1
+        if self.tries >= TRIES:
+            self.failed = True
+            return
+        self.mu *= UP
+        self._begin()
+
+
+def _iterate(state: Descent, part: torch.Tensor, tracks: dict[int, Track]) -> None:
+    """One Jacobian and one step (or none) for each network of ``part``."""
+    objective: Any = state.objective
+    outputs = objective.outputs(state.theta, part)
+
+    def begin(b: int) -> Search:
+        residual = objective.residual(outputs[b], b)
+        return Search(objective.jacobian(state.theta, b), residual, tracks[b].mu)
+
+    rows = float(objective.rows)
+    work = 4.0 * rows * float((state.coords[part].to(torch.float64) ** 2).sum())
+    searches = dict(zip(part.tolist(), for_each(begin, part.tolist(), work), strict=True))
+    for b in part.tolist():
+        tracks[b].left -= 1
+        state.newton_iterations[b] += 1
+    pending = part
+    while pending.numel():
+        trial = state.theta.clone()
+        for b in pending.tolist():
+            trial[state.coordinates(b)] += searches[b].step
+        outputs = objective.outputs(trial, pending)
+
+        def note(b: int, outputs: torch.Tensor = outputs) -> None:
+            searches[b].tell(objective.residual(outputs[b], b))
+
+        for_each(note, pending.tolist(), 6.0 * rows * float(state.coords[pending].sum()))
+        on = [b for b in pending.tolist() if not (searches[b].taken or searches[b].failed)]
+        pending = torch.tensor(on, dtype=torch.int64)
+    _take(state, part, searches, tracks)
+
+
+def _take(
+    state: Descent, part: torch.Tensor, searches: dict[int, Search], tracks: dict[int, Track]
+) -> None:
+    """Take the steps found, where the loss as the objective computes it goes down."""
+    ready = [b for b in part.tolist() if searches[b].taken]
+    trial = state.theta.clone()
+    for b in ready:
+        trial[state.coordinates(b)] += searches[b].step
+    loss = torch.full_like(state.loss, float("nan"))
+    grad = torch.zeros_like(state.theta)
+    if ready:
+        chosen = torch.tensor(ready, dtype=torch.int64)
+        state.objective.loss_and_grad(trial, loss, grad, state.mask(chosen))
+    for b in part.tolist():
+        search, track = searches[b], tracks[b]
+        track.mu = search.mu * (DOWN if search.tries < 2 else WARY)
+        if search.taken and float(loss[b]) < float(state.loss[b]):
+            length = float(torch.linalg.vector_norm(search.step))
+            state.move(b, trial, loss, grad, length)
+        else:
+            track.failed = True

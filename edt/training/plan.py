@@ -1,0 +1,84 @@
+"""Which stages of `converge` run, in which order, on which networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from edt.training.descent import CONVERGED, MAX_STEPS, RUNNING, STALLED, Descent, lbfgs
+from edt.training.levenberg import FLOOR, ZERO_SOON, can_levenberg, levenberg
+from edt.training.newton import newton
+from edt.training.progress import Meter
+from edt.training.steihaug import steihaug
+
+__all__ = ["METHODS", "Plan"]
+
+METHODS = ("auto", "lbfgs+newton", "newton", "lm", "cg")
+#: Gradient at which L-BFGS and Levenberg-Marquardt hand over: below it a few Newton steps are
+#: cheaper.
+SWITCH = 1e-6
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The descent of `converge` with its budgets.
+
+    Attributes:
+        method: one of `METHODS`.
+        lbfgs_steps, newton_steps: iterations of each stage.
+        memory: pairs kept by L-BFGS.
+    """
+
+    method: str
+    lbfgs_steps: int
+    newton_steps: int
+    memory: int
+
+    def run(self, state: Descent, work: torch.Tensor, dense: torch.Tensor, meter: Meter) -> None:
+        """Take the networks of ``work`` down and decide their status.
+
+        Args:
+            state: updated in place.
+            work: networks, int64 ``[b]``.
+            dense: bool ``[B]``, those whose Hessians may be formed.
+            meter: progress.
+        """
+        # With no Newton to hand over to, the first stage goes all the way itself.
+        switch = max(SWITCH, state.tol) if self.newton_steps else state.tol
+        able = can_levenberg(state.objective) & dense
+        if self.method == "lm":
+            squares = able[work]
+            levenberg(state, work[squares], self.newton_steps, meter, switch=switch)
+            newton(state, work[~squares], self.newton_steps, meter, ggn=True, switch=switch)
+        elif self.method != "newton":
+            lbfgs(state, work, self.memory, self.lbfgs_steps, switch, meter)
+        tried = torch.zeros(state.B, dtype=torch.bool)
+        if self.method == "lm":
+            tried[work] = able[work]
+        self._to_zero(state, work, able, tried, meter)
+        newton(state, work[dense[work]], self.newton_steps, meter)
+        steihaug(state, work[~dense[work]], self.newton_steps, meter)
+        # Newton may have found the way to zero where the first stage had not.
+        late = self._to_zero(state, work, able, tried, meter)
+        newton(state, late, self.newton_steps, meter)
+
+    def _to_zero(
+        self,
+        state: Descent,
+        work: torch.Tensor,
+        able: torch.Tensor,
+        tried: torch.Tensor,
+        meter: Meter,
+    ) -> torch.Tensor:
+        """Levenberg-Marquardt for networks near zero loss that have not had it; returns them."""
+        share = state.loss / state.objective.scale
+        open_ = torch.zeros(state.B, dtype=torch.bool)
+        for code in (RUNNING, CONVERGED, STALLED, MAX_STEPS):
+            open_ |= state.status == code
+        near = open_ & able & ~tried & (share > FLOOR) & (share <= ZERO_SOON)
+        chosen = work[near[work]] if self.newton_steps else work[:0]
+        tried[chosen] = True
+        state.status[chosen] = RUNNING
+        levenberg(state, chosen, self.newton_steps, meter, switch=0.0)
+        return chosen
