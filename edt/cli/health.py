@@ -127,9 +127,13 @@ def _core() -> list[Finding]:
         from edt import _core as core
     except ImportError as error:
         return [Finding("core", "problem", f"not built or not loadable: {error}", BUILD)]
+    asked = os.environ.get("EDT_CPU_ISA", "")
+    try:
+        core.isa()
+    except ValueError as error:
+        return [Finding("core", "problem", f"EDT_CPU_ISA={asked}: {error}", "unset EDT_CPU_ISA")]
     info, isas = dict(core.build_info()), list(core.isas())
     built = f"version {info.get('version')}, {info.get('compiler')}, for {', '.join(info['isas'])}"
-    asked = os.environ.get("EDT_CPU_ISA", "")
     use = f"{core.isa()} (usable here: {', '.join(isas)}"
     use += f"; EDT_CPU_ISA={asked})" if asked else ")"
     slow = core.isa() == "baseline"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Hashable
+from typing import Any
+
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from edt.experiments import ALL, WidthSweep
-from edt.report.words import interval, number, percent, span
+from edt.report.words import number, percent, span
 
 
 def print_sweep(console: Console, sweep: WidthSweep) -> None:
@@ -41,36 +45,39 @@ def success_table(sweep: WidthSweep) -> Table:
     levels = sweep.levels().groupby("width")["levels"].sum().to_dict()
     outcomes = {row["width"]: row for row in sweep.outcomes().to_dict("records")}
     r = sweep.spec.reference_width
-    table = _table(f"Success against width (tickets of width r = {r})")
+    table = _table(f"Success against width m; tickets of width r = {r}")
     for heading in (
-        "width",
-        "good",
-        "95%",
-        "floor(m/r)\ntickets",
-        "C(m,r)\ntickets",
-        "effective tickets",
-        "bad\nminima",
-        "loss\nlevels",
-        "channels",
+        "m",
+        "success",
+        "disjoint",
+        "subsets",
+        "tickets",
+        "bad",
+        "levels",
+        "chan.",
         "other",
     ):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in success[success["target"] == ALL].to_dict("records"):
         ends = outcomes[row["width"]]
         other = ends["saddle"] + ends["unconverged"] + ends["diverged"]
         known = row["n_disjoint"] == row["n_disjoint"]
         table.add_row(
             str(row["width"]),
-            percent(row["rate"]),
-            span(row["rate_low"], row["rate_high"]),
+            f"{percent(row['rate'])} [dim]{span(row['rate_low'], row['rate_high'])}[/]",
             percent(row["disjoint"]) if known else "",
             percent(row["combinatorial"]) if known else "",
-            interval(row["n_eff"], row["n_eff_low"], row["n_eff_high"]) if known else "",
+            _tickets(row) if known else "",
             number(ends["bad"]),
             number(levels[row["width"]]),
             number(ends["channel"]),
             number(other),
         )
+    table.caption = (
+        "success: runs at the good loss, 95% Wilson interval. disjoint, subsets: what floor(m/r) "
+        "and C(m,r) independent tickets predict. tickets: the number that fits. bad: minima above "
+        "the good loss, on so many levels (sums over targets). chan.: runs towards infinity."
+    )
     return table
 
 
@@ -78,34 +85,57 @@ def split_table(sweep: WidthSweep) -> Table:
     """One row per width and mu: saddles, closed form, destinations."""
     table = _table("Bad minima after splitting one neuron")
     for heading in (
-        "width",
+        "m",
         "μ",
-        "splits",
-        "strict\nsaddles",
-        "95%",
-        "mean\nindex",
-        "closed form\nagrees",
-        "reach\ngood",
-        "lower\nminimum",
-        "channel",
+        "saddles",
+        "index",
+        "theory",
+        "good",
+        "lower",
+        "chan.",
         "stay",
-        "no\nverdict",
+        "open",
     ):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in sweep.escapes().to_dict("records"):
         table.add_row(
             str(row["width"]),
             f"{row['mu']:g}",
-            str(row["splits"]),
-            percent(row["share"]),
-            span(row["share_low"], row["share_high"]),
+            f"{percent(row['share'])} [dim]{span(row['share_low'], row['share_high'])}[/]",
             f"{row['mean_index']:.2f}",
             f"{row['agree']}/{row['splits']}",
             *[str(row[name]) for name in ("good", "lower", "channel", "stays", "open")],
         )
+    table.caption = (
+        "saddles: splits with a negative eigenvalue. index: their mean number. theory: the closed "
+        "form gives the same index. Then, where the way down ends; open: lower, without a verdict."
+    )
     return table
 
 
+def _tickets(row: dict[Hashable, Any]) -> str:
+    """Effective tickets to two digits, with the interval."""
+    value, low, high = (row[name] for name in ("n_eff", "n_eff_low", "n_eff_high"))
+    if row["n_combinatorial"] == 1.0:
+        return "1"
+    if math.isinf(high):
+        return f"[dim]>[/] {_short(low)}"
+    return f"{_short(value)} [dim]{_short(low)}–{_short(high)}[/]"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def _table(title: str) -> Table:
-    return Table(title=f"\n{title}", title_justify="left", title_style="bold", header_style="dim",
-                 box=None, pad_edge=False, padding=(0, 1))  # fmt: skip
+    return Table(
+        title=f"\n{title}",
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
+        caption_style="dim",
+        header_style="dim",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )

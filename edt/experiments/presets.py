@@ -35,6 +35,8 @@ QUICK: dict[str, dict[str, Any]] = {
         "newton_steps": 30,
         "split_widths": (2, 3),
         "split_levels": 3,
+        "escape_lbfgs_steps": 1000,
+        "escape_newton_steps": 30,
     },
     "diabetes": {
         "widths": (2, 3, 4, 5, 6),
@@ -44,6 +46,8 @@ QUICK: dict[str, dict[str, Any]] = {
         "newton_steps": 30,
         "split_widths": (2, 3),
         "split_levels": 3,
+        "escape_lbfgs_steps": 1000,
+        "escape_newton_steps": 30,
     },
 }
 

@@ -47,6 +47,7 @@ class WidthSweepSpec(Spec):
             of width r or less has reached.
         split_widths: widths whose bad minima are split.
         split_levels: at most this many loss levels per (target, width), the commonest first.
+        escape_lbfgs_steps, escape_newton_steps: budget of `edt.converge` from each split.
         mus: output shares (mu, 1 - mu) of the two copies.
     """
 
@@ -77,6 +78,8 @@ class WidthSweepSpec(Spec):
     good: float = 1e-8
     split_widths: tuple[int, ...] = (2, 3, 4, 5, 6)
     split_levels: int = 12
+    escape_lbfgs_steps: int = 2000
+    escape_newton_steps: int = 150
     mus: tuple[float, ...] = (0.5, 1.5)
 
     def __post_init__(self) -> None:
@@ -96,6 +99,8 @@ class WidthSweepSpec(Spec):
             "lbfgs_steps",
             "newton_steps",
             "split_levels",
+            "escape_lbfgs_steps",
+            "escape_newton_steps",
         )
         for field in fields(self):
             value = getattr(self, field.name)
@@ -124,7 +129,7 @@ class WidthSweepSpec(Spec):
 
 
 def parse_widths(text: str) -> tuple[int, ...]:
-    """Widths from text: ``"2..16"``, ``"2,3,4,8"``, ``"2..6,8,12"`` or ``"2..16:2"``.
+    """Widths from text: ``"2..16"`` or ``"2-16"``, ``"2,3,4,8"``, ``"2..6,8,12"``, ``"2..16:2"``.
 
     Raises:
         ValueError: not of that form; the message shows it.
@@ -134,7 +139,7 @@ def parse_widths(text: str) -> tuple[int, ...]:
         (2, 3, 4, 8)
     """
     found: set[int] = set()
-    for part in text.replace(" ", "").split(","):
+    for part in text.replace(" ", "").replace("-", "..").split(","):
         head, _, step = part.partition(":")
         first, dots, last = head.partition("..")
         try:

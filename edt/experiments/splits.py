@@ -89,7 +89,7 @@ def split_part(
     """Split every neuron of the bad minima of one (target, width), at every mu.
 
     Args:
-        spec: ``mus``, ``split_levels`` and the protocol of `converge`.
+        spec: ``mus``, ``split_levels`` and the budget of the escapes.
         task: its target number ``target`` is used.
         runs: the rows of one (target, width), labelled.
         networks: their networks, in the same order.
@@ -122,8 +122,8 @@ def split_part(
             wide.networks,
             task_index=index,
             tol=spec.tol,
-            lbfgs_steps=spec.lbfgs_steps,
-            newton_steps=spec.newton_steps,
+            lbfgs_steps=spec.escape_lbfgs_steps,
+            newton_steps=spec.escape_newton_steps,
             progress=False,
         )
         if ended.interrupted:

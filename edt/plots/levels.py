@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -53,14 +55,15 @@ def _strip(ax: Axes, runs: pd.DataFrame, scale: float, unit: str, theme: Theme) 
     runs = runs[np.isfinite(runs["loss"])]
     threshold = float(runs["threshold"].iloc[0]) / scale
     loss = (runs["loss"] / scale).to_numpy()
-    above = loss[loss > threshold]
     widths = sorted(runs["width"].unique())
-    # Good runs end anywhere down to rounding: they share one shelf below everything else.
-    top = float(above.max()) if len(above) else 1.0
-    bottom = float(above.min()) if len(above) else threshold
+    good = loss <= threshold
+    # Good runs of a realisable task end anywhere down to rounding: they share one shelf.
+    shelved = bool(good.any() and loss[good].min() < 0.01 * threshold)
+    shown = loss[~good] if shelved else loss
+    top, bottom = (float(shown.max()), float(shown.min())) if shown.size else (1.0, threshold)
     span = max(np.log10(top / bottom), 1.0)
     shelf = bottom * 10 ** (-0.16 * span)
-    height = np.where(loss > threshold, loss, shelf)
+    height = np.where(good, shelf, loss) if shelved else loss
     place = np.empty(len(runs))
     for width in widths:
         rows = np.flatnonzero(runs["width"].to_numpy() == width)
@@ -81,15 +84,28 @@ def _strip(ax: Axes, runs: pd.DataFrame, scale: float, unit: str, theme: Theme) 
                 rasterized=True,
                 zorder=3,
             )
-    ax.set_yscale("log")
-    ax.set_ylim(shelf * 10 ** (-0.08 * span), top * 10 ** (0.12 * span))
-    if (loss <= threshold).any():
-        ax.axhline(shelf * 10 ** (0.07 * span), color=theme.soft, lw=1.2, ls=(0, (4, 3)), zorder=2)
+    line: dict[str, Any] = {"color": theme.soft, "lw": 1.2, "ls": (0, (4, 3)), "zorder": 2}
+    if shelved:
+        ax.set_yscale("log")
+        ax.set_ylim(shelf * 10 ** (-0.08 * span), top * 10 ** (0.12 * span))
+        ax.axhline(shelf * 10 ** (0.07 * span), **line)
         decades = [10.0**e for e in range(-20, 9) if bottom * 0.8 <= 10.0**e <= top * 1.3]
         words = [f"$10^{{{round(np.log10(tick))}}}$" for tick in decades]
         limit = f"≤ {threshold:.0e}".replace("e-0", "e-")
         ax.set_yticks([shelf, *decades], [limit, *words])
         ax.minorticks_off()
+    else:
+        ax.set_ylim(0.0, 1.25 * top)
+        ax.axhline(threshold, **line)
+        ax.annotate(
+            "good below",
+            (max(widths) + 0.55, threshold),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="right",
+            fontsize=11,
+            color=theme.soft,
+        )
     ax.set_ylabel(f"final loss ({unit})")
     width_axis(ax, [int(w) for w in widths])
     legend = ax.legend(loc="upper right", markerscale=2.0, handletextpad=0.1)

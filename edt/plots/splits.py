@@ -167,21 +167,24 @@ def _ends(ax: Axes, splits: pd.DataFrame, good_name: str, theme: Theme) -> None:
                 ax.text(base + part / 2, row, f"{100 * part:.0f}%", ha="center", va="center",
                         fontsize=11.5, color=ink)  # fmt: skip
             base += part
-        interval = wilson(int((group["destination"] == "good").sum()), len(group))
-        ax.text(
-            0.0,
-            row + 0.36,
-            f"μ = {mu:g}: {len(group)} splits, {100 * interval.low:.0f}–{100 * interval.high:.0f}% "
-            f"reach {words['good']} (95%)",
-            fontsize=11.5,
-            color=theme.soft,
-            va="center",
+        good = wilson(int((group["destination"] == "good").sum()), len(group))
+        ax.errorbar(
+            good.value,
+            row - 0.37,
+            xerr=[[max(good.value - good.low, 0.0)], [max(good.high - good.value, 0.0)]],
+            color=colours["good"],
+            lw=2.0,
+            capsize=4,
         )
+        ax.text(
+            good.high + 0.02, row - 0.37, "95%", fontsize=11, color=colours["good"], va="center"
+        )
+        ax.text(0.0, row + 0.37, f"μ = {mu:g}: {len(group)} splits", color=theme.soft, va="center")
     for name in DESTINATIONS:
         if (splits["destination"] == name).any():
             ax.bar([0], [0], color=colours[name], label=words[name])
     ax.set_xlim(0, 1)
-    ax.set_ylim(-0.55, len(shares) - 0.3)
+    ax.set_ylim(-0.6, len(shares) - 0.4)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0%", "25%", "50%", "75%", "100%"])

@@ -101,7 +101,7 @@ def _rates(ax: Axes, success: pd.DataFrame, goal: str, target_name: str, theme: 
     width_axis(ax, everyone["width"].tolist())
     percent_axis(ax, f"runs that {goal}")
     ax.set_title("Success against width")
-    _key(ax, theme, target_name if len(targets) > 1 else None)
+    _key(ax, everyone, theme, target_name if len(targets) > 1 else None)
 
 
 def _points(ax: Axes, table: pd.DataFrame, colour: str, marker: str, theme: Theme) -> None:
@@ -156,10 +156,16 @@ def _handles(theme: Theme, target_name: str | None = None) -> list[Line2D]:
     ]
 
 
-def _key(ax: Axes, theme: Theme, target_name: str | None = None) -> None:
-    """Coloured words with a sample of their line, in the corner that rising curves leave empty."""
+def _key(ax: Axes, success: pd.DataFrame, theme: Theme, target_name: str | None = None) -> None:
+    """Coloured words with a sample of their line, where the rising curves leave room."""
     handles = _handles(theme, target_name)
-    legend = ax.legend(handles=handles, loc="lower right", handlelength=1.9, labelspacing=0.45)
+    low = bool(success["disjoint_high"].max() < 0.35)
+    legend = ax.legend(
+        handles=handles,
+        loc="center right" if low else "lower right",
+        handlelength=1.9,
+        labelspacing=0.45,
+    )
     for text, handle in zip(legend.get_texts(), handles, strict=True):
         text.set_color(handle.get_color())
 
@@ -208,12 +214,13 @@ def _tickets(ax: Axes, success: pd.DataFrame, r: int, target_name: str, theme: T
             )
     last = _effective(ax, everyone, 2.2 * top, theme)
     if last is not None:
-        ends.append((last, "measured", theme.blue))
+        unbounded = np.isinf(everyone["n_eff"]).any()
+        ends.append((last, "measured\n(↑ at least)" if unbounded else "measured", theme.blue))
     width_axis(ax, widths)
     ax.set_ylabel(f"tickets of width r = {r}")
     ax.set_yticks(*_decades(2.2 * top))
     ax.minorticks_off()
-    label_ends(ax, max(widths), ends)
+    label_ends(ax, max(widths), ends, gap=0.08)
 
 
 def _effective(ax: Axes, table: pd.DataFrame, top: float, theme: Theme) -> float | None:
@@ -237,17 +244,6 @@ def _effective(ax: Axes, table: pd.DataFrame, top: float, theme: Theme) -> float
             zorder=4,
         )
         ax.plot([x], [bottom], color=theme.blue, marker="_", ms=10, mew=2, zorder=5)
-    if open_.any():
-        ax.annotate(
-            "↑ no failures:\n   lower bound only",
-            (width[open_][-1], max(2.6 * low[open_].max(), high[known].max(initial=1.0))),
-            xytext=(6, 6),
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-            fontsize=11,
-            color=theme.soft,
-        )
     if not known.any():
         return None
     return float(value[known][-1])
