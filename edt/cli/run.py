@@ -223,3 +223,64 @@ def multi_start(
         spec, folder, run_multi_start, write_multi_report, headline, fresh=fresh,
         as_json=as_json, progress=not no_progress, threads=threads,
     )  # fmt: skip
+
+
+@run.command("lottery")
+def lottery(
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="mnist1d, digits or mnist. [dim]\\[mnist1d][/dim]"),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="MNIST's IDX files, for --task mnist.")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Prunings. [dim]\\[16][/dim]")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Networks. [dim]\\[5][/dim]")
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="ticket, then any of reinit, random, shuffled, signed, oneshot, snip, grasp.",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Adam steps a round. [dim]\\[4000][/dim]")
+    ] = None,
+    rewind: Annotated[
+        int | None, typer.Option(min=0, metavar="K", help="Rewind to step K. [dim]\\[0][/dim]")
+    ] = None,
+    out: Out = None,
+    quick: Quick = False,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    no_progress: NoProgress = False,
+    threads: Threads = None,
+    set_: Set = None,
+) -> None:
+    """Iterative magnitude pruning with rewinding, and its controls: accuracy against sparsity.
+
+    Networks are trained, their smallest weights pruned, the survivors set back to their initial
+    values, again and again; beside them the same masks with other weights, and other masks.
+    """
+    from edt.experiments.lottery_curve import run_lottery
+    from edt.experiments.presets import lottery_spec
+    from edt.report import write_lottery_report
+
+    changes = {
+        "task": task, "folder": None if folder is None else str(folder), "rounds": rounds,
+        "seeds": seeds, "steps": steps, "rewind": rewind,
+        "methods": None if methods is None else tuple(methods.replace(" ", "").split(",")),
+        **settings(set_),
+    }  # fmt: skip
+    spec = lottery_spec(quick=quick, **changes)
+    place = out or Path("edt-lottery" + ("-quick" if quick else ""))
+    shape = "-".join(str(h) for h in spec.hidden)
+    headline = f"{spec.rounds + 1} rounds of {shape} networks on {spec.task}, {spec.seeds} seeds"
+    execute(
+        spec, place, run_lottery, write_lottery_report, headline, fresh=fresh,
+        as_json=as_json, progress=not no_progress, threads=threads,
+    )  # fmt: skip

@@ -5,11 +5,13 @@ from __future__ import annotations
 from edt.experiments.base import Experiment, Spec
 from edt.experiments.levels import level_table, outcome_table
 from edt.experiments.lottery import ALL, pooled_tickets, success_table
+from edt.experiments.lottery_curve import Lottery, run_lottery
+from edt.experiments.lottery_spec import LotterySpec
 from edt.experiments.multi_spec import MultiStartSpec
 from edt.experiments.multi_start import MultiStart, run_multi_start
 from edt.experiments.perturb_rest import PerturbRest, run_perturb_rest
 from edt.experiments.perturb_spec import PerturbRestSpec
-from edt.experiments.presets import demo_spec, multi_spec, perturb_spec
+from edt.experiments.presets import demo_spec, lottery_spec, multi_spec, perturb_spec
 from edt.experiments.result import WidthSweep
 from edt.experiments.spec import WidthSweepSpec, format_widths, parse_widths
 from edt.experiments.splits import split_table
@@ -20,6 +22,8 @@ __all__ = [
     "ALL",
     "DirectoryError",
     "Experiment",
+    "Lottery",
+    "LotterySpec",
     "MultiStart",
     "MultiStartSpec",
     "PerturbRest",
@@ -30,11 +34,13 @@ __all__ = [
     "demo_spec",
     "format_widths",
     "level_table",
+    "lottery_spec",
     "multi_spec",
     "outcome_table",
     "parse_widths",
     "perturb_spec",
     "pooled_tickets",
+    "run_lottery",
     "run_multi_start",
     "run_perturb_rest",
     "split_table",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edt.errors import unknown_choice
+from edt.experiments.lottery_spec import LotterySpec
 from edt.experiments.multi_spec import MultiStartSpec
 from edt.experiments.perturb_spec import PerturbRestSpec
 from edt.experiments.spec import TASKS, WidthSweepSpec
@@ -106,6 +107,21 @@ QUICK_MULTI: dict[str, Any] = {"teachers": 2, "seeds": 12, "widths": (4, 8, 12)}
 def multi_spec(*, quick: bool = False, **changes: Any) -> MultiStartSpec:
     """The spec of ``edt run multi-start``; arguments and errors as in `perturb_spec`."""
     return MultiStartSpec.from_dict(_merged(QUICK_MULTI if quick else {}, changes))
+
+
+QUICK_LOTTERY: dict[str, Any] = {
+    "task": "digits",
+    "hidden": (30, 20),
+    "seeds": 2,
+    "rounds": 3,
+    "steps": 200,
+    "validate_every": 50,
+}
+
+
+def lottery_spec(*, quick: bool = False, **changes: Any) -> LotterySpec:
+    """The spec of ``edt run lottery``; arguments and errors as in `perturb_spec`."""
+    return LotterySpec.from_dict(_merged(QUICK_LOTTERY if quick else {}, changes))
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def dodged(
     at = np.asarray(x, dtype=float)
     shift = place - (count - 1) / 2
     out: npt.NDArray[np.float64] = (
-        at * 1.035**shift if log else at + 0.01 * shift * max(float(np.ptp(at)), 1e-9)
+        at * 1.03**shift if log else at + 0.01 * shift * max(float(np.ptp(at)), 1e-9)
     )
     return out
 

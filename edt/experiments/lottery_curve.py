@@ -1,0 +1,294 @@
+"""Accuracy against sparsity: tickets of iterative magnitude pruning beside their controls."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import t as student
+
+from edt.ensemble import Ensemble
+from edt.errors import EdtError
+from edt.experiments.base import Experiment, Part, Parts, Spec, run_experiment
+from edt.experiments.lottery_data import Splits, load_splits
+from edt.experiments.lottery_spec import LotterySpec
+from edt.experiments.store import Store
+from edt.lottery import Recipe, Tickets
+from edt.lottery.controls import CONTROLS, control
+from edt.lottery.criteria import AT_START
+from edt.lottery.iterative import magnitude
+from edt.lottery.prune import density, prune_lowest
+from edt.ops import predict
+from edt.tasks import Task
+from edt.training import masked_train
+
+#: Columns of ``runs`` and their dtypes.
+RUNS: dict[str, str] = {
+    "round": "int64",
+    "method": "str",
+    "seed": "int64",
+    "remaining": "float64",  # share of the weights
+    "weights": "int64",
+    "best_step": "int64",  # of the least validation loss
+    "validation_loss": "float64",
+    "accuracy": "float64",  # on test data, at that step
+    "end_accuracy": "float64",  # on test data, after the last step
+    "train_loss": "float64",
+    "steps": "int64",
+    "status": "str",
+}
+
+
+@dataclass(repr=False)
+class Lottery(Experiment):
+    """A finished lottery experiment; table ``runs`` has one row a trained network."""
+
+    kind: ClassVar[str] = "lottery"
+    spec_type: ClassVar[type[Spec]] = LotterySpec
+    names: ClassVar[tuple[str, ...]] = ("runs",)
+
+    def curves(self, conf: float = 0.95) -> pd.DataFrame:
+        """Means and intervals for each method and round: see `curve_table`."""
+        return curve_table(self.tables["runs"], conf)
+
+    def summary(self) -> dict[str, pd.DataFrame]:
+        """Accuracy of each method, one row a round."""
+        table = self.curves()
+        wide = table.pivot_table(index="round", columns="method", values="accuracy", sort=False)
+        wide.columns = [f"accuracy_{name}" for name in wide.columns]
+        remaining = table.groupby("round")["remaining"].first()
+        return {"accuracy": wide.assign(rate_remaining=remaining).reset_index()}
+
+
+def run_lottery(
+    spec: LotterySpec,
+    directory: str | os.PathLike[str] | None = None,
+    *,
+    fresh: bool = False,
+    progress: bool = True,
+) -> Lottery:
+    """Train, prune, rewind, round after round; train the controls beside; measure on test data.
+
+    Every round is one call of `edt.masked_train` for all seeds and methods: minibatch Adam with
+    the validation loss watched, as in the lottery-ticket paper.
+
+    Args:
+        spec: what to run.
+        directory: where to keep rounds, networks and tables; None keeps them in memory only.
+        fresh: delete an earlier edt run in the directory first.
+        progress: show a progress bar on a terminal.
+
+    Returns:
+        `Lottery`. Equal specs give equal tables, bit for bit.
+
+    Raises:
+        DirectoryError: the directory holds something else, or is in use.
+        KeyboardInterrupt: Ctrl-C; finished rounds are kept.
+
+    Reference: J. Frankle, M. Carbin, ICLR 2019, arXiv 1803.03635.
+    """
+    done: Lottery = run_experiment(
+        Lottery, spec, directory, _Run(spec, load_splits(spec)).tables, fresh=fresh,
+        progress=progress,
+    )  # fmt: skip
+    return done
+
+
+class _Run:
+    """The chain of rounds; each starts from the trained tickets of the one before."""
+
+    def __init__(self, spec: LotterySpec, data: Splits) -> None:
+        self.spec, self.data = spec, data
+        self.recipe = Recipe(spec.init)
+        self.seeds = [spec.seed * 1000 + k for k in range(spec.seeds)]
+        self.start = self.recipe.start(
+            [spec.hidden], self.seeds, d_in=data.train.d_in, d_out=data.train.d_out,
+            activation=spec.activation, dtype=torch.float32,
+        )  # fmt: skip
+        self.store: Store | None = None
+        self._trained: dict[int, Ensemble] = {}
+        self._rewound: Ensemble | None = None
+
+    def tables(self, parts: Parts) -> dict[str, pd.DataFrame]:
+        self.store = parts.store
+        jobs = [
+            Part(
+                f"round-{number:03d}",
+                f"round {number}: train tickets and controls",
+                (1.0 - self.spec.share_hidden) ** number + 0.02,
+                "train",
+                partial(self._round, number),
+            )
+            for number in range(self.spec.rounds + 1)
+        ]
+        return {"runs": pd.concat(parts.run(jobs), ignore_index=True)}
+
+    @property
+    def rewound(self) -> Ensemble:
+        """Networks at the step survivors go back to."""
+        if self._rewound is None:
+            self._rewound = self.start
+            if self.spec.rewind:
+                early = masked_train(
+                    self.data.train, self.start, steps=self.spec.rewind, record=None,
+                    **self._options(self.spec.seeds),
+                )  # fmt: skip
+                if early.interrupted:
+                    raise KeyboardInterrupt
+                self._rewound = early.networks
+        return self._rewound
+
+    def _options(self, networks: int) -> dict[str, Any]:
+        copies = networks // self.spec.seeds
+        return {
+            "optimizer": "adam",
+            "lr": self.spec.lr,
+            "batch_size": self.spec.batch,
+            "data_seed": self.seeds * copies,
+            "progress": False,
+        }
+
+    def _tickets(self, number: int) -> Tickets:
+        """The tickets of a round, at their rewound weights."""
+        source = self.start if number == 0 else self.rewound
+        if number == 0:
+            return Tickets.of(source, torch.ones(source.total, dtype=torch.bool), names=self.seeds)
+        before = self._trained_tickets(number - 1)
+        state = prune_lowest(before, magnitude(before), self.spec.shares, self.spec.scope)
+        return Tickets.of(source, state != 0, names=self.seeds)
+
+    def _variant(self, method: str, tickets: Tickets) -> Ensemble:
+        if method in CONTROLS:
+            return control(method, tickets, self.recipe, self.spec.seed).alone()
+        share = 1.0 - float(density(tickets.alone())[0])
+        if method == "oneshot":
+            dense = self._trained_tickets(0)
+            kept = tickets.start.state != 0
+            shares = _layer_shares(tickets)
+            state = prune_lowest(dense, magnitude(dense), shares, "layer")
+            return tickets.start.with_state(state.masked_fill(~kept, 0))
+        scores = AT_START[method](self.start, self.data.train)
+        return self.start.with_state(prune_lowest(self.start, scores, share, "global"))
+
+    def _train(self, number: int) -> tuple[pd.DataFrame, Ensemble]:
+        spec, data = self.spec, self.data
+        tickets = self._tickets(number)
+        # A dense network has one control only: another start.
+        methods = [m for m in spec.methods if number or m in ("ticket", "reinit")]
+        networks = Ensemble.concat([self._variant(method, tickets) for method in methods])
+        result = masked_train(
+            data.train,
+            networks,
+            steps=spec.steps,
+            record=None,
+            validation=data.validation,
+            validate_every=spec.validate_every,
+            patience=spec.patience or None,
+            **self._options(networks.B),
+        )
+        if result.interrupted or result.validation is None:
+            raise KeyboardInterrupt
+        found = result.validation
+        table = pd.DataFrame(
+            {
+                "round": number,
+                "method": np.repeat(methods, spec.seeds),
+                "seed": self.seeds * len(methods),
+                "remaining": density(networks).numpy(),
+                "weights": networks.coords.numpy(),
+                "best_step": found.step.numpy(),
+                "validation_loss": found.loss.numpy(),
+                "accuracy": accuracy(found.best, data.test).numpy(),
+                "end_accuracy": accuracy(result.networks, data.test).numpy(),
+                "train_loss": result.loss.numpy(),
+                "steps": result.steps.numpy(),
+                "status": result.status,
+            }
+        ).astype(RUNS)[list(RUNS)]
+        return table, result.networks.select(range(spec.seeds))
+
+    def _round(self, number: int) -> pd.DataFrame:
+        table, trained = self._train(number)
+        self._trained[number] = trained
+        if self.store is not None:
+            trained.save(self.store.networks_file(f"round-{number:03d}"))
+        for old in [n for n in self._trained if 0 < n < number]:
+            del self._trained[old]
+        return table
+
+    def _trained_tickets(self, number: int) -> Ensemble:
+        """The tickets of a round after training: kept, on disk, or made again."""
+        if number not in self._trained:
+            try:
+                if self.store is None:
+                    raise FileNotFoundError
+                file = self.store.networks_file(f"round-{number:03d}")
+                self._trained[number] = Ensemble.load(file)
+            except (EdtError, OSError, ValueError):
+                self._trained[number] = self._train(number)[1]
+        return self._trained[number]
+
+
+def _layer_shares(tickets: Tickets) -> list[float]:
+    """Share of each layer's weights outside the first ticket."""
+    alone = tickets.alone()
+    return [
+        float((~alone.weight_mask(0, layer)).double().mean()) for layer in range(alone.depth + 1)
+    ]
+
+
+def accuracy(networks: Ensemble, task: Task) -> torch.Tensor:
+    """Share of samples whose largest output is that of their class, float64 ``[B]``.
+
+    Args:
+        networks: B networks.
+        task: cross-entropy task.
+    """
+    data = task.to(networks.dtype)
+    step = max(1, (1 << 24) // max(task.N * task.d_out, 1))
+    parts = []
+    for first in range(0, networks.B, step):
+        some = networks.select(range(first, min(first + step, networks.B)))
+        parts.append((predict(some, data).argmax(2) == task.y).double().mean(1))
+    return torch.cat(parts)
+
+
+def curve_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
+    """Means over seeds with Student's intervals.
+
+    Args:
+        runs: table ``runs``.
+        conf: coverage.
+
+    Returns:
+        One row per (method, round): ``remaining``, ``seeds``; ``accuracy`` (test, at the least
+        validation loss), ``end_accuracy`` (after the last step) and ``best_step``, each with
+        ``_low`` and ``_high`` (NaN for a single seed; shares are cut to 0..1).
+    """
+    rows = []
+    for method in dict.fromkeys(runs["method"]):
+        for number, part in runs[runs["method"] == method].groupby("round"):
+            row: dict[str, object] = {
+                "method": method,
+                "round": number,
+                "remaining": float(part["remaining"].mean()),
+                "seeds": len(part),
+            }
+            for name in ("accuracy", "end_accuracy", "best_step"):
+                values = part[name].to_numpy(dtype=np.float64)
+                mean, reach = float(values.mean()), float("nan")
+                if values.size > 1:
+                    quantile = float(student.ppf(0.5 + conf / 2, values.size - 1))
+                    reach = quantile * float(values.std(ddof=1)) / values.size**0.5
+                top = np.inf if name == "best_step" else 1.0
+                low, high = max(mean - reach, 0.0), min(mean + reach, top)
+                if np.isnan(reach):
+                    low = high = float("nan")
+                row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+            rows.append(row)
+    return pd.DataFrame(rows)

@@ -1,0 +1,50 @@
+"""Training, validation and test data of the lottery experiment."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from edt import tasks
+from edt.experiments.lottery_spec import LotterySpec
+from edt.tasks import Task
+from edt.tasks.inputs import permutation
+
+
+class Splits(NamedTuple):
+    """Three disjoint parts."""
+
+    train: Task
+    validation: Task
+    test: Task
+
+
+def load_splits(spec: LotterySpec) -> Splits:
+    """Data in float32, classes with cross-entropy; the validation part is drawn by ``spec.seed``.
+
+    Raises:
+        FileNotFoundError, IdxError: MNIST's files. ImportError: a package is missing.
+        ValueError: too few samples.
+    """
+    kind = torch.float32
+    if spec.task == "mnist":
+        whole = tasks.mnist(spec.folder, "train", dtype=kind)
+        test = tasks.mnist(spec.folder, "test", dtype=kind)
+    elif spec.task == "digits":
+        whole, test = (tasks.digits(part, dtype=kind) for part in ("train", "test"))
+    else:
+        whole, test = (tasks.mnist1d(part, dtype=kind) for part in ("train", "test"))
+    order = permutation(spec.seed, whole.N)
+    if spec.samples:
+        order = order[: spec.samples]
+    held = max(1, round(spec.validation_share * order.numel()))
+    if order.numel() <= held:
+        raise ValueError(f"samples must leave some for training, got {spec.samples}")
+    return Splits(
+        _part(whole, order[held:].sort().values), _part(whole, order[:held].sort().values), test
+    )
+
+
+def _part(task: Task, chosen: torch.Tensor) -> Task:
+    return Task(task.x[chosen], task.y[chosen], task.loss, name=task.name, n_classes=task.d_out)

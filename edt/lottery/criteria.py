@@ -1,0 +1,219 @@
+"""What a weight is worth: scores for `edt.lottery.prune.prune_lowest`, lowest go first.
+
+Reference: N. Lee, T. Ajanthan, P. Torr, "SNIP", ICLR 2019, arXiv 1810.02340; C. Wang, G. Zhang, R.
+Grosse, "GraSP", ICLR 2020, arXiv 2002.07376; Y. LeCun, J. Denker, S. Solla, "Optimal brain
+damage", NeurIPS 1989; B. Hassibi, D. Stork, "Optimal brain surgeon", NeurIPS 1992.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from edt.ensemble import Ensemble
+from edt.ensemble.masks import PRUNED, TRAINABLE
+from edt.lottery.draw import CONTROL_STREAM, bits, uniforms
+from edt.lottery.places import group_sum, places
+from edt.ops import hessian, hvp, loss_and_grad
+from edt.tasks import Task
+
+#: Largest number of coordinates whose exact Hessian is formed.
+DENSE_LIMIT = 4096
+
+
+def random_scores(ens: Ensemble, seed: int, names: torch.Tensor) -> torch.Tensor:
+    """Uniform random scores; those of a network depend on (seed, its name) only."""
+    return uniforms(ens, seed, names, CONTROL_STREAM)
+
+
+def snip(ens: Ensemble, task: Task, task_index: torch.Tensor | None = None) -> torch.Tensor:
+    """``|w g|``: how much the loss feels a weight being scaled (connection sensitivity).
+
+    Args:
+        ens: B networks, usually at their start.
+        task: the whole data; the paper uses one batch.
+        task_index: int64 ``[B]``.
+
+    Returns:
+        ``[total]``.
+    """
+    _, grad = loss_and_grad(ens, task, task_index=task_index)
+    return (ens.theta * grad).detach().abs()
+
+
+def grasp(ens: Ensemble, task: Task, task_index: torch.Tensor | None = None) -> torch.Tensor:
+    """``w (H g)``: pruning a weight changes the gradient's square norm by about -2 of this.
+
+    Weights whose removal weakens the gradient flow least (or strengthens it) go first.
+
+    Args:
+        ens, task, task_index: as in `snip`.
+
+    Returns:
+        ``[total]``.
+    """
+    _, grad = loss_and_grad(ens, task, task_index=task_index)
+    return (ens.theta * hvp(ens, task, grad.detach(), task_index=task_index)).detach()
+
+
+def obd(
+    ens: Ensemble,
+    task: Task,
+    task_index: torch.Tensor | None = None,
+    *,
+    probes: int = 32,
+    seed: int = 0,
+) -> torch.Tensor:
+    """``h_qq w_q^2 / 2``: the loss's rise if a weight goes and all others stay (at a minimum).
+
+    The diagonal is exact for networks of up to 4,096 coordinates, and otherwise Hutchinson's
+    estimate ``mean v * (H v)`` over random signs v.
+
+    Args:
+        ens, task, task_index: as in `snip`, trained networks.
+        probes: signs vectors of the estimate.
+        seed: of the signs.
+
+    Returns:
+        ``[total]``.
+    """
+    diagonal = torch.zeros_like(ens.theta)
+    if int(ens.coords.max()) <= DENSE_LIMIT:
+        blocks = hessian(ens, task, task_index=task_index)
+        live = ens.state == TRAINABLE
+        diagonal[live] = torch.cat([block.diagonal() for block in blocks])
+    else:
+        names = ens.network_ids
+        for probe in range(probes):
+            coin = bits(ens, seed, names + probe, CONTROL_STREAM) >> np.uint64(63)
+            signs = torch.from_numpy(1.0 - 2.0 * coin.astype(np.float64)).to(ens.dtype)
+            diagonal += signs * hvp(ens, task, signs, task_index=task_index) / probes
+    return (0.5 * diagonal * ens.theta.square()).detach()
+
+
+def obs_prune(
+    ens: Ensemble,
+    task: Task,
+    share: float,
+    task_index: torch.Tensor | None = None,
+    *,
+    damping: float = 1e-6,
+) -> Ensemble:
+    """Optimal brain surgeon: prune one weight after another, each time moving all others.
+
+    The weight of least ``w_q^2 / (2 [H^-1]_qq)`` goes, the others move by
+    ``-w_q / [H^-1]_qq H^-1 e_q``, and H^-1 loses that coordinate. The Hessian is the exact one
+    (its absolute value: negative curvature would reward removal), formed once and damped by
+    ``damping`` times its largest eigenvalue.
+
+    Args:
+        ens: B trained networks of at most 4,096 coordinates.
+        task, task_index: as in `snip`.
+        share: of each network's remaining weights to prune; biases stay but move.
+        damping: see above.
+
+    Returns:
+        `Ensemble` with the weights pruned and the others moved.
+
+    Raises:
+        ValueError: networks too large, or a share out of range.
+    """
+    if not 0.0 <= share < 1.0:
+        raise ValueError(f"share must be in [0, 1), got {share}")
+    if int(ens.coords.max()) > DENSE_LIMIT:
+        raise ValueError(
+            f"the optimal brain surgeon forms exact Hessians of up to {DENSE_LIMIT} coordinates, a "
+            f"network has {int(ens.coords.max())}"
+        )
+    theta, state = ens.theta.clone(), ens.state.clone()
+    at = places(ens)
+    blocks = hessian(ens, task, task_index=task_index)
+    for b, block in enumerate(blocks):
+        own = torch.nonzero((at.network == b) & (ens.state == TRAINABLE)).flatten()
+        weights = ~at.bias[own]
+        values, vectors = torch.linalg.eigh(block.double())
+        size = values.abs()
+        inverse = (vectors / (size + damping * size.max().clamp_min(1e-300))) @ vectors.mT
+        w = theta[own].double()
+        for _ in range(min(int(share * int(weights.sum()) + 0.5), int(weights.sum()) - 1)):
+            saliency = w.square() / inverse.diagonal().clamp_min(1e-300)
+            q = int(torch.where(weights, saliency, torch.inf).argmin())
+            column = inverse[:, q].clone()
+            w = w - w[q] / column[q] * column
+            inverse = inverse - torch.outer(column, column) / column[q]
+            w[q] = 0.0
+            weights[q] = False
+            inverse[q, :] = inverse[:, q] = 0.0
+            state[own[q]] = PRUNED
+        theta[own] = w.to(theta.dtype)
+    return ens.with_theta(theta).with_state(state)
+
+
+def edge_popup(
+    ens: Ensemble,
+    task: Task,
+    density: float,
+    task_index: torch.Tensor | None = None,
+    *,
+    steps: int = 200,
+    lr: float = 0.1,
+    momentum: float = 0.9,
+    seed: int = 0,
+) -> Ensemble:
+    """Strong tickets: a mask of frozen initial weights that is good without training them.
+
+    Every weight has a score; the mask keeps the ``density`` of highest scores in each layer. The
+    scores follow ``s <- s - lr w dL/d(w m)``, the gradient through the mask as if it were the
+    identity, with momentum. The mask of least loss met is returned.
+
+    Args:
+        ens: B networks at their start, nothing pruned.
+        task, task_index: as in `snip`.
+        density: share of each layer's weights to keep, in (0, 1].
+        steps, lr, momentum: of the scores' descent, full batch; the step is relative to the
+            gradient's size in each layer.
+        seed: of the initial scores.
+
+    Returns:
+        `Ensemble` with everything frozen: the weights kept at their initial values, the others
+        pruned.
+
+    Raises:
+        ValueError: density out of range.
+
+    Reference: V. Ramanujan et al., "What's hidden in a randomly weighted neural network?", CVPR
+    2020, arXiv 1911.13299.
+    """
+    from edt.lottery.prune import prune_lowest
+
+    if not 0.0 < density <= 1.0:
+        raise ValueError(f"density must be in (0, 1], got {density}")
+    at = places(ens)
+    groups = at.layers * at.networks
+    dense = ens.with_state(torch.full_like(ens.state, TRAINABLE))
+    score = 0.01 * uniforms(ens, seed, ens.network_ids.abs() % 2**38, CONTROL_STREAM).to(ens.dtype)
+    velocity = torch.zeros_like(score)
+    best = torch.full((ens.B,), torch.inf, dtype=torch.float64)
+    kept = torch.ones_like(ens.state)
+    for _ in range(steps):
+        state = prune_lowest(dense, score, 1.0 - density)
+        live = state != PRUNED
+        # Pruned weights are 0 but trainable here: their gradient is what the scores need.
+        loss, grad = loss_and_grad(dense, task, ens.theta * live, task_index)
+        better = (loss < best)[at.network]
+        kept = torch.where(better, state, kept)
+        best = torch.minimum(best, loss)
+        slope = ens.theta * grad
+        size = group_sum(slope.double().square(), at.block, groups)
+        count = group_sum(torch.ones_like(at.block), at.block, groups)
+        scale = (size / count).sqrt().clamp_min(1e-300)[at.block]
+        velocity = momentum * velocity + (slope / scale).to(score.dtype)
+        score = score - 0.01 * lr * velocity
+    frozen = torch.where(kept == PRUNED, PRUNED, 2).to(torch.uint8)
+    return ens.with_state(frozen)
+
+
+#: Criteria that look at networks at their start, by name.
+AT_START: dict[str, Any] = {"snip": snip, "grasp": grasp}

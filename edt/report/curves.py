@@ -1,0 +1,177 @@
+"""The report of a lottery experiment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from edt.experiments.lottery_curve import Lottery
+from edt.files import replace_file
+from edt.plots.curves import METHOD, plot_curves
+from edt.report import html
+from edt.report.html import Column
+from edt.report.method import software
+from edt.report.publish import Picture, embed, write_provenance
+from edt.report.words import count, number, percent
+
+REFERENCES = [
+    "J. Frankle, M. Carbin, The lottery ticket hypothesis, ICLR 2019, arXiv 1803.03635.",
+    "J. Frankle et al., Linear mode connectivity and the lottery ticket hypothesis, ICML 2020, "
+    "arXiv 1912.05671.",
+    "H. Zhou et al., Deconstructing lottery tickets, NeurIPS 2019, arXiv 1905.01067.",
+    "N. Lee et al., SNIP, ICLR 2019, arXiv 1810.02340; C. Wang et al., GraSP, ICLR 2020, arXiv "
+    "2002.07376.",
+    "S. Greydanus, D. Kobak, Scaling down deep learning with MNIST-1D, ICML 2024.",
+]
+
+
+def write_lottery_report(run: Lottery, directory: str | os.PathLike[str]) -> Path:
+    """Write ``report.html``, the figure and ``provenance.json``.
+
+    Returns:
+        Path of ``report.html``.
+    """
+    folder = Path(directory)
+    curves, spec = run.curves(), run.spec
+    picture = Picture(
+        "accuracy",
+        lambda theme: plot_curves(curves, theme=theme),
+        "Test accuracy and speed of learning against the share of weights that remain.",
+        "Means over seeds; bars: 95% intervals of the mean (Student). Accuracy is that at the "
+        "least validation loss.",
+    )
+    embedded = embed([picture], folder)
+    facts = write_provenance(run, folder)
+    shape = "-".join(str(h) for h in spec.hidden)
+    lead = (
+        f"<b>{len(run.tables['runs']):,} networks</b> of hidden widths {shape} on {spec.task}: "
+        f"{count(spec.rounds, 'round')} of pruning and rewinding, {count(spec.seeds, 'seed')}."
+    )
+    page = html.page(
+        "Winning tickets and their controls", lead, _body(run, curves, embedded, facts), _FOOTER
+    )
+    path = folder / "report.html"
+    replace_file(path, page.encode())
+    return path
+
+
+_FOOTER = (
+    "Table: <code>runs.parquet</code> (one row a trained network); trained tickets of every round: "
+    "<code>parts/</code>; figure: <code>figures/</code>."
+)
+
+
+def _body(
+    run: Lottery, curves: pd.DataFrame, figures: dict[str, str], facts: dict[str, Any]
+) -> list[str]:
+    return [
+        html.section(
+            "Accuracy against sparsity",
+            figures["accuracy"],
+            *[html.paragraph(text) for text in comparisons(curves)],
+        ),
+        html.section(
+            "What this does not say",
+            html.bullets(
+                [
+                    "Intervals are over seeds of one data split and one choice of steps and rate.",
+                    "Only weights are pruned; biases stay, also of neurons without inputs.",
+                    "The one-shot methods see the whole training set, not a batch.",
+                ]
+            ),
+        ),
+        html.section(
+            "How it was done",
+            html.definitions(_protocol(run)),
+            html.details("All methods and rounds", _table(curves)),
+            html.details("Software and machine", html.definitions(software(facts))),
+            html.details("References", html.bullets(REFERENCES)),
+        ),
+    ]
+
+
+def comparisons(curves: pd.DataFrame) -> list[str]:
+    """Sentences: the ticket against its dense self and against every control.
+
+    "Above" means that the 95% intervals of the two means do not overlap.
+    """
+    ticket = curves[curves["method"] == "ticket"]
+    dense = ticket.iloc[0]
+    level = ticket[ticket["accuracy"] >= dense["accuracy"]]
+    out = [
+        f"The dense network reaches {percent(dense['accuracy'])}; the ticket is at that mean or "
+        f"above down to {percent(float(level['remaining'].min()))} of the weights."
+    ]
+    for method in dict.fromkeys(curves["method"]):
+        if method == "ticket":
+            continue
+        both = ticket.merge(curves[curves["method"] == method], on="round", suffixes=("", "_other"))
+        both = both[both["round"] > 0]
+        above = both[both["accuracy_low"] > both["accuracy_high_other"]]
+        below = both[both["accuracy_high"] < both["accuracy_low_other"]]
+        out.append(
+            f"{METHOD[method][0].upper()}{METHOD[method][1:]}: the ticket is above at "
+            f"{len(above)}, below at {len(below)} of {len(both)} sparsities"
+            + (
+                f" (above at {percent(float(above['remaining'].max()))} of the weights and less)."
+                if len(above)
+                and len(above) == int((both["remaining"] <= above["remaining"].max()).sum())
+                else "."
+            )
+        )
+    return out
+
+
+def _protocol(run: Lottery) -> list[tuple[str, str]]:
+    spec = run.spec
+    rewind = "the start" if not spec.rewind else f"step {spec.rewind:,}"
+    data = {
+        "mnist": "MNIST from a local folder",
+        "digits": "scikit-learn's digits, 8 × 8 pixels",
+        "mnist1d": "MNIST-1D, 40 inputs, 4,000 training samples",
+    }[spec.task]
+    return [
+        (
+            "Data",
+            f"{data}; {percent(spec.validation_share)} of the training samples held out to watch",
+        ),
+        (
+            "Networks",
+            f"hidden {' - '.join(str(h) for h in spec.hidden)}, {spec.activation}, {spec.init} "
+            "initialisation, float32, cross-entropy",
+        ),
+        (
+            "Training",
+            f"Adam, rate {spec.lr:g}, batches of {spec.batch}, {spec.steps:,} steps; validation "
+            f"loss every {spec.validate_every} steps, its least decides where accuracy is read",
+        ),
+        (
+            "Pruning",
+            f"smallest magnitudes, {percent(spec.share_hidden)} of the hidden and "
+            f"{percent(spec.share_out)} of the output weights a round, scope {spec.scope}; "
+            f"survivors go back to {rewind}",
+        ),
+        ("Compared with", "; ".join(METHOD[m] for m in spec.methods if m != "ticket") or "nothing"),
+        ("Intervals", "95%, Student's, of the mean over seeds"),
+    ]
+
+
+def _table(curves: pd.DataFrame) -> str:
+    def cell(row: dict[str, Any], name: str) -> str:
+        return (
+            f"{100 * row[name]:.2f}% ({100 * row[f'{name}_low']:.2f}–"
+            f"{100 * row[f'{name}_high']:.2f})"
+        )
+
+    columns = [
+        Column("method", lambda row: METHOD[row["method"]]),
+        Column("round", lambda row: str(row["round"])),
+        Column("weights remaining", lambda row: f"{100 * row['remaining']:.2f}%"),
+        Column("accuracy at early stopping", lambda row: cell(row, "accuracy")),
+        Column("accuracy at the end", lambda row: cell(row, "end_accuracy")),
+        Column("early stopping at step", lambda row: number(row["best_step"])),
+    ]
+    return html.table(curves, columns)

@@ -1,0 +1,128 @@
+"""The lottery experiment at a small size: chain of rounds, controls, resume."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import edt
+from edt.experiments import Lottery, LotterySpec, run_lottery
+from edt.experiments.lottery_curve import accuracy, curve_table
+from edt.experiments.lottery_data import load_splits
+from edt.experiments.lottery_spec import METHODS
+
+SMALL = LotterySpec(
+    task="digits", hidden=(12, 8), seeds=2, rounds=2, steps=60, validate_every=20, samples=300,
+    methods=METHODS, rewind=10,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    return run_lottery(SMALL, tmp_path_factory.mktemp("lottery") / "run", progress=False)
+
+
+def test_every_method_has_the_density_of_the_ticket(done):
+    runs = done.tables["runs"]
+    assert len(runs) == 2 * 2 + 2 * 2 * len(METHODS)
+    for _, part in runs.groupby("round"):
+        # SNIP and GraSP rank globally: the same count up to rounding of the share.
+        assert float(np.ptp(part["remaining"])) < 2e-3
+    ticket = runs[(runs["method"] == "ticket") & (runs["seed"] == 0)]["remaining"].tolist()
+    assert ticket[0] == 1.0 and ticket[0] > ticket[1] > ticket[2] > 0.6
+
+
+def test_rounds_rewind_and_mask(done):
+    nets = [edt.Ensemble.load(done.path / "parts" / f"round-{k:03d}.safetensors") for k in range(3)]
+    for before, after in pairwise(nets):
+        assert not ((before.state == 0) & (after.state != 0)).any()
+        for b in range(2):
+            for layer, share in enumerate((0.2, 0.2, 0.1)):
+                old, new = (n.weight_mask(b, layer) for n in (before, after))
+                gone = old & ~new
+                assert int(gone.sum()) == int(share * int(old.sum()) + 0.5)
+                size = before.weight(b, layer).abs()
+                assert size[gone].max() <= size[new].min()
+
+
+def test_resume_gives_the_same_bits(done):
+    before = (done.path / "runs.parquet").read_bytes()
+    for name in ("round-002.parquet", "round-001.safetensors"):
+        (done.path / "parts" / name).unlink()
+    again = run_lottery(SMALL, done.path, progress=False)
+    assert (done.path / "runs.parquet").read_bytes() == before
+    pd.testing.assert_frame_equal(Lottery.load(done.path).tables["runs"], again.tables["runs"])
+
+
+def test_splits_are_disjoint():
+    parts = load_splits(SMALL)
+    assert parts.train.N == 270 and parts.validation.N == 30
+    rows = {tuple(row) for row in parts.train.x.tolist()}
+    assert not rows & {tuple(row) for row in parts.validation.x.tolist()}
+
+
+def test_accuracy_against_torch():
+    task = edt.tasks.digits("test", dtype=torch.float32)
+    ens = edt.Ensemble.init([(9, 7)], range(3), d_in=64, d_out=10, activation="relu",
+                            dtype=torch.float32)  # fmt: skip
+    wanted = [
+        float((ens.to_module(b)(task.x).argmax(1) == task.y).double().mean()) for b in range(3)
+    ]
+    # Ties and last-bit differences of logits aside: at most one sample.
+    assert accuracy(ens, task).tolist() == pytest.approx(wanted, abs=1.5 / task.N)
+
+
+def test_curve_table_intervals():
+    runs = pd.DataFrame(
+        {"method": "ticket", "round": 0, "remaining": 1.0, "accuracy": [0.8, 0.9, 0.85],
+         "end_accuracy": 0.9, "best_step": 100}
+    )  # fmt: skip
+    row = curve_table(runs).iloc[0]
+    # Student's 97.5% point with 2 degrees of freedom is 4.302653.
+    reach = 4.302653 * 0.05 / 3**0.5
+    assert row["accuracy_low"] == pytest.approx(0.85 - reach, abs=1e-6)
+    assert row["accuracy_high"] == pytest.approx(0.85 + reach, abs=1e-6)
+    assert row["end_accuracy_low"] == row["end_accuracy_high"] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"task": "mnist"}, "folder"),
+        ({"folder": "x"}, "folder"),
+        ({"methods": ("random",)}, "begin with"),
+        ({"methods": ("ticket", "snap")}, "did you mean"),
+        ({"rewind": 60}, "rewind"),
+        ({"share_hidden": 1.0}, "share_hidden"),
+        ({"hidden": ()}, "hidden"),
+        ({"scope": "layers"}, "scope"),
+        ({"seeds": 0}, "seeds"),
+    ],
+)
+def test_bad_specs(change, says):
+    with pytest.raises((ValueError, TypeError), match=says):
+        dataclasses.replace(SMALL, **change)
+
+
+def test_mnist_from_a_folder(tmp_path):
+    """Noise in MNIST's format: the whole path from IDX files to a table."""
+    draw = np.random.default_rng(0)
+    for prefix, n in (("train", 80), ("t10k", 20)):
+        pixels = draw.integers(0, 256, (n, 28, 28), dtype=np.uint8)
+        labels = draw.integers(0, 10, n, dtype=np.uint8)
+        head = {3: [n, 28, 28], 1: [n]}
+        for name, data, dims in (("images", pixels, 3), ("labels", labels, 1)):
+            size = b"".join(int(k).to_bytes(4, "big") for k in head[dims])
+            raw = bytes([0, 0, 8, dims]) + size + data.tobytes()
+            (tmp_path / f"{prefix}-{name}-idx{dims}-ubyte").write_bytes(raw)
+    spec = dataclasses.replace(
+        SMALL, task="mnist", folder=str(tmp_path), samples=0, hidden=(6, 5), rounds=1, steps=20,
+        rewind=0, batch=16, methods=("ticket", "random"),
+    )  # fmt: skip
+    runs = run_lottery(spec, progress=False).tables["runs"]
+    assert len(runs) == 6 and runs["accuracy"].between(0, 1).all()
