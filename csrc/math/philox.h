@@ -5,12 +5,18 @@
 #pragma once
 #include <cstdint>
 
+#if defined(__CUDACC__)
+#define EDT_HOST_DEVICE __host__ __device__
+#else
+#define EDT_HOST_DEVICE
+#endif
+
 namespace edt {
 
 struct Philox {
   uint32_t out[4];
 
-  Philox(uint64_t key, uint64_t counter_low, uint64_t counter_high) {
+  EDT_HOST_DEVICE Philox(uint64_t key, uint64_t counter_low, uint64_t counter_high) {
     uint32_t k0 = uint32_t(key), k1 = uint32_t(key >> 32);
     uint32_t c[4] = {uint32_t(counter_low), uint32_t(counter_low >> 32), uint32_t(counter_high),
                      uint32_t(counter_high >> 32)};
@@ -26,7 +32,7 @@ struct Philox {
     }
     for (int i = 0; i < 4; ++i) out[i] = c[i];
   }
-  uint64_t word(int i) const { return uint64_t(out[2 * i + 1]) << 32 | out[2 * i]; }
+  EDT_HOST_DEVICE uint64_t word(int i) const { return uint64_t(out[2 * i + 1]) << 32 | out[2 * i]; }
 };
 
 // Random permutation of 0..n-1 for one epoch (Fisher-Yates, multiply-shift bounded integers).

@@ -1,0 +1,221 @@
+// One block, one network, one tile of samples: loading, forward, loss, backward. Everything lies in
+// the block's memory (shared where it fits), rows as in affine.cuh:
+//   x [d_in], a [hidden] activations, d [hidden] sigma' and then dL/dz, f [d_out] outputs and then
+//   dL/df; vectors p (parameters) and g (gradient), compressed as in plan.h.
+#pragma once
+#include "cuda/activations.cuh"
+#include "cuda/affine.cuh"
+#include "cuda/work.h"
+#include "layout/dataset.h"
+
+namespace edt::cuda {
+
+// Cuts a block's memory into vectors and rows.
+template <class T>
+struct Arena {
+  unsigned char* at;
+  EDT_DEVICE explicit Arena(unsigned char* memory) : at(memory + kReserved) {}
+  EDT_DEVICE T* vector(int64_t entries) {
+    T* out = reinterpret_cast<T*>(at);
+    at += entries * int64_t(sizeof(T));
+    return out;
+  }
+  EDT_DEVICE Rows<T> rows(int n, int tile) {
+    const int ld = tile + kPack<T>;
+    return {vector(int64_t(n) * ld), ld};
+  }
+};
+
+template <class T>
+EDT_DEVICE Rows<const T> read(Rows<T> r) {
+  return {r.p, r.ld};
+}
+
+// Reductions over the block; every thread gets the result, in an order that is always the same.
+struct Sum {
+  template <class V>
+  EDT_DEVICE V operator()(V a, V b) const {
+    return a + b;
+  }
+};
+struct Largest {  // of numbers that are not NaN
+  template <class V>
+  EDT_DEVICE V operator()(V a, V b) const {
+    return a < b ? b : a;
+  }
+};
+template <class V, class Op>
+EDT_DEVICE V block_reduce(V x, unsigned char* reserved, Op op) {
+  V* scratch = reinterpret_cast<V*>(reserved);
+  for (int d = kWarp / 2; d > 0; d /= 2) x = op(x, __shfl_xor_sync(kFullMask, x, d));
+  const int warps = int(blockDim.x) / kWarp;
+  __syncthreads();
+  if (threadIdx.x % kWarp == 0) scratch[threadIdx.x / kWarp] = x;
+  __syncthreads();
+  x = scratch[0];
+  for (int w = 1; w < warps; ++w) x = op(x, scratch[w]);
+  return x;
+}
+
+// Which samples stand in a tile: `count` real ones, in order or as `order` says, then copies of the
+// last one with coefficient 0.
+struct Samples {
+  const int* order;  // or null
+  int first, count;
+  EDT_DEVICE int operator()(int s) const {
+    const int at = first + (s < count ? s : count - 1);
+    return order ? order[at] : at;
+  }
+};
+
+template <class T>
+struct Net {
+  const NetRecord& net;  // not copied: registers are scarce
+  const LayerRecord* layers;
+  const int* ints;
+  int task;
+
+  EDT_DEVICE Net(const Problem<T>& pr, int b)
+      : net(pr.nets[b]),
+        layers(pr.layers + net.first_layer),
+        ints(pr.ints + net.ints),
+        task(int(pr.task[b])) {}
+  EDT_DEVICE int last() const { return net.n_layers - 1; }
+  // Rows of hidden layer outputs that enter layer l > 0.
+  EDT_DEVICE Rows<T> inputs(Rows<T> hidden, int l) const { return hidden.row(layers[l].inputs); }
+};
+
+// n entries of the compressed vector of a flat one; pruned entries are 0, frozen ones only taken
+// when `frozen`.
+template <class T>
+EDT_DEVICE void gather(const Net<T>& n, const T* flat, T* p, int count, bool frozen) {
+  const int* source = n.ints + n.net.source;
+  const T* from = flat + n.net.flat;
+  for (int k = int(threadIdx.x); k < count; k += int(blockDim.x)) {
+    const int at = source[k];
+    p[k] = at >= 0 ? from[at] : (at == -1 || !frozen ? T(0) : from[-2 - at]);
+  }
+}
+
+template <class T>
+EDT_DEVICE void load_inputs(const Net<T>& n, const Data<T>& data, const Samples& samples,
+                            Rows<T> x, Tile tile) {
+  const T* from = data.x + int64_t(n.task) * data.d_in * data.n_pad;
+  for (int i = 0; i < data.d_in; ++i)
+    for (int s = int(threadIdx.x); s < tile.samples; s += int(blockDim.x))
+      *x.at(i, s) = from[i * data.n_pad + samples(s)];
+}
+
+// a holds z and then sigma(z); d the first, d2 the second derivative (K says how many).
+template <int K, class T>
+EDT_DEVICE void activate(int act, Rows<T> a, Rows<T> d, Rows<T> d2, int rows, Tile tile) {
+  with_activation(act, [&](auto tag) {
+    for_pieces<T, 1>(rows, tile, [&](int j, int s) {
+      Pack<T> out[K + 1];
+      const Pack<T> z = load<T>(a.at(j, s));
+      EDT_UNROLL
+      for (int e = 0; e < Pack<T>::N; ++e) {
+        T v[K + 1];
+        activation<decltype(tag)::act, K>(z.v[e], v);
+        EDT_UNROLL
+        for (int k = 0; k <= K; ++k) out[k].v[e] = v[k];
+      }
+      store(a.at(j, s), out[0]);
+      if constexpr (K >= 1) store(d.at(j, s), out[1]);
+      if constexpr (K >= 2) store(d2.at(j, s), out[2]);
+    });
+  });
+}
+
+// From x: activations, K derivatives, outputs. Ends with a barrier.
+template <int K, class T>
+EDT_DEVICE void forward(const Net<T>& n, int act, const T* p, Rows<T> x, Rows<T> a, Rows<T> d,
+                        Rows<T> d2, Rows<T> f, Tile tile) {
+  for (int l = 0;; ++l) {
+    const LayerRecord& ly = n.layers[l];
+    const bool last = l == n.last();
+    const Rows<T> z = last ? f : n.inputs(a, l + 1);
+    affine_forward(ly, n.ints, p, read(l ? n.inputs(a, l) : x), z, tile);
+    __syncthreads();
+    if (last) return;
+    activate<K>(act, z, K >= 1 ? n.inputs(d, l + 1) : d, K >= 2 ? n.inputs(d2, l + 1) : d2,
+                ly.n_out, tile);
+    __syncthreads();
+  }
+}
+
+// Loss of the tile's samples this thread owns; with Grad f becomes dL/df. `prob` (cross-entropy,
+// may have no memory) keeps the probabilities. scale multiplies every coefficient.
+template <bool Grad, class T>
+EDT_DEVICE double loss_pass(const Net<T>& n, const Data<T>& data, const Samples& samples,
+                            T scale, Rows<T> f, Rows<T> prob, Tile tile) {
+  const T* coef = data.coef + int64_t(n.task) * data.n_pad;
+  double total = 0;
+  for (int s = int(threadIdx.x); s < tile.samples; s += int(blockDim.x)) {
+    const int at = samples(s);
+    const T c = s < samples.count ? scale * coef[at] : T(0);
+    if (data.loss == int(Loss::mse)) {
+      const T* y = data.y + int64_t(n.task) * data.d_out * data.n_pad + at;
+      T sum = T(0);
+      for (int o = 0; o < data.d_out; ++o) {
+        const T r = *f.at(o, s) - y[o * data.n_pad];
+        sum = fma(r, r, sum);
+        if constexpr (Grad) *f.at(o, s) = (c + c) * r;
+      }
+      total += double(c * sum);
+    } else {
+      const int label = data.labels[int64_t(n.task) * data.n_pad + at];
+      T top = *f.at(0, s), z = T(0);
+      const T picked = *f.at(label, s);
+      for (int o = 1; o < data.d_out; ++o) top = at_least(top, *f.at(o, s));
+      for (int o = 0; o < data.d_out; ++o) z += exp_nonpositive(*f.at(o, s) - top).e;
+      total += double(c * (top + T(log(z)) - picked));
+      if constexpr (Grad) {
+        const T inverse = T(1) / z;
+        for (int o = 0; o < data.d_out; ++o) {
+          const T share = exp_nonpositive(*f.at(o, s) - top).e * inverse;
+          if (prob.p) *prob.at(o, s) = share;
+          *f.at(o, s) = c * (share - (o == label ? T(1) : T(0)));
+        }
+      }
+    }
+  }
+  return total;
+}
+
+// From dL/df in f: dL/dz in d, and g += the gradient. Ends with a barrier.
+template <class T>
+EDT_DEVICE void backward(const Net<T>& n, const T* p, Rows<T> x, Rows<T> a, Rows<T> d, Rows<T> f,
+                         Tile tile, Share share, T* g) {
+  const AddTo<T> sink{g + int64_t(share.group) * n.net.n_math, true};
+  for (int l = n.last(); l >= 0; --l) {
+    const LayerRecord& ly = n.layers[l];
+    const Rows<const T> dz = read(l == n.last() ? f : n.inputs(d, l + 1));
+    affine_gradient<T>(ly, n.ints, dz, read(l ? n.inputs(a, l) : x), tile, share, sink);
+    if (l > 0) {
+      const Rows<T> below = n.inputs(d, l);
+      affine_backward(ly, n.ints, p, dz, below, tile, false, read(below));
+    }
+    __syncthreads();
+  }
+}
+
+EDT_DEVICE Share share_of(int groups) {
+  return {int(threadIdx.x) / (int(blockDim.x) / groups), groups};
+}
+
+// False for NaN and infinities.
+template <class V>
+EDT_DEVICE bool is_finite(V x) {
+  return x - x == V(0);
+}
+
+// Sum of the groups' gradients at compressed index k.
+template <class T>
+EDT_DEVICE T group_sum(const T* g, int n_math, int groups, int k) {
+  T sum = g[k];
+  for (int c = 1; c < groups; ++c) sum += g[k + int64_t(c) * n_math];
+  return sum;
+}
+
+}  // namespace edt::cuda

@@ -1,0 +1,219 @@
+#include "cuda/schedule.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+namespace edt::cuda {
+namespace {
+
+// Shares of an SM's shared memory a block may take, and its threads. Small blocks leave room for
+// others, whose barriers then do not stop the SM.
+struct Level {
+  int share, threads;
+};
+constexpr Level kLevels[] = {{4, 128}, {2, 256}, {1, 512}};
+constexpr int kLevelCount = 3;
+constexpr int kGlobalLevel = kLevelCount;  // the block's memory is in the workspace
+constexpr int kLargestTile = 1024, kSmallestTile = 8;
+constexpr int kGlobalTile = 64;
+// What the driver keeps of each block's shared memory.
+constexpr int64_t kSystemShared = 1024;
+// Blocks wanted on every multiprocessor.
+constexpr int kBlocksPerSm = 4;
+// Flat entries one block of the merging kernel adds up.
+constexpr int kMergeEntries = 4096;
+// Fewer samples than this are not worth launches of their own every step.
+constexpr int kSplitSamples = 8192;
+
+int power_of_two(int64_t n) {
+  int p = 1;
+  while (p < n) p *= 2;
+  return p;
+}
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int threads_of(int level) { return level == kGlobalLevel ? 512 : kLevels[level].threads; }
+
+}  // namespace
+
+Schedule::Schedule(const DevicePlan& plan, Job job, bool is_double, int n_samples,
+                   const Limits& limits, const ScheduleOptions& options)
+    : is_double_(is_double), n_(n_samples), plan_nets_(int64_t(plan.nets().size())),
+      limits_(limits) {
+  const int B = int(plan_nets_);
+  auto shape_all = [&](Job j) {
+    shapes_.clear();
+    for (int b = 0; b < B; ++b) shapes_.push_back(shape(plan, b, j, options.moments));
+  };
+  shape_all(job);
+  if (job == Job::train && options.batch_size == 0) {
+    const bool spilled = std::any_of(shapes_.begin(), shapes_.end(),
+                                     [](const Shape& s) { return s.level == kGlobalLevel; });
+    split_training_ = (spilled && n_ > kGlobalTile) || (B < limits_.sms && n_ >= kSplitSamples);
+    if (split_training_) shape_all(job = Job::gradient);
+  }
+  make_items(plan, job, options);
+  make_launches(plan);
+  lay_out(plan, options);
+}
+
+Schedule::Shape Schedule::shape(const DevicePlan& plan, int b, Job job, bool moments) const {
+  const NetRecord& net = plan.nets()[b];
+  int pieces = 1, widest = 1;
+  for (int l = 0; l < net.n_layers; ++l) {
+    const LayerRecord& ly = plan.layers()[net.first_layer + l];
+    pieces = std::max(pieces, ly.dense ? int(ceil_div(ly.n_out, 4) * ceil_div(ly.n_in, 4)) : ly.nnz);
+    widest = std::max(widest, ly.n_out);
+  }
+  auto bytes = [&](int tile, int groups, bool keep) {
+    return is_double_ ? arena_bytes<double>(job, net, tile, groups, keep)
+                      : arena_bytes<float>(job, net, tile, groups, keep);
+  };
+  const int all = std::max(kSmallestTile, power_of_two(n_));
+  const int most = std::min(all, kLargestTile);
+  // Enough pieces of rows by samples for all threads, if there are so many samples.
+  const int enough = std::min(all, std::clamp(power_of_two(2048 / widest), 32, 512));
+  for (int level = 0; level < kLevelCount; ++level) {
+    const int64_t room = std::min(limits_.shared_block,
+                                  limits_.shared_sm / kLevels[level].share - kSystemShared);
+    int groups = 1;
+    if (job == Job::gradient || job == Job::train)
+      while (groups < 4 && pieces * 8 * groups <= kLevels[level].threads) groups *= 2;
+    const bool last = level + 1 == kLevelCount;
+    for (int keep = moments; keep >= (last ? 0 : int(moments)); --keep)
+      for (int tile = most; tile >= (last ? kSmallestTile : enough); tile /= 2)
+        if (bytes(tile, groups, keep) <= room)
+          return {level, tile, groups, keep != 0, bytes(tile, groups, keep)};
+  }
+  const int tile = std::min(all, kGlobalTile);
+  return {kGlobalLevel, tile, 1, moments, bytes(tile, 1, moments)};
+}
+
+void Schedule::make_items(const DevicePlan& plan, Job job, const ScheduleOptions& options) {
+  const int64_t B = plan_nets_;
+  const bool hessian = job == Job::curvature && options.vectors == 0;
+  const int64_t vectors = job == Job::curvature && !hessian ? options.vectors : 1;
+  const int64_t wanted = int64_t(limits_.sms) * kBlocksPerSm;
+  int64_t units = 0;
+  for (const NetRecord& net : plan.nets()) units += net.n_hidden + net.d_out;
+  std::vector<int> order(B);
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int a, int b) { return plan.costs()[a] > plan.costs()[b]; });
+  for (int b : order) {
+    const NetRecord& net = plan.nets()[b];
+    const Shape& sh = shapes_[b];
+    Item item{};
+    item.net = b;
+    item.tile = sh.tile;
+    item.groups = sh.groups;
+    item.splits = 1;
+    item.count = n_;
+    if (job == Job::train) {
+      item.extra = sh.moments;
+      item.partial = orders_;
+      if (options.batch_size > 0) orders_ += 2 * int64_t(n_);
+      items_.push_back(item);
+      continue;
+    }
+    if (hessian) {
+      const int own = net.n_hidden + net.d_out;
+      const int each = int(std::clamp<int64_t>(units / (4 * wanted), 1, own));
+      for (int u = 0; u < own; u += each) {
+        item.extra = u;
+        item.extra_count = std::min(each, own - u);
+        items_.push_back(item);
+      }
+      continue;
+    }
+    const int64_t most = ceil_div(n_, sh.tile);
+    const int64_t splits = std::clamp<int64_t>(wanted / (B * vectors), 1, most);
+    const int64_t each = ceil_div(most, splits) * sh.tile;
+    item.splits = int(ceil_div(n_, each));
+    for (int v = 0; v < vectors; ++v) {
+      item.extra = v;
+      if (item.splits > 1 && job != Job::forward)
+        for (int f = 0; f < net.n_flat; f += kMergeEntries)
+          merges_.push_back({b, item.splits, f, std::min(kMergeEntries, net.n_flat - f),
+                             int(items_.size()), v, partial_, int64_t(net.n_math)});
+      else if (item.splits > 1)
+        merges_.push_back({b, item.splits, 0, 0, int(items_.size()), v, 0, 0});
+      for (int s = 0; s < item.splits; ++s) {
+        item.split = s;
+        item.first = int(s * each);
+        item.count = int(std::min<int64_t>(each, n_ - s * each));
+        item.partial = partial_;
+        if (item.splits > 1 && job != Job::forward) partial_ += net.n_math;
+        items_.push_back(item);
+      }
+    }
+  }
+}
+
+// Items by level, keeping their order; the merges follow the items they name.
+void Schedule::make_launches(const DevicePlan&) {
+  std::vector<Item> sorted;
+  std::vector<int> moved(items_.size());
+  for (int level = 0; level <= kGlobalLevel; ++level) {
+    Launch launch{};
+    launch.first = int(sorted.size());
+    launch.threads = threads_of(level);
+    launch.global = level == kGlobalLevel;
+    for (size_t i = 0; i < items_.size(); ++i) {
+      const Shape& sh = shapes_[items_[i].net];
+      if (sh.level != level) continue;
+      moved[i] = int(sorted.size());
+      sorted.push_back(items_[i]);
+      (launch.global ? launch.arena : launch.shared) =
+          std::max(launch.global ? launch.arena : launch.shared, (sh.bytes + 255) / 256 * 256);
+    }
+    launch.count = int(sorted.size()) - launch.first;
+    if (launch.count == 0) continue;
+    launch.grid = launch.global ? std::min(launch.count, limits_.sms * 2) : launch.count;
+    launches_.push_back(launch);
+  }
+  for (Merge& m : merges_) m.item = moved[m.item];
+  items_ = std::move(sorted);
+}
+
+void Schedule::lay_out(const DevicePlan& plan, const ScheduleOptions&) {
+  const int64_t scalar = is_double_ ? 8 : 4;
+  int64_t at = 0, arenas = 0;
+  auto take = [&](int64_t bytes) {
+    const int64_t here = at;
+    at += (bytes + 255) / 256 * 256;
+    return here;
+  };
+  WorkspaceLayout& w = workspace_;
+  w.partial = take(partial_ * scalar);
+  w.partial_loss = take(merges_.empty() ? 0 : int64_t(items_.size()) * 8);
+  w.orders = take(orders_ * 4);
+  int64_t total = 0;
+  for (const NetRecord& net : plan.nets()) total += net.n_flat;
+  w.grad = take(split_training_ ? total * scalar : 0);
+  w.loss = take(split_training_ ? plan_nets_ * 8 : 0);
+  w.active = take(split_training_ ? plan_nets_ : 0);
+  for (const Launch& l : launches_)
+    if (l.global) arenas = std::max(arenas, l.grid * l.arena);
+  w.arenas = take(arenas);
+  w.size = at;
+}
+
+int64_t Schedule::merges_at() const {
+  return (int64_t(items_.size() * sizeof(Item)) + 63) / 64 * 64;
+}
+
+int64_t Schedule::block_bytes() const {
+  return merges_at() + int64_t(merges_.size() * sizeof(Merge));
+}
+
+void Schedule::write(unsigned char* to) const {
+  std::memset(to, 0, size_t(block_bytes()));
+  if (!items_.empty()) std::memcpy(to, items_.data(), items_.size() * sizeof(Item));
+  if (!merges_.empty())
+    std::memcpy(to + merges_at(), merges_.data(), merges_.size() * sizeof(Merge));
+}
+
+}  // namespace edt::cuda

@@ -1,0 +1,58 @@
+#include "cuda/train.cuh"
+
+#include "cuda/engine.h"
+
+namespace edt::cuda {
+namespace {
+
+template <class T>
+void train_fused(const Call& c, const Problem<T>& pr, const Hyper& hp, const TrainState<T>& st) {
+  const WorkspaceLayout& w = c.schedule.workspace();
+  const auto* items = reinterpret_cast<const Item*>(c.schedule_block);
+  unsigned char* arenas = c.workspace + w.arenas;
+  int* orders = reinterpret_cast<int*>(c.workspace + w.orders);
+  for (const Launch& l : c.schedule.launches()) {
+    if (l.global)
+      launch("train", train_kernel<T, true>, l.grid, l.threads, int64_t(0), c.stream, pr,
+             items + l.first, l.count, hp, st, orders, arenas, l.arena);
+    else
+      launch("train", train_kernel<T, false>, l.grid, l.threads, l.shared, c.stream, pr,
+             items + l.first, l.count, hp, st, orders, arenas, int64_t(0));
+  }
+}
+
+template <class T>
+void train_split(const Call& call, const Data<T>& data, const Hyper& hp, const TrainState<T>& st,
+                 int64_t first) {
+  const WorkspaceLayout& w = call.schedule.workspace();
+  T* grad = reinterpret_cast<T*>(call.workspace + w.grad);
+  double* loss = reinterpret_cast<double*>(call.workspace + w.loss);
+  uint8_t* active = call.workspace + w.active;
+  Call c = call;
+  c.active = active;
+  const int blocks = int((st.networks + 255) / 256);
+  launch("begin", begin_kernel<T>, blocks, 256, int64_t(0), c.stream, st, active);
+  for (int64_t s = first; s <= st.until; ++s) {
+    evaluate<T>(c, data, nullptr, loss, grad);
+    launch("step", step_kernel<T>, int(st.networks), 256, int64_t(kReserved), c.stream,
+           problem_of(c, data), hp, st, static_cast<const double*>(loss),
+           static_cast<const T*>(grad), active);
+  }
+}
+
+}  // namespace
+
+template <class T>
+void train(const Call& c, const Data<T>& data, const Hyper& hp, const TrainState<T>& st,
+           int64_t first) {
+  const DeviceGuard guard(c.device);
+  if (c.schedule.split_training()) train_split(c, data, hp, st, first);
+  else train_fused(c, problem_of(c, data), hp, st);
+}
+
+template void train<float>(const Call&, const Data<float>&, const Hyper&, const TrainState<float>&,
+                           int64_t);
+template void train<double>(const Call&, const Data<double>&, const Hyper&,
+                            const TrainState<double>&, int64_t);
+
+}  // namespace edt::cuda

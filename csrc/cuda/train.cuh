@@ -1,0 +1,313 @@
+// First-order training: many optimiser steps a launch.
+//
+// Fused: one block owns a network; parameters, gradient and, where they fit, the moments stay in its
+// shared memory from the first step to the last. Split: where few networks have many samples, every
+// step is three launches (shares of the gradient, their sum, the update).
+//
+// The meaning is that of cpu/isa/train.h: the state between calls is (theta, moments, step); at step
+// s loss and gradient at theta_s decide whether the network stops there, then theta_{s+1} follows;
+// a call ends with an evaluation at its last step. Minibatches: epoch e visits the samples in an
+// order drawn from (seed, e); a batch's coefficients are scaled by N / (batch size).
+#pragma once
+#include "cuda/evaluate.cuh"
+#include "cuda/hyper.h"
+#include "math/philox.h"
+
+namespace edt::cuda {
+
+// x^n by squaring, as on the CPU.
+EDT_DEVICE double integer_power(double x, int64_t n) {
+  double r = 1.0;
+  for (; n > 0; n >>= 1, x *= x)
+    if (n & 1) r *= x;
+  return r;
+}
+
+// One parameter's update, with the numbers of one step.
+template <class T>
+struct Rule {
+  T rate, decay, mu, keep, b1, d1, b2, d2, root, eps, shrink;
+  bool adaptive, heavy, nesterov;
+
+  // c1, c2: 1 - beta^(step + 1), for adam.
+  EDT_DEVICE Rule(const Hyper& hp, int64_t step, double lr, double wd, double c1, double c2) {
+    adaptive = hp.optimizer != 0;
+    heavy = !adaptive && hp.momentum != 0;
+    nesterov = hp.nesterov != 0;
+    const bool decoupled = hp.optimizer == 2;
+    rate = T(adaptive ? -lr / c1 : -lr);
+    decay = T(decoupled ? 0.0 : wd);
+    mu = T(hp.momentum);
+    // The first step fills the buffer with the gradient itself (torch's convention).
+    keep = step == 0 ? T(1) : T(1 - hp.dampening);
+    b1 = T(hp.beta1);
+    d1 = T(1.0 - hp.beta1);
+    b2 = T(hp.beta2);
+    d2 = T(1.0 - hp.beta2);
+    root = T(adaptive ? 1.0 / sqrt(c2) : 1.0);
+    eps = T(hp.eps);
+    shrink = T(decoupled ? 1.0 - lr * wd : 1.0);
+  }
+  EDT_DEVICE void operator()(T& p, T g, T* m, T* v) const {
+    const T d = fma(decay, p, g);
+    if (adaptive) {
+      const T mi = fma(d1, d, b1 * *m), vi = fma(d2 * d, d, b2 * *v);
+      *m = mi;
+      *v = vi;
+      p = fma(rate, mi / fma(T(sqrt(vi)), root, eps), p * shrink);
+    } else if (heavy) {
+      const T b = fma(mu, *m, keep * d);
+      *m = b;
+      p = fma(rate, nesterov ? fma(mu, b, d) : b, p);
+    } else {
+      p = fma(rate, d, p);
+    }
+  }
+};
+
+// Null stays null.
+template <class T>
+EDT_DEVICE T* entry_of(T* p, int64_t at) {
+  return p ? p + at : nullptr;
+}
+
+EDT_DEVICE bool wants_target(const Hyper& hp) { return hp.loss_target > -HUGE_VAL; }
+
+// Where the evaluation at one step leaves a network.
+EDT_DEVICE Status verdict(const Hyper& hp, double loss, double grad_max) {
+  if (!is_finite(loss) || !is_finite(grad_max)) return Status::diverged;
+  if (hp.batch_size == 0 && hp.tol > 0 && grad_max <= hp.tol) return Status::converged;
+  return loss <= hp.loss_target ? Status::target : Status::running;
+}
+
+// First recorded step that is not before `step`.
+EDT_DEVICE int64_t next_record(const int64_t* record, int64_t n, int64_t step) {
+  int64_t low = 0, high = n;
+  while (low < high) {
+    const int64_t middle = (low + high) / 2;
+    if (record[middle] < step) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+// Order of one epoch's samples: Fisher-Yates as math/philox.h, the draws by all threads.
+EDT_DEVICE void shuffle_block(uint64_t seed, uint64_t epoch, int n, int* order, int* draw) {
+  __syncthreads();
+  for (int i = int(threadIdx.x); i < n; i += int(blockDim.x)) {
+    order[i] = i;
+    draw[i] = i == 0 ? 0
+                     : int(__umul64hi(Philox(seed, uint64_t(i) >> 1, epoch).word(i & 1),
+                                      uint64_t(i) + 1));
+  }
+  __syncthreads();
+  if (threadIdx.x == 0)
+    for (int i = n - 1; i > 0; --i) {
+      const int j = draw[i], t = order[i];
+      order[i] = order[j];
+      order[j] = t;
+    }
+  __syncthreads();
+}
+
+template <class T>
+EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hyper& hp,
+                              const TrainState<T>& st, int* orders, unsigned char* memory) {
+  const int b = item.net;
+  if (st.status[b] != int8_t(Status::running)) return;
+  const Net<T> n(pr, b);
+  const Tile tile = tile_of<T>(item.tile);
+  const bool own = item.extra != 0;  // the moments are in the arena
+  Arena<T> arena(memory);
+  T* p = arena.vector(n.net.n_params);
+  T* m = own ? arena.vector(n.net.n_params) : nullptr;
+  T* v = own ? arena.vector(n.net.n_params) : nullptr;
+  T* g = arena.vector(int64_t(n.net.n_math) * item.groups);
+  const Rows<T> x = arena.rows(n.net.d_in, tile.samples);
+  const Rows<T> a = arena.rows(n.net.n_hidden, tile.samples);
+  const Rows<T> d = arena.rows(n.net.n_hidden, tile.samples);
+  const Rows<T> f = arena.rows(n.net.d_out, tile.samples);
+  const int* source = n.ints + n.net.source;
+  gather(n, st.theta, p, n.net.n_params, true);
+  if (own && st.m) gather(n, st.m, m, n.net.n_params, false);
+  if (own && st.v) gather(n, st.v, v, n.net.n_params, false);
+
+  const int N = pr.data.n;
+  const bool batches = hp.batch_size > 0;
+  const int batch = batches ? int(hp.batch_size) : N;
+  const int64_t per_epoch = (N + batch - 1) / batch;
+  int* order = batches ? orders + item.partial : nullptr;
+  int64_t epoch = -1;
+  // Thread 0's numbers for all, beyond what block_reduce uses.
+  double* board = reinterpret_cast<double*>(memory + kReserved / 2);
+  bool loaded = false;  // x holds all samples
+
+  int64_t s = st.steps[b], row = next_record(st.record, st.n_record, s);
+  Status status = Status::running;
+  double loss = st.loss[b], grad_max = st.grad_norm[b];
+  bool minibatch = false;  // this evaluation is of a minibatch, which only makes the step
+  for (;;) {
+    const bool last = s >= st.until, recorded = row < st.n_record && st.record[row] == s;
+    // Only evaluations that do not depend on where the calls are cut may stop a network.
+    const bool decides = !batches || recorded || (wants_target(hp) && s % per_epoch == 0);
+    if (!minibatch && !decides && !last) minibatch = true;
+    int first = 0, count = N;
+    if (minibatch) {
+      if (s / per_epoch != epoch) {
+        epoch = s / per_epoch;
+        shuffle_block(st.seeds[b], uint64_t(epoch), N, order, order + N);
+      }
+      first = int(s % per_epoch) * batch;
+      count = smaller(batch, N - first);
+    }
+    const T scale = minibatch ? T(double(N) / double(count)) : T(1);
+
+    // g: the gradient, then summed over the groups and 0 where nothing is trained.
+    if (hp.optimizer != 0 && threadIdx.x < 2)
+      board[threadIdx.x] = 1.0 - integer_power(threadIdx.x ? hp.beta2 : hp.beta1, s + 1);
+    for (int64_t k = threadIdx.x; k < int64_t(n.net.n_math) * item.groups; k += blockDim.x)
+      g[k] = T(0);
+    double found = 0;
+    EDT_NO_UNROLL
+    for (int at = 0; at < count; at += item.tile) {
+      const Samples samples{minibatch ? order : nullptr, first + at,
+                            smaller(item.tile, count - at)};
+      if (!loaded) load_inputs(n, pr.data, samples, x, tile);
+      loaded = !batches && N <= item.tile;
+      __syncthreads();
+      forward<1>(n, pr.act, p, x, a, d, d, f, tile);
+      found += loss_pass<true>(n, pr.data, samples, scale, f, Rows<T>{nullptr, 0}, tile);
+      __syncthreads();
+      backward(n, p, x, a, d, f, tile, share_of(item.groups), g);
+    }
+    T top = T(0);
+    for (int k = int(threadIdx.x); k < n.net.n_math; k += int(blockDim.x)) {
+      const T sum = source[k] >= 0 ? group_sum(g, n.net.n_math, item.groups, k) : T(0);
+      g[k] = sum;
+      top = Largest{}(top, is_finite(sum) ? T(fabs(sum)) : T(HUGE_VAL));
+    }
+    const T big = block_reduce(top, memory, Largest{});
+    found = block_reduce(found, memory, Sum{});
+    const bool finite = is_finite(found) && is_finite(big);
+
+    if (minibatch) {
+      minibatch = false;
+      if (!finite) {
+        status = Status::diverged;
+        loss = grad_max = double(NAN);
+        break;
+      }
+    } else {
+      loss = found;
+      grad_max = finite ? double(big) : double(NAN);
+      if (recorded) {
+        if (threadIdx.x == 0) {
+          st.history_loss[row * st.networks + b] = loss;
+          st.history_grad[row * st.networks + b] = grad_max;
+        }
+        ++row;
+      }
+      if (decides) status = verdict(hp, loss, grad_max);
+      if (last || status != Status::running) break;
+      if (batches) {
+        minibatch = true;
+        continue;
+      }
+    }
+    const Rule<T> rule(hp, s, st.lr[b] * st.factors[s - st.factors_start], st.weight_decay[b],
+                       board[0], board[1]);
+    for (int k = int(threadIdx.x); k < n.net.n_params; k += int(blockDim.x)) {
+      const int at = source[k];
+      if (at < 0) continue;
+      const int64_t place = n.net.flat + at;
+      rule(p[k], k < n.net.n_math ? g[k] : T(0), own ? m + k : entry_of(st.m, place),
+           own ? v + k : entry_of(st.v, place));
+    }
+    __syncthreads();
+    ++s;
+  }
+
+  for (int k = int(threadIdx.x); k < n.net.n_params; k += int(blockDim.x)) {
+    const int at = source[k];
+    if (at < 0) continue;
+    st.theta[n.net.flat + at] = p[k];
+    if (own && st.m) st.m[n.net.flat + at] = m[k];
+    if (own && st.v) st.v[n.net.flat + at] = v[k];
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    st.steps[b] = s;
+    st.status[b] = int8_t(status);
+    st.loss[b] = loss;
+    st.grad_norm[b] = grad_max;
+  }
+}
+
+template <class T, bool Global>
+EDT_KERNEL(kMaxThreads)
+train_kernel(Problem<T> pr, const Item* items, int n_items, Hyper hp, TrainState<T> st, int* orders,
+             unsigned char* arenas, int64_t arena_step) {
+  EDT_SHARED(shared);
+  unsigned char* memory = Global ? arenas + int64_t(blockIdx.x) * arena_step : shared;
+  for (int i = int(blockIdx.x); i < n_items; i += int(gridDim.x)) {
+    train_network(pr, items[i], hp, st, orders, memory);
+    __syncthreads();
+  }
+}
+
+// Split training, before the first step: which networks still run.
+template <class T>
+EDT_KERNEL(256)
+begin_kernel(TrainState<T> st, uint8_t* active) {
+  const int64_t b = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (b < st.networks)
+    active[b] = st.status[b] == int8_t(Status::running) && st.steps[b] <= st.until;
+}
+
+// Split training: decide and update, one block a network. loss and grad hold the evaluation at the
+// network's step; a network that stops here leaves the active set.
+template <class T>
+EDT_KERNEL(kMaxThreads)
+step_kernel(Problem<T> pr, Hyper hp, TrainState<T> st, const double* loss, const T* grad,
+            uint8_t* active) {
+  EDT_SHARED(memory);
+  const int b = int(blockIdx.x);
+  if (!active[b]) return;
+  const Net<T> n(pr, b);
+  const int* target = n.ints + n.net.target;
+  const T* g = grad + n.net.flat;
+  double* board = reinterpret_cast<double*>(memory + kReserved / 2);
+  const int64_t s = st.steps[b], row = next_record(st.record, st.n_record, s);
+  if (hp.optimizer != 0 && threadIdx.x < 2)
+    board[threadIdx.x] = 1.0 - integer_power(threadIdx.x ? hp.beta2 : hp.beta1, s + 1);
+  T top = T(0);
+  for (int k = int(threadIdx.x); k < n.net.n_flat; k += int(blockDim.x))
+    if (target[k] >= 0) top = Largest{}(top, is_finite(g[k]) ? T(fabs(g[k])) : T(HUGE_VAL));
+  const T big = block_reduce(top, memory, Largest{});
+  const double found = loss[b];
+  const double grad_max = is_finite(found) && is_finite(big) ? double(big) : double(NAN);
+  const Status status = verdict(hp, found, grad_max);
+  const bool stop = s >= st.until || status != Status::running;
+  if (!stop) {
+    const Rule<T> rule(hp, s, st.lr[b] * st.factors[s - st.factors_start], st.weight_decay[b],
+                       board[0], board[1]);
+    for (int k = int(threadIdx.x); k < n.net.n_flat; k += int(blockDim.x))
+      if (target[k] >= 0)
+        rule(st.theta[n.net.flat + k], g[k], entry_of(st.m, n.net.flat + k),
+             entry_of(st.v, n.net.flat + k));
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    if (row < st.n_record && st.record[row] == s) {
+      st.history_loss[row * st.networks + b] = found;
+      st.history_grad[row * st.networks + b] = grad_max;
+    }
+    st.status[b] = int8_t(status);
+    st.loss[b] = found;
+    st.grad_norm[b] = grad_max;
+    if (stop) active[b] = 0;
+    else st.steps[b] = s + 1;
+  }
+}
+
+}  // namespace edt::cuda

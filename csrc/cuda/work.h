@@ -1,0 +1,93 @@
+// What the kernels are given: the problem, the list of work, and where things lie in a block's
+// memory. Shared by the host, which sizes, and the device, which uses.
+#pragma once
+#include "cuda/plan.h"
+#include "cuda/platform.h"
+
+namespace edt::cuda {
+
+//! Samples, feature by feature; n_pad is a multiple of 32, the padding repeats the last sample.
+template <class T>
+struct Data {
+  const T* x;         // [n_tasks, d_in, n_pad]
+  const T* y;         // [n_tasks, d_out, n_pad], mse
+  const int* labels;  // [n_tasks, n_pad], cross-entropy
+  const T* coef;      // [n_tasks, n_pad]
+  int64_t n_pad;
+  int n, d_in, d_out;
+  int loss;  // of layout/dataset.h
+};
+
+template <class T>
+struct Problem {
+  const NetRecord* nets;
+  const LayerRecord* layers;
+  const int* ints;
+  Data<T> data;
+  const int64_t* task;    // [B]
+  const uint8_t* active;  // [B], or null for all
+  const T* theta;         // flat
+  int act;
+};
+
+//! A share of the work on one network; one block does one at a time.
+struct Item {
+  int net;
+  int first, count;   // samples
+  int tile;           // samples held at once
+  int groups;         // of warps, each with a gradient of its own
+  int splits, split;  // the network's samples are shared among so many items; which one
+  int extra;          // curvature: vector, or first unit; units in `extra_count`
+  int extra_count;
+  int64_t partial;    // splits > 1: entries before its partial result in the workspace
+};
+
+//! A piece of a network's flat slice, summed over the items that share its samples.
+struct Merge {
+  int net, splits;
+  int first, count;      // flat entries
+  int item;              // its first item
+  int vector;            // hvp: which
+  int64_t partial, step; // its first partial result, distance to the next
+};
+
+//! The start of a block's memory: numbers that travel between warps.
+constexpr int kReserved = 1024;
+
+enum class Job : int { forward = 0, gradient = 1, train = 2, curvature = 3 };
+
+//! Rows of samples each job holds for a network.
+EDT_HD int rows_of(Job job, const NetRecord& net) {
+  switch (job) {
+    case Job::forward:
+      return net.d_in + net.n_hidden + net.d_out;
+    case Job::gradient:
+    case Job::train:
+      return net.d_in + 2 * net.n_hidden + net.d_out;
+    default:
+      return net.d_in + 6 * net.n_hidden + 3 * net.d_out + net.widest + 1;
+  }
+}
+
+//! Compressed vectors each job holds for a network, in entries.
+EDT_HD int64_t vectors_of(Job job, const NetRecord& net, int groups, bool moments) {
+  switch (job) {
+    case Job::forward:
+      return net.n_math;
+    case Job::gradient:
+      return int64_t(net.n_math) * (1 + groups);
+    case Job::train:
+      return int64_t(net.n_params) * (moments ? 3 : 1) + int64_t(net.n_math) * groups;
+    default:
+      return int64_t(net.n_math) * 3;
+  }
+}
+
+//! Bytes of a block's memory for one item.
+template <class T>
+EDT_HD int64_t arena_bytes(Job job, const NetRecord& net, int tile, int groups, bool moments) {
+  const int64_t rows = int64_t(rows_of(job, net)) * (tile + kPack<T>);
+  return kReserved + int64_t(sizeof(T)) * (vectors_of(job, net, groups, moments) + rows);
+}
+
+}  // namespace edt::cuda

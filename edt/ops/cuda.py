@@ -1,0 +1,426 @@
+"""The ops on the CUDA engine: tensors in, launches on torch's current stream, tensors out.
+
+Python owns all memory, through torch's allocator: the structure and the work list of a call are
+blocks of bytes that the core writes once and that are then copied to the device and kept with the
+tensors they came from; workspaces are taken per call. Nothing here waits for the device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from edt import _core
+from edt.errors import ShapeError
+from edt.ops.activations import ACTIVATION_CODES
+from edt.ops.cache import TensorCache
+from edt.ops.compiled import matrix_offsets
+from edt.ops.problem import Problem
+from edt.tasks import LOSSES
+
+__all__ = [
+    "Launcher",
+    "activation",
+    "device_data",
+    "device_plan",
+    "engine",
+    "hessian",
+    "hvp",
+    "loss",
+    "loss_and_grad",
+    "predict",
+    "usable",
+]
+
+#: Samples are stored in multiples of this.
+_SAMPLES = 32
+
+
+def engine() -> Any:
+    """The compiled CUDA engine, `edt._core.cuda`.
+
+    Raises:
+        RuntimeError: edt was built without it.
+    """
+    found = getattr(_core, "cuda", None)
+    if found is None:
+        raise RuntimeError(
+            "this build of edt has no CUDA engine: install nvcc and rebuild with EDT_CUDA=1, or "
+            "use device='cpu'"
+        )
+    return found
+
+
+def usable() -> bool:
+    """Whether the CUDA engine is built and torch sees a device it can run on."""
+    return getattr(_core, "cuda", None) is not None and torch.cuda.is_available()
+
+
+def _index(device: torch.device) -> int:
+    return torch.cuda.current_device() if device.type == "cuda" and device.index is None else (
+        device.index or 0
+    )
+
+
+def _stream(device: torch.device) -> int:
+    return int(torch.cuda.current_stream(device).cuda_stream) if device.type == "cuda" else 0
+
+
+def _upload(maker: Any, device: torch.device) -> torch.Tensor:
+    """The block of bytes that ``maker`` writes, on the device."""
+    block = torch.empty(max(maker.block_bytes, 1), dtype=torch.uint8)
+    maker.write(block.data_ptr())
+    return block.to(device)
+
+
+@dataclass
+class DevicePlan:
+    """A structure on a device.
+
+    Attributes:
+        plan: `_core.cuda.Plan`.
+        block: its bytes on the device.
+        coords: int64 ``[B]`` on the CPU, trainable parameters of each network.
+        total: parameters of all networks.
+        schedules: (schedule, its bytes) by job, sizes and options.
+    """
+
+    plan: Any
+    block: torch.Tensor
+    coords: torch.Tensor
+    total: int
+    schedules: dict[tuple[Any, ...], tuple[Any, torch.Tensor]] = field(default_factory=dict)
+
+    @property
+    def networks(self) -> int:
+        """B."""
+        return len(self.coords)
+
+    def schedule(
+        self,
+        job: str,
+        is_double: bool,
+        samples: int,
+        *,
+        vectors: int = 1,
+        moments: bool = False,
+        batch_size: int = 0,
+    ) -> tuple[Any, torch.Tensor]:
+        """The work list of one kind of call, made once."""
+        key = (job, is_double, samples, vectors, moments, batch_size)
+        if key not in self.schedules:
+            schedule = engine().Schedule(
+                self.plan,
+                job,
+                is_double,
+                samples,
+                _index(self.block.device),
+                vectors,
+                moments,
+                batch_size,
+            )
+            self.schedules[key] = (schedule, _upload(schedule, self.block.device))
+        return self.schedules[key]
+
+
+@dataclass
+class DeviceData:
+    """Samples in the kernels' layout, feature by feature and padded.
+
+    Attributes:
+        data: `_core.cuda.Data`, pointers into the tensors.
+        tensors: what it points to.
+        samples, d_in, d_out: sizes.
+        dtype: of the numbers.
+        targets: T.
+    """
+
+    data: Any
+    tensors: tuple[torch.Tensor, ...]
+    samples: int
+    d_in: int
+    d_out: int
+    targets: int
+    dtype: torch.dtype
+
+
+_plans: TensorCache[DevicePlan] = TensorCache()
+_data: TensorCache[DeviceData] = TensorCache()
+
+
+def device_plan(
+    state: torch.Tensor, layer_widths: torch.Tensor, bias: bool, device: torch.device
+) -> DevicePlan:
+    """The structure on a device, from the cache if it is there.
+
+    Raises:
+        ShapeError: ``state`` does not fit the widths.
+    """
+    key = (state, layer_widths)
+    found = _plans.find(key, bias, device)
+    if found is not None:
+        return found
+    widths = layer_widths.to("cpu", torch.int64).contiguous()
+    kinds = state.to("cpu", torch.uint8).contiguous()
+    sizes = ((widths[:, :-1] + int(bias)) * widths[:, 1:]).sum(1)
+    if kinds.dim() != 1 or kinds.numel() != int(sizes.sum()):
+        raise ShapeError(
+            f"state must have shape [{int(sizes.sum())}] (all parameters of {widths.shape[0]} "
+            f"networks), got {list(kinds.shape)}"
+        )
+    plan = engine().Plan(
+        widths.data_ptr(), widths.shape[0], widths.shape[1], bias, kinds.data_ptr(), kinds.numel()
+    )
+    ends = torch.cat([torch.zeros(1, dtype=torch.int64), sizes.cumsum(0)])
+    before = torch.cat([torch.zeros(1, dtype=torch.int64), (kinds == 1).cumsum(0)])
+    made = DevicePlan(plan, _upload(plan, device), before[ends].diff(), kinds.numel())
+    return _plans.store(made, key, bias, device)
+
+
+def device_data(
+    x: torch.Tensor, y: torch.Tensor, coef: torch.Tensor, loss: str, d_out: int
+) -> DeviceData:
+    """The samples in the kernels' layout, from the cache if they are there.
+
+    Args:
+        x: ``[N, d_in]`` or ``[T, N, d_in]``.
+        y: targets ``[N, d_out]`` or ``[T, N, d_out]``, or classes ``[N]`` or ``[T, N]``.
+        coef: ``[T, N]``.
+        loss: "mse" or "cross_entropy".
+        d_out: outputs.
+
+    Raises:
+        ShapeError, ValueError: the tensors do not fit each other.
+    """
+    key, rest = (x, y, coef), (loss, d_out)
+    found = _data.find(key, *rest)
+    return found if found is not None else _data.store(_arrange(x, y, coef, loss, d_out), key, *rest)
+
+
+def _arrange(
+    x: torch.Tensor, y: torch.Tensor, coef: torch.Tensor, loss: str, d_out: int
+) -> DeviceData:
+    entropy = loss == "cross_entropy"
+    if x.dtype not in (torch.float32, torch.float64) or coef.dtype != x.dtype:
+        raise ValueError(f"x and coef must be float32 or float64, got {x.dtype} and {coef.dtype}")
+    if not entropy and y.dtype != x.dtype:
+        raise ValueError(f"y must have the dtype of x, {x.dtype}, got {y.dtype}")
+    targets, samples = coef.shape
+    if x.shape[-2] != samples or y.shape[-1 if entropy else -2] != samples:
+        raise ShapeError(
+            f"x, y and coef must agree in samples ({samples}), got shapes {list(x.shape)}, "
+            f"{list(y.shape)} and {list(coef.shape)}"
+        )
+    padded = -(-samples // _SAMPLES) * _SAMPLES
+    # Padding repeats the last sample, so it never overflows where no true sample does.
+    place = torch.arange(padded, device=x.device).clamp(max=samples - 1)
+
+    def features(tensor: torch.Tensor) -> torch.Tensor:
+        whole = tensor.expand(targets, samples, tensor.shape[-1])
+        return whole[:, place].transpose(1, 2).contiguous()
+
+    inputs, weights = features(x), coef[:, place].contiguous()
+    wanted = labels = None
+    if entropy:
+        labels = y.expand(targets, samples)[:, place].to(torch.int32).contiguous()
+    else:
+        wanted = features(y)
+    data = engine().Data(
+        inputs.data_ptr(),
+        0 if wanted is None else wanted.data_ptr(),
+        0 if labels is None else labels.data_ptr(),
+        weights.data_ptr(),
+        padded,
+        samples,
+        x.shape[-1],
+        d_out,
+        LOSSES.index(loss),
+        x.dtype == torch.float64,
+    )
+    kept = tuple(t for t in (inputs, wanted, labels, weights) if t is not None)
+    return DeviceData(data, kept, samples, x.shape[-1], d_out, targets, x.dtype)
+
+
+class Launcher:
+    """Everything calls on one (structure, data, task index) share.
+
+    Args:
+        plan, data: on the same device.
+        task_index: int64 ``[B]``, or None: the first target.
+        activation: name.
+    """
+
+    def __init__(
+        self, plan: DevicePlan, data: DeviceData, task_index: torch.Tensor | None, activation: str
+    ) -> None:
+        self.plan, self.data = plan, data
+        self.device = plan.block.device
+        self.code = ACTIVATION_CODES[activation]
+        if task_index is None:
+            task_index = torch.zeros(plan.networks, dtype=torch.int64, device=self.device)
+        elif task_index.shape != (plan.networks,) or task_index.dtype != torch.int64:
+            raise ValueError(
+                f"task_index must be int64 with shape [{plan.networks}], "
+                f"got {task_index.dtype} with shape {list(task_index.shape)}"
+            )
+        self.task_index = task_index.to(self.device).contiguous()
+
+    def call(
+        self,
+        name: str,
+        job: str,
+        theta: torch.Tensor,
+        *arguments: Any,
+        active: torch.Tensor | None = None,
+        vectors: int = 1,
+        moments: bool = False,
+        batch_size: int = 0,
+    ) -> None:
+        """Enqueue one call of the engine.
+
+        The workspace goes back to torch's allocator at once: it is reused in stream order.
+        """
+        if theta.shape != (self.plan.total,) or theta.dtype != self.data.dtype:
+            raise ValueError(
+                f"theta must be {self.data.dtype} with shape [{self.plan.total}], "
+                f"got {theta.dtype} with shape {list(theta.shape)}"
+            )
+        schedule, block = self.plan.schedule(
+            job,
+            self.data.dtype == torch.float64,
+            self.data.samples,
+            vectors=vectors,
+            moments=moments,
+            batch_size=batch_size,
+        )
+        workspace = torch.empty(
+            max(schedule.workspace_bytes, 1), dtype=torch.uint8, device=self.device
+        )
+        head = (
+            self.plan.plan,
+            schedule,
+            self.plan.block.data_ptr(),
+            block.data_ptr(),
+            workspace.data_ptr(),
+            self.data.data,
+            self.task_index.data_ptr(),
+            0 if active is None else active.data_ptr(),
+            theta.data_ptr(),
+            self.code,
+            _index(self.device),
+            _stream(self.device),
+        )
+        getattr(engine(), name)(head, *arguments)
+
+    def losses(
+        self,
+        theta: torch.Tensor,
+        loss: torch.Tensor,
+        grad: torch.Tensor | None = None,
+        active: torch.Tensor | None = None,
+    ) -> None:
+        """Write losses float64 ``[B]`` and, if wanted, the gradient of the active networks."""
+        job = "forward" if grad is None else "gradient"
+        pointer = 0 if grad is None else grad.data_ptr()
+        self.call("evaluate", job, theta, 0, loss.data_ptr(), pointer, active=active)
+
+    def matrices(
+        self,
+        theta: torch.Tensor,
+        out: torch.Tensor,
+        offsets: torch.Tensor,
+        active: torch.Tensor | None = None,
+        *,
+        ggn: bool = False,
+    ) -> None:
+        """Add Hessians at ``offsets[b]`` (on the device) of ``out``, which holds zeros there."""
+        arguments = (out.data_ptr(), offsets.data_ptr(), ggn)
+        self.call("hessian", "curvature", theta, *arguments, active=active, vectors=0)
+
+
+def _launcher(theta: torch.Tensor, problem: Problem) -> Launcher:
+    plan = device_plan(problem.state, problem.layer_widths, problem.bias, theta.device)
+    data = device_data(problem.x, problem.y, problem.coef, problem.loss, problem.d_out)
+    for name, tensor in (("x", problem.x), ("state", problem.state)):
+        if tensor.device != theta.device:
+            raise ValueError(f"{name} must be on {theta.device} like theta, got {tensor.device}")
+    return Launcher(plan, data, problem.task_index, problem.activation)
+
+
+def predict(theta: torch.Tensor, problem: Problem) -> torch.Tensor:
+    """Outputs ``[B, N, d_out]``; see `edt.ops.reference.predict`."""
+    theta = theta.contiguous()
+    out = theta.new_empty(problem.networks, problem.samples, problem.d_out)
+    _launcher(theta, problem).call("evaluate", "forward", theta, out.data_ptr(), 0, 0)
+    return out
+
+
+def loss(theta: torch.Tensor, problem: Problem) -> torch.Tensor:
+    """Loss, float64 ``[B]``; see `edt.ops.reference.loss`."""
+    theta = theta.contiguous()
+    out = theta.new_empty(problem.networks, dtype=torch.float64)
+    _launcher(theta, problem).losses(theta, out)
+    return out
+
+
+def loss_and_grad(theta: torch.Tensor, problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss float64 ``[B]`` and gradient ``[total]``; see `edt.ops.reference.loss_and_grad`."""
+    theta = theta.contiguous()
+    out = theta.new_empty(problem.networks, dtype=torch.float64)
+    grad = torch.empty_like(theta)
+    _launcher(theta, problem).losses(theta, out, grad)
+    return out, grad
+
+
+def hvp(
+    theta: torch.Tensor, vectors: torch.Tensor, problem: Problem, *, ggn: bool = False
+) -> torch.Tensor:
+    """Products ``[K, total]`` with ``H`` or ``G``; see `edt.ops.reference.hvp` and ``ggn_vp``."""
+    theta, vectors = theta.contiguous(), vectors.contiguous()
+    count, total = vectors.shape[0], theta.numel()
+    if vectors.shape != (count, total) or vectors.dtype != theta.dtype:
+        raise ValueError(
+            f"vectors must be {theta.dtype} with shape [K, {total}], "
+            f"got {vectors.dtype} with shape {list(vectors.shape)}"
+        )
+    out = torch.empty_like(vectors)
+    if count > 0:
+        arguments = (vectors.data_ptr(), out.data_ptr(), total, ggn)
+        _launcher(theta, problem).call("hvp", "curvature", theta, *arguments, vectors=count)
+    return out
+
+
+def hessian(theta: torch.Tensor, problem: Problem, size: int, *, ggn: bool = False) -> torch.Tensor:
+    """``H`` or ``G`` of every network in one buffer ``[size]``, at `matrix_offsets`.
+
+    Entries between the matrices are 0.
+    """
+    theta = theta.contiguous()
+    launcher = _launcher(theta, problem)
+    coords = launcher.plan.coords
+    offsets = matrix_offsets(coords, coords, theta.element_size())
+    if size != int(offsets[-1]):
+        raise ValueError(f"size must be {int(offsets[-1])}, got {size}")
+    out = theta.new_zeros(size)
+    launcher.matrices(theta, out, offsets.to(theta.device), ggn=ggn)
+    return out
+
+
+def activation(name: str, z: torch.Tensor, order: int) -> torch.Tensor:
+    """The activation and its first ``order`` (0..3) derivatives at ``z``, ``[order + 1, *z]``."""
+    z = z.contiguous()
+    out = z.new_empty(order + 1, *z.shape)
+    if z.numel() > 0:
+        engine().activation(
+            ACTIVATION_CODES[name],
+            order,
+            z.numel(),
+            z.data_ptr(),
+            out.data_ptr(),
+            z.dtype == torch.float64,
+            _index(z.device),
+            _stream(z.device),
+        )
+    return out

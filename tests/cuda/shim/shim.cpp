@@ -1,0 +1,278 @@
+#include "shim.h"
+
+#include <algorithm>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <vector>
+
+#include "cuda/launch.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+#if !defined(__x86_64__)
+#include <ucontext.h>
+#endif
+
+EdtShimIndex threadIdx, blockIdx, blockDim, gridDim;
+
+namespace edt_shim {
+namespace {
+
+constexpr int kWarp = 32;
+constexpr size_t kStack = 128 * 1024;
+
+enum class State { ready, block_barrier, warp_barrier, done };
+
+struct Fiber {
+  std::unique_ptr<unsigned char[]> stack{new unsigned char[kStack]};
+#if defined(__x86_64__)
+  void* sp = nullptr;
+#else
+  ucontext_t context;
+#endif
+  void* fake_stack = nullptr;
+  State state = State::ready;
+  const void* site = nullptr;
+  uint64_t slot = 0, seen = 0;  // value given to and taken from a shuffle
+  int lane_xor = 0;
+};
+
+struct Machine {
+  std::vector<std::unique_ptr<Fiber>> fibers;
+  int current = -1;
+  const std::function<void()>* body = nullptr;
+  unsigned char* shared = nullptr;
+  void* fake_stack = nullptr;
+  const void* stack_bottom = nullptr;
+  size_t stack_size = 0;
+#if defined(__x86_64__)
+  void* sp = nullptr;
+#else
+  ucontext_t context;
+#endif
+};
+thread_local Machine machine;
+
+#if defined(__x86_64__)
+// Saves the callee-saved registers and the stack pointer to *from, continues at `to`.
+extern "C" void edt_shim_switch(void** from, void* to);
+asm(R"(
+.text
+.globl edt_shim_switch
+.type edt_shim_switch, @function
+edt_shim_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size edt_shim_switch, .-edt_shim_switch
+)");
+#endif
+
+void to_scheduler(Fiber& f) {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(f.state == State::done ? nullptr : &f.fake_stack,
+                                 machine.stack_bottom, machine.stack_size);
+#endif
+#if defined(__x86_64__)
+  edt_shim_switch(&f.sp, machine.sp);
+#else
+  swapcontext(&f.context, &machine.context);
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(f.fake_stack, &machine.stack_bottom, &machine.stack_size);
+#endif
+}
+
+void fiber_main() {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(nullptr, &machine.stack_bottom, &machine.stack_size);
+#endif
+  (*machine.body)();
+  Fiber& f = *machine.fibers[machine.current];
+  f.state = State::done;
+  to_scheduler(f);
+  std::abort();  // never resumed
+}
+
+void prepare(Fiber& f) {
+  f.state = State::ready;
+  f.fake_stack = nullptr;
+#if defined(__x86_64__)
+  auto top = reinterpret_cast<uintptr_t>(f.stack.get() + kStack) & ~uintptr_t(15);
+  auto* sp = reinterpret_cast<void**>(top);
+  *--sp = nullptr;  // so that the stack is aligned as after a call
+  *--sp = reinterpret_cast<void*>(&fiber_main);
+  for (int i = 0; i < 6; ++i) *--sp = nullptr;
+  f.sp = sp;
+#else
+  getcontext(&f.context);
+  f.context.uc_stack.ss_sp = f.stack.get();
+  f.context.uc_stack.ss_size = kStack;
+  f.context.uc_link = nullptr;
+  makecontext(&f.context, fiber_main, 0);
+#endif
+}
+
+void resume(int t) {
+  Fiber& f = *machine.fibers[t];
+  machine.current = t;
+  threadIdx = {unsigned(t), 0, 0};
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(&machine.fake_stack, f.stack.get(), kStack);
+#endif
+#if defined(__x86_64__)
+  edt_shim_switch(&machine.sp, f.sp);
+#else
+  swapcontext(&machine.context, &f.context);
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(machine.fake_stack, nullptr, nullptr);
+#endif
+}
+
+const char* name(State s) {
+  switch (s) {
+    case State::block_barrier:
+      return "at a barrier";
+    case State::warp_barrier:
+      return "at a shuffle";
+    case State::done:
+      return "finished";
+    default:
+      return "running";
+  }
+}
+
+// Lets those go on whose barrier is complete; false if nobody could.
+bool release(int threads) {
+  auto& fibers = machine.fibers;
+  bool moved = false;
+  for (int w = 0; w < threads; w += kWarp) {
+    const int end = std::min(w + kWarp, threads);
+    bool complete = true;
+    for (int t = w; t < end; ++t)
+      complete &= fibers[t]->state == State::warp_barrier &&
+                  fibers[t]->lane_xor == fibers[w]->lane_xor && fibers[t]->site == fibers[w]->site;
+    if (!complete) continue;
+    for (int t = w; t < end; ++t) {
+      const int from = w + ((t - w) ^ fibers[t]->lane_xor);
+      if (from >= end) throw std::runtime_error("a shuffle reads a lane that does not exist");
+      fibers[t]->seen = fibers[from]->slot;
+    }
+    for (int t = w; t < end; ++t) fibers[t]->state = State::ready;
+    moved = true;
+  }
+  if (moved) return true;
+  for (int t = 0; t < threads; ++t)
+    if (fibers[t]->state != State::block_barrier || fibers[t]->site != fibers[0]->site)
+      return false;
+  for (int t = 0; t < threads; ++t) fibers[t]->state = State::ready;
+  return true;
+}
+
+[[noreturn]] void diverged(const std::string& what, int block, int threads) {
+  std::string text = what + ": divergence in block " + std::to_string(block) + ":";
+  for (int t = 0, from = 0; t < threads; ++t) {
+    const Fiber &a = *machine.fibers[t], *b = t + 1 < threads ? machine.fibers[t + 1].get() : nullptr;
+    if (b && b->state == a.state && b->site == a.site) continue;
+    text += " threads " + std::to_string(from) + ".." + std::to_string(t) + " " + name(a.state);
+    from = t + 1;
+  }
+  throw std::runtime_error(text);
+}
+
+void run_block(const std::string& what, int block, int threads) {
+  std::vector<int> order(threads);
+  for (int t = 0; t < threads; ++t) {
+    prepare(*machine.fibers[t]);
+    order[t] = settings().order == Order::backward ? threads - 1 - t : t;
+  }
+  std::mt19937_64 draw(settings().seed + uint64_t(block));
+  for (;;) {
+    if (settings().order == Order::shuffled) std::shuffle(order.begin(), order.end(), draw);
+    for (int t : order)
+      if (machine.fibers[t]->state == State::ready) resume(t);
+    bool done = true;
+    for (int t = 0; t < threads; ++t) done &= machine.fibers[t]->state == State::done;
+    if (done) return;
+    if (!release(threads)) diverged(what, block, threads);
+  }
+}
+
+}  // namespace
+
+Settings& settings() {
+  static Settings s;
+  return s;
+}
+
+unsigned char* shared_memory() { return machine.shared; }
+
+void run(const std::string& what, int grid, int threads, int64_t shared,
+         const std::function<void()>& body) {
+  if (threads < 1 || threads > 1024 || threads % kWarp != 0 || shared > settings().shared_block)
+    throw std::runtime_error(what + ": invalid launch");
+  while (int(machine.fibers.size()) < threads) machine.fibers.push_back(std::make_unique<Fiber>());
+  machine.body = &body;
+  blockDim = {unsigned(threads), 1, 1};
+  gridDim = {unsigned(grid), 1, 1};
+  for (int block = 0; block < grid; ++block) {
+    blockIdx = {unsigned(block), 0, 0};
+    // A quiet NaN as a float, a signalling one as a double, a wild index as an integer.
+    std::vector<uint32_t> memory(size_t(shared + 3) / 4, 0x7ff4deadu);
+    machine.shared = reinterpret_cast<unsigned char*>(memory.data());
+    run_block(what, block, threads);
+  }
+}
+
+void block_barrier(const void* site) {
+  Fiber& f = *machine.fibers[machine.current];
+  f.state = State::block_barrier;
+  f.site = site;
+  to_scheduler(f);
+}
+
+uint64_t warp_exchange(const void* site, uint64_t value, int lane_xor) {
+  Fiber& f = *machine.fibers[machine.current];
+  f.state = State::warp_barrier;
+  f.site = site;
+  f.slot = value;
+  f.lane_xor = lane_xor;
+  to_scheduler(f);
+  return f.seen;
+}
+
+}  // namespace edt_shim
+
+// The host functions of csrc/cuda/device.cu.
+namespace edt::cuda {
+
+int device_count() { return 1; }
+Limits limits_of(int) {
+  const auto& s = edt_shim::settings();
+  return {s.sms, s.shared_block, s.shared_sm};
+}
+DeviceGuard::DeviceGuard(int device) : before_(0), device_(device) {
+  if (device != 0) throw std::runtime_error("edt: choosing device " + std::to_string(device) +
+                                            " failed: the shim has one");
+}
+DeviceGuard::~DeviceGuard() = default;
+void zero_async(void* memory, int64_t bytes, void*) {
+  if (bytes > 0) std::memset(memory, 0, size_t(bytes));
+}
+
+}  // namespace edt::cuda
