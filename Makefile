@@ -22,13 +22,13 @@ lint: ## ruff, mypy (strict) and clang-format
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	git ls-files 'csrc/*.h' 'csrc/*.cpp' 'tests/*.h' 'tests/*.cpp' | xargs $(VENV)/bin/clang-format --dry-run --Werror
+	git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'csrc/*.cuh' 'tests/*.h' 'tests/*.cpp' | xargs $(VENV)/bin/clang-format --dry-run --Werror
 
 format: ## format Python and C++ in place
 	@bash .ci/setup.sh lint
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
-	git ls-files 'csrc/*.h' 'csrc/*.cpp' 'tests/*.h' 'tests/*.cpp' | xargs $(VENV)/bin/clang-format -i
+	git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'csrc/*.cuh' 'tests/*.h' 'tests/*.cpp' | xargs $(VENV)/bin/clang-format -i
 
 bench: ## speed against PyTorch and JAX: table, JSON and plot in benchmarks/results/
 	@bash .ci/setup.sh bench

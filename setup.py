@@ -3,6 +3,12 @@
 Environment:
     EDT_BUILD_TYPE   Release (default) or Debug
     EDT_SANITIZE     1: build with AddressSanitizer and UndefinedBehaviorSanitizer
+    EDT_CUDA         auto (default): the CUDA engine where nvcc is found and works; 1: insist; 0: no
+    EDT_CUDA_ARCHS   "80;90;100;120" (default; those nvcc knows, and PTX for newer ones), "native"
+                     (the GPUs of this machine) or "ptx" (PTX alone: the driver compiles at first
+                     use). A checkout installed in place defaults to native, without a GPU to ptx.
+    EDT_NVCC         path of nvcc (default: CUDACXX, CUDA_HOME/bin, CUDA_PATH/bin, PATH,
+                     /usr/local/cuda/bin)
 """
 
 from __future__ import annotations
@@ -30,11 +36,15 @@ class CMakeExtension(Extension):
 class CMakeBuild(build_ext):
     """Configure, build, and move the one library to where setuptools wants it."""
 
+    def run(self) -> None:
+        self.in_place = bool(self.inplace)  # setuptools clears it while it builds
+        super().run()
+
     def build_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
         # In a checkout a folder that stays, so that a second build compiles only what changed;
         # otherwise setuptools' own folder for temporary files.
-        stays = self.inplace or getattr(self, "editable_mode", False)
+        stays = self.in_place or bool(getattr(self, "editable_mode", False))
         tag = sys.implementation.cache_tag
         build = ROOT / "build" / f"core-{tag}" if stays else Path(self.build_temp) / "cmake"
         build = build.resolve()
@@ -53,8 +63,7 @@ class CMakeBuild(build_ext):
             f"-DEDT_VERSION={self.distribution.get_version()}",
             f"-DEDT_SANITIZE={'ON' if os.environ.get('EDT_SANITIZE') == '1' else 'OFF'}",
         ]
-        run([cmake, str(ROOT), *options], build)
-        run([cmake, "--build", ".", "--target", "_core"], build)
+        build_core(cmake, options, build, cuda_options(stays))
         suffix = sysconfig.get_config_var("EXT_SUFFIX")
         built = build / f"_core{suffix}"
         if not built.is_file():
@@ -64,6 +73,96 @@ class CMakeBuild(build_ext):
         fresh = target.with_name(target.name + ".new")
         shutil.copy2(built, fresh)
         os.replace(fresh, target)
+
+
+def build_core(cmake: str, options: list[str], build: Path, cuda: list[str]) -> None:
+    """Configure and build; without the CUDA engine where only that fails and nobody insists."""
+    compile_core = [cmake, "--build", ".", "--target", "_core"]
+    plain = ["-DEDT_CUDA=OFF"]
+    try:
+        run([cmake, str(ROOT), *options, *(cuda or plain)], build)
+        run(compile_core, build)
+    except RuntimeError as error:
+        if not cuda or cuda_wish() == "1":
+            raise
+        say(f"the CUDA engine does not build here ({error}); going on without it")
+        # What CMake has found out about the compiler would be found again.
+        (build / "CMakeCache.txt").unlink(missing_ok=True)
+        run([cmake, str(ROOT), *options, *plain], build)
+        run(compile_core, build)
+
+
+def cuda_wish() -> str:
+    """EDT_CUDA: "0", "1" or "auto"."""
+    wish = os.environ.get("EDT_CUDA", "auto").lower()
+    if wish not in ("0", "1", "auto"):
+        raise RuntimeError(f"EDT_CUDA must be 0, 1 or auto, got {wish!r}")
+    return wish
+
+
+def cuda_options(in_place: bool) -> list[str]:
+    """CMake's options for the CUDA engine; none: build without."""
+    wish = cuda_wish()
+    if wish == "0" or os.environ.get("EDT_SANITIZE") == "1":
+        return []
+    nvcc = find_nvcc()
+    if nvcc is None:
+        if wish == "1":
+            raise RuntimeError("EDT_CUDA=1, but no nvcc was found (set EDT_NVCC=/path/to/nvcc)")
+        say("no nvcc found: building without the CUDA engine")
+        return []
+    known = subprocess.run([nvcc, "--list-gpu-code"], capture_output=True, text=True)
+    codes = {line.strip() for line in known.stdout.split() if line.startswith("sm_")}
+    if known.returncode != 0 or not codes:
+        if wish == "1":
+            raise RuntimeError(f"{nvcc} --list-gpu-code failed: {known.stderr.strip()}")
+        say(f"{nvcc} does not run: building without the CUDA engine")
+        return []
+    asked = os.environ.get("EDT_CUDA_ARCHS") or ("native" if in_place else "80;90;100;120")
+    if asked == "native":
+        asked = ";".join(native_archs()) or "ptx"
+    archs = [] if asked == "ptx" else [arch for arch in asked.split(";") if f"sm_{arch}" in codes]
+    if not archs and asked != "ptx":
+        say(f"{nvcc} knows none of EDT_CUDA_ARCHS={asked}: PTX alone")
+    least = min([80, *(int(arch) for arch in archs)])
+    code = ",".join([*(f"sm_{arch}" for arch in archs), f"compute_{least}"])
+    return [
+        "-DEDT_CUDA=ON",
+        f"-DCMAKE_CUDA_COMPILER={nvcc}",
+        f"-DEDT_CUDA_CODE={code}",
+        f"-DEDT_CUDA_VIRTUAL={least}",
+    ]
+
+
+def native_archs() -> list[str]:
+    """Compute capabilities of this machine's GPUs, e.g. ["90"]."""
+    smi = shutil.which("nvidia-smi")
+    if smi is None:
+        return []
+    query = [smi, "--query-gpu=compute_cap", "--format=csv,noheader"]
+    found = subprocess.run(query, capture_output=True, text=True)
+    if found.returncode != 0:
+        return []
+    caps = {line.strip().replace(".", "") for line in found.stdout.splitlines()}
+    return sorted(cap for cap in caps if cap.isdigit())
+
+
+def find_nvcc() -> str | None:
+    """Path of nvcc, or None."""
+    for name in ("EDT_NVCC", "CUDACXX"):
+        if os.environ.get(name):
+            return os.environ[name]
+    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH")]
+    for home in filter(None, homes):
+        if (Path(home) / "bin" / "nvcc").is_file():
+            return str(Path(home) / "bin" / "nvcc")
+    default = Path("/usr/local/cuda/bin/nvcc")
+    return shutil.which("nvcc") or (str(default) if default.is_file() else None)
+
+
+def say(text: str) -> None:
+    """One line for the person who builds."""
+    print(f"edt: {text}", file=sys.stderr)
 
 
 def find_tool(name: str) -> str:

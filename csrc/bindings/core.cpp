@@ -8,6 +8,9 @@
 #include "cpu/engine.h"
 #include "cpu/pool.h"
 #include "math/activations_list.h"
+#if defined(EDT_HAVE_CUDA)
+#include "bindings/cuda.h"
+#endif
 
 namespace py = pybind11;
 
@@ -122,6 +125,10 @@ double fma_peak(bool is_double, int threads, double seconds) {
 PYBIND11_MODULE(_core, m) {
   using namespace edt;
   m.doc() = "Compiled core of edt. Private: use the functions of the package.";
+#if defined(EDT_HAVE_CUDA)
+  py::module_ device = m.def_submodule("cuda");
+  bind_cuda(device);
+#endif
 
   py::class_<Plan>(m, "Plan")
       .def(py::init([](Pointer widths, int64_t n_nets, int64_t n_cols, bool bias, Pointer state,
@@ -166,7 +173,13 @@ PYBIND11_MODULE(_core, m) {
     for (const Isa* isa : compiled_isas()) names.push_back(isa->name);
     d["compiler"] = EDT_COMPILER;
     d["isas"] = names;
+#if defined(EDT_HAVE_CUDA)
+    d["cuda"] = true;
+    d["cuda_code"] = EDT_CUDA_CODE;
+    d["cuda_compiler"] = EDT_CUDA_COMPILER;
+#else
     d["cuda"] = false;
+#endif
     d["version"] = EDT_VERSION;
     return d;
   });

@@ -1,5 +1,6 @@
-// The CUDA engine's Python face. Pointers are device addresses (the blocks are written on the host);
-// memory belongs to the caller, work goes to the caller's stream, the interpreter lock is released.
+// The CUDA engine's Python face. Pointers are device addresses (the blocks are written on the
+// host); memory belongs to the caller, work goes to the caller's stream, the interpreter lock is
+// released.
 #include "bindings/cuda.h"
 
 #include <pybind11/stl.h>
@@ -37,8 +38,14 @@ struct AnyData {
 template <class T>
 Data<T> data_of(Pointer x, Pointer y, Pointer labels, Pointer coef, int64_t n_pad, int n, int d_in,
                 int d_out, int loss) {
-  return {at<const T>(x), at<const T>(y), at<const int>(labels), at<const T>(coef),
-          n_pad,          n,              d_in,                   d_out,
+  return {at<const T>(x),
+          at<const T>(y),
+          at<const int>(labels),
+          at<const T>(coef),
+          n_pad,
+          n,
+          d_in,
+          d_out,
           loss};
 }
 
@@ -210,14 +217,16 @@ void bind_calls(py::module_& m) {
     if (act < 0 || act >= kActivations || order < 0 || order > 3)
       throw py::value_error("activation code or order out of range");
     py::gil_scoped_release release;
-    if (is_double) activation(act, order, n, at<const double>(in), at<double>(out), device,
-                              at<void>(stream));
+    if (is_double)
+      activation(act, order, n, at<const double>(in), at<double>(out), device, at<void>(stream));
     else activation(act, order, n, at<const float>(in), at<float>(out), device, at<void>(stream));
   });
-  m.def("evaluate", [](const py::tuple& head, Pointer predict, Pointer loss, Pointer grad) {
+  m.def("evaluate", [](const py::tuple& head, Pointer predict, Pointer cotangent, Pointer loss,
+                       Pointer grad) {
+    if (cotangent && loss) throw py::value_error("a cotangent replaces the loss");
     run(head, [&](const Call& c, const auto& data) {
       using T = Scalar<decltype(data)>;
-      evaluate<T>(c, data, at<T>(predict), at<double>(loss), at<T>(grad));
+      evaluate<T>(c, data, at<T>(predict), at<const T>(cotangent), at<double>(loss), at<T>(grad));
     });
   });
   m.def("hvp", [](const py::tuple& head, Pointer vectors, Pointer out, int64_t stride, bool ggn) {
@@ -235,11 +244,11 @@ void bind_calls(py::module_& m) {
   m.def("train",
         [](const py::tuple& head, Pointer mom1, Pointer mom2, Pointer steps, int64_t first,
            int64_t until, const py::dict& hyper, Pointer lr, Pointer weight_decay, Pointer seeds,
-           Pointer factors, int64_t factors_start, Pointer status, Pointer loss_,
-           Pointer grad_norm, Pointer record, int64_t n_record, Pointer history_loss,
-           Pointer history_grad) {
+           Pointer factors, int64_t factors_start, Pointer status, Pointer loss_, Pointer grad_norm,
+           Pointer record, int64_t n_record, Pointer history_loss, Pointer history_grad) {
           const Hyper hp = hyper_of(hyper);
-          if (hp.optimizer != 0 && !(mom1 && mom2)) throw py::value_error("adam needs both moments");
+          if (hp.optimizer != 0 && !(mom1 && mom2))
+            throw py::value_error("adam needs both moments");
           if (hp.momentum != 0 && !mom1) throw py::value_error("momentum needs its buffer");
           run(head, [&](const Call& c, const auto& data) {
             using T = Scalar<decltype(data)>;

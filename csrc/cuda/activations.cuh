@@ -48,16 +48,16 @@ EDT_DEVICE T at_most(T a, T b) {
 }
 
 // Coefficients as literals: device code cannot index host tables.
-#define EDT_TABLE(Name, member)                                    \
-  struct Name {                                                    \
-    template <class T>                                             \
-    static constexpr T at(int i) {                                 \
-      return Coef<T>::member[i];                                   \
-    }                                                              \
-    template <class T>                                             \
-    static constexpr int size() {                                  \
-      return int(sizeof(Coef<T>::member) / sizeof(T));             \
-    }                                                              \
+#define EDT_TABLE(Name, member)                                                                    \
+  struct Name {                                                                                    \
+    template <class T>                                                                             \
+    static constexpr T at(int i) {                                                                 \
+      return Coef<T>::member[i];                                                                   \
+    }                                                                                              \
+    template <class T>                                                                             \
+    static constexpr int size() {                                                                  \
+      return int(sizeof(Coef<T>::member) / sizeof(T));                                             \
+    }                                                                                              \
   };
 EDT_TABLE(ExpTable, exp)
 EDT_TABLE(Log1pTable, log1p)

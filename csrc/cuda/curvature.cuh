@@ -232,8 +232,8 @@ EDT_DEVICE void hessian(const Problem<T>& pr, const Item& item, bool ggn, T* out
         const int row = coord[k];
         if (row < 0) continue;
         const Rows<const T> a = cu.below(l);
-        const T* weight = e == edges ? cu.w.ones.p
-                                     : a.at(ly.dense ? e : n.ints[ly.col + first + e], 0);
+        const T* weight =
+            e == edges ? cu.w.ones.p : a.at(ly.dense ? e : n.ints[ly.col + first + e], 0);
         cu.template contract<true>(
             l, AddToRow<T>{h + int64_t(row) * n.net.n_coords, coord, row, true}, weight);
       }

@@ -15,8 +15,8 @@ int device_count() {
 Limits limits_of(int device) {
   auto get = [&](cudaDeviceAttr what) {
     int value = 0;
-    check(cudaDeviceGetAttribute(&value, what, device), "reading attributes of device " +
-                                                            std::to_string(device));
+    check(cudaDeviceGetAttribute(&value, what, device),
+          "reading attributes of device " + std::to_string(device));
     return value;
   };
   return {get(cudaDevAttrMultiProcessorCount), get(cudaDevAttrMaxSharedMemoryPerBlockOptin),
@@ -25,7 +25,8 @@ Limits limits_of(int device) {
 
 DeviceGuard::DeviceGuard(int device) : before_(device), device_(device) {
   check(cudaGetDevice(&before_), "reading the current device");
-  if (before_ != device_) check(cudaSetDevice(device_), "choosing device " + std::to_string(device));
+  if (before_ != device_)
+    check(cudaSetDevice(device_), "choosing device " + std::to_string(device));
 }
 
 DeviceGuard::~DeviceGuard() {

@@ -20,9 +20,10 @@ struct Call {
   void* stream;
 };
 
-//! Outputs [B, n, d_out], losses [B], gradients (flat); null: not wanted.
+//! Outputs [B, n, d_out], losses [B], gradients (flat); null: not wanted. The gradient is that of
+//! the loss, or of <cotangent [B, n, d_out], outputs> if that is given (without a loss).
 template <class T>
-void evaluate(const Call&, const Data<T>&, T* predict, double* loss, T* grad);
+void evaluate(const Call&, const Data<T>&, T* predict, const T* cotangent, double* loss, T* grad);
 //! Products with `vectors`, `stride` entries apart; the schedule knows how many.
 template <class T>
 void hvp(const Call&, const Data<T>&, const T* vectors, T* out, int64_t stride, bool ggn);

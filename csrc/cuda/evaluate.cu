@@ -46,11 +46,13 @@ void run(const Call& c, const Problem<T>& pr, const Results<T>& out) {
 }  // namespace
 
 template <class T>
-void evaluate(const Call& c, const Data<T>& data, T* predict, double* loss, T* grad) {
+void evaluate(const Call& c, const Data<T>& data, T* predict, const T* cotangent, double* loss,
+              T* grad) {
   const DeviceGuard guard(c.device);
   const Problem<T> pr = problem_of(c, data);
   const WorkspaceLayout& w = c.schedule.workspace();
   const Results<T> out{predict,
+                       cotangent,
                        loss,
                        grad,
                        0,
@@ -67,8 +69,10 @@ void activation(int act, int order, int64_t n, const T* in, T* out, int device, 
          order, n, in, out);
 }
 
-template void evaluate<float>(const Call&, const Data<float>&, float*, double*, float*);
-template void evaluate<double>(const Call&, const Data<double>&, double*, double*, double*);
+template void evaluate<float>(const Call&, const Data<float>&, float*, const float*, double*,
+                              float*);
+template void evaluate<double>(const Call&, const Data<double>&, double*, const double*, double*,
+                               double*);
 template void activation<float>(int, int, int64_t, const float*, float*, int, void*);
 template void activation<double>(int, int, int64_t, const double*, double*, int, void*);
 

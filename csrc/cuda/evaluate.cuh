@@ -10,11 +10,12 @@ namespace edt::cuda {
 
 template <class T>
 struct Results {
-  T* predict;     // [B, n, d_out], or null
-  double* loss;   // [B], or null
-  T* grad;        // flat, or null; hvp: vectors, `stride` entries apart
+  T* predict;          // [B, n, d_out], or null
+  const T* cotangent;  // [B, n, d_out]: what the gradient starts from instead of the loss, or null
+  double* loss;        // [B], or null
+  T* grad;             // flat, or null; hvp: vectors, `stride` entries apart
   int64_t stride;
-  T* partial;     // of items that share a network
+  T* partial;            // of items that share a network
   double* partial_loss;  // [items]
 };
 
@@ -45,6 +46,14 @@ EDT_DEVICE void write_flat(const Net<T>& n, const Item& item, const T* g, const 
   }
 }
 
+template <class T>
+EDT_DEVICE void read_cotangent(Rows<T> f, int net, const Data<T>& data, int first, int count,
+                               const T* from, Tile tile) {
+  for (int o = 0; o < data.d_out; ++o)
+    for (int s = int(threadIdx.x); s < tile.samples; s += int(blockDim.x))
+      *f.at(o, s) = s < count ? from[(int64_t(net) * data.n + first + s) * data.d_out + o] : T(0);
+}
+
 template <bool Grad, class T>
 EDT_DEVICE void evaluate(const Problem<T>& pr, const Item& item, int index, const Results<T>& out,
                          unsigned char* memory) {
@@ -71,6 +80,8 @@ EDT_DEVICE void evaluate(const Problem<T>& pr, const Item& item, int index, cons
       write_outputs(f, item.net, pr.data, item.first + at, samples.count, out.predict);
       __syncthreads();
     }
+    if (out.cotangent)
+      read_cotangent(f, item.net, pr.data, item.first + at, samples.count, out.cotangent, tile);
     if (out.loss) loss += loss_pass<Grad>(n, pr.data, samples, T(1), f, {nullptr, 0}, tile);
     __syncthreads();
     if constexpr (Grad) backward(n, p, x, a, d, f, tile, share_of(item.groups), g);

@@ -98,8 +98,8 @@ EDT_DEVICE void gather(const Net<T>& n, const T* flat, T* p, int count, bool fro
 }
 
 template <class T>
-EDT_DEVICE void load_inputs(const Net<T>& n, const Data<T>& data, const Samples& samples,
-                            Rows<T> x, Tile tile) {
+EDT_DEVICE void load_inputs(const Net<T>& n, const Data<T>& data, const Samples& samples, Rows<T> x,
+                            Tile tile) {
   const T* from = data.x + int64_t(n.task) * data.d_in * data.n_pad;
   for (int i = 0; i < data.d_in; ++i)
     for (int s = int(threadIdx.x); s < tile.samples; s += int(blockDim.x))
@@ -147,8 +147,8 @@ EDT_DEVICE void forward(const Net<T>& n, int act, const T* p, Rows<T> x, Rows<T>
 // Loss of the tile's samples this thread owns; with Grad f becomes dL/df. `prob` (cross-entropy,
 // may have no memory) keeps the probabilities. scale multiplies every coefficient.
 template <bool Grad, class T>
-EDT_DEVICE double loss_pass(const Net<T>& n, const Data<T>& data, const Samples& samples,
-                            T scale, Rows<T> f, Rows<T> prob, Tile tile) {
+EDT_DEVICE double loss_pass(const Net<T>& n, const Data<T>& data, const Samples& samples, T scale,
+                            Rows<T> f, Rows<T> prob, Tile tile) {
   const T* coef = data.coef + int64_t(n.task) * data.n_pad;
   double total = 0;
   for (int s = int(threadIdx.x); s < tile.samples; s += int(blockDim.x)) {

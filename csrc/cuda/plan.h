@@ -14,16 +14,16 @@ namespace edt::cuda {
 
 struct LayerRecord {
   int n_in, n_out;
-  int dense;       // 1: every row holds all n_in inputs, rows ld_w apart
-  int nnz;         // sparse: edges
-  int w, ld_w;     // compressed index of the first weight; row stride
-  int bias;        // compressed index of n_out biases, or -1
-  int inputs;      // hidden units below its inputs (its place among the rows of activations)
-  int row_ptr;     // sparse; places in the network's integers: [n_out + 1]
-  int col, row;    // [nnz] input and output unit of each edge
-  int t_ptr;       // [n_in + 1] edges by input
-  int t_row;       // [nnz] output unit
-  int t_edge;      // [nnz] compressed index
+  int dense;     // 1: every row holds all n_in inputs, rows ld_w apart
+  int nnz;       // sparse: edges
+  int w, ld_w;   // compressed index of the first weight; row stride
+  int bias;      // compressed index of n_out biases, or -1
+  int inputs;    // hidden units below its inputs (its place among the rows of activations)
+  int row_ptr;   // sparse; places in the network's integers: [n_out + 1]
+  int col, row;  // [nnz] input and output unit of each edge
+  int t_ptr;     // [n_in + 1] edges by input
+  int t_row;     // [nnz] output unit
+  int t_edge;    // [nnz] compressed index
 };
 
 struct NetRecord {
@@ -38,9 +38,9 @@ struct NetRecord {
   int n_coords;  // trainable
   int n_hidden;  // alive hidden units
   int widest;    // of all layers' outputs
-  int source;    // [n_params]: place in the flat slice if trainable, -2 - place if frozen, -1 padding
-  int target;    // [n_flat]: compressed index if trainable, else -1
-  int coord;     // [n_params]: coordinate, or -1
+  int source;  // [n_params]: place in the flat slice if trainable, -2 - place if frozen, -1 padding
+  int target;  // [n_flat]: compressed index if trainable, else -1
+  int coord;   // [n_params]: coordinate, or -1
 };
 
 //! Where the parts of the block start, in bytes.

@@ -1,5 +1,6 @@
-// What device code is written in: a few spellings that nvcc and the test shim (tests/cuda/shim) both
-// give a meaning to. Kernels use threadIdx.x, blockIdx.x, blockDim.x, gridDim.x, __syncthreads and
+// What device code is written in: a few spellings that nvcc and the test shim (tests/cuda/shim)
+// both give a meaning to. Kernels use threadIdx.x, blockIdx.x, blockDim.x, gridDim.x, __syncthreads
+// and
 // __shfl_xor_sync, and get their shared memory from EDT_SHARED.
 #pragma once
 #include <cmath>
@@ -37,8 +38,8 @@ using std::sqrt;
 #endif
 
 constexpr int kWarp = 32;
-//! Most threads of a block; with the registers of an SM it bounds a thread's registers to 128.
-constexpr int kMaxThreads = 512;
+//! Most threads of a block; with the registers of an SM it bounds a thread's registers to 168.
+constexpr int kMaxThreads = 384;
 constexpr unsigned kFullMask = 0xffffffffu;
 
 //! Entries of 16 bytes, the widest load.

@@ -7,13 +7,14 @@
 namespace edt::cuda {
 namespace {
 
-// Shares of an SM's shared memory a block may take, and its threads. Small blocks leave room for
-// others, whose barriers then do not stop the SM.
+// Shares of an SM's shared memory a block may take, and its threads: small blocks leave room for
+// others, whose barriers then do not stop the SM. The registers of the kernels (at most 168 a
+// thread) allow 384 threads on an SM either way.
 struct Level {
   int share, threads;
 };
-constexpr Level kLevels[] = {{4, 128}, {2, 256}, {1, 512}};
-constexpr int kLevelCount = 3;
+constexpr Level kLevels[] = {{3, 128}, {1, kMaxThreads}};
+constexpr int kLevelCount = 2;
 constexpr int kGlobalLevel = kLevelCount;  // the block's memory is in the workspace
 constexpr int kLargestTile = 1024, kSmallestTile = 8;
 constexpr int kGlobalTile = 64;
@@ -34,13 +35,15 @@ int power_of_two(int64_t n) {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-int threads_of(int level) { return level == kGlobalLevel ? 512 : kLevels[level].threads; }
+int threads_of(int level) { return level == kGlobalLevel ? kMaxThreads : kLevels[level].threads; }
 
 }  // namespace
 
 Schedule::Schedule(const DevicePlan& plan, Job job, bool is_double, int n_samples,
                    const Limits& limits, const ScheduleOptions& options)
-    : is_double_(is_double), n_(n_samples), plan_nets_(int64_t(plan.nets().size())),
+    : is_double_(is_double),
+      n_(n_samples),
+      plan_nets_(int64_t(plan.nets().size())),
       limits_(limits) {
   const int B = int(plan_nets_);
   auto shape_all = [&](Job j) {
@@ -64,7 +67,8 @@ Schedule::Shape Schedule::shape(const DevicePlan& plan, int b, Job job, bool mom
   int pieces = 1, widest = 1;
   for (int l = 0; l < net.n_layers; ++l) {
     const LayerRecord& ly = plan.layers()[net.first_layer + l];
-    pieces = std::max(pieces, ly.dense ? int(ceil_div(ly.n_out, 4) * ceil_div(ly.n_in, 4)) : ly.nnz);
+    pieces =
+        std::max(pieces, ly.dense ? int(ceil_div(ly.n_out, 4) * ceil_div(ly.n_in, 4)) : ly.nnz);
     widest = std::max(widest, ly.n_out);
   }
   auto bytes = [&](int tile, int groups, bool keep) {
@@ -76,8 +80,8 @@ Schedule::Shape Schedule::shape(const DevicePlan& plan, int b, Job job, bool mom
   // Enough pieces of rows by samples for all threads, if there are so many samples.
   const int enough = std::min(all, std::clamp(power_of_two(2048 / widest), 32, 512));
   for (int level = 0; level < kLevelCount; ++level) {
-    const int64_t room = std::min(limits_.shared_block,
-                                  limits_.shared_sm / kLevels[level].share - kSystemShared);
+    const int64_t room =
+        std::min(limits_.shared_block, limits_.shared_sm / kLevels[level].share - kSystemShared);
     int groups = 1;
     if (job == Job::gradient || job == Job::train)
       while (groups < 4 && pieces * 8 * groups <= kLevels[level].threads) groups *= 2;

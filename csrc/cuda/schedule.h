@@ -13,8 +13,8 @@ namespace edt::cuda {
 struct Launch {
   int first, count;  // items
   int grid, threads;
-  int64_t shared;      // bytes of shared memory a block
-  bool global;         // the block's memory lies in the workspace, `arena` bytes apart
+  int64_t shared;  // bytes of shared memory a block
+  bool global;     // the block's memory lies in the workspace, `arena` bytes apart
   int64_t arena;
 };
 

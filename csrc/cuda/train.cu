@@ -33,7 +33,7 @@ void train_split(const Call& call, const Data<T>& data, const Hyper& hp, const T
   const int blocks = int((st.networks + 255) / 256);
   launch("begin", begin_kernel<T>, blocks, 256, int64_t(0), c.stream, st, active);
   for (int64_t s = first; s <= st.until; ++s) {
-    evaluate<T>(c, data, nullptr, loss, grad);
+    evaluate<T>(c, data, nullptr, nullptr, loss, grad);
     launch("step", step_kernel<T>, int(st.networks), 256, int64_t(kReserved), c.stream,
            problem_of(c, data), hp, st, static_cast<const double*>(loss),
            static_cast<const T*>(grad), active);

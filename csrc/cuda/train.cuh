@@ -1,13 +1,13 @@
 // First-order training: many optimiser steps a launch.
 //
-// Fused: one block owns a network; parameters, gradient and, where they fit, the moments stay in its
-// shared memory from the first step to the last. Split: where few networks have many samples, every
-// step is three launches (shares of the gradient, their sum, the update).
+// Fused: one block owns a network; parameters, gradient and, where they fit, the moments stay in
+// its shared memory from the first step to the last. Split: where few networks have many samples,
+// every step is three launches (shares of the gradient, their sum, the update).
 //
-// The meaning is that of cpu/isa/train.h: the state between calls is (theta, moments, step); at step
-// s loss and gradient at theta_s decide whether the network stops there, then theta_{s+1} follows;
-// a call ends with an evaluation at its last step. Minibatches: epoch e visits the samples in an
-// order drawn from (seed, e); a batch's coefficients are scaled by N / (batch size).
+// The meaning is that of cpu/isa/train.h: the state between calls is (theta, moments, step); at
+// step s loss and gradient at theta_s decide whether the network stops there, then theta_{s+1}
+// follows; a call ends with an evaluation at its last step. Minibatches: epoch e visits the samples
+// in an order drawn from (seed, e); a batch's coefficients are scaled by N / (batch size).
 #pragma once
 #include "cuda/evaluate.cuh"
 #include "cuda/hyper.h"
@@ -96,9 +96,10 @@ EDT_DEVICE void shuffle_block(uint64_t seed, uint64_t epoch, int n, int* order, 
   __syncthreads();
   for (int i = int(threadIdx.x); i < n; i += int(blockDim.x)) {
     order[i] = i;
-    draw[i] = i == 0 ? 0
-                     : int(__umul64hi(Philox(seed, uint64_t(i) >> 1, epoch).word(i & 1),
-                                      uint64_t(i) + 1));
+    draw[i] =
+        i == 0
+            ? 0
+            : int(__umul64hi(Philox(seed, uint64_t(i) >> 1, epoch).word(i & 1), uint64_t(i) + 1));
   }
   __syncthreads();
   if (threadIdx.x == 0)

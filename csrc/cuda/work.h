@@ -39,16 +39,16 @@ struct Item {
   int splits, split;  // the network's samples are shared among so many items; which one
   int extra;          // curvature: vector, or first unit; units in `extra_count`
   int extra_count;
-  int64_t partial;    // splits > 1: entries before its partial result in the workspace
+  int64_t partial;  // splits > 1: entries before its partial result in the workspace
 };
 
 //! A piece of a network's flat slice, summed over the items that share its samples.
 struct Merge {
   int net, splits;
-  int first, count;      // flat entries
-  int item;              // its first item
-  int vector;            // hvp: which
-  int64_t partial, step; // its first partial result, distance to the next
+  int first, count;       // flat entries
+  int item;               // its first item
+  int vector;             // hvp: which
+  int64_t partial, step;  // its first partial result, distance to the next
 };
 
 //! The start of a block's memory: numbers that travel between warps.

@@ -184,9 +184,10 @@ def _cuda() -> list[Finding]:
     try:
         from edt import _core as core
 
-        built = bool(dict(core.build_info()).get("cuda"))
+        info = dict(core.build_info())
     except ImportError:
-        built = False
+        info = {}
+    built = bool(info.get("cuda"))
     try:
         import torch
 
@@ -195,7 +196,8 @@ def _cuda() -> list[Finding]:
         device = None
     compiler = shutil.which("nvcc")
     facts = {"built": built, "device": device, "nvcc": compiler}
-    text = f"{'built' if built else 'not built'}; {device or 'no usable GPU'}"
+    how = f"built ({info.get('cuda_compiler')}, for {info.get('cuda_code')})"
+    text = f"{how if built else 'not built'}; {device or 'no usable GPU'}"
     if built or device is None:
         return [Finding("cuda", "ok" if built else "note", text, "" if built else _NO_GPU, facts)]
     advice = "rebuild with EDT_CUDA=1" if compiler else "install nvcc, then rebuild with EDT_CUDA=1"

@@ -484,10 +484,19 @@ class Ensemble:
         state = random_state(self.layout, sparsity, key, self.network_ids.numpy().astype(np.uint64))
         return self.with_masks(state)
 
-    def to(self, dtype: torch.dtype) -> Ensemble:
-        """The same networks in another dtype (itself if nothing changes)."""
-        check_dtype(dtype)
-        return self if dtype == self.dtype else self._of(self._structure, self.theta.to(dtype))
+    def to(self, dtype: torch.dtype | None = None, *, device: Any = None) -> Ensemble:
+        """The same networks in another dtype or on another device (itself if nothing changes).
+
+        Args:
+            dtype: torch.float32 or torch.float64; default: as it is.
+            device: "cpu", "cuda", "cuda:1", ...; default: as it is.
+        """
+        kind = self.dtype if dtype is None else dtype
+        check_dtype(kind)
+        values = self.theta.to(self.device if device is None else device, kind)
+        if values is self.theta:
+            return self
+        return self._of(self._structure.on(values.device), values)
 
 
 def _theta(layout: Layout, theta: Any, dtype: torch.dtype | None) -> torch.Tensor:

@@ -57,6 +57,12 @@ class Structure:
             self.layout.total,
         )
 
+    def on(self, device: torch.device) -> Structure:
+        """The same structure with its states on a device."""
+        if device == self.state.device:
+            return self
+        return Structure(self.layout, self.state.to(device), self.activation, self.ids)
+
     def describe(self, dtype: torch.dtype) -> str:
         """One line for `repr`."""
         table = self.layout.table

@@ -1,10 +1,10 @@
 """The public ops over an `Ensemble` and a `Task`: losses, gradients, curvature, per network.
 
 All take ``theta`` (flat ``[total]``, default: the ensemble's parameters), ``task_index`` (int64
-``[B]``, which of the task's T targets each network has, default 0) and ``backend``: "cpu" is the
-compiled engine, "reference" plain PyTorch (slow, differentiable to any order, also by torch.func),
-"auto" the compiled engine. Pruned and frozen parameters are constants: results are 0 there, inputs
-are ignored there.
+``[B]``, which of the task's T targets each network has, default 0) and ``backend``: "cpu" and
+"cuda" are the compiled engines, "reference" plain PyTorch (slow, differentiable to any order, also
+by torch.func), "auto" the compiled engine of the networks' device. Pruned and frozen parameters are
+constants: results are 0 there, inputs are ignored there.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from edt.ops import library as library  # registers the operators
 from edt.ops import reference
 from edt.ops.checks import backend_of, parameters, problem_of, vectors_of
 from edt.ops.compiled import adopt, layer_states, matrix_offsets, structure
+from edt.ops.cuda import plan_of
 from edt.ops.jacobians import jacobian as structured_jacobian
 from edt.ops.problem import Problem
 from edt.tasks import Task
@@ -51,7 +52,7 @@ def predict(
         task: N samples; only its inputs matter.
         theta: flat parameters, float32 or float64 like ``ens``.
         task_index: int64 ``[B]``.
-        backend: "auto", "cpu" or "reference".
+        backend: "auto", "cpu", "cuda" or "reference".
 
     Returns:
         ``[B, N, d_out]``, dtype of ``ens``; logits if the loss is cross-entropy.
@@ -304,9 +305,14 @@ def _arguments(
     ens: Ensemble, task: Task, theta: Any, task_index: Any, backend: Any
 ) -> tuple[Problem, torch.Tensor, bool]:
     """(problem, parameters, whether the compiled engine is wanted)."""
-    compiled = backend_of(backend) == "cpu"
+    engine = backend_of(backend)
+    compiled = engine != "reference"
     problem = problem_of(ens, task, task_index)
     flat = parameters(ens, theta)
+    if engine in ("cpu", "cuda") and flat.device.type != engine:
+        raise ValueError(
+            f"backend={engine!r} needs networks on that device, they are on {flat.device}"
+        )
     if compiled:
         adopt(ens, task)
     return problem, flat, compiled
@@ -333,7 +339,7 @@ def _product(
 
 
 def _hessian(flat: torch.Tensor, problem: Problem, ggn: bool) -> list[torch.Tensor]:
-    coords = structure(problem).coords
+    coords = (plan_of(problem, flat.device) if flat.is_cuda else structure(problem)).coords
     offsets = matrix_offsets(coords, coords, flat.element_size()).tolist()
     buffer = torch.ops.edt.hessian(flat, ggn, offsets[-1], *problem)
     return [

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from edt import _core
 from edt.ensemble import Ensemble
 from edt.errors import ShapeError, unknown_choice
 from edt.ops.problem import Problem
@@ -14,11 +15,11 @@ from edt.tasks import Task
 __all__ = ["BACKENDS", "backend_of", "parameters", "problem_of", "vectors_of"]
 
 #: "auto" takes the compiled engine of the networks' device.
-BACKENDS = ("auto", "cpu", "reference")
+BACKENDS = ("auto", "cpu", "cuda", "reference")
 
 
 def backend_of(backend: Any) -> str:
-    """Return "cpu" or "reference".
+    """Return "auto", "cpu", "cuda" or "reference".
 
     Raises:
         ValueError: unknown name. NotImplementedError: the compiled engine inside `torch.func`.
@@ -32,7 +33,7 @@ def backend_of(backend: Any) -> str:
             f"backend={backend!r} does not work inside torch.func transforms (grad, vmap, ...); "
             "use backend='reference' there, or torch.autograd"
         )
-    return "cpu"
+    return backend
 
 
 def problem_of(ens: Ensemble, task: Task, task_index: Any) -> Problem:
@@ -41,7 +42,7 @@ def problem_of(ens: Ensemble, task: Task, task_index: Any) -> Problem:
     Raises:
         TypeError: not an `Ensemble` or `Task`, unequal dtypes, indices that are not integers.
         ShapeError: d_in, d_out or the length of ``task_index`` do not match.
-        ValueError: an index out of range, or a tensor that is not on the CPU.
+        ValueError: an index out of range, or a tensor on a device without an engine.
     """
     # A traced call has been made with these arguments before, or will fail in the core.
     if not torch.compiler.is_compiling():
@@ -66,8 +67,13 @@ def problem_of(ens: Ensemble, task: Task, task_index: Any) -> Problem:
 
 def _fit(ens: Ensemble, task: Task) -> None:
     """Insist that networks and data have one device, one dtype, and the same sizes."""
-    _on_cpu("ens", ens.theta)
-    _on_cpu("task", task.x)
+    _has_engine("ens", ens.theta)
+    _has_engine("task", task.x)
+    if task.x.device != ens.device:
+        raise ValueError(
+            f"task must be on the networks' device {ens.device}, got {task.x.device}; "
+            f"use task.to(device={str(ens.device)!r})"
+        )
     if task.dtype != ens.dtype:
         raise TypeError(
             f"task must have the networks' dtype {ens.dtype}, got {task.dtype}; "
@@ -83,12 +89,12 @@ def parameters(ens: Ensemble, theta: Any) -> torch.Tensor:
     """``theta``, or the ensemble's own parameters; flat ``[total]``.
 
     Raises:
-        TypeError: not a tensor of the ensemble's dtype. ShapeError: another shape. ValueError: not
-            on the CPU.
+        TypeError: not a tensor of the ensemble's dtype. ShapeError: another shape. ValueError: on
+            another device.
     """
     if theta is None:
         return ens.theta
-    given, total = _tensor("theta", theta, ens.dtype), ens.theta.shape[0]
+    given, total = _tensor("theta", theta, ens), ens.theta.shape[0]
     if tuple(given.shape) != (total,):
         raise ShapeError(
             f"theta must have shape [{total}] (all parameters of the {ens.B} networks), "
@@ -101,10 +107,10 @@ def vectors_of(ens: Ensemble, vectors: Any) -> torch.Tensor:
     """The vectors as ``[K, total]``.
 
     Raises:
-        TypeError: not a tensor of the ensemble's dtype. ShapeError: another shape. ValueError: not
-            on the CPU.
+        TypeError: not a tensor of the ensemble's dtype. ShapeError: another shape. ValueError: on
+            another device.
     """
-    given, total = _tensor("vectors", vectors, ens.dtype), ens.theta.shape[0]
+    given, total = _tensor("vectors", vectors, ens), ens.theta.shape[0]
     if given.dim() not in (1, 2) or given.shape[-1] != total:
         raise ShapeError(
             f"vectors must have shape [K, {total}] or [{total}] (one entry per parameter of the "
@@ -113,21 +119,26 @@ def vectors_of(ens: Ensemble, vectors: Any) -> torch.Tensor:
     return given if given.dim() == 2 else given[None]
 
 
-def _tensor(name: str, value: Any, dtype: torch.dtype) -> torch.Tensor:
+def _tensor(name: str, value: Any, ens: Ensemble) -> torch.Tensor:
     if not isinstance(value, torch.Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
-    _on_cpu(name, value)
-    if value.dtype != dtype:
-        raise TypeError(f"{name} must have the networks' dtype {dtype}, got {value.dtype}")
+    _has_engine(name, value)
+    if value.dtype != ens.dtype:
+        raise TypeError(f"{name} must have the networks' dtype {ens.dtype}, got {value.dtype}")
+    if value.device != ens.device:
+        raise ValueError(f"{name} must be on {ens.device} like the networks, got {value.device}")
     return value
 
 
-def _on_cpu(name: str, tensor: torch.Tensor) -> None:
-    if tensor.device.type != "cpu":
-        raise ValueError(
-            f"{name} must be on the CPU, got device {tensor.device}; this build has no engine for "
-            f"it (use .cpu())"
-        )
+def _has_engine(name: str, tensor: torch.Tensor) -> None:
+    """A CUDA tensor counts where the CUDA engine is built."""
+    kind = tensor.device.type
+    if kind == "cpu" or (kind == "cuda" and hasattr(_core, "cuda")):
+        return
+    raise ValueError(
+        f"{name} must be on the CPU, got device {tensor.device}; this build has no engine for "
+        f"it (use .cpu())"
+    )
 
 
 def task_index_of(value: Any, networks: int, tasks: int, name: str = "task_index") -> torch.Tensor:
@@ -139,7 +150,7 @@ def task_index_of(value: Any, networks: int, tasks: int, name: str = "task_index
     out = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
     if out.is_floating_point() or out.is_complex() or out.dtype == torch.bool:
         raise TypeError(f"{name} must hold integers, got dtype {out.dtype}")
-    _on_cpu(name, out)
+    _has_engine(name, out)
     if out.dim() == 0:
         out = out.expand(networks)
     if tuple(out.shape) != (networks,):

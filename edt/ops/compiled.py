@@ -138,7 +138,7 @@ def adopt(ens: Ensemble, task: Task) -> None:
 
     Left out while a call is traced: the kernels compile for themselves what they do not find.
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or ens.device.type != "cpu":
         return
     key = (ens.state, ens.layer_widths)
     if _structures.find(key, ens.has_bias) is None:
@@ -160,7 +160,7 @@ def layer_states(problem: Problem) -> list[torch.Tensor]:
     networks, layers = problem.layer_sizes.shape
     owner = torch.repeat_interleave(
         torch.arange(layers).repeat(networks), problem.layer_sizes.reshape(-1)
-    )
+    ).to(problem.state.device)
     states = [
         problem.state.masked_fill((problem.state == 1) & (owner != layer), 2)
         for layer in range(layers)

@@ -30,7 +30,9 @@ __all__ = [
     "hvp",
     "loss",
     "loss_and_grad",
+    "plan_of",
     "predict",
+    "predict_vjp",
     "usable",
 ]
 
@@ -59,8 +61,10 @@ def usable() -> bool:
 
 
 def _index(device: torch.device) -> int:
-    return torch.cuda.current_device() if device.type == "cuda" and device.index is None else (
-        device.index or 0
+    return (
+        torch.cuda.current_device()
+        if device.type == "cuda" and device.index is None
+        else (device.index or 0)
     )
 
 
@@ -84,6 +88,7 @@ class DevicePlan:
         block: its bytes on the device.
         coords: int64 ``[B]`` on the CPU, trainable parameters of each network.
         total: parameters of all networks.
+        first_target: zeros, int64 ``[B]``, once needed.
         schedules: (schedule, its bytes) by job, sizes and options.
     """
 
@@ -91,6 +96,7 @@ class DevicePlan:
     block: torch.Tensor
     coords: torch.Tensor
     total: int
+    first_target: torch.Tensor | None = None
     schedules: dict[tuple[Any, ...], tuple[Any, torch.Tensor]] = field(default_factory=dict)
 
     @property
@@ -148,6 +154,17 @@ class DeviceData:
 
 _plans: TensorCache[DevicePlan] = TensorCache()
 _data: TensorCache[DeviceData] = TensorCache()
+_copies: TensorCache[torch.Tensor] = TensorCache()
+
+
+def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A contiguous copy on the device, kept as long as the original lives."""
+    if tensor.device == device and tensor.is_contiguous():
+        return tensor
+    found = _copies.find((tensor,), device)
+    if found is None:
+        found = _copies.store(tensor.to(device).contiguous(), (tensor,), device)
+    return found
 
 
 def device_plan(
@@ -179,6 +196,11 @@ def device_plan(
     return _plans.store(made, key, bias, device)
 
 
+def plan_of(problem: Problem, device: torch.device) -> DevicePlan:
+    """The structure of a problem on a device."""
+    return device_plan(problem.state, problem.layer_widths, problem.bias, device)
+
+
 def device_data(
     x: torch.Tensor, y: torch.Tensor, coef: torch.Tensor, loss: str, d_out: int
 ) -> DeviceData:
@@ -196,7 +218,9 @@ def device_data(
     """
     key, rest = (x, y, coef), (loss, d_out)
     found = _data.find(key, *rest)
-    return found if found is not None else _data.store(_arrange(x, y, coef, loss, d_out), key, *rest)
+    return (
+        found if found is not None else _data.store(_arrange(x, y, coef, loss, d_out), key, *rest)
+    )
 
 
 def _arrange(
@@ -259,13 +283,17 @@ class Launcher:
         self.device = plan.block.device
         self.code = ACTIVATION_CODES[activation]
         if task_index is None:
-            task_index = torch.zeros(plan.networks, dtype=torch.int64, device=self.device)
+            if plan.first_target is None:
+                plan.first_target = torch.zeros(
+                    plan.networks, dtype=torch.int64, device=self.device
+                )
+            task_index = plan.first_target
         elif task_index.shape != (plan.networks,) or task_index.dtype != torch.int64:
             raise ValueError(
                 f"task_index must be int64 with shape [{plan.networks}], "
                 f"got {task_index.dtype} with shape {list(task_index.shape)}"
             )
-        self.task_index = task_index.to(self.device).contiguous()
+        self.task_index = _moved(task_index, self.device)
 
     def call(
         self,
@@ -324,7 +352,7 @@ class Launcher:
         """Write losses float64 ``[B]`` and, if wanted, the gradient of the active networks."""
         job = "forward" if grad is None else "gradient"
         pointer = 0 if grad is None else grad.data_ptr()
-        self.call("evaluate", job, theta, 0, loss.data_ptr(), pointer, active=active)
+        self.call("evaluate", job, theta, 0, 0, loss.data_ptr(), pointer, active=active)
 
     def matrices(
         self,
@@ -341,7 +369,7 @@ class Launcher:
 
 
 def _launcher(theta: torch.Tensor, problem: Problem) -> Launcher:
-    plan = device_plan(problem.state, problem.layer_widths, problem.bias, theta.device)
+    plan = plan_of(problem, theta.device)
     data = device_data(problem.x, problem.y, problem.coef, problem.loss, problem.d_out)
     for name, tensor in (("x", problem.x), ("state", problem.state)):
         if tensor.device != theta.device:
@@ -353,7 +381,22 @@ def predict(theta: torch.Tensor, problem: Problem) -> torch.Tensor:
     """Outputs ``[B, N, d_out]``; see `edt.ops.reference.predict`."""
     theta = theta.contiguous()
     out = theta.new_empty(problem.networks, problem.samples, problem.d_out)
-    _launcher(theta, problem).call("evaluate", "forward", theta, out.data_ptr(), 0, 0)
+    _launcher(theta, problem).call("evaluate", "forward", theta, out.data_ptr(), 0, 0, 0)
+    return out
+
+
+def predict_vjp(theta: torch.Tensor, cotangent: torch.Tensor, problem: Problem) -> torch.Tensor:
+    """``J^T u`` ``[total]`` for ``u`` ``[B, N, d_out]``; see `edt.ops.reference.predict_vjp`."""
+    shape = (problem.networks, problem.samples, problem.d_out)
+    if cotangent.shape != shape or cotangent.dtype != theta.dtype:
+        raise ValueError(
+            f"cotangent must be {theta.dtype} with shape {list(shape)}, "
+            f"got {cotangent.dtype} with shape {list(cotangent.shape)}"
+        )
+    theta, cotangent = theta.contiguous(), cotangent.contiguous()
+    out = torch.empty_like(theta)
+    arguments = (0, cotangent.data_ptr(), 0, out.data_ptr())
+    _launcher(theta, problem).call("evaluate", "gradient", theta, *arguments)
     return out
 
 

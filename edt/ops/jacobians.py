@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import torch
 
-from edt.ops import cpu
+from edt.ops import cpu, cuda
 from edt.ops.problem import Problem
 
 __all__ = ["jacobian", "network_jacobian"]
@@ -59,12 +59,13 @@ def network_jacobian(
             break
         for i in range(fan_in):
             z += weights[layer][:, i, None] * below[-1][i]
-        value, slope = cpu.activation(problem.activation, z, 1)
+        engine = cuda if z.is_cuda else cpu
+        value, slope = engine.activation(problem.activation, z, 1)
         below.append(value)
         slopes.append(slope)
 
     columns: list[torch.Tensor] = []
-    eye = torch.eye(problem.d_out, dtype=x.dtype)
+    eye = torch.eye(problem.d_out, dtype=x.dtype, device=x.device)
     D = eye[:, :, None].expand(-1, -1, x.shape[0])  # [d_out, out, N]
     for layer in range(depth, -1, -1):
         fan_out, fan_in = weights[layer].shape

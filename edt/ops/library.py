@@ -1,4 +1,4 @@
-"""The ops as PyTorch operators ``edt::*``: schema, CPU kernel, fake kernel, autograd.
+"""The ops as PyTorch operators ``edt::*``: schema, kernels, fake kernel, autograd.
 
 Each takes the parameters and the fields of a `Problem`, which are tensors and plain values, so the
 operators are pure functions that `torch.compile`, autograd and `torch.library.opcheck` understand.
@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from edt.ops import cpu, reference
+from edt.ops import cpu, cuda, reference
 from edt.ops.problem import SCHEMA, Problem
 from edt.ops.pullback import predict_vjp
 
@@ -78,6 +78,33 @@ def _hvp_backward(theta: Tensor, vectors: Tensor, ggn: bool, w: Tensor, *problem
 
 def _hessian(theta: Tensor, ggn: bool, size: int, *problem: Any) -> Tensor:
     return cpu.hessian(theta, Problem(*problem), size, ggn=ggn)
+
+
+# CUDA kernels; derivatives beyond them run the reference on any device. ------------------------
+
+
+def _cuda_predict(theta: Tensor, *problem: Any) -> Tensor:
+    return cuda.predict(theta, Problem(*problem))
+
+
+def _cuda_predict_vjp(theta: Tensor, cotangent: Tensor, *problem: Any) -> Tensor:
+    return cuda.predict_vjp(theta, cotangent, Problem(*problem))
+
+
+def _cuda_loss(theta: Tensor, *problem: Any) -> Tensor:
+    return cuda.loss(theta, Problem(*problem))
+
+
+def _cuda_loss_and_grad(theta: Tensor, *problem: Any) -> tuple[Tensor, Tensor]:
+    return cuda.loss_and_grad(theta, Problem(*problem))
+
+
+def _cuda_hvp(theta: Tensor, vectors: Tensor, ggn: bool, *problem: Any) -> Tensor:
+    return cuda.hvp(theta, vectors, Problem(*problem), ggn=ggn)
+
+
+def _cuda_hessian(theta: Tensor, ggn: bool, size: int, *problem: Any) -> Tensor:
+    return cuda.hessian(theta, Problem(*problem), size, ggn=ggn)
 
 
 def _gradients(
@@ -158,7 +185,7 @@ def _saved(ctx: Any) -> tuple[tuple[Tensor, ...], Problem]:
 
 def _per_parameter(per_network: Tensor, theta: Tensor, problem: Problem) -> Tensor:
     """``[B]`` -> ``[total]``: each network's number at each of its parameters, in theta's dtype."""
-    sizes = problem.layer_sizes.sum(1)
+    sizes = problem.layer_sizes.sum(1).to(theta.device)
     return torch.repeat_interleave(per_network.to(theta.dtype), sizes, output_size=theta.shape[0])
 
 
@@ -236,6 +263,7 @@ class _Operator(NamedTuple):
     arguments: str
     returns: str
     kernel: Callable[..., Any]
+    cuda: Callable[..., Any]
     fake: Callable[..., Any]
     setup: Callable[..., None] | None
     backward: Callable[..., Any]
@@ -248,6 +276,7 @@ _OPERATORS = (
         "Tensor theta",
         "Tensor",
         _predict,
+        _cuda_predict,
         _fake_predict,
         _setup_theta,
         _diff_predict,
@@ -257,6 +286,7 @@ _OPERATORS = (
         "Tensor theta, Tensor cotangent",
         "Tensor",
         _predict_vjp,
+        _cuda_predict_vjp,
         _fake_flat,
         _setup_predict_vjp,
         _diff_predict_vjp,
@@ -265,6 +295,7 @@ _OPERATORS = (
         "predict_vjp_backward",
         "Tensor theta, Tensor cotangent, Tensor w",
         _PAIR,
+        _predict_vjp_backward,
         _predict_vjp_backward,
         _fake_predict_vjp_backward,
         None,
@@ -275,6 +306,7 @@ _OPERATORS = (
         "Tensor theta",
         "Tensor",
         _loss,
+        _cuda_loss,
         _fake_loss,
         _setup_theta,
         _diff_loss,
@@ -284,6 +316,7 @@ _OPERATORS = (
         "Tensor theta",
         _PAIR,
         _loss_and_grad,
+        _cuda_loss_and_grad,
         _fake_loss_and_grad,
         _setup_loss_and_grad,
         _diff_loss_and_grad,
@@ -293,6 +326,7 @@ _OPERATORS = (
         "Tensor theta, Tensor vectors, bool ggn",
         "Tensor",
         _hvp,
+        _cuda_hvp,
         _fake_hvp,
         _setup_hvp,
         _diff_hvp,
@@ -301,6 +335,7 @@ _OPERATORS = (
         "hvp_backward",
         "Tensor theta, Tensor vectors, bool ggn, Tensor w",
         "Tensor",
+        _hvp_backward,
         _hvp_backward,
         _fake_flat,
         None,
@@ -311,6 +346,7 @@ _OPERATORS = (
         "Tensor theta, bool ggn, SymInt size",
         "Tensor",
         _hessian,
+        _cuda_hessian,
         _fake_hessian,
         None,
         _no_derivative,
@@ -327,5 +363,6 @@ for _op in _OPERATORS:
         tags=(torch.Tag.pt2_compliant_tag,),
     )
     torch.library.impl(f"edt::{_op.name}", "cpu", _op.kernel)
+    torch.library.impl(f"edt::{_op.name}", "cuda", _op.cuda)
     torch.library.register_fake(f"edt::{_op.name}", _op.fake)
     torch.library.register_autograd(f"edt::{_op.name}", _op.backward, setup_context=_op.setup)

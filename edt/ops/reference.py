@@ -126,7 +126,7 @@ def networks(theta: torch.Tensor, problem: Problem) -> Iterator[Network]:
     for b, span in enumerate(problem.spans()):
         state, values = problem.state[span], theta[span]
         free = torch.nonzero(state == 1).flatten()
-        layer = torch.repeat_interleave(torch.arange(sizes.shape[1]), sizes[b])
+        layer = torch.repeat_interleave(torch.arange(sizes.shape[1]), sizes[b]).to(state.device)
         yield Network(
             problem=problem,
             span=span,

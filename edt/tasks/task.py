@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Literal
 
 import numpy as np
@@ -132,6 +133,8 @@ class Task:
     @property
     def data(self) -> Any:
         """The samples in the compiled core's layout (`edt._core.Dataset`); made at first use."""
+        if self.device.type != "cpu":
+            raise ValueError(f"this needs the task on the CPU, it is on {self.device}")
         if self._data is None:
             # Imported here so that tasks work where the compiled core is missing.
             from edt import _core
@@ -154,11 +157,24 @@ class Task:
             )
         return self._data
 
-    def to(self, dtype: torch.dtype) -> Task:
-        """The same task in another dtype (itself if nothing changes)."""
+    @property
+    def device(self) -> torch.device:
+        """Where x, y and coef lie."""
+        return self.x.device
+
+    def to(self, dtype: torch.dtype | None = None, *, device: Any = None) -> Task:
+        """The same task in another dtype or on another device (itself if nothing changes)."""
+        if device is not None and torch.empty(0, device=device).device != self.device:
+            moved = copy.copy(self)
+            moved.x, moved.y, moved.coef = (t.to(device) for t in (self.x, self.y, self.coef))
+            moved._data = None
+            return moved.to(dtype)
+        dtype = self.dtype if dtype is None else dtype
         check_dtype(dtype)
         if dtype == self.dtype:
             return self
+        if self.device.type != "cpu":
+            return self.to(device="cpu").to(dtype).to(device=self.device)
         y = self.y.to(dtype) if self.loss == "mse" else self.y
         return Task(
             self.x.to(dtype),

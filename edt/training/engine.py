@@ -2,7 +2,7 @@
 
 An `Engine` binds an ensemble's plan, a task's data and the task index. Nothing here decides
 anything; every method is one call of `edt._core`, on contiguous CPU tensors kept alive for the
-duration of the call.
+duration of the call. `engine_for` takes the engine of the networks' device.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 
 from edt import _core
 from edt.ops.activations import ACTIVATION_CODES
+from edt.training.cuda import CudaEngine
 
 if TYPE_CHECKING:
     from edt.ensemble import Ensemble
@@ -35,6 +36,11 @@ class Engine:
     """
 
     def __init__(self, ens: Ensemble, task: Task, task_index: torch.Tensor) -> None:
+        if ens.device.type != "cpu":
+            raise ValueError(
+                f"this runs on the CPU, the networks are on {ens.device}; "
+                "use networks.to(device='cpu')"
+            )
         self.plan = ens.plan
         self.data = task.data
         self.task_index = task_index.to(torch.int64).contiguous()
@@ -43,6 +49,9 @@ class Engine:
         self.offsets = ens.offsets.to(torch.int64).cpu()
         self.coords = ens.coords.to(torch.int64).cpu()
         self.trainable = (ens.state == 1).cpu()
+
+    def wait(self) -> None:
+        """Return when all calls so far have finished: at once, calls here return finished."""
 
     def _head(self, theta: torch.Tensor, active: torch.Tensor | None) -> tuple[Any, ...]:
         _core.set_num_threads(torch.get_num_threads())
@@ -150,3 +159,9 @@ class Engine:
             _pointer(loss),
             _pointer(grad_norm),
         )
+
+
+def engine_for(ens: Ensemble, task: Task, task_index: torch.Tensor) -> Engine | CudaEngine:
+    """The engine of the networks' device."""
+    kind = CudaEngine if ens.device.type == "cuda" else Engine
+    return kind(ens, task, task_index)

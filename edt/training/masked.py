@@ -11,10 +11,11 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
+from edt.ops import cuda
 from edt.tasks import Task
 from edt.training import checks
 from edt.training.checkpoint import CheckpointError, digest
-from edt.training.engine import CONVERGED, DIVERGED, TARGET, Engine
+from edt.training.engine import CONVERGED, DIVERGED, TARGET, engine_for
 from edt.training.record import record_steps
 from edt.training.result import TrainResult, history_dataset
 from edt.training.run import Settings, State, run
@@ -92,7 +93,8 @@ def masked_train(
         patience: stop a network after this many evaluations in a row without a new least
             validation loss; None: never.
         max_seconds: stop after about this much wall-clock time.
-        device: "auto" or "cpu".
+        device: "auto" (a GPU if one can be used, else the CPU), "cpu", "cuda" or "cuda:1". Results
+            come back to where the networks were; those of new ones to the CPU.
         dtype: of the arithmetic; default: the networks', or float64 for new networks.
         record: "log", every k-th step, a sequence of steps, or None.
         record_params: also keep the parameters at the recorded steps.
@@ -116,7 +118,7 @@ def masked_train(
     decay regularization", ICLR 2019.
     """
     data = as_task(task)
-    check_device(device)
+    where = training_device(device, networks)
     ens = _ensemble(
         data,
         networks,
@@ -177,21 +179,26 @@ def masked_train(
         checkpoint_every=every,
         progress=bool(progress),
     )
-    settings.watch = _watch(ens, data, validation, index, steps, validate_every, patience)
+    home = ens.device
+    moved = ens.to(device=where)
+    engine = engine_for(moved, data.to(device=where), index)
+    settings.watch = _watch(moved, data, validation, index, steps, validate_every, patience)
     if settings.watch is not None and validation is not None:
         settings.specification["validation"] = {
             "task": fingerprint_task(check_fits(as_task(validation), ens)),
             "every": validate_every,
             "patience": patience,
         }
-    state = State.start(ens.theta, ens.B, settings, bool(record_params))
+    state = State.start(moved.theta, ens.B, settings, bool(record_params))
     if file is not None:
         if resume is True and not file.is_file():
             raise CheckpointError(f"{file}: no checkpoint to resume from (resume=True)")
         if resume and file.is_file():
             state.restore(file, settings.specification, settings.watch)
-    run(Engine(ens, data, index), state, settings)
-    result = _result(ens, state, settings, index)
+    run(engine, state, settings)
+    state.to_cpu()
+    result = _result(ens.to(device="cpu"), state, settings, index)
+    result.networks = result.networks.to(device=home)
     if state.interrupted and settings.progress:
         hint = (
             f"the same call resumes from {file}"
@@ -224,7 +231,7 @@ def _watch(
             f"validation must have the task's loss and targets ({data.loss}, {data.T}), got "
             f"{other.loss}, {other.T}"
         )
-    return Watch(ens, other, index, steps, every, patience)
+    return Watch(ens, other.to(device=ens.device), index, steps, every, patience)
 
 
 def as_task(task: Any) -> Task:
@@ -237,10 +244,33 @@ def as_task(task: Any) -> Task:
 
 
 def check_device(device: Any) -> None:
-    """Only the CPU is trained on in this version."""
+    """What only the CPU does."""
     kind = getattr(device, "type", device)
     if kind not in ("auto", "cpu"):
         raise unknown_choice("device", str(device), ["auto", "cpu"])
+
+
+def training_device(device: Any, networks: Ensemble | None) -> torch.device:
+    """Where to train.
+
+    Raises:
+        ValueError: not a device, or one that cannot be used here.
+    """
+    if device == "auto":
+        if isinstance(networks, Ensemble) and networks.device.type == "cuda":
+            return networks.device
+        return torch.device("cuda" if cuda.usable() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise unknown_choice("device", str(device), ["auto", "cpu", "cuda"]) from None
+    if chosen.type not in ("cpu", "cuda"):
+        raise unknown_choice("device", str(device), ["auto", "cpu", "cuda"])
+    if chosen.type == "cuda" and not cuda.usable():
+        raise ValueError(
+            f"device={str(device)!r} cannot be used here; 'edt doctor' says why, device='cpu' works"
+        )
+    return chosen
 
 
 def check_fits(task: Task, ens: Ensemble) -> Task:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from edt.training import checkpoint
+from edt.training.cuda import CudaEngine
 from edt.training.engine import RUNNING, Engine
 from edt.training.progress import Meter
 from edt.training.structure import segment_max
@@ -72,20 +73,18 @@ class State:
         adaptive = optimizer in ("adam", "adamw")
         heavy = optimizer == "sgd" and settings.hyper["momentum"] != 0.0
         rows = int(settings.record.numel())
-        nan = float("nan")
+        nan, where = float("nan"), theta.device
         return cls(
             theta=theta.detach().clone().contiguous(),
             m=torch.zeros_like(theta) if adaptive or heavy else None,
             v=torch.zeros_like(theta) if adaptive else None,
-            steps=torch.zeros(networks, dtype=torch.int64),
-            status=torch.zeros(networks, dtype=torch.int8),
-            loss=torch.full((networks,), nan, dtype=torch.float64),
-            grad_norm=torch.full((networks,), nan, dtype=torch.float64),
-            history_loss=torch.full((rows, networks), nan, dtype=torch.float64),
-            history_grad=torch.full((rows, networks), nan, dtype=torch.float64),
-            history_params=(
-                torch.full((rows, theta.numel()), nan, dtype=theta.dtype) if params else None
-            ),
+            steps=torch.zeros(networks, dtype=torch.int64, device=where),
+            status=torch.zeros(networks, dtype=torch.int8, device=where),
+            loss=theta.new_full((networks,), nan, dtype=torch.float64),
+            grad_norm=theta.new_full((networks,), nan, dtype=torch.float64),
+            history_loss=theta.new_full((rows, networks), nan, dtype=torch.float64),
+            history_grad=theta.new_full((rows, networks), nan, dtype=torch.float64),
+            history_params=(theta.new_full((rows, theta.numel()), nan) if params else None),
         )
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -118,7 +117,13 @@ class State:
             "settled": self.settled,
         }
         watched = settings.watch.tensors() if settings.watch is not None else {}
-        checkpoint.write(settings.checkpoint_file, KIND, self.tensors() | watched, header)
+        tensors = {name: tensor.cpu() for name, tensor in (self.tensors() | watched).items()}
+        checkpoint.write(settings.checkpoint_file, KIND, tensors, header)
+
+    def to_cpu(self) -> None:
+        """Bring all tensors to the CPU."""
+        for name, tensor in self.tensors().items():
+            setattr(self, name, tensor.cpu())
 
     def restore(
         self, path: Path, specification: dict[str, Any], watch: Watch | None = None
@@ -150,7 +155,7 @@ class State:
         self.settled = bool(header["settled"])
 
 
-def run(engine: Engine, state: State, settings: Settings) -> None:
+def run(engine: Engine | CudaEngine, state: State, settings: Settings) -> None:
     """Train until every network has stopped or reached ``settings.steps``; fills ``state``.
 
     Ctrl-C and ``max_seconds`` end it early with ``state.interrupted`` set and, where there is a
@@ -173,6 +178,7 @@ def run(engine: Engine, state: State, settings: Settings) -> None:
                 clock = time.monotonic()
                 state.settled = False
                 _advance(engine, state, settings)
+                engine.wait()
                 state.settled = True
                 took = time.monotonic() - clock
                 state.seconds = before + time.monotonic() - started
@@ -216,7 +222,7 @@ def _next_stop(state: State, settings: Settings, reached: int, chunk: int) -> in
     return stop
 
 
-def _advance(engine: Engine, state: State, settings: Settings) -> None:
+def _advance(engine: Engine | CudaEngine, state: State, settings: Settings) -> None:
     engine.train(
         state.theta,
         state.m,
@@ -245,11 +251,11 @@ def _snapshot(state: State, settings: Settings) -> None:
     if not row.numel():
         return
     there = state.steps == state.target
-    wide = there.repeat_interleave(settings.sizes)
+    wide = there.repeat_interleave(settings.sizes.to(there.device))
     state.history_params[int(row[0]), wide] = state.theta[wide]
 
 
-def _evaluate_unfinished(engine: Engine, state: State) -> None:
+def _evaluate_unfinished(engine: Engine | CudaEngine, state: State) -> None:
     """After a cut: loss and gradient at the parameters that are returned."""
     open_ = (state.status == RUNNING).to(torch.uint8)
     if not bool(open_.any()):

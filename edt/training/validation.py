@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 from edt.ensemble import Ensemble
-from edt.training.engine import RUNNING, Engine
+from edt.training.engine import RUNNING, engine_for
 
 if TYPE_CHECKING:
     from edt.tasks import Task
@@ -40,7 +40,7 @@ class Watch:
 
     Args:
         ens: the networks.
-        task: validation data of their dtype.
+        task: validation data of their dtype, on their device.
         task_index: int64 ``[B]``.
         steps: optimiser steps of the run.
         every: k.
@@ -57,15 +57,15 @@ class Watch:
         every: int,
         patience: int | None,
     ) -> None:
-        self.engine = Engine(ens, task, task_index)
+        self.engine = engine_for(ens, task, task_index)
         self.patience = patience
         self.steps = torch.tensor(sorted({*range(0, steps + 1, every), steps}))
         nan = float("nan")
         self.best_theta = ens.theta.detach().clone()
-        self.best_loss = torch.full((ens.B,), float("inf"), dtype=torch.float64)
-        self.best_step = torch.zeros(ens.B, dtype=torch.int64)
-        self.since = torch.zeros(ens.B, dtype=torch.int64)
-        self.history = torch.full((self.steps.numel(), ens.B), nan, dtype=torch.float64)
+        self.best_loss = ens.theta.new_full((ens.B,), float("inf"), dtype=torch.float64)
+        self.best_step = torch.zeros(ens.B, dtype=torch.int64, device=ens.device)
+        self.since = torch.zeros(ens.B, dtype=torch.int64, device=ens.device)
+        self.history = ens.theta.new_full((self.steps.numel(), ens.B), nan, dtype=torch.float64)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """What a checkpoint must hold, by name."""
@@ -112,13 +112,13 @@ class Watch:
             status[here & (status == RUNNING) & (self.since >= self.patience)] = STOPPED
 
     def result(self, networks: Ensemble) -> Validation:
-        """What was found; ``networks`` gives the structure."""
+        """What was found, on the CPU; ``networks`` (there too) gives the structure."""
         return Validation(
-            best=networks.with_theta(self.best_theta),
-            loss=self.best_loss,
-            step=self.best_step,
+            best=networks.with_theta(self.best_theta.cpu()),
+            loss=self.best_loss.cpu(),
+            step=self.best_step.cpu(),
             history=xr.DataArray(
-                self.history.numpy(),
+                self.history.cpu().numpy(),
                 dims=("step", "network"),
                 coords={"step": self.steps.numpy(), "network": range(self.best_loss.numel())},
                 name="validation_loss",

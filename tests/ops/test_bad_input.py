@@ -52,7 +52,7 @@ BAD = [
     ),
     ({"backend": "cpus"}, ValueError, "backend must be one of.*'cpus'; did you mean 'cpu'"),
     ({"backend": None}, ValueError, "backend must be one of"),
-    ({"backend": "cuda"}, ValueError, "backend must be one of"),
+    ({"backend": "tpu"}, ValueError, "backend must be one of"),
 ]
 
 

@@ -1,8 +1,46 @@
 // The shim as a Python module: the functions of edt._core.cuda, on CPU memory.
+#include <pybind11/stl.h>
 #include "bindings/cuda.h"
+
+#include <vector>
+
 #include "shim.h"
 
+namespace {
+
+// Kernels with one mistake each: the shim must notice.
+void half_a_barrier() {
+  if (threadIdx.x < 16) __syncthreads();
+}
+void shuffle_of_some() {
+  if (threadIdx.x % 2 == 0) __shfl_xor_sync(0xffffffffu, 1.0f, 2);
+}
+void unwritten_memory(double* out) {
+  if (threadIdx.x == 0) *out = reinterpret_cast<double*>(edt_shim::shared_memory())[3];
+}
+// Thread 0's number, which the others read with or without waiting for it.
+void race(int* out, bool wait) {
+  int* board = reinterpret_cast<int*>(edt_shim::shared_memory());
+  if (threadIdx.x == 5) *board = 42;
+  if (wait) __syncthreads();
+  out[threadIdx.x] = *board;
+}
+
+}  // namespace
+
 PYBIND11_MODULE(edt_cuda_shim, m) {
+  m.def("half_a_barrier", [] { edt_shim::run("half_a_barrier", 1, 32, 0, half_a_barrier); });
+  m.def("shuffle_of_some", [] { edt_shim::run("shuffle_of_some", 1, 32, 0, shuffle_of_some); });
+  m.def("unwritten_memory", [] {
+    double out = 0;
+    edt_shim::run("unwritten_memory", 1, 32, 64, [&] { unwritten_memory(&out); });
+    return out;
+  });
+  m.def("race", [](bool wait) {
+    std::vector<int> out(32);
+    edt_shim::run("race", 1, 32, 64, [&] { race(out.data(), wait); });
+    return out;
+  });
   edt::bind_cuda(m);
   m.def("set_order", [](const std::string& order, uint64_t seed) {
     auto& s = edt_shim::settings();

@@ -187,7 +187,8 @@ bool release(int threads) {
 [[noreturn]] void diverged(const std::string& what, int block, int threads) {
   std::string text = what + ": divergence in block " + std::to_string(block) + ":";
   for (int t = 0, from = 0; t < threads; ++t) {
-    const Fiber &a = *machine.fibers[t], *b = t + 1 < threads ? machine.fibers[t + 1].get() : nullptr;
+    const Fiber &a = *machine.fibers[t],
+                *b = t + 1 < threads ? machine.fibers[t + 1].get() : nullptr;
     if (b && b->state == a.state && b->site == a.site) continue;
     text += " threads " + std::to_string(from) + ".." + std::to_string(t) + " " + name(a.state);
     from = t + 1;
@@ -267,8 +268,9 @@ Limits limits_of(int) {
   return {s.sms, s.shared_block, s.shared_sm};
 }
 DeviceGuard::DeviceGuard(int device) : before_(0), device_(device) {
-  if (device != 0) throw std::runtime_error("edt: choosing device " + std::to_string(device) +
-                                            " failed: the shim has one");
+  if (device != 0)
+    throw std::runtime_error("edt: choosing device " + std::to_string(device) +
+                             " failed: the shim has one");
 }
 DeviceGuard::~DeviceGuard() = default;
 void zero_async(void* memory, int64_t bytes, void*) {

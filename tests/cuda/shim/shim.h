@@ -2,10 +2,12 @@
 // compiled by the host compiler, with the threads of a block as fibers. See tests/cuda/README.md.
 //
 //   blocks      run one after another
-//   threads     fibers that run until a barrier or a shuffle, in an order that tests choose: a result
+//   threads     fibers that run until a barrier or a shuffle, in an order that tests choose: a
+//   result
 //               that depends on the order betrays a missing barrier
 //   barriers    all threads of a block must arrive at the same place in the code, else: divergence
-//   shared      heap memory of exactly the size of the launch, filled with NaN patterns: what is read
+//   shared      heap memory of exactly the size of the launch, filled with NaN patterns: what is
+//   read
 //               before it is written spoils the results, what lies outside trips AddressSanitizer
 #pragma once
 #include <cstdint>

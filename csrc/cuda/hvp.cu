@@ -12,6 +12,7 @@ void hvp(const Call& c, const Data<T>& data, const T* vectors, T* result, int64_
   const WorkspaceLayout& w = c.schedule.workspace();
   const Results<T> out{nullptr,
                        nullptr,
+                       nullptr,
                        result,
                        stride,
                        reinterpret_cast<T*>(c.workspace + w.partial),
@@ -31,29 +32,7 @@ void hvp(const Call& c, const Data<T>& data, const T* vectors, T* result, int64_
          merges, out);
 }
 
-template <class T>
-void hessian(const Call& c, const Data<T>& data, T* out, const int64_t* offsets, bool ggn) {
-  const DeviceGuard guard(c.device);
-  const Problem<T> pr = problem_of(c, data);
-  const auto* items = reinterpret_cast<const Item*>(c.schedule_block);
-  unsigned char* arenas = c.workspace + c.schedule.workspace().arenas;
-  for (const Launch& l : c.schedule.launches()) {
-    if (l.global)
-      launch("hessian", hessian_kernel<T, true>, l.grid, l.threads, int64_t(0), c.stream, pr,
-             items + l.first, l.count, int(ggn), out, offsets, arenas, l.arena);
-    else
-      launch("hessian", hessian_kernel<T, false>, l.grid, l.threads, l.shared, c.stream, pr,
-             items + l.first, l.count, int(ggn), out, offsets, arenas, int64_t(0));
-  }
-  launch("mirror", mirror_kernel<T>, c.schedule.networks(), 256, int64_t(0), c.stream, pr, out,
-         offsets);
-}
-
-#define EDT_INSTANTIATE(T)                                                               \
-  template void hvp<T>(const Call&, const Data<T>&, const T*, T*, int64_t, bool);        \
-  template void hessian<T>(const Call&, const Data<T>&, T*, const int64_t*, bool);
-EDT_INSTANTIATE(float)
-EDT_INSTANTIATE(double)
-#undef EDT_INSTANTIATE
+template void hvp<float>(const Call&, const Data<float>&, const float*, float*, int64_t, bool);
+template void hvp<double>(const Call&, const Data<double>&, const double*, double*, int64_t, bool);
 
 }  // namespace edt::cuda

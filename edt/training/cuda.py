@@ -1,0 +1,134 @@
+"""Training on the CUDA engine: the calls of `edt.training.engine.Engine`, on a device.
+
+Tensors that change lie on the device and are changed there, in stream order; what stays the same
+during a run (rates, seeds, schedules, recorded steps) is copied to it once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from edt.ops.cuda import Launcher, device_data, device_plan
+
+if TYPE_CHECKING:
+    from edt.ensemble import Ensemble
+    from edt.tasks import Task
+
+__all__ = ["CudaEngine"]
+
+
+class CudaEngine:
+    """Compiled training calls for one (ensemble, task, task index) on a CUDA device.
+
+    Args:
+        ens: the networks; only their structure and device are used.
+        task: data of the same dtype, on the same device.
+        task_index: int64 ``[B]``.
+    """
+
+    def __init__(self, ens: Ensemble, task: Task, task_index: torch.Tensor) -> None:
+        plan = device_plan(ens.state, ens.layer_widths, ens.has_bias, ens.device)
+        data = device_data(task.x, task.y, task.coef, task.loss, task.d_out)
+        self.launcher = Launcher(plan, data, task_index.to(torch.int64), ens.activation)
+        self.device = ens.device
+        self.B = int(ens.B)
+        self.offsets = ens.offsets.to(self.device, torch.int64)
+        self.coords = ens.coords.to(torch.int64)
+        self.trainable = ens.state == 1
+        self._constants: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def wait(self) -> None:
+        """Return when all calls so far have finished."""
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
+
+    def _constant(self, tensor: torch.Tensor) -> int:
+        """Address of the device's copy of a tensor that does not change."""
+        known = self._constants.get(id(tensor))
+        if known is None or known[0] is not tensor:
+            known = (tensor, tensor.to(self.device).contiguous())
+            self._constants[id(tensor)] = known
+        return int(known[1].data_ptr())
+
+    def loss(
+        self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None
+    ) -> None:
+        """Write the loss of the active networks into ``loss`` float64 ``[B]``."""
+        self.launcher.losses(theta, loss, active=active)
+
+    def loss_and_grad(
+        self,
+        theta: torch.Tensor,
+        loss: torch.Tensor,
+        grad: torch.Tensor,
+        active: torch.Tensor | None = None,
+    ) -> None:
+        """Write loss ``[B]`` and gradient (flat) of the active networks."""
+        self.launcher.losses(theta, loss, grad, active)
+
+    def train(
+        self,
+        theta: torch.Tensor,
+        m: torch.Tensor | None,
+        v: torch.Tensor | None,
+        steps: torch.Tensor,
+        until: int,
+        hyper: dict[str, Any],
+        lr: torch.Tensor,
+        weight_decay: torch.Tensor,
+        seeds: torch.Tensor,
+        factors: torch.Tensor,
+        status: torch.Tensor,
+        loss: torch.Tensor,
+        grad_norm: torch.Tensor,
+        record: torch.Tensor,
+        history_loss: torch.Tensor,
+        history_grad: torch.Tensor,
+    ) -> None:
+        """Run every network with status 0 to step ``until``; all tensors are updated in place.
+
+        ``factors`` holds the learning-rate factor of steps 0..T-1, T >= ``until``.
+        """
+        moments, batch_size = v is not None, int(hyper["batch_size"])
+        plan, data = self.launcher.plan, self.launcher.data
+        schedule, _ = plan.schedule(
+            "train",
+            data.dtype == torch.float64,
+            data.samples,
+            moments=moments,
+            batch_size=batch_size,
+        )
+        first = 0
+        if schedule.split_training:
+            # One launch a step: the host must know how many. The caller has just waited anyway.
+            running = status == 0
+            if not bool(running.any()):
+                return
+            first = int(steps[running].min())
+        self.launcher.call(
+            "train",
+            "train",
+            theta,
+            0 if m is None else m.data_ptr(),
+            0 if v is None else v.data_ptr(),
+            steps.data_ptr(),
+            first,
+            int(until),
+            hyper,
+            self._constant(lr),
+            self._constant(weight_decay),
+            self._constant(seeds),
+            self._constant(factors),
+            0,
+            status.data_ptr(),
+            loss.data_ptr(),
+            grad_norm.data_ptr(),
+            self._constant(record),
+            int(record.numel()),
+            history_loss.data_ptr(),
+            history_grad.data_ptr(),
+            moments=moments,
+            batch_size=batch_size,
+        )

@@ -1,0 +1,39 @@
+"""The scalar activations of the kernels against the vector code of the CPU engine.
+
+Both evaluate the same formulas with the same polynomials; a fused multiply-add here or there in
+another place moves a result by a few units in the last place of the larger of it and its scale
+(derivatives that cross zero are differences of terms of order one).
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from edt.ops import cpu, cuda
+from edt.ops.activations import ACTIVATION_CODES
+
+UNITS = 8
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("name", ACTIVATION_CODES)
+def test_as_on_the_cpu(shim, name, dtype):
+    span = torch.linspace(-12, 12, 3001, dtype=torch.float64)
+    tiny = torch.tensor([0.0, -0.0, 1e-30, -1e-30, 1e-6, -1e-6, 60.0, -60.0, 200.0, -200.0])
+    z = torch.cat([span, tiny.double()]).to(dtype)
+    found, wanted = cuda.activation(name, z, 3), cpu.activation(name, z, 3)
+    eps = torch.finfo(dtype).eps
+    # What a derivative is made of: terms up to sigma' |z|^k.
+    scale = torch.maximum(wanted.abs(), wanted[1].abs() * (1 + z.abs()) ** 2)
+    limit = UNITS * eps * scale + 8 * torch.finfo(dtype).tiny
+    assert bool(((found - wanted).abs() <= limit).all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("name", ACTIVATION_CODES)
+def test_infinities_and_nan(shim, name, dtype):
+    z = torch.tensor([float("inf"), float("-inf"), float("nan")], dtype=dtype)
+    found, wanted = cuda.activation(name, z, 1), cpu.activation(name, z, 1)
+    assert torch.equal(found.isnan(), wanted.isnan())
+    assert torch.equal(found.nan_to_num(7.0), wanted.nan_to_num(7.0))

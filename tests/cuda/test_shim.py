@@ -1,0 +1,38 @@
+"""The shim notices the mistakes it is there to notice."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+
+def test_divergent_barrier(shim):
+    with pytest.raises(RuntimeError, match=r"divergence in block 0: threads 0\.\.15 at a barrier"):
+        shim.half_a_barrier()
+
+
+def test_divergent_shuffle(shim):
+    with pytest.raises(RuntimeError, match="divergence"):
+        shim.shuffle_of_some()
+
+
+def test_unwritten_shared_memory_is_nan(shim):
+    assert math.isnan(shim.unwritten_memory())
+
+
+def test_missing_barrier_shows_in_the_order_of_threads(shim):
+    assert shim.race(True) == [42] * 32
+    found = set()
+    for order in ("forward", "backward"):
+        shim.set_order(order, 0)
+        assert shim.race(True) == [42] * 32
+        found.add(tuple(shim.race(False)))
+    assert len(found) == 2
+
+
+def test_works_after_a_divergence(shim):
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="divergence"):
+            shim.half_a_barrier()
+        assert shim.race(True) == [42] * 32

@@ -1,0 +1,172 @@
+"""Training steps of the CUDA kernels, run on the CPU through the shim, against the CPU engine.
+
+Both round in float64 and add in different orders; 25 steps of at most 0.05 let the differences grow
+to some 1e-13 (Adam divides by sqrt(v), which magnifies them where gradients are small). A wrong
+formula differs by at least the learning rate times a per mille.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from edt.training.cuda import CudaEngine
+from edt.training.engine import Engine
+
+STEPS = 25
+TOLERANCE = 1e-10
+PLAIN = {
+    "optimizer": "adam",
+    "momentum": 0.0,
+    "dampening": 0.0,
+    "nesterov": False,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "eps": 1e-8,
+    "batch_size": 0,
+    "tol": 0.0,
+    "loss_target": float("-inf"),
+}
+RULES = {
+    "adam": {},
+    "adamw": {"optimizer": "adamw"},
+    "gd": {"optimizer": "sgd"},
+    "momentum": {"optimizer": "sgd", "momentum": 0.9},
+    "dampening": {"optimizer": "sgd", "momentum": 0.8, "dampening": 0.3},
+    "nesterov": {"optimizer": "sgd", "momentum": 0.9, "nesterov": True},
+    "minibatch": {"batch_size": 4},
+    "minibatch, target": {"batch_size": 5, "loss_target": 0.7},
+    "tolerance": {"tol": 0.2},
+    "target": {"loss_target": 0.7},
+}
+SHAPES = {
+    "shallow": {"hidden": ((3,), (9,)), "samples": 21},
+    "masked": {"hidden": ((5, 3), (2, 6)), "d_out": 3, "loss": "cross_entropy", "masks": "mixed"},
+    # Weights of units no output hears: only weight decay moves them.
+    "dead": {"hidden": ((4, 3),), "masks": "dead units"},
+}
+
+
+def train(kind, case, rule, cuts=(), scale=1.0):
+    """All that a run changes, after STEPS steps in calls that end at ``cuts`` and at the end."""
+    ens, task, index = case.build()
+    engine = kind(ens, task, index)
+    rows = torch.tensor([0, 1, 5, 10, STEPS])
+    nan = float("nan")
+    theta = ens.theta * scale
+    # What the gradient-free optimiser does not need is not there.
+    adaptive = rule["optimizer"] != "sgd"
+    m = torch.zeros_like(theta) if adaptive or rule["momentum"] else None
+    v = torch.zeros_like(theta) if adaptive else None
+    state = {
+        "steps": torch.zeros(ens.B, dtype=torch.int64),
+        "status": torch.zeros(ens.B, dtype=torch.int8),
+        "loss": torch.full((ens.B,), nan, dtype=torch.float64),
+        "grad": torch.full((ens.B,), nan, dtype=torch.float64),
+        "history of loss": torch.full((len(rows), ens.B), nan, dtype=torch.float64),
+        "history of grad": torch.full((len(rows), ens.B), nan, dtype=torch.float64),
+    }
+    lr = torch.linspace(0.01, 0.05, ens.B, dtype=torch.float64)
+    decay = torch.linspace(0.1, 0.0, ens.B, dtype=torch.float64)
+    seeds = torch.arange(ens.B) + 7
+    factors = torch.linspace(1, 0.5, STEPS, dtype=torch.float64)
+    for until in (*cuts, STEPS):
+        engine.train(
+            theta,
+            m,
+            v,
+            state["steps"],
+            until,
+            rule,
+            lr,
+            decay,
+            seeds,
+            factors,
+            state["status"],
+            state["loss"],
+            state["grad"],
+            rows,
+            state["history of loss"],
+            state["history of grad"],
+        )
+    engine.wait()
+    free = ens.state == 1
+    moments = {name: t[free] for name, t in (("m", m), ("v", v)) if t is not None}
+    return {"theta": theta, **moments, **state}
+
+
+def assert_close(found, wanted):
+    for name, value in wanted.items():
+        torch.testing.assert_close(
+            found[name],
+            value,
+            rtol=TOLERANCE,
+            atol=TOLERANCE,
+            equal_nan=True,
+            msg=lambda text, name=name: f"{name}: {text}",
+        )
+
+
+def assert_same(one, two):
+    for name, value in one.items():
+        assert torch.equal(value.nan_to_num(9.0), two[name].nan_to_num(9.0)), name
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("rule", RULES)
+def test_as_on_the_cpu(shim, ops_cases, rule, shape):
+    case, rule = ops_cases.Case(**SHAPES[shape]), {**PLAIN, **RULES[rule]}
+    found = train(CudaEngine, case, rule)
+    assert_close(found, train(Engine, case, rule))
+
+
+@pytest.mark.parametrize("rule", ["adam", "minibatch", "nesterov"])
+def test_cuts_and_thread_order_change_no_bit(shim, ops_cases, rule):
+    case, rule = ops_cases.Case(**SHAPES["masked"]), {**PLAIN, **RULES[rule]}
+    whole = train(CudaEngine, case, rule)
+    shim.set_order("shuffled", 3)
+    assert_same(train(CudaEngine, case, rule, cuts=(1, 7, 16)), whole)
+
+
+@pytest.mark.parametrize("rule", ["adam", "momentum", "minibatch"])
+def test_single_precision(shim, ops_cases, rule):
+    """float32: 25 steps differ by some units in the last place of numbers of order one."""
+    case = ops_cases.Case(dtype=torch.float32, **SHAPES["shallow"])
+    rule = {**PLAIN, **RULES[rule]}
+    found, wanted = train(CudaEngine, case, rule), train(Engine, case, rule)
+    torch.testing.assert_close(found["theta"], wanted["theta"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("rule", ["adam", "gd", "target", "tolerance"])
+def test_launches_every_step(shim, ops_cases, rule):
+    """Few networks that do not fit shared memory: the samples are shared out, step by step."""
+    shim.set_limits(8, 1200, 2400)
+    case = ops_cases.Case(hidden=((3,), (5,)), samples=130, d_out=2)
+    rule = {**PLAIN, **RULES[rule]}
+    found = train(CudaEngine, case, rule, cuts=(7,))
+    ens, task, index = case.build()
+    launcher = CudaEngine(ens, task, index).launcher
+    moments = rule["optimizer"] != "sgd"
+    assert launcher.plan.schedule("train", True, 130, moments=moments)[0].split_training
+    assert_close(found, train(Engine, case, rule))
+    assert_same(found, train(CudaEngine, case, rule))
+
+
+def test_minibatches_in_the_workspace(shim, ops_cases):
+    """What does not fit shared memory and cannot be split runs on the workspace."""
+    shim.set_limits(2, 1200, 2400)
+    case, rule = ops_cases.Case(**SHAPES["masked"]), {**PLAIN, "batch_size": 3}
+    assert_close(train(CudaEngine, case, rule), train(Engine, case, rule))
+
+
+@pytest.mark.parametrize("rule", ["gd", "minibatch"])
+def test_divergence(shim, ops_cases, rule):
+    """A network that leaves the finite numbers stops alone."""
+    case = ops_cases.Case("square", hidden=((3,), (4,)))
+    rule = {**PLAIN, **RULES[rule]}
+    if rule["optimizer"] != "sgd":
+        rule["optimizer"] = "sgd"
+    found, wanted = (train(kind, case, rule, scale=30.0) for kind in (CudaEngine, Engine))
+    assert found["status"].tolist() == wanted["status"].tolist()
+    assert 2 in found["status"].tolist()
+    assert found["steps"].tolist() == wanted["steps"].tolist()
