@@ -5,6 +5,7 @@ from __future__ import annotations
 from edt.landscape import embed
 from edt.landscape.align import aligned_distance
 from edt.landscape.census import Census, Tolerances, census
+from edt.landscape.channels import ChannelLimit, ChannelNetwork, channel_limits
 from edt.landscape.core import Core, reduce_network
 from edt.landscape.counting import (
     bell,
@@ -35,6 +36,8 @@ __all__ = [
     "DESTINATIONS",
     "OUTCOMES",
     "Census",
+    "ChannelLimit",
+    "ChannelNetwork",
     "Core",
     "Embedding",
     "Escape",
@@ -48,6 +51,7 @@ __all__ = [
     "bell",
     "census",
     "census_table",
+    "channel_limits",
     "critical_subspaces",
     "critical_task",
     "crossover",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import torch
@@ -26,6 +27,8 @@ _TENSORS = (
     "lbfgs_iterations",
     "newton_iterations",
     "task_index",
+    "pair",
+    "closeness",
 )
 
 
@@ -38,17 +41,21 @@ class ConvergeResult:
         loss: float64 ``[B]``.
         grad_max: float64 ``[B]``, ``max|grad|``.
         status: ``[B]`` of "converged" (max|grad| <= tol), "stalled" (no progress in floating
-            point), "max_steps", "diverged", "channel" (parameter norm above 1e3 and still
-            drifting) or "interrupted".
+            point), "max_steps", "diverged", "channel" (not converged, and either two opponents'
+            input weights within 1e-3, see `edt.training.channels`, or the parameter norm above
+            1e3 and still growing) or "interrupted".
         verdict: ``[B]`` of "minimum" (no eigenvalue below -eps_H, none within it), "flat" (none
             below, some within), "saddle" (some below) or "unconverged".
-        index: int64 ``[B]``, eigenvalues below -eps_H; -1 where no Hessian was computed.
+        index: int64 ``[B]``, eigenvalues below -eps_H; -1 where no Hessian was computed. It means
+            something at critical points only: `to_pandas` shows it there and nowhere else.
         n_flat: int64 ``[B]``, eigenvalues within eps_H; -1 likewise.
         min_eig, max_eig: float64 ``[B]``, smallest and largest eigenvalue; NaN likewise (where no
             Hessian was formed, ``max_eig`` is the largest magnitude Lanczos met).
         eps_H: float64 ``[B]``, the threshold ``10 u P ||H||_2``; NaN likewise.
         lbfgs_iterations, newton_iterations: int64 ``[B]``.
         task_index: int64 ``[B]``.
+        pair: int64 ``[B, 2]``, the closest opponents; closeness: float64 ``[B]``, how close; see
+            `edt.training.channels.opponents`.
         tol: the bound on ``max|grad|`` that was asked for.
         interrupted: ended by Ctrl-C or ``max_seconds``.
         seconds: wall-clock time.
@@ -67,6 +74,8 @@ class ConvergeResult:
     lbfgs_iterations: torch.Tensor
     newton_iterations: torch.Tensor
     task_index: torch.Tensor
+    pair: torch.Tensor
+    closeness: torch.Tensor
     tol: float
     interrupted: bool
     seconds: float
@@ -97,7 +106,8 @@ class ConvergeResult:
         )
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row a network."""
+        """One row a network; ``index`` and ``n_flat`` are missing (NA) off critical points."""
+        critical = [word != "unconverged" for word in self.verdict]
         return pd.DataFrame(
             {
                 "network": range(len(self.status)),
@@ -108,11 +118,12 @@ class ConvergeResult:
                 "grad_max": self.grad_max.tolist(),
                 "status": self.status,
                 "verdict": self.verdict,
-                "index": self.index.tolist(),
-                "n_flat": self.n_flat.tolist(),
+                "index": _where(critical, self.index),
+                "n_flat": _where(critical, self.n_flat),
                 "min_eig": self.min_eig.tolist(),
                 "max_eig": self.max_eig.tolist(),
                 "eps_H": self.eps_H.tolist(),
+                "closeness": self.closeness.tolist(),
                 "iterations": self.iterations.tolist(),
                 "newton_iterations": self.newton_iterations.tolist(),
             }
@@ -157,3 +168,9 @@ class ConvergeResult:
             f"ConvergeResult({len(self.status)} networks: {status}; {verdict}; "
             f"{self.seconds:.1f} s{'; interrupted' if self.interrupted else ''})"
         )
+
+
+def _where(known: list[bool], counts: torch.Tensor) -> pd.Series[Any]:
+    """Counts as nullable integers, missing where unknown (or -1)."""
+    rows = zip(known, counts.tolist(), strict=True)
+    return pd.Series([n if good and n >= 0 else None for good, n in rows], dtype="Int64")

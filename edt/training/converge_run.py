@@ -13,8 +13,19 @@ from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
 from edt.objectives import NormPenalty, Objective
 from edt.training import checks
+from edt.training.channels import CLOSE, opponents
 from edt.training.converge_result import ConvergeResult
-from edt.training.descent import CONVERGED, INTERRUPTED, RUNNING, STATUS, Descent, OutOfTime
+from edt.training.descent import (
+    CHANNEL,
+    CONVERGED,
+    INTERRUPTED,
+    MAX_STEPS,
+    RUNNING,
+    STALLED,
+    STATUS,
+    Descent,
+    OutOfTime,
+)
 from edt.training.escape import Spectra, escape, measure
 from edt.training.inputs import ready
 from edt.training.plan import METHODS, Plan
@@ -172,6 +183,10 @@ def _result(
     spectra.zero[unknown] = -1
     for values in (spectra.lowest, spectra.highest, spectra.threshold):
         values[unknown] = float("nan")
+    ended = networks.with_theta(state.theta)
+    pairs = opponents(ended)
+    unfinished = (state.status == STALLED) | (state.status == MAX_STEPS)
+    state.status[unfinished & (pairs.closeness <= CLOSE)] = CHANNEL
     verdicts = []
     for b, code in enumerate(state.status.tolist()):
         negative, zero = int(spectra.negative[b]), int(spectra.zero[b])
@@ -181,7 +196,7 @@ def _result(
         known = code == CONVERGED and negative >= 0
         verdicts.append(verdict(negative, zero) if known else "unconverged")
     return ConvergeResult(
-        networks=networks.with_theta(state.theta),
+        networks=ended,
         loss=state.loss,
         grad_max=state.grad_max,
         status=[STATUS[code] for code in state.status.tolist()],
@@ -194,6 +209,8 @@ def _result(
         lbfgs_iterations=state.lbfgs_iterations,
         newton_iterations=state.newton_iterations,
         task_index=index,
+        pair=torch.stack([pairs.first, pairs.second], 1),
+        closeness=pairs.closeness,
         tol=state.tol,
         interrupted=interrupted,
         seconds=seconds,
