@@ -14,35 +14,37 @@ template <class T>
 struct DatasetT {
   static constexpr int kLanes = 64 / sizeof(T);
   int64_t n_tasks = 0, n = 0, n_pad = 0;
+  int64_t ld = 0;  // distance of rows: an odd number of cache lines, so rows spread over the sets
   int d_in = 0, d_out = 0;
   Loss loss = Loss::mse;
-  T* x = nullptr;     // [n_tasks, d_in, n_pad]
-  T* y = nullptr;     // [n_tasks, d_out, n_pad]; one-hot rows for cross-entropy
-  T* coef = nullptr;  // [n_tasks, n_pad]
+  T* x = nullptr;     // [n_tasks, d_in, ld]
+  T* y = nullptr;     // [n_tasks, d_out, ld]; one-hot rows for cross-entropy
+  T* coef = nullptr;  // [n_tasks, ld]
 
   DatasetT(int64_t n_tasks_, int64_t n_, int d_in_, int d_out_, Loss loss_, const T* x_src,
            const void* y_src, const T* c_src)
       : n_tasks(n_tasks_),
         n(n_),
         n_pad((n_ + kLanes - 1) / kLanes * kLanes),
+        ld(n_pad + (n_pad / kLanes % 2 ? 0 : kLanes)),
         d_in(d_in_),
         d_out(d_out_),
         loss(loss_) {
-    const int64_t per_task = n_pad * (d_in + d_out + 1);
+    const int64_t per_task = ld * (d_in + d_out + 1);
     store_.reset(static_cast<T*>(std::aligned_alloc(64, sizeof(T) * per_task * n_tasks)));
     if (!store_) throw std::bad_alloc();
     x = store_.get();
-    y = x + n_tasks * d_in * n_pad;
-    coef = y + n_tasks * d_out * n_pad;
+    y = x + n_tasks * d_in * ld;
+    coef = y + n_tasks * d_out * ld;
     for (int64_t t = 0; t < n_tasks; ++t)
       for (int64_t s = 0; s < n_pad; ++s) {
         const int64_t src = t * n + (s < n ? s : n - 1);
-        for (int i = 0; i < d_in; ++i) x[(t * d_in + i) * n_pad + s] = x_src[src * d_in + i];
+        for (int i = 0; i < d_in; ++i) x[(t * d_in + i) * ld + s] = x_src[src * d_in + i];
         for (int o = 0; o < d_out; ++o)
-          y[(t * d_out + o) * n_pad + s] = loss == Loss::mse
-                                               ? static_cast<const T*>(y_src)[src * d_out + o]
-                                               : T(static_cast<const int64_t*>(y_src)[src] == o);
-        coef[t * n_pad + s] = s < n ? c_src[src] : T(0);
+          y[(t * d_out + o) * ld + s] = loss == Loss::mse
+                                            ? static_cast<const T*>(y_src)[src * d_out + o]
+                                            : T(static_cast<const int64_t*>(y_src)[src] == o);
+        coef[t * ld + s] = s < n ? c_src[src] : T(0);
       }
   }
 

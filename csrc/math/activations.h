@@ -2,6 +2,11 @@
 //
 // f<K>(z, s) fills s[0..K] with sigma(z) and its derivatives up to order K; lower orders come from
 // shared pieces (one exponential, at most one division). Accuracy: docs/accuracy.md.
+//
+// The long ones are cut in two: first<K>(z, u) leaves parts<K>() numbers, second<K>(z, u, s) goes
+// on from them. A row of samples passes through one after the other: each half has few enough live
+// values that several registers of samples can be worked on side by side without spilling, which is
+// what keeps the multiply-add pipes busy through the long chains of dependent operations.
 #pragma once
 #include "math/activations_list.h"
 #include "math/coefficients.h"
@@ -105,11 +110,28 @@ EDT_INLINE V log_v(const V& x) {
   return fma(e, V::set1(C::ln2[0]), fma(e, V::set1(C::ln2[1]), l));
 }
 
+template <class Self>
+struct Whole {
+  template <int K>
+  static constexpr int parts() {
+    return 0;
+  }
+};
+template <class Self>
+struct Halved {
+  template <int K, class V>
+  static EDT_INLINE void f(const V& z, V* s) {
+    V u[Self::template parts<K>()];
+    Self::template first<K>(z, u);
+    Self::template second<K>(z, u, s);
+  }
+};
+
 template <Act A>
 struct Activation;
 
 template <>
-struct Activation<Act::identity> {
+struct Activation<Act::identity> : Whole<Activation<Act::identity>> {
   template <int K, class V>
   static EDT_INLINE void f(const V& z, V* s) {
     s[0] = z;
@@ -129,81 +151,118 @@ EDT_INLINE void piecewise_linear(const V& z, V* s, double slope) {
   if constexpr (K >= 3) s[3] = V::zero();
 }
 template <>
-struct Activation<Act::relu> {
+struct Activation<Act::relu> : Whole<Activation<Act::relu>> {
   template <int K, class V>
   static EDT_INLINE void f(const V& z, V* s) {
     piecewise_linear<V, K>(z, s, 0.0);
   }
 };
 template <>
-struct Activation<Act::leaky_relu> {
+struct Activation<Act::leaky_relu> : Whole<Activation<Act::leaky_relu>> {
   template <int K, class V>
   static EDT_INLINE void f(const V& z, V* s) {
     piecewise_linear<V, K>(z, s, 0.01);
   }
 };
 
+// e^x for x = -|z| or the like, as parts: e, and with M1 also expm1.
+template <bool M1, class V>
+EDT_INLINE void exp_parts(const V& x, V* u) {
+  const auto y = exp_nonpositive<M1>(x);
+  u[0] = y.e;
+  if constexpr (M1) u[1] = y.m1;
+}
+
 // tanh z = -m / (2 + m), m = expm1(-2|z|); tanh' = 4 e / (2 + m)^2.
 template <>
-struct Activation<Act::tanh> {
+struct Activation<Act::tanh> : Halved<Activation<Act::tanh>> {
+  template <int K>
+  static constexpr int parts() {
+    return 2;
+  }
   template <int K, class V>
-  static EDT_INLINE void f(const V& z, V* s) {
-    const auto x = exp_nonpositive<true>(abs(z) * c<V>(-2));
-    const V i = c<V>(1) / (x.m1 + c<V>(2));
-    const V t = copysign(-x.m1 * i, z);
+  static EDT_INLINE void first(const V& z, V* u) {
+    exp_parts<true>(neg_abs(z) * c<V>(2), u);
+  }
+  template <int K, class V>
+  static EDT_INLINE void second(const V& z, const V* u, V* s) {
+    const V i = c<V>(1) / (u[1] + c<V>(2));
+    const V t = copysign(u[1] * i, z), i2 = i + i;
     s[0] = t;
-    if constexpr (K >= 1) s[1] = c<V>(4) * x.e * (i * i);
+    if constexpr (K >= 1) s[1] = u[0] * (i2 * i2);
     if constexpr (K >= 2) s[2] = c<V>(-2) * t * s[1];
     if constexpr (K >= 3) s[3] = s[1] * (c<V>(4) * (t * t) - c<V>(2) * s[1]);
   }
 };
 
-// Logistic function and derivatives from e = exp(-|z|), m = e - 1, i = 1 / (1 + e).
+// Logistic function and derivatives from u = {e = exp(-|z|), e - 1}, i = 1 / (1 + e).
 template <int K, class V>
-EDT_INLINE void logistic(const V& z, const V& e, const V& m, const V& i, V* s) {
-  s[0] = select_negative(z, e * i, i);
-  if constexpr (K >= 1) s[1] = e * (i * i);
-  if constexpr (K >= 2) s[2] = s[1] * copysign(m * i, -z);
+EDT_INLINE void logistic(const V& z, const V* u, const V& i, V* s) {
+  s[0] = select_negative(z, u[0] * i, i);
+  if constexpr (K >= 1) s[1] = u[0] * (i * i);
+  if constexpr (K >= 2) s[2] = s[1] * copysign(u[1] * i, -z);
   if constexpr (K >= 3) s[3] = s[1] * fnma(c<V>(6), s[1], c<V>(1));
 }
 template <>
-struct Activation<Act::sigmoid> {
+struct Activation<Act::sigmoid> : Halved<Activation<Act::sigmoid>> {
+  template <int K>
+  static constexpr int parts() {
+    return K >= 2 ? 2 : 1;
+  }
   template <int K, class V>
-  static EDT_INLINE void f(const V& z, V* s) {
-    const auto x = exp_nonpositive<(K >= 2)>(-abs(z));
-    const V i = c<V>(1) / (x.e + c<V>(1));
-    logistic<K>(z, x.e, x.m1, i, s);
+  static EDT_INLINE void first(const V& z, V* u) {
+    exp_parts<(K >= 2)>(neg_abs(z), u);
+  }
+  template <int K, class V>
+  static EDT_INLINE void second(const V& z, const V* u, V* s) {
+    logistic<K>(z, u, c<V>(1) / (u[0] + c<V>(1)), s);
   }
 };
 
 // softplus z = max(z, 0) + log1p(e), e = exp(-|z|). One reciprocal r = 1 / ((1+e)(2+e)) serves the
 // logistic derivative ((2+e) r = 1/(1+e)) and the logarithm's t = e / (2+e) = e (1+e) r.
 template <>
-struct Activation<Act::softplus> {
+struct Activation<Act::softplus> : Halved<Activation<Act::softplus>> {
+  template <int K>
+  static constexpr int parts() {
+    return K >= 3 ? 2 : 1;
+  }
   template <int K, class V>
-  static EDT_INLINE void f(const V& z, V* s) {
+  static EDT_INLINE void first(const V& z, V* u) {
+    exp_parts<(K >= 3)>(neg_abs(z), u);
+  }
+  template <int K, class V>
+  static EDT_INLINE void second(const V& z, const V* u, V* s) {
     using T = typename V::Scalar;
-    const auto x = exp_nonpositive<(K >= 3)>(-abs(z));
-    const V e1 = x.e + c<V>(1), e2 = x.e + c<V>(2);
+    const V e1 = u[0] + c<V>(1), e2 = u[0] + c<V>(2);
     const V base = max(z, V::zero());
     if constexpr (K == 0) {
-      const V t = x.e / e2;
+      const V t = u[0] / e2;
       s[0] = fma(t, poly(t * t, Coef<T>::log1p), base);
     } else {
       const V r = c<V>(1) / (e1 * e2);
-      const V t = x.e * e1 * r;
+      const V t = u[0] * e1 * r;
       s[0] = fma(t, poly(t * t, Coef<T>::log1p), base);
-      logistic<K - 1>(z, x.e, x.m1, e2 * r, s + 1);
+      logistic<K - 1>(z, u, e2 * r, s + 1);
     }
   }
 };
 
 template <>
-struct Activation<Act::silu> {
+struct Activation<Act::silu> : Halved<Activation<Act::silu>> {
+  using Logistic = Activation<Act::sigmoid>;
+  template <int K>
+  static constexpr int parts() {
+    return Logistic::parts<K>();
+  }
   template <int K, class V>
-  static EDT_INLINE void f(const V& z, V* s) {
+  static EDT_INLINE void first(const V& z, V* u) {
+    Logistic::first<K>(z, u);
+  }
+  template <int K, class V>
+  static EDT_INLINE void second(const V& z, const V* u, V* s) {
     V l[4];
-    Activation<Act::sigmoid>::f<K>(z, l);
+    Logistic::second<K>(z, u, l);
     // Beyond 1000 the factors of z are 0: clamping keeps infinities from making 0 * inf.
     const V lo = max(z, c<V>(-1000)), zc = min(lo, c<V>(1000));
     s[0] = lo * l[0];
@@ -224,14 +283,14 @@ EDT_INLINE void elu_like(const V& z, V* s, double scale, double alpha) {
   if constexpr (K >= 3) s[3] = s[2];
 }
 template <>
-struct Activation<Act::elu> {
+struct Activation<Act::elu> : Whole<Activation<Act::elu>> {
   template <int K, class V>
   static EDT_INLINE void f(const V& z, V* s) {
     elu_like<K>(z, s, 1.0, 1.0);
   }
 };
 template <>
-struct Activation<Act::selu> {
+struct Activation<Act::selu> : Whole<Activation<Act::selu>> {
   template <int K, class V>
   static EDT_INLINE void f(const V& z, V* s) {
     elu_like<K>(z, s, 1.0507009873554804934193349852946, 1.6732632423543772848170429916717);
@@ -250,51 +309,73 @@ EDT_INLINE V square_error(const V& z, const V& h) {
 #endif
 }
 
-// zc = z clamped to [-50, 50], where everything but erf itself has long been 0 (so that z^2 does
-// not overflow and 0 * inf does not arise); erf = erf(z / sqrt 2), erfc_abs = erfc(|z| / sqrt 2),
-// gauss = exp(-z^2 / 2).
+// z clamped to [-50, 50], where everything but erf itself has long been 0 (so that z^2 does not
+// overflow and 0 * inf does not arise).
 template <class V>
-struct ErfParts {
-  V zc, erf, erfc_abs, gauss;
+EDT_INLINE V erf_clamp(const V& z) {
+  return copysign(min(abs(z), c<V>(50)), z);
+}
+// exp(-z^2 / 2), to full relative accuracy.
+template <class V>
+EDT_INLINE V gauss(const V& zc) {
+  const V h = zc * zc;
+  return exp_nonpositive<false>(h * c<V>(-0.5)).e * fnma(c<V>(0.5), square_error(zc, h), c<V>(1));
+}
+// erf(z / sqrt 2) and erfc(|z| / sqrt 2).
+template <class V>
+struct Erf {
+  V erf, erfc_abs;
 };
 template <class V>
-EDT_INLINE ErfParts<V> erf_parts(const V& z) {
+EDT_INLINE Erf<V> erf_from(const V& z, const V& zc, const V& gauss) {
   using C = Coef<typename V::Scalar>;
-  const V a = min(abs(z), c<V>(50)), zc = copysign(a, z);
-  const V h = zc * zc;
-  const V low = square_error(zc, h);  // so that exp keeps its relative accuracy
+  const V a = abs(zc);
   const V u = (a - c<V>(4)) / (a + c<V>(4));
-  ErfParts<V> out;
-  out.zc = zc;
-  out.gauss = exp_nonpositive<false>(h * c<V>(-0.5)).e * fnma(c<V>(0.5), low, c<V>(1));
-  out.erfc_abs = out.gauss * poly(u, C::erfcx) / (a + c<V>(1));
-  const V small = zc * poly(min(h, c<V>(1)), C::erf_small);
+  Erf<V> out;
+  out.erfc_abs = gauss * poly(u, C::erfcx) / (a + c<V>(1));
+  const V small = zc * poly(min(zc * zc, c<V>(1)), C::erf_small);
   out.erf = select(a < c<V>(1), small, copysign(c<V>(1) - out.erfc_abs, z));
   return out;
 }
 template <>
-struct Activation<Act::erf> {
+struct Activation<Act::erf> : Halved<Activation<Act::erf>> {
+  template <int K>
+  static constexpr int parts() {
+    return 1;
+  }
   template <int K, class V>
-  static EDT_INLINE void f(const V& z, V* s) {
-    const auto x = erf_parts(z);
-    s[0] = x.erf;
-    if constexpr (K >= 1) s[1] = c<V>(0.79788456080286535588) * x.gauss;
-    if constexpr (K >= 2) s[2] = -x.zc * s[1];
-    if constexpr (K >= 3) s[3] = fma(x.zc, x.zc, c<V>(-1)) * s[1];
+  static EDT_INLINE void first(const V& z, V* u) {
+    u[0] = gauss(erf_clamp(z));
+  }
+  template <int K, class V>
+  static EDT_INLINE void second(const V& z, const V* u, V* s) {
+    const V zc = erf_clamp(z);
+    s[0] = erf_from(z, zc, u[0]).erf;
+    if constexpr (K >= 1) s[1] = c<V>(0.79788456080286535588) * u[0];
+    if constexpr (K >= 2) s[2] = -zc * s[1];
+    if constexpr (K >= 3) s[3] = fma(zc, zc, c<V>(-1)) * s[1];
   }
 };
 template <>
-struct Activation<Act::gelu> {
+struct Activation<Act::gelu> : Halved<Activation<Act::gelu>> {
+  template <int K>
+  static constexpr int parts() {
+    return 1;
+  }
   template <int K, class V>
-  static EDT_INLINE void f(const V& z, V* s) {
-    const auto x = erf_parts(z);
-    const V half = c<V>(0.5);
+  static EDT_INLINE void first(const V& z, V* u) {
+    u[0] = gauss(erf_clamp(z));
+  }
+  template <int K, class V>
+  static EDT_INLINE void second(const V& z, const V* u, V* s) {
+    const V zc = erf_clamp(z), half = c<V>(0.5);
+    const auto x = erf_from(z, zc, u[0]);
     const V cdf = select(z < c<V>(-1), half * x.erfc_abs, fma(half, x.erf, half));
-    const V pdf = c<V>(0.39894228040143267794) * x.gauss;
+    const V pdf = c<V>(0.39894228040143267794) * u[0];
     s[0] = max(z, c<V>(-50)) * cdf;
-    if constexpr (K >= 1) s[1] = fma(x.zc, pdf, cdf);
-    if constexpr (K >= 2) s[2] = fnma(x.zc, x.zc, c<V>(2)) * pdf;
-    if constexpr (K >= 3) s[3] = x.zc * fma(x.zc, x.zc, c<V>(-4)) * pdf;
+    if constexpr (K >= 1) s[1] = fma(zc, pdf, cdf);
+    if constexpr (K >= 2) s[2] = fnma(zc, zc, c<V>(2)) * pdf;
+    if constexpr (K >= 3) s[3] = zc * fma(zc, zc, c<V>(-4)) * pdf;
   }
 };
 
@@ -317,7 +398,7 @@ EDT_INLINE V reduce_pi(const V& z, const V& n) {
 }
 
 template <>
-struct Activation<Act::sin> {
+struct Activation<Act::sin> : Whole<Activation<Act::sin>> {
   template <int K, class V>
   static EDT_INLINE void f(const V& z, V* s) {
     using T = typename V::Scalar;
@@ -340,7 +421,7 @@ struct Activation<Act::sin> {
   }
 };
 template <>
-struct Activation<Act::square> {
+struct Activation<Act::square> : Whole<Activation<Act::square>> {
   template <int K, class V>
   static EDT_INLINE void f(const V& z, V* s) {
     s[0] = c<V>(0.5) * z * z;
@@ -350,7 +431,7 @@ struct Activation<Act::square> {
   }
 };
 template <>
-struct Activation<Act::cube> {
+struct Activation<Act::cube> : Whole<Activation<Act::cube>> {
   template <int K, class V>
   static EDT_INLINE void f(const V& z, V* s) {
     s[0] = z * z * z;
@@ -361,12 +442,23 @@ struct Activation<Act::cube> {
 };
 // g = sigmoid(4x) + softplus(x) (arXiv 2506.14951)
 template <>
-struct Activation<Act::g> {
+struct Activation<Act::g> : Halved<Activation<Act::g>> {
+  using A = Activation<Act::sigmoid>;
+  using B = Activation<Act::softplus>;
+  template <int K>
+  static constexpr int parts() {
+    return A::parts<K>() + B::parts<K>();
+  }
   template <int K, class V>
-  static EDT_INLINE void f(const V& z, V* s) {
+  static EDT_INLINE void first(const V& z, V* u) {
+    A::first<K>(c<V>(4) * z, u);
+    B::first<K>(z, u + A::parts<K>());
+  }
+  template <int K, class V>
+  static EDT_INLINE void second(const V& z, const V* u, V* s) {
     V a[4], b[4];
-    Activation<Act::sigmoid>::f<K>(c<V>(4) * z, a);
-    Activation<Act::softplus>::f<K>(z, b);
+    A::second<K>(c<V>(4) * z, u, a);
+    B::second<K>(z, u + A::parts<K>(), b);
     s[0] = a[0] + b[0];
     if constexpr (K >= 1) s[1] = fma(c<V>(4), a[1], b[1]);
     if constexpr (K >= 2) s[2] = fma(c<V>(16), a[2], b[2]);

@@ -168,7 +168,18 @@ EDT_INLINE Vec<T, P> fma(const Vec<T, P>& a, const Vec<T, P>& b, const Vec<T, P>
 // c - a b
 template <class T, int P>
 EDT_INLINE Vec<T, P> fnma(const Vec<T, P>& a, const Vec<T, P>& b, const Vec<T, P>& c) {
+#if defined(EDT_INTRINSIC)
+  using R = typename Vec<T, P>::V;
+  Vec<T, P> r;
+  EDT_EACH {
+    if constexpr (sizeof(T) == 4)
+      r.v[p] = (R)EDT_INTRINSIC(fnmadd_ps)((Floats)a.v[p], (Floats)b.v[p], (Floats)c.v[p]);
+    else r.v[p] = (R)EDT_INTRINSIC(fnmadd_pd)((Doubles)a.v[p], (Doubles)b.v[p], (Doubles)c.v[p]);
+  }
+  return r;
+#else
   return fma(-a, b, c);
+#endif
 }
 // a < b ? b : a and a > b ? b : a, so a NaN in `a` is returned: one instruction each, which returns
 // its second operand when the comparison is false.
@@ -225,6 +236,15 @@ EDT_INLINE Vec<T, P> abs(const Vec<T, P>& a) {
   Vec<T, P> r;
   EDT_EACH r.v[p] = (typename N::V)(
       (typename N::I)a.v[p] & ~((typename N::I){} + (typename N::Int(1) << (8 * sizeof(T) - 1))));
+  return r;
+}
+// -|a|
+template <class T, int P>
+EDT_INLINE Vec<T, P> neg_abs(const Vec<T, P>& a) {
+  using N = Native<T>;
+  Vec<T, P> r;
+  EDT_EACH r.v[p] = (typename N::V)(
+      (typename N::I)a.v[p] | ((typename N::I){} + (typename N::Int(1) << (8 * sizeof(T) - 1))));
   return r;
 }
 template <class T, int P>

@@ -154,50 +154,81 @@ void affine_backward(const Layer& ly, const T* p, const T* dz, int64_t ld, T* ou
   for (; s < n; s += Vec<T>::L) backward_strip<1, Acc>(ly, p, dz, ld, out, s);
 }
 
+// RJ x RI entries of the gradient. One native register at a time of each virtual vector, so that
+// the accumulators stay in registers; they meet again in hsum.
 template <int RJ, int RI, class T>
 EDT_INLINE void gradient_tile(const Layer& ly, const T* dz, int64_t ld, const T* in, int64_t ldi,
                               int64_t n, T* g, int j0, int i0) {
   using V = Vec<T>;
-  V acc[RJ][RI];
+  using R = Vec<T, 1>;
+  V sum[RJ][RI];
+#pragma GCC unroll 1
+  for (int p = 0; p < kParts; ++p) {
+    R acc[RJ][RI];
 #pragma GCC unroll 8
-  for (int r = 0; r < RJ; ++r)
+    for (int r = 0; r < RJ; ++r)
 #pragma GCC unroll 8
-    for (int q = 0; q < RI; ++q) acc[r][q] = V::zero();
-  for (int64_t s = 0; s < n; s += V::L) {
-    V x[RI];
+      for (int q = 0; q < RI; ++q) acc[r][q] = R::zero();
+    const T *d = dz + j0 * ld + p * R::L, *x = in + i0 * ldi + p * R::L;
+    for (int64_t s = 0; s < n; s += V::L, d += V::L, x += V::L) {
+      R xs[RI];
 #pragma GCC unroll 8
-    for (int q = 0; q < RI; ++q) x[q] = V::load(in + (i0 + q) * ldi + s);
+      for (int q = 0; q < RI; ++q) xs[q] = R::load(x + q * ldi);
 #pragma GCC unroll 8
-    for (int r = 0; r < RJ; ++r) {
-      const V d = V::load(dz + (j0 + r) * ld + s);
+      for (int r = 0; r < RJ; ++r) {
+        const R dr = R::load(d + r * ld);
 #pragma GCC unroll 8
-      for (int q = 0; q < RI; ++q) acc[r][q] = fma(d, x[q], acc[r][q]);
+        for (int q = 0; q < RI; ++q) acc[r][q] = fma(dr, xs[q], acc[r][q]);
+      }
     }
+#pragma GCC unroll 8
+    for (int r = 0; r < RJ; ++r)
+#pragma GCC unroll 8
+      for (int q = 0; q < RI; ++q) sum[r][q].v[p] = acc[r][q].v[0];
   }
 #pragma GCC unroll 8
   for (int r = 0; r < RJ; ++r)
 #pragma GCC unroll 8
-    for (int q = 0; q < RI; ++q) g[ly.row_start[j0 + r] + i0 + q] += hsum(acc[r][q]);
+    for (int q = 0; q < RI; ++q) g[ly.row_start[j0 + r] + i0 + q] += hsum(sum[r][q]);
+}
+
+template <int RJ, class T>
+void gradient_rows(const Layer& ly, const T* dz, int64_t ld, const T* in, int64_t ldi, int64_t n,
+                   T* g, int j) {
+  int i = 0;
+  // Four left over are better split evenly.
+  for (; ly.n_in - i >= 3 && ly.n_in - i != 4; i += 3)
+    gradient_tile<RJ, 3>(ly, dz, ld, in, ldi, n, g, j, i);
+  for (; ly.n_in - i >= 2; i += 2) gradient_tile<RJ, 2>(ly, dz, ld, in, ldi, n, g, j, i);
+  if (i < ly.n_in) gradient_tile<RJ, 1>(ly, dz, ld, in, ldi, n, g, j, i);
 }
 
 template <int K, class T>
 EDT_INLINE void gradient_edges(const int* col, const T* dz, const T* in, int64_t ldi, int64_t n,
                                T* g) {
   using V = Vec<T>;
-  V acc[K];
-  const T* x[K];
+  using R = Vec<T, 1>;
+  V sum[K];
+#pragma GCC unroll 1
+  for (int p = 0; p < kParts; ++p) {
+    R acc[K];
+    const T* x[K];
 #pragma GCC unroll 8
-  for (int k = 0; k < K; ++k) {
-    acc[k] = V::zero();
-    x[k] = in + col[k] * ldi;
+    for (int k = 0; k < K; ++k) {
+      acc[k] = R::zero();
+      x[k] = in + col[k] * ldi + p * R::L;
+    }
+    const T* d = dz + p * R::L;
+    for (int64_t s = 0; s < n; s += V::L) {
+      const R ds = R::load(d + s);
+#pragma GCC unroll 8
+      for (int k = 0; k < K; ++k) acc[k] = fma(ds, R::load(x[k] + s), acc[k]);
+    }
+#pragma GCC unroll 8
+    for (int k = 0; k < K; ++k) sum[k].v[p] = acc[k].v[0];
   }
-  for (int64_t s = 0; s < n; s += V::L) {
-    const V d = V::load(dz + s);
 #pragma GCC unroll 8
-    for (int k = 0; k < K; ++k) acc[k] = fma(d, V::load(x[k] + s), acc[k]);
-  }
-#pragma GCC unroll 8
-  for (int k = 0; k < K; ++k) g[k] += hsum(acc[k]);
+  for (int k = 0; k < K; ++k) g[k] += hsum(sum[k]);
 }
 
 template <class T>
@@ -213,20 +244,9 @@ template <class T>
 void affine_gradient(const Layer& ly, const T* dz, int64_t ld, const T* in, int64_t ldi, int64_t n,
                      T* g, bool with_bias = true) {
   if (ly.dense) {
-    constexpr int RJ = 4, RI = 4;
     int j = 0;
-    for (; j < ly.n_out; j += (ly.n_out - j >= RJ ? RJ : 1)) {
-      const bool full = ly.n_out - j >= RJ;
-      int i = 0;
-      for (; i + RI <= ly.n_in; i += RI) {
-        if (full) gradient_tile<RJ, RI>(ly, dz, ld, in, ldi, n, g, j, i);
-        else gradient_tile<1, RI>(ly, dz, ld, in, ldi, n, g, j, i);
-      }
-      for (; i < ly.n_in; ++i) {
-        if (full) gradient_tile<RJ, 1>(ly, dz, ld, in, ldi, n, g, j, i);
-        else gradient_tile<1, 1>(ly, dz, ld, in, ldi, n, g, j, i);
-      }
-    }
+    for (; j + 4 <= ly.n_out; j += 4) gradient_rows<4>(ly, dz, ld, in, ldi, n, g, j);
+    for (; j < ly.n_out; ++j) gradient_rows<1>(ly, dz, ld, in, ldi, n, g, j);
   } else {
     for (int j = 0; j < ly.n_out; ++j) {
       const int* col = ly.col.data() + ly.row_ptr[j];

@@ -22,32 +22,55 @@ template <class T>
 using ActPass = void (*)(const T* z, T* const* out, int64_t n);
 
 // Vectors an activation works on at once: the dependency chains are far longer than the window in
-// which a processor finds independent work, so several must be interleaved in the code.
+// which a processor finds independent work, so several must be interleaved in the code; more would
+// leave the registers.
 #if defined(EDT_ISA_AVX512)
-template <class T>
 constexpr int kActVecs = 4;
 #elif defined(EDT_ISA_AVX2)
-template <class T>
-constexpr int kActVecs = sizeof(T) == 8 ? 3 : 2;  // more would spill too much
+constexpr int kActVecs = 2;
 #else
-template <class T>
 constexpr int kActVecs = 1;
 #endif
 
+// sigma and derivatives of a row; z may be out[0]. Activations in two halves take the row in pieces
+// whose parts stay in the first-level cache.
 template <class T, Act A, int K>
 void act_pass(const T* z, T* const* out, int64_t n) {
   using V = Vec<T>;
-  using W = Vec<T, kActVecs<T> * kParts>;
-  auto run = [&](auto v, int64_t i) __attribute__((always_inline)) {
-    using U = decltype(v);
-    U s[4];
-    Activation<A>::template f<K>(U::load(z + i), s);
-#pragma GCC unroll 4
-    for (int k = 0; k <= K; ++k) s[k].store(out[k] + i);
+  using W = Vec<T, kActVecs * kParts>;
+  using F = Activation<A>;
+  constexpr int parts = F::template parts<K>();
+  constexpr int64_t piece = parts ? 16 * W::L : int64_t(1) << 40;
+  alignas(64) T store[parts ? parts : 1][parts ? piece : 1];
+  auto sweep = [](int64_t from, int64_t to, auto step) __attribute__((always_inline)) {
+    for (; from + W::L <= to; from += W::L) step(W{}, from);
+    for (; from < to; from += V::L) step(V{}, from);
   };
-  int64_t i = 0;
-  for (; i + W::L <= n; i += W::L) run(W{}, i);
-  for (; i < n; i += V::L) run(V{}, i);
+  for (int64_t i0 = 0; i0 < n; i0 += piece) {
+    const int64_t end = std::min(n, i0 + piece);
+    if constexpr (parts > 0)
+      sweep(i0, end, [&](auto v, int64_t i) __attribute__((always_inline)) {
+        using U = decltype(v);
+        U u[parts];
+        F::template first<K>(U::load(z + i), u);
+#pragma GCC unroll 4
+        for (int k = 0; k < parts; ++k) u[k].store(store[k] + (i - i0));
+      });
+    sweep(i0, end, [&](auto v, int64_t i) __attribute__((always_inline)) {
+      using U = decltype(v);
+      U s[4];
+      if constexpr (parts > 0) {
+        U u[parts];
+#pragma GCC unroll 4
+        for (int k = 0; k < parts; ++k) u[k] = U::load(store[k] + (i - i0));
+        F::template second<K>(U::load(z + i), u, s);
+      } else {
+        F::template f<K>(U::load(z + i), s);
+      }
+#pragma GCC unroll 4
+      for (int k = 0; k <= K; ++k) s[k].store(out[k] + i);
+    });
+  }
 }
 template <class T, int... A>
 ActPass<T> find_act(int act, int order, std::integer_sequence<int, A...>) {

@@ -123,44 +123,70 @@ struct NarrowTangent {
       }
     }
   }
+  // Two vectors and one native register of each virtual vector at a time: what stays in registers.
   static EDT_INLINE void adjoint(const T* s, const T* a, const T* x, int64_t ldx, const int* col,
                                  const T* q, int64_t ld, int64_t n, T* const* gw, T* gb, T* go) {
-    const T* xr[NI + 1];
-    V aw[KG][NI + 1], ab[KG], ao[KG];
+    constexpr int pairs = KG / 2 * 2;
+#pragma GCC unroll 1
+    for (int k = 0; k < pairs; k += 2)
+      adjoint_of<2>(s, a, x, ldx, col, q + k * ld, ld, n, gw + k, gb + k, go + k);
+    if constexpr (KG % 2)
+      adjoint_of<1>(s, a, x, ldx, col, q + pairs * ld, ld, n, gw + pairs, gb + pairs, go + pairs);
+  }
+
+  template <int G>
+  static EDT_INLINE void adjoint_of(const T* s, const T* a, const T* x, int64_t ldx, const int* col,
+                                    const T* q, int64_t ld, int64_t n, T* const* gw, T* gb, T* go) {
+    using R = Vec<T, 1>;
+    V sw[G][NI + 1], sb[G], so[G];
+#pragma GCC unroll 1
+    for (int p = 0; p < kParts; ++p) {
+      const int64_t at = p * R::L;
+      const T* xr[NI + 1];
+      R aw[G][NI + 1], ab[G], ao[G];
 #pragma GCC unroll 8
-    for (int i = 0; i < NI; ++i) xr[i] = x + col[i] * ldx;
+      for (int i = 0; i < NI; ++i) xr[i] = x + col[i] * ldx;
 #pragma GCC unroll 8
-    for (int k = 0; k < KG; ++k) {
-      ab[k] = ao[k] = V::zero();
+      for (int k = 0; k < G; ++k) {
+        ab[k] = ao[k] = R::zero();
 #pragma GCC unroll 8
-      for (int i = 0; i < NI; ++i) aw[k][i] = V::zero();
-    }
-    for (int64_t t = 0; t < n; t += V::L) {
-      const V sv = V::load(s + t), av = V::load(a + t);
-      V xv[NI + 1];
+        for (int i = 0; i < NI; ++i) aw[k][i] = R::zero();
+      }
+      for (int64_t t = at; t < n; t += V::L) {
+        const R sv = R::load(s + t), av = R::load(a + t);
+        R xv[NI + 1];
 #pragma GCC unroll 8
-      for (int i = 0; i < NI; ++i) xv[i] = V::load(xr[i] + t);
+        for (int i = 0; i < NI; ++i) xv[i] = R::load(xr[i] + t);
 #pragma GCC unroll 8
-      for (int k = 0; k < KG; ++k) {
-        const V qk = V::load(q + k * ld + t);
-        const V u = qk * sv;
-        ab[k] = ab[k] + u;
-        ao[k] = fma(qk, av, ao[k]);
+        for (int k = 0; k < G; ++k) {
+          const R qk = R::load(q + k * ld + t);
+          const R u = qk * sv;
+          ab[k] = ab[k] + u;
+          ao[k] = fma(qk, av, ao[k]);
 #pragma GCC unroll 8
-        for (int i = 0; i < NI; ++i) aw[k][i] = fma(u, xv[i], aw[k][i]);
+          for (int i = 0; i < NI; ++i) aw[k][i] = fma(u, xv[i], aw[k][i]);
+        }
+      }
+#pragma GCC unroll 8
+      for (int k = 0; k < G; ++k) {
+        sb[k].v[p] = ab[k].v[0];
+        so[k].v[p] = ao[k].v[0];
+#pragma GCC unroll 8
+        for (int i = 0; i < NI; ++i) sw[k][i].v[p] = aw[k][i].v[0];
       }
     }
 #pragma GCC unroll 8
-    for (int k = 0; k < KG; ++k) {
-      gb[k] = hsum(ab[k]);
-      go[k] = hsum(ao[k]);
+    for (int k = 0; k < G; ++k) {
+      gb[k] = hsum(sb[k]);
+      go[k] = hsum(so[k]);
 #pragma GCC unroll 8
-      for (int i = 0; i < NI; ++i) gw[k][i] += hsum(aw[k][i]);
+      for (int i = 0; i < NI; ++i) gw[k][i] += hsum(sw[k][i]);
     }
   }
 };
 
-constexpr int kVecGroup = 4;
+constexpr int kVecGroup = 4;  // vectors a register tile serves
+constexpr int kVecRows = 8;   // vectors served before a neuron's rows leave the first-level cache
 
 template <int NI, class T>
 void narrow_hvp_neuron(const Layer& l0, int j, int out, const T* s, const T* a,
@@ -207,31 +233,40 @@ void narrow_hvp_neuron(const Layer& l0, int j, int out, const T* s, const T* a,
 template <int NI, class T>
 void narrow_moments(const T* c2, const T* c1, const Samples<T>& in, const int* col, T* m2, T* m1) {
   using V = Vec<T>;
-  V a2[(NI + 1) * (NI + 2) / 2], a1[NI + 1];
-  for (auto& a : a2) a = V::zero();
-  for (auto& a : a1) a = V::zero();
-  for (int64_t t = 0; t < in.n; t += V::L) {
-    V x[NI + 1];
+  using R = Vec<T, 1>;
+  V s2[(NI + 1) * (NI + 2) / 2], s1[NI + 1];
+#pragma GCC unroll 1
+  for (int p = 0; p < kParts; ++p) {
+    R a2[(NI + 1) * (NI + 2) / 2], a1[NI + 1];
+    for (auto& a : a2) a = R::zero();
+    for (auto& a : a1) a = R::zero();
+    for (int64_t t = p * R::L; t < in.n; t += V::L) {
+      R x[NI + 1];
 #pragma GCC unroll 16
-    for (int i = 0; i < NI; ++i) x[i] = V::load(in.x + col[i] * in.ldx + t);
-    const V b = V::load(c2 + t), d = V::load(c1 + t);
-    int at = 0;
+      for (int i = 0; i < NI; ++i) x[i] = R::load(in.x + col[i] * in.ldx + t);
+      const R b = R::load(c2 + t), d = R::load(c1 + t);
+      int at = 0;
 #pragma GCC unroll 16
-    for (int i = 0; i < NI; ++i) {
-      const V bx = b * x[i];
-      a1[i] = fma(d, x[i], a1[i]);
+      for (int i = 0; i < NI; ++i) {
+        const R bx = b * x[i];
+        a1[i] = fma(d, x[i], a1[i]);
 #pragma GCC unroll 16
-      for (int h = i; h < NI; ++h, ++at) a2[at] = fma(bx, x[h], a2[at]);
-      a2[at] = a2[at] + bx;
-      ++at;
+        for (int h = i; h < NI; ++h, ++at) a2[at] = fma(bx, x[h], a2[at]);
+        a2[at] = a2[at] + bx;
+        ++at;
+      }
+      a2[at] = a2[at] + b;
+      a1[NI] = a1[NI] + d;
     }
-    a2[at] = a2[at] + b;
-    a1[NI] = a1[NI] + d;
+#pragma GCC unroll 64
+    for (int i = 0; i < (NI + 1) * (NI + 2) / 2; ++i) s2[i].v[p] = a2[i].v[0];
+#pragma GCC unroll 16
+    for (int i = 0; i <= NI; ++i) s1[i].v[p] = a1[i].v[0];
   }
   int at = 0;
   for (int i = 0; i <= NI; ++i) {
-    m1[i] += hsum(a1[i]);
-    for (int h = i; h <= NI; ++h, ++at) m2[at] += hsum(a2[at]);
+    m1[i] += hsum(s1[i]);
+    for (int h = i; h <= NI; ++h, ++at) m2[at] += hsum(s2[at]);
   }
 }
 
@@ -242,12 +277,12 @@ void hvp_narrow(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* 
   const Layer &l0 = net.layers[0], &l1 = net.layers[1];
   const Loss kind = pr.data->loss;
   const Samples<T> all = samples_at(pr, 0, pr.data->n_pad);
-  Block<T> b(net, pr.act, 2, false, false, all.n, 4 + kVecGroup, ws);
+  Block<T> b(net, pr.act, 2, false, false, all.n, 4 + kVecRows, ws);
   const int64_t ld = b.ld;
   constexpr int kMoments = (kNarrowInputs + 1) * (kNarrowInputs + 2) / 2;
   T* e = ws.take<T>(ld);
   T* c1 = ws.take<T>(ld);
-  T* rf = ws.take<T>(kVecGroup * ld);
+  T* rf = ws.take<T>(kVecRows * ld);
   const size_t h = size_t(l0.n_out);
   T* m2 = ws.take<T>(h * kMoments);
   T* m1 = ws.take<T>(h * (kNarrowInputs + 1));
@@ -275,19 +310,22 @@ void hvp_narrow(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* 
       EDT_INPUTS(n_in(j), EDT_CALL)
 #undef EDT_CALL
     }
-    for (int k0 = 0; k0 < n_vec; k0 += kVecGroup) {
-      const int kg = std::min(kVecGroup, n_vec - k0);
+    for (int k0 = 0; k0 < n_vec; k0 += kVecRows) {
+      const int kg = std::min(kVecRows, n_vec - k0);
       for (int k = 0; k < kg; ++k) {
         const V b0 = V::set1(l1.bias[0] >= 0 ? v[k0 + k][l1.bias[0]] : T(0));
         for (int64_t t = 0; t < in.n; t += V::L) b0.store(rf + k * ld + t);
       }
       for (int pass = 0; pass < 2; ++pass) {
         for (int j = 0; j < l0.n_out; ++j) {
+          for (int k = 0; k < kg; k += kVecGroup) {
+            const int group = std::min(kVecGroup, kg - k);
 #define EDT_CALL(NI)                                                                               \
-  narrow_hvp_neuron<NI>(l0, j, l1.row_start[0] + j, b.d1[1] + j * ld, b.a[1] + j * ld, in, v + k0, \
-                        g + k0, rf, ld, pass == 1, kg)
-          EDT_INPUTS(n_in(j), EDT_CALL)
+  narrow_hvp_neuron<NI>(l0, j, l1.row_start[0] + j, b.d1[1] + j * ld, b.a[1] + j * ld, in,         \
+                        v + k0 + k, g + k0 + k, rf + k * ld, ld, pass == 1, group)
+            EDT_INPUTS(n_in(j), EDT_CALL)
 #undef EDT_CALL
+          }
         }
         if (pass == 0) {
           for (int k = 0; k < kg; ++k)

@@ -105,8 +105,8 @@ void backward(Block<T>& b, const T* p, const Samples<T>& in, T* g) {
 template <class T>
 Samples<T> samples_at(const Problem<T>& pr, int64_t s0, int64_t n) {
   const auto& d = *pr.data;
-  return {d.x + pr.task * d.d_in * d.n_pad + s0, d.y + pr.task * d.d_out * d.n_pad + s0,
-          d.coef + pr.task * d.n_pad + s0, d.n_pad, n};
+  return {d.x + pr.task * d.d_in * d.ld + s0, d.y + pr.task * d.d_out * d.ld + s0,
+          d.coef + pr.task * d.ld + s0, d.ld, n};
 }
 
 // Loss and compressed gradient over `all` samples, block by block.

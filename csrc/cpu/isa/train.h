@@ -98,9 +98,9 @@ struct Minibatch {
     const int64_t pad = padded<T>(int(count));
     const T scale = T(double(d.n) / double(count));
     const int* pick = order + first;
-    gather(d.x + task * d.d_in * d.n_pad, d.d_in, d.n_pad, pick, count, pad, x);
-    gather(d.y + task * d.d_out * d.n_pad, d.d_out, d.n_pad, pick, count, pad, y);
-    const T* c = d.coef + task * d.n_pad;
+    gather(d.x + task * d.d_in * d.ld, d.d_in, d.ld, pick, count, pad, x);
+    gather(d.y + task * d.d_out * d.ld, d.d_out, d.ld, pick, count, pad, y);
+    const T* c = d.coef + task * d.ld;
     for (int64_t s = 0; s < pad; ++s) coef[s] = s < count ? scale * c[pick[s]] : T(0);
     return {x, y, coef, n_pad, pad};
   }
