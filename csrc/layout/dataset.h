@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <mutex>
+#include <new>
 
 namespace edt {
 
@@ -48,7 +50,27 @@ struct DatasetT {
       }
   }
 
+  // The same samples one after another, for minibatches: [n_tasks, n, row_size()], x then y then
+  // coef. Built when first asked for.
+  int64_t row_size() const { return d_in + d_out + 1; }
+  const T* rows() const {
+    std::call_once(rows_once_, [this] {
+      const int64_t size = row_size();
+      rows_.reset(new T[size_t(n_tasks * n * size)]);
+      for (int64_t t = 0; t < n_tasks; ++t)
+        for (int64_t s = 0; s < n; ++s) {
+          T* to = rows_.get() + (t * n + s) * size;
+          for (int i = 0; i < d_in; ++i) *to++ = x[(t * d_in + i) * ld + s];
+          for (int o = 0; o < d_out; ++o) *to++ = y[(t * d_out + o) * ld + s];
+          *to = coef[t * ld + s];
+        }
+    });
+    return rows_.get();
+  }
+
  private:
+  mutable std::once_flag rows_once_;
+  mutable std::unique_ptr<T[]> rows_;
   struct Free {
     void operator()(void* p) const { std::free(p); }
   };

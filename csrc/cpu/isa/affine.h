@@ -66,25 +66,29 @@ template <int S, bool Acc, class T>
 void forward_strip(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out, int64_t ldo,
                    int64_t s0, bool bias) {
   int j = 0;
-  if (ly.dense) {
-    for (; j + kTileRows <= ly.n_out; j += kTileRows)
-      forward_tile<kTileRows, S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
-    for (; j + 2 <= ly.n_out; j += 2)
-      forward_tile<2, S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
-    for (; j < ly.n_out; ++j) forward_tile<1, S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
-  } else {
-    for (; j < ly.n_out; ++j) forward_sparse<S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
-  }
+  for (; j + kTileRows <= ly.n_out; j += kTileRows)
+    forward_tile<kTileRows, S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
+  for (; j + 2 <= ly.n_out; j += 2) forward_tile<2, S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
+  for (; j < ly.n_out; ++j) forward_tile<1, S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
 }
 
 // Z (+)= W A (+ b) over n samples.
 template <bool Acc = false, class T>
 void affine_forward(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out, int64_t ldo,
                     int64_t n, bool bias = true) {
-  constexpr int64_t step = int64_t(kTileVecs) * Vec<T>::L;
+  constexpr int64_t step = int64_t(kTileVecs) * Vec<T>::L, wide = kSparseVecs * Vec<T>::L;
   int64_t s = 0;
-  for (; s + step <= n; s += step) forward_strip<kTileVecs, Acc>(ly, p, in, ldi, out, ldo, s, bias);
-  for (; s < n; s += Vec<T>::L) forward_strip<1, Acc>(ly, p, in, ldi, out, ldo, s, bias);
+  if (ly.dense) {
+    for (; s + step <= n; s += step)
+      forward_strip<kTileVecs, Acc>(ly, p, in, ldi, out, ldo, s, bias);
+    for (; s < n; s += Vec<T>::L) forward_strip<1, Acc>(ly, p, in, ldi, out, ldo, s, bias);
+    return;
+  }
+  for (; s + wide <= n; s += wide)
+    for (int j = 0; j < ly.n_out; ++j)
+      forward_sparse<kSparseVecs, Acc>(ly, p, in, ldi, out, ldo, j, s, bias);
+  for (; s < n; s += Vec<T>::L)
+    for (int j = 0; j < ly.n_out; ++j) forward_sparse<1, Acc>(ly, p, in, ldi, out, ldo, j, s, bias);
 }
 
 template <int R, int S, bool Acc, class T>
@@ -135,23 +139,26 @@ EDT_INLINE void backward_sparse(const Layer& ly, const T* p, const T* dz, int64_
 template <int S, bool Acc, class T>
 void backward_strip(const Layer& ly, const T* p, const T* dz, int64_t ld, T* out, int64_t s0) {
   int i = 0;
-  if (ly.dense) {
-    for (; i + kTileRows <= ly.n_in; i += kTileRows)
-      backward_tile<kTileRows, S, Acc>(ly, p, dz, ld, out, i, s0);
-    for (; i + 2 <= ly.n_in; i += 2) backward_tile<2, S, Acc>(ly, p, dz, ld, out, i, s0);
-    for (; i < ly.n_in; ++i) backward_tile<1, S, Acc>(ly, p, dz, ld, out, i, s0);
-  } else {
-    for (; i < ly.n_in; ++i) backward_sparse<S, Acc>(ly, p, dz, ld, out, i, s0);
-  }
+  for (; i + kTileRows <= ly.n_in; i += kTileRows)
+    backward_tile<kTileRows, S, Acc>(ly, p, dz, ld, out, i, s0);
+  for (; i + 2 <= ly.n_in; i += 2) backward_tile<2, S, Acc>(ly, p, dz, ld, out, i, s0);
+  for (; i < ly.n_in; ++i) backward_tile<1, S, Acc>(ly, p, dz, ld, out, i, s0);
 }
 
 // dA (+)= W^T dZ; rows of dz and out are ld apart.
 template <bool Acc = false, class T>
 void affine_backward(const Layer& ly, const T* p, const T* dz, int64_t ld, T* out, int64_t n) {
-  constexpr int64_t step = int64_t(kTileVecs) * Vec<T>::L;
+  constexpr int64_t step = int64_t(kTileVecs) * Vec<T>::L, wide = kSparseVecs * Vec<T>::L;
   int64_t s = 0;
-  for (; s + step <= n; s += step) backward_strip<kTileVecs, Acc>(ly, p, dz, ld, out, s);
-  for (; s < n; s += Vec<T>::L) backward_strip<1, Acc>(ly, p, dz, ld, out, s);
+  if (ly.dense) {
+    for (; s + step <= n; s += step) backward_strip<kTileVecs, Acc>(ly, p, dz, ld, out, s);
+    for (; s < n; s += Vec<T>::L) backward_strip<1, Acc>(ly, p, dz, ld, out, s);
+    return;
+  }
+  for (; s + wide <= n; s += wide)
+    for (int i = 0; i < ly.n_in; ++i) backward_sparse<kSparseVecs, Acc>(ly, p, dz, ld, out, i, s);
+  for (; s < n; s += Vec<T>::L)
+    for (int i = 0; i < ly.n_in; ++i) backward_sparse<1, Acc>(ly, p, dz, ld, out, i, s);
 }
 
 // RJ x RI entries of the gradient. One native register at a time of each virtual vector, so that

@@ -18,6 +18,9 @@ constexpr int kTileVecs = 1;
 constexpr int kTileRows = 6;
 #endif
 
+// Sample vectors one sparse weight is applied to at a time: its index and value are read once.
+constexpr int kSparseVecs = 4;
+
 template <class T>
 using ActPass = void (*)(const T* z, T* const* out, int64_t n);
 

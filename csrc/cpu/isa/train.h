@@ -72,21 +72,19 @@ struct Stepper {
   }
 };
 
-// Samples of one minibatch, gathered.
+// Samples of one minibatch: rows of samples picked, and turned feature by feature.
 template <class T>
 struct Minibatch {
-  int64_t size = 0, n_pad = 0, per_epoch = 1, epoch = -1;
+  int64_t size = 0, ld = 0, per_epoch = 1, epoch = -1;
   int* order = nullptr;
-  T *x = nullptr, *y = nullptr, *coef = nullptr;
+  T* store = nullptr;  // [d_in + d_out + 1, ld]: x, y, coef
 
   Minibatch(const DatasetT<T>& d, int64_t batch_size, Scratch& ws) : size(batch_size) {
     if (!size) return;
-    n_pad = padded<T>(int(size));
+    ld = padded<T>(int(size));
     per_epoch = (d.n + size - 1) / size;
     order = ws.take<int>(d.n);
-    x = ws.take<T>(d.d_in * n_pad);
-    y = ws.take<T>(d.d_out * n_pad);
-    coef = ws.take<T>(n_pad);
+    store = ws.take<T>(d.row_size() * ld);
   }
 
   Samples<T> at(const DatasetT<T>& d, int64_t task, uint64_t seed, int64_t step) {
@@ -95,25 +93,24 @@ struct Minibatch {
       shuffle(seed, uint64_t(epoch), int(d.n), order);
     }
     const int64_t first = step % per_epoch * size, count = std::min(size, d.n - first);
-    const int64_t pad = padded<T>(int(count));
-    const T scale = T(double(d.n) / double(count));
-    const int* pick = order + first;
-    gather(d.x + task * d.d_in * d.ld, d.d_in, d.ld, pick, count, pad, x);
-    gather(d.y + task * d.d_out * d.ld, d.d_out, d.ld, pick, count, pad, y);
-    const T* c = d.coef + task * d.ld;
-    for (int64_t s = 0; s < pad; ++s) coef[s] = s < count ? scale * c[pick[s]] : T(0);
-    return {x, y, coef, n_pad, pad};
-  }
-
- private:
-  void gather(const T* src, int rows, int64_t ld, const int* pick, int64_t count, int64_t pad,
-              T* out) {
-    for (int i = 0; i < rows; ++i) {
-      const T* row = src + i * ld;
-      T* to = out + i * n_pad;
-      for (int64_t s = 0; s < count; ++s) to[s] = row[pick[s]];
-      for (int64_t s = count; s < pad; ++s) to[s] = to[count - 1];
+    const int64_t pad = padded<T>(int(count)), width = d.row_size();
+    const T* rows = d.rows() + task * d.n * width;
+    // A strip of features stays in the first-level cache while the samples go by.
+    constexpr int64_t kStrip = 16;
+    for (int64_t i0 = 0; i0 < width; i0 += kStrip) {
+      const int64_t strip = std::min(kStrip, width - i0);
+      T* to = store + i0 * ld;
+      for (int64_t s = 0; s < count; ++s) {
+        const T* row = rows + order[first + s] * width + i0;
+        for (int64_t i = 0; i < strip; ++i) to[i * ld + s] = row[i];
+      }
+      for (int64_t i = 0; i < strip; ++i)
+        for (int64_t s = count; s < pad; ++s) to[i * ld + s] = to[i * ld + count - 1];
     }
+    T* coef = store + (width - 1) * ld;
+    const T scale = T(double(d.n) / double(count));
+    for (int64_t s = 0; s < pad; ++s) coef[s] = s < count ? scale * coef[s] : T(0);
+    return {store, store + d.d_in * ld, coef, ld, pad};
   }
 };
 
