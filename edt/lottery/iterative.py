@@ -51,7 +51,7 @@ def iterative_pruning(
     train: Callable[[Ensemble], tuple[Ensemble, T]],
     *,
     rounds: int,
-    share: Shares,
+    share: Shares | Callable[[int], Shares],
     scope: str = "layer",
     criterion: Criterion = magnitude,
     rewind: Ensemble | None = None,
@@ -62,8 +62,9 @@ def iterative_pruning(
         start: B networks at step 0.
         train: networks at their start to (trained networks, anything); each round is one call.
         rounds: prunings; ``rounds + 1`` rounds are yielded, the first of the dense network.
-        share: of the remaining weights that each round prunes, per layer or one for all; see
-            `edt.lottery.prune.prune_lowest`.
+        share: of the remaining weights that each round prunes, per layer or one for all (see
+            `edt.lottery.prune.prune_lowest`), or a function of the round that gives it (see
+            `edt.lottery.schedules`).
         scope: "layer", "global" or "neuron".
         criterion: scores of the trained networks; the lowest go.
         rewind: the networks after k steps: survivors go back to these values; default ``start``
@@ -78,7 +79,8 @@ def iterative_pruning(
         trained, outcome = train(current)
         yield Round(number, current, trained, outcome)
         if number < rounds:
-            state = prune_lowest(trained, criterion(trained), share, scope)
+            now = share(number) if callable(share) else share
+            state = prune_lowest(trained, criterion(trained), now, scope)
             current = source.with_state(state)
 
 

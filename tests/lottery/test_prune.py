@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ from edt.lottery import Protocol, run_trial
 from edt.lottery.iterative import iterative_pruning, magnitude, sparsest_winners
 from edt.lottery.places import group_sum, places
 from edt.lottery.prune import density, prune_lowest
+from edt.lottery.schedules import cubic, geometric
 
 
 @pytest.fixture
@@ -80,6 +83,25 @@ def test_iterative_pruning_rewinds(nets):
     late = nets.with_theta(nets.theta + 0.5)
     last = list(iterative_pruning(nets, train, rounds=1, share=0.3, rewind=late))[-1].start
     assert (last.theta[last.state != 0] == late.theta[last.state != 0]).all()
+
+
+@pytest.mark.parametrize("schedule", [geometric, cubic])
+def test_schedules_reach_their_density(schedule):
+    ens = Ensemble.init([40], [0], d_in=20, d_out=5)
+    rounds = list(
+        iterative_pruning(
+            ens, lambda n: (n, None), rounds=4, share=schedule(0.1, 4), scope="global"
+        )
+    )
+    shares = [float(density(r.start)[0]) for r in rounds]
+    # 1,000 weights, rounded once a round.
+    assert abs(shares[-1] - 0.1) < 0.003
+    steps = [a - b for a, b in pairwise(shares)]
+    assert steps == sorted(steps, reverse=True) and min(steps) > 0
+    with pytest.raises(ValueError, match="density"):
+        schedule(0.0, 3)
+    with pytest.raises(ValueError, match="rounds"):
+        schedule(0.5, 0)
 
 
 def test_sparsest_winners_win():

@@ -1,0 +1,75 @@
+"""`edt run`: tables, report, resume, refusals."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edt.cli import main as program
+from edt.cli.run import settings, sizes_of
+
+
+def main(arguments):
+    """Exit code of the program."""
+    with pytest.raises(SystemExit) as stop:
+        program(arguments)
+    return stop.value.code or 0
+
+
+TINY = ["--set", "steps=300", "--set", "samples=40", "--set", "lbfgs_rounds=1"]
+PERTURB = [
+    "perturb-rest", "--quick", *TINY, "--tickets", "2", "--rests", "2", "--sizes", "0.5,4",
+    "--set", "good=1e-3", "--set", "teacher_width=2", "--width", "4", "--set", "losers=1",
+    "--set", "random_rests=1", "--set", "loser_rests=1", "--set", "population=4",
+]  # fmt: skip
+MULTI = ["multi-start", "--quick", *TINY, "--widths", "4,8", "--seeds", "3"]
+LOTTERY = [
+    "lottery", "--quick", "--rounds", "1", "--steps", "40", "--methods", "ticket, random",
+    "--set", "samples=200",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [PERTURB, MULTI, LOTTERY], ids=lambda a: a[0])
+def test_writes_everything_and_resumes(tmp_path, capsys, arguments):
+    out = tmp_path / "run"
+    assert main(["run", *arguments, "--out", str(out), "--no-progress"]) == 0
+    assert "Report" in capsys.readouterr().out
+    page = (out / "report.html").read_text()
+    assert "95%" in page and "nan" not in page
+    assert list((out / "figures").glob("*.png")) and (out / "provenance.json").exists()
+    before = (out / "runs.parquet").read_bytes()
+    assert main(["run", *arguments, "--out", str(out), "--no-progress", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["spec_digest"] and found["figures"]
+    assert (out / "runs.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["perturb-rest", "--ticket", "macthed"], "did you mean"),
+        (["perturb-rest", "--change", "flip", "--sizes", "2"], "0..1"),
+        (["perturb-rest", "--sizes", "a,b"], "--sizes"),
+        (["perturb-rest", "--set", "rests"], "FIELD=VALUE"),
+        (["perturb-rest", "--set", "restz=3"], "did you mean"),
+        (["multi-start", "--widths", "2..3"], "teacher_width"),
+        (["lottery", "--task", "mnist"], "folder"),
+        (["lottery", "--task", "mnist", "--folder", "/nowhere"], "nowhere"),
+        (["lottery", "--methods", "random"], "ticket"),
+    ],
+)
+def test_wrong_values_are_one_line(tmp_path, capsys, arguments, says):
+    out = tmp_path / "run"
+    assert main(["run", *arguments, "--out", str(out)]) in (1, 2)
+    error = capsys.readouterr().err
+    assert says in error and "Traceback" not in error
+    assert not out.exists()
+
+
+def test_settings():
+    given = ["width=6", "sizes=(0.5, 1)", "change=noise", "hidden=[3, 4]"]
+    assert settings(given) == {
+        "width": 6, "sizes": (0.5, 1), "change": "noise", "hidden": [3, 4],
+    }  # fmt: skip
+    assert sizes_of("0.5,1") == (0.5, 1.0) and sizes_of(None) is None

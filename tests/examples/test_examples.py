@@ -1,0 +1,16 @@
+"""The examples run as they are and say something."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.parametrize("name", ["perturb_the_rest", "iterative_pruning"])
+def test_example_runs(name, capsys):
+    runpy.run_path(str(HERE / f"{name}.py"), run_name="__main__")
+    assert "%" in capsys.readouterr().out or name == "perturb_the_rest"
