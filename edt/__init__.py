@@ -52,6 +52,10 @@ _HOME: dict[str, str] = {
     "width_sweep": "edt.experiments",
     "WidthSweep": "edt.experiments",
     "WidthSweepSpec": "edt.experiments",
+    # sweeps
+    "sweep": "edt.sweeps",
+    "Sweep": "edt.sweeps",
+    "SweepSpec": "edt.sweeps",
     # errors
     "EdtError": "edt.errors",
 }
@@ -68,6 +72,7 @@ _SUBPACKAGES = (
     "plots",
     "report",
     "stats",
+    "sweeps",
     "tasks",
     "training",
 )
@@ -97,6 +102,7 @@ if TYPE_CHECKING:
         predict,
     )
     from edt.stats import combinatorial_tickets, disjoint_tickets, effective_tickets, wilson
+    from edt.sweeps import Sweep, SweepSpec, sweep
     from edt.tasks import Task
     from edt.training import ConvergeResult, TrainResult, converge, masked_train
 
@@ -105,6 +111,8 @@ __all__ = [
     "EdtError",
     "Ensemble",
     "HessianOperator",
+    "Sweep",
+    "SweepSpec",
     "Task",
     "TrainResult",
     "WidthSweep",
@@ -133,6 +141,7 @@ __all__ = [
     "predict",
     "predicted_inertia",
     "split_matrices",
+    "sweep",
     "tasks",
     "width_sweep",
     "wilson",

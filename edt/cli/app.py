@@ -15,23 +15,45 @@ from edt.cli.demo import EPILOG, demo
 from edt.cli.doctor import EPILOG as DOCTOR_EPILOG
 from edt.cli.doctor import doctor
 from edt.cli.run import run
+from edt.cli.sweep import (
+    EXPORT_EPILOG,
+    RESUME_EPILOG,
+    STATUS_EPILOG,
+    SWEEP_EPILOG,
+    export,
+    resume,
+    status,
+    sweep,
+)
 
 #: Exit codes: wrong use or input, something broke, Ctrl-C.
 USAGE, BROKEN, INTERRUPTED = 2, 1, 130
+
+EPILOG_ALL = (
+    "[bold]Exit codes[/bold]: 0 success, 1 something is broken, 2 wrong use or input, 3 unfinished "
+    "(edt status), 130 Ctrl-C. Errors are one line on stderr; [cyan]--debug[/cyan] adds the "
+    "traceback. [cyan]--json[/cyan] prints results for machines on stdout; everything else then "
+    "goes to stderr."
+)
 
 app = typer.Typer(
     name="edt",
     help="Train many small masked networks at once, drive them to true minima, and see what width "
     "does.\n\nStart with [bold]edt demo[/bold]; if something does not work, [bold]edt "
     "doctor[/bold] says why.",
+    epilog=EPILOG_ALL,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(epilog=EPILOG)(demo)
 app.command(epilog=DOCTOR_EPILOG)(doctor)
+app.command(epilog=SWEEP_EPILOG)(sweep)
+app.command(epilog=STATUS_EPILOG)(status)
+app.command(epilog=RESUME_EPILOG)(resume)
+app.command(epilog=EXPORT_EPILOG)(export)
 app.add_typer(run)
 
 
@@ -56,8 +78,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the program and exit.
 
     Errors are one line on stderr that says what is wrong; with ``--debug`` (anywhere on the line)
-    a traceback follows. Exit codes: 0 success, 1 something is broken, 2 wrong use or input, 130
-    Ctrl-C.
+    a traceback follows. Exit codes: 0 success, 1 something is broken, 2 wrong use or input, 3
+    unfinished (``edt status``), 130 Ctrl-C.
 
     Args:
         argv: arguments without the program's name; default `sys.argv`.

@@ -35,10 +35,13 @@ FORMAT = 1
 OUTPUTS = (
     "*.parquet",
     "provenance.json",
+    "manifest.json",
+    "session.json",
     "summary.json",
     "report.html",
     f"{FIGURES}/*.png",
     f"{FIGURES}/*.svg",
+    f"{FIGURES}/*.pdf",
     f"{PARTS}/*.parquet",
     f"{PARTS}/*.safetensors",
     f"{PARTS}/*.json",
@@ -141,10 +144,11 @@ class Store:
     def close(self) -> None:
         """Give the directory free."""
         if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+            # Removed while it is still held: whoever opened it in vain looks again (`_acquire`).
             with suppress(OSError):
                 (self.path / ".lock").unlink()
+            os.close(self._lock)
+            self._lock = None
 
     def __enter__(self) -> Store:
         return self
@@ -190,16 +194,39 @@ class Store:
             import fcntl
         except ImportError:  # no advisory locks on this system
             return
-        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        file = self.path / ".lock"
+        while True:
+            handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(handle)
+                raise DirectoryError(
+                    f"{self.path} is in use by another edt process; wait for it, or give another "
+                    "directory"
+                ) from None
+            # A lock on a file that was removed meanwhile keeps nobody out.
+            if file.exists() and os.fstat(handle).st_ino == file.stat().st_ino:
+                break
             os.close(handle)
-            raise DirectoryError(
-                f"{self.path} is in use by another edt process; wait for it, or give another "
-                "directory"
-            ) from None
         self._lock = handle
+
+
+def in_use(path: Path) -> bool:
+    """Whether a process holds the directory's lock now."""
+    try:
+        import fcntl
+
+        handle = os.open(path / ".lock", os.O_RDWR)
+    except (ImportError, OSError):
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def read_marker(path: Path) -> dict[str, Any] | None:

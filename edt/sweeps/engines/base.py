@@ -1,0 +1,69 @@
+"""What every engine does: take jobs, say which are done."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from edt.errors import EdtError
+from edt.sweeps.plan import Job
+from edt.sweeps.shards import Manifest, Shards
+
+#: A shard is given up after this many attempts.
+ATTEMPTS = 3
+
+
+class SweepError(EdtError, RuntimeError):
+    """A sweep that could not be finished; finished shards are kept."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A shard that could not be computed.
+
+    Attributes:
+        name: of the shard.
+        error: one line.
+    """
+
+    name: str
+    error: str
+
+
+class Engine(Protocol):
+    """Computes jobs somewhere, each at least once, and has their shards written."""
+
+    @property
+    def workers(self) -> int:
+        """Jobs under way at once."""
+
+    def run(self, directory: str, jobs: Sequence[Job]) -> Iterator[Manifest | Failure]:
+        """Yield the manifest of every shard as it is done, or why it was given up.
+
+        Raises:
+            OSError: nothing more can be written.
+        """
+
+
+def execute(directory: str, job: Job) -> Manifest:
+    """Compute a shard and write it."""
+    import torch
+
+    from edt.sweeps.shard import compute
+
+    clock = time.monotonic()
+    shard = compute(job)
+    seconds = time.monotonic() - clock
+    return Shards(directory).write(
+        shard, cost=job.cost, seconds=seconds, threads=torch.get_num_threads()
+    )
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

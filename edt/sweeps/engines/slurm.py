@@ -1,0 +1,103 @@
+"""Slurm by submitit: every job of the queue computes a share of the shards.
+
+The directory must be visible from every node.
+
+Reference: https://github.com/facebookincubator/submitit
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from edt.sweeps.engines.base import ATTEMPTS, Failure, execute
+from edt.sweeps.plan import Job
+from edt.sweeps.shards import Manifest, Shards
+
+#: Seconds between looks at the queue.
+POLL = 0.5
+
+
+class Slurm:
+    """Jobs of a Slurm queue.
+
+    Args:
+        workers: jobs in the queue at once; each computes one shard after another.
+        cluster: "slurm", or "local" for processes on this machine.
+        cpus: of each job; it runs on as many threads.
+        minutes: time limit of a job. One that is cut off loses the shard it was at.
+        options: more of submitit's ``update_parameters``, ``slurm_partition`` say.
+
+    Raises:
+        ImportError: submitit is not installed.
+    """
+
+    def __init__(
+        self,
+        workers: int = 8,
+        *,
+        cluster: str = "slurm",
+        cpus: int = 1,
+        minutes: int = 60,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        try:
+            import submitit
+        except ImportError:
+            raise ImportError(
+                "the engine 'slurm' needs submitit: pip install 'edt[slurm]'", name="submitit"
+            ) from None
+        self.submitit: Any = submitit
+        self.workers = workers
+        self.cluster, self.cpus, self.minutes = cluster, cpus, minutes
+        self.options = dict(options or {})
+
+    def run(self, directory: str, jobs: Sequence[Job]) -> Iterator[Manifest | Failure]:
+        """See `edt.sweeps.engines.Engine`. What a lost job left undone goes to a new one."""
+        executor = self.submitit.AutoExecutor(
+            folder=str(Path(directory) / ".submitit"), cluster=self.cluster
+        )
+        executor.update_parameters(
+            timeout_min=self.minutes, cpus_per_task=self.cpus, name="edt", **self.options
+        )
+        shards = Shards(directory)
+        left = {job.name: job for job in jobs}
+        for attempt in range(1, ATTEMPTS + 1):
+            # Dealt in turn, dearest first: every job of the queue gets about the same work.
+            hands = [list(left.values())[k :: self.workers] for k in range(self.workers)]
+            queued = [executor.submit(_hand, directory, hand, self.cpus) for hand in hands if hand]
+            try:
+                while left:
+                    ended = all(job.done() for job in queued)
+                    for name in list(left):
+                        manifest = shards.manifest(name)
+                        if manifest is not None:
+                            del left[name]
+                            yield manifest
+                    if ended:
+                        break
+                    time.sleep(POLL)
+            finally:
+                for job in queued:
+                    if not job.done():
+                        job.cancel()
+            if not left:
+                return
+            if attempt == ATTEMPTS:
+                notes = {note["name"]: note["error"] for note in shards.failures()}
+                for name in left:
+                    yield Failure(name, notes.get(name, "the queue's job ended before it"))
+
+
+def _hand(directory: str, jobs: list[Job], threads: int) -> None:
+    """Compute shards one after another; one that fails does not stop the others."""
+    import torch
+
+    torch.set_num_threads(max(1, threads))
+    for job in jobs:
+        try:
+            execute(directory, job)
+        except Exception as error:
+            Shards(directory).fail(job.name, error)

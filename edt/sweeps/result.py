@@ -1,0 +1,199 @@
+"""What a sweep returns: one row a run, and the tables of its analysis."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+
+from edt.ensemble import Ensemble
+from edt.experiments.base import Experiment, Spec
+from edt.experiments.store import DirectoryError, read_marker, read_table
+from edt.landscape import outcomes
+from edt.stats import wilson
+from edt.sweeps.analysis import census_tables
+from edt.sweeps.axes import AXES
+from edt.sweeps.plan import Plan, make_plan, shard_name
+from edt.sweeps.shard import COLUMNS
+from edt.sweeps.shards import Shards
+from edt.sweeps.spec import SweepSpec
+
+KIND = "sweep"
+
+
+@dataclass(repr=False)
+class Sweep(Experiment):
+    """A finished sweep.
+
+    Attributes:
+        spec: what was run.
+        tables: "runs" (see `runs`), and with them "spectrum", "embedding", "census" as asked for.
+        path: its directory; None for a sweep kept in memory.
+    """
+
+    kind: ClassVar[str] = KIND
+    spec_type: ClassVar[type[Spec]] = SweepSpec
+    names: ClassVar[tuple[str, ...]] = ("runs",)
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """One row a run: ``run``, all axes, `edt.sweeps.shard.COLUMNS`, threshold, outcome."""
+        return self.tables["runs"]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A copy of `runs`."""
+        return self.runs.copy()
+
+    def to_xarray(self) -> Any:
+        """`runs` as an `xarray.Dataset`: one dimension per axis that varies.
+
+        A union of points that is not a full grid has the single dimension "run".
+        """
+        from edt.sweeps.export import dataset
+
+        return dataset(self.runs)
+
+    def networks(self, runs: Sequence[int]) -> Ensemble:
+        """Networks at the end of these runs (one dtype and depth), in the order asked for.
+
+        Raises:
+            ValueError: the sweep has no directory, or no such run.
+            CheckpointError: a file is missing or corrupted.
+        """
+        if self.path is None:
+            raise ValueError("the networks are kept only by sweeps that have a directory")
+        return load_networks(make_plan(self.spec), Shards(self.path), runs)
+
+    def summary(self) -> dict[str, pd.DataFrame]:
+        """Outcomes for every combination of the axes that vary, seeds pooled."""
+        return {"outcomes": outcome_rates(self.runs)}
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Sweep:
+        """Read a finished sweep from its directory.
+
+        Raises:
+            DirectoryError: not the directory of a sweep.
+            CheckpointError: a table is missing (the sweep is unfinished) or corrupted.
+        """
+        folder = Path(path)
+        spec = spec_of(folder)
+        tables = {name: read_table(folder / f"{name}.parquet") for name in ("runs", *spec.analysis)}
+        return cls(spec, tables, path=folder)
+
+
+def spec_of(folder: Path) -> SweepSpec:
+    """The spec of the sweep in a directory.
+
+    Raises:
+        DirectoryError: none is there.
+    """
+    found = read_marker(folder)
+    if found is None or found.get("kind") != KIND:
+        raise DirectoryError(f"{folder} is not the directory of a sweep")
+    return SweepSpec.from_dict(found["identity"]["spec"])
+
+
+def assemble(plan: Plan, shards: Shards) -> dict[str, pd.DataFrame]:
+    """The tables of a sweep from those of its shards; the same bits in whatever order they came.
+
+    Raises:
+        CheckpointError: a shard is missing or corrupted.
+    """
+    spec = plan.spec
+    names = [shard_name(k) for k in range(len(plan.members))]
+    kinds = ["runs", *[word for word in spec.analysis if word != "census"]]
+    tables = {}
+    for kind in kinds:
+        whole = pd.concat([shards.table(name, kind) for name in names], ignore_index=True)
+        tables[kind] = whole.sort_values("run", kind="stable", ignore_index=True)
+    axes = plan.table().drop(columns=["seconds"])
+    runs = axes.merge(tables["runs"], on="run", validate="one_to_one")
+    tables["runs"] = _label(spec, runs)
+    if "census" in spec.analysis:
+        tables["census"] = census_tables(
+            spec, tables["runs"], lambda chosen: load_networks(plan, shards, chosen)
+        )
+    return tables
+
+
+def load_networks(plan: Plan, shards: Shards, runs: Sequence[int]) -> Ensemble:
+    """Networks of these runs, in the order asked for.
+
+    Raises:
+        ValueError: no such run, or networks that do not fit in one ensemble.
+    """
+    wanted = np.asarray(runs, dtype=np.int64)
+    if wanted.size == 0 or wanted.min() < 0 or wanted.max() >= plan.runs:
+        raise ValueError(f"runs must be in 0..{plan.runs - 1} and at least one, got {runs!r}")
+    owner = np.empty(plan.runs, dtype=np.int64)
+    for k, members in enumerate(plan.members):
+        owner[members] = k
+    parts, order = [], []
+    for shard in np.unique(owner[wanted]).tolist():
+        members = plan.members[shard]
+        places = {int(run): k for k, run in enumerate(members)}
+        here = np.flatnonzero(owner[wanted] == shard)
+        rows = torch.tensor([places[int(run)] for run in wanted[here]])
+        parts.append(shards.networks(shard_name(shard)).select(rows))
+        order.append(here)
+    return Ensemble.concat(parts).select(torch.from_numpy(np.argsort(np.concatenate(order))))
+
+
+def outcome_rates(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
+    """Runs, good ones, their share with Wilson's interval, and the median loss.
+
+    Args:
+        runs: table of a sweep.
+        conf: coverage.
+
+    Returns:
+        One row for each combination of the axes that vary; seeds are pooled.
+    """
+    varying = [name for name in AXES if name != "seed" and runs[name].nunique() > 1]
+    rows = []
+    for key, group in runs.groupby(varying, sort=False) if varying else [((), runs)]:
+        values = key if isinstance(key, tuple) else (key,)
+        good = int(group["outcome"].eq("good").sum())
+        share = wilson(good, len(group), conf)
+        rows.append(
+            {
+                **dict(zip(varying, values, strict=True)),
+                "runs": len(group),
+                "good": good,
+                "rate": share.value,
+                "rate_low": share.low,
+                "rate_high": share.high,
+                "bad": int(group["outcome"].eq("bad").sum()),
+                "median_loss": float(group["loss"].median()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _label(spec: SweepSpec, runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs with threshold and outcome; the best run is the measure where loss 0 is out of reach."""
+    limits: dict[tuple[int, int], float] = {}
+    pairs = list(zip(runs["task"].tolist(), runs["target"].tolist(), strict=True))
+    for index, target in sorted(set(pairs)):
+        if spec.realisable(index):
+            limits[index, target] = spec.good * float(spec.make_task(index).variance[target])
+        else:
+            mine = runs[(runs["task"] == index) & (runs["target"] == target)]
+            limits[index, target] = float(mine["loss"].min()) * (1.0 + spec.good)
+    runs["threshold"] = np.array([limits[pair] for pair in pairs], dtype=np.float64)
+    words = outcomes(
+        runs["loss"].tolist(), runs["threshold"].tolist(), runs["verdict"].tolist(),
+        runs["status"].tolist(),
+    )  # fmt: skip
+    # Without a Hessian nothing is known to be a minimum.
+    unknown = runs["verdict"].eq("unmeasured").to_numpy() & (np.array(words) == "bad")
+    runs["outcome"] = np.where(unknown, "unconverged", np.array(words, dtype=object))
+    head = ["run", *AXES, *[name for name in COLUMNS if name != "run"]]
+    return runs[[*head, "threshold", "outcome", "shard"]]

@@ -1,0 +1,163 @@
+"""Compute one shard: train its networks, drive them to the bottom, measure; tables and networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from edt.ensemble import Ensemble
+from edt.sweeps.analysis import embedding_table, spectrum_table
+from edt.sweeps.plan import Job
+from edt.sweeps.spec import SweepSpec
+from edt.tasks import Task
+from edt.training import ConvergeResult, TrainResult, converge, masked_train
+
+#: Columns measured for each run and their dtypes, in order.
+COLUMNS: dict[str, str] = {
+    "run": "int64",
+    "parameters": "int64",  # trainable ones
+    "train_loss": "float64",
+    "train_steps": "int64",
+    "train_status": "str",
+    "loss": "float64",  # after converging, if tol > 0
+    "grad_max": "float64",
+    "status": "str",
+    "verdict": "str",  # "unmeasured" without converging
+    "index": "int64",  # -1 where no Hessian was computed; likewise below
+    "n_flat": "int64",
+    "min_eig": "float64",
+    "max_eig": "float64",
+    "eps_H": "float64",
+    "lbfgs_iterations": "int64",
+    "newton_iterations": "int64",
+}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A computed shard.
+
+    Attributes:
+        name: of the shard.
+        tables: "runs" with `COLUMNS`, and one for each analysis step of single networks.
+        networks: at the end, in the order of the runs.
+    """
+
+    name: str
+    tables: dict[str, pd.DataFrame]
+    networks: Ensemble
+
+
+def compute(job: Job) -> Shard:
+    """Compute a shard. A function of the job alone, whatever machine and threads.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
+    spec = SweepSpec.from_dict(job.spec)
+    task = spec.make_task(job.settings["task"])
+    targets = torch.tensor(job.columns["target"], dtype=torch.int64)
+    trained = _train(job, task, targets)
+    ended = _converge(job, task, trained, targets) if job.settings["tol"] > 0.0 else None
+    final = trained.networks if ended is None else ended.networks
+    tables = {"runs": _rows(job, trained, ended)}
+    if "spectrum" in spec.analysis:
+        tables["spectrum"] = spectrum_table(job.runs, final, task, targets)
+    if "embedding" in spec.analysis and ended is not None:
+        tables["embedding"] = embedding_table(job.runs, ended, task, spec.mus)
+    return Shard(job.name, tables, final)
+
+
+def _train(job: Job, task: Task, targets: torch.Tensor) -> TrainResult:
+    chosen, columns = job.settings, job.columns
+    batch = chosen["batch_size"]
+    momentum = {"momentum": chosen["momentum"], "nesterov": chosen["nesterov"]}
+    trained = masked_train(
+        task,
+        initial(job, task),
+        optimizer=chosen["optimizer"],
+        steps=chosen["steps"],
+        lr=torch.tensor(columns["lr"], dtype=torch.float64),
+        weight_decay=torch.tensor(columns["weight_decay"], dtype=torch.float64),
+        betas=(chosen["beta1"], chosen["beta2"]),
+        eps=chosen["eps"],
+        batch_size=batch or None,
+        schedule=chosen["schedule"],
+        data_seed=columns["seed"],
+        task_index=targets,
+        record=None,
+        progress=False,
+        **(momentum if chosen["optimizer"] == "sgd" else {}),
+    )
+    if trained.interrupted:
+        raise KeyboardInterrupt
+    return trained
+
+
+def _converge(job: Job, task: Task, trained: TrainResult, targets: torch.Tensor) -> ConvergeResult:
+    ended = converge(
+        task,
+        trained.networks,
+        task_index=targets,
+        tol=job.settings["tol"],
+        method=job.settings["method"],
+        lbfgs_steps=job.settings["lbfgs_steps"],
+        newton_steps=job.settings["newton_steps"],
+        progress=False,
+    )
+    if ended.interrupted:
+        raise KeyboardInterrupt
+    return ended
+
+
+def initial(job: Job, task: Task) -> Ensemble:
+    """The networks of a shard before training, in the order of its runs."""
+    chosen = job.settings
+    widths: list[tuple[int, ...]] = job.columns["width"]
+    seeds = np.array(job.columns["seed"])
+    parts, places = [], []
+    for width in dict.fromkeys(widths):
+        rows = [k for k, other in enumerate(widths) if other == width]
+        # Runs that differ only in rates start from the same network: it is made once.
+        distinct, back = np.unique(seeds[rows], return_inverse=True)
+        made = Ensemble.init(
+            widths=[width],
+            seeds=distinct.tolist(),
+            d_in=task.d_in,
+            d_out=task.d_out,
+            activation=chosen["activation"],
+            scheme=chosen["init"],
+            scale=chosen["init_scale"],
+            bias=chosen["bias"],
+            dtype=getattr(torch, chosen["dtype"]),
+            sparsity=chosen["sparsity"] or None,
+        )
+        parts.append(made.select(torch.from_numpy(back.reshape(-1))))
+        places += rows
+    return Ensemble.concat(parts).select(torch.from_numpy(np.argsort(places)))
+
+
+def _rows(job: Job, trained: TrainResult, ended: ConvergeResult | None) -> pd.DataFrame:
+    rows: dict[str, Any] = {
+        "run": job.runs,
+        "parameters": trained.networks.coords.tolist(),
+        "train_loss": trained.loss.tolist(),
+        "train_steps": trained.steps.tolist(),
+        "train_status": trained.status,
+    }
+    if ended is None:
+        rows |= {"loss": trained.loss.tolist(), "grad_max": trained.grad_norm.tolist()}
+        rows |= {"status": trained.status, "verdict": "unmeasured"}
+        rows |= dict.fromkeys(("index", "n_flat"), -1)
+        rows |= dict.fromkeys(("min_eig", "max_eig", "eps_H"), float("nan"))
+        rows |= dict.fromkeys(("lbfgs_iterations", "newton_iterations"), 0)
+    else:
+        for name in list(COLUMNS)[list(COLUMNS).index("loss") :]:
+            value: torch.Tensor | Sequence[str] = getattr(ended, name)
+            rows[name] = value.tolist() if isinstance(value, torch.Tensor) else value
+    return pd.DataFrame(rows).astype(COLUMNS)[list(COLUMNS)]

@@ -1,0 +1,205 @@
+"""What a sweep is: tasks, a grid or a list of settings, and what to measure at the end."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from edt import tasks as task_makers
+from edt.errors import EdtError, unknown_choice
+from edt.experiments.base import Spec
+from edt.sweeps.axes import grid_values
+from edt.tasks import Task
+
+ANALYSIS = ("spectrum", "embedding", "census")
+#: Tasks by name, and whether loss 0 can be reached (a noisy teacher: no).
+TASKS: dict[str, tuple[Callable[..., Task], bool]] = {
+    "teacher_student": (task_makers.teacher_student, True),
+    "diabetes": (task_makers.diabetes, False),
+    "digits": (task_makers.digits, False),
+    "breast_cancer": (task_makers.breast_cancer, False),
+    "mnist1d": (task_makers.mnist1d, False),
+    "rosenbrock": (task_makers.rosenbrock, False),
+    "xor": (task_makers.xor, False),
+}
+
+
+class SpecError(EdtError, ValueError):
+    """A spec that cannot be read; the message names the file and the place."""
+
+
+@dataclass(frozen=True)
+class SweepSpec(Spec):
+    """A sweep: every combination of the values of its axes.
+
+    Two equal specs give the same tables, bit for bit, with any engine, any number of workers and
+    any interruptions. The axes are those of `edt.sweeps.AXES`: task, activation, init, init_scale,
+    bias, dtype, sparsity, optimizer, steps, schedule, batch_size (0: full batch), momentum,
+    nesterov, beta1, beta2, eps, tol (0: do not converge), method, lbfgs_steps, newton_steps,
+    target, width, lr, weight_decay, seed. What is left out takes one default value.
+
+    Attributes:
+        task: tables with the ``name`` of a task of `edt.tasks` and its arguments. One table, or
+            just a name, is a list of one; the axis "task" is its index and spans them all.
+        grid: axis to values; the sweep holds every combination.
+        points: tables like ``grid``; each replaces axes of the grid, and the sweep is their union.
+            None: the grid alone.
+        analysis: "spectrum" (all eigenvalues of every Hessian), "embedding" (every neuron of every
+            strict minimum split: escape dimensions and the closed form beside them), "census"
+            (distinct minima per width). The last two need one hidden layer and tol > 0.
+        good: a run is good at or below this share of the target's variance where loss 0 can be
+            reached, else within this share above the lowest loss of the sweep on its target.
+        mus: output shares (mu, 1 - mu) of the copies in "embedding".
+        shard_seconds: predicted one-thread seconds of one shard, the unit of work that is stored
+            whole and lost at most. It does not change results, only how they are divided.
+
+    Raises:
+        TypeError, ValueError: a field or axis is unknown, of a wrong type or out of range.
+
+    Example:
+        >>> spec = SweepSpec(task="xor", grid={"width": [2, 3], "seed": "0..9", "lr": 0.01})
+        >>> spec.digest == SweepSpec.from_dict(spec.to_dict()).digest
+        True
+    """
+
+    task: Any = "teacher_student"
+    grid: Mapping[str, Any] = field(default_factory=dict)
+    points: Any = ()
+    analysis: Any = ()
+    good: float = 1e-8
+    mus: Any = (0.5, 1.5)
+    shard_seconds: float = 20.0
+
+    def __post_init__(self) -> None:
+        given = self.task if isinstance(self.task, (list, tuple)) else [self.task]
+        _set(self, "task", tuple(_task_table(entry) for entry in given))
+        if not self.task:
+            raise ValueError("task must hold at least one task")
+        for name in ("points", "analysis", "mus"):
+            value = getattr(self, name)
+            if not isinstance(value, (list, tuple)):
+                raise TypeError(f"{name} must be a list, got {value!r}")
+        grid = {"task": tuple(range(len(self.task))), **grid_values("grid", self.grid)}
+        _set(self, "grid", grid)
+        points = tuple(grid_values(f"points[{k}]", entry) for k, entry in enumerate(self.points))
+        _set(self, "points", points)
+        for values in (table.get("task", ()) for table in (grid, *points)):
+            if any(index >= len(self.task) for index in values):
+                raise ValueError(f"task {max(values)} does not exist: there are {len(self.task)}")
+        for word in self.analysis:
+            if word not in ANALYSIS:
+                raise unknown_choice("analysis", word, ANALYSIS)
+        _set(self, "analysis", tuple(word for word in ANALYSIS if word in self.analysis))
+        _set(self, "good", _positive("good", self.good))
+        _set(self, "shard_seconds", _positive("shard_seconds", self.shard_seconds))
+        mus = tuple(float(mu) for mu in self.mus)
+        if any(not math.isfinite(mu) or mu in (0.0, 1.0) for mu in mus):
+            raise ValueError(f"mus must be finite and neither 0 nor 1, got {list(mus)}")
+        _set(self, "mus", mus)
+        self._check_analysis()
+
+    def _check_analysis(self) -> None:
+        needy = [word for word in self.analysis if word != "spectrum"]
+        for block in self.blocks() if needy else ():
+            if 0.0 in block.get("tol", (0.0,)):
+                raise ValueError(f"analysis {needy[0]!r} needs minima: set tol (1e-10, say)")
+            if any(len(width) > 1 for width in block.get("width", ())):
+                raise ValueError(f"analysis {needy[0]!r} needs widths of one hidden layer")
+
+    def blocks(self) -> list[dict[str, tuple[Any, ...]]]:
+        """The grids whose union the sweep is: one per point, or the grid itself."""
+        grid = dict(self.grid)
+        return [{**grid, **point} for point in self.points] or [grid]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able fields; tuples become lists."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return dict(json.loads(json.dumps(values)))
+
+    def make_task(self, index: int) -> Task:
+        """The task with this index in ``task``, float64."""
+        return make_task(json.dumps(self.task[index], sort_keys=True))
+
+    def realisable(self, index: int) -> bool:
+        """Whether loss 0 can be reached on a task: a teacher without noise, or xor with mse."""
+        table = self.task[index]
+        if table["name"] == "xor":
+            return bool(table.get("loss") == "mse")
+        return TASKS[table["name"]][1] and not table.get("noise")
+
+
+@lru_cache(maxsize=16)
+def make_task(text: str) -> Task:
+    """A task from its table as JSON; workers keep the last ones.
+
+    Raises:
+        ValueError, TypeError: the arguments do not suit the task.
+    """
+    table = json.loads(text)
+    name = table.pop("name")
+    if isinstance(table.get("teacher_width"), list):
+        table["teacher_width"] = tuple(table["teacher_width"])
+    return TASKS[name][0](**table)
+
+
+def read_spec(path: str | os.PathLike[str]) -> SweepSpec:
+    """Read a spec from a TOML file: the fields of `SweepSpec` are its keys.
+
+    Raises:
+        SpecError: no such file, not TOML, or not a spec; the message names the file.
+
+    Example file::
+
+        analysis = ["spectrum"]
+
+        [task]
+        name = "teacher_student"
+        n = 256
+
+        [grid]
+        width = [2, 4, 8]
+        seed = "0..99"
+        lr = [0.01, 0.003]
+        tol = 1e-10
+    """
+    toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    file = Path(path)
+    try:
+        values = toml.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{file}: {error.strerror or error}") from None
+    except ValueError as error:  # what TOMLDecodeError and UnicodeDecodeError are
+        raise SpecError(f"{file}: not TOML: {error}") from None
+    try:
+        return SweepSpec.from_dict(values)
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"{file}: {error}") from None
+
+
+def _task_table(entry: Any) -> dict[str, Any]:
+    table = {"name": entry} if isinstance(entry, str) else entry
+    if not isinstance(table, Mapping) or "name" not in table:
+        raise TypeError(f"task must be a name or a table with a name, got {entry!r}")
+    if table["name"] not in TASKS:
+        raise unknown_choice("task", table["name"], list(TASKS))
+    return json.loads(json.dumps(dict(table), sort_keys=True))  # type: ignore[no-any-return]
+
+
+def _positive(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be a finite number above 0, got {value}")
+    return float(value)
+
+
+def _set(spec: SweepSpec, name: str, value: Any) -> None:
+    object.__setattr__(spec, name, value)

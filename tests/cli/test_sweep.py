@@ -1,0 +1,137 @@
+"""``edt sweep``, ``status``, ``resume``, ``export``; completion, help, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.main import get_command
+
+from edt.cli import main as program
+from edt.cli.app import app
+from edt.experiments.store import Store
+from edt.sweeps import SweepSpec
+
+SPEC = """
+task = "xor"
+shard_seconds = 0.005
+[grid]
+width = [2, 3]
+seed = "0..3"
+steps = 30
+lr = [0.05, 0.1]
+"""
+
+
+def main(arguments):
+    """Exit code of the program."""
+    with pytest.raises(SystemExit) as stop:
+        program([str(word) for word in arguments])
+    return stop.value.code or 0
+
+
+@pytest.fixture
+def spec(tmp_path):
+    file = tmp_path / "spec.toml"
+    file.write_text(SPEC)
+    return file
+
+
+def test_sweep_status_resume_export(spec, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["sweep", spec, "--out", out, "--workers", "0", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["runs"] == 16 and (out / "runs.parquet").is_file()
+    assert main(["status", out, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["finished"] and found["runs_done"] == 16
+    before = (out / "runs.parquet").read_bytes()
+    next((out / "parts").glob("*.manifest.json")).unlink()
+    assert main(["status", out]) == 3
+    assert "edt resume" in capsys.readouterr().out.replace("\n", " ")
+    assert main(["resume", out, "--workers", "0"]) == 0
+    assert (out / "runs.parquet").read_bytes() == before
+    capsys.readouterr()
+    assert main(["export", out, "--to", "csv", "--json"]) == 0
+    files = json.loads(capsys.readouterr().out)
+    assert [os.path.basename(file) for file in files] == ["runs.csv"]
+
+
+def test_plan_writes_nothing(spec, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["sweep", spec, "--out", out, "--plan", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"] == 16
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "says"),
+    [
+        (SPEC.replace("width", "widht"), [], "did you mean 'width'"),
+        ("grid = [", [], "not TOML"),
+        (SPEC, ["--engine", "rya"], "did you mean 'ray'"),
+        (SPEC, ["--gpus", "1"], "--gpus is not for --engine local"),
+    ],
+)
+def test_wrong_input_is_one_line_and_code_2(tmp_path, capsys, text, more, says):
+    file = tmp_path / "spec.toml"
+    file.write_text(text)
+    assert main(["sweep", file, "--out", tmp_path / "run", *more]) == 2
+    error = capsys.readouterr().err
+    assert says in error and "Traceback" not in error
+
+
+def test_debug_shows_the_traceback(tmp_path, capsys):
+    (tmp_path / "spec.toml").write_text("grid = [")
+    assert main(["sweep", tmp_path / "spec.toml", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_no_sweep_there(tmp_path, capsys):
+    for command in ("status", "resume"):
+        assert main([command, tmp_path]) == 2
+        assert "not the directory of a sweep" in capsys.readouterr().err.replace("\n", " ")
+    assert main(["export", tmp_path, "--to", "csv"]) == 1
+
+
+def test_status_of_a_started_sweep(tmp_path, capsys):
+    spec = SweepSpec.from_dict({"task": "xor", "grid": {"steps": 1}})
+    with Store(tmp_path / "run", "sweep", {"spec": spec.to_dict(), "edt": "any"}):
+        assert main(["status", tmp_path / "run"]) == 0
+        assert "running" in capsys.readouterr().out
+    assert main(["status", tmp_path / "run"]) == 3
+
+
+def commands(group, path=()):
+    """Every command of the program with its words."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+@pytest.mark.parametrize("words", [words for words, _ in commands(get_command(app))])
+def test_every_command_has_help_with_examples(words, capsys):
+    assert main([*words, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Examples" in text and f"edt {' '.join(words)}" in text
+
+
+def test_exit_codes_are_in_the_help(capsys):
+    assert main(["--help"]) == 0
+    assert "130 Ctrl-C" in capsys.readouterr().out
+
+
+def test_completion(tmp_path):
+    """As bash asks for it."""
+    found = subprocess.run(
+        [sys.executable, "-m", "edt"],
+        env={**os.environ, "_EDT_COMPLETE": "complete_bash", "COMP_WORDS": "edt st",
+             "COMP_CWORD": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "status" in found.stdout.split()

@@ -1,0 +1,122 @@
+"""What a sweep computes: the same as single calls, whoever computes it."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import edt
+from edt.sweeps import SweepSpec, export, status, sweep
+from edt.sweeps.result import Sweep
+
+
+def test_runs_are_those_of_single_calls(reference, small):
+    """One network of the sweep, trained alone by the public function, bit for bit."""
+    runs = Sweep.load(reference).runs
+    row = runs[
+        (runs["width"] == 3) & (runs["seed"] == 7) & (runs["lr"] == 0.03)
+        & (runs["activation"] == "softplus")
+    ].iloc[0]  # fmt: skip
+    alone = edt.masked_train(
+        small.make_task(0), widths=[3], seeds=[7], activation="softplus", lr=0.03, steps=200,
+        progress=False,
+    )  # fmt: skip
+    assert row["loss"] == float(alone.loss[0])
+    theta = Sweep.load(reference).networks([int(row["run"])]).theta
+    assert torch.equal(theta, alone.networks.theta)
+
+
+def test_workers_do_not_change_bits(reference, small, tmp_path):
+    sweep(small, tmp_path / "run", workers=2)
+    for name in ("runs.parquet", "spectrum.parquet"):
+        assert (tmp_path / "run" / name).read_bytes() == (reference / name).read_bytes(), name
+
+
+def test_networks_come_in_the_order_asked_for(reference):
+    done = Sweep.load(reference)
+    chosen = done.runs[done.runs["activation"] == "tanh"]["run"].tolist()[:7][::-1]
+    networks = done.networks(chosen)
+    loss = edt.loss(networks, done.spec.make_task(0))
+    expected = done.runs.set_index("run").loc[chosen, "loss"].to_numpy()
+    assert np.array_equal(loss.numpy(), expected)
+    with pytest.raises(ValueError, match="runs must be in"):
+        done.networks([80])
+
+
+def test_analysis_agrees_with_the_functions_it_stands_for():
+    spec = SweepSpec(
+        task={"name": "teacher_student", "n": 64, "normalise": True},
+        grid={"width": [2, 3], "seed": "0..5", "steps": 300, "lr": 0.03, "tol": 1e-9},
+        analysis=["spectrum", "embedding", "census"],
+    )
+    done = sweep(spec, workers=0)
+    lowest = done.tables["spectrum"].groupby("run")["eigenvalue"].min()
+    runs = done.runs.set_index("run")
+    # Both are the eigenvalues of one exact Hessian by a dense solver.
+    assert np.allclose(lowest, runs["min_eig"], rtol=1e-6, atol=1e-12)
+    split = done.tables["embedding"]
+    strict = runs[runs["verdict"] == "minimum"]
+    assert len(split) == 2 * strict["width"].sum()
+    agree = (split["n_neg"] == split["predicted_neg"]).mean()
+    assert agree > 0.9  # the closed form may differ only where an eigenvalue is near its threshold
+    assert set(done.tables["census"]["width"]) >= {2, 3}
+    assert set(done.runs["outcome"]) <= set(edt.landscape.OUTCOMES)
+
+
+def test_unmeasured_runs_are_not_called_minima(reference):
+    runs = Sweep.load(reference).runs
+    assert set(runs["outcome"]) <= {"good", "unconverged"}
+
+
+def test_minibatches_masks_depth_and_float32():
+    spec = SweepSpec(
+        task={"name": "digits", "split": "test"},
+        grid={
+            "width": [4, [4, 4]], "seed": [0, 1], "sparsity": [0.0, 0.5], "steps": 20,
+            "batch_size": 32, "optimizer": "sgd", "momentum": 0.9, "lr": 0.1, "dtype": "float32",
+        },
+    )  # fmt: skip
+    runs = sweep(spec, workers=0).runs
+    assert len(runs) == 8
+    assert runs["train_loss"].between(0.0, 4.0).all()
+    dense, sparse = (runs[runs["sparsity"] == s]["parameters"].to_numpy() for s in (0.0, 0.5))
+    assert (sparse < dense).all()
+
+
+def test_xarray_has_one_dimension_per_axis(reference):
+    data = Sweep.load(reference).to_xarray()
+    assert dict(data.sizes) == {"activation": 2, "width": 2, "lr": 2, "seed": 10}
+    runs = Sweep.load(reference).runs
+    row = runs.sample(1, random_state=0).iloc[0]
+    at = data["loss"].sel({name: row[name] for name in ("activation", "width", "lr", "seed")})
+    assert float(at) == row["loss"]
+
+
+def test_exports_hold_the_same_numbers(reference, tmp_path):
+    runs = Sweep.load(reference).runs
+    export(reference, "csv", tmp_path)
+    with (tmp_path / "runs.csv").open() as file:
+        again = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert again == runs["loss"].tolist()
+    export(reference, "parquet", tmp_path)
+    assert pd.read_parquet(tmp_path / "runs.parquet").equals(runs)
+    import xarray as xr
+
+    export(reference, "xarray", tmp_path)
+    with xr.open_dataset(tmp_path / "runs.nc") as data:
+        assert np.array_equal(np.sort(data["loss"].values.ravel()), np.sort(runs["loss"]))
+    with pytest.raises(ValueError, match="did you mean"):
+        export(reference, "cvs", tmp_path)
+    with pytest.raises(FileNotFoundError, match="no tables"):
+        export(tmp_path / "nothing", "csv")
+
+
+def test_status_of_a_finished_sweep(reference):
+    found = status(reference)
+    assert found.finished and not found.running
+    assert found.runs_done == found.runs == 80
+    assert found.share == 1.0 and not found.failures
