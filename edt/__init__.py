@@ -28,6 +28,7 @@ _HOME: dict[str, str] = {
     # training, and to the bottom
     "masked_train": "edt.training",
     "converge": "edt.training",
+    "gradient_flow": "edt.flow",
     "TrainResult": "edt.training",
     "ConvergeResult": "edt.training",
     # curvature
@@ -37,11 +38,19 @@ _HOME: dict[str, str] = {
     "escape_dimensions": "edt.curvature",
     "HessianOperator": "edt.curvature",
     "lanczos": "edt.curvature",
+    "extreme_eigenpairs": "edt.curvature",
+    "spectral_density": "edt.curvature",
+    "hessian_trace": "edt.curvature",
+    "hessian_diagonal": "edt.curvature",
+    "hessian_split": "edt.curvature",
+    # infinite data
+    "population": "edt.infinite",
     # landscape
     "embed": "edt.landscape",
     "predicted_inertia": "edt.landscape",
     "split_matrices": "edt.landscape",
     "loss_levels": "edt.landscape",
+    "channel_limits": "edt.landscape",
     "outcomes": "edt.landscape",
     # statistics of success
     "wilson": "edt.stats",
@@ -66,8 +75,11 @@ _SUBPACKAGES = (
     "ensemble",
     "errors",
     "experiments",
+    "flow",
+    "infinite",
     "landscape",
     "lottery",
+    "objectives",
     "ops",
     "plots",
     "report",
@@ -83,14 +95,28 @@ if TYPE_CHECKING:
         HessianOperator,
         count_directions,
         escape_dimensions,
+        extreme_eigenpairs,
+        hessian_diagonal,
         hessian_spectrum,
+        hessian_split,
+        hessian_trace,
         index,
         lanczos,
+        spectral_density,
     )
     from edt.ensemble import Ensemble
     from edt.errors import EdtError
     from edt.experiments import WidthSweep, WidthSweepSpec, width_sweep
-    from edt.landscape import embed, loss_levels, outcomes, predicted_inertia, split_matrices
+    from edt.flow.gradient_flow import gradient_flow
+    from edt.infinite import population
+    from edt.landscape import (
+        channel_limits,
+        embed,
+        loss_levels,
+        outcomes,
+        predicted_inertia,
+        split_matrices,
+    )
     from edt.ops import (
         ggn_vp,
         hessian,
@@ -118,6 +144,7 @@ __all__ = [
     "WidthSweep",
     "WidthSweepSpec",
     "__version__",
+    "channel_limits",
     "combinatorial_tickets",
     "converge",
     "count_directions",
@@ -125,10 +152,15 @@ __all__ = [
     "effective_tickets",
     "embed",
     "escape_dimensions",
+    "extreme_eigenpairs",
     "ggn_vp",
+    "gradient_flow",
     "hessian",
     "hessian_blocks",
+    "hessian_diagonal",
     "hessian_spectrum",
+    "hessian_split",
+    "hessian_trace",
     "hvp",
     "index",
     "jacobian",
@@ -138,8 +170,10 @@ __all__ = [
     "loss_levels",
     "masked_train",
     "outcomes",
+    "population",
     "predict",
     "predicted_inertia",
+    "spectral_density",
     "split_matrices",
     "sweep",
     "tasks",

@@ -36,6 +36,7 @@ class NormPenalty:
         self.trainable = base.trainable
         self.scale = base.scale
         self.squares = base.squares
+        self.rounding = getattr(base, "rounding", torch.zeros(base.B, dtype=torch.float64))
 
     def excess(self, theta: torch.Tensor, at: Coordinates) -> torch.Tensor:
         """``e = max(s - m, 0)`` of each chosen network, float64 ``[b]``."""

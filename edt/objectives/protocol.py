@@ -25,6 +25,11 @@ class Objective(Protocol):
         trainable: bool ``[total]``.
         scale: float64 ``[B]``, the size S of the targets (`edt.training.descent.Descent.noise`).
         squares: whether the loss is a weighted sum of squared residuals (least squares).
+
+    Objectives may have more, which optimisers use where it is there: ``rounding`` float64 ``[B]``
+    (error of the losses last computed, where it is more than `edt.objectives.noise` expects),
+    ``lbfgs`` and ``bend`` (`edt.objectives.DataObjective`), and ``rows``, ``outputs``, ``residual``
+    and ``jacobian`` (likewise).
     """
 
     B: int

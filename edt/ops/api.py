@@ -15,7 +15,7 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.ops import library as library  # registers the operators
-from edt.ops import reference
+from edt.ops import own, reference
 from edt.ops.checks import backend_of, parameters, problem_of, vectors_of
 from edt.ops.compiled import adopt, layer_states, matrix_offsets, structure
 from edt.ops.cuda import plan_of
@@ -102,6 +102,8 @@ def loss(
         >>> theta.grad.shape == theta.shape
         True
     """
+    if own.owns(task):
+        return own.loss_and_grad(ens, task, theta, task_index)[0]
     problem, flat, compiled = _arguments(ens, task, theta, task_index, backend)
     out: torch.Tensor
     out = torch.ops.edt.loss(flat, *problem) if compiled else reference.loss(flat, problem)
@@ -130,6 +132,8 @@ def loss_and_grad(
     Example:
         >>> value, gradient = edt.ops.loss_and_grad(ens, task)
     """
+    if own.owns(task):
+        return own.loss_and_grad(ens, task, theta, task_index)
     problem, flat, compiled = _arguments(ens, task, theta, task_index, backend)
     if not compiled:
         return reference.loss_and_grad(flat, problem)
@@ -229,6 +233,8 @@ def hessian(
         >>> torch.linalg.eigvalsh(edt.ops.hessian(ens, task)[0]).shape
         torch.Size([11])
     """
+    if own.owns(task):
+        return own.hessian(ens, task, theta, task_index, ggn=ggn)
     problem, flat, compiled = _arguments(ens, task, theta, task_index, backend)
     if not compiled:
         return reference.hessian(flat, problem, ggn=ggn)
@@ -328,6 +334,8 @@ def _product(
     *,
     ggn: bool,
 ) -> torch.Tensor:
+    if own.owns(task):
+        return own.product(ens, task, vectors, theta, task_index, ggn=ggn)
     problem, flat, compiled = _arguments(ens, task, theta, task_index, backend)
     rows = vectors_of(ens, vectors)
     out: torch.Tensor

@@ -111,7 +111,14 @@ class Descent:
 
     def noise(self, b: int, loss: float) -> float:
         """Rounding error to expect in network b's loss, see `edt.objectives.noise`."""
-        return float(loss_noise(torch.tensor(loss, dtype=torch.float64), self.objective.scale[b]))
+        chosen = torch.tensor([b])
+        return float(self.noises(chosen, torch.tensor([loss], dtype=torch.float64))[0])
+
+    def noises(self, chosen: torch.Tensor, loss: torch.Tensor) -> torch.Tensor:
+        """`noise` of several networks, ``[k]``; at least what the objective itself reports."""
+        out = loss_noise(loss, self.objective.scale[chosen])
+        reported = getattr(self.objective, "rounding", None)
+        return out if reported is None else torch.maximum(out, reported[chosen])
 
 
 def lbfgs(

@@ -12,10 +12,12 @@ import torch
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
 from edt.ops import cuda
+from edt.ops.own import owns
 from edt.tasks import Task
 from edt.training import checks
 from edt.training.checkpoint import CheckpointError, digest
 from edt.training.engine import CONVERGED, DIVERGED, TARGET, engine_for
+from edt.training.objective_engine import ObjectiveEngine
 from edt.training.record import record_steps
 from edt.training.result import TrainResult, history_dataset
 from edt.training.run import Settings, State, run
@@ -74,7 +76,8 @@ def masked_train(
     A network's result does not depend on the others, on threads or on interruptions, bit for bit.
 
     Args:
-        task: an `edt.Task`, or ``(x [N, d_in], y [N, d_out])``.
+        task: an `edt.Task`, ``(x [N, d_in], y [N, d_out])``, or a task over infinite data (see
+            `edt.population`; full batches, float64).
         networks: the ensemble to train (not modified); or None, and then
         widths, seeds, masks, sparsity, activation, init: describe new networks, as in
             `Ensemble.init` (``init`` is its scheme).
@@ -117,7 +120,7 @@ def masked_train(
     Reference: D. P. Kingma, J. Ba, "Adam", ICLR 2015; I. Loshchilov, F. Hutter, "Decoupled weight
     decay regularization", ICLR 2019.
     """
-    data = as_task(task)
+    data: Any = task if owns(task) else as_task(task)
     where = training_device(device, networks)
     ens = _ensemble(
         data,
@@ -127,7 +130,7 @@ def masked_train(
         activation,
         init,
     )
-    data = check_fits(data, ens)
+    data = _check_own(data, ens, where, batch_size) if owns(data) else check_fits(data, ens)
     index = checks.index_per_network("task_index", task_index, ens.B, data.T)
     hyper = _hyper(
         data, optimizer, momentum, nesterov, dampening, betas, eps, batch_size, tol, loss_target
@@ -154,7 +157,7 @@ def masked_train(
         record=recorded,
         sizes=ens.offsets[1:] - ens.offsets[:-1],
         specification={
-            "task": fingerprint_task(data),
+            "task": data.fingerprint() if owns(data) else fingerprint_task(data),
             "networks": fingerprint_structure(ens),
             "initial parameters": digest({"theta": ens.theta})[:32],
             "steps": steps,
@@ -181,7 +184,11 @@ def masked_train(
     )
     home = ens.device
     moved = ens.to(device=where)
-    engine = engine_for(moved, data.to(device=where), index)
+    engine = (
+        ObjectiveEngine(data.objective(moved, index))
+        if owns(data)
+        else engine_for(moved, data.to(device=where), index)
+    )
     settings.watch = _watch(moved, data, validation, index, steps, validate_every, patience)
     if settings.watch is not None and validation is not None:
         settings.specification["validation"] = {
@@ -232,6 +239,20 @@ def _watch(
             f"{other.loss}, {other.T}"
         )
     return Watch(ens, other.to(device=ens.device), index, steps, every, patience)
+
+
+def _check_own(task: Any, ens: Ensemble, where: torch.device, batch_size: Any) -> Any:
+    """Check that networks fit a task that computes its losses itself; returns the task."""
+    if batch_size is not None:
+        raise ValueError(f"batch_size needs samples, got {batch_size!r} for a task without any")
+    if where.type != "cpu" or ens.dtype != torch.float64:
+        raise ValueError(
+            "losses over infinite data are computed on the CPU in float64, got "
+            f"{ens.dtype} networks on {where}"
+        )
+    # Raises where depth, activation or sizes do not fit.
+    task.objective(ens, torch.zeros(int(ens.B), dtype=torch.int64))
+    return task
 
 
 def as_task(task: Any) -> Task:
@@ -345,7 +366,7 @@ def _hyper(
     first = checks.number("betas[0]", betas[0], below=1.0)
     second = checks.number("betas[1]", betas[1], below=1.0)
     size = 0 if batch_size is None else checks.whole("batch_size", batch_size, 1)
-    if size >= task.N:
+    if size and size >= task.N:
         size = 0
     tol = checks.number("tol", tol)
     if tol > 0.0 and size:

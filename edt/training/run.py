@@ -17,10 +17,12 @@ import torch
 from edt.training import checkpoint
 from edt.training.cuda import CudaEngine
 from edt.training.engine import RUNNING, Engine
+from edt.training.objective_engine import ObjectiveEngine
 from edt.training.progress import Meter
 from edt.training.structure import segment_max
 from edt.training.validation import Watch
 
+AnyEngine = Engine | CudaEngine | ObjectiveEngine
 KIND = "train-checkpoint"
 #: Wall-clock seconds a call of the kernel should take: a few returns to Python a second.
 CHUNK_SECONDS = 0.25
@@ -155,7 +157,7 @@ class State:
         self.settled = bool(header["settled"])
 
 
-def run(engine: Engine | CudaEngine, state: State, settings: Settings) -> None:
+def run(engine: AnyEngine, state: State, settings: Settings) -> None:
     """Train until every network has stopped or reached ``settings.steps``; fills ``state``.
 
     Ctrl-C and ``max_seconds`` end it early with ``state.interrupted`` set and, where there is a
@@ -222,7 +224,7 @@ def _next_stop(state: State, settings: Settings, reached: int, chunk: int) -> in
     return stop
 
 
-def _advance(engine: Engine | CudaEngine, state: State, settings: Settings) -> None:
+def _advance(engine: AnyEngine, state: State, settings: Settings) -> None:
     engine.train(
         state.theta,
         state.m,
@@ -255,7 +257,7 @@ def _snapshot(state: State, settings: Settings) -> None:
     state.history_params[int(row[0]), wide] = state.theta[wide]
 
 
-def _evaluate_unfinished(engine: Engine | CudaEngine, state: State) -> None:
+def _evaluate_unfinished(engine: AnyEngine, state: State) -> None:
     """After a cut: loss and gradient at the parameters that are returned."""
     open_ = (state.status == RUNNING).to(torch.uint8)
     if not bool(open_.any()):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 
 from edt.objectives import Coordinates
-from edt.objectives.noise import loss_noise
 from edt.training.descent import CONVERGED, DIVERGED, MAX_STEPS, RUNNING, STALLED, Descent
 from edt.training.progress import Meter
 
@@ -166,7 +165,7 @@ def _try(
     state.objective.loss_and_grad(trial, loss, grad, at.active)
     after, before = loss[chosen], state.loss[chosen]
     steepest, now = at.largest(at.pack(grad)), state.grad_max[chosen]
-    noise = loss_noise(before, state.objective.scale[chosen])
+    noise = state.noises(chosen, before)
     finite = torch.isfinite(after) & torch.isfinite(steepest)
     ratio = torch.where(finite, (before - after) / found.predicted.clamp(min=1e-300), -1.0)
     # Where the loss cannot tell, the gradient decides.

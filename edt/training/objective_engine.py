@@ -1,0 +1,169 @@
+"""Training on losses that no kernel computes (infinite data): the calls of `Engine` in PyTorch.
+
+Full batches; the update rules are those of `torch.optim` (`SGD`, `Adam`, `AdamW`), elementwise over
+all networks at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from edt.curvature.dense import one_blas_thread
+from edt.objectives import Objective
+from edt.training.engine import CONVERGED, DIVERGED, RUNNING, TARGET
+from edt.training.structure import segment_max
+
+__all__ = ["ObjectiveEngine"]
+
+
+class ObjectiveEngine:
+    """`train` and `loss_and_grad` of `edt.training.engine.Engine` for any objective.
+
+    Args:
+        objective: of B networks.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self.B = objective.B
+        self.offsets = objective.offsets
+        self.coords = objective.coords
+        self.trainable = objective.trainable
+        sizes = self.offsets[1:] - self.offsets[:-1]
+        self._owner = torch.repeat_interleave(torch.arange(self.B), sizes)
+        # Where the last chunk ended: the next one starts there.
+        self._seen: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
+
+    def wait(self) -> None:
+        """Nothing runs behind the caller's back."""
+
+    def loss_and_grad(
+        self,
+        theta: torch.Tensor,
+        loss: torch.Tensor,
+        grad: torch.Tensor,
+        active: torch.Tensor | None = None,
+    ) -> None:
+        """Write loss ``[B]`` and gradient (flat) of the active networks."""
+        self.objective.loss_and_grad(theta, loss, grad, active)
+
+    def train(
+        self,
+        theta: torch.Tensor,
+        m: torch.Tensor | None,
+        v: torch.Tensor | None,
+        steps: torch.Tensor,
+        until: int,
+        hyper: dict[str, Any],
+        lr: torch.Tensor,
+        weight_decay: torch.Tensor,
+        seeds: torch.Tensor,
+        factors: torch.Tensor,
+        status: torch.Tensor,
+        loss: torch.Tensor,
+        grad_norm: torch.Tensor,
+        record: torch.Tensor,
+        history_loss: torch.Tensor,
+        history_grad: torch.Tensor,
+    ) -> None:
+        """Run every network with status 0 to step ``until``; all tensors are updated in place."""
+        with one_blas_thread():
+            grad = self._run(
+                theta, m, v, steps, until, hyper, lr, weight_decay, factors, status, loss,
+                grad_norm, record, history_loss, history_grad,
+            )  # fmt: skip
+        self._seen = (theta.clone(), loss.clone(), grad)
+
+    def _run(
+        self,
+        theta: torch.Tensor,
+        m: torch.Tensor | None,
+        v: torch.Tensor | None,
+        steps: torch.Tensor,
+        until: int,
+        hyper: dict[str, Any],
+        lr: torch.Tensor,
+        weight_decay: torch.Tensor,
+        factors: torch.Tensor,
+        status: torch.Tensor,
+        loss: torch.Tensor,
+        grad_norm: torch.Tensor,
+        record: torch.Tensor,
+        history_loss: torch.Tensor,
+        history_grad: torch.Tensor,
+    ) -> torch.Tensor:
+        """`train`; returns the gradient last computed, flat."""
+        grad = torch.zeros_like(theta)
+        known = self._seen is not None and torch.equal(self._seen[0], theta)
+        if known and self._seen is not None:
+            grad = self._seen[2].clone()
+        rows = {int(step): row for row, step in enumerate(record.tolist())}
+        while True:
+            running = status == RUNNING
+            behind = running & (steps <= until)
+            if not bool(behind.any()):
+                return grad
+            # Networks cut at unequal steps catch up first.
+            now = int(steps[behind].min())
+            at = behind & (steps == now)
+            if not known:
+                self.objective.loss_and_grad(theta, loss, grad, at.to(torch.uint8))
+            known = False
+            grad_norm[at] = segment_max(grad.abs(), self.offsets)[at]
+            if now in rows:
+                history_loss[rows[now], at] = loss[at]
+                history_grad[rows[now], at] = grad_norm[at]
+            bad = ~(torch.isfinite(loss) & torch.isfinite(grad_norm))
+            status[at & bad] = DIVERGED
+            status[at & ~bad & (loss <= hyper["loss_target"])] = TARGET
+            if hyper["tol"] > 0.0:
+                status[at & (status == RUNNING) & (grad_norm <= hyper["tol"])] = CONVERGED
+            if now >= until:
+                return grad
+            moving = at & (status == RUNNING)
+            if bool(moving.any()):
+                self._step(theta, grad, m, v, now, hyper, lr * float(factors[now]), weight_decay,
+                           moving)  # fmt: skip
+                steps[moving] += 1
+
+    def _step(
+        self,
+        theta: torch.Tensor,
+        grad: torch.Tensor,
+        m: torch.Tensor | None,
+        v: torch.Tensor | None,
+        step: int,
+        hyper: dict[str, Any],
+        rate: torch.Tensor,
+        decay: torch.Tensor,
+        moving: torch.Tensor,
+    ) -> None:
+        """One update of the coordinates of the moving networks."""
+
+        def spread(per_network: torch.Tensor) -> torch.Tensor:
+            return per_network[owner]
+
+        where = moving[self._owner] & self.trainable
+        owner = self._owner[where]
+        point, slope, length = theta[where], grad[where], spread(rate)
+        weight = spread(decay)
+        if hyper["optimizer"] == "adamw":
+            point = point - length * weight * point
+        else:
+            slope = slope + weight * point
+        if hyper["optimizer"] in ("adam", "adamw"):
+            assert m is not None and v is not None
+            first, second = hyper["beta1"], hyper["beta2"]
+            m[where] = first * m[where] + (1.0 - first) * slope
+            v[where] = second * v[where] + (1.0 - second) * slope * slope
+            lift = 1.0 - first ** (step + 1)
+            root = torch.sqrt(v[where]) / (1.0 - second ** (step + 1)) ** 0.5
+            slope = m[where] / lift / (root + hyper["eps"])
+        elif hyper["momentum"] != 0.0:
+            assert m is not None
+            fresh = 1.0 if step == 0 else 1.0 - hyper["dampening"]
+            m[where] = hyper["momentum"] * m[where] + fresh * slope
+            slope = slope + hyper["momentum"] * m[where] if hyper["nesterov"] else m[where]
+        theta[where] = point - length * slope
