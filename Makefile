@@ -34,6 +34,10 @@ bench: ## speed against PyTorch and JAX: table, JSON and plot in benchmarks/resu
 	@bash .ci/setup.sh bench
 	$(PY) -m pytest benchmarks $(ARGS)
 
+docs: ## the documentation as a site in site/
+	@bash .ci/setup.sh docs
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+
 sanitize: ## kernel tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@bash .ci/sanitize.sh
 

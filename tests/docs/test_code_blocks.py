@@ -1,0 +1,56 @@
+"""Every Python block of README.md and docs/ runs, page by page, in the order of reading.
+
+A block after ``<!-- needs: NAME -->`` runs where that package is installed.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(
+    r"(?:<!-- needs: (?P<needs>\w+) -->\n)?^(?P<indent>[ ]*)```python\n(?P<code>.*?)^[ ]*```$",
+    re.MULTILINE | re.DOTALL,
+)
+#: The README shows a run of minutes; two seeds go the same way.
+SHORTER = {"README.md": ("range(20)", "range(2)")}
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(page):
+    """(line, package or None, code) of each Python block."""
+    text = page.read_text(encoding="utf-8")
+    for match in BLOCK.finditer(text):
+        line = text.count("\n", 0, match.start("code")) + 1
+        yield line, match["needs"], textwrap.dedent(match["code"])
+
+
+PAGES_WITH_CODE = [page for page in PAGES if any(blocks(page))]
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_code_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}
+    for line, needs, code in blocks(page):
+        if needs is not None and find_spec(needs) is None:
+            continue
+        code = code.replace(*SHORTER[page.name]) if page.name in SHORTER else code
+        # Blank lines in front, so that a traceback shows the line of the page.
+        exec(compile("\n" * (line - 1) + code, str(page), "exec"), names)
+
+
+def test_no_block_is_overlooked():
+    """The pattern above finds as many blocks as the pages open."""
+    for page in PAGES:
+        opened = len(re.findall(r"^\s*```\s*python", page.read_text(encoding="utf-8"), re.MULTILINE))
+        assert len(list(blocks(page))) == opened, page
+
+
+def test_python_examples_are_there():
+    assert len(PAGES_WITH_CODE) >= 10
