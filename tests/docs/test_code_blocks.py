@@ -48,7 +48,9 @@ def test_code_runs(page, tmp_path, monkeypatch):
 def test_no_block_is_overlooked():
     """The pattern above finds as many blocks as the pages open."""
     for page in PAGES:
-        opened = len(re.findall(r"^\s*```\s*python", page.read_text(encoding="utf-8"), re.MULTILINE))
+        opened = len(
+            re.findall(r"^\s*```\s*python", page.read_text(encoding="utf-8"), re.MULTILINE)
+        )
         assert len(list(blocks(page))) == opened, page
 
 
