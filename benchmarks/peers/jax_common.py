@@ -1,7 +1,8 @@
-"""What the JAX peers share. Importing this module needs JAX."""
+"""What the JAX peers share. Importing this module needs JAX; EDT_BENCH_JAX names its platform."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
-jax.config.update("jax_platforms", "cpu")  # type: ignore[no-untyped-call]
+jax.config.update("jax_platforms", os.environ.get("EDT_BENCH_JAX", "cpu"))  # type: ignore[no-untyped-call]
 
 Parameters = dict[str, Any]
 

@@ -54,5 +54,5 @@ class Baddbmm:
         out = np.empty(self._networks)
         with torch.no_grad():
             for group in self._groups:
-                out[group.rows] = group.losses().numpy()
+                out[group.rows] = group.losses().cpu().numpy()
         return out

@@ -59,7 +59,7 @@ class _Group:
         self._step(self._p, self._m, self._v, self._t)
 
     def losses(self) -> np.ndarray:
-        return np.asarray(self._losses(*self._p).numpy(), dtype=np.float64)
+        return np.asarray(self._losses(*self._p).cpu().numpy(), dtype=np.float64)
 
 
 class Compiled:

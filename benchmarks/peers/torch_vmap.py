@@ -47,7 +47,7 @@ class _Group:
         self._optimizer.step()
 
     def losses(self) -> np.ndarray:
-        return np.asarray(self._loss(self.parameters).numpy(), dtype=np.float64)
+        return np.asarray(self._loss(self.parameters).cpu().numpy(), dtype=np.float64)
 
 
 class Vmap:

@@ -147,20 +147,20 @@ EDT_DEVICE void affine_forward(const LayerRecord& ly, const int* ints, const T* 
   else dense_forward<T, 1>(ly, p, a, z, tile, terms);
 }
 
-// da, times what is in `factor` (which may be da itself) when there is one.
-template <class T>
-EDT_DEVICE void store_scaled(Rows<T> da, Rows<const T> factor, int row, int s, Pack<T> x) {
-  if (factor.p) {
-    const Pack<T> by = load(factor.at(row, s));
+// x, or with Times x times what is there.
+template <bool Times, class T>
+EDT_DEVICE void store_scaled(Rows<T> da, int row, int s, Pack<T> x) {
+  if constexpr (Times) {
+    const Pack<T> by = load<T>(da.at(row, s));
     EDT_UNROLL
     for (int e = 0; e < Pack<T>::N; ++e) x.v[e] *= by.v[e];
   }
   store(da.at(row, s), x);
 }
 
-template <class T, int R>
+template <bool Times, class T, int R>
 EDT_DEVICE void dense_backward(const LayerRecord& ly, const T* p, Rows<const T> dz, Rows<T> da,
-                               Tile tile, bool accumulate, Rows<const T> factor) {
+                               Tile tile, bool accumulate) {
   constexpr int K = kPack<T>, Q = R < K ? 1 : R / K;
   const T* w = p + ly.w;
   for_pieces<T, R>(ly.n_in, tile, [&](int i0, int s) {
@@ -186,34 +186,32 @@ EDT_DEVICE void dense_backward(const LayerRecord& ly, const T* p, Rows<const T> 
     }
     EDT_UNROLL
     for (int r = 0; r < R; ++r)
-      if (i0 + r < ly.n_in) store_scaled(da, factor, i0 + r, s, acc[r]);
+      if (i0 + r < ly.n_in) store_scaled<Times>(da, i0 + r, s, acc[r]);
   });
 }
 
-template <class T>
+template <bool Times, class T>
 EDT_DEVICE void sparse_backward(const LayerRecord& ly, const int* ints, const T* p,
-                                Rows<const T> dz, Rows<T> da, Tile tile, bool accumulate,
-                                Rows<const T> factor) {
+                                Rows<const T> dz, Rows<T> da, Tile tile, bool accumulate) {
   for_pieces<T, 1>(ly.n_in, tile, [&](int i, int s) {
     Pack<T> acc = accumulate ? load(da.at(i, s)) : splat(T(0));
     const int end = ints[ly.t_ptr + i + 1];
     EDT_NO_UNROLL
     for (int k = ints[ly.t_ptr + i]; k < end; ++k)
       add_scaled(acc, p[ints[ly.t_edge + k]], load(dz.at(ints[ly.t_row + k], s)));
-    store_scaled(da, factor, i, s, acc);
+    store_scaled<Times>(da, i, s, acc);
   });
 }
 
-// da = W^T dz (or added to da), times `factor`.
-template <class T>
+// da = W^T dz, or that added to da, or with Times that times what is in da.
+template <bool Times, class T>
 EDT_DEVICE void affine_backward(const LayerRecord& ly, const int* ints, const T* p,
-                                Rows<const T> dz, Rows<T> da, Tile tile, bool accumulate,
-                                Rows<const T> factor) {
-  if (!ly.dense) sparse_backward(ly, ints, p, dz, da, tile, accumulate, factor);
+                                Rows<const T> dz, Rows<T> da, Tile tile, bool accumulate) {
+  if (!ly.dense) sparse_backward<Times>(ly, ints, p, dz, da, tile, accumulate);
   else if (ly.n_in >= 8 && ((ly.n_in / 8) << tile.shift) >= int(blockDim.x))
-    dense_backward<T, 8>(ly, p, dz, da, tile, accumulate, factor);
-  else if (ly.n_in > 2) dense_backward<T, 4>(ly, p, dz, da, tile, accumulate, factor);
-  else dense_backward<T, 1>(ly, p, dz, da, tile, accumulate, factor);
+    dense_backward<Times, T, 8>(ly, p, dz, da, tile, accumulate);
+  else if (ly.n_in > 2) dense_backward<Times, T, 4>(ly, p, dz, da, tile, accumulate);
+  else dense_backward<Times, T, 1>(ly, p, dz, da, tile, accumulate);
 }
 
 // How the samples of a gradient are shared out: `slices` neighbouring lanes each take every

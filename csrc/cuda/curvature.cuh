@@ -46,11 +46,15 @@ struct Curvature {
   bool ggn;
 
   // Rd or Rz, and d, of layer l's outputs.
-  EDT_DEVICE Rows<T> tangent(int l) const { return l == n.last() ? w.rf : n.inputs(w.r, l + 1); }
-  EDT_DEVICE Rows<const T> delta(int l) const {
-    return read(l == n.last() ? w.f : n.inputs(w.delta, l + 1));
+  EDT_DEVICE Rows<T> tangent(int l) const {
+    return choose(l == n.last(), w.rf, n.hidden(w.r, l + 1));
   }
-  EDT_DEVICE Rows<const T> below(int l) const { return read(l ? n.inputs(w.a, l) : w.x); }
+  EDT_DEVICE Rows<const T> delta(int l) const {
+    return read(choose(l == n.last(), w.f, n.hidden(w.delta, l + 1)));
+  }
+  EDT_DEVICE Rows<const T> below(int l) const {
+    return read(choose(l == 0, w.x, n.hidden(w.a, l)));
+  }
 
   // What does not depend on the tangent.
   EDT_DEVICE void prepare(const Samples& samples) const {
@@ -58,14 +62,14 @@ struct Curvature {
     for (int s = int(threadIdx.x); s < tile.samples; s += int(blockDim.x)) *w.ones.at(0, s) = T(1);
     __syncthreads();
     forward<2>(n, pr.act, p, w.x, w.a, w.d1, w.c, w.f, tile);
-    loss_pass<true>(n, pr.data, samples, T(1), w.f, w.prob, tile);
+    loss_pass<true, true>(n, pr.data, samples, T(1), w.f, w.prob, tile);
     __syncthreads();
     if (ggn) return;
     for (int l = n.last(); l > 0; --l) {
       const LayerRecord& ly = n.layers[l];
-      affine_backward(ly, n.ints, p, delta(l), w.scratch, tile, false, Rows<const T>{nullptr, 0});
+      affine_backward<false>(ly, n.ints, p, delta(l), w.scratch, tile, false);
       __syncthreads();
-      const Rows<T> to = n.inputs(w.delta, l), d1 = n.inputs(w.d1, l), c = n.inputs(w.c, l);
+      const Rows<T> to = n.hidden(w.delta, l), d1 = n.hidden(w.d1, l), c = n.hidden(w.c, l);
       for (int j = 0; j < ly.n_in; ++j)
         for (int s = int(threadIdx.x); s < tile.samples; s += int(blockDim.x)) {
           const T da = *w.scratch.at(j, s);
@@ -85,12 +89,13 @@ struct Curvature {
         // V a + b_V, then + W Ra.
         EDT_NO_UNROLL
         for (int term = v ? 0 : 1; term < (l > from ? 2 : 1); ++term)
-          affine_forward(ly, n.ints, term ? p : v, term ? read(n.inputs(w.ra, l)) : below(l),
-                         tangent(l), tile, Terms{term == 1 && v, term == 0});
+          affine_forward(ly, n.ints, term ? p : v,
+                         choose(term != 0, read(n.hidden(w.ra, l)), below(l)), tangent(l), tile,
+                         Terms{term == 1 && v, term == 0});
         __syncthreads();
       }
       if (l == n.last()) return;
-      const Rows<T> to = n.inputs(w.ra, l + 1), d1 = n.inputs(w.d1, l + 1), rz = tangent(l);
+      const Rows<T> to = n.hidden(w.ra, l + 1), d1 = n.hidden(w.d1, l + 1), rz = tangent(l);
       for (int j = 0; j < ly.n_out; ++j)
         for (int s = int(threadIdx.x); s < tile.samples; s += int(blockDim.x))
           *to.at(j, s) = *d1.at(j, s) * *rz.at(j, s);
@@ -119,10 +124,11 @@ struct Curvature {
       // W^T Rd, then + V^T d.
       EDT_NO_UNROLL
       for (int term = 0; term < (v && !ggn ? 2 : 1); ++term)
-        affine_backward(ly, n.ints, term ? v : p, term ? delta(l) : read(tangent(l)), w.scratch,
-                        tile, term == 1, Rows<const T>{nullptr, 0});
+        affine_backward<false>(ly, n.ints, term ? v : p,
+                               choose(term != 0, delta(l), read(tangent(l))), w.scratch, tile,
+                               term == 1);
       __syncthreads();
-      const Rows<T> r = tangent(l - 1), d1 = n.inputs(w.d1, l), c = n.inputs(w.c, l);
+      const Rows<T> r = tangent(l - 1), d1 = n.hidden(w.d1, l), c = n.hidden(w.c, l);
       for (int j = 0; j < ly.n_in; ++j)
         for (int s = int(threadIdx.x); s < tile.samples; s += int(blockDim.x)) {
           const T rd = *w.scratch.at(j, s) * *d1.at(j, s);
@@ -141,9 +147,9 @@ struct Curvature {
       now.bias = term == 0;
       EDT_NO_UNROLL
       for (int l = from + term; l < n.net.n_layers; ++l)
-        affine_gradient<T, Weighted>(n.layers[l], n.ints, term ? delta(l) : read(tangent(l)),
-                                     term ? read(n.inputs(w.ra, l)) : below(l), tile, share_of(1),
-                                     now, weight);
+        affine_gradient<T, Weighted>(
+            n.layers[l], n.ints, choose(term != 0, delta(l), read(tangent(l))),
+            choose(term != 0, read(n.hidden(w.ra, l)), below(l)), tile, share_of(1), now, weight);
       __syncthreads();
     }
   }

@@ -26,6 +26,13 @@ struct Arena {
   }
 };
 
+// One of two sets of rows. Not `? :` on the structures, which would put them in local memory and
+// hide from the compiler that they lie in shared memory.
+template <class T>
+EDT_DEVICE Rows<T> choose(bool first, Rows<T> a, Rows<T> b) {
+  return {first ? a.p : b.p, a.ld};
+}
+
 template <class T>
 EDT_DEVICE Rows<const T> read(Rows<T> r) {
   return {r.p, r.ld};
@@ -81,8 +88,10 @@ struct Net {
         ints(pr.ints + net.ints),
         task(int(pr.task[b])) {}
   EDT_DEVICE int last() const { return net.n_layers - 1; }
-  // Rows of hidden layer outputs that enter layer l > 0.
-  EDT_DEVICE Rows<T> inputs(Rows<T> hidden, int l) const { return hidden.row(layers[l].inputs); }
+  // Of the rows of all hidden units those that enter layer l (the first for l = 0 and the outputs).
+  EDT_DEVICE Rows<T> hidden(Rows<T> all, int l) const {
+    return all.row(l > last() ? 0 : layers[l].inputs);
+  }
 };
 
 // n entries of the compressed vector of a flat one; pruned entries are 0, frozen ones only taken
@@ -134,19 +143,18 @@ EDT_DEVICE void forward(const Net<T>& n, int act, const T* p, Rows<T> x, Rows<T>
   for (int l = 0;; ++l) {
     const LayerRecord& ly = n.layers[l];
     const bool last = l == n.last();
-    const Rows<T> z = last ? f : n.inputs(a, l + 1);
-    affine_forward(ly, n.ints, p, read(l ? n.inputs(a, l) : x), z, tile);
+    const Rows<T> z = choose(last, f, n.hidden(a, l + 1));
+    affine_forward(ly, n.ints, p, read(choose(l == 0, x, n.hidden(a, l))), z, tile);
     __syncthreads();
     if (last) return;
-    activate<K>(act, z, K >= 1 ? n.inputs(d, l + 1) : d, K >= 2 ? n.inputs(d2, l + 1) : d2,
-                ly.n_out, tile);
+    activate<K>(act, z, n.hidden(d, l + 1), n.hidden(d2, l + 1), ly.n_out, tile);
     __syncthreads();
   }
 }
 
-// Loss of the tile's samples this thread owns; with Grad f becomes dL/df. `prob` (cross-entropy,
-// may have no memory) keeps the probabilities. scale multiplies every coefficient.
-template <bool Grad, class T>
+// Loss of the tile's samples this thread owns; with Grad f becomes dL/df, with Keep `prob` the
+// probabilities (cross-entropy). scale multiplies every coefficient.
+template <bool Grad, bool Keep, class T>
 EDT_DEVICE double loss_pass(const Net<T>& n, const Data<T>& data, const Samples& samples, T scale,
                             Rows<T> f, Rows<T> prob, Tile tile) {
   const T* coef = data.coef + int64_t(n.task) * data.n_pad;
@@ -174,7 +182,7 @@ EDT_DEVICE double loss_pass(const Net<T>& n, const Data<T>& data, const Samples&
         const T inverse = T(1) / z;
         for (int o = 0; o < data.d_out; ++o) {
           const T share = exp_nonpositive(*f.at(o, s) - top).e * inverse;
-          if (prob.p) *prob.at(o, s) = share;
+          if constexpr (Keep) *prob.at(o, s) = share;
           *f.at(o, s) = c * (share - (o == label ? T(1) : T(0)));
         }
       }
@@ -190,11 +198,11 @@ EDT_DEVICE void backward(const Net<T>& n, const T* p, Rows<T> x, Rows<T> a, Rows
   const AddTo<T> sink{g + int64_t(share.group) * n.net.n_math, true};
   for (int l = n.last(); l >= 0; --l) {
     const LayerRecord& ly = n.layers[l];
-    const Rows<const T> dz = read(l == n.last() ? f : n.inputs(d, l + 1));
-    affine_gradient<T>(ly, n.ints, dz, read(l ? n.inputs(a, l) : x), tile, share, sink);
+    const Rows<const T> dz = read(choose(l == n.last(), f, n.hidden(d, l + 1)));
+    affine_gradient<T>(ly, n.ints, dz, read(choose(l == 0, x, n.hidden(a, l))), tile, share, sink);
     if (l > 0) {
-      const Rows<T> below = n.inputs(d, l);
-      affine_backward(ly, n.ints, p, dz, below, tile, false, read(below));
+      const Rows<T> below = n.hidden(d, l);
+      affine_backward<true>(ly, n.ints, p, dz, below, tile, false);
     }
     __syncthreads();
   }

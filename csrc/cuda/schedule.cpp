@@ -170,8 +170,8 @@ void Schedule::make_launches(const DevicePlan&) {
       if (sh.level != level) continue;
       moved[i] = int(sorted.size());
       sorted.push_back(items_[i]);
-      (launch.global ? launch.arena : launch.shared) =
-          std::max(launch.global ? launch.arena : launch.shared, (sh.bytes + 255) / 256 * 256);
+      if (launch.global) launch.arena = std::max(launch.arena, (sh.bytes + 255) / 256 * 256);
+      else launch.shared = std::max(launch.shared, sh.bytes);
     }
     launch.count = int(sorted.size()) - launch.first;
     if (launch.count == 0) continue;

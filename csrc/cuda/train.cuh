@@ -177,7 +177,7 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
       loaded = !batches && N <= item.tile;
       __syncthreads();
       forward<1>(n, pr.act, p, x, a, d, d, f, tile);
-      found += loss_pass<true>(n, pr.data, samples, scale, f, Rows<T>{nullptr, 0}, tile);
+      found += loss_pass<true, false>(n, pr.data, samples, scale, f, f, tile);
       __syncthreads();
       backward(n, p, x, a, d, f, tile, share_of(item.groups), g);
     }

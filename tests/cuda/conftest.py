@@ -1,4 +1,4 @@
-"""The CUDA engine on the CPU: the kernel sources over the shim, in place of `edt._core.cuda`."""
+"""The CUDA engine over the shim, in place of `edt._core.cuda`, and on a GPU where there is one."""
 
 from __future__ import annotations
 
@@ -120,6 +120,17 @@ def shim(shim_module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[M
     yield shim_module
     shim_module.set_order("forward", 0)
     shim_module.set_limits(2, 227 * 1024, 228 * 1024)
+
+
+@pytest.fixture(params=["shim", "cuda"])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Where the kernels run: over the shim, and on a GPU where there is one."""
+    if request.param == "cuda":
+        if not cuda.usable():
+            pytest.skip("needs a GPU and a build with the CUDA engine")
+        return torch.device("cuda")
+    request.getfixturevalue("shim")
+    return torch.device("cpu")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,4 +1,4 @@
-"""Training steps of the CUDA kernels, run on the CPU through the shim, against the CPU engine.
+"""Training steps of the CUDA kernels against the CPU engine: over the shim, and on a GPU.
 
 Both round in float64 and add in different orders; 25 steps of at most 0.05 let the differences grow
 to some 1e-13 (Adam divides by sqrt(v), which magnifies them where gradients are small). A wrong
@@ -13,6 +13,7 @@ import torch
 from edt.training.cuda import CudaEngine
 from edt.training.engine import Engine
 
+CPU = torch.device("cpu")
 STEPS = 25
 TOLERANCE = 1e-10
 PLAIN = {
@@ -47,9 +48,10 @@ SHAPES = {
 }
 
 
-def train(kind, case, rule, cuts=(), scale=1.0):
+def train(kind, case, rule, cuts=(), scale=1.0, device=CPU):
     """All that a run changes, after STEPS steps in calls that end at ``cuts`` and at the end."""
     ens, task, index = case.build()
+    ens, task = ens.to(device=device), task.to(device=device)
     engine = kind(ens, task, index)
     rows = torch.tensor([0, 1, 5, 10, STEPS])
     nan = float("nan")
@@ -66,6 +68,7 @@ def train(kind, case, rule, cuts=(), scale=1.0):
         "history of loss": torch.full((len(rows), ens.B), nan, dtype=torch.float64),
         "history of grad": torch.full((len(rows), ens.B), nan, dtype=torch.float64),
     }
+    state = {name: tensor.to(device) for name, tensor in state.items()}
     lr = torch.linspace(0.01, 0.05, ens.B, dtype=torch.float64)
     decay = torch.linspace(0.1, 0.0, ens.B, dtype=torch.float64)
     seeds = torch.arange(ens.B) + 7
@@ -92,7 +95,7 @@ def train(kind, case, rule, cuts=(), scale=1.0):
     engine.wait()
     free = ens.state == 1
     moments = {name: t[free] for name, t in (("m", m), ("v", v)) if t is not None}
-    return {"theta": theta, **moments, **state}
+    return {name: t.cpu() for name, t in {"theta": theta, **moments, **state}.items()}
 
 
 def assert_close(found, wanted):
@@ -114,9 +117,9 @@ def assert_same(one, two):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("rule", RULES)
-def test_as_on_the_cpu(shim, ops_cases, rule, shape):
+def test_as_on_the_cpu(device, ops_cases, rule, shape):
     case, rule = ops_cases.Case(**SHAPES[shape]), {**PLAIN, **RULES[rule]}
-    found = train(CudaEngine, case, rule)
+    found = train(CudaEngine, case, rule, device=device)
     assert_close(found, train(Engine, case, rule))
 
 

@@ -1,4 +1,4 @@
-"""Every op of the CUDA kernels, run on the CPU through the shim, against plain PyTorch.
+"""Every op of the CUDA kernels against plain PyTorch: over the shim, and on a GPU.
 
 Tolerance: as in tests/ops/test_against_reference.py, `Magnitudes` gives the sum of the absolute
 terms of each result, and some tens of roundings meet in a term: 12 units. float32 results are
@@ -19,7 +19,7 @@ from edt.ops.compiled import matrix_offsets
 
 ROUNDINGS = 12
 VECTORS = 2
-FULL_SHARED = (227 * 1024, 228 * 1024)
+CPU = torch.device("cpu")
 
 
 def upcast(problem):
@@ -70,13 +70,18 @@ def close(what, found, expected, bars, dtype):
     assert worst <= 1.0, f"{what}: {worst * ROUNDINGS:.3g} units, at most {ROUNDINGS} allowed"
 
 
-def check_all(ops_cases, case):
+def check_all(ops_cases, case, device=CPU):
     """Compare every op on one case with the reference."""
     ens, task, index = case.build()
-    problem, theta = problem_of(ens, task, index), ens.theta
     vectors, cotangent = inputs(ens, task, case.seed)
-    found = results(problem, theta, vectors, cotangent)
-    problem, theta, wide = upcast(problem), theta.double(), vectors.double()
+    there = problem_of(ens.to(device=device), task.to(device=device), index)
+    found = results(there, ens.theta.to(device), vectors.to(device), cotangent.to(device))
+    found = {
+        name: [part.cpu() for part in value] if isinstance(value, list) else value.cpu()
+        for name, value in found.items()
+    }
+    problem, theta = upcast(problem_of(ens, task, index)), ens.theta.double()
+    wide = vectors.double()
     losses, grad = reference.loss_and_grad(theta, problem)
     expected = {
         "predict": reference.predict(theta, problem),
@@ -119,7 +124,7 @@ def check_all(ops_cases, case):
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
 @pytest.mark.parametrize("activation", ACTIVATION_CODES)
-def test_every_activation(shim, ops_cases, activation, loss):
+def test_every_activation(device, ops_cases, activation, loss):
     """All activations x losses x dtypes, going round the masks, depths and shapes."""
     for turn, dtype in enumerate((torch.float64, torch.float32)):
         spin = 7 * list(ACTIVATION_CODES).index(activation) + 5 * turn + (loss == "mse")
@@ -139,7 +144,7 @@ def test_every_activation(shim, ops_cases, activation, loss):
             weighted=spin % 5 == 0,
             seed=spin,
         )
-        check_all(ops_cases, case)
+        check_all(ops_cases, case, device)
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 5, 8, 17, 31, 32, 33])
@@ -152,21 +157,23 @@ def test_sample_counts(shim, ops_cases, samples):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("masks", ["dense", "very sparse"])
-def test_wide_layers(shim, ops_cases, masks, dtype):
+def test_wide_layers(device, ops_cases, masks, dtype):
     """Layers wide enough for the tall register tiles, dense and gathered (no Hessian: too slow)."""
     case = ops_cases.Case(
         "softplus", dtype=dtype, hidden=((70, 43),), d_in=19, d_out=3, masks=masks, samples=200
     )
     ens, task, index = case.build()
-    problem = problem_of(ens, task, index)
-    losses, grad = cuda.loss_and_grad(ens.theta, problem)
-    wanted, slope = reference.loss_and_grad(ens.theta.double(), upcast(problem))
+    problem, theta = upcast(problem_of(ens, task, index)), ens.theta.double()
+    there = problem_of(ens.to(device=device), task.to(device=device), index)
+    here = ens.theta.to(device)
+    losses, grad = cuda.loss_and_grad(here, there)
+    wanted, slope = reference.loss_and_grad(theta, problem)
     size = ops_cases.Magnitudes(ens, task, 0, int(index[0]))
-    close("loss", losses[0], wanted[0], size.loss, dtype)
-    close("grad", grad, slope, size.gradient(), dtype)
+    close("loss", losses[0].cpu(), wanted[0], size.loss, dtype)
+    close("grad", grad.cpu(), slope, size.gradient(), dtype)
     vectors, _ = inputs(ens, task, 0)
-    product = cuda.hvp(ens.theta, vectors, problem)
-    expected = reference.hvp(ens.theta.double(), vectors.double(), upcast(problem))
+    product = cuda.hvp(here, vectors.to(device), there).cpu()
+    expected = reference.hvp(theta, vectors.double(), problem)
     for k in range(VECTORS):
         bar = size.product(vectors[k] * (ens.state == 1))
         close("hvp", product[k], expected[k], bar, dtype)
@@ -260,6 +267,5 @@ def any_case(draw, make, masks):
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
-def test_anything(shim, ops_cases, data):
-    shim.set_order(data.draw(st.sampled_from(["forward", "backward", "shuffled"])), 1)
-    check_all(ops_cases, data.draw(any_case(ops_cases.Case, ops_cases.MASKS)))
+def test_anything(device, ops_cases, data):
+    check_all(ops_cases, data.draw(any_case(ops_cases.Case, ops_cases.MASKS)), device)

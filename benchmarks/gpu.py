@@ -1,0 +1,299 @@
+"""Speed of the CUDA engine against PyTorch and JAX on the same card, in one run.
+
+    python -m benchmarks.gpu --seconds 200 --out benchmarks/results
+
+Writes ``<date>-<card>.json`` after every measurement, so that a run cut short keeps what it has,
+and at the end a table (Markdown) and a plot beside it. Times are wall-clock seconds of calls that
+wait for the device, the fastest of a few after one to warm up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import machine, workload
+from benchmarks.flops import step_flops
+from benchmarks.peers.torch_baddbmm import Baddbmm
+from benchmarks.peers.torch_compiled import Compiled
+from benchmarks.peers.torch_curvature import Products
+from benchmarks.peers.torch_eager import EagerLoop
+from benchmarks.peers.torch_vmap import Vmap
+from edt import Ensemble, Task, hessian, hvp, masked_train
+
+STEPS = 100
+#: Losses at the start agree to this, relative; else the figure is not comparable.
+AGREEMENT = {"float32": 1e-2, "float64": 1e-6}
+
+
+class Graphed:
+    """`Baddbmm` with the steps of all widths in one CUDA graph."""
+
+    def __init__(self, ens: Ensemble, task: Task) -> None:
+        self._inner = Baddbmm(ens, task)
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            self._inner.advance(3)
+        torch.cuda.current_stream().wait_stream(side)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._inner.advance(1)
+
+    def advance(self, steps: int) -> None:
+        for _ in range(steps):
+            self._graph.replay()
+
+    def losses(self) -> np.ndarray:
+        return self._inner.losses()
+
+
+def jax_scan(ens: Ensemble, task: Task) -> Any:
+    """JAX on the GPU, or an error saying why not."""
+    os.environ["EDT_BENCH_JAX"] = "cuda"
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    from benchmarks.peers.jax_scan import Scan
+
+    return Scan(ens, task.to(device="cpu"))
+
+
+class Recorder:
+    """Measurements, written to the file after each."""
+
+    def __init__(self, out: Path, seconds: float) -> None:
+        self.end = time.monotonic() + seconds
+        facts = machine.describe() | card()
+        slug = re.sub(r"[^a-z0-9]+", "-", facts["gpu"].lower()).strip("-")
+        self.path = out / f"{facts['date'][:10]}-{slug}.json"
+        self.content: dict[str, Any] = {"machine": facts, "figures": []}
+        out.mkdir(parents=True, exist_ok=True)
+
+    def add(self, workload: str, subject: str, call: Callable[[], float], **more: Any) -> None:
+        """Record the seconds ``call`` returns, or what went wrong."""
+        row: dict[str, Any] = {"workload": workload, "subject": subject, **more}
+        if time.monotonic() > self.end:
+            row["skipped"] = "out of time"
+        else:
+            try:
+                row["seconds"] = call()
+            except Exception as error:
+                row["error"] = f"{type(error).__name__}: {error}"[:300]
+        self.content["figures"].append(row)
+        self.path.write_text(json.dumps(self.content, indent=1) + "\n")
+        print(json.dumps(row), flush=True)
+
+
+def card() -> dict[str, Any]:
+    """The GPU and its peak: SMs x 128 lanes x 2 x largest clock (64 lanes for float64 on H100)."""
+    properties = torch.cuda.get_device_properties(0)
+    query = [
+        "nvidia-smi",
+        "--query-gpu=driver_version,clocks.max.sm",
+        "--format=csv,noheader,nounits",
+    ]
+    try:
+        text = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+        driver, clock = (part.strip() for part in text.splitlines()[0].split(","))
+    except (OSError, subprocess.CalledProcessError, ValueError, IndexError):
+        driver, clock = "unknown", "0"
+    sms = properties.multi_processor_count
+    return {
+        "gpu": properties.name,
+        "capability": f"{properties.major}.{properties.minor}",
+        "multiprocessors": sms,
+        "driver": driver,
+        "clock_mhz": float(clock),
+        "float32_peak": sms * 128 * 2 * float(clock) * 1e6,
+    }
+
+
+def best(call: Callable[[], object], rounds: int = 3, budget: float = 6.0) -> float:
+    """Seconds of the fastest call."""
+    call()
+    torch.cuda.synchronize()
+    found, started = float("inf"), time.monotonic()
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        call()
+        torch.cuda.synchronize()
+        found = min(found, time.perf_counter() - begin)
+        if time.monotonic() - started > budget:
+            break
+    return found
+
+
+def training(record: Recorder, name: str, seeds: int, peers: dict[str, Any]) -> None:
+    """Adam steps on W with this many seeds a width."""
+    for dtype_name, dtype in workload.DTYPES.items():
+        ens = workload.networks("softplus", dtype, seeds=seeds)
+        _compare(record, f"{name}, {dtype_name}", ens, workload.task(dtype), peers)
+
+
+def _compare(
+    record: Recorder, label: str, ens: Ensemble, data: Task, peers: dict[str, Any]
+) -> None:
+    where, task = ens.to(device="cuda"), data.to(device="cuda")
+    rule = {"lr": workload.LEARNING_RATE, "record": None, "progress": False}
+
+    def ours() -> Any:
+        return masked_train(task, where, steps=STEPS, device="cuda", **rule)
+
+    record.add(label, "edt", lambda: best(ours) / STEPS, networks=ens.B)
+    # What the peers must have after the steps they took, too: the losses at the start.
+    start = masked_train(task, where, steps=0, device="cuda", **rule).loss.numpy()
+    tolerance = AGREEMENT[str(ens.dtype).removeprefix("torch.")]
+
+    def timed(make: Any) -> float:
+        with torch.device("cuda"):
+            peer = make(ens, task)
+            if not isinstance(peer, Graphed):  # capturing has taken steps
+                np.testing.assert_allclose(peer.losses(), start, rtol=tolerance)
+            begin = time.perf_counter()
+            peer.advance(4)
+            torch.cuda.synchronize()
+            each = (time.perf_counter() - begin) / 4
+            steps = int(min(max(2.0 / max(each, 1e-9), 4), STEPS))
+            return best(lambda: peer.advance(steps), rounds=2) / steps
+
+    for subject, make in peers.items():
+        record.add(label, subject, partial(timed, make), networks=ens.B)
+
+
+def utilisation(record: Recorder) -> None:
+    """Share of the peak of dense networks, counting only the products with weights."""
+    for layers in ((32, 32, 32, 1), (64, 64, 64, 1)):
+        ens = Ensemble.init(
+            [layers[1:-1]],
+            range(2048),
+            d_in=layers[0],
+            d_out=1,
+            dtype=torch.float32,
+            activation="relu",
+        )
+        name = f"dense {layers}, 2048 networks, float32"
+        flops = step_flops(layers, 1024) * ens.B
+        record.add(name, "edt", partial(_step_seconds, ens), flops_a_step=flops)
+
+
+def sparsity(record: Recorder) -> None:
+    """A step at 90% sparsity beside the dense one."""
+    for share in (None, 0.9):
+        ens = Ensemble.init(
+            [(64, 64)], range(1024), d_in=64, d_out=1, dtype=torch.float32, sparsity=share
+        )
+        record.add(f"64 x 64, sparsity {share or 0}", "edt", partial(_step_seconds, ens))
+
+
+def _step_seconds(ens: Ensemble, steps: int = 50) -> float:
+    x = torch.randn(1024, ens.d_in)
+    task = Task(x, x.sum(1, keepdim=True).sin()).to(device="cuda")
+    where = ens.to(device="cuda")
+    rule = {"optimizer": "gd", "record": None, "progress": False}
+    return best(lambda: masked_train(task, where, steps=steps, device="cuda", **rule)) / steps
+
+
+def curvature(record: Recorder) -> None:
+    """Products with 8 vectors, and exact Hessians, of W's 192 networks."""
+    for name, dtype in workload.DTYPES.items():
+        _curvature(record, name, workload.networks("softplus", dtype), workload.task(dtype))
+
+
+def _curvature(record: Recorder, name: str, ens: Ensemble, data: Task) -> None:
+    where, task = ens.to(device="cuda"), data.to(device="cuda")
+    vectors = torch.randn(8, ens.total, dtype=ens.dtype, device="cuda")
+    rows = [
+        {
+            key: np.random.default_rng(0).standard_normal((array.shape[0], 8, *array.shape[1:]))
+            for key, array in stack.parameters.items()
+        }
+        for stack in workload.stacks(ens)
+    ]
+
+    def peer() -> float:
+        with torch.device("cuda"):
+            return best(Products(ens, task, rows).run)
+
+    record.add(f"8 products, {name}", "edt", lambda: best(lambda: hvp(where, task, vectors)))
+    record.add(f"8 products, {name}", "torch.func", peer)
+    record.add(f"Hessians, {name}", "edt", lambda: best(lambda: hessian(where, task)))
+
+
+def report(path: Path, content: dict[str, Any]) -> None:
+    """Table and plot beside the JSON."""
+    lines = [
+        f"{content['machine']['gpu']}, driver {content['machine']['driver']}, "
+        f"{content['machine']['date']}, commit {content['machine']['commit']}",
+        "",
+        "| workload | subject | seconds | against edt |",
+        "|---|---|---:|---:|",
+    ]
+    ours = {
+        row["workload"]: row["seconds"]
+        for row in content["figures"]
+        if row["subject"] == "edt" and "seconds" in row
+    }
+    bars: list[tuple[str, float]] = []
+    for row in content["figures"]:
+        seconds = row.get("seconds")
+        if seconds is None:
+            lines.append(
+                f"| {row['workload']} | {row['subject']} | "
+                f"{row.get('error', row.get('skipped'))} | |"
+            )
+            continue
+        ratio = seconds / ours[row["workload"]] if row["workload"] in ours else float("nan")
+        lines.append(f"| {row['workload']} | {row['subject']} | {seconds:.3e} | {ratio:.2f} |")
+        if row["subject"] != "edt" and np.isfinite(ratio):
+            bars.append((f"{row['workload']}: {row['subject']}", ratio))
+    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    if not bars:
+        return
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9, 0.35 * len(bars) + 1.2), layout="constrained")
+    axes.barh([name for name, _ in bars], [ratio for _, ratio in bars], color="#0072b2")
+    axes.axvline(1.0, color="black", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.invert_yaxis()
+    axes.set_xlabel(f"time relative to edt on {content['machine']['gpu']}")
+    figure.savefig(path.with_suffix(".png"), dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seconds", type=float, default=200.0, help="time limit")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    options = parser.parse_args()
+    record = Recorder(options.out, options.seconds)
+    batched = {
+        "torch baddbmm": Baddbmm,
+        "CUDA graph of baddbmm": Graphed,
+        "torch.compile": Compiled,
+        "torch vmap": lambda ens, task: Vmap(ens, task, padded=False),
+        "JAX scan": jax_scan,
+    }
+    training(record, "W, 192 networks", 32, {**batched, "torch eager": EagerLoop})
+    curvature(record)
+    utilisation(record)
+    sparsity(record)
+    training(record, "W, 10,240 networks", 1707, batched)
+    report(record.path, record.content)
+    print(f"written: {record.path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""How setup.py finds nvcc and chooses architectures, and the record of registers and spills."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def build(monkeypatch):
+    """The functions of setup.py, without running it; no nvcc but what a test offers."""
+    for name in ("EDT_CUDA", "EDT_CUDA_ARCHS", "EDT_NVCC", "CUDACXX", "EDT_SANITIZE"):
+        monkeypatch.delenv(name, raising=False)
+    scope = {"__file__": str(ROOT / "setup.py"), "__name__": "edt_setup"}
+    text = (ROOT / "setup.py").read_text().split("\nsetup(")[0]
+    exec(compile(text, "setup.py", "exec"), scope)
+    return scope
+
+
+def fake_nvcc(folder, codes):
+    """A compiler that knows these architectures."""
+    path = folder / "nvcc"
+    path.write_text("#!/bin/sh\n" + "".join(f"echo {code}\n" for code in codes))
+    path.chmod(path.stat().st_mode | stat.S_IEXEC)
+    return str(path)
+
+
+def test_no_nvcc_gives_a_plain_build(build, capsys):
+    build["find_nvcc"] = build["cuda_options"].__globals__["find_nvcc"] = lambda: None
+    assert build["cuda_options"](False) == []
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_insisting_without_nvcc(build, monkeypatch):
+    monkeypatch.setenv("EDT_CUDA", "1")
+    build["cuda_options"].__globals__["find_nvcc"] = lambda: None
+    with pytest.raises(RuntimeError, match="EDT_CUDA=1, but no nvcc"):
+        build["cuda_options"](False)
+
+
+def test_refusing(build, monkeypatch):
+    monkeypatch.setenv("EDT_CUDA", "0")
+    assert build["cuda_options"](False) == []
+    monkeypatch.setenv("EDT_CUDA", "yes")
+    with pytest.raises(RuntimeError, match="EDT_CUDA must be 0, 1 or auto"):
+        build["cuda_options"](False)
+
+
+def test_broken_nvcc(build, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("EDT_NVCC", fake_nvcc(tmp_path, []))
+    assert build["cuda_options"](False) == []
+    assert "does not run" in capsys.readouterr().err
+
+
+def test_architectures(build, monkeypatch, tmp_path):
+    monkeypatch.setenv("EDT_NVCC", fake_nvcc(tmp_path, ["sm_80", "sm_90", "sm_100"]))
+    code = "-DEDT_CUDA_CODE="
+    assert f"{code}sm_80,sm_90,sm_100,compute_80" in build["cuda_options"](False)
+    build["cuda_options"].__globals__["native_archs"] = list
+    assert f"{code}compute_80" in build["cuda_options"](True)
+    build["cuda_options"].__globals__["native_archs"] = lambda: ["90"]
+    assert f"{code}sm_90,compute_80" in build["cuda_options"](True)
+    monkeypatch.setenv("EDT_CUDA_ARCHS", "100")
+    assert f"{code}sm_100,compute_80" in build["cuda_options"](True)
+
+
+def test_record_of_registers_and_spills():
+    """Every architecture, no spills where data must stay on the chip."""
+    record = json.loads((ROOT / "csrc" / "cuda" / "resources.json").read_text())
+    kernels = record["kernels"]
+    for name in ("evaluate", "train", "hvp", "hessian", "step", "merge"):
+        assert any(kernel.startswith(f"{name}_kernel") for kernel in kernels)
+    for kernel, row in kernels.items():
+        assert sorted(row) == ["sm_100", "sm_120", "sm_80", "sm_90"], kernel
+        for registers, stores, loads, _ in row.values():
+            assert registers <= 168, kernel
+            if not kernel.endswith("true>"):
+                assert stores == loads == 0, kernel
