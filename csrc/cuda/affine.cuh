@@ -3,8 +3,9 @@
 // Rows (units) of samples lie `ld` entries apart; `tile` samples are a power of two of 16-byte
 // packs. ld is one pack more than the tile, so that threads on neighbouring rows hit other banks.
 // A thread owns R rows by one pack of samples (forward, backward: R weights broadcast against one
-// wide load a row), or a 4 x 4 piece of a gradient over a slice of the samples; slices of one piece
-// are neighbouring lanes and are added by shuffles, in an order that depends on nothing.
+// wide load a row; R = 8 where the number of rows is a multiple of 8), or a 4 x 4 piece of a
+// gradient over a slice of the samples; slices of one piece are neighbouring lanes and are added by
+// shuffles, in an order that depends on nothing.
 //
 // Per fused multiply-add of a dense layer: forward and backward 1/32 wide loads of samples and as
 // many of weights (float, R = 8), gradient 1/8. Sparse layers load every operand: 1/4 and 1/2.
@@ -85,7 +86,8 @@ EDT_DEVICE void dense_forward(const LayerRecord& ly, const T* p, Rows<const T> a
     int row[R];
     EDT_UNROLL
     for (int r = 0; r < R; ++r) {
-      const int j = smaller(j0 + r, ly.n_out - 1);  // rows past the end repeat the last one
+      // Rows past the end repeat the last one; tall pieces have none.
+      const int j = R == 8 ? j0 + r : smaller(j0 + r, ly.n_out - 1);
       row[r] = j * ly.ld_w;
       acc[r] = terms.accumulate ? load(z.at(j, s)) : splat(T(0));
       if (terms.bias && ly.bias >= 0) {
@@ -115,7 +117,7 @@ EDT_DEVICE void dense_forward(const LayerRecord& ly, const T* p, Rows<const T> a
     }
     EDT_UNROLL
     for (int r = 0; r < R; ++r)
-      if (j0 + r < ly.n_out) store(z.at(j0 + r, s), acc[r]);
+      if (R == 8 || j0 + r < ly.n_out) store(z.at(j0 + r, s), acc[r]);
   });
 }
 
@@ -141,7 +143,7 @@ template <class T>
 EDT_DEVICE void affine_forward(const LayerRecord& ly, const int* ints, const T* p, Rows<const T> a,
                                Rows<T> z, Tile tile, Terms terms = {}) {
   if (!ly.dense) sparse_forward(ly, ints, p, a, z, tile, terms);
-  else if (ly.n_out >= 8 && ((ly.n_out / 8) << tile.shift) >= int(blockDim.x))
+  else if (ly.n_out % 8 == 0 && ((ly.n_out / 8) << tile.shift) >= int(blockDim.x))
     dense_forward<T, 8>(ly, p, a, z, tile, terms);
   else if (ly.n_out > 2) dense_forward<T, 4>(ly, p, a, z, tile, terms);
   else dense_forward<T, 1>(ly, p, a, z, tile, terms);
@@ -167,7 +169,8 @@ EDT_DEVICE void dense_backward(const LayerRecord& ly, const T* p, Rows<const T> 
     Pack<T> acc[R];
     EDT_UNROLL
     for (int r = 0; r < R; ++r)
-      acc[r] = accumulate ? load(da.at(smaller(i0 + r, ly.n_in - 1), s)) : splat(T(0));
+      acc[r] = accumulate ? load<T>(da.at(R == 8 ? i0 + r : smaller(i0 + r, ly.n_in - 1), s))
+                          : splat(T(0));
     EDT_NO_UNROLL
     for (int j = 0; j < ly.n_out; ++j) {
       const Pack<T> in = load(dz.at(j, s));
@@ -178,7 +181,7 @@ EDT_DEVICE void dense_backward(const LayerRecord& ly, const T* p, Rows<const T> 
       } else {
         EDT_UNROLL
         for (int q = 0; q < Q; ++q) {
-          const Pack<T> wr = load(row + smaller(i0 + q * K, ly.ld_w - K));
+          const Pack<T> wr = load(row + (R == 8 ? i0 + q * K : smaller(i0 + q * K, ly.ld_w - K)));
           EDT_UNROLL
           for (int e = 0; e < K; ++e) add_scaled(acc[q * K + e], wr.v[e], in);
         }
@@ -186,7 +189,7 @@ EDT_DEVICE void dense_backward(const LayerRecord& ly, const T* p, Rows<const T> 
     }
     EDT_UNROLL
     for (int r = 0; r < R; ++r)
-      if (i0 + r < ly.n_in) store_scaled<Times>(da, i0 + r, s, acc[r]);
+      if (R == 8 || i0 + r < ly.n_in) store_scaled<Times>(da, i0 + r, s, acc[r]);
   });
 }
 
@@ -208,7 +211,7 @@ template <bool Times, class T>
 EDT_DEVICE void affine_backward(const LayerRecord& ly, const int* ints, const T* p,
                                 Rows<const T> dz, Rows<T> da, Tile tile, bool accumulate) {
   if (!ly.dense) sparse_backward<Times>(ly, ints, p, dz, da, tile, accumulate);
-  else if (ly.n_in >= 8 && ((ly.n_in / 8) << tile.shift) >= int(blockDim.x))
+  else if (ly.n_in % 8 == 0 && ((ly.n_in / 8) << tile.shift) >= int(blockDim.x))
     dense_backward<Times, T, 8>(ly, p, dz, da, tile, accumulate);
   else if (ly.n_in > 2) dense_backward<Times, T, 4>(ly, p, dz, da, tile, accumulate);
   else dense_backward<Times, T, 1>(ly, p, dz, da, tile, accumulate);

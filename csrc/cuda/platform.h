@@ -9,14 +9,17 @@
 
 #if defined(__CUDACC__)
 #define EDT_DEVICE __device__ __forceinline__
+#define EDT_CALLED __device__ __noinline__  // seldom run: its registers are not the caller's
 #define EDT_HD __host__ __device__ __forceinline__
-#define EDT_KERNEL(threads) __global__ void __launch_bounds__(threads)
+// One block an SM is enough: without saying so the assembler spills to make room for more.
+#define EDT_KERNEL(threads) __global__ void __launch_bounds__(threads, 1)
 #define EDT_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
 #define EDT_UNROLL _Pragma("unroll")
 #define EDT_NO_UNROLL _Pragma("unroll 1")
 #elif defined(EDT_CUDA_SHIM)
 #include "shim.h"
 #define EDT_DEVICE inline
+#define EDT_CALLED inline
 #define EDT_HD inline
 #define EDT_KERNEL(threads) void
 #define EDT_SHARED(name) unsigned char* name = edt_shim::shared_memory()

@@ -92,14 +92,14 @@ EDT_DEVICE int64_t next_record(const int64_t* record, int64_t n, int64_t step) {
 }
 
 // Order of one epoch's samples: Fisher-Yates as math/philox.h, the draws by all threads.
-EDT_DEVICE void shuffle_block(uint64_t seed, uint64_t epoch, int n, int* order, int* draw) {
+EDT_CALLED void shuffle_block(uint64_t seed, uint64_t epoch, int n, int* order, int* draw) {
   __syncthreads();
   for (int i = int(threadIdx.x); i < n; i += int(blockDim.x)) {
     order[i] = i;
-    draw[i] =
-        i == 0
-            ? 0
-            : int(__umul64hi(Philox(seed, uint64_t(i) >> 1, epoch).word(i & 1), uint64_t(i) + 1));
+    const Philox random(seed, uint64_t(i) >> 1, epoch);
+    // Not word(i & 1): an index known only at run time would put the numbers in local memory.
+    const uint64_t bits = i & 1 ? random.word(1) : random.word(0);
+    draw[i] = i == 0 ? 0 : int(__umul64hi(bits, uint64_t(i) + 1));
   }
   __syncthreads();
   if (threadIdx.x == 0)
@@ -121,8 +121,8 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
   const bool own = item.extra != 0;  // the moments are in the arena
   Arena<T> arena(memory);
   T* p = arena.vector(n.net.n_params);
-  T* m = own ? arena.vector(n.net.n_params) : nullptr;
-  T* v = own ? arena.vector(n.net.n_params) : nullptr;
+  T* m = arena.vector(own ? n.net.n_params : 0);
+  T* v = arena.vector(own ? n.net.n_params : 0);
   T* g = arena.vector(int64_t(n.net.n_math) * item.groups);
   const Rows<T> x = arena.rows(n.net.d_in, tile.samples);
   const Rows<T> a = arena.rows(n.net.n_hidden, tile.samples);
@@ -136,7 +136,7 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
   const int N = pr.data.n;
   const bool batches = hp.batch_size > 0;
   const int batch = batches ? int(hp.batch_size) : N;
-  const int64_t per_epoch = (N + batch - 1) / batch;
+  const int per_epoch = (N + batch - 1) / batch;
   int* order = batches ? orders + item.partial : nullptr;
   int64_t epoch = -1;
   // Thread 0's numbers for all, beyond what block_reduce uses.
@@ -145,7 +145,6 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
 
   int64_t s = st.steps[b], row = next_record(st.record, st.n_record, s);
   Status status = Status::running;
-  double loss = st.loss[b], grad_max = st.grad_norm[b];
   bool minibatch = false;  // this evaluation is of a minibatch, which only makes the step
   for (;;) {
     const bool last = s >= st.until, recorded = row < st.n_record && st.record[row] == s;
@@ -195,20 +194,21 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
       minibatch = false;
       if (!finite) {
         status = Status::diverged;
-        loss = grad_max = double(NAN);
+        if (threadIdx.x == 0) st.loss[b] = st.grad_norm[b] = double(NAN);
         break;
       }
     } else {
-      loss = found;
-      grad_max = finite ? double(big) : double(NAN);
-      if (recorded) {
-        if (threadIdx.x == 0) {
-          st.history_loss[row * st.networks + b] = loss;
+      const double grad_max = finite ? double(big) : double(NAN);
+      if (threadIdx.x == 0) {
+        st.loss[b] = found;
+        st.grad_norm[b] = grad_max;
+        if (recorded) {
+          st.history_loss[row * st.networks + b] = found;
           st.history_grad[row * st.networks + b] = grad_max;
         }
-        ++row;
       }
-      if (decides) status = verdict(hp, loss, grad_max);
+      row += recorded;
+      if (decides) status = verdict(hp, found, grad_max);
       if (last || status != Status::running) break;
       if (batches) {
         minibatch = true;
@@ -217,12 +217,16 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
     }
     const Rule<T> rule(hp, s, st.lr[b] * st.factors[s - st.factors_start], st.weight_decay[b],
                        board[0], board[1]);
-    for (int k = int(threadIdx.x); k < n.net.n_params; k += int(blockDim.x)) {
-      const int at = source[k];
-      if (at < 0) continue;
-      const int64_t place = n.net.flat + at;
-      rule(p[k], k < n.net.n_math ? g[k] : T(0), own ? m + k : entry_of(st.m, place),
-           own ? v + k : entry_of(st.v, place));
+    // Two loops, so that the compiler sees where the moments lie.
+    if (own) {
+      for (int k = int(threadIdx.x); k < n.net.n_params; k += int(blockDim.x))
+        if (source[k] >= 0) rule(p[k], k < n.net.n_math ? g[k] : T(0), m + k, v + k);
+    } else {
+      for (int k = int(threadIdx.x); k < n.net.n_params; k += int(blockDim.x)) {
+        if (source[k] < 0) continue;
+        const int64_t place = n.net.flat + source[k];
+        rule(p[k], k < n.net.n_math ? g[k] : T(0), entry_of(st.m, place), entry_of(st.v, place));
+      }
     }
     __syncthreads();
     ++s;
@@ -239,8 +243,6 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
   if (threadIdx.x == 0) {
     st.steps[b] = s;
     st.status[b] = int8_t(status);
-    st.loss[b] = loss;
-    st.grad_norm[b] = grad_max;
   }
 }
 

@@ -160,7 +160,7 @@ def test_sample_counts(shim, ops_cases, samples):
 def test_wide_layers(device, ops_cases, masks, dtype):
     """Layers wide enough for the tall register tiles, dense and gathered (no Hessian: too slow)."""
     case = ops_cases.Case(
-        "softplus", dtype=dtype, hidden=((70, 43),), d_in=19, d_out=3, masks=masks, samples=200
+        "softplus", dtype=dtype, hidden=((72, 43),), d_in=19, d_out=3, masks=masks, samples=200
     )
     ens, task, index = case.build()
     problem, theta = upcast(problem_of(ens, task, index)), ens.theta.double()
