@@ -14,6 +14,8 @@ from edt import __version__
 from edt.cli.demo import EPILOG, demo
 from edt.cli.doctor import EPILOG as DOCTOR_EPILOG
 from edt.cli.doctor import doctor
+from edt.cli.report import EPILOG as REPORT_EPILOG
+from edt.cli.report import report
 from edt.cli.run import run
 from edt.cli.sweep import (
     EXPORT_EPILOG,
@@ -54,6 +56,7 @@ app.command(epilog=SWEEP_EPILOG)(sweep)
 app.command(epilog=STATUS_EPILOG)(status)
 app.command(epilog=RESUME_EPILOG)(resume)
 app.command(epilog=EXPORT_EPILOG)(export)
+app.command(epilog=REPORT_EPILOG)(report)
 app.add_typer(run)
 
 

@@ -182,6 +182,7 @@ def export(
 
 def _go(start: Any, folder: Path, console: Console, as_json: bool) -> None:
     from edt.cli.tables import print_experiment
+    from edt.report import write_sweep_report
 
     try:
         done: Sweep = start()
@@ -189,10 +190,12 @@ def _go(start: Any, folder: Path, console: Console, as_json: bool) -> None:
         raise KeyboardInterrupt(
             f"interrupted; finished shards are in {folder}/, 'edt resume {folder}' goes on"
         ) from None
+    report = write_sweep_report(done, folder)
     summary = done.summary()
     if as_json:
         facts = {
             "directory": str(folder),
+            "report": str(report),
             "tables": {name: str(folder / f"{name}.parquet") for name in done.tables},
             "runs": len(done.runs),
             "spec": done.spec.to_dict(),
@@ -204,7 +207,7 @@ def _go(start: Any, folder: Path, console: Console, as_json: bool) -> None:
         return
     print_experiment(console, {name: table.head(40) for name, table in summary.items()})
     took = sum(done.seconds.values())
-    console.print(f"\n[bold]Tables[/]: {folder}/*.parquet  [dim]({took:.0f} s)[/]")
+    console.print(f"\n[bold]Report[/]: {report}  [dim]({took:.0f} s)[/]")
 
 
 def _print_status(console: Console, found: Status) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -32,14 +33,15 @@ def bullets(items: Sequence[str]) -> str:
 
 def table(frame: pd.DataFrame, columns: Sequence[Column], caption: str = "") -> str:
     """A table of the frame's rows; it scrolls sideways where the page is narrow."""
-    head = "".join(f"<th>{escape(column.heading)}</th>" for column in columns)
-    rows = [
-        "<tr>" + "".join(f"<td>{escape(column.text(row))}</td>" for column in columns) + "</tr>"
-        for row in frame.to_dict("records")
-    ]
+    head = "".join(f'<th scope="col">{escape(column.heading)}</th>' for column in columns)
+    rows = []
+    for row in frame.to_dict("records"):
+        first, *others = (escape(column.text(row)) for column in columns)
+        cells = "".join(f"<td>{text}</td>" for text in others)
+        rows.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
     return (
-        f'<div class="scroll"><table>{title}<thead><tr>{head}</tr></thead>'
+        f"{_scroller('table')}<table>{title}<thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -74,7 +76,7 @@ def figure(light: bytes, dark: bytes, alt: str, caption: str) -> str:
         caption: may hold inline tags.
     """
     return (
-        '<figure><div class="scroll"><picture>'
+        f"<figure>{_scroller('figure')}<picture>"
         f'<source media="(prefers-color-scheme: dark)" srcset="{_data(dark)}">'
         f'<img src="{_data(light)}" alt="{escape(alt, quote=True)}">'
         f"</picture></div><figcaption>{caption}</figcaption></figure>"
@@ -82,8 +84,19 @@ def figure(light: bytes, dark: bytes, alt: str, caption: str) -> str:
 
 
 def section(title: str, *parts: str) -> str:
-    """A section with its heading."""
-    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
+    """A section with its heading, which the list of contents links to."""
+    name = _anchor(title)
+    body = "".join(parts)
+    return f'<section aria-labelledby="{name}"><h2 id="{name}">{escape(title)}</h2>{body}</section>'
+
+
+def contents(body: Sequence[str]) -> str:
+    """Links to the sections; nothing where there are only one or two."""
+    found = re.findall(r'<h2 id="([^"]*)">(.*?)</h2>', "".join(body))
+    if len(found) < 3:
+        return ""
+    items = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title in found)
+    return f'<nav aria-label="Contents"><ul>{items}</ul></nav>'
 
 
 def page(title: str, lead: str, body: Sequence[str], footer: str) -> str:
@@ -100,11 +113,23 @@ def page(title: str, lead: str, body: Sequence[str], footer: str) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title)}</title><style>{css}</style></head>\n<body><main>"
+        f"<title>{escape(title)}</title><style>{css}</style></head>\n<body>"
+        '<a class="skip" href="#content">Skip to the results</a><main>'
         f'<header><h1>{escape(title)}</h1><p class="lead">{lead}</p></header>\n'
+        + contents(body)
+        + '<div id="content" tabindex="-1">'
         + "\n".join(body)
-        + f"\n<footer>{footer}</footer></main></body></html>\n"
+        + f"</div>\n<footer>{footer}</footer></main></body></html>\n"
     )
+
+
+def _scroller(what: str) -> str:
+    """A box that scrolls sideways, with the keyboard too."""
+    return f'<div class="scroll" tabindex="0" role="group" aria-label="{what}, scrolls sideways">'
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def _data(svg: bytes) -> str:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from edt.experiments.store import FIGURES
 from edt.files import replace_file
-from edt.plots.style import DARK, LIGHT, Theme, png, svg
+from edt.plots.style import DARK, LIGHT, Theme, pdf, png, svg
 from edt.report import html
 from edt.report.provenance import Finished, provenance
 
@@ -35,13 +35,14 @@ class Picture:
 
 
 def embed(pictures: Sequence[Picture], folder: Path) -> dict[str, str]:
-    """Write every figure as PNG and SVG, and return it as HTML in two themes, by name."""
+    """Write every figure as PNG, SVG and PDF, and return it as HTML in two themes, by name."""
     embedded: dict[str, str] = {}
     for picture in pictures:
         light = picture.draw(LIGHT)
         vector = svg(light)
         replace_file(folder / FIGURES / f"{picture.name}.png", png(light))
         replace_file(folder / FIGURES / f"{picture.name}.svg", vector)
+        replace_file(folder / FIGURES / f"{picture.name}.pdf", pdf(light))
         embedded[picture.name] = html.figure(
             vector, svg(picture.draw(DARK)), picture.alt, picture.caption
         )

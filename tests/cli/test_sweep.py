@@ -58,6 +58,10 @@ def test_sweep_status_resume_export(spec, tmp_path, capsys):
     assert main(["export", out, "--to", "csv", "--json"]) == 0
     files = json.loads(capsys.readouterr().out)
     assert [os.path.basename(file) for file in files] == ["runs.csv"]
+    (out / "report.html").unlink()
+    assert main(["report", out, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (out / "report.html").is_file() and len(facts["figures"]) == 3
 
 
 def test_plan_writes_nothing(spec, tmp_path, capsys):

@@ -1,0 +1,30 @@
+"""``edt report``: write the report of a finished run again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EPILOG = """[bold]Examples[/bold]
+
+[cyan]edt report edt-demo[/cyan] : writes edt-demo/report.html and edt-demo/figures/
+
+[cyan]edt report spec --json[/cyan] : the files, for machines"""
+
+
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of a finished run.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write the report of a finished run: one HTML page that holds everything, and its figures."""
+    from edt.report import report_on
+
+    path = report_on(directory)
+    if as_json:
+        figures = sorted(str(file) for file in (path.parent / "figures").glob("*"))
+        print(json.dumps({"report": str(path), "figures": figures}, indent=1))
+    else:
+        print(path)

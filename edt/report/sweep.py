@@ -1,0 +1,179 @@
+"""The report of a sweep."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from edt.files import replace_file
+from edt.plots.sweep import MOST_LINES, plot_sweep
+from edt.report import html
+from edt.report.html import Column
+from edt.report.method import software
+from edt.report.publish import Picture, embed, write_provenance
+from edt.report.words import count, listed, number, percent, span
+from edt.sweeps import Sweep
+from edt.sweeps.axes import AXES
+from edt.sweeps.result import outcome_rates
+
+#: Rows of the table of outcomes that the page shows; all are in the Parquet file.
+MOST_ROWS = 200
+
+
+def write_sweep_report(run: Sweep, directory: str | os.PathLike[str]) -> Path:
+    """Write ``report.html``, the figure and ``provenance.json``.
+
+    Returns:
+        Path of ``report.html``.
+    """
+    folder = Path(directory)
+    runs = run.runs
+    varying = [name for name in AXES if runs[name].nunique() > 1]
+    along, lines = layout(runs)
+    picture = Picture(
+        "sweep",
+        lambda theme: plot_sweep(runs, along, lines, theme=theme),
+        f"Share of good runs and median loss against {along}.",
+        caption(along, lines, varying),
+    )
+    embedded = embed([picture], folder)
+    facts = write_provenance(run, folder)
+    good = int(runs["outcome"].eq("good").sum())
+    over = listed([name.replace("_", " ") for name in varying]) or "nothing"
+    lead = (
+        f"<b>{count(len(runs), 'run')}</b> over {over}: <b>{percent(good / len(runs))}</b> reached "
+        "the good loss."
+    )
+    body = _body(run, embedded["sweep"], facts, varying)
+    page = html.page("A sweep", lead, body, _FOOTER)
+    path = folder / "report.html"
+    replace_file(path, page.encode())
+    return path
+
+
+_FOOTER = (
+    "Tables: <code>runs.parquet</code> (one row a run) and one for each analysis step; networks: "
+    "<code>parts/</code>; figures: <code>figures/</code>."
+)
+
+
+def layout(runs: pd.DataFrame) -> tuple[str, list[str]]:
+    """The axis of the abscissa, and the axes that are told apart by lines; the rest is pooled."""
+    varying = [name for name in AXES if name != "seed" and runs[name].nunique() > 1]
+    along = "width" if "width" in varying or not varying else varying[-1]
+    lines: list[str] = []
+    size = 1
+    for name in varying:
+        if name != along and size * runs[name].nunique() <= MOST_LINES:
+            lines.append(name)
+            size *= runs[name].nunique()
+    return along, lines
+
+
+def caption(along: str, lines: list[str], varying: list[str]) -> str:
+    """What the figure shows and what it pools."""
+    pooled = [name.replace("_", " ") for name in varying if name not in (along, *lines)]
+    text = (
+        "Left: share of runs at or below the good loss, with 95% Wilson intervals. Right: losses."
+    )
+    return f"{text} Pooled: {listed(pooled)}." if pooled else text
+
+
+def _body(run: Sweep, figure: str, facts: dict[str, Any], varying: list[str]) -> list[str]:
+    rates = outcome_rates(run.runs)
+    by = [name for name in varying if name != "seed"]
+    best = rates.sort_values(["rate", "median_loss"], ascending=[False, True]).iloc[0]
+    setting = ", ".join(f"{name.replace('_', ' ')} {best[name]}" for name in by)
+    words = run.runs["outcome"].value_counts()
+    place = f", at {escape(setting)}" if setting else ""
+    story = [f"Outcomes: {listed([f'{n:,} {word}' for word, n in words.items()])}."]
+    if best["good"]:
+        story.append(
+            f"Most good runs: {percent(best['rate'])} "
+            f"({span(best['rate_low'], best['rate_high'])}) of "
+            f"{count(int(best['runs']), 'run')}{place}."
+        )
+    else:
+        story.append(
+            f"No run reached the good loss; the lowest median is {number(best['median_loss'])}"
+            f"{place}."
+        )
+    if "embedding" in run.tables:
+        split = run.tables["embedding"]
+        strict = float((split["n_neg"] > 0).mean()) if len(split) else float("nan")
+        agree = int((split["n_neg"] == split["predicted_neg"]).sum())
+        story.append(
+            f"Of {count(len(split), 'split neuron')} of strict minima {percent(strict)} became "
+            f"saddles; the closed form gives the same index in {agree:,}."
+            if len(split)
+            else "No run ended at a strict minimum, so there was nothing to split."
+        )
+    sections = [
+        html.section("What the runs reached", *map(html.paragraph, story), figure),
+        html.section(
+            "What this does not say",
+            html.bullets(
+                [
+                    "Good is a loss: where zero loss is out of reach, it is relative to the best "
+                    "run of this sweep.",
+                    "Runs that were not driven to the bottom (tol 0) are called unconverged, "
+                    "wherever they stand.",
+                    "Intervals are over seeds of the tasks given, not over tasks.",
+                ]
+            ),
+        ),
+        html.section(
+            "How it was done",
+            html.definitions(_protocol(run)),
+            html.details("Outcomes of every setting", _table(rates.head(MOST_ROWS), by)),
+            html.details("Spec", f"<pre>{escape(json.dumps(run.spec.to_dict(), indent=1))}</pre>"),
+            html.details("Software and machine", html.definitions(software(facts))),
+        ),
+    ]
+    return sections
+
+
+def _protocol(run: Sweep) -> list[tuple[str, str]]:
+    tasks = ", ".join(escape(json.dumps(table)) for table in run.spec.task)
+    axes = [
+        (name.replace("_", " "), escape(_values(run.runs[name])))
+        for name in AXES
+        if name != "task" and name in {**run.spec.grid, **_points(run)}
+    ]
+    done = ", ".join(run.spec.analysis) or "none"
+    return [("tasks", f"<code>{tasks}</code>"), *axes, ("analysis", done)]
+
+
+def _points(run: Sweep) -> dict[str, Any]:
+    return {name: None for point in run.spec.points for name in point}
+
+
+def _values(column: pd.Series[Any]) -> str:
+    values = column.drop_duplicates().tolist()
+    if len(values) <= 8:
+        return ", ".join(str(value) for value in values)
+    return f"{values[0]} to {values[-1]} ({len(values):,} values)"
+
+
+def _table(rates: pd.DataFrame, by: list[str]) -> str:
+    def text(name: str) -> Callable[[Any], str]:
+        return lambda row: str(row[name])
+
+    columns = [Column(name.replace("_", " "), text(name)) for name in by]
+    return html.table(
+        rates,
+        [
+            *columns,
+            Column("runs", lambda row: number(row["runs"])),
+            Column("good", lambda row: percent(row["rate"])),
+            Column("95%", lambda row: span(row["rate_low"], row["rate_high"])),
+            Column("bad minima", lambda row: number(row["bad"])),
+            Column("median loss", lambda row: number(row["median_loss"])),
+        ],
+    )
