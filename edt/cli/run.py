@@ -23,6 +23,25 @@ run = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+PERTURB_REST_EPILOG = """[bold]Examples[/bold]
+
+[cyan]edt run perturb-rest --quick[/cyan] : seconds, to see that everything works
+
+[cyan]edt run perturb-rest --change flip --tickets 40 --out flips[/cyan]"""
+
+MULTI_START_EPILOG = """[bold]Examples[/bold]
+
+[cyan]edt run multi-start --quick[/cyan] : seconds, to see that everything works
+
+[cyan]edt run multi-start --widths 4..16:4 --seeds 200[/cyan]"""
+
+LOTTERY_EPILOG = """[bold]Examples[/bold]
+
+[cyan]edt run lottery --quick[/cyan] : seconds, to see that everything works
+
+[cyan]edt run lottery --task digits --set rounds=8[/cyan]"""
+
+
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Small: done in seconds.")]
 Fresh = Annotated[
@@ -122,7 +141,7 @@ def execute(
     console.print(f"\n[bold]Report[/]: {path}  [dim]({took:.0f} s)[/]")
 
 
-@run.command("perturb-rest")
+@run.command("perturb-rest", epilog=PERTURB_REST_EPILOG)
 def perturb_rest(
     task: Annotated[
         str, typer.Option(metavar="NAME", help="What is learned: teacher-student.")
@@ -182,7 +201,7 @@ def perturb_rest(
     )  # fmt: skip
 
 
-@run.command("multi-start")
+@run.command("multi-start", epilog=MULTI_START_EPILOG)
 def multi_start(
     task: Annotated[
         str, typer.Option(metavar="NAME", help="What is learned: teacher-student.")
@@ -225,7 +244,7 @@ def multi_start(
     )  # fmt: skip
 
 
-@run.command("lottery")
+@run.command("lottery", epilog=LOTTERY_EPILOG)
 def lottery(
     task: Annotated[
         str | None,

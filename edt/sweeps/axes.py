@@ -90,6 +90,7 @@ AXES: dict[str, Axis] = {
     "init_scale": Axis(1.0, _number(0.0)),
     "bias": Axis(True, _flag),
     "dtype": Axis("float64", _choice("float32", "float64")),
+    "device": Axis("cpu", _choice("cpu", "cuda")),  # of first-order training
     "sparsity": Axis(0.0, _number(0.0, below=1.0)),
     "optimizer": Axis("adam", _choice("gd", "sgd", "adam", "adamw")),
     "steps": Axis(1000, _integer(0)),

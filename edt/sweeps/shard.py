@@ -90,6 +90,7 @@ def _train(job: Job, task: Task, targets: torch.Tensor) -> TrainResult:
         schedule=chosen["schedule"],
         data_seed=columns["seed"],
         task_index=targets,
+        device=chosen["device"],
         record=None,
         progress=False,
         **(momentum if chosen["optimizer"] == "sgd" else {}),

@@ -118,9 +118,7 @@ def commands(group, path=()):
             yield (*path, name), command
 
 
-@pytest.mark.parametrize(
-    "words", [words for words, _ in commands(get_command(app)) if words[0] != "run"]
-)
+@pytest.mark.parametrize("words", [words for words, _ in commands(get_command(app))])
 def test_every_command_has_help_with_examples(words, capsys):
     assert main([*words, "--help"]) == 0
     text = capsys.readouterr().out

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import edt
-from edt.sweeps import SweepSpec, export, status, sweep
+from edt.sweeps import SweepError, SweepSpec, export, make_plan, status, sweep
 from edt.sweeps.result import Sweep
 
 
@@ -85,6 +85,18 @@ def test_minibatches_masks_depth_and_float32():
     assert runs["train_loss"].between(0.0, 4.0).all()
     dense, sparse = (runs[runs["sparsity"] == s]["parameters"].to_numpy() for s in (0.0, 0.5))
     assert (sparse < dense).all()
+
+
+def test_a_gpu_is_used_only_when_asked_for(tmp_path):
+    assert SweepSpec().to_dict()["grid"].get("device") is None
+    assert make_plan(SweepSpec()).job(0).settings["device"] == "cpu"
+    if edt.ops.cuda.usable():
+        pytest.skip("there is one")
+    spec = SweepSpec(task="xor", grid={"device": "cuda", "steps": 1})
+    with pytest.raises(SweepError, match="1 of 1 shards failed"):
+        sweep(spec, tmp_path / "run", workers=0)
+    (failure,) = status(tmp_path / "run").failures
+    assert "cuda" in failure["error"].lower()
 
 
 def test_xarray_has_one_dimension_per_axis(reference):
