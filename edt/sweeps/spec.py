@@ -41,10 +41,11 @@ class SweepSpec(Spec):
     """A sweep: every combination of the values of its axes.
 
     Two equal specs give the same tables, bit for bit, with any engine, any number of workers and
-    any interruptions (on the CPU; on GPUs as far as they are of one model). The axes are those of `edt.sweeps.AXES`: task, activation, init, init_scale,
-    bias, dtype, device ("cpu", "cuda": of first-order training), sparsity, optimizer, steps, schedule, batch_size (0: full batch), momentum,
-    nesterov, beta1, beta2, eps, tol (0: do not converge), method, lbfgs_steps, newton_steps,
-    target, width, lr, weight_decay, seed. What is left out takes one default value.
+    any interruptions, as long as they train on the CPU. The axes are those of `edt.sweeps.AXES`:
+    task, activation, init, init_scale, bias, dtype, device (of first-order training: "cpu" or
+    "cuda"), sparsity, optimizer, steps, schedule, batch_size (0: full batch), momentum, nesterov,
+    beta1, beta2, eps, tol (0: do not converge), method, lbfgs_steps, newton_steps, target, width,
+    lr, weight_decay, seed. What is left out takes one default value.
 
     Attributes:
         task: tables with the ``name`` of a task of `edt.tasks` and its arguments. One table, or
