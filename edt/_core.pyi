@@ -2,6 +2,9 @@
 
 from typing import Any
 
+#: The CUDA engine (csrc/bindings/cuda.cpp); absent in builds without it.
+cuda: Any
+
 class Plan:
     def __init__(
         self, widths: int, n_nets: int, n_cols: int, bias: bool, state: int, total: int

@@ -1,6 +1,6 @@
 // The CUDA kernels over the shim, without Python, for AddressSanitizer and
-// UndefinedBehaviorSanitizer: random ensembles through every call, in exact-size heap memory, against
-// the CPU engine. Argument: number of random cases.
+// UndefinedBehaviorSanitizer: random ensembles through every call, in exact-size heap memory,
+// against the CPU engine. Argument: number of random cases.
 //
 // Tolerance: both engines round sums of at most N * width terms in different orders; they agree to
 // about 1e-11 (float64) and 1e-3 (float32) of the largest entry.
@@ -41,9 +41,7 @@ void close(const char* what, int seed, const std::vector<T>& found, const std::v
 
 struct Draw {
   std::mt19937_64 engine;
-  int whole(int low, int high) {
-    return std::uniform_int_distribution<int>(low, high)(engine);
-  }
+  int whole(int low, int high) { return std::uniform_int_distribution<int>(low, high)(engine); }
   double normal() { return std::normal_distribution<double>()(engine); }
   double chance() { return std::uniform_real_distribution<double>()(engine); }
 };
@@ -100,8 +98,8 @@ void one_case(int seed) {
   data.d_in = d_in;
   data.d_out = d_out;
   const void* targets = loss ? static_cast<const void*>(classes.data()) : y.data();
-  auto made = std::make_unique<DatasetT<T>>(1, N, d_in, d_out, Loss(loss), x.data(), targets,
-                                            coef.data());
+  auto made =
+      std::make_unique<DatasetT<T>>(1, N, d_in, d_out, Loss(loss), x.data(), targets, coef.data());
   if constexpr (sizeof(T) == 8) data.f64 = std::move(made);
   else data.f32 = std::move(made);
   const edt::Call host{plan, data, task.data(), act, nullptr, [] { return false; }};
