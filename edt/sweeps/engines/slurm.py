@@ -18,6 +18,8 @@ from edt.sweeps.shards import Manifest, Shards
 
 #: Seconds between looks at the queue.
 POLL = 0.5
+#: Seconds that jobs without work may take to end.
+PATIENCE = 10.0
 
 
 class Slurm:
@@ -80,6 +82,10 @@ class Slurm:
                         break
                     time.sleep(POLL)
             finally:
+                # With every shard there, jobs are about to end by themselves.
+                end = time.monotonic() + (0.0 if left else PATIENCE)
+                while time.monotonic() < end and not all(job.done() for job in queued):
+                    time.sleep(POLL)
                 for job in queued:
                     if not job.done():
                         job.cancel()
