@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edt.cli.outcome import execute
+
 if TYPE_CHECKING:
-    from edt.experiments import WidthSweep, WidthSweepSpec
+    import pandas as pd
+
+    from edt.experiments import WidthSweep
 
 EPILOG = """[bold]Examples[/bold]
 
-[cyan]edt demo[/cyan] : about two minutes, writes edt-demo/
+[cyan]edt demo[/cyan] : a few minutes, writes edt-demo/
 
 [cyan]edt demo --quick[/cyan] : seconds, to see that everything works; writes edt-demo-quick/
 
@@ -71,7 +73,9 @@ def demo(
 
     Writes report.html (self-contained), figures, and Parquet tables; see --out.
     """
-    from edt.experiments import demo_spec, parse_widths
+    from edt.cli.tables import print_sweep
+    from edt.experiments import demo_spec, format_widths, parse_widths, width_sweep
+    from edt.report import write_report
 
     if task == "diabetes" and teachers not in (None, 1):
         raise ValueError("--teachers is for --task teacher: diabetes has one target")
@@ -83,7 +87,22 @@ def demo(
         teachers=teachers,
     )
     folder = out if out is not None else Path(default_folder(task, quick))
-    _run(spec, folder, fresh=fresh, as_json=as_json, progress=not no_progress, threads=threads)
+    targets = f"{spec.targets} teachers x " if spec.targets > 1 else ""
+    execute(
+        spec,
+        folder,
+        width_sweep,
+        write_report,
+        f"[bold]{spec.networks:,} networks[/]: {targets}widths {format_widths(spec.widths)} x "
+        f"{spec.seeds} seeds, {spec.activation}, float64",
+        tables=tables,
+        show=print_sweep,
+        facts={"runs": str(folder / "runs.parquet")},
+        fresh=fresh,
+        as_json=as_json,
+        progress=not no_progress,
+        threads=threads,
+    )
 
 
 def default_folder(task: str, quick: bool) -> str:
@@ -91,61 +110,11 @@ def default_folder(task: str, quick: bool) -> str:
     return "edt-demo" + ("" if task == "teacher" else f"-{task}") + ("-quick" if quick else "")
 
 
-def _run(
-    spec: WidthSweepSpec,
-    folder: Path,
-    *,
-    fresh: bool,
-    as_json: bool,
-    progress: bool,
-    threads: int | None,
-) -> None:
-    import torch
-    from rich.console import Console
-
-    from edt.cli.tables import print_sweep
-    from edt.experiments import format_widths, width_sweep
-    from edt.report import write_report
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    console = Console(stderr=as_json, highlight=False)
-    targets = f"{spec.targets} teachers x " if spec.targets > 1 else ""
-    console.print(
-        f"[bold]{spec.networks:,} networks[/]: {targets}widths {format_widths(spec.widths)} x "
-        f"{spec.seeds} seeds, {spec.activation}, float64 -> {folder}/"
-    )
-    started = time.monotonic()
-    try:
-        sweep = width_sweep(spec, folder, fresh=fresh, progress=progress)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; finished parts are in {folder}/, the same command goes on from there"
-        ) from None
-    report = write_report(sweep, folder)
-    took = time.monotonic() - started
-    if as_json:
-        print(json.dumps(summary(sweep, folder, took), indent=1, allow_nan=False))
-        return
-    print_sweep(console, sweep)
-    console.print(f"\n[bold]Report[/]: {report}  [dim]({took:.0f} s)[/]")
-
-
-def summary(sweep: WidthSweep, folder: Path, seconds: float) -> dict[str, Any]:
-    """What ``--json`` prints; numbers that are not finite become null."""
-    tables = {
+def tables(sweep: WidthSweep) -> dict[str, pd.DataFrame]:
+    """The tables that ``--json`` prints."""
+    return {
         "success": sweep.success(),
         "levels": sweep.levels(),
         "outcomes": sweep.outcomes(),
         "splits": sweep.escapes(),
-    }
-    return {
-        "directory": str(folder),
-        "report": str(folder / "report.html"),
-        "runs": str(folder / "runs.parquet"),
-        "figures": sorted(str(path) for path in (folder / "figures").glob("*.png")),
-        "spec": sweep.spec.to_dict(),
-        "spec_digest": sweep.spec.digest,
-        "seconds": round(seconds, 2),
-        **{name: json.loads(table.to_json(orient="records")) for name, table in tables.items()},
     }

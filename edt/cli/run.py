@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from edt.cli.outcome import execute
 
 if TYPE_CHECKING:
     from edt.experiments.base import Experiment, Spec
@@ -93,52 +93,27 @@ def sizes_of(text: str | None) -> tuple[float, ...] | None:
         raise ValueError(f"--sizes must look like 0.5,1,2, got {text!r}") from None
 
 
-def execute(
+def carry_out(
     spec: Spec,
     folder: Path,
     start: Callable[..., Experiment],
     report: Callable[[Any, Path], Path],
     headline: str,
-    *,
-    fresh: bool,
-    as_json: bool,
-    progress: bool,
-    threads: int | None,
+    **options: Any,
 ) -> None:
-    """Run an experiment, write its report, and say where it is."""
-    import torch
-    from rich.console import Console
-
+    """`edt.cli.outcome.execute` with the tables of the experiment's summary."""
     from edt.cli.tables import print_experiment
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    console = Console(stderr=as_json, highlight=False)
-    console.print(f"[bold]{headline}[/] -> {folder}/")
-    started = time.monotonic()
-    try:
-        done = start(spec, folder, fresh=fresh, progress=progress)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; finished parts are in {folder}/, the same command goes on from there"
-        ) from None
-    path = report(done, folder)
-    took = time.monotonic() - started
-    summary = done.summary()
-    if as_json:
-        found = {
-            "directory": str(folder),
-            "report": str(path),
-            "figures": sorted(str(file) for file in (folder / "figures").glob("*.png")),
-            "spec": spec.to_dict(),
-            "spec_digest": spec.digest,
-            "seconds": round(took, 2),
-            **{name: json.loads(t.to_json(orient="records")) for name, t in summary.items()},
-        }
-        print(json.dumps(found, indent=1, allow_nan=False))
-        return
-    print_experiment(console, summary)
-    console.print(f"\n[bold]Report[/]: {path}  [dim]({took:.0f} s)[/]")
+    execute(
+        spec,
+        folder,
+        start,
+        report,
+        f"[bold]{headline}[/]",
+        tables=lambda done: done.summary(),
+        show=lambda console, done: print_experiment(console, done.summary()),
+        **options,
+    )
 
 
 @run.command("perturb-rest", epilog=PERTURB_REST_EPILOG)
@@ -195,7 +170,7 @@ def perturb_rest(
     spec = perturb_spec(quick=quick, **changes)
     folder = out or Path("edt-perturb-rest" + ("-quick" if quick else ""))
     headline = f"{spec.trainings:,} networks around {spec.tickets} winning tickets"
-    execute(
+    carry_out(
         spec, folder, run_perturb_rest, write_perturb_report, headline, fresh=fresh,
         as_json=as_json, progress=not no_progress, threads=threads,
     )  # fmt: skip
@@ -238,7 +213,7 @@ def multi_start(
     spec = multi_spec(quick=quick, **changes)
     folder = out or Path("edt-multi-start" + ("-quick" if quick else ""))
     headline = f"{spec.networks:,} networks: wide ones, and their tickets alone"
-    execute(
+    carry_out(
         spec, folder, run_multi_start, write_multi_report, headline, fresh=fresh,
         as_json=as_json, progress=not no_progress, threads=threads,
     )  # fmt: skip
@@ -299,7 +274,7 @@ def lottery(
     place = out or Path("edt-lottery" + ("-quick" if quick else ""))
     shape = "-".join(str(h) for h in spec.hidden)
     headline = f"{spec.rounds + 1} rounds of {shape} networks on {spec.task}, {spec.seeds} seeds"
-    execute(
+    carry_out(
         spec, place, run_lottery, write_lottery_report, headline, fresh=fresh,
         as_json=as_json, progress=not no_progress, threads=threads,
     )  # fmt: skip

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edt.cli.outcome import console_for, tell
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -96,7 +98,7 @@ def sweep(
     found = read_spec(spec)
     planned = make_plan(found)
     folder = out if out is not None else Path(spec.stem)
-    console = _console(as_json)
+    console = console_for(as_json)
     if plan:
         facts = {
             "runs": planned.runs,
@@ -134,7 +136,7 @@ def status(directory: Directory, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(found.to_dict(), indent=1))
     else:
-        _print_status(_console(False), found)
+        _print_status(console_for(False), found)
     if not (found.finished or found.running):
         raise typer.Exit(UNFINISHED)
 
@@ -157,7 +159,7 @@ def resume(
         lambda: run(
             directory, engine=engine, workers=workers, progress=not no_progress, **options
         ),
-        directory, _console(as_json), as_json,
+        directory, console_for(as_json), as_json,
     )  # fmt: skip
 
 
@@ -190,24 +192,18 @@ def _go(start: Any, folder: Path, console: Console, as_json: bool) -> None:
         raise KeyboardInterrupt(
             f"interrupted; finished shards are in {folder}/, 'edt resume {folder}' goes on"
         ) from None
-    report = write_sweep_report(done, folder)
-    summary = done.summary()
-    if as_json:
-        facts = {
-            "directory": str(folder),
-            "report": str(report),
-            "tables": {name: str(folder / f"{name}.parquet") for name in done.tables},
-            "runs": len(done.runs),
-            "spec": done.spec.to_dict(),
-            "spec_digest": done.spec.digest,
-            "seconds": round(sum(done.seconds.values()), 2),
-            **{name: json.loads(t.to_json(orient="records")) for name, t in summary.items()},
-        }
-        print(json.dumps(facts, indent=1, allow_nan=False))
-        return
-    print_experiment(console, {name: table.head(40) for name, table in summary.items()})
+    facts = {
+        "directory": str(folder),
+        "report": str(write_sweep_report(done, folder)),
+        "tables": {name: str(folder / f"{name}.parquet") for name in done.tables},
+        "runs": len(done.runs),
+    }
+
+    def show(console: Console, done: Sweep) -> None:
+        print_experiment(console, {name: t.head(40) for name, t in done.summary().items()})
+
     took = sum(done.seconds.values())
-    console.print(f"\n[bold]Report[/]: {report}  [dim]({took:.0f} s)[/]")
+    tell(console, done, facts, took, tables=lambda d: d.summary(), show=show, as_json=as_json)
 
 
 def _print_status(console: Console, found: Status) -> None:
@@ -235,12 +231,6 @@ def _options(
         if engine == "local" or (engine == "slurm" and name != "cpus"):
             raise ValueError(f"--{name} is not for --engine {engine}")
     return options
-
-
-def _console(as_json: bool) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=as_json, highlight=False)
 
 
 def _time(seconds: float) -> str:

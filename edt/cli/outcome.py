@@ -1,0 +1,96 @@
+"""What every experiment's command does around the experiment: start, report, tell."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+
+def console_for(as_json: bool) -> Console:
+    """Where words go: to standard error when standard output carries JSON."""
+    from rich.console import Console
+
+    return Console(stderr=as_json, highlight=False)
+
+
+def execute(
+    spec: Any,
+    folder: Path,
+    start: Callable[..., Any],
+    report: Callable[[Any, Path], Path],
+    headline: str,
+    *,
+    tables: Callable[[Any], Mapping[str, pd.DataFrame]],
+    show: Callable[[Console, Any], None],
+    facts: Mapping[str, Any] | None = None,
+    fresh: bool,
+    as_json: bool,
+    progress: bool,
+    threads: int | None,
+) -> None:
+    """Run an experiment, write its report, and say where it is.
+
+    Args:
+        spec, folder: what to run and where.
+        start: ``start(spec, folder, fresh=, progress=)`` runs it.
+        report: writes the page, returns its path.
+        headline: what is about to run.
+        tables: of the result, for ``--json``.
+        show: prints the result.
+        facts: further entries of ``--json``.
+        fresh, as_json, progress, threads: the command's options.
+    """
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    console = console_for(as_json)
+    console.print(f"{headline} -> {folder}/")
+    started = time.monotonic()
+    try:
+        done = start(spec, folder, fresh=fresh, progress=progress)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted; finished parts are in {folder}/, the same command goes on from there"
+        ) from None
+    path = report(done, folder)
+    took = time.monotonic() - started
+    found = {
+        "directory": str(folder),
+        "report": str(path),
+        **(facts or {}),
+        "figures": sorted(str(file) for file in (folder / "figures").glob("*.png")),
+    }
+    tell(console, done, found, took, tables=tables, show=show, as_json=as_json)
+
+
+def tell(
+    console: Console,
+    done: Any,
+    facts: Mapping[str, Any],
+    seconds: float,
+    *,
+    tables: Callable[[Any], Mapping[str, pd.DataFrame]],
+    show: Callable[[Console, Any], None],
+    as_json: bool,
+) -> None:
+    """Print a finished run; in JSON, numbers that are not finite become null."""
+    if as_json:
+        found = {
+            **facts,
+            "spec": done.spec.to_dict(),
+            "spec_digest": done.spec.digest,
+            "seconds": round(seconds, 2),
+            **{name: json.loads(t.to_json(orient="records")) for name, t in tables(done).items()},
+        }
+        print(json.dumps(found, indent=1, allow_nan=False))
+        return
+    show(console, done)
+    console.print(f"\n[bold]Report[/]: {facts['report']}  [dim]({seconds:.0f} s)[/]")
