@@ -48,6 +48,7 @@ def converge(
     lbfgs_steps: int = 2000,
     newton_steps: int = 1000,
     memory: int = 20,
+    polish: bool = False,
     escape_saddles: bool = True,
     maxnorm: Any = None,
     dense_limit: int = 2000,
@@ -84,6 +85,10 @@ def converge(
         lbfgs_steps, newton_steps: iterations of L-BFGS, and of Levenberg-Marquardt and Newton, a
             network may take (again after each saddle it leaves).
         memory: pairs kept by L-BFGS.
+        polish: a wide network near zero loss moves on a valley that goes on downwards ever more
+            slowly. By default it stops there once ``max|grad| <= tol`` and the loss falls by less
+            than a factor 10 in 20 iterations; with ``polish=True`` it goes on to 1e-27 of the
+            targets' size, or until ``newton_steps`` are spent.
         escape_saddles: leave strict saddles along their most negative direction and go on. If
             False there is no first stage, and Newton goes to the nearest critical point, saddles
             included, by lowering ``|grad|``: start close to one.
@@ -133,7 +138,7 @@ def converge(
         )
     started = time.monotonic()
     state = Descent(objective, inputs.networks.theta, tol, max_seconds)
-    plan = Plan(method, lbfgs_steps, newton_steps, memory)
+    plan = Plan(method, lbfgs_steps, newton_steps, memory, bool(polish))
     spectra = Spectra.empty(state.B)
     interrupted = False
     with Meter(progress, "converge", state.B) as meter:

@@ -55,8 +55,9 @@ RATIO = 1e-4
 FLOOR = 1e-27
 #: Loss, as a share of the targets' size, that may be on its way to zero.
 ZERO_SOON = 1e-4
-#: Iterations in which the loss must lose a tenth.
+#: Iterations in which the loss must lose a tenth; nine tenths once the gradient is at its bound.
 PATIENCE = 20
+SLOW, BRISK = 0.9, 0.1
 
 
 def can_levenberg(objective: Objective) -> torch.Tensor:
@@ -75,7 +76,18 @@ class Track:
     mu: float = -1.0
     best: float = float("inf")
     since: int = 0
+    decade: float = float("inf")
+    since_decade: int = 0
     failed: bool = False
+
+    def note(self, loss: float) -> None:
+        """Take note of the loss after an iteration."""
+        self.since += 1
+        self.since_decade += 1
+        if loss <= SLOW * self.best:
+            self.best, self.since = loss, 0
+        if loss <= BRISK * self.decade:
+            self.decade, self.since_decade = loss, 0
 
 
 def levenberg(
@@ -85,11 +97,13 @@ def levenberg(
     meter: Meter,
     *,
     switch: float,
+    polish: bool,
 ) -> None:
     """Lower the squared error of the chosen networks; decides nobody's status.
 
     A network leaves at `FLOOR`; at ``max|grad| <= switch`` unless its loss may be on its way to
-    zero (`ZERO_SOON`); when no step goes down, progress is slow, or the budget is spent.
+    zero (`ZERO_SOON`); when no step goes down, progress is slow, or the budget is spent. Once
+    ``max|grad| <= state.tol``, slow means less than a factor 10 in `PATIENCE` iterations.
 
     Args:
         state: updated in place.
@@ -97,33 +111,33 @@ def levenberg(
         iterations: budget of each network.
         meter: progress.
         switch: gradient at which Newton is better.
+        polish: keep to the slower pace to the end.
     """
     work = chosen[state.status[chosen] == RUNNING]
     tracks = {b: Track(iterations) for b in work.tolist()}
-    work = _still(state, work, tracks, switch)
+    work = _still(state, work, tracks, switch, polish)
     while work.numel():
         for part in _groups(state, work):
             state.check_time()
             _iterate(state, part, tracks)
             meter.update(int((state.grad_max <= state.tol).sum()), work.numel(), state.loss)
-        work = _still(state, work, tracks, switch)
+        work = _still(state, work, tracks, switch, polish)
 
 
 def _still(
-    state: Descent, work: torch.Tensor, tracks: dict[int, Track], switch: float
+    state: Descent, work: torch.Tensor, tracks: dict[int, Track], switch: float, polish: bool
 ) -> torch.Tensor:
     """The networks that go on."""
     on = []
     for b in work.tolist():
         track, loss, scale = tracks[b], float(state.loss[b]), float(state.objective.scale[b])
-        if loss <= 0.9 * track.best:
-            track.best, track.since = loss, 0
-        else:
-            track.since += 1
+        track.note(loss)
         there = loss <= FLOOR * scale
         handed = float(state.grad_max[b]) <= switch and loss > ZERO_SOON * scale
+        # The gradient asks for nothing more: go on down the valley only while that is cheap.
+        enough = float(state.grad_max[b]) <= state.tol and track.since_decade > PATIENCE
         spent = track.failed or track.left <= 0 or track.since > PATIENCE
-        if not (there or handed or spent):
+        if not (there or handed or spent or (enough and not polish)):
             on.append(b)
     return torch.tensor(on, dtype=torch.int64)
 

@@ -28,12 +28,14 @@ class Plan:
         method: one of `METHODS`.
         lbfgs_steps, newton_steps: iterations of each stage.
         memory: pairs kept by L-BFGS.
+        polish: follow slow valleys to zero loss for as long as the budget lasts.
     """
 
     method: str
     lbfgs_steps: int
     newton_steps: int
     memory: int
+    polish: bool
 
     def run(self, state: Descent, work: torch.Tensor, dense: torch.Tensor, meter: Meter) -> None:
         """Take the networks of ``work`` down and decide their status.
@@ -49,7 +51,9 @@ class Plan:
         able = can_levenberg(state.objective) & dense
         if self.method == "lm":
             squares = able[work]
-            levenberg(state, work[squares], self.newton_steps, meter, switch=switch)
+            levenberg(
+                state, work[squares], self.newton_steps, meter, switch=switch, polish=self.polish
+            )
             newton(state, work[~squares], self.newton_steps, meter, ggn=True, switch=switch)
         elif self.method != "newton":
             lbfgs(state, work, self.memory, self.lbfgs_steps, switch, meter)
@@ -80,5 +84,5 @@ class Plan:
         chosen = work[near[work]] if self.newton_steps else work[:0]
         tried[chosen] = True
         state.status[chosen] = RUNNING
-        levenberg(state, chosen, self.newton_steps, meter, switch=0.0)
+        levenberg(state, chosen, self.newton_steps, meter, switch=0.0, polish=self.polish)
         return chosen
