@@ -6,11 +6,12 @@ during a run (rates, seeds, schedules, recorded steps) is copied to it once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from edt.ops.cuda import Launcher, device_data, device_plan
+from edt.training.state import RUNNING, Rule, State
 
 if TYPE_CHECKING:
     from edt.ensemble import Ensemble
@@ -68,30 +69,9 @@ class CudaEngine:
         """Write loss ``[B]`` and gradient (flat) of the active networks."""
         self.launcher.losses(theta, loss, grad, active)
 
-    def train(
-        self,
-        theta: torch.Tensor,
-        m: torch.Tensor | None,
-        v: torch.Tensor | None,
-        steps: torch.Tensor,
-        until: int,
-        hyper: dict[str, Any],
-        lr: torch.Tensor,
-        weight_decay: torch.Tensor,
-        seeds: torch.Tensor,
-        factors: torch.Tensor,
-        status: torch.Tensor,
-        loss: torch.Tensor,
-        grad_norm: torch.Tensor,
-        record: torch.Tensor,
-        history_loss: torch.Tensor,
-        history_grad: torch.Tensor,
-    ) -> None:
-        """Run every network with status 0 to step ``until``; all tensors are updated in place.
-
-        ``factors`` holds the learning-rate factor of steps 0..T-1, T >= ``until``.
-        """
-        moments, batch_size = v is not None, int(hyper["batch_size"])
+    def train(self, state: State, rule: Rule, until: int) -> None:
+        """Run every running network to step ``until``; see `TrainingEngine`."""
+        moments, batch_size = state.v is not None, int(rule.hyper["batch_size"])
         plan, data = self.launcher.plan, self.launcher.data
         schedule, _ = plan.schedule(
             "train",
@@ -103,32 +83,32 @@ class CudaEngine:
         first = 0
         if schedule.split_training:
             # One launch a step: the host must know how many. The caller has just waited anyway.
-            running = status == 0
+            running = state.status == RUNNING
             if not bool(running.any()):
                 return
-            first = int(steps[running].min())
+            first = int(state.steps[running].min())
         self.launcher.call(
             "train",
             "train",
-            theta,
-            0 if m is None else m.data_ptr(),
-            0 if v is None else v.data_ptr(),
-            steps.data_ptr(),
+            state.theta,
+            0 if state.m is None else state.m.data_ptr(),
+            0 if state.v is None else state.v.data_ptr(),
+            state.steps.data_ptr(),
             first,
             int(until),
-            hyper,
-            self._constant(lr),
-            self._constant(weight_decay),
-            self._constant(seeds),
-            self._constant(factors),
+            rule.hyper,
+            self._constant(rule.lr),
+            self._constant(rule.weight_decay),
+            self._constant(rule.seeds),
+            self._constant(rule.factors),
             0,
-            status.data_ptr(),
-            loss.data_ptr(),
-            grad_norm.data_ptr(),
-            self._constant(record),
-            int(record.numel()),
-            history_loss.data_ptr(),
-            history_grad.data_ptr(),
+            state.status.data_ptr(),
+            state.loss.data_ptr(),
+            state.grad_norm.data_ptr(),
+            self._constant(rule.record),
+            int(rule.record.numel()),
+            state.history_loss.data_ptr(),
+            state.history_grad.data_ptr(),
             moments=moments,
             batch_size=batch_size,
         )

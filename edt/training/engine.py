@@ -14,12 +14,11 @@ import torch
 from edt import _core
 from edt.ops.activations import ACTIVATION_CODES
 from edt.training.cuda import CudaEngine
+from edt.training.state import Rule, State
 
 if TYPE_CHECKING:
     from edt.ensemble import Ensemble
     from edt.tasks import Task
-
-RUNNING, CONVERGED, DIVERGED, TARGET = 0, 1, 2, 3
 
 
 def _pointer(tensor: torch.Tensor | None) -> int:
@@ -27,7 +26,7 @@ def _pointer(tensor: torch.Tensor | None) -> int:
 
 
 class Engine:
-    """Compiled training and curvature calls for one (ensemble, task, task index).
+    """Compiled training calls for one (ensemble, task, task index).
 
     Args:
         ens: the networks; only its structure (plan, activation) is used.
@@ -80,84 +79,27 @@ class Engine:
         """Write loss ``[B]`` and gradient (flat) of the active networks."""
         _core.loss_and_grad(*self._head(theta, active), _pointer(loss), _pointer(grad))
 
-    def hessian(
-        self,
-        theta: torch.Tensor,
-        out: torch.Tensor,
-        out_offsets: torch.Tensor,
-        active: torch.Tensor | None = None,
-        *,
-        ggn: bool = False,
-    ) -> None:
-        """Write ``[P_b, P_b]`` Hessians at ``out_offsets[b]`` of the active networks."""
-        _core.hessian(*self._head(theta, active), _pointer(out), _pointer(out_offsets), bool(ggn))
-
-    def train(
-        self,
-        theta: torch.Tensor,
-        m: torch.Tensor | None,
-        v: torch.Tensor | None,
-        steps: torch.Tensor,
-        until: int,
-        hyper: dict[str, Any],
-        lr: torch.Tensor,
-        weight_decay: torch.Tensor,
-        seeds: torch.Tensor,
-        factors: torch.Tensor,
-        status: torch.Tensor,
-        loss: torch.Tensor,
-        grad_norm: torch.Tensor,
-        record: torch.Tensor,
-        history_loss: torch.Tensor,
-        history_grad: torch.Tensor,
-    ) -> None:
-        """Run every network with status 0 to step ``until``; all tensors are updated in place.
-
-        ``factors`` holds the learning-rate factor of steps 0..T-1, T >= ``until``.
-        """
+    def train(self, state: State, rule: Rule, until: int) -> None:
+        """Run every running network to step ``until``; see `TrainingEngine`."""
         _core.train(
-            *self._head(theta, None),
-            _pointer(m),
-            _pointer(v),
-            _pointer(steps),
+            *self._head(state.theta, None),
+            _pointer(state.m),
+            _pointer(state.v),
+            _pointer(state.steps),
             int(until),
-            hyper,
-            _pointer(lr),
-            _pointer(weight_decay),
-            _pointer(seeds),
-            _pointer(factors),
+            rule.hyper,
+            _pointer(rule.lr),
+            _pointer(rule.weight_decay),
+            _pointer(rule.seeds),
+            _pointer(rule.factors),
             0,
-            _pointer(status),
-            _pointer(loss),
-            _pointer(grad_norm),
-            _pointer(record),
-            int(record.numel()),
-            _pointer(history_loss),
-            _pointer(history_grad),
-        )
-
-    def lbfgs(
-        self,
-        theta: torch.Tensor,
-        active: torch.Tensor,
-        memory: int,
-        iterations: int,
-        tol: float,
-        done: torch.Tensor,
-        status: torch.Tensor,
-        loss: torch.Tensor,
-        grad_norm: torch.Tensor,
-    ) -> None:
-        """Run L-BFGS on the active networks, ``theta`` in place; never increases a loss."""
-        _core.lbfgs(
-            *self._head(theta, active),
-            int(memory),
-            int(iterations),
-            float(tol),
-            _pointer(done),
-            _pointer(status),
-            _pointer(loss),
-            _pointer(grad_norm),
+            _pointer(state.status),
+            _pointer(state.loss),
+            _pointer(state.grad_norm),
+            _pointer(rule.record),
+            int(rule.record.numel()),
+            _pointer(state.history_loss),
+            _pointer(state.history_grad),
         )
 
 

@@ -16,12 +16,13 @@ from edt.ops.own import owns
 from edt.tasks import Task
 from edt.training import checks
 from edt.training.checkpoint import CheckpointError, digest
-from edt.training.engine import CONVERGED, DIVERGED, TARGET, engine_for
+from edt.training.engine import engine_for
 from edt.training.objective_engine import ObjectiveEngine
 from edt.training.record import record_steps
 from edt.training.result import TrainResult, history_dataset
-from edt.training.run import Settings, State, run
+from edt.training.run import Settings, restore, run
 from edt.training.schedules import ScheduleLike, describe, learning_rate_factors
+from edt.training.state import CONVERGED, DIVERGED, TARGET, Rule, State
 from edt.training.structure import as_dtype, fingerprint_structure, fingerprint_task
 from edt.training.validation import STOPPED, Watch
 
@@ -149,12 +150,7 @@ def masked_train(
     file = None if checkpoint is None else _checkpoint_file(checkpoint)
     settings = Settings(
         steps=steps,
-        hyper=hyper,
-        lr=rates,
-        weight_decay=decay,
-        seeds=seed_bits,
-        factors=factors,
-        record=recorded,
+        rule=Rule(hyper, rates, decay, seed_bits, factors, recorded),
         sizes=ens.offsets[1:] - ens.offsets[:-1],
         specification={
             "task": data.fingerprint() if owns(data) else fingerprint_task(data),
@@ -196,12 +192,12 @@ def masked_train(
             "every": validate_every,
             "patience": patience,
         }
-    state = State.start(moved.theta, ens.B, settings, bool(record_params))
+    state = State.start(moved.theta, ens.B, settings.rule, bool(record_params))
     if file is not None:
         if resume is True and not file.is_file():
             raise CheckpointError(f"{file}: no checkpoint to resume from (resume=True)")
         if resume and file.is_file():
-            state.restore(file, settings.specification, settings.watch)
+            restore(state, file, settings.specification, settings.watch)
     run(engine, state, settings)
     state.to_cpu()
     result = _result(ens.to(device="cpu"), state, settings, index)
@@ -414,7 +410,7 @@ def _result(ens: Ensemble, state: State, settings: Settings, index: torch.Tensor
         status=status,
         steps=state.steps,
         history=history_dataset(
-            settings.record, state.history_loss, state.history_grad, state.history_params
+            settings.rule.record, state.history_loss, state.history_grad, state.history_params
         ),
         task_index=index,
         interrupted=state.interrupted,

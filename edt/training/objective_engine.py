@@ -6,13 +6,11 @@ all networks at once.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from edt.curvature.dense import one_blas_thread
 from edt.objectives import Objective
-from edt.training.engine import CONVERGED, DIVERGED, RUNNING, TARGET
+from edt.training.state import CONVERGED, DIVERGED, RUNNING, TARGET, Rule, State
 from edt.training.structure import segment_max
 
 __all__ = ["ObjectiveEngine"]
@@ -49,57 +47,21 @@ class ObjectiveEngine:
         """Write loss ``[B]`` and gradient (flat) of the active networks."""
         self.objective.loss_and_grad(theta, loss, grad, active)
 
-    def train(
-        self,
-        theta: torch.Tensor,
-        m: torch.Tensor | None,
-        v: torch.Tensor | None,
-        steps: torch.Tensor,
-        until: int,
-        hyper: dict[str, Any],
-        lr: torch.Tensor,
-        weight_decay: torch.Tensor,
-        seeds: torch.Tensor,
-        factors: torch.Tensor,
-        status: torch.Tensor,
-        loss: torch.Tensor,
-        grad_norm: torch.Tensor,
-        record: torch.Tensor,
-        history_loss: torch.Tensor,
-        history_grad: torch.Tensor,
-    ) -> None:
-        """Run every network with status 0 to step ``until``; all tensors are updated in place."""
+    def train(self, state: State, rule: Rule, until: int) -> None:
+        """Run every running network to step ``until``; see `TrainingEngine`."""
         with one_blas_thread():
-            grad = self._run(
-                theta, m, v, steps, until, hyper, lr, weight_decay, factors, status, loss,
-                grad_norm, record, history_loss, history_grad,
-            )  # fmt: skip
-        self._seen = (theta.clone(), loss.clone(), grad)
+            grad = self._run(state, rule, until)
+        self._seen = (state.theta.clone(), state.loss.clone(), grad)
 
-    def _run(
-        self,
-        theta: torch.Tensor,
-        m: torch.Tensor | None,
-        v: torch.Tensor | None,
-        steps: torch.Tensor,
-        until: int,
-        hyper: dict[str, Any],
-        lr: torch.Tensor,
-        weight_decay: torch.Tensor,
-        factors: torch.Tensor,
-        status: torch.Tensor,
-        loss: torch.Tensor,
-        grad_norm: torch.Tensor,
-        record: torch.Tensor,
-        history_loss: torch.Tensor,
-        history_grad: torch.Tensor,
-    ) -> torch.Tensor:
+    def _run(self, state: State, rule: Rule, until: int) -> torch.Tensor:
         """`train`; returns the gradient last computed, flat."""
+        theta, loss, grad_norm = state.theta, state.loss, state.grad_norm
+        steps, status = state.steps, state.status
         grad = torch.zeros_like(theta)
         known = self._seen is not None and torch.equal(self._seen[0], theta)
         if known and self._seen is not None:
             grad = self._seen[2].clone()
-        rows = {int(step): row for row, step in enumerate(record.tolist())}
+        rows = {int(step): row for row, step in enumerate(rule.record.tolist())}
         while True:
             running = status == RUNNING
             behind = running & (steps <= until)
@@ -113,42 +75,37 @@ class ObjectiveEngine:
             known = False
             grad_norm[at] = segment_max(grad.abs(), self.offsets)[at]
             if now in rows:
-                history_loss[rows[now], at] = loss[at]
-                history_grad[rows[now], at] = grad_norm[at]
+                state.history_loss[rows[now], at] = loss[at]
+                state.history_grad[rows[now], at] = grad_norm[at]
             bad = ~(torch.isfinite(loss) & torch.isfinite(grad_norm))
             status[at & bad] = DIVERGED
-            status[at & ~bad & (loss <= hyper["loss_target"])] = TARGET
-            if hyper["tol"] > 0.0:
-                status[at & (status == RUNNING) & (grad_norm <= hyper["tol"])] = CONVERGED
+            status[at & ~bad & (loss <= rule.hyper["loss_target"])] = TARGET
+            if rule.hyper["tol"] > 0.0:
+                status[at & (status == RUNNING) & (grad_norm <= rule.hyper["tol"])] = CONVERGED
             if now >= until:
                 return grad
             moving = at & (status == RUNNING)
             if bool(moving.any()):
-                self._step(theta, grad, m, v, now, hyper, lr * float(factors[now]), weight_decay,
-                           moving)  # fmt: skip
+                self._step(state, rule, grad, now, moving)
                 steps[moving] += 1
 
     def _step(
-        self,
-        theta: torch.Tensor,
-        grad: torch.Tensor,
-        m: torch.Tensor | None,
-        v: torch.Tensor | None,
-        step: int,
-        hyper: dict[str, Any],
-        rate: torch.Tensor,
-        decay: torch.Tensor,
-        moving: torch.Tensor,
+        self, state: State, rule: Rule, grad: torch.Tensor, step: int, moving: torch.Tensor
     ) -> None:
         """One update of the coordinates of the moving networks."""
 
         def spread(per_network: torch.Tensor) -> torch.Tensor:
             return per_network[owner]
 
+        theta, m, v, hyper = state.theta, state.m, state.v, rule.hyper
         where = moving[self._owner] & self.trainable
         owner = self._owner[where]
-        point, slope, length = theta[where], grad[where], spread(rate)
-        weight = spread(decay)
+        point, slope, length = (
+            theta[where],
+            grad[where],
+            spread(rule.lr * float(rule.factors[step])),
+        )
+        weight = spread(rule.weight_decay)
         if hyper["optimizer"] == "adamw":
             point = point - length * weight * point
         else:

@@ -15,14 +15,11 @@ from typing import Any
 import torch
 
 from edt.training import checkpoint
-from edt.training.cuda import CudaEngine
-from edt.training.engine import RUNNING, Engine
-from edt.training.objective_engine import ObjectiveEngine
 from edt.training.progress import Meter
+from edt.training.state import RUNNING, Rule, State, TrainingEngine
 from edt.training.structure import segment_max
 from edt.training.validation import Watch
 
-AnyEngine = Engine | CudaEngine | ObjectiveEngine
 KIND = "train-checkpoint"
 #: Wall-clock seconds a call of the kernel should take: a few returns to Python a second.
 CHUNK_SECONDS = 0.25
@@ -33,12 +30,7 @@ class Settings:
     """Everything fixed during a run."""
 
     steps: int
-    hyper: dict[str, Any]
-    lr: torch.Tensor
-    weight_decay: torch.Tensor
-    seeds: torch.Tensor
-    factors: torch.Tensor
-    record: torch.Tensor
+    rule: Rule
     sizes: torch.Tensor
     specification: dict[str, Any]
     max_seconds: float | None
@@ -48,116 +40,52 @@ class Settings:
     watch: Watch | None = None
 
 
-@dataclass
-class State:
-    """Everything that changes during a run; what a checkpoint holds."""
+def save(state: State, settings: Settings) -> None:
+    """Write the checkpoint, if there is one to write."""
+    if settings.checkpoint_file is None:
+        return
+    header = {
+        "specification": settings.specification,
+        "target": state.target,
+        "seconds": state.seconds,
+        "settled": state.settled,
+    }
+    watched = settings.watch.tensors() if settings.watch is not None else {}
+    tensors = {name: tensor.cpu() for name, tensor in (state.tensors() | watched).items()}
+    checkpoint.write(settings.checkpoint_file, KIND, tensors, header)
 
-    theta: torch.Tensor
-    m: torch.Tensor | None
-    v: torch.Tensor | None
-    steps: torch.Tensor
-    status: torch.Tensor
-    loss: torch.Tensor
-    grad_norm: torch.Tensor
-    history_loss: torch.Tensor
-    history_grad: torch.Tensor
-    history_params: torch.Tensor | None
-    target: int = 0
-    seconds: float = 0.0
-    #: False while a chunk is unfinished: some networks may lack their evaluation at ``target``.
-    settled: bool = False
-    interrupted: bool = False
 
-    @classmethod
-    def start(cls, theta: torch.Tensor, networks: int, settings: Settings, params: bool) -> State:
-        """State before the first step; ``theta`` is copied."""
-        optimizer = settings.hyper["optimizer"]
-        adaptive = optimizer in ("adam", "adamw")
-        heavy = optimizer == "sgd" and settings.hyper["momentum"] != 0.0
-        rows = int(settings.record.numel())
-        nan, where = float("nan"), theta.device
-        return cls(
-            theta=theta.detach().clone().contiguous(),
-            m=torch.zeros_like(theta) if adaptive or heavy else None,
-            v=torch.zeros_like(theta) if adaptive else None,
-            steps=torch.zeros(networks, dtype=torch.int64, device=where),
-            status=torch.zeros(networks, dtype=torch.int8, device=where),
-            loss=theta.new_full((networks,), nan, dtype=torch.float64),
-            grad_norm=theta.new_full((networks,), nan, dtype=torch.float64),
-            history_loss=theta.new_full((rows, networks), nan, dtype=torch.float64),
-            history_grad=theta.new_full((rows, networks), nan, dtype=torch.float64),
-            history_params=(theta.new_full((rows, theta.numel()), nan) if params else None),
+def restore(
+    state: State, path: Path, specification: dict[str, Any], watch: Watch | None = None
+) -> None:
+    """Fill a state from a checkpoint of the same run.
+
+    Raises:
+        CheckpointError: unreadable, or of another run: the message lists what differs.
+    """
+    tensors, header = checkpoint.read(path, KIND)
+    wrong = checkpoint.differences(header.get("specification", {}), specification)
+    if wrong:
+        raise checkpoint.CheckpointError(
+            f"{path}: belongs to another run ({'; '.join(wrong)}); give another checkpoint "
+            "directory, or resume=False to overwrite it"
         )
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The tensors by name; absent ones are left out."""
-        named = {
-            name: getattr(self, name)
-            for name in (
-                "theta",
-                "m",
-                "v",
-                "steps",
-                "status",
-                "loss",
-                "grad_norm",
-                "history_loss",
-                "history_grad",
-                "history_params",
-            )
-        }
-        return {name: tensor for name, tensor in named.items() if tensor is not None}
-
-    def save(self, settings: Settings) -> None:
-        """Write the checkpoint, if there is one to write."""
-        if settings.checkpoint_file is None:
-            return
-        header = {
-            "specification": settings.specification,
-            "target": self.target,
-            "seconds": self.seconds,
-            "settled": self.settled,
-        }
-        watched = settings.watch.tensors() if settings.watch is not None else {}
-        tensors = {name: tensor.cpu() for name, tensor in (self.tensors() | watched).items()}
-        checkpoint.write(settings.checkpoint_file, KIND, tensors, header)
-
-    def to_cpu(self) -> None:
-        """Bring all tensors to the CPU."""
-        for name, tensor in self.tensors().items():
-            setattr(self, name, tensor.cpu())
-
-    def restore(
-        self, path: Path, specification: dict[str, Any], watch: Watch | None = None
-    ) -> None:
-        """Fill this state from a checkpoint of the same run.
-
-        Raises:
-            CheckpointError: unreadable, or of another run: the message lists what differs.
-        """
-        tensors, header = checkpoint.read(path, KIND)
-        wrong = checkpoint.differences(header.get("specification", {}), specification)
-        if wrong:
+    mine = state.tensors() | (watch.tensors() if watch is not None else {})
+    for name, tensor in mine.items():
+        stored = tensors.get(name)
+        if stored is None or stored.shape != tensor.shape or stored.dtype != tensor.dtype:
             raise checkpoint.CheckpointError(
-                f"{path}: belongs to another run ({'; '.join(wrong)}); give another checkpoint "
-                "directory, or resume=False to overwrite it"
+                f"{path}: tensor {name!r} is missing or of the wrong shape; delete the file "
+                "to start afresh"
             )
-        mine = self.tensors() | (watch.tensors() if watch is not None else {})
-        for name, tensor in mine.items():
-            stored = tensors.get(name)
-            if stored is None or stored.shape != tensor.shape or stored.dtype != tensor.dtype:
-                raise checkpoint.CheckpointError(
-                    f"{path}: tensor {name!r} is missing or of the wrong shape; delete the file "
-                    "to start afresh"
-                )
-        for name, tensor in mine.items():
-            tensor.copy_(tensors[name])
-        self.target = int(header["target"])
-        self.seconds = float(header["seconds"])
-        self.settled = bool(header["settled"])
+    for name, tensor in mine.items():
+        tensor.copy_(tensors[name])
+    state.target = int(header["target"])
+    state.seconds = float(header["seconds"])
+    state.settled = bool(header["settled"])
 
 
-def run(engine: AnyEngine, state: State, settings: Settings) -> None:
+def run(engine: TrainingEngine, state: State, settings: Settings) -> None:
     """Train until every network has stopped or reached ``settings.steps``; fills ``state``.
 
     Ctrl-C and ``max_seconds`` end it early with ``state.interrupted`` set and, where there is a
@@ -194,7 +122,7 @@ def run(engine: AnyEngine, state: State, settings: Settings) -> None:
                 meter.update(state.target, left, state.loss)
                 now = time.monotonic()
                 if settings.checkpoint_file and now - saved >= settings.checkpoint_every:
-                    state.save(settings)
+                    save(state, settings)
                     saved = time.monotonic()
                 late = settings.max_seconds is not None and now - started >= settings.max_seconds
                 if late and left and state.target < settings.steps:
@@ -203,7 +131,7 @@ def run(engine: AnyEngine, state: State, settings: Settings) -> None:
         except KeyboardInterrupt:
             state.interrupted = True
             state.seconds = before + time.monotonic() - started
-    state.save(settings)
+    save(state, settings)
     if state.interrupted:
         _evaluate_unfinished(engine, state)
 
@@ -212,9 +140,9 @@ def _next_stop(state: State, settings: Settings, reached: int, chunk: int) -> in
     """Step to run to: ``chunk`` further, but no further than the next parameter snapshot."""
     stop = min(reached + max(chunk, 1), settings.steps)
     if state.history_params is not None:
-        if reached == 0 and not state.settled and 0 in settings.record[:1].tolist():
+        if reached == 0 and not state.settled and 0 in settings.rule.record[:1].tolist():
             return 0
-        ahead = settings.record[settings.record > reached]
+        ahead = settings.rule.record[settings.rule.record > reached]
         if ahead.numel():
             stop = min(stop, int(ahead[0]))
     if settings.watch is not None:
@@ -224,32 +152,15 @@ def _next_stop(state: State, settings: Settings, reached: int, chunk: int) -> in
     return stop
 
 
-def _advance(engine: AnyEngine, state: State, settings: Settings) -> None:
-    engine.train(
-        state.theta,
-        state.m,
-        state.v,
-        state.steps,
-        state.target,
-        settings.hyper,
-        settings.lr,
-        settings.weight_decay,
-        settings.seeds,
-        settings.factors,
-        state.status,
-        state.loss,
-        state.grad_norm,
-        settings.record,
-        state.history_loss,
-        state.history_grad,
-    )
+def _advance(engine: TrainingEngine, state: State, settings: Settings) -> None:
+    engine.train(state, settings.rule, state.target)
 
 
 def _snapshot(state: State, settings: Settings) -> None:
     """Copy the parameters of the networks that stand at a recorded step."""
     if state.history_params is None:
         return
-    row = torch.nonzero(settings.record == state.target).flatten()
+    row = torch.nonzero(settings.rule.record == state.target).flatten()
     if not row.numel():
         return
     there = state.steps == state.target
@@ -257,7 +168,7 @@ def _snapshot(state: State, settings: Settings) -> None:
     state.history_params[int(row[0]), wide] = state.theta[wide]
 
 
-def _evaluate_unfinished(engine: AnyEngine, state: State) -> None:
+def _evaluate_unfinished(engine: TrainingEngine, state: State) -> None:
     """After a cut: loss and gradient at the parameters that are returned."""
     open_ = (state.status == RUNNING).to(torch.uint8)
     if not bool(open_.any()):

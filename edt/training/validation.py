@@ -9,7 +9,8 @@ import torch
 import xarray as xr
 
 from edt.ensemble import Ensemble
-from edt.training.engine import RUNNING, engine_for
+from edt.training.engine import engine_for
+from edt.training.state import RUNNING
 
 if TYPE_CHECKING:
     from edt.tasks import Task

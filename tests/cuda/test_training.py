@@ -12,6 +12,7 @@ import torch
 
 from edt.training.cuda import CudaEngine
 from edt.training.engine import Engine
+from edt.training.state import Rule, State
 
 CPU = torch.device("cpu")
 STEPS = 25
@@ -53,49 +54,24 @@ def train(kind, case, rule, cuts=(), scale=1.0, device=CPU):
     ens, task, index = case.build()
     ens, task = ens.to(device=device), task.to(device=device)
     engine = kind(ens, task, index)
-    rows = torch.tensor([0, 1, 5, 10, STEPS])
-    nan = float("nan")
-    theta = ens.theta * scale
-    # What the gradient-free optimiser does not need is not there.
-    adaptive = rule["optimizer"] != "sgd"
-    m = torch.zeros_like(theta) if adaptive or rule["momentum"] else None
-    v = torch.zeros_like(theta) if adaptive else None
-    state = {
-        "steps": torch.zeros(ens.B, dtype=torch.int64),
-        "status": torch.zeros(ens.B, dtype=torch.int8),
-        "loss": torch.full((ens.B,), nan, dtype=torch.float64),
-        "grad": torch.full((ens.B,), nan, dtype=torch.float64),
-        "history of loss": torch.full((len(rows), ens.B), nan, dtype=torch.float64),
-        "history of grad": torch.full((len(rows), ens.B), nan, dtype=torch.float64),
-    }
-    state = {name: tensor.to(device) for name, tensor in state.items()}
-    lr = torch.linspace(0.01, 0.05, ens.B, dtype=torch.float64)
-    decay = torch.linspace(0.1, 0.0, ens.B, dtype=torch.float64)
-    seeds = torch.arange(ens.B) + 7
-    factors = torch.linspace(1, 0.5, STEPS, dtype=torch.float64)
+    how = Rule(
+        rule,
+        lr=torch.linspace(0.01, 0.05, ens.B, dtype=torch.float64),
+        weight_decay=torch.linspace(0.1, 0.0, ens.B, dtype=torch.float64),
+        seeds=torch.arange(ens.B) + 7,
+        factors=torch.linspace(1, 0.5, STEPS, dtype=torch.float64),
+        record=torch.tensor([0, 1, 5, 10, STEPS]),
+    )
+    state = State.start(ens.theta * scale, ens.B, how, params=False)
     for until in (*cuts, STEPS):
-        engine.train(
-            theta,
-            m,
-            v,
-            state["steps"],
-            until,
-            rule,
-            lr,
-            decay,
-            seeds,
-            factors,
-            state["status"],
-            state["loss"],
-            state["grad"],
-            rows,
-            state["history of loss"],
-            state["history of grad"],
-        )
+        engine.train(state, how, until)
     engine.wait()
     free = ens.state == 1
-    moments = {name: t[free] for name, t in (("m", m), ("v", v)) if t is not None}
-    return {name: t.cpu() for name, t in {"theta": theta, **moments, **state}.items()}
+    found = {
+        name: tensor[free] if name in ("m", "v") else tensor
+        for name, tensor in state.tensors().items()
+    }
+    return {name: tensor.cpu() for name, tensor in found.items()}
 
 
 def assert_close(found, wanted):
