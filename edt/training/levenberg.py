@@ -8,8 +8,8 @@ spread over fifteen decades. ``J^T J`` in double precision knows half of them, J
 
 by QR and the singular values of R. Moving by p bends the outputs off the straight line ``r + J p``
 that the step aims at; they are brought back onto it by a few corrections with the same factors,
-``q <- q - V (S^2 + mu)^-1 S U^T (r(theta + q) - r - J p)``, each at the price of one evaluation of
-the outputs. Steps then follow the valley as far as the factors are good for, instead of as far as
+``q <- q - V (S^2 + mu)^-1 V^T J^T (r(theta + q) - r - J p)``, each at the price of one evaluation of
+the outputs (rounding in ``J^T`` costs them u |J| / sqrt(mu) of their size: they need not be exact). Steps then follow the valley as far as the factors are good for, instead of as far as
 its curvature is negligible.
 
 Damping after M. Transtrum and J. Sethna, "Improvements to the Levenberg-Marquardt algorithm for
@@ -173,11 +173,13 @@ class Search:
     """
 
     def __init__(self, jacobian: torch.Tensor, residual: torch.Tensor, mu: float) -> None:
-        outer, inner = torch.linalg.qr(jacobian)
-        left, self._s, self._right = torch.linalg.svd(inner, full_matrices=False)
-        self._left = outer @ left
+        # R of [J r] holds R of J and Q^T r; Q itself, half of the work, is not needed.
+        both = torch.linalg.qr(torch.cat([jacobian, residual[:, None]], 1), mode="r")[1]
+        size = jacobian.shape[1]
+        left, self._s, self._right = torch.linalg.svd(both[:, :size], full_matrices=False)
+        self._jacobian = jacobian
         self._residual = residual
-        self._along = torch.mv(self._left.T, residual)
+        self._along = torch.mv(left.T, both[:, size])
         self._loss = float((residual * residual).sum())
         largest = float(self._s[0]) ** 2 if self._s.numel() else 0.0
         self.mu = max(FIRST * largest if mu < 0.0 else mu, LEAST * largest, 1e-300)
@@ -187,12 +189,12 @@ class Search:
 
     def _begin(self) -> None:
         """The straight step for this damping."""
-        self._filter = self._s / (self._s * self._s + self.mu)
-        kept = self._s * self._filter
-        self._goal = self._residual - torch.mv(self._left, kept * self._along)
-        self._small = CLOSE * float(torch.linalg.vector_norm(self._goal))
+        self._inverse = 1.0 / (self._s * self._s + self.mu)
+        kept = self._s * self._s * self._inverse
         self.predicted = float((self._along**2 * kept * (2.0 - kept)).sum())
-        self._straight = -torch.mv(self._right.T, self._filter * self._along)
+        self._straight = -torch.mv(self._right.T, self._s * self._inverse * self._along)
+        self._goal = self._residual + torch.mv(self._jacobian, self._straight)
+        self._small = CLOSE * float(torch.linalg.vector_norm(self._goal))
         self._reach = BENT * float(torch.linalg.vector_norm(self._straight))
         self.step = self._straight
         self._missed = float("inf")
@@ -221,7 +223,8 @@ class Search:
             return
         self._missed = missed
         self._corrections += 1
-        turn = torch.mv(self._right.T, self._filter * torch.mv(self._left.T, miss))
+        slope = torch.mv(self._right, torch.mv(self._jacobian.T, miss))
+        turn = torch.mv(self._right.T, self._inverse * slope)
         self.step = self.step - turn
         if float(torch.linalg.vector_norm(self.step - self._straight)) > self._reach:
             self._refuse()
