@@ -8,9 +8,10 @@ spread over fifteen decades. ``J^T J`` in double precision knows half of them, J
 
 by QR and the singular values of R. Moving by p bends the outputs off the straight line ``r + J p``
 that the step aims at; they are brought back onto it by a few corrections with the same factors,
-``q <- q - V (S^2 + mu)^-1 V^T J^T (r(theta + q) - r - J p)``, each at the price of one evaluation of
-the outputs (rounding in ``J^T`` costs them u |J| / sqrt(mu) of their size: they need not be exact). Steps then follow the valley as far as the factors are good for, instead of as far as
-its curvature is negligible.
+``q <- q - V (S^2 + mu)^-1 V^T J^T (r(theta + q) - r - J p)``, each at the price of one evaluation
+of the outputs. Rounding in ``J^T`` costs a correction u |J| / sqrt(mu) of its size, which need not
+be exact. Steps then follow the valley as far as the factors are good for, instead of as far as its
+curvature is negligible.
 
 Damping after M. Transtrum and J. Sethna, "Improvements to the Levenberg-Marquardt algorithm for
 nonlinear least-squares minimization", arXiv 1201.5885 ("delayed gratification"): raised gently
