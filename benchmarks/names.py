@@ -19,6 +19,9 @@ TORCH_HESSIAN = "vmap(torch.func.hessian)"
 JAX_HESSIAN = "jax.vmap(jax.hessian)"
 JAX_HESSIAN_MAP = "lax.map(jax.hessian)"
 
+TORCH_ONE = "torch.func, one network"
+SCIPY = "scipy, network by network"
+
 DENSE, SPARSE = "edt, dense", "edt, 90% pruned"
 
 
@@ -43,6 +46,19 @@ PRODUCTS_CASE = "8 HVPs on W float64"
 def hessian_case(width: int) -> str:
     """Hessians of 32 networks of one width."""
     return f"32 Hessians, width {width}"
+
+
+BOTTOM_CASE = "200 students to 1e-10"
+
+
+def one_case(what: str, width: int, samples: int) -> str:
+    """Gradient or Hessian of a single network."""
+    return f"One {what}, width {width}, N {samples:,}"
+
+
+def is_one(case: str, what: str = "") -> bool:
+    """Whether a case is of a single network (and of this derivative)."""
+    return case.startswith(f"One {what}")
 
 
 def peak_quantity(layers: str) -> str:

@@ -30,6 +30,7 @@ LOOK: dict[str, tuple[str, str]] = {
     names.JAX_HESSIAN: (LIGHT.green, "s"),
     names.JAX_HESSIAN_MAP: (LIGHT.orange, "P"),
     names.TORCH_HESSIAN: (LIGHT.purple, "^"),
+    names.SCIPY: (LIGHT.soft, "*"),
 }
 
 
@@ -40,13 +41,13 @@ def write_plot(
     compared = [case for case in figures.cases() if EDT in figures.of(case)]
     compared = [case for case in compared if len(figures.of(case)) > 1]
     training = [case for case in compared if names.is_training(case)]
-    curvature = [case for case in compared if case not in training]
+    curvature = [case for case in compared if case not in training and not names.is_one(case)]
     with styled(LIGHT):
         figure, axes = new_figure(2, 2, size=(17.0, 13.0))
         _cases(axes[0, 0], figures, training)
         axes[0, 0].set_title("One Adam step of 192 networks (workload W)")
         _cases(axes[0, 1], figures, curvature)
-        axes[0, 1].set_title("Second derivatives, 32 networks a width")
+        axes[0, 1].set_title("Second derivatives, 32 networks a width, and minima")
         _growth(axes[1, 0], figures.series)
         _targets(axes[1, 1], targets)
         smoke = "SMOKE RUN, figures mean nothing: " if machine["smoke"] else ""

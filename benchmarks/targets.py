@@ -46,6 +46,8 @@ def targets(figures: Figures) -> list[Target]:
         *_sparsity(figures),
         *_products(figures),
         *_hessians(figures),
+        *_one_network(figures),
+        *_against_fastest(figures, names.BOTTOM_CASE, [names.SCIPY], names.BOTTOM_CASE, 10.0),
         *_quantities(figures),
         *(_linear(series) for series in figures.series if len(series.sizes) > 1),
     ]
@@ -117,6 +119,20 @@ def _hessians(figures: Figures) -> list[Target]:
     for width, bound in ((16, 120.0), (64, 200.0)):
         case = names.hessian_case(width)
         out += _against_fastest(figures, case, [names.JAX_HESSIAN], f"{case}: JAX", bound)
+    return out
+
+
+def _one_network(figures: Figures) -> list[Target]:
+    """The least ratio over all widths and sample sizes."""
+    out = []
+    for what, bound in (("gradient", 2.0), ("Hessian", 30.0)):
+        found = [figures.of(case) for case in figures.cases() if names.is_one(case, what)]
+        ratios = [
+            _ratio(f"One network, {what}: least of all cells", bound, m[EDT], m[names.TORCH_ONE])
+            for m in found
+            if EDT in m and names.TORCH_ONE in m
+        ]
+        out += sorted(ratios, key=lambda target: target.value)[:1]
     return out
 
 

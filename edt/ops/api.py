@@ -12,10 +12,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 from edt.ensemble import Ensemble
+from edt.ops import cpu, own, reference
 from edt.ops import library as library  # registers the operators
-from edt.ops import own, reference
 from edt.ops.checks import backend_of, parameters, problem_of, vectors_of
 from edt.ops.compiled import adopt, layer_states, matrix_offsets, structure
 from edt.ops.cuda import plan_of
@@ -137,6 +138,8 @@ def loss_and_grad(
     problem, flat, compiled = _arguments(ens, task, theta, task_index, backend)
     if not compiled:
         return reference.loss_and_grad(flat, problem)
+    if _plain(flat):
+        return cpu.loss_and_grad(flat, problem)
     value, grad = torch.ops.edt.loss_and_grad(flat, *problem)
     return value, grad
 
@@ -320,8 +323,28 @@ def _arguments(
             f"backend={engine!r} needs networks on that device, they are on {flat.device}"
         )
     if compiled:
+        if forward_ad._current_level >= 0 and forward_ad.unpack_dual(flat).tangent is not None:  # type: ignore[no-untyped-call]
+            raise NotImplementedError(
+                f"backend={engine!r} has no forward-mode derivatives, and theta carries a tangent; "
+                "use edt.hvp, or backend='reference'"
+            )
         adopt(ens, task)
     return problem, flat, compiled
+
+
+def _plain(flat: torch.Tensor) -> bool:
+    """Whether nobody watches the call: then the dispatcher, half of a small call, is left out.
+
+    Watching are autograd, tracers, and modes that see every operator or every tensor.
+    """
+    return (
+        type(flat) is torch.Tensor
+        and flat.device.type == "cpu"
+        and not (flat.requires_grad and torch.is_grad_enabled())
+        and not torch.compiler.is_compiling()
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._len_torch_function_stack() == 0
+    )
 
 
 def _product(
