@@ -45,6 +45,7 @@ class Compiled:
 _structures: TensorCache[Compiled] = TensorCache()
 _datasets: TensorCache[Any] = TensorCache()
 _layer_states: TensorCache[list[torch.Tensor]] = TensorCache()
+_offsets: TensorCache[torch.Tensor] = TensorCache()
 
 
 def structure(problem: Problem) -> Compiled:
@@ -176,11 +177,15 @@ def matrix_offsets(rows: torch.Tensor, columns: torch.Tensor, itemsize: int) -> 
         itemsize: bytes of a number.
 
     Returns:
-        int64 ``[B + 1]``, multiples of 64 bytes.
+        int64 ``[B + 1]``, multiples of 64 bytes; kept for the next call, not to be changed.
     """
+    found = _offsets.find((rows, columns), itemsize)
+    if found is not None:
+        return found
     step = _ALIGNMENT // itemsize
     padded = (rows * columns + step - 1) // step * step
-    return torch.cat([padded.new_zeros(1), padded.cumsum(0)])
+    offsets = torch.cat([padded.new_zeros(1), padded.cumsum(0)])
+    return _offsets.store(offsets, (rows, columns), itemsize)
 
 
 def _expect(name: str, tensor: torch.Tensor, dtype: torch.dtype, *dims: int) -> None:
