@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from edt import __version__
+from edt.cli import run_reference as run_reference  # registers its commands with `run`
 from edt.cli.demo import EPILOG, demo
 from edt.cli.doctor import EPILOG as DOCTOR_EPILOG
 from edt.cli.doctor import doctor

@@ -24,7 +24,7 @@ def print_sweep(console: Console, sweep: WidthSweep) -> None:
 def print_experiment(console: Console, tables: dict[str, pd.DataFrame]) -> None:
     """Every table of an experiment's summary; shares between 0 and 1 in per cent."""
     for title, frame in tables.items():
-        table = _table(title.replace("_", " "))
+        table = new_table(title.replace("_", " "))
         for name in frame.columns:
             table.add_column(str(name).replace("_", "\n"), justify="right")
         for row in frame.to_dict("records"):
@@ -45,7 +45,7 @@ def success_table(sweep: WidthSweep) -> Table:
     levels = sweep.levels().groupby("width")["levels"].sum().to_dict()
     outcomes = {row["width"]: row for row in sweep.outcomes().to_dict("records")}
     r = sweep.spec.reference_width
-    table = _table(f"Success against width m; tickets of width r = {r}")
+    table = new_table(f"Success against width m; tickets of width r = {r}")
     for heading in (
         "m",
         "success",
@@ -83,7 +83,7 @@ def success_table(sweep: WidthSweep) -> Table:
 
 def split_table(sweep: WidthSweep) -> Table:
     """One row per width and mu: saddles, closed form, destinations."""
-    table = _table("Bad minima after splitting one neuron")
+    table = new_table("Bad minima after splitting one neuron")
     for heading in (
         "m",
         "μ",
@@ -127,7 +127,8 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _table(title: str) -> Table:
+def new_table(title: str) -> Table:
+    """An empty table in the style of all of them."""
     return Table(
         title=f"\n{title}",
         title_justify="left",

@@ -12,7 +12,14 @@ from edt.experiments.multi_start import MultiStart, run_multi_start
 from edt.experiments.perturb_rest import PerturbRest, run_perturb_rest
 from edt.experiments.perturb_spec import PerturbRestSpec
 from edt.experiments.presets import demo_spec, lottery_spec, multi_spec, perturb_spec
+from edt.experiments.reference_presets import safran_shamir_spec
 from edt.experiments.result import WidthSweep
+from edt.experiments.safran_shamir import (
+    SafranShamirRun,
+    SafranShamirSpec,
+    run_safran_shamir,
+    table_beside_published,
+)
 from edt.experiments.spec import WidthSweepSpec, format_widths, parse_widths
 from edt.experiments.splits import split_table
 from edt.experiments.store import DirectoryError
@@ -28,6 +35,8 @@ __all__ = [
     "MultiStartSpec",
     "PerturbRest",
     "PerturbRestSpec",
+    "SafranShamirRun",
+    "SafranShamirSpec",
     "Spec",
     "WidthSweep",
     "WidthSweepSpec",
@@ -43,7 +52,10 @@ __all__ = [
     "run_lottery",
     "run_multi_start",
     "run_perturb_rest",
+    "run_safran_shamir",
+    "safran_shamir_spec",
     "split_table",
     "success_table",
+    "table_beside_published",
     "width_sweep",
 ]

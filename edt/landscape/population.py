@@ -70,28 +70,49 @@ class Gradient:
     """
 
     def __init__(self, students: torch.Tensor, teacher: torch.Tensor) -> None:
-        runs, n, d = students.shape
-        self.n = n
-        self.all = students.new_empty(runs, n + teacher.shape[0], d)
-        self.all[:, n:] = -teacher
-        # Signed lengths: a teacher neuron is a student with a negative sign.
-        self.length = students.new_empty(runs, n + teacher.shape[0])
-        self.length[:, n:] = -torch.linalg.vector_norm(teacher, dim=1)
-        self.cosine = students.new_empty(runs, n, n + teacher.shape[0])
+        runs, n, _ = students.shape
+        k = teacher.shape[0]
+        self.teacher, self.reach = teacher, torch.linalg.vector_norm(teacher, dim=1)
+        # With v_j = e_j, cosines are coordinates and products with V are copies.
+        self.axes = torch.equal(teacher, torch.eye(*teacher.shape, dtype=teacher.dtype))
+        self.way = (teacher / self.reach[:, None]).T.contiguous()
+        # Pairs of students, then pairs with the teacher: one pass of arithmetic over both.
+        inner, outer = runs * n * n, runs * n * k
+        self.cosine = students.new_empty(inner + outer)
         self.sine = torch.empty_like(self.cosine)
+        self.own, self.cross = _two(self.cosine, inner, (runs, n, n), (runs * n, k))
+        self.own_sine, self.cross_sine = _two(self.sine, inner, (runs, n, n), (runs * n, k))
 
     def __call__(self, students: torch.Tensor) -> torch.Tensor:
         """dF/dW; the result is the caller's."""
-        norm = torch.linalg.vector_norm(students, dim=2)
-        unit = students / norm[..., None]
-        self.all[:, : self.n], self.length[:, : self.n] = students, norm
-        torch.bmm(unit, self.all.transpose(1, 2), out=self.cosine)
-        self.cosine.div_(self.length[:, None, :]).clamp_(-1.0, 1.0)
+        runs, n, d = students.shape
+        norm = torch.linalg.vector_norm(students, dim=2, keepdim=True)
+        unit = students / norm
+        torch.bmm(unit, unit.transpose(1, 2), out=self.own)
+        if self.axes:
+            self.cross.copy_(unit.view(runs * n, d))
+        else:
+            torch.mm(unit.view(runs * n, d), self.way, out=self.cross)
+        self.cosine.clamp_(-1.0, 1.0)
         torch.mul(self.cosine, self.cosine, out=self.sine)
         self.sine.neg_().add_(1.0).sqrt_()
-        rest = self.cosine.acos_().neg_().add_(math.pi)
-        radial = torch.bmm(self.sine, self.length[..., None])
-        return torch.baddbmm(radial * unit, rest, self.all).mul_(0.5 / math.pi)
+        self.cosine.asin_().add_(0.5 * math.pi)  # pi - t
+        radial = torch.bmm(self.own_sine, norm).view(runs * n)
+        radial.addmv_(self.cross_sine, self.reach, alpha=-1.0)
+        unit.mul_(radial.view(runs, n, 1))
+        whole = torch.baddbmm(unit, self.own, students)
+        if self.axes:
+            whole.view(runs * n, d).sub_(self.cross)
+        else:
+            whole.view(runs * n, d).addmm_(self.cross, self.teacher, alpha=-1.0)
+        return whole.mul_(0.5 / math.pi)
+
+
+def _two(
+    flat: torch.Tensor, at: int, first: tuple[int, ...], second: tuple[int, ...]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two parts of a vector, shaped."""
+    return flat[:at].view(first), flat[at:].view(second)
 
 
 def population_hessian(students: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

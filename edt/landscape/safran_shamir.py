@@ -3,10 +3,7 @@
 Teacher ``sum_{i<=k} relu(v_i.x)`` with ``v_i = e_i`` and ``d = k``; student of n units with output
 weights 1; population loss F for x ~ N(0, I) (`edt.landscape.population`). Each start is
 N(0, I/k) and follows gradient descent with step 0.1; it is spurious where it ends with
-``F > 1e-3``.
-
-Near the end Newton's method takes over: where the exact Hessian is positive definite and every
-step at least halves the gradient, descent would end at the same point.
+``F > 1e-3`` (`edt.landscape.spurious`).
 
 Reference: I. Safran, O. Shamir, "Spurious local minima are common in two-layer ReLU neural
 networks", ICML 2018, arXiv 1712.08968.
@@ -16,29 +13,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
 
 import numpy as np
 import pandas as pd
 import torch
 
-from edt.curvature.dense import for_each
+from edt.curvature.dense import one_blas_thread
 from edt.errors import unknown_choice
 from edt.landscape.levels import loss_levels
 from edt.landscape.population import Gradient, population_hessian, population_loss
+from edt.landscape.spurious import SPURIOUS, Ends, descend
 from edt.stats import wilson
 from edt.training import checks
 from edt.training.progress import Meter
 
-STEP = 0.1
-SPURIOUS = 1e-3
 FINISH = ("spurious", "all")
-#: Runs stepped together: their angles stay in the second-level cache.
-_CHUNK = 100
-#: Steps between looks at gradients.
-_LOOK = 50
-#: Gradient at which Newton is first tried; again at a tenth after each failure.
-_NEWTON = 1e-3
+#: Starts that share a queue; queues run in threads.
+QUEUE = 250
 
 
 @dataclass
@@ -111,26 +105,59 @@ def safran_shamir(
         raise unknown_choice("finish", finish, FINISH)
     if not widths or not more:
         raise ValueError("teachers and extra must name at least one width each")
-    jobs = [
-        (k, k + e, np.arange(first, min(first + _CHUNK, starts)))
-        for k in widths
-        for e in more
-        for first in range(0, starts, _CHUNK)
-    ]
+    cells = [(k, k + e) for k in widths for e in more]
     tables: list[pd.DataFrame] = []
     losses = torch.zeros(0, dtype=torch.float64)
-    # As many chunks at a time as there are threads, so that progress and Ctrl-C get their turn.
-    batch = max(1, torch.get_num_threads())
-    with Meter(progress, "descend", len(jobs)) as meter:
-        for first in range(0, len(jobs), batch):
-            tables += for_each(
-                lambda job: _chunk(*job, seed, tol, max_steps, finish == "all"),
-                jobs[first : first + batch],
-                math.inf,
+    with Meter(progress, "descend", len(cells)) as meter:
+        for done, (k, n) in enumerate(cells, 1):
+            tables.append(
+                run_starts(
+                    k, n, range(starts), seed=seed, tol=tol, max_steps=max_steps, finish=finish
+                )
             )
             losses = torch.tensor(tables[-1]["loss"].to_numpy())
-            meter.update(first + batch, len(jobs) - len(tables), losses)
+            meter.update(done, len(cells) - done, losses)
     return SafranShamir(pd.concat(tables, ignore_index=True))
+
+
+def run_starts(
+    k: int, n: int, runs: Iterable[int], *, seed: int, tol: float, max_steps: int, finish: str
+) -> pd.DataFrame:
+    """Some of the starts of one cell, as rows of `SafranShamir.runs`.
+
+    Threads: as many queues of `QUEUE` starts at a time as `torch.get_num_threads`.
+
+    Args:
+        k, n: teacher and student width.
+        runs: numbers of the starts.
+        seed, tol, max_steps, finish: as in `safran_shamir`.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
+    numbers = np.asarray(list(runs), dtype=np.int64)
+    queues = [numbers[first : first + QUEUE] for first in range(0, len(numbers), QUEUE)]
+    teacher, stop = torch.eye(k, dtype=torch.float64), Event()
+
+    def one(queue: np.ndarray) -> pd.DataFrame:
+        starts = start_points(k, n, queue, seed)
+        ends = descend(
+            starts, teacher, tol=tol, max_steps=max_steps, every=finish == "all", stop=stop
+        )
+        return _frame(k, n, queue, ends, teacher)
+
+    with (
+        one_blas_thread() as threads,
+        ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
+        waiting = [pool.submit(one, queue) for queue in queues]
+        try:
+            tables = [future.result() for future in waiting]
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return pd.concat(tables, ignore_index=True)
 
 
 def spurious_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
@@ -179,84 +206,13 @@ def start_points(k: int, n: int, runs: np.ndarray, seed: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(rows)) / math.sqrt(k)
 
 
-def _chunk(
-    k: int, n: int, runs: np.ndarray, seed: int, tol: float, max_steps: int, every: bool
-) -> pd.DataFrame:
-    teacher = torch.eye(k, dtype=torch.float64)
-    ends = start_points(k, n, runs, seed)
-    count = len(runs)
-    active = torch.arange(count)
-    steps, newton = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-    status = np.full(count, "max_steps", dtype=object)
-    tried = torch.full((count,), _NEWTON, dtype=torch.float64)
-    here, slope = ends.clone(), Gradient(ends, teacher)
-    taken = 0
-    while True:
-        steepest = slope(here).abs().amax((1, 2))
-        done = steepest <= tol
-        status[active[done].numpy()] = "converged"
-        if not every:
-            low = population_loss(here, teacher) <= SPURIOUS
-            status[active[low & ~done].numpy()] = "good"
-            done |= low
-        for row in ((steepest <= tried[active]) & ~done).nonzero().flatten().tolist():
-            b = int(active[row])
-            better, used = _newton(here[row : row + 1], teacher, tol)
-            newton[b] += used
-            if better is None:
-                tried[b] = 0.1 * steepest[row]
-            else:
-                here[row : row + 1] = better
-                status[b], done[row] = "converged", True
-        ends[active] = here
-        steps[active.numpy()] = taken
-        if bool(done.any()):
-            active, here = active[~done], here[~done].contiguous()
-            slope = Gradient(here, teacher)
-        if not active.numel() or taken >= max_steps:
-            break
-        for _ in range(min(_LOOK, max_steps - taken)):
-            here.sub_(slope(here), alpha=STEP)
-        taken += min(_LOOK, max_steps - taken)
-    return _frame(k, n, runs, ends, teacher, steps, newton, status)
-
-
-def _newton(
-    start: torch.Tensor, teacher: torch.Tensor, tol: float
-) -> tuple[torch.Tensor | None, int]:
-    """Newton's steps while the Hessian is positive definite and the gradient halves each time."""
-    here, slope = start, Gradient(start, teacher)
-    gradient = slope(here)
-    for used in range(30):
-        size = float(gradient.abs().max())
-        if size <= tol:
-            return here, used
-        factor, failed = torch.linalg.cholesky_ex(population_hessian(here, teacher)[0])
-        if int(failed):
-            return None, used
-        step = torch.cholesky_solve(gradient.reshape(-1, 1), factor)
-        here = here - step.reshape(here.shape)
-        gradient = slope(here)
-        if not float(gradient.abs().max()) < 0.5 * size:
-            return None, used + 1
-    return None, 30
-
-
-def _frame(
-    k: int,
-    n: int,
-    runs: np.ndarray,
-    ends: torch.Tensor,
-    teacher: torch.Tensor,
-    steps: np.ndarray,
-    newton: np.ndarray,
-    status: np.ndarray,
-) -> pd.DataFrame:
-    loss = population_loss(ends, teacher)
+def _frame(k: int, n: int, runs: np.ndarray, ends: Ends, teacher: torch.Tensor) -> pd.DataFrame:
+    students = ends.students
+    loss = population_loss(students, teacher)
     spurious = loss > SPURIOUS
     lowest = np.full(len(runs), np.nan)
     for b in spurious.nonzero().flatten().tolist():
-        hessian = population_hessian(ends[b : b + 1], teacher)[0]
+        hessian = population_hessian(students[b : b + 1], teacher)[0]
         lowest[b] = float(torch.linalg.eigvalsh(hessian)[0])
     return pd.DataFrame(
         {
@@ -265,10 +221,10 @@ def _frame(
             "run": runs,
             # At exact solutions the sum of kernels is zero to rounding, of either sign.
             "loss": loss.clamp_min(0.0).numpy(),
-            "grad_max": Gradient(ends, teacher)(ends).abs().amax((1, 2)).numpy(),
-            "steps": steps,
-            "newton": newton,
-            "status": status.astype(str),
+            "grad_max": Gradient(students, teacher)(students).abs().amax((1, 2)).numpy(),
+            "steps": ends.steps.numpy(),
+            "newton": ends.newton.numpy(),
+            "status": ends.status,
             "spurious": spurious.numpy(),
             "min_eig": lowest,
         }

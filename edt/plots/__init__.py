@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from edt.plots.landscape import plot_census, plot_escape, plot_paths, plot_spurious
+from edt.plots.landscape import plot_census, plot_escape, plot_paths
 from edt.plots.levels import plot_levels
 from edt.plots.outcomes import plot_outcomes
 from edt.plots.splits import plot_splits
+from edt.plots.spurious import plot_safran_shamir, plot_spurious
 from edt.plots.style import DARK, LIGHT, THEMES, Theme, png, svg
 from edt.plots.success import plot_success, plot_targets
 
@@ -19,6 +20,7 @@ __all__ = [
     "plot_levels",
     "plot_outcomes",
     "plot_paths",
+    "plot_safran_shamir",
     "plot_splits",
     "plot_spurious",
     "plot_success",

@@ -10,7 +10,6 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from edt.landscape import DESTINATIONS, Census, Escape
 from edt.plots.style import (
@@ -325,38 +324,3 @@ def _ladder(ax: Axes, census: Census, theme: Theme) -> None:
                        lw=0, zorder=3)  # fmt: skip
             ax.scatter([], [], s=70, color=colour, alpha=0.65, lw=0, label=text)
     ax.legend(loc="best", handletextpad=0.3)
-
-
-def plot_spurious(table: pd.DataFrame, *, theme: Theme = LIGHT) -> Figure:
-    """Share of spurious minima against teacher width, one line per number of extra neurons.
-
-    Args:
-        table: from `edt.landscape.spurious_table`.
-        theme: colours.
-    """
-    with styled(theme):
-        figure, axes = new_figure(1, size=(9.0, 5.4))
-        ax = axes[0, 0]
-        extra = table["student"] - table["teacher"]
-        ends = []
-        for place, more in enumerate(sorted(int(e) for e in extra.unique())):
-            own = table[extra == more].sort_values("teacher")
-            colour = (theme.red, theme.blue, theme.green, theme.purple)[place % 4]
-            errors = np.clip(
-                np.stack([own["share"] - own["share_low"], own["share_high"] - own["share"]]),
-                0.0, None,
-            )  # fmt: skip
-            ax.errorbar(own["teacher"], own["share"], yerr=errors, color=colour,
-                        marker=MARKERS[place], ms=8, mec=theme.paper, mew=1.0,
-                        elinewidth=1.8, zorder=5)  # fmt: skip
-            name = "n = k" if more == 0 else f"n = k + {more}"
-            ends.append((float(own["share"].iloc[-1]), name, colour))
-        widths = sorted(int(k) for k in table["teacher"].unique())
-        width_axis(ax, widths, "teacher width k")
-        ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        top = max(float(table["share_high"].max()), 0.01)
-        ax.set_ylim(-0.02 * top, 1.08 * top)
-        ax.set_ylabel("starts that end in a spurious minimum")
-        ax.set_title("Spurious minima of relu students (population loss)")
-        label_ends(ax, max(widths), ends)
-    return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edt.report.curves import write_lottery_report
 from edt.report.multi import write_multi_report
 from edt.report.perturb import write_perturb_report
+from edt.report.safran_shamir import write_safran_shamir_report
 from edt.report.sweep import write_sweep_report
 from edt.report.width_sweep import write_report
 from edt.report.write import report_on
@@ -15,5 +16,6 @@ __all__ = [
     "write_multi_report",
     "write_perturb_report",
     "write_report",
+    "write_safran_shamir_report",
     "write_sweep_report",
 ]

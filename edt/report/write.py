@@ -10,10 +10,12 @@ from typing import Any
 from edt.experiments import MultiStart, PerturbRest, WidthSweep
 from edt.experiments.lottery_curve import Lottery
 from edt.experiments.result import KIND as WIDTH_SWEEP
+from edt.experiments.safran_shamir import SafranShamirRun
 from edt.experiments.store import DirectoryError, read_marker
 from edt.report.curves import write_lottery_report
 from edt.report.multi import write_multi_report
 from edt.report.perturb import write_perturb_report
+from edt.report.safran_shamir import write_safran_shamir_report
 from edt.report.sweep import write_sweep_report
 from edt.report.width_sweep import write_report
 from edt.sweeps import Sweep
@@ -24,6 +26,7 @@ REPORTS: dict[str, tuple[Callable[[Path], Any], Callable[[Any, Path], Path]]] = 
     PerturbRest.kind: (PerturbRest.load, write_perturb_report),
     MultiStart.kind: (MultiStart.load, write_multi_report),
     Lottery.kind: (Lottery.load, write_lottery_report),
+    SafranShamirRun.kind: (SafranShamirRun.load, write_safran_shamir_report),
     Sweep.kind: (Sweep.load, write_sweep_report),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from importlib import import_module
+from threading import Event
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from edt.landscape import (
     population_hessian,
     population_loss,
     safran_shamir,
+    spurious,
     spurious_table,
 )
 from edt.landscape.safran_shamir import start_points
@@ -130,8 +131,8 @@ def test_newton_ends_where_descent_does(monkeypatch):
     assert (quick["status"] == "converged").all()
     assert (quick["grad_max"] <= 2e-9).all()
     assert (quick["newton"] > 0).all()
-    # Never tried: descent goes all the way. (The module, which the function of its name hides.)
-    monkeypatch.setattr(import_module("edt.landscape.safran_shamir"), "_NEWTON", 0.0)
+    # Never tried: descent goes all the way.
+    monkeypatch.setattr(spurious, "NEWTON", 0.0)
     slow = safran_shamir([4], starts=12, finish="all", progress=False).runs
     assert (slow["newton"] == 0).all()
     assert (slow["steps"] > quick["steps"]).all()
@@ -140,10 +141,35 @@ def test_newton_ends_where_descent_does(monkeypatch):
     assert (slow["loss"] - quick["loss"]).abs().max() < 1e-12
 
 
+def test_company_changes_nothing():
+    """Runs leave and enter the working set one by one; each ends where it would alone."""
+    teacher, starts = torch.eye(5, dtype=torch.float64), start_points(5, 5, np.arange(60), 0)
+    options = {"tol": 2e-9, "max_steps": 100_000, "every": True}
+    together = spurious.descend(starts, teacher, **options)
+    for b in (0, 17, 59):
+        alone = spurious.descend(starts[b : b + 1], teacher, **options)
+        # Sums over another number of rows round differently; descent forgets it.
+        torch.testing.assert_close(alone.students[0], together.students[b], rtol=0, atol=1e-7)
+        assert int(alone.steps[0]) == int(together.steps[b])
+        assert alone.status[0] == together.status[b]
+
+
+def test_descent_can_be_stopped():
+    stop = Event()
+    stop.set()
+    starts = start_points(5, 5, np.arange(3), 0)
+    ended = spurious.descend(
+        starts, torch.eye(5, dtype=torch.float64), tol=1e-9, max_steps=500, every=True, stop=stop
+    )
+    assert ended.status == ["max_steps"] * 3 and ended.steps.tolist() == [0, 0, 0]
+
+
 def test_unfinished_runs():
-    found = safran_shamir([6], starts=3, max_steps=10, progress=False)
-    assert found.runs["status"].tolist() == ["max_steps"] * 3
-    assert found.runs["steps"].tolist() == [10] * 3
+    # 10 and 120 are not multiples of the 50 steps between looks.
+    for steps in (0, 10, 120):
+        found = safran_shamir([6], starts=3, max_steps=steps, progress=False)
+        assert found.runs["status"].tolist() == ["max_steps"] * 3
+        assert found.runs["steps"].tolist() == [steps] * 3
     assert found.table()["unfinished"].tolist() == [3]
     assert repr(found).startswith("SafranShamir(3 starts in 1 cells")
 

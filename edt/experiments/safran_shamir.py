@@ -1,0 +1,198 @@
+"""Safran and Shamir's table: how often relu students end in a spurious minimum."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from edt.errors import unknown_choice
+from edt.experiments.base import Experiment, Part, Parts, Spec, run_experiment
+from edt.experiments.published import (
+    SAFRAN_SHAMIR,
+    SAFRAN_SHAMIR_STARTS,
+    compare_counts,
+    holm,
+)
+from edt.experiments.spec import check_widths
+from edt.landscape.safran_shamir import FINISH, run_starts, spurious_table
+from edt.training import checks
+
+__all__ = ["SafranShamirRun", "SafranShamirSpec", "run_safran_shamir", "table_beside_published"]
+
+#: Starts of a part: what a killed run loses at most.
+PART = 1000
+
+
+@dataclass(frozen=True)
+class SafranShamirSpec(Spec):
+    """Which cells of the table, and how.
+
+    Attributes:
+        teachers: teacher widths k, rising.
+        extra: neurons a student has more than its teacher, rising, from 0.
+        starts: per cell.
+        seed: of the starts, >= 0.
+        tol: ``max|grad|`` at which a run has ended.
+        max_steps: of gradient descent.
+        finish: "all" drives every run to ``tol``; "spurious" leaves a run once ``F <= 1e-3``
+            (the loss only falls from there).
+    """
+
+    teachers: tuple[int, ...] = tuple(range(6, 21))
+    extra: tuple[int, ...] = (0, 1, 2)
+    starts: int = 1000
+    seed: int = 0
+    tol: float = 2e-9
+    max_steps: int = 200_000
+    finish: str = "all"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "teachers", tuple(self.teachers))
+        object.__setattr__(self, "extra", tuple(self.extra))
+        check_widths("teachers", self.teachers, least=1)
+        for more in self.extra:
+            checks.whole("extra entries", more, 0)
+        if not self.extra or list(self.extra) != sorted(set(self.extra)):
+            raise ValueError(f"extra must be rising and distinct, got {list(self.extra)}")
+        checks.whole("starts", self.starts, 1)
+        checks.whole("seed", self.seed, 0)
+        checks.number("tol", self.tol, strict=True)
+        checks.whole("max_steps", self.max_steps, 1)
+        if self.finish not in FINISH:
+            raise unknown_choice("finish", self.finish, FINISH)
+
+    @property
+    def cells(self) -> list[tuple[int, int]]:
+        """(teacher width, student width) of every cell, those of few neurons first."""
+        return [(k, k + more) for more in self.extra for k in self.teachers]
+
+
+@dataclass(repr=False)
+class SafranShamirRun(Experiment):
+    """A finished table; ``runs`` has one row a start (`edt.landscape.SafranShamir.runs`)."""
+
+    kind: ClassVar[str] = "safran-shamir"
+    spec_type: ClassVar[type[Spec]] = SafranShamirSpec
+    names: ClassVar[tuple[str, ...]] = ("runs",)
+
+    def table(self, conf: float = 0.95) -> pd.DataFrame:
+        """One row a cell, beside the reported share; see `table_beside_published`."""
+        return table_beside_published(self.tables["runs"], conf)
+
+    def summary(self) -> dict[str, pd.DataFrame]:
+        """The table."""
+        return {"table": self.table()}
+
+
+def table_beside_published(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
+    """Share of spurious ends of every cell, and the reported one where there is one.
+
+    Args:
+        runs: table ``runs``.
+        conf: coverage of the intervals.
+
+    Returns:
+        One row a cell: the columns of `edt.landscape.spurious_table` (with ``share`` called
+        ``rate``); ``rate_reported``, a figure that others report (unverified, of 1,000 starts);
+        ``difference`` of the two with Newcombe bounds; ``p_value`` of Fisher's exact test, and
+        ``p_adjusted``, Holm's over all cells that have one. NaN where nothing is reported.
+    """
+    table = spurious_table(runs, conf)
+    names = {"share": "rate", "share_low": "rate_low", "share_high": "rate_high"}
+    table = table.rename(columns=names)
+    rows = []
+    for k, n, bad, starts in zip(
+        table["teacher"], table["student"], table["spurious"], table["starts"], strict=True
+    ):
+        reported = SAFRAN_SHAMIR.get((int(k), int(n)), np.nan)
+        row = {"rate_reported": reported}
+        if np.isnan(reported):
+            row |= dict.fromkeys(("difference", "difference_low", "difference_high"), np.nan)
+            row["p_value"] = np.nan
+        else:
+            found = compare_counts(int(bad), int(starts), reported, SAFRAN_SHAMIR_STARTS, conf)
+            row |= {
+                "difference": found.difference.value,
+                "difference_low": found.difference.low,
+                "difference_high": found.difference.high,
+                "p_value": found.p_value,
+            }
+        rows.append(row)
+    beside = pd.DataFrame(rows, index=table.index)
+    beside["p_adjusted"] = holm(beside["p_value"].tolist())
+    return pd.concat([table, beside], axis=1)
+
+
+def run_safran_shamir(
+    spec: SafranShamirSpec,
+    directory: str | os.PathLike[str] | None = None,
+    *,
+    fresh: bool = False,
+    progress: bool = True,
+) -> SafranShamirRun:
+    """Fill the cells of the table.
+
+    Every start follows gradient descent with step 0.1 on the exact population loss; Newton's
+    method ends what descent would end at the same point (`edt.landscape.spurious`).
+
+    Args:
+        spec: what to run.
+        directory: where to keep parts and tables; None keeps them in memory only.
+        fresh: delete an earlier edt run in the directory first.
+        progress: show a progress bar on a terminal.
+
+    Returns:
+        `SafranShamirRun`. Equal specs give equal tables, whatever the threads.
+
+    Raises:
+        DirectoryError: the directory holds something else, or is in use.
+        KeyboardInterrupt: Ctrl-C; finished parts are kept.
+
+    Example:
+        >>> spec = SafranShamirSpec(teachers=(6,), extra=(0,), starts=20)
+        >>> run_safran_shamir(spec, progress=False).table()["student"].tolist()
+        [6]
+
+    Reference: I. Safran, O. Shamir, ICML 2018, arXiv 1712.08968.
+    """
+
+    def body(parts: Parts) -> dict[str, pd.DataFrame]:
+        jobs = [
+            Part(
+                f"teacher-{k:03d}-student-{n:03d}-starts-{first:06d}",
+                f"teacher {k}, student {n}: starts {first + 1:,}..{last:,}",
+                _cost(k, n) * (last - first),
+                "descend",
+                _part(spec, k, n, first, last),
+            )
+            for k, n in spec.cells
+            for first in range(0, spec.starts, PART)
+            for last in (min(first + PART, spec.starts),)
+        ]
+        runs = pd.concat(parts.run(jobs), ignore_index=True)
+        return {"runs": runs.sort_values(["teacher", "student", "run"], ignore_index=True)}
+
+    done: SafranShamirRun = run_experiment(
+        SafranShamirRun, spec, directory, body, fresh=fresh, progress=progress
+    )
+    return done
+
+
+def _part(
+    spec: SafranShamirSpec, k: int, n: int, first: int, last: int
+) -> Callable[[], pd.DataFrame]:
+    options: dict[str, Any] = {
+        "seed": spec.seed, "tol": spec.tol, "max_steps": spec.max_steps, "finish": spec.finish,
+    }  # fmt: skip
+    return partial(run_starts, k, n, range(first, last), **options)
+
+
+def _cost(k: int, n: int) -> float:
+    """Predicted time of a start, up to a factor: pairs of neurons a step, and ever more steps."""
+    return float(n * (n + k)) * k + 1000.0

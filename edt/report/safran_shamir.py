@@ -1,0 +1,236 @@
+"""The report of a Safran-Shamir table."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from edt.experiments.safran_shamir import SafranShamirRun
+from edt.experiments.spec import format_widths
+from edt.files import replace_file
+from edt.landscape.spurious import NEWTON, SPURIOUS, STEP
+from edt.plots.spurious import plot_safran_shamir
+from edt.report import html
+from edt.report.html import Column
+from edt.report.method import software
+from edt.report.publish import Picture, embed, write_provenance
+from edt.report.words import count, listed, number, percent, span
+
+REFERENCES = [
+    "I. Safran, O. Shamir, Spurious local minima are common in two-layer ReLU neural networks, "
+    "ICML 2018, arXiv 1712.08968.",
+    "Y. Cho, L. Saul, Kernel methods for deep learning, NIPS 2009.",
+    "E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 "
+    "(1927) 209.",
+    "R. Newcombe, Interval estimation for the difference between independent proportions, "
+    "Statistics in Medicine 17 (1998) 873.",
+    "S. Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of "
+    "Statistics 6 (1979) 65.",
+]
+#: Adjusted p-value at or below which a cell is said to differ.
+LEVEL = 0.05
+
+
+def write_safran_shamir_report(run: SafranShamirRun, directory: str | os.PathLike[str]) -> Path:
+    """Write ``report.html``, the figure and ``provenance.json``.
+
+    Returns:
+        Path of ``report.html``.
+    """
+    folder = Path(directory)
+    table, runs = run.table(), run.tables["runs"]
+    picture = Picture(
+        "spurious",
+        lambda theme: plot_safran_shamir(table, runs, theme=theme),
+        "Share of starts that end in a spurious minimum against teacher width, and the losses of "
+        "these minima.",
+        "Left: share of spurious ends with 95% Wilson intervals; crosses: reported figures, which "
+        "we have not verified. Right: every loss level; area is the share of all starts.",
+    )
+    embedded = embed([picture], folder)
+    facts = write_provenance(run, folder)
+    lead = (
+        f"<b>{len(runs):,} relu students</b> of orthonormal relu teachers, on the exact loss over "
+        "all normal inputs: how many end where the loss is not zero?"
+    )
+    page = html.page(
+        "Spurious minima of relu students", lead, _body(run, table, embedded, facts), _FOOTER
+    )
+    path = folder / "report.html"
+    replace_file(path, page.encode())
+    return path
+
+
+_FOOTER = (
+    "Table: <code>runs.parquet</code> (one row a start); figure: <code>figures/</code>. Every "
+    "number follows from the table: <code>edt.experiments.table_beside_published(runs)</code>."
+)
+
+
+def _body(
+    run: SafranShamirRun, table: pd.DataFrame, figures: dict[str, str], facts: dict[str, Any]
+) -> list[str]:
+    return [
+        html.section(
+            "How often starts end in a spurious minimum",
+            figures["spurious"],
+            *[html.paragraph(text) for text in findings(run, table)],
+            html.table(table, _columns(), "Ours beside the reported shares"),
+        ),
+        html.section(
+            "What this does not say",
+            html.bullets(
+                [
+                    "The reported figures were not checked against the paper. They are shown to "
+                    "see whether ours are of that kind; agreement is no proof of either.",
+                    "Output weights are fixed to 1 and inputs are normal: rates of trained output "
+                    "weights, or of finite data, differ.",
+                    "Levels are distinct losses: minima that share a loss, such as permutations, "
+                    "count once. There may be more that no start has met.",
+                ]
+            ),
+        ),
+        html.section(
+            "How it was done",
+            html.paragraph(methods()),
+            html.definitions(_parameters(run)),
+            html.details("Software and machine", html.definitions(software(facts))),
+            html.details("References", html.bullets(REFERENCES)),
+        ),
+    ]
+
+
+def findings(run: SafranShamirRun, table: pd.DataFrame) -> list[str]:
+    """Sentences: the trend, agreement with the reported shares, what the spurious ends are."""
+    out = []
+    for more in run.spec.extra:
+        own = table[table["student"] - table["teacher"] == more]
+        first, last = own.iloc[0], own.iloc[-1]
+        out.append(
+            f"{_students(more)} end in a spurious minimum in {_rate(first)} of the starts at "
+            f"teacher width {int(first['teacher'])}"
+            + (f", in {_rate(last)} at width {int(last['teacher'])}." if len(own) > 1 else ".")
+        )
+    out.append(comparison(table))
+    bad, sharp = int(table["spurious"].sum()), int(table["minima"].sum())
+    if bad:
+        out.append(
+            f"Of {count(bad, 'spurious end')}, {sharp:,} have a positive definite Hessian: strict "
+            "local minima. Their losses lie on few levels, and a wider teacher has more of them."
+            if sharp == bad
+            else f"Of {count(bad, 'spurious end')}, {sharp:,} have a positive definite Hessian: "
+            "strict local minima; the others are flat in some direction, or were not reached."
+        )
+    open_ = int(table["unfinished"].sum())
+    out.append(
+        f"All runs reached max|∂F| ≤ {run.spec.tol:.0e}.".replace("e-0", "e−")
+        if not open_ and run.spec.finish == "all"
+        else f"{count(open_, 'run')} of {int(table['starts'].sum()):,} did not reach the tolerance."
+    )
+    return out
+
+
+def comparison(table: pd.DataFrame) -> str:
+    """One sentence: where ours differ from the reported shares."""
+    known = table[table["rate_reported"].notna()]
+    if not len(known):
+        return "Nothing is reported for these cells."
+    apart = known[known["p_adjusted"] <= LEVEL]
+    head = (
+        f"For {len(known)} of {len(table)} cells a share is reported (unverified). Fisher's exact "
+        f"test, adjusted by Holm's method, finds "
+    )
+    if not len(apart):
+        least = float(known["p_adjusted"].min())
+        return (
+            head + f"no difference at the {percent(LEVEL)} level (smallest adjusted p {least:.2g})."
+        )
+    cells = [
+        f"({int(row['teacher'])}, {int(row['student'])}): ours {_rate(row)}, reported "
+        f"{percent_or_dash(row['rate_reported'])}"
+        for row in apart.to_dict("records")
+    ]
+    return head + f"differences at (k, n) = {listed(cells)}."
+
+
+def methods() -> str:
+    """The methods paragraph."""
+    step, newton = f"{STEP:g}", f"{NEWTON:.0e}".replace("e-0", "e−")
+    return (
+        "Teacher Σ<sub>i≤k</sub> relu(v<sub>i</sub>·x) with orthonormal v<sub>i</sub> = "
+        "e<sub>i</sub> in k dimensions; students Σ<sub>i≤n</sub> relu(w<sub>i</sub>·x), output "
+        "weights fixed to 1. The loss F is half the mean squared difference over all standard "
+        "normal inputs, in closed form, as are its gradient and Hessian. Weights start from "
+        f"N(0, I/k) and follow gradient descent with step {step}. Once max|∂F| ≤ {newton}, "
+        "Newton's method is tried and kept only where the Hessian is positive definite and every "
+        "step at least halves the gradient, that is, where descent would end at the same point. "
+        f"An end with F &gt; {SPURIOUS:g} is spurious. Float64 throughout."
+    )
+
+
+def _parameters(run: SafranShamirRun) -> list[tuple[str, str]]:
+    spec = run.spec
+    extra = ", ".join(str(more) for more in spec.extra)
+    return [
+        ("Cells", f"teacher widths {format_widths(spec.teachers)}; {extra} neurons more"),
+        ("Starts", f"{spec.starts:,} a cell, seed {spec.seed}"),
+        (
+            "Ends",
+            f"max|∂F| ≤ {spec.tol:.0e}".replace("e-0", "e−")
+            + (", every run" if spec.finish == "all" else f", or F ≤ {SPURIOUS:g}")
+            + f"; at most {spec.max_steps:,} steps",
+        ),
+        (
+            "Intervals",
+            "95%: Wilson's for shares, Newcombe's for differences; p-values: Fisher's exact test "
+            "against the reported share of 1,000 starts, adjusted by Holm's method over all cells",
+        ),
+        ("Levels", "losses of converged spurious ends that agree to one part in a million"),
+    ]
+
+
+def _columns() -> list[Column]:
+    return [
+        Column("k", lambda row: str(row["teacher"])),
+        Column("n", lambda row: str(row["student"])),
+        Column("starts", lambda row: f"{row['starts']:,}"),
+        Column("spurious", lambda row: f"{row['spurious']:,}"),
+        Column("share", _rate),
+        Column("reported (unverified)", lambda row: percent_or_dash(row["rate_reported"])),
+        Column(
+            "difference",
+            lambda row: (
+                "–"
+                if math.isnan(row["difference"])
+                else f"{100 * row['difference']:+.1f} ({100 * row['difference_low']:+.1f} to "
+                f"{100 * row['difference_high']:+.1f})"
+            ),
+        ),
+        Column(
+            "p, adjusted",
+            lambda row: "–" if math.isnan(row["p_adjusted"]) else f"{row['p_adjusted']:.2g}",
+        ),
+        Column("strict minima", lambda row: f"{row['minima']:,}"),
+        Column("levels", lambda row: str(row["levels"])),
+        Column("median steps", lambda row: number(row["steps"])),
+        Column("median loss of spurious ends", lambda row: number(row["loss"])),
+    ]
+
+
+def _students(more: int) -> str:
+    if more == 0:
+        return "Students as wide as their teachers"
+    return f"Students with {count(more, 'neuron')} more"
+
+
+def _rate(row: Any) -> str:
+    return f"{percent_or_dash(row['rate'])} ({span(row['rate_low'], row['rate_high'])})"
+
+
+def percent_or_dash(value: float) -> str:
+    """One digit after the point, as the reported figures have."""
+    return "–" if math.isnan(value) else f"{100 * value:.1f}%"

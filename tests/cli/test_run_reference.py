@@ -1,0 +1,67 @@
+"""`edt run` for published results: tables, report, resume, refusals."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from edt.cli import main as program
+from edt.cli.run_reference import numbers
+from edt.experiments import table_beside_published
+
+
+def main(arguments):
+    """Exit code of the program."""
+    with pytest.raises(SystemExit) as stop:
+        program(arguments)
+    return stop.value.code or 0
+
+
+SAFRAN = ["safran-shamir", "--teachers", "6,9", "--extra", "0,1", "--starts", "12"]
+
+
+def test_safran_shamir(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["run", *SAFRAN, "--out", str(out), "--no-progress"]) == 0
+    said = capsys.readouterr().out
+    assert "reported" in said and "unverified" in said and "Report" in said
+    page = (out / "report.html").read_text()
+    assert "reported (unverified)" in page and "95%" in page and "nan" not in page
+    assert (out / "figures" / "spurious.png").exists() and (out / "provenance.json").exists()
+    before = (out / "runs.parquet").read_bytes()
+    assert main(["run", *SAFRAN, "--out", str(out), "--no-progress", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (out / "runs.parquet").read_bytes() == before
+    # The numbers that are told are those of the saved table.
+    again = table_beside_published(pd.read_parquet(out / "runs.parquet"))
+    told = pd.DataFrame(found["table"])
+    pd.testing.assert_frame_equal(told, again, check_dtype=False, rtol=1e-9)
+    for row in again.to_dict("records"):
+        assert f"{row['spurious']:,}" in page
+    (out / "report.html").unlink()
+    assert main(["report", str(out)]) == 0
+    assert (out / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["safran-shamir", "--teachers", "six"], "--teachers"),
+        (["safran-shamir", "--extra", "0..x"], "--extra"),
+        (["safran-shamir", "--set", "finish=most"], "finish must be one of"),
+        (["safran-shamir", "--set", "startz=3"], "did you mean"),
+    ],
+)
+def test_wrong_values_are_one_line(tmp_path, capsys, arguments, says):
+    out = tmp_path / "run"
+    assert main(["run", *arguments, "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert says in error and "Traceback" not in error
+    assert not out.exists()
+
+
+def test_numbers():
+    assert numbers("0..2, 5", "--extra") == (0, 1, 2, 5)
+    assert numbers(None, "--extra") is None
