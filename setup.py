@@ -7,6 +7,8 @@ Environment:
     EDT_CUDA_ARCHS   "80;90;100;120" (default; those nvcc knows, and PTX for newer ones), "native"
                      (the GPUs of this machine) or "ptx" (PTX alone: the driver compiles at first
                      use). A checkout installed in place defaults to native, without a GPU to ptx.
+    EDT_BUILD_DIR    folder for CMake's build, kept (default: build/core-* for a checkout installed
+                     in place, else a temporary one)
     EDT_NVCC         path of nvcc (default: CUDACXX, CUDA_HOME/bin, CUDA_PATH/bin, PATH,
                      /usr/local/cuda/bin)
 """
@@ -47,6 +49,8 @@ class CMakeBuild(build_ext):
         stays = self.in_place or bool(getattr(self, "editable_mode", False))
         tag = sys.implementation.cache_tag
         build = ROOT / "build" / f"core-{tag}" if stays else Path(self.build_temp) / "cmake"
+        if os.environ.get("EDT_BUILD_DIR"):
+            build, stays = ROOT / os.environ["EDT_BUILD_DIR"], True
         build = build.resolve()
         cmake, ninja = find_tool("cmake"), find_tool("ninja")
         drop_stale(build, ninja)

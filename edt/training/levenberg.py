@@ -40,6 +40,8 @@ FIRST, LEAST = 1e-3, 1e-32
 #: Factors on the damping after a step that failed, and after one that succeeded: the second where
 #: several had failed before it.
 UP, DOWN, WARY = 2.0, 0.1, 0.25
+#: After this many failures on one Jacobian the damping was far off: from then on the factor.
+LOST, FAR = 5, 30.0
 #: Dampings tried on one Jacobian.
 TRIES = 40
 #: Corrections of one step.
@@ -235,7 +237,7 @@ class Search:
         if self.tries >= TRIES:
             self.failed = True
             return
-        self.mu *= UP
+        self.mu *= UP if self.tries < LOST else FAR
         self._begin()
 
 
