@@ -11,6 +11,7 @@ from edt.objectives.data import DataObjective
 from edt.objectives.dense import hessians
 from edt.objectives.penalty import NormPenalty
 from edt.objectives.protocol import Objective
+from edt.objectives.section import Section
 
 if TYPE_CHECKING:
     from edt.ensemble import Ensemble
@@ -20,6 +21,7 @@ __all__ = [
     "DataObjective",
     "NormPenalty",
     "Objective",
+    "Section",
     "hessians",
     "objective_of",
     "segment_max",

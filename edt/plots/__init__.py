@@ -9,6 +9,7 @@ from edt.plots.splits import plot_splits
 from edt.plots.spurious import plot_safran_shamir, plot_spurious
 from edt.plots.style import DARK, LIGHT, THEMES, Theme, png, svg
 from edt.plots.success import plot_success, plot_targets
+from edt.plots.views import plot_line, plot_plane
 
 __all__ = [
     "DARK",
@@ -18,8 +19,10 @@ __all__ = [
     "plot_census",
     "plot_escape",
     "plot_levels",
+    "plot_line",
     "plot_outcomes",
     "plot_paths",
+    "plot_plane",
     "plot_safran_shamir",
     "plot_splits",
     "plot_spurious",

@@ -1,0 +1,19 @@
+"""Views of the loss landscape along lines and on planes, plainly or with the rest minimised out."""
+
+from __future__ import annotations
+
+from edt.landscape.views.directions import eigen_directions, path_directions, random_directions
+from edt.landscape.views.line import LossLine, loss_line
+from edt.landscape.views.marks import Marks
+from edt.landscape.views.plane import LossPlane, loss_plane
+
+__all__ = [
+    "LossLine",
+    "LossPlane",
+    "Marks",
+    "eigen_directions",
+    "loss_line",
+    "loss_plane",
+    "path_directions",
+    "random_directions",
+]

@@ -1,0 +1,124 @@
+"""Affine charts: a few coordinates in the parameter space of every network at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from edt import ops
+from edt.ensemble import Ensemble
+from edt.ops.own import owns
+from edt.training import checks
+from edt.training.masked import as_task, check_fits
+from edt.training.progress import Meter
+
+__all__ = ["Chart", "joined", "matched"]
+
+#: Bytes of parameters evaluated in one call.
+MEMORY = 16 * 2**20
+
+
+def matched(task: Any, networks: Any, task_index: Any) -> tuple[Any, Ensemble, torch.Tensor]:
+    """(task, networks, task index ``[B]``) in float64, checked to fit each other.
+
+    Raises:
+        TypeError, ValueError: not a task, not an ensemble, or they do not fit.
+    """
+    if not isinstance(networks, Ensemble):
+        raise TypeError(f"networks must be an edt.Ensemble, got {type(networks).__name__}")
+    networks = networks.to(torch.float64)
+    if owns(task):
+        data = task
+        # Raises where activation, depth or sizes do not fit.
+        task.objective(networks, torch.zeros(networks.B, dtype=torch.int64))
+    else:
+        data = check_fits(as_task(task), networks).to(device=networks.device)
+    return data, networks, checks.index_per_network("task_index", task_index, networks.B, data.T)
+
+
+def joined(one: Ensemble, other: Ensemble, name: str) -> Ensemble:
+    """``one`` with the coordinates of both: what is trainable in either is trainable.
+
+    Raises:
+        TypeError: ``other`` (called ``name``) is no ensemble. ValueError: other widths, activation
+            or biases.
+    """
+    if not isinstance(other, Ensemble):
+        raise TypeError(f"{name} must be an edt.Ensemble, got {type(other).__name__}")
+    for what in ("B", "activation", "has_bias"):
+        if getattr(one, what) != getattr(other, what):
+            raise ValueError(
+                f"{name} must have the {what} of networks, {getattr(one, what)}, "
+                f"got {getattr(other, what)}"
+            )
+    if not torch.equal(one.layer_widths, other.layer_widths):
+        raise ValueError(
+            f"{name} must have the widths of networks, network by network, got "
+            f"{other.layer_widths.tolist()} against {one.layer_widths.tolist()}"
+        )
+    mine, theirs = one.state, other.state.to(one.device)
+    if torch.equal(mine, theirs):
+        return one
+    both = torch.where((mine == 1) | (theirs == 1), 1, torch.maximum(mine, theirs))
+    return one.with_state(both.to(torch.uint8))
+
+
+class Chart:
+    """``theta_b(c) = theta_b + sum_i c_i axis_i``, for every network b.
+
+    Args:
+        task: data, in float64 and on the networks' device.
+        networks: the origins.
+        axes: float64 ``[k, total]``, a direction of every network in each row.
+        task_index: int64 ``[B]``.
+    """
+
+    def __init__(
+        self, task: Any, networks: Ensemble, axes: torch.Tensor, task_index: torch.Tensor
+    ) -> None:
+        self.task = task
+        self.networks = networks
+        self.axes = axes
+        self.task_index = task_index
+        self.lengths = networks.offsets[1:] - networks.offsets[:-1]
+        self._copies: tuple[int, Ensemble, torch.Tensor] | None = None
+
+    def parts(self, count: int) -> Iterator[slice]:
+        """Runs of points that are handled together."""
+        share = max(1, MEMORY // (8 * self.networks.total))
+        for begin in range(0, count, share):
+            yield slice(begin, min(begin + share, count))
+
+    def points(self, at: torch.Tensor) -> torch.Tensor:
+        """Parameters ``[K, total]`` at coordinates ``[K, B, k]``."""
+        out = self.networks.theta.expand(at.shape[0], -1)
+        at = at.to(self.networks.device)
+        for i, axis in enumerate(self.axes):
+            out = out + torch.repeat_interleave(at[:, :, i], self.lengths, dim=1) * axis
+        return out
+
+    def copies(self, count: int) -> tuple[Ensemble, torch.Tensor]:
+        """The networks ``count`` times in a row (parameters included), and their task index."""
+        if self._copies is None or self._copies[0] != count:
+            again = torch.arange(self.networks.B).repeat(count)
+            self._copies = count, self.networks.select(again), self.task_index[again]
+        return self._copies[1:]
+
+    def losses(self, at: torch.Tensor, progress: bool = False) -> torch.Tensor:
+        """Losses float64 ``[K, B]`` at coordinates ``[K, B, k]``."""
+        count, B = at.shape[0], self.networks.B
+        out = torch.full((count, B), float("nan"), dtype=torch.float64)
+        with Meter(progress, "losses", count * B) as meter:
+            for part in self.parts(count):
+                out[part] = self.losses_of(self.points(at[part]))
+                done = part.stop * B
+                meter.update(done, count * B - done, out[part].flatten(), " ")
+        return out
+
+    def losses_of(self, theta: torch.Tensor) -> torch.Tensor:
+        """Losses float64 ``[K, B]`` of parameters ``[K, total]``, in one call."""
+        copies, index = self.copies(theta.shape[0])
+        found = ops.loss(copies, self.task, theta.reshape(-1), index)
+        return found.detach().cpu().reshape(theta.shape[0], self.networks.B)
