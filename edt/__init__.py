@@ -57,6 +57,9 @@ _HOME: dict[str, str] = {
     "effective_tickets": "edt.stats",
     "disjoint_tickets": "edt.stats",
     "combinatorial_tickets": "edt.stats",
+    # scikit-learn
+    "EnsembleRegressor": "edt.estimators",
+    "EnsembleClassifier": "edt.estimators",
     # experiments
     "width_sweep": "edt.experiments",
     "WidthSweep": "edt.experiments",
@@ -74,6 +77,7 @@ _SUBPACKAGES = (
     "curvature",
     "ensemble",
     "errors",
+    "estimators",
     "experiments",
     "flow",
     "infinite",
@@ -106,6 +110,7 @@ if TYPE_CHECKING:
     )
     from edt.ensemble import Ensemble
     from edt.errors import EdtError
+    from edt.estimators import EnsembleClassifier, EnsembleRegressor
     from edt.experiments import WidthSweep, WidthSweepSpec, width_sweep
     from edt.flow.gradient_flow import gradient_flow
     from edt.infinite import population
@@ -136,6 +141,8 @@ __all__ = [
     "ConvergeResult",
     "EdtError",
     "Ensemble",
+    "EnsembleClassifier",
+    "EnsembleRegressor",
     "HessianOperator",
     "Sweep",
     "SweepSpec",
