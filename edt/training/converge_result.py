@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ _TENSORS = (
     "task_index",
     "pair",
     "closeness",
+    "moving",
 )
 
 
@@ -56,6 +58,9 @@ class ConvergeResult:
         task_index: int64 ``[B]``.
         pair: int64 ``[B, 2]``, the closest opponents; closeness: float64 ``[B]``, how close; see
             `edt.training.channels.opponents`.
+        moving: float64 ``[B]``, length of the last Newton step relative to ``|theta|`` (0: none).
+        maxnorm: float64 ``[B]``, the soft bound that is part of the loss, or None.
+        task: fingerprint of the data.
         tol: the bound on ``max|grad|`` that was asked for.
         interrupted: ended by Ctrl-C or ``max_seconds``.
         seconds: wall-clock time.
@@ -76,6 +81,9 @@ class ConvergeResult:
     task_index: torch.Tensor
     pair: torch.Tensor
     closeness: torch.Tensor
+    moving: torch.Tensor
+    maxnorm: torch.Tensor | None
+    task: str
     tol: float
     interrupted: bool
     seconds: float
@@ -129,19 +137,52 @@ class ConvergeResult:
             }
         )
 
+    @classmethod
+    def concat(cls, parts: Sequence[ConvergeResult]) -> ConvergeResult:
+        """The networks of several results on one task, in order.
+
+        Raises:
+            ValueError: none, or results that differ in task, tolerance or kind of bound.
+        """
+        if not parts:
+            raise ValueError("parts must hold at least one result, got none")
+        first = parts[0]
+        for name in ("task", "tol"):
+            if any(getattr(part, name) != getattr(first, name) for part in parts):
+                raise ValueError(f"parts must agree in {name}")
+        bounds = [part.maxnorm for part in parts if part.maxnorm is not None]
+        if len(bounds) not in (0, len(parts)):
+            raise ValueError("parts must agree in having a maxnorm")
+        return cls(
+            networks=Ensemble.concat([part.networks for part in parts]),
+            status=[word for part in parts for word in part.status],
+            verdict=[word for part in parts for word in part.verdict],
+            maxnorm=torch.cat(bounds) if bounds else None,
+            task=first.task,
+            tol=first.tol,
+            interrupted=any(part.interrupted for part in parts),
+            seconds=sum(part.seconds for part in parts),
+            **{name: torch.cat([getattr(part, name) for part in parts]) for name in _TENSORS},
+        )
+
+    def recheck(self, task: Any) -> pd.DataFrame:
+        """Compute the evidence again from the networks; see `edt.training.recheck`."""
+        from edt.training.recheck import recheck
+
+        return recheck(self, task)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one safetensors file (whole, then renamed) and a readable JSON copy beside it."""
+        write(path, KIND, *self.payload())
+
+    def payload(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Tensors and JSON header that hold everything."""
         tensors, structure = pack(self.networks)
         tensors |= {name: getattr(self, name) for name in _TENSORS}
-        header = {
-            "structure": structure,
-            "status": self.status,
-            "verdict": self.verdict,
-            "tol": self.tol,
-            "interrupted": self.interrupted,
-            "seconds": self.seconds,
-        }
-        write(path, KIND, tensors, header)
+        if self.maxnorm is not None:
+            tensors["maxnorm"] = self.maxnorm
+        names = ("status", "verdict", "task", "tol", "interrupted", "seconds")
+        return tensors, {"structure": structure} | {name: getattr(self, name) for name in names}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ConvergeResult:
@@ -150,11 +191,19 @@ class ConvergeResult:
         Raises:
             CheckpointError: missing, truncated, corrupted or another kind of file.
         """
-        tensors, header = read(path, KIND)
+        return cls.from_payload(*read(path, KIND))
+
+    @classmethod
+    def from_payload(
+        cls, tensors: dict[str, torch.Tensor], header: dict[str, Any]
+    ) -> ConvergeResult:
+        """Inverse of `payload`."""
         return cls(
             networks=unpack(tensors, header["structure"]),
             status=list(header["status"]),
             verdict=list(header["verdict"]),
+            maxnorm=tensors.get("maxnorm"),
+            task=str(header["task"]),
             tol=float(header["tol"]),
             interrupted=bool(header["interrupted"]),
             seconds=float(header["seconds"]),

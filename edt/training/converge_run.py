@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from edt.errors import unknown_choice
 from edt.objectives import NormPenalty, Objective
 from edt.training import checks
 from edt.training.channels import CLOSE, opponents
+from edt.training.checkpoint import digest
 from edt.training.converge_result import ConvergeResult
 from edt.training.descent import (
     CHANNEL,
@@ -27,10 +30,12 @@ from edt.training.descent import (
     OutOfTime,
 )
 from edt.training.escape import Spectra, escape, measure
-from edt.training.inputs import ready
+from edt.training.groups import Checkpoint, cost_groups, in_groups
+from edt.training.inputs import Inputs, ready
 from edt.training.plan import METHODS, Plan
 from edt.training.progress import Meter
 from edt.training.stationary import stationary
+from edt.training.structure import fingerprint_structure
 
 __all__ = ["METHODS", "ConvergeResult", "converge"]
 
@@ -54,6 +59,8 @@ def converge(
     dense_limit: int = 2000,
     max_seconds: float | None = None,
     progress: bool = True,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: Any = "auto",
 ) -> ConvergeResult:
     """Drive every network to ``max|grad L_b| <= tol`` and classify where it stands.
 
@@ -97,12 +104,18 @@ def converge(
         dense_limit: see ``method``.
         max_seconds: stop after about this much wall-clock time.
         progress: show a progress bar on a terminal.
+        checkpoint: directory. The networks are then worked through in groups of bounded predicted
+            cost, each group is written there when it is done, and an interrupted run loses the
+            group in hand. Results are the same, bit for bit, in groups or not, interrupted or not.
+        resume: "auto" (go on where groups of this very run are found), True (insist on some) or
+            False (remove what is there).
 
     Returns:
         A `ConvergeResult`; after Ctrl-C with what is there.
 
     Raises:
-        ValueError, TypeError: an argument is wrong.
+        ValueError, TypeError: an argument is wrong; nothing has been done or written.
+        CheckpointError: the checkpoint is unreadable or of another run.
 
     Example:
         >>> result = converge(task, masked_train(task, ens).networks)  # doctest: +SKIP
@@ -121,24 +134,97 @@ def converge(
     limit = checks.whole("dense_limit", dense_limit, 1)
     if max_seconds is not None:
         max_seconds = checks.number("max_seconds", max_seconds)
-    objective: Objective = inputs.objective
+    bound: torch.Tensor | None = None
     if maxnorm is not None:
-        bound = checks.per_network("maxnorm", maxnorm, objective.B)
+        bound = checks.per_network("maxnorm", maxnorm, inputs.networks.B)
         if bool((bound <= 0.0).any()):
             raise ValueError(f"maxnorm must be > 0, got {float(bound.min())}")
-        objective = NormPenalty(objective, bound)
-    dense = torch.full((objective.B,), method != "cg")
+    coords = inputs.networks.coords.to(torch.int64)
+    dense = torch.full((inputs.networks.B,), method != "cg")
     if method == "auto":
-        dense = objective.coords <= limit
+        dense = coords <= limit
     if not escape_saddles and not bool(dense.all()):
-        big = int(objective.coords.max())
+        big = int(coords.max())
         raise ValueError(
             f"escape_saddles=False forms Hessians: use a method other than 'cg', or raise "
             f"dense_limit ({limit}) above the largest network's {big} coordinates"
         )
+    plan = Plan(method, lbfgs_steps, newton_steps, memory, bool(polish))
+    work = Work(inputs, plan, tol, bound, dense, bool(escape_saddles))
+    if checkpoint is None:
+        result = _run(work, max_seconds, progress)
+    else:
+        folder = Checkpoint(checkpoint, resume, work.specification())
+        result = in_groups(
+            folder, work.groups(), lambda chosen, left: _run(work.part(chosen), left, False),
+            max_seconds, progress,
+        )  # fmt: skip
+    if result.interrupted and progress:
+        hint = (
+            f"the same call resumes from {os.fspath(checkpoint)}"
+            if checkpoint is not None
+            else "give checkpoint=DIR to be able to resume"
+        )
+        print(f"edt: stopped early, returning what is there; {hint}", file=sys.stderr)
+    return result
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done, checked.
+
+    Attributes:
+        inputs: networks and data.
+        plan: stages and budgets.
+        tol: bound on the gradient.
+        maxnorm: float64 ``[B]`` or None.
+        dense: bool ``[B]``, networks whose Hessians may be formed.
+        escape_saddles: as in `converge`.
+    """
+
+    inputs: Inputs
+    plan: Plan
+    tol: float
+    maxnorm: torch.Tensor | None
+    dense: torch.Tensor
+    escape_saddles: bool
+
+    def part(self, chosen: torch.Tensor) -> Work:
+        """The same for some of the networks."""
+        bound = None if self.maxnorm is None else self.maxnorm[chosen]
+        return replace(
+            self, inputs=self.inputs.select(chosen), maxnorm=bound, dense=self.dense[chosen]
+        )
+
+    def specification(self) -> dict[str, Any]:
+        """What makes a run this one."""
+        inputs, plan = self.inputs, self.plan
+        numbers = {"task_index": inputs.task_index, "dense": self.dense}
+        numbers |= {} if self.maxnorm is None else {"maxnorm": self.maxnorm}
+        return {
+            "task": inputs.fingerprint,
+            "networks": fingerprint_structure(inputs.networks),
+            "initial parameters": digest({"theta": inputs.networks.theta})[:32],
+            "tol": repr(self.tol),
+            "escape_saddles": self.escape_saddles,
+            "numbers": digest(numbers)[:32],
+            **asdict(plan),
+        }
+
+    def groups(self) -> list[torch.Tensor]:
+        """Networks to be written down together."""
+        samples = getattr(self.inputs.task, "N", 1000)
+        return cost_groups(self.inputs.networks.coords, self.dense, int(samples))
+
+
+def _run(work: Work, max_seconds: float | None, progress: bool) -> ConvergeResult:
+    """`converge` without checkpoints."""
+    inputs, plan, tol, dense = work.inputs, work.plan, work.tol, work.dense
+    objective: Objective = inputs.objective
+    if work.maxnorm is not None:
+        objective = NormPenalty(objective, work.maxnorm)
     started = time.monotonic()
     state = Descent(objective, inputs.networks.theta, tol, max_seconds)
-    plan = Plan(method, lbfgs_steps, newton_steps, memory, bool(polish))
     spectra = Spectra.empty(state.B)
     interrupted = False
     with Meter(progress, "converge", state.B) as meter:
@@ -146,20 +232,20 @@ def converge(
         measured = torch.zeros(state.B, dtype=torch.bool)
         try:
             state.refresh(everyone)
-            work = everyone
+            going = everyone
             for round_ in range(ESCAPES + 1):
-                if escape_saddles:
-                    plan.run(state, work, dense, meter)
+                if work.escape_saddles:
+                    plan.run(state, going, dense, meter)
                 else:
-                    stationary(state, work, newton_steps, meter)
-                measure(state, work, spectra, dense)
-                measured[work] = True
+                    stationary(state, going, plan.newton_steps, meter)
+                measure(state, going, spectra, dense)
+                measured[going] = True
                 ended = (state.status == CONVERGED) & (spectra.negative > 0)
-                saddles = work[ended[work]]
-                if not escape_saddles or round_ == ESCAPES or not saddles.numel():
+                saddles = going[ended[going]]
+                if not work.escape_saddles or round_ == ESCAPES or not saddles.numel():
                     break
-                work = escape(state, saddles, dense)
-                measured[work] = False
+                going = escape(state, saddles, dense)
+                measured[going] = False
         except (KeyboardInterrupt, OutOfTime) as stop:
             interrupted = True
             state.refresh(everyone)
@@ -170,25 +256,17 @@ def converge(
                 measure(state, everyone[closed & ~measured], spectra, dense)
                 measured |= closed
             spectra.negative[~measured] = -1
-    if interrupted and progress:
-        print("edt: stopped early, returning what is there", file=sys.stderr)
-    seconds = time.monotonic() - started
-    return _result(inputs.networks, state, spectra, inputs.task_index, interrupted, seconds)
+    return _result(work, state, spectra, interrupted, time.monotonic() - started)
 
 
 def _result(
-    networks: Ensemble,
-    state: Descent,
-    spectra: Spectra,
-    index: torch.Tensor,
-    interrupted: bool,
-    seconds: float,
+    work: Work, state: Descent, spectra: Spectra, interrupted: bool, seconds: float
 ) -> ConvergeResult:
     unknown = spectra.negative < 0
     spectra.zero[unknown] = -1
     for values in (spectra.lowest, spectra.highest, spectra.threshold):
         values[unknown] = float("nan")
-    ended = networks.with_theta(state.theta)
+    ended = work.inputs.networks.with_theta(state.theta)
     pairs = opponents(ended)
     unfinished = (state.status == STALLED) | (state.status == MAX_STEPS)
     state.status[unfinished & (pairs.closeness <= CLOSE)] = CHANNEL
@@ -213,9 +291,12 @@ def _result(
         eps_H=spectra.threshold,
         lbfgs_iterations=state.lbfgs_iterations,
         newton_iterations=state.newton_iterations,
-        task_index=index,
+        task_index=work.inputs.task_index,
         pair=torch.stack([pairs.first, pairs.second], 1),
         closeness=pairs.closeness,
+        moving=state.moving,
+        maxnorm=work.maxnorm,
+        task=work.inputs.fingerprint,
         tol=state.tol,
         interrupted=interrupted,
         seconds=seconds,

@@ -33,6 +33,12 @@ class Inputs:
     objective: Objective
     fingerprint: str
 
+    def select(self, chosen: torch.Tensor) -> Inputs:
+        """The same for some of the networks (int64 indices)."""
+        networks, index = self.networks.select(chosen), self.task_index[chosen]
+        objective = objective_of(networks, self.task, index)
+        return Inputs(networks, self.task, index, objective, self.fingerprint)
+
 
 def ready(caller: str, task: Any, networks: Any, task_index: Any, progress: bool) -> Inputs:
     """Check and convert; ``caller`` names the function in the note about float32.

@@ -1,0 +1,84 @@
+"""Verdicts computed again from saved results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import torch
+
+from edt.curvature.dense import eigenvalues
+from edt.curvature.spectrum import groups
+from edt.curvature.verdicts import inertia, verdict, zero_threshold
+from edt.objectives import NormPenalty, Objective, hessians
+from edt.training.converge_result import ConvergeResult
+from edt.training.inputs import ready
+from edt.training.structure import segment_max
+
+__all__ = ["recheck"]
+
+
+def recheck(result: ConvergeResult, task: Any) -> pd.DataFrame:
+    """Loss, gradient and eigenvalues at a result's networks, from nothing but them and the data.
+
+    Hessians are formed for every network, also where `edt.converge` took Lanczos.
+
+    Args:
+        result: of `edt.converge`, or loaded.
+        task: the data it was made with.
+
+    Returns:
+        One row a network: ``loss``, ``grad_max``, ``min_eig``, ``max_eig``, ``eps_H``, ``index``,
+        ``n_flat``, the ``verdict`` these numbers give at the result's ``tol``, and ``agrees``:
+        whether it is the stored one. Numbers that are not finite have the verdict "unconverged".
+
+    Raises:
+        ValueError: other data than the result's.
+
+    Example:
+        >>> result = edt.ConvergeResult.load("ends.safetensors")  # doctest: +SKIP
+        >>> result.recheck(task)["agrees"].all()  # doctest: +SKIP
+    """
+    inputs = ready("recheck", task, result.networks, result.task_index, False)
+    if inputs.fingerprint != result.task:
+        raise ValueError(
+            f"task must be the data of the result ({result.task}), got {inputs.fingerprint}"
+        )
+    objective: Objective = inputs.objective
+    if result.maxnorm is not None:
+        objective = NormPenalty(objective, result.maxnorm)
+    theta = inputs.networks.theta
+    loss = torch.full((objective.B,), float("nan"), dtype=torch.float64)
+    grad = torch.zeros_like(theta)
+    objective.loss_and_grad(theta, loss, grad)
+    slope = segment_max(grad.abs(), objective.offsets)
+    finite = torch.isfinite(loss) & torch.isfinite(slope)
+    rows: list[dict[str, Any]] = [
+        {
+            "loss": float(loss[b]),
+            "grad_max": float(slope[b]),
+            "min_eig": float("nan"),
+            "max_eig": float("nan"),
+            "eps_H": float("nan"),
+            "index": -1,
+            "n_flat": -1,
+            "verdict": "unconverged",
+        }
+        for b in range(objective.B)
+    ]
+    chosen = torch.nonzero(finite).flatten()
+    for place in groups(objective.coords[chosen]):
+        part = chosen[place]
+        spectra = eigenvalues(hessians(objective, theta, part))
+        for b, values in zip(part.tolist(), spectra, strict=True):
+            threshold = zero_threshold(values)
+            negative, zero, _ = inertia(values, threshold)
+            rows[b] |= {"eps_H": threshold, "index": negative, "n_flat": zero}
+            if values.numel():
+                rows[b] |= {"min_eig": float(values[0]), "max_eig": float(values[-1])}
+            if rows[b]["grad_max"] <= result.tol:
+                rows[b]["verdict"] = verdict(negative, zero)
+    table = pd.DataFrame(rows)
+    table.insert(0, "network", range(objective.B))
+    table["agrees"] = table["verdict"] == pd.Series(result.verdict)
+    return table
