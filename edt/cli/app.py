@@ -12,6 +12,8 @@ from rich.markup import escape
 
 from edt import __version__
 from edt.cli import run_reference as run_reference  # registers its commands with `run`
+from edt.cli.bench import EPILOG as BENCH_EPILOG
+from edt.cli.bench import bench
 from edt.cli.demo import EPILOG, demo
 from edt.cli.doctor import EPILOG as DOCTOR_EPILOG
 from edt.cli.doctor import doctor
@@ -58,6 +60,7 @@ app.command(epilog=STATUS_EPILOG)(status)
 app.command(epilog=RESUME_EPILOG)(resume)
 app.command(epilog=EXPORT_EPILOG)(export)
 app.command(epilog=REPORT_EPILOG)(report)
+app.command(epilog=BENCH_EPILOG)(bench)
 app.add_typer(run)
 
 

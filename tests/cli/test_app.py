@@ -69,3 +69,15 @@ def test_doctor(capsys, monkeypatch):
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("edt ")
+
+
+def test_bench(capsys):
+    assert main(["bench", "--quick", "--threads", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    names = [figure["name"] for figure in found["figures"]]
+    assert len(names) == len(set(names)) >= 9
+    assert all(figure["value"] > 0 for figure in found["figures"])
+    compared = [figure for figure in found["figures"] if figure["pytorch"]]
+    assert compared
+    for figure in compared:
+        assert figure["ratio"] == pytest.approx(figure["pytorch"] / figure["value"])
