@@ -23,7 +23,7 @@ def bench(
     threads: Annotated[int | None, typer.Option(min=1, metavar="N", help="Threads.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Measure edt's speed here: training steps, Hessian-vector products, Hessians, share of peak."""
+    """Measure edt's speed here: training steps, Hessian-vector products, Hessians."""
     import torch
 
     from edt import _core
@@ -39,7 +39,8 @@ def bench(
     for figure in measure(quick):
         ratio = figure.ratio
         beside = "" if ratio is None else f"   PyTorch {figure.peer:10.3f}   {ratio:5.1f}x"
-        console.print(f"{figure.name:<54}{figure.value:10.3f} {figure.unit}{beside}")
+        line = f"{figure.name:<52}{figure.value:9.3f} {figure.unit}{beside}"
+        console.print(line, soft_wrap=True)
         rows.append(
             {
                 "name": figure.name,
