@@ -9,11 +9,22 @@ from edt.experiments.lottery_spec import LotterySpec
 from edt.experiments.multi_spec import MultiStartSpec
 from edt.experiments.perturb_spec import PerturbRestSpec
 from edt.experiments.spec import TASKS, WidthSweepSpec
+from edt.experiments.xor import XorSpec
 
 #: Fields that differ from the defaults, per task. On real data minima of tanh networks lie at
 #: infinity (neurons become steps between samples); with `g` many are finite.
 FULL: dict[str, dict[str, Any]] = {
     "teacher": {},
+    "rosenbrock": {
+        "widths": tuple(range(1, 9)),
+        "teachers": 1,
+        "samples": 441,
+        "reference_width": 2,
+        "good": 0.02,
+        "lbfgs_rounds": 3,
+        "split_widths": (2, 3, 4),
+        "split_levels": 8,
+    },
     "diabetes": {
         "widths": tuple(range(2, 11)),
         "teachers": 1,
@@ -39,6 +50,18 @@ QUICK: dict[str, dict[str, Any]] = {
         "escape_lbfgs_steps": 1000,
         "escape_newton_steps": 30,
     },
+    "rosenbrock": {
+        "widths": (1, 2, 3, 4, 5),
+        "seeds": 8,
+        "samples": 121,
+        "steps": 1000,
+        "lbfgs_rounds": 1,
+        "newton_steps": 30,
+        "split_widths": (2, 3),
+        "split_levels": 3,
+        "escape_lbfgs_steps": 1000,
+        "escape_newton_steps": 30,
+    },
     "diabetes": {
         "widths": (2, 3, 4, 5, 6),
         "seeds": 8,
@@ -57,7 +80,7 @@ def demo_spec(task: str = "teacher", *, quick: bool = False, **changes: Any) -> 
     """The spec of ``edt demo``.
 
     Args:
-        task: "teacher" or "diabetes".
+        task: "teacher", "rosenbrock" or "diabetes".
         quick: seconds instead of minutes; the numbers are then too few to mean much.
         changes: fields to set; those that are None are left alone.
 
@@ -122,6 +145,14 @@ QUICK_LOTTERY: dict[str, Any] = {
 def lottery_spec(*, quick: bool = False, **changes: Any) -> LotterySpec:
     """The spec of ``edt run lottery``; arguments and errors as in `perturb_spec`."""
     return LotterySpec.from_dict(_merged(QUICK_LOTTERY if quick else {}, changes))
+
+
+QUICK_XOR: dict[str, Any] = {"widths": (2, 3, 4, 6), "seeds": 100}
+
+
+def xor_spec(*, quick: bool = False, **changes: Any) -> XorSpec:
+    """The spec of ``edt run xor``; arguments and errors as in `perturb_spec`."""
+    return XorSpec.from_dict(_merged(QUICK_XOR if quick else {}, changes))
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from edt.experiments.lottery import success_table
 from edt.experiments.spec import WidthSweepSpec
 from edt.experiments.splits import split_table
 from edt.experiments.store import PARTS, DirectoryError, read_marker, read_table, write_table
+from edt.experiments.width_models import compare_models
+from edt.success import Comparison
 
 KIND = "width-sweep"
 RUNS = "runs.parquet"
@@ -58,6 +60,17 @@ class WidthSweep:
     def escapes(self) -> pd.DataFrame:
         """What splitting did, per width and share mu: see `split_table`."""
         return split_table(self.splits)
+
+    def models(self, draws: int = 0) -> Comparison | None:
+        """Laws of width fitted and compared: see `edt.success.compare`.
+
+        Args:
+            draws: resamples that say how sure the choice is (0: leave it out).
+
+        Returns:
+            `edt.success.Comparison`; None where fewer than two widths are at least r.
+        """
+        return compare_models(self.success(), self.splits, self.spec.reference_width, draws)
 
     def networks(self, target: int, width: int) -> Ensemble:
         """The trained networks of one (target, width), in the order of ``runs``.

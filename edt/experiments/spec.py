@@ -10,7 +10,7 @@ from typing import Any
 from edt.errors import unknown_choice
 from edt.experiments.base import Spec
 
-TASKS = ("teacher", "diabetes")
+TASKS = ("teacher", "rosenbrock", "diabetes")
 INPUTS = ("gaussian", "uniform", "grid", "sobol")
 
 
@@ -22,8 +22,9 @@ class WidthSweepSpec(Spec):
     interruptions. The fields are the command line's options and are written beside the results.
 
     Attributes:
-        task: "teacher" (students learn random teacher networks: loss 0 is possible) or "diabetes"
-            (scikit-learn's 442 patients, inputs and target standardised: it is not).
+        task: "teacher" (students learn random teacher networks: loss 0 is possible), "rosenbrock"
+            (the modified Rosenbrock function on a square grid: it is not) or "diabetes"
+            (scikit-learn's 442 patients, inputs and target standardised: nor is it).
         widths: hidden widths of the students.
         seeds: networks per (target, width); seed s gives the same start whatever else is run.
         first_seed: number of the first one.
@@ -31,7 +32,8 @@ class WidthSweepSpec(Spec):
         teacher_width: hidden neurons of each teacher.
         teacher_gain: length of their input weights: the larger, the sharper the target.
         reference_width: r, the width whose success rate is the price of one lottery ticket.
-        d_in, samples, inputs: the teachers' data: inputs per sample, samples, distribution.
+        d_in, samples, inputs: the teachers' data: inputs per sample, samples, distribution. For
+            "rosenbrock" ``samples`` must be the square of the grid's points per axis.
         task_seed: of teachers and inputs.
         activation, bias: of students and teachers.
         init: initialisation scheme of `edt.Ensemble.init`; init_scale multiplies it.
@@ -108,6 +110,8 @@ class WidthSweepSpec(Spec):
                 _check_int(field.name, value, 0 if field.name in counts_from_zero else 1)
             elif field.type == "float":
                 object.__setattr__(self, field.name, _positive(field.name, value))
+        if self.task == "rosenbrock" and math.isqrt(self.samples) ** 2 != self.samples:
+            raise ValueError(f"samples must be a square for rosenbrock, got {self.samples}")
         for mu in self.mus:
             if not math.isfinite(mu) or mu in (0.0, 1.0):
                 raise ValueError(f"mus must be finite and neither 0 nor 1, got {mu}")

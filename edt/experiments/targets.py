@@ -1,7 +1,8 @@
-"""What the students learn: random teachers, or real data; and which loss counts as success."""
+"""What the students learn: teachers, a function, or data; and which loss counts as success."""
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
@@ -47,7 +48,11 @@ def make_task(spec: WidthSweepSpec) -> Task:
     Returns:
         mse `Task` in float64 with ``spec.targets`` targets, each of variance 1.
     """
-    return tasks.diabetes() if spec.task == "diabetes" else teacher_task(spec)
+    if spec.task == "diabetes":
+        return tasks.diabetes()
+    if spec.task == "rosenbrock":
+        return tasks.rosenbrock(math.isqrt(spec.samples))
+    return teacher_task(spec)
 
 
 def teacher_task(spec: TeacherLike) -> Task:

@@ -9,6 +9,7 @@ from edt.report.safran_shamir import write_safran_shamir_report
 from edt.report.sweep import write_sweep_report
 from edt.report.width_sweep import write_report
 from edt.report.write import report_on
+from edt.report.xor import write_xor_report
 
 __all__ = [
     "report_on",
@@ -18,4 +19,5 @@ __all__ = [
     "write_report",
     "write_safran_shamir_report",
     "write_sweep_report",
+    "write_xor_report",
 ]

@@ -54,7 +54,7 @@ class Story:
     @property
     def title(self) -> str:
         """Heading of the page."""
-        what = "small networks" if self.spec.realisable else "small networks on real data"
+        what = "small networks on real data" if self.spec.task == "diabetes" else "small networks"
         return f"What does width buy {what}?"
 
     @property
@@ -67,6 +67,12 @@ class Story:
             setting = (
                 f"{networks} learned {teachers} of {spec.teacher_width} hidden neurons; each was "
                 "trained, driven to the bottom of its loss and classified."
+            )
+        elif self.spec.task == "rosenbrock":
+            setting = (
+                f"{networks} learned the modified Rosenbrock function on a grid of "
+                f"{self.spec.samples:,} points; each was trained, driven to the bottom of its "
+                "loss and classified."
             )
         else:
             setting = (
@@ -119,7 +125,7 @@ class Story:
             meaning = f"A run succeeds when its loss is at most {limit} of its target's variance. "
         else:
             meaning = (
-                f"Zero loss cannot be reached here: the data are noisy. A run succeeds when its "
+                f"Zero loss cannot be reached here. A run succeeds when its "
                 f"loss is within {percent(self.spec.good)} of the lowest loss that any network of "
                 f"width {self.spec.reference_width} or less has reached. "
             )

@@ -19,9 +19,18 @@ from edt.plots import (
 from edt.report import html
 from edt.report.html import Column
 from edt.report.method import REFERENCES, caveats, glossary, protocol, software
+from edt.report.models import (
+    DRAWS,
+    models_notes,
+    models_picture,
+    models_table,
+    models_text,
+    tests_table,
+)
 from edt.report.publish import Picture, embed, write_provenance
 from edt.report.story import Story
 from edt.report.words import interval, number, percent, span
+from edt.success import Comparison
 
 
 def write_report(sweep: WidthSweep, directory: str | os.PathLike[str]) -> Path:
@@ -41,10 +50,14 @@ def write_report(sweep: WidthSweep, directory: str | os.PathLike[str]) -> Path:
     """
     folder = Path(directory)
     story = Story(sweep)
-    embedded = embed(pictures(story), folder)
+    models = sweep.models(DRAWS)
+    drawn = pictures(story)
+    if models is not None:
+        drawn.insert(1, models_picture(models, story.goal))
+    embedded = embed(drawn, folder)
     facts = write_provenance(sweep, folder)
     path = folder / "report.html"
-    page = html.page(story.title, story.lead, _body(story, embedded, facts), _footer())
+    page = html.page(story.title, story.lead, _body(story, models, embedded, facts), _footer())
     replace_file(path, page.encode())
     return path
 
@@ -103,9 +116,21 @@ def pictures(story: Story) -> list[Picture]:
     ]
 
 
-def _body(story: Story, figures: dict[str, str], facts: dict[str, object]) -> list[str]:
+def _body(
+    story: Story,
+    models: Comparison | None,
+    figures: dict[str, str],
+    facts: dict[str, object],
+) -> list[str]:
     text = html.paragraph
-    sections = [
+    laws = (
+        []
+        if models is None
+        else [
+            html.section("Which law of width fits?", text(models_text(models)), figures["models"])
+        ]
+    )
+    return [
         html.tiles(story.tiles()),
         html.section(
             "Is width a lottery?",
@@ -115,6 +140,7 @@ def _body(story: Story, figures: dict[str, str], facts: dict[str, object]) -> li
             text(story.tickets_text()),
             figures.get("targets", ""),
         ),
+        *laws,
         html.section("What the failures are", text(story.ends_text()), figures["outcomes"]),
         html.section("Heights of bad minima", text(story.levels_text()), figures["levels"]),
         html.section(
@@ -136,13 +162,23 @@ def _body(story: Story, figures: dict[str, str], facts: dict[str, object]) -> li
             html.definitions(protocol(story)),
             html.details("Definitions", html.definitions(glossary(story))),
             html.details("Success and tickets, all widths", _success_table(story)),
+            *_laws(models),
             html.details("Loss levels of bad minima", _level_table(story)),
             html.details("Splits", _split_table(story)),
             html.details("Software and machine", html.definitions(software(facts))),
             html.details("References", html.bullets(REFERENCES)),
         ),
     ]
-    return sections
+
+
+def _laws(models: Comparison | None) -> list[str]:
+    if models is None:
+        return []
+    return [
+        html.details("Laws of width: how they are fitted", html.definitions(models_notes(models))),
+        html.details("Laws of width, all fits", models_table(models)),
+        html.details("Likelihood ratio tests", tests_table(models)),
+    ]
 
 
 def _success_table(story: Story) -> str:

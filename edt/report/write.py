@@ -12,12 +12,14 @@ from edt.experiments.lottery_curve import Lottery
 from edt.experiments.result import KIND as WIDTH_SWEEP
 from edt.experiments.safran_shamir import SafranShamirRun
 from edt.experiments.store import DirectoryError, read_marker
+from edt.experiments.xor import Xor
 from edt.report.curves import write_lottery_report
 from edt.report.multi import write_multi_report
 from edt.report.perturb import write_perturb_report
 from edt.report.safran_shamir import write_safran_shamir_report
 from edt.report.sweep import write_sweep_report
 from edt.report.width_sweep import write_report
+from edt.report.xor import write_xor_report
 from edt.sweeps import Sweep
 
 #: Kind of a run to how it is read and how its report is written.
@@ -27,6 +29,7 @@ REPORTS: dict[str, tuple[Callable[[Path], Any], Callable[[Any, Path], Path]]] = 
     MultiStart.kind: (MultiStart.load, write_multi_report),
     Lottery.kind: (Lottery.load, write_lottery_report),
     SafranShamirRun.kind: (SafranShamirRun.load, write_safran_shamir_report),
+    Xor.kind: (Xor.load, write_xor_report),
     Sweep.kind: (Sweep.load, write_sweep_report),
 }
 

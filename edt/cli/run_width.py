@@ -1,0 +1,210 @@
+"""``edt run`` of the experiments on width: sweep, exclusive or, controls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edt.cli.outcome import execute
+from edt.cli.run import (
+    AsJson,
+    Fresh,
+    NoProgress,
+    Out,
+    Quick,
+    Set,
+    Threads,
+    run,
+    settings,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from edt.experiments import WidthSweep
+    from edt.experiments.xor import Xor
+
+WIDTH_SWEEP_EPILOG = """[bold]Examples[/bold]
+
+[cyan]edt run width-sweep --quick[/cyan] : seconds, to see that everything works
+
+[cyan]edt run width-sweep --task diabetes --widths 2..10 --seeds 200[/cyan]
+
+[cyan]edt run width-sweep --activation softplus --set reference_width=3 --set teacher_width=3[/cyan]
+
+Reads: docs, "Success against width". [cyan]edt demo[/cyan] is this with fewer options."""
+
+XOR_EPILOG = """[bold]Examples[/bold]
+
+[cyan]edt run xor[/cyan] : 12,000 tiny networks, under a minute on two cores
+
+[cyan]edt run xor --widths 2..12 --seeds 5000 --out xor-large[/cyan]
+
+[cyan]edt run xor --set "starts=('he',)"[/cyan] : one start only"""
+
+#: Names of tasks as people write them elsewhere.
+ALIASES = {"teacher-student": "teacher"}
+
+
+@run.command("width-sweep", epilog=WIDTH_SWEEP_EPILOG)
+def width_sweep(
+    task: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="What is learned: teacher-student, rosenbrock or diabetes."
+        ),
+    ] = "teacher-student",
+    widths: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Student widths, like 2..16 or 2,3,4,8.")
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=999_999, metavar="N", help="Per width and target. [dim]\\[100][/dim]"
+        ),
+    ] = None,
+    activation: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of students and teachers.")
+    ] = None,
+    teachers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Random teachers. [dim]\\[3][/dim]")
+    ] = None,
+    out: Out = None,
+    quick: Quick = False,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    no_progress: NoProgress = False,
+    threads: Threads = None,
+    set_: Set = None,
+) -> None:
+    """Success against width: intervals, effective tickets, and which law of width fits.
+
+    Students of every width and seed are trained, driven to the bottom and classified; lotteries,
+    an escape-dimension model and logistic regressions are fitted to the counts and compared.
+    """
+    from edt.cli.tables import print_sweep
+    from edt.experiments import demo_spec, format_widths, parse_widths
+    from edt.experiments import width_sweep as start
+    from edt.report import write_report
+
+    name = ALIASES.get(task, task)
+    changes: dict[str, Any] = {
+        "widths": None if widths is None else parse_widths(widths), "seeds": seeds,
+        "activation": activation, "teachers": teachers, **settings(set_),
+    }  # fmt: skip
+    if name != "teacher" and changes["teachers"] not in (None, 1):
+        raise ValueError(f"--teachers is for --task teacher-student: {task} has one target")
+    spec = demo_spec(name, quick=quick, **changes)
+    kind = "" if name == "teacher" else f"-{name}"
+    folder = out or Path(f"edt-width-sweep{kind}" + ("-quick" if quick else ""))
+    targets = f"{spec.targets} teachers x " if spec.targets > 1 else ""
+    execute(
+        spec,
+        folder,
+        start,
+        write_report,
+        f"[bold]{spec.networks:,} networks[/]: {targets}widths {format_widths(spec.widths)} x "
+        f"{spec.seeds} seeds, {spec.activation}, float64",
+        tables=sweep_tables,
+        show=print_sweep,
+        facts={"runs": str(folder / "runs.parquet")},
+        fresh=fresh,
+        as_json=as_json,
+        progress=not no_progress,
+        threads=threads,
+    )
+
+
+def sweep_tables(sweep: WidthSweep) -> dict[str, pd.DataFrame]:
+    """The tables that ``--json`` prints."""
+    found = sweep.models()
+    laws = {} if found is None else {"models": found.table, "tests": found.tests}
+    return {
+        "success": sweep.success(),
+        **laws,
+        "levels": sweep.levels(),
+        "outcomes": sweep.outcomes(),
+        "splits": sweep.escapes(),
+    }
+
+
+@run.command("xor", epilog=XOR_EPILOG)
+def xor(
+    widths: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Hidden neurons. [dim]\\[2,3,4,6,8,10][/dim]"),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Per width and start. [dim]\\[1000][/dim]"),
+    ] = None,
+    out: Out = None,
+    quick: Quick = False,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    no_progress: NoProgress = False,
+    threads: Threads = None,
+    set_: Set = None,
+) -> None:
+    """Exclusive or against width, beside the figures it is known for.
+
+    2-m-1 relu networks, full-batch gradient descent, 12,000 steps; success rates and effective
+    tickets beside the reference, with a test of the difference at each width.
+    """
+    from edt.experiments import parse_widths
+    from edt.experiments.presets import xor_spec
+    from edt.experiments.xor import run_xor
+    from edt.report import write_xor_report
+
+    changes: dict[str, Any] = {
+        "widths": None if widths is None else parse_widths(widths), "seeds": seeds,
+        **settings(set_),
+    }  # fmt: skip
+    spec = xor_spec(quick=quick, **changes)
+    folder = out or Path("edt-xor" + ("-quick" if quick else ""))
+    headline = f"{spec.networks:,} networks, {spec.steps:,} steps on the four points"
+    execute(
+        spec, folder, run_xor, write_xor_report, f"[bold]{headline}[/]",
+        tables=lambda done: done.summary(), show=print_xor, fresh=fresh, as_json=as_json,
+        progress=not no_progress, threads=threads,
+    )  # fmt: skip
+
+
+def print_xor(console: Console, done: Xor) -> None:
+    """Rates and tickets beside the reference, then where they differ."""
+    import pandas as pd
+
+    from edt.cli.tables import print_experiment
+    from edt.report.models import p_value
+    from edt.report.words import interval, number, span
+    from edt.report.xor import cent, verdict
+
+    table = done.success()
+    shown = pd.DataFrame(
+        {
+            "start": table["start"],
+            "m": table["width"],
+            "success": [
+                f"{cent(row['rate'])} ({span(row['rate_low'], row['rate_high'])})"
+                for row in table.to_dict("records")
+            ],
+            "reference": [cent(rate) for rate in table["rate_ref"]],
+            "p": [p_value(p) for p in table["p_holm"]],
+            "tickets": [
+                interval(row["n_eff"], row["n_eff_low"], row["n_eff_high"])
+                for row in table.to_dict("records")
+            ],
+            "their tickets": [number(value) for value in table["n_eff_ref"]],
+        }
+    )
+    print_experiment(console, {"success against width": shown})
+    console.print(
+        "[dim]95% intervals; p: Fisher's exact test against the reference, adjusted by Holm. "
+        "tickets: networks of width 2 that the rate amounts to.[/]"
+    )
+    for start in done.spec.starts:
+        text = verdict(table, start, comparable=done.spec.comparable)
+        console.print(text.replace("<b>", "[bold]").replace("</b>", "[/]"))

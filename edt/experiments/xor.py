@@ -1,0 +1,300 @@
+"""Exclusive or against width, beside the figures it is known for."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import fisher_exact
+
+from edt.ensemble import Ensemble
+from edt.errors import unknown_choice
+from edt.experiments.base import Experiment, Part, Parts, Spec, run_experiment
+from edt.experiments.spec import check_widths
+from edt.experiments.teachers import positive
+from edt.stats import effective_tickets, wilson
+from edt.success import Comparison, Counts, compare
+from edt.success.counts import Floats
+from edt.tasks.xor import one_logit, xor
+from edt.training import masked_train
+
+#: Successes of 1,000 seeds at each width in the reference run.
+REFERENCE: dict[int, int] = {2: 198, 3: 417, 4: 621, 6: 831, 8: 916, 10: 962}
+REFERENCE_SEEDS = 1000
+#: Variance of the output weights at width m: the two readings of "He-type" for a lottery.
+STARTS: dict[str, str] = {
+    "fixed": "output weights N(0, 2) at every width: any two neurons start as width 2 does",
+    "he": "output weights N(0, 2/m), He's rule for a layer of m inputs",
+}
+#: Neurons of a ticket: two relu units solve exclusive or.
+TICKET = 2
+
+#: Columns that need a reference.
+REFERENCES = (
+    "rate_ref",
+    "rate_ref_low",
+    "rate_ref_high",
+    "n_eff_ref",
+    "n_eff_ref_low",
+    "n_eff_ref_high",
+    "p",
+)
+
+#: Columns of ``runs`` and their dtypes.
+RUNS: dict[str, str] = {
+    "start": "str",
+    "width": "int64",
+    "seed": "int64",
+    "loss": "float64",  # mean cross-entropy at the last step
+    "status": "str",
+    "win": "bool",
+}
+
+
+@dataclass(frozen=True)
+class XorSpec(Spec):
+    """2-m-1 relu networks with biases on the four points of exclusive or.
+
+    Attributes:
+        widths: m.
+        seeds: networks a width and start.
+        first_seed: number of the first.
+        starts: see `STARTS`; input weights are N(0, 2/2), biases 0.
+        steps, lr: full-batch gradient descent.
+        success: a run succeeds below this mean cross-entropy.
+    """
+
+    widths: tuple[int, ...] = tuple(REFERENCE)
+    seeds: int = REFERENCE_SEEDS
+    first_seed: int = 0
+    starts: tuple[str, ...] = tuple(STARTS)
+    steps: int = 12_000
+    lr: float = 0.2
+    success: float = 0.02
+
+    def __post_init__(self) -> None:
+        for name in ("widths", "starts"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        check_widths("widths", self.widths, least=1)
+        if not self.starts:
+            raise ValueError("starts must hold at least one start")
+        for start in self.starts:
+            if start not in STARTS:
+                raise unknown_choice("starts", start, list(STARTS))
+        for name, least in (("seeds", 1), ("first_seed", 0), ("steps", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} must be an integer, got {value!r}")
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        for name in ("lr", "success"):
+            object.__setattr__(self, name, positive(name, getattr(self, name)))
+
+    @property
+    def networks(self) -> int:
+        """Networks trained in all."""
+        return len(self.starts) * len(self.widths) * self.seeds
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the protocol is that of the reference (seeds and widths are free)."""
+        other = XorSpec()
+        return (self.steps, self.lr, self.success) == (other.steps, other.lr, other.success)
+
+
+@dataclass(repr=False)
+class Xor(Experiment):
+    """A finished XOR experiment; table ``runs`` has one row a network."""
+
+    kind: ClassVar[str] = "xor"
+    spec_type: ClassVar[type[Spec]] = XorSpec
+    names: ClassVar[tuple[str, ...]] = ("runs",)
+
+    def success(self, conf: float = 0.95) -> pd.DataFrame:
+        """Success and effective tickets beside the reference: see `reference_table`."""
+        return reference_table(self.tables["runs"], conf)
+
+    def models(self, start: str, draws: int = 0) -> Comparison | None:
+        """Models of success against width; None without two widths of at least 2."""
+        table = self.success()
+        table = table[(table["start"] == start) & (table["width"] >= TICKET)]
+        if len(table) < 2:
+            return None
+        return compare(Counts.of(table, TICKET, group=None), draws=draws)
+
+    def summary(self) -> dict[str, pd.DataFrame]:
+        """Rates and tickets beside the reference, and the test of their difference."""
+        names = [
+            "start", "width", "rate", "rate_low", "rate_high", "rate_ref", "p", "p_holm", "n_eff",
+            "n_eff_low", "n_eff_high", "n_eff_ref",
+        ]  # fmt: skip
+        return {"success_against_the_reference": self.success()[names]}
+
+
+def run_xor(
+    spec: XorSpec,
+    directory: str | os.PathLike[str] | None = None,
+    *,
+    fresh: bool = False,
+    progress: bool = True,
+) -> Xor:
+    """Train 2-m-1 relu networks on exclusive or and count successes at each width.
+
+    Args:
+        spec: what to run.
+        directory: where to keep parts and tables; None keeps them in memory only.
+        fresh: delete an earlier edt run in the directory first.
+        progress: show a progress bar on a terminal.
+
+    Returns:
+        `Xor`. Equal specs give equal tables, bit for bit.
+
+    Raises:
+        DirectoryError: the directory holds something else, or is in use.
+        KeyboardInterrupt: Ctrl-C; finished parts are kept.
+
+    Example:
+        >>> run_xor(XorSpec(widths=(2, 4), seeds=50), progress=False).success()  # doctest: +SKIP
+    """
+
+    def body(parts: Parts) -> dict[str, pd.DataFrame]:
+        jobs = [
+            Part(
+                f"{start}-width-{width:04d}",
+                f"start {start}, width {width}: {spec.seeds:,} networks",
+                float(spec.seeds * (4 + width)),
+                "train",
+                partial(_part, spec, start, width),
+            )
+            for start in spec.starts
+            for width in spec.widths
+        ]
+        return {"runs": pd.concat(parts.run(jobs), ignore_index=True)}
+
+    done: Xor = run_experiment(Xor, spec, directory, body, fresh=fresh, progress=progress)
+    return done
+
+
+def networks(spec: XorSpec, start: str, width: int) -> Ensemble:
+    """The initial networks of one start and width: one logit, biases 0."""
+    seeds = range(spec.first_seed, spec.first_seed + spec.seeds)
+    ens = Ensemble.init([width], seeds, d_in=2, d_out=2, activation="relu", scheme="he")
+    if start == "fixed":
+        theta = ens.theta.reshape(ens.B, -1).clone()
+        theta[:, 3 * width :] *= math.sqrt(width)
+        ens = ens.with_theta(theta.flatten())
+    return one_logit(ens)
+
+
+def _part(spec: XorSpec, start: str, width: int) -> pd.DataFrame:
+    trained = masked_train(
+        xor(),
+        networks(spec, start, width),
+        optimizer="gd",
+        steps=spec.steps,
+        lr=spec.lr,
+        record=None,
+        progress=False,
+    )
+    if trained.interrupted:
+        raise KeyboardInterrupt
+    table = pd.DataFrame(
+        {
+            "start": start,
+            "width": width,
+            "seed": range(spec.first_seed, spec.first_seed + spec.seeds),
+            "loss": trained.loss.to(torch.float64).numpy(),
+            "status": trained.status,
+            "win": (trained.loss < spec.success).numpy(),
+        }
+    )
+    return table.astype(RUNS)[list(RUNS)]
+
+
+def reference_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
+    """Success at each start and width beside the reference.
+
+    Args:
+        runs: columns ``start``, ``width`` and ``win``.
+        conf: coverage of the intervals.
+
+    Returns:
+        One row per (start, width): ``runs``, ``good``; ``rate`` with Wilson bounds; ``n_eff``,
+        effective tickets of width 2, with bounds; the counts ``n_disjoint = floor(m/2)``,
+        ``n_windows = m-1``, ``n_combinatorial = C(m, 2)``; ``rate_ref``, ``n_eff_ref`` with their
+        bounds; ``p``, Fisher's exact test that both rates are one, and ``p_holm``, adjusted for
+        all widths of the start. NaN where there is no reference or no width 2.
+
+    Reference: S. Holm, Scand. J. Statist. 6 (1979) 65.
+    """
+    rows = []
+    for start in dict.fromkeys(runs["start"].tolist()):
+        group = runs[runs["start"] == start]
+        cells = {
+            int(str(width)): (int(part["win"].sum()), len(part))
+            for width, part in group.groupby("width")
+        }
+        narrow = cells.get(TICKET)
+        for width, (good, seeds) in cells.items():
+            known = REFERENCE.get(width)
+            row: dict[str, object] = {"start": start, "width": width, "runs": seeds, "good": good}
+            row |= _rate("rate", good, seeds, conf)
+            row |= _tickets("n_eff", width, (good, seeds), narrow, conf)
+            row |= _counts(width)
+            row |= dict.fromkeys(REFERENCES, math.nan)
+            if known is not None:
+                reference = (known, REFERENCE_SEEDS)
+                first = (REFERENCE[TICKET], REFERENCE_SEEDS)
+                table = [[good, seeds - good], [known, REFERENCE_SEEDS - known]]
+                row |= _rate("rate_ref", *reference, conf)
+                row |= _tickets("n_eff_ref", width, reference, first, conf)
+                row["p"] = float(fisher_exact(table).pvalue)
+            rows.append(row)
+    out = pd.DataFrame(rows)
+    out["p_holm"] = np.nan
+    for start in out["start"].unique():
+        where = (out["start"] == start) & out["p"].notna()
+        out.loc[where, "p_holm"] = holm(out.loc[where, "p"].to_numpy())
+    return out
+
+
+def holm(p: Floats) -> Floats:
+    """p-values adjusted for their number so that any false alarm stays below the level."""
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate(p[order] * (p.size - np.arange(p.size)))
+    out = np.empty_like(p)
+    out[order] = np.minimum(stepped, 1.0)
+    return out
+
+
+def _rate(name: str, good: int, seeds: int, conf: float) -> dict[str, float]:
+    found = wilson(good, seeds, conf)
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def _tickets(
+    name: str, width: int, wide: tuple[int, int], narrow: tuple[int, int] | None, conf: float
+) -> dict[str, float]:
+    names = (name, f"{name}_low", f"{name}_high")
+    if narrow is None or width < TICKET:
+        return dict.fromkeys(names, math.nan)
+    if width == TICKET:
+        return dict.fromkeys(names, 1.0)  # by definition, not by measurement
+    found = effective_tickets(*wide, *narrow, conf=conf)
+    return dict(zip(names, (found.value, found.low, found.high), strict=True))
+
+
+def _counts(width: int) -> dict[str, float]:
+    if width < TICKET:
+        return dict.fromkeys(("n_disjoint", "n_windows", "n_combinatorial"), math.nan)
+    return {
+        "n_disjoint": float(width // TICKET),
+        "n_windows": float(width - TICKET + 1),
+        "n_combinatorial": float(math.comb(width, TICKET)),
+    }

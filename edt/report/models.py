@@ -1,0 +1,154 @@
+"""The part of a report that says which law of width fits."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from edt.plots.models import NAMES, plot_models
+from edt.report import html
+from edt.report.html import Column
+from edt.report.publish import Picture
+from edt.report.words import interval, listed, number, percent
+from edt.success import Comparison
+
+#: AICs closer than this do not tell models apart.
+CLOSE = 2.0
+#: Resamples behind "chosen".
+DRAWS = 50
+
+
+def models_picture(found: Comparison, goal: str, name: str = "models") -> Picture:
+    """The figure: fitted laws over the measured rates, and their AIC."""
+    return Picture(
+        name,
+        lambda theme: plot_models(found, goal=goal, theme=theme),
+        "Success rates with fitted laws of width, and the AIC of every law above the best.",
+        "Left: measured rates with 95% Wilson intervals and maximum-likelihood fits; the price p "
+        "of a ticket is fitted with the rest. Right: Akaike's criterion above that of the best "
+        "law; below 2 there is no telling apart.",
+    )
+
+
+def models_text(found: Comparison) -> str:
+    """The answer in sentences."""
+    free = found.table[found.table["price"] == "free"]
+    best = free.iloc[0]
+    near = [NAMES[name] for name in free.loc[free["delta_aic"] <= CLOSE, "model"].iloc[1:].tolist()]
+    text = (
+        f"Of {len(free)} laws fitted to {found.counts.cells} cells "
+        f"({int(found.counts.runs.sum()):,} runs), <b>{NAMES[str(best['model'])]}</b> has the "
+        f"least AIC"
+    )
+    text += f"; {listed(near)} cannot be told from it (within {CLOSE:g})" if near else ""
+    if not math.isnan(best["selected"]):
+        text += (
+            f". With wins drawn anew at the measured rates it is chosen in "
+            f"{percent(best['selected'])} of {DRAWS} draws"
+        )
+    text += ". "
+    if best["p_fit"] < 0.05:
+        text += (
+            f"Even it does not fit (deviance {number(best['deviance'])} at "
+            f"{int(best['dof'])} degrees of freedom, p = {p_value(best['p_fit'])}): the laws are "
+            "descriptions, none is the truth here. "
+        )
+    tests = {(row["small"], row["large"]): row for row in found.tests.to_dict("records")}
+    parts = []
+    for name in ("disjoint", "windows", "subsets"):
+        test = tests.get((name, f"{name}^a"))
+        row = free[free["model"] == f"{name}^a"]
+        if test is None or not len(row):
+            continue
+        one = row.iloc[0]
+        verdict = "rejected" if test["p"] < 0.05 else "not rejected"
+        parts.append(
+            f"{NAMES[name]} {verdict} (a = {interval(one['value'], one['low'], one['high'])}, "
+            f"p = {p_value(test['p'])})"
+        )
+    if parts:
+        text += (
+            "Does a lottery's own count fit, a = 1, when the number of tickets may be its power "
+            f"a? By likelihood ratio: {listed(parts)}."
+        )
+    return text
+
+
+def models_notes(found: Comparison) -> list[tuple[str, str]]:
+    """Methods, as definitions."""
+    escape = (
+        "E(m) adds up the mean number of escape dimensions that splitting a neuron of a bad "
+        "minimum opens at widths r to m − 1 (shares inside (0, 1), measured on the full Hessian; "
+        "beyond the widest that was split, its value is carried on)"
+        if "escape" in found.counts.covariates
+        else "no bad minimum of every target was split, so the escape model is left out"
+    )
+    return [
+        (
+            "Laws of width",
+            "1 − s is the chance to fail: lotteries (1 − p)^n(m); escape (1 − p) exp(−κ E(m)); "
+            "geometric (1 − p) exp(−κ (m − r)); logistic regressions. Each target has its own "
+            "p or intercept; a, κ and b are shared. Widths below r are left out",
+        ),
+        ("Escape", escape),
+        (
+            "Fitting",
+            "maximum likelihood on binomial counts; AIC = 2k − 2 ln L, AICc counts cells as "
+            "observations; weights exp(−ΔAIC/2), normalised over laws with a free price; "
+            "intervals: profile likelihood, 95%; goodness of fit: deviance against a rate of its "
+            f"own in every cell, chi-squared; chosen: share of {DRAWS} resamples (fixed seed) in "
+            "which the law has the least AIC",
+        ),
+        (
+            "Narrow price",
+            "the same lotteries with p set by width r alone, as a prediction; no weight",
+        ),
+    ]
+
+
+def models_table(found: Comparison) -> str:
+    """Every law, as a table."""
+    columns = [
+        Column("law", lambda row: NAMES.get(row["model"], row["model"])),
+        Column("chance to fail", lambda row: str(row["label"])),
+        Column("price", lambda row: str(row["price"])),
+        Column("parameters", lambda row: str(row["parameters"])),
+        Column("ln L", lambda row: f"{row['log_likelihood']:,.2f}"),
+        Column("AIC", lambda row: f"{row['aic']:,.1f}"),
+        Column("ΔAIC", lambda row: f"{row['delta_aic']:,.1f}"),
+        Column("ΔAICc", lambda row: _finite(row["delta_aicc"])),
+        Column("weight", lambda row: percent(row["weight"])),
+        Column("chosen", lambda row: percent(row["selected"])),
+        Column("deviance (dof)", lambda row: f"{row['deviance']:,.1f} ({row['dof']})"),
+        Column("p of fit", lambda row: p_value(row["p_fit"])),
+        Column("parameter", _parameter),
+    ]
+    return html.table(found.table, columns)
+
+
+def tests_table(found: Comparison) -> str:
+    """Likelihood ratio tests, as a table."""
+    columns = [
+        Column("smaller", lambda row: NAMES[row["small"]]),
+        Column("larger", lambda row: NAMES[row["large"]]),
+        Column("2 Δ ln L", lambda row: f"{row['statistic']:,.2f}"),
+        Column("p", lambda row: p_value(row["p"])),
+    ]
+    return html.table(found.tests, columns)
+
+
+def _parameter(row: dict[str, Any]) -> str:
+    if not row["parameter"]:
+        return ""
+    return f"{row['parameter']} = {interval(row['value'], row['low'], row['high'])}"
+
+
+def _finite(value: float) -> str:
+    return f"{value:,.1f}" if math.isfinite(value) else "–"
+
+
+def p_value(value: float) -> str:
+    """Two digits; a dash where there is no test."""
+    if math.isnan(value):
+        return "–"
+    return f"{value:.2g}" if value >= 1e-4 else "<0.0001"

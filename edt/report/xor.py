@@ -1,0 +1,251 @@
+"""The report of the XOR experiment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from edt.experiments.xor import STARTS, TICKET, Xor
+from edt.files import replace_file
+from edt.plots.xor import plot_xor
+from edt.report import html
+from edt.report.html import Column
+from edt.report.method import software
+from edt.report.models import (
+    DRAWS,
+    models_notes,
+    models_picture,
+    models_table,
+    models_text,
+    p_value,
+    tests_table,
+)
+from edt.report.publish import Picture, embed, write_provenance
+from edt.report.words import count, interval, listed, number, span
+from edt.success import Comparison
+
+#: Adjusted p below this counts as a difference.
+LEVEL = 0.05
+
+REFERENCES = [
+    "J. Frankle, M. Carbin, The lottery ticket hypothesis, ICLR 2019, arXiv 1803.03635.",
+    "K. He et al., Delving deep into rectifiers, ICCV 2015, arXiv 1502.01852.",
+    "E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 "
+    "(1927) 209.",
+    "S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 "
+    "(1979) 65.",
+]
+
+
+def write_xor_report(run: Xor, directory: str | os.PathLike[str]) -> Path:
+    """Write ``report.html``, the figures and ``provenance.json``.
+
+    Returns:
+        Path of ``report.html``.
+    """
+    folder = Path(directory)
+    table = run.success()
+    models = {start: run.models(start, DRAWS) for start in run.spec.starts}
+    laws = {start: found for start, found in models.items() if found is not None}
+    pictures = [
+        Picture(
+            "xor",
+            lambda theme: plot_xor(table, theme=theme),
+            "Success of 2-m-1 networks on exclusive or beside the reference; effective tickets.",
+            "Left: share of runs with a mean cross-entropy below "
+            f"{run.spec.success:g}. Right: how many networks of width 2 the rate amounts to, "
+            "beside three ways to count them. Points of one width are set a little apart.",
+        ),
+        *[models_picture(found, "learn XOR", f"models-{start}") for start, found in laws.items()],
+    ]
+    embedded = embed(pictures, folder)
+    facts = write_provenance(run, folder)
+    path = folder / "report.html"
+    lead = (
+        f"<b>{len(run.tables['runs']):,} networks</b> of two inputs, m relu units and one output "
+        f"learned exclusive or by {run.spec.steps:,} steps of gradient descent."
+    )
+    page = html.page(
+        "Exclusive or: does width buy tickets?",
+        lead,
+        _body(run, table, laws, embedded, facts),
+        "Table: <code>runs.parquet</code> (one row a network); figures: <code>figures/</code>",
+    )
+    replace_file(path, page.encode())
+    return path
+
+
+def _body(
+    run: Xor,
+    table: pd.DataFrame,
+    laws: dict[str, Comparison],
+    figures: dict[str, str],
+    facts: dict[str, Any],
+) -> list[str]:
+    text = html.paragraph
+    spec = run.spec
+    return [
+        html.section(
+            "Ours and the reference",
+            *[text(verdict(table, start, comparable=spec.comparable)) for start in spec.starts],
+            figures["xor"],
+            text(tickets_text(table)),
+        ),
+        *[
+            html.section(
+                f"Which law of width fits? Start: {start}",
+                text(models_text(found)),
+                figures[f"models-{start}"],
+            )
+            for start, found in laws.items()
+        ],
+        html.section(
+            "What this does not say",
+            html.bullets(
+                [
+                    "The reference says 'He-type' and no more. Two readings are run; where they "
+                    "disagree, so may the reference with either.",
+                    "Success at 12,000 steps is success of this protocol: slow runs count as "
+                    "failures.",
+                    "Effective tickets describe rates. A wide network is not a set of "
+                    "independent narrow ones: all neurons learn from one error.",
+                ]
+            ),
+        ),
+        html.section(
+            "How it was done",
+            html.definitions(_protocol(run)),
+            html.details("All widths", _table(table)),
+            *[
+                html.details(f"Laws of width, start {start}", models_table(found))
+                for start, found in laws.items()
+            ],
+            *[
+                html.details(f"Likelihood ratio tests, start {start}", tests_table(found))
+                for start, found in laws.items()
+            ],
+            *[
+                html.details("Laws of width: how they are fitted", html.definitions(notes))
+                for notes in [models_notes(found) for found in laws.values()][:1]
+            ],
+            html.details("Software and machine", html.definitions(software(facts))),
+            html.details("References", html.bullets(REFERENCES)),
+        ),
+    ]
+
+
+def verdict(table: pd.DataFrame, start: str, *, comparable: bool) -> str:
+    """Where one start differs from the reference, in a sentence.
+
+    Args:
+        table: from `edt.experiments.xor.reference_table`.
+        start: which.
+        comparable: the protocol is the reference's.
+    """
+    known = table[(table["start"] == start) & table["p"].notna()]
+    head = f"<b>{start}</b> ({STARTS[start]}): "
+    if not comparable:
+        return head + "steps, learning rate or goal are not those of the reference; no test."
+    if not len(known):
+        return head + "no width of the reference was run."
+    apart = known[known["p_holm"] < LEVEL]
+    pairs = [
+        f"width {row['width']} ({cent(row['rate'])} here, {cent(row['rate_ref'])} there, "
+        f"p = {p_value(row['p_holm'])})"
+        for row in apart.to_dict("records")
+    ]
+    if not pairs:
+        least = p_value(float(known["p_holm"].min()))
+        return head + (
+            f"no width differs from the reference at the 5% level ({count(len(known), 'width')}, "
+            f"least adjusted p = {least})."
+        )
+    return head + f"{len(pairs)} of {len(known)} widths differ: {listed(pairs)}."
+
+
+def tickets_text(table: pd.DataFrame) -> str:
+    """The number of tickets of the widest network, measured and counted."""
+    sentences = []
+    for start in dict.fromkeys(table["start"].tolist()):
+        rows = table[(table["start"] == start) & table["n_eff"].notna()]
+        if len(rows) < 2:
+            continue
+        last = rows.iloc[-1]
+        words = interval(last["n_eff"], last["n_eff_low"], last["n_eff_high"])
+        sentences.append(
+            f"Start {start}: width {int(last['width'])} is worth {words} tickets, beside "
+            f"floor(m/2) = {number(last['n_disjoint'])}, m − 1 = {number(last['n_windows'])} and "
+            f"C(m, 2) = {number(last['n_combinatorial'])}."
+        )
+    if not sentences:
+        return "Width 2, the price of a ticket, is not among the widths."
+    return (
+        "The effective number of tickets is ln P<sub>fail</sub>(m) / ln(1 − p), p the rate of "
+        "width 2. " + " ".join(sentences)
+    )
+
+
+def _protocol(run: Xor) -> list[tuple[str, str]]:
+    spec = run.spec
+    return [
+        (
+            "Networks",
+            f"2-m-1, relu, biases, m = {', '.join(map(str, spec.widths))}; "
+            f"{count(spec.seeds, 'seed')} a width and start; float64",
+        ),
+        (
+            "Start",
+            "input weights N(0, 1), biases 0; "
+            + "; ".join(f"{name}: {STARTS[name]}" for name in spec.starts),
+        ),
+        (
+            "Training",
+            f"full-batch gradient descent on the four points, learning rate {spec.lr:g}, "
+            f"{spec.steps:,} steps, logistic loss of one output",
+        ),
+        ("Success", f"mean cross-entropy below {spec.success:g} after the last step"),
+        ("Reference", "the same protocol, 1,000 seeds at widths 2, 3, 4, 6, 8 and 10"),
+        (
+            "Test",
+            "Fisher's exact test of each width's two counts, two-sided, adjusted by Holm for the "
+            "widths of a start",
+        ),
+        ("Ticket", f"a network of width {TICKET}, the narrowest that can solve exclusive or"),
+        (
+            "Intervals",
+            "95%: Wilson's for rates; quantiles under Beta posteriors for effective tickets",
+        ),
+    ]
+
+
+def _table(table: pd.DataFrame) -> str:
+    columns = [
+        Column("start", lambda row: str(row["start"])),
+        Column("width", lambda row: str(row["width"])),
+        Column("successes", lambda row: f"{row['good']:,} of {row['runs']:,}"),
+        Column("rate", lambda row: cent(row["rate"])),
+        Column("95%", lambda row: span(row["rate_low"], row["rate_high"])),
+        Column("reference", lambda row: cent(row["rate_ref"])),
+        Column("95%", lambda row: span(row["rate_ref_low"], row["rate_ref_high"])),
+        Column("p, adjusted", lambda row: p_value(row["p_holm"])),
+        Column(
+            "effective tickets",
+            lambda row: interval(row["n_eff"], row["n_eff_low"], row["n_eff_high"]),
+        ),
+        Column(
+            "reference",
+            lambda row: interval(row["n_eff_ref"], row["n_eff_ref_low"], row["n_eff_ref_high"]),
+        ),
+        Column("floor(m/2)", lambda row: number(row["n_disjoint"])),
+        Column("m − 1", lambda row: number(row["n_windows"])),
+        Column("C(m, 2)", lambda row: number(row["n_combinatorial"])),
+    ]
+    return html.table(table, columns)
+
+
+def cent(value: float) -> str:
+    """Per cent with one digit, as the reference gives them."""
+    return "–" if value != value else f"{100 * value:.1f}%"

@@ -1,0 +1,31 @@
+"""How success grows with width: likelihood models of counts of wins, fitted and compared.
+
+Data are wins k of n runs at each width m, for one or several targets (groups). Every model gives
+the probability of a win; each group keeps an intercept of its own (the price of a ticket), and the
+rest of the parameters is shared. Widths below the reference width r, where no lottery makes a
+prediction, are left out for all models alike, so that their likelihoods compare.
+"""
+
+from __future__ import annotations
+
+from edt.success.compare import Comparison, compare
+from edt.success.counts import Counts
+from edt.success.fit import Fit, fit, narrow_price
+from edt.success.intervals import bootstrap_interval, profile_interval, selection
+from edt.success.models import MODELS, NESTED, Model, regression
+
+__all__ = [
+    "MODELS",
+    "NESTED",
+    "Comparison",
+    "Counts",
+    "Fit",
+    "Model",
+    "bootstrap_interval",
+    "compare",
+    "fit",
+    "narrow_price",
+    "profile_interval",
+    "regression",
+    "selection",
+]

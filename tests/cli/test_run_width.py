@@ -1,0 +1,60 @@
+"""`edt run width-sweep`, `xor` and `controls`: files, resume, refusals."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edt.cli import main as program
+
+
+def main(arguments):
+    """Exit code of the program."""
+    with pytest.raises(SystemExit) as stop:
+        program(arguments)
+    return stop.value.code or 0
+
+
+SWEEP = [
+    "width-sweep", "--quick", "--widths", "2,4,5,6", "--seeds", "4", "--activation", "softplus",
+    "--set", "teachers=1", "--set", "samples=40", "--set", "steps=300", "--set", "lbfgs_rounds=1",
+    "--set", "lbfgs_steps=100", "--set", "newton_steps=20", "--set", "escape_lbfgs_steps=100",
+    "--set", "escape_newton_steps=20", "--set", "good=1e-3",
+]  # fmt: skip
+XOR = ["xor", "--quick", "--widths", "2..4", "--seeds", "20", "--set", "steps=800",
+       "--set", "success=0.4"]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [SWEEP, XOR], ids=lambda a: a[0])
+def test_writes_everything_and_resumes(tmp_path, capsys, arguments):
+    out = tmp_path / "run"
+    assert main(["run", *arguments, "--out", str(out), "--no-progress"]) == 0
+    assert "Report" in capsys.readouterr().out
+    page = (out / "report.html").read_text()
+    assert "Which law of width fits" in page and "95%" in page and "nan" not in page
+    assert list((out / "figures").glob("models*.png")) and (out / "provenance.json").exists()
+    before = (out / "runs.parquet").read_bytes()
+    assert main(["run", *arguments, "--out", str(out), "--no-progress", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["spec_digest"] and found["figures"]
+    assert (out / "runs.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["width-sweep", "--task", "techer"], "did you mean"),
+        (["width-sweep", "--activation", "tanhh"], "did you mean"),
+        (["width-sweep", "--task", "diabetes", "--teachers", "2"], "one target"),
+        (["width-sweep", "--task", "rosenbrock", "--set", "samples=50"], "square"),
+        (["xor", "--widths", "x"], "widths"),
+        (["xor", "--set", "starts=('glorot',)"], "starts"),
+    ],
+)
+def test_wrong_values_are_one_line(tmp_path, capsys, arguments, says):
+    out = tmp_path / "run"
+    assert main(["run", *arguments, "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert says in error and "Traceback" not in error
+    assert not out.exists()

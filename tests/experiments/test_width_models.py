@@ -1,0 +1,91 @@
+"""Laws of width fitted to a sweep: the escape covariate, and which cells are used."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pandas as pd
+import pytest
+
+from edt.experiments import demo_spec, success_table, width_sweep
+from edt.experiments.splits import empty_splits
+from edt.experiments.targets import make_task
+from edt.experiments.width_models import (
+    compare_models,
+    escape_dimensions,
+    model_counts,
+    opened_per_neuron,
+)
+
+
+def splits(rows):
+    """Rows (target, width, level, runs on it, neuron, inside, escape dimensions)."""
+    names = ["target", "width", "level", "level_runs", "neuron", "inside", "n_neg"]
+    return pd.DataFrame(rows, columns=names)
+
+
+TABLE = splits(
+    [
+        (0, 4, 0, 3, 0, True, 1), (0, 4, 0, 3, 1, True, 3),  # mean 2, weight 3
+        (0, 4, 1, 1, 0, True, 4), (0, 4, 1, 1, 1, True, 8),  # mean 6, weight 1
+        (0, 4, 1, 1, 1, False, 50),  # outside (0, 1): not counted
+        (0, 6, 0, 2, 0, True, 5),
+        (1, 5, 0, 1, 0, True, 2),
+    ]
+)  # fmt: skip
+
+
+def test_opened_per_neuron():
+    """Width 4: (3 * 2 + 1 * 6) / 4 = 3."""
+    found = opened_per_neuron(TABLE)
+    assert found.values.tolist() == [[0, 4, 3.0], [0, 6, 5.0], [1, 5, 2.0]]
+
+
+def test_escape_dimensions_add_up():
+    """e(4) = 3; e(5): nearest is 4 (ties: the narrower) = 3; e(6) = e(7) = 5."""
+    assert escape_dimensions(TABLE, 0, [3, 4, 5, 6, 7, 8], 4)[1:] == [0.0, 3.0, 6.0, 11.0, 16.0]
+    assert math.isnan(escape_dimensions(TABLE, 0, [3], 4)[0])
+    assert escape_dimensions(TABLE, 1, [4, 8], 4) == [0.0, 8.0]
+    assert math.isnan(escape_dimensions(TABLE, 2, [4, 8], 4)[1])
+
+
+def runs(targets):
+    rows = [
+        {"target": t, "width": m, "outcome": "good" if s < 4 * (m - 2) else "bad"}
+        for t in range(targets) for m in (2, 4, 6, 8) for s in range(30)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_counts_leave_out_narrow_widths_and_pooled_rows():
+    success = success_table(runs(2), 4)
+    counts = model_counts(success, TABLE, 4)
+    assert counts.width.tolist() == [4, 6, 8] * 2 and counts.groups == 2
+    assert counts.covariates["escape"].tolist() == [0, 6, 16, 0, 4, 8]
+    assert counts.wins.tolist() == [8, 16, 24] * 2
+    found = compare_models(success, TABLE, 4)
+    assert {"escape", "escape-logit"} <= set(found.fits)
+
+
+def test_without_splits_there_is_no_escape_model():
+    success = success_table(runs(3), 4)
+    assert "escape" not in compare_models(success, TABLE, 4).fits  # target 2 was not split
+    assert "escape" not in compare_models(success, empty_splits(), 4).fits
+    assert compare_models(success, TABLE, 8) is None
+
+
+def test_one_target_cannot_tell_escape_from_geometric():
+    """With one target and one e(w) the two are the same law (1e-6: the optimiser's tolerance)."""
+    one = TABLE[(TABLE["target"] == 1)].assign(target=0)
+    found = compare_models(success_table(runs(1), 4), one, 4)
+    assert found.fits["escape"].aic == pytest.approx(found.fits["geometric"].aic, abs=1e-6)
+
+
+def test_rosenbrock_is_a_task_of_the_sweep():
+    spec = demo_spec("rosenbrock", quick=True, widths=(1, 2), seeds=2, steps=100, lbfgs_steps=50)
+    assert make_task(spec).x.shape == (121, 2) and not spec.realisable
+    sweep = width_sweep(dataclasses.replace(spec, newton_steps=2, split_widths=()), progress=False)
+    assert len(sweep.runs) == 4 and sweep.success()["good"].sum() >= 1
+    with pytest.raises(ValueError, match="square"):
+        dataclasses.replace(spec, samples=120)
