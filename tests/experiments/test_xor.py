@@ -46,7 +46,7 @@ def test_steps_are_gradient_descent_on_the_logistic_loss():
                 break
             slopes = torch.autograd.grad(loss, parts)
             w, b1, a, c = (p - spec.lr * g for p, g in zip(parts, slopes, strict=True))
-        assert runs["loss"][b] == pytest.approx(float(loss), rel=1e-12)
+        assert runs["loss"][b] == pytest.approx(loss.item(), rel=1e-12)
 
 
 def test_run_resume_and_load(tmp_path):
