@@ -12,9 +12,9 @@ from rich.markup import escape
 
 from edt import __version__
 from edt.cli import run_reference as run_reference  # registers its commands with `run`
+from edt.cli import run_width as run_width
 from edt.cli.bench import EPILOG as BENCH_EPILOG
 from edt.cli.bench import bench
-from edt.cli import run_width as run_width
 from edt.cli.demo import EPILOG, demo
 from edt.cli.doctor import EPILOG as DOCTOR_EPILOG
 from edt.cli.doctor import doctor
