@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from edt.experiments.base import Experiment, Spec
+from edt.experiments.census_run import CensusRun, CensusSpec, run_census
+from edt.experiments.escape_run import EscapeRun, run_escape
+from edt.experiments.escape_spec import EscapeSpec
+from edt.experiments.landscape_presets import census_spec, escape_spec
 from edt.experiments.levels import level_table, outcome_table
 from edt.experiments.lottery import ALL, pooled_tickets, success_table
 from edt.experiments.lottery_curve import Lottery, run_lottery
@@ -27,7 +31,11 @@ from edt.experiments.sweep import width_sweep
 
 __all__ = [
     "ALL",
+    "CensusRun",
+    "CensusSpec",
     "DirectoryError",
+    "EscapeRun",
+    "EscapeSpec",
     "Experiment",
     "Lottery",
     "LotterySpec",
@@ -40,7 +48,9 @@ __all__ = [
     "Spec",
     "WidthSweep",
     "WidthSweepSpec",
+    "census_spec",
     "demo_spec",
+    "escape_spec",
     "format_widths",
     "level_table",
     "lottery_spec",
@@ -49,6 +59,8 @@ __all__ = [
     "parse_widths",
     "perturb_spec",
     "pooled_tickets",
+    "run_census",
+    "run_escape",
     "run_lottery",
     "run_multi_start",
     "run_perturb_rest",

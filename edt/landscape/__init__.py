@@ -11,8 +11,10 @@ from edt.landscape.counting import (
     bell,
     critical_subspaces,
     crossover,
+    limiting_ratio,
     minimum_subspaces,
     stirling2,
+    subspace_ratio,
 )
 from edt.landscape.critical import critical_task
 from edt.landscape.embed import Embedding, split, split_every
@@ -26,6 +28,7 @@ from edt.landscape.paths import index_along_path, plateaus
 from edt.landscape.population import population_gradient, population_hessian, population_loss
 from edt.landscape.safran_shamir import SafranShamir, safran_shamir, spurious_table
 from edt.landscape.tally import (
+    basin_table,
     census_table,
     dominance_table,
     minimum_table,
@@ -59,6 +62,7 @@ __all__ = [
     "SplitMatrices",
     "Tolerances",
     "aligned_distance",
+    "basin_table",
     "bell",
     "census",
     "census_table",
@@ -75,6 +79,7 @@ __all__ = [
     "grow",
     "grown_inertia",
     "index_along_path",
+    "limiting_ratio",
     "loss_levels",
     "loss_line",
     "loss_plane",
@@ -96,4 +101,5 @@ __all__ = [
     "split_matrices",
     "spurious_table",
     "stirling2",
+    "subspace_ratio",
 ]

@@ -11,6 +11,7 @@ symmetries and invariances", ICML 2021, arXiv 2105.12221.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import cache
 from math import comb, factorial
 
@@ -73,6 +74,52 @@ def minimum_subspaces(r: int, m: int) -> int:
     """
     _check(r=r, m=m)
     return sum(comb(m, u) * critical_subspaces(r, m - u) * bell(u) for u in range(m - r + 1))
+
+
+def subspace_ratio(r: int, m: int, k: int = 1) -> Fraction:
+    """Critical subspaces from width r - k for each one of global minima, ``G(r-k, m) / T(r, m)``.
+
+    Args:
+        r: least width with loss 0.
+        m: width, at least r.
+        k: how much narrower the critical point is, 1 <= k < r.
+
+    Raises:
+        ValueError: out of range.
+
+    Example:
+        >>> subspace_ratio(4, 4), subspace_ratio(4, 5)
+        (Fraction(3, 2), Fraction(5, 12))
+    """
+    _check(r=r, m=m, k=k)
+    if not (1 <= k < r <= m):
+        raise ValueError(f"r, m and k must satisfy 1 <= k < r <= m, got r={r}, m={m}, k={k}")
+    return Fraction(critical_subspaces(r - k, m), minimum_subspaces(r, m))
+
+
+def limiting_ratio(r: int, extra: int, k: int = 1) -> Fraction:
+    """What `subspace_ratio` at width r + extra approaches as r grows, extra and k held fixed.
+
+    ``G(r-k, r+h) / T(r, r+h) -> r^k h! / (2^k (h+k)!)``: with h = extra neurons to spare, critical
+    subspaces of width r - 1 outnumber global minima as long as r > 2 (h + 1). For fixed r and
+    m -> infinity the ratio goes to 0, faster than any exponential.
+
+    Args:
+        r: least width with loss 0, at least 1.
+        extra: neurons beyond r.
+        k: as in `subspace_ratio`, at least 1.
+
+    Raises:
+        ValueError: out of range.
+
+    Example:
+        >>> limiting_ratio(800, 3)
+        Fraction(100, 1)
+    """
+    _check(r=r, extra=extra, k=k)
+    if r < 1 or k < 1:
+        raise ValueError(f"r and k must be at least 1, got r={r}, k={k}")
+    return Fraction(r**k * factorial(extra), 2**k * factorial(extra + k))
 
 
 def crossover(r: int, *, cumulative: bool = False, limit: int = 1000) -> int:

@@ -27,11 +27,11 @@ from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
 from edt.landscape.grow import SHARES, Growth, grow
 from edt.landscape.inertia import grown_inertia
-from edt.landscape.minima import Minima
+from edt.landscape.minima import UNMEASURED, Minima, drive_down
 from edt.landscape.outcome import outcomes
 from edt.stats import bootstrap, wilson
 from edt.tasks import Task
-from edt.training import checks, converge, masked_train
+from edt.training import checks, masked_train
 
 #: Where a run from an embedded bad minimum can end, best first.
 DESTINATIONS = ("good", "lower", "same", "open", "channel", "diverged")
@@ -62,7 +62,8 @@ class Escape:
             random directions), ``length`` (of the perturbation), ``start_loss``; ``lr``,
             ``escape_steps``, ``linear_steps`` (what the quadratic model says), ``descent_loss``
             and ``descent_status`` of gradient descent; ``loss``, ``grad_max``,
-            ``status``, ``verdict``, ``index`` at the end, ``iterations`` of `edt.converge`;
+            ``status``, ``verdict``, ``index`` at the end (as in `Minima`: a run is let go once it
+            is good), ``iterations`` of `edt.converge`;
             ``drop`` (loss fallen), ``distance`` (of parameters, from the embedded point),
             ``function_distance`` (root mean square change of the outputs), ``outcome``,
             ``destination``.
@@ -108,8 +109,8 @@ def escape_experiment(
     Each point starts runs at ``theta + step |theta| v`` for the unit eigenvectors v of its
     negative eigenvalues, in both signs, and for random v, uniform on the sphere. Gradient descent
     with learning rate ``0.5 / max|lambda|`` of its point shows how long the escape takes; then
-    `edt.converge` finishes (from the start itself where descent diverged). All runs are one
-    ensemble.
+    `edt.converge` finishes (from the start itself where descent diverged), until a run is good or
+    at the bottom. All runs are one ensemble.
 
     Args:
         task: data.
@@ -165,17 +166,8 @@ def escape_experiment(
     starts["start_loss"] = ops.loss(moved, task, task_index=where).numpy()
     rates = SAFE / points["max_eig"].to_numpy()[origin.numpy()]
     descended = _descend(task, moved, where, rates, descent_steps, points, origin, starts, progress)
-    ended = converge(
-        task,
-        descended,
-        task_index=where,
-        tol=tol,
-        lbfgs_steps=lbfgs_steps,
-        newton_steps=newton_steps,
-        progress=progress,
-    )
-    if ended.interrupted:
-        raise KeyboardInterrupt
+    limit = torch.tensor(points["threshold"].to_numpy()[origin.numpy()])
+    ended = _finish(task, descended, where, limit, starts, tol, lbfgs_steps, newton_steps, progress)
     starts["loss"] = ended.loss.numpy()
     starts["grad_max"] = ended.grad_max.numpy()
     starts["status"], starts["verdict"] = ended.status, ended.verdict
@@ -184,7 +176,6 @@ def escape_experiment(
     before = points["loss"].to_numpy()[origin.numpy()]
     starts["drop"] = before - starts["loss"]
     _distances(task, embedded, ended.networks, origin, where, starts)
-    limit = points["threshold"].to_numpy()[origin.numpy()]
     words = outcomes(ended.loss, limit, ended.verdict, ended.status)
     starts["outcome"] = words
     starts["destination"] = [
@@ -424,6 +415,47 @@ def _descend(
             span = slice(int(moved.offsets[b]), int(moved.offsets[b + 1]))
             theta[span] = moved.theta[span]
     return moved.with_theta(theta)
+
+
+def _finish(
+    task: Task,
+    descended: Ensemble,
+    where: torch.Tensor,
+    limit: torch.Tensor,
+    starts: pd.DataFrame,
+    tol: float,
+    lbfgs_steps: int,
+    newton_steps: int,
+    progress: bool,
+) -> Minima:
+    """Drive the runs on from where descent left them, until they are good or at the bottom."""
+    loss, grad = ops.loss_and_grad(descended, task, task_index=where)
+    lengths = descended.offsets[1:] - descended.offsets[:-1]
+    count = descended.B
+    runs = Minima(
+        networks=descended,
+        task_index=where,
+        loss=loss,
+        grad_max=torch.segment_reduce(grad.abs(), "max", lengths=lengths),
+        threshold=limit,
+        outcome=[],
+        status=["max_steps"] * count,
+        verdict=[UNMEASURED] * count,
+        index=torch.full((count,), -1),
+        n_flat=torch.full((count,), -1),
+        min_eig=torch.full((count,), float("nan"), dtype=torch.float64),
+        iterations=torch.zeros(count, dtype=torch.int64),
+    )
+    drive_down(
+        task,
+        runs,
+        stop_good=True,
+        tol=tol,
+        lbfgs_steps=lbfgs_steps,
+        newton_steps=newton_steps,
+        progress=progress,
+    )
+    return runs
 
 
 def _distances(

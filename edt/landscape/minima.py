@@ -18,9 +18,8 @@ from edt.training import ConvergeResult, checks, converge, masked_train
 from edt.training.structure import hidden_widths
 
 FINISH = ("all", "bad")
-#: L-BFGS rounds before Newton takes over; most runs that will be good are by then, and Newton's
-#: Hessians are not spent on them.
-_LBFGS_ROUNDS = 2
+#: L-BFGS iterations between two looks at who is good already.
+_ROUND = 500
 #: Verdict of a run that was good before its Hessian was looked at.
 UNMEASURED = "unmeasured"
 
@@ -201,30 +200,65 @@ def find_minima(
         min_eig=torch.full((ens.B,), float("nan"), dtype=torch.float64),
         iterations=trained.steps.clone(),
     )
-    rounds = [0] * (_LBFGS_ROUNDS if finish == "bad" else 0)
-    for newton in (*rounds, newton_steps):
-        going = np.array([word != "diverged" for word in runs.status])
-        if finish == "bad":
-            going &= (runs.loss > runs.threshold).numpy()
-        chosen = torch.from_numpy(np.flatnonzero(going))
-        if not chosen.numel():
-            break
-        ended = converge(
-            task,
-            runs.networks.select(chosen),
-            task_index=index[chosen],
-            tol=tol,
-            lbfgs_steps=lbfgs_steps,
-            newton_steps=newton,
-            progress=progress,
-        )
-        _stop(ended.interrupted)
-        _enter(runs, chosen, ended)
+    drive_down(
+        task,
+        runs,
+        stop_good=finish == "bad",
+        tol=tol,
+        lbfgs_steps=lbfgs_steps,
+        newton_steps=newton_steps,
+        progress=progress,
+    )
     if not realisable:
         for t in sorted(set(index.tolist())):
             runs.threshold[index == t] = float(runs.loss[index == t].min()) * (1.0 + good)
     runs.outcome = outcomes(runs.loss, runs.threshold, runs.verdict, runs.status)
     return runs
+
+
+def drive_down(
+    task: Task,
+    runs: Minima,
+    *,
+    stop_good: bool,
+    tol: float,
+    lbfgs_steps: int,
+    newton_steps: int,
+    progress: bool,
+) -> None:
+    """Drive runs to the bottom, in place; fills everything but the outcome.
+
+    Args:
+        task: data.
+        runs: where they stand; diverged ones are left alone.
+        stop_good: let go of a run once it is below its threshold. L-BFGS then works in rounds:
+            most runs that will be good are after a few, and no Hessian is spent on them.
+        tol, lbfgs_steps, newton_steps, progress: as in `edt.converge`.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
+    rounds = [(_ROUND, 0)] * (lbfgs_steps // _ROUND) if stop_good else []
+    for lbfgs, newton in (*rounds, (lbfgs_steps, newton_steps)):
+        going = np.array([word != "diverged" for word in runs.status])
+        if stop_good:
+            going &= (runs.loss > runs.threshold).numpy()
+        if newton == 0:  # what L-BFGS has brought to the bottom waits for its last look
+            going &= np.array([word != "converged" for word in runs.status])
+        chosen = torch.from_numpy(np.flatnonzero(going))
+        if not chosen.numel():
+            continue
+        ended = converge(
+            task,
+            runs.networks.select(chosen),
+            task_index=runs.task_index[chosen],
+            tol=tol,
+            lbfgs_steps=lbfgs,
+            newton_steps=newton,
+            progress=progress,
+        )
+        _stop(ended.interrupted)
+        _enter(runs, chosen, ended)
 
 
 def _enter(runs: Minima, chosen: torch.Tensor, ended: ConvergeResult) -> None:

@@ -86,6 +86,47 @@ def census_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def basin_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
+    """How large the basin of each minimum is, per width: its share of all starts.
+
+    Args:
+        runs: of a `Census`.
+        conf: coverage of Wilson's intervals.
+
+    Returns:
+        One row per (target, width, minimum): ``outcome``, ``core_width`` (-1 unknown), ``loss``,
+        ``count`` of ``runs`` and the ``share`` with ``share_low``, ``share_high``; largest first
+        within a (target, width).
+    """
+    size = runs.groupby(["target", "width"]).size()
+    rows = []
+    settled = runs[runs["minimum"] >= 0]
+    for (target, width, minimum), group in settled.groupby(["target", "width", "minimum"]):
+        total = int(size[target, width])
+        share = wilson(len(group), total, conf)
+        rows.append(
+            {
+                "target": int(str(target)),
+                "width": int(str(width)),
+                "minimum": int(str(minimum)),
+                "outcome": group["outcome"].iloc[0],
+                "core_width": _least(group["core_width"]),
+                "loss": float(group["loss"].min()),
+                "count": len(group),
+                "runs": total,
+                "share": share.value,
+                "share_low": share.low,
+                "share_high": share.high,
+            }
+        )
+    columns = ["target", "width", "minimum", "outcome", "core_width", "loss", "count", "runs",
+               "share", "share_low", "share_high"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns).sort_values(
+        ["target", "width", "count", "minimum"], ascending=[True, True, False, True],
+        ignore_index=True,
+    )  # fmt: skip
+
+
 def dominance_table(
     r: int, widths: Iterable[int], irreducible: Mapping[int, int] | None = None
 ) -> pd.DataFrame:

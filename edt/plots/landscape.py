@@ -11,6 +11,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from edt.experiments.escape_run import EscapeRun
 from edt.landscape import DESTINATIONS, Census, Escape
 from edt.plots.style import (
     LIGHT,
@@ -36,11 +37,11 @@ ENDS = {
 SHARES = {"equal": "equal shares", "positive": "positive shares", "signed": "mixed signs"}
 
 
-def plot_escape(escape: Escape, *, theme: Theme = LIGHT) -> Figure:
+def plot_escape(escape: Escape | EscapeRun, *, theme: Theme = LIGHT) -> Figure:
     """Escape dimensions, ends of the ways down, and time to escape, against neurons added.
 
     Args:
-        escape: from `edt.landscape.escape_experiment`.
+        escape: from `edt.landscape.escape_experiment` or `edt.experiments.run_escape`.
         theme: colours.
     """
     with styled(theme):
@@ -145,7 +146,7 @@ def _ends(ax: Axes, starts: pd.DataFrame, theme: Theme) -> None:
               handlelength=1.1, columnspacing=1.2)  # fmt: skip
 
 
-def _times(ax: Axes, escape: Escape, theme: Theme) -> None:
+def _times(ax: Axes, escape: Escape | EscapeRun, theme: Theme) -> None:
     """Measured steps to escape against those of the quadratic model."""
     starts = escape.starts
     clear = escape.points["clear"].to_numpy()[starts["point"]]

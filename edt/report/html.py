@@ -52,6 +52,11 @@ def definitions(pairs: Sequence[tuple[str, str]]) -> str:
     return f"<dl>{rows}</dl>"
 
 
+def code(text: str) -> str:
+    """Text of a program, or anything else whose lines and spaces matter."""
+    return f"<pre>{escape(text.strip(chr(10)))}</pre>"
+
+
 def details(summary: str, body: str) -> str:
     """Something to unfold."""
     return f"<details><summary>{escape(summary)}</summary>{body}</details>"

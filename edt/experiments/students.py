@@ -1,0 +1,164 @@
+"""Students of many widths, trained to the bottom: what the experiments on the landscape share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import partial
+
+import pandas as pd
+import torch
+
+from edt.ensemble import Ensemble
+from edt.errors import EdtError
+from edt.experiments.base import Part, Parts, Spec
+from edt.experiments.result import part_name
+from edt.experiments.runs import label_runs, run_part
+from edt.experiments.spec import WidthSweepSpec
+from edt.landscape import Minima
+from edt.tasks import Task
+
+
+@dataclass(frozen=True)
+class StudentSpec(Spec):
+    """Targets x widths x seeds, trained and converged as in a width sweep.
+
+    Attributes:
+        task: "teacher" (random teachers: loss 0 is possible) or "diabetes" (it is not).
+        widths: hidden widths of the students.
+        seeds: students per (target, width).
+        teachers: number of teachers (1 for real data).
+        teacher_width: r, hidden neurons of each teacher. Students of every width start at the
+            scale that the scheme gives to width r.
+        teacher_gain: length of the teachers' input weights: the larger, the sharper the target.
+        d_in, samples, inputs: the teachers' data: inputs per sample, samples, distribution.
+        task_seed: of teachers and inputs.
+        activation, bias: of students and teachers.
+        init: initialisation scheme of `edt.Ensemble.init`.
+        steps, lr, schedule: full-batch Adam in the kernel.
+        lbfgs_rounds, lbfgs_steps: at most so many rounds of L-BFGS, of so many iterations; a
+            student leaves when it has reached the good loss or a round gains it less than 1%.
+        newton_steps, tol: `edt.converge`, to ``max|grad| <= tol``, for the others.
+        good: a run is good at or below this loss, as a share of the target's variance; on real
+            data, within this share above the lowest loss that any student of width r or less has.
+    """
+
+    task: str = "teacher"
+    widths: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16)
+    seeds: int = 40
+    teachers: int = 5
+    teacher_width: int = 4
+    teacher_gain: float = 3.0
+    d_in: int = 4
+    samples: int = 1024
+    inputs: str = "gaussian"
+    task_seed: int = 0
+    activation: str = "tanh"
+    bias: bool = True
+    init: str = "glorot"
+    steps: int = 2000
+    lr: float = 0.02
+    schedule: str = "cosine"
+    lbfgs_rounds: int = 40
+    lbfgs_steps: int = 250
+    newton_steps: int = 100
+    tol: float = 1e-10
+    good: float = 1e-8
+
+    def __post_init__(self) -> None:
+        checked = self.sweep  # every field's type and range
+        for entry in fields(StudentSpec):
+            object.__setattr__(self, entry.name, getattr(checked, entry.name))
+
+    @property
+    def sweep(self) -> WidthSweepSpec:
+        """The students as a width sweep, without splits."""
+        shared = {entry.name: getattr(self, entry.name) for entry in fields(StudentSpec)}
+        return WidthSweepSpec(**shared, reference_width=self.teacher_width, split_widths=())
+
+    @property
+    def realisable(self) -> bool:
+        """Whether loss 0 can be reached."""
+        return self.sweep.realisable
+
+    @property
+    def networks(self) -> int:
+        """Students trained in all."""
+        return self.sweep.networks
+
+
+def train_students(spec: StudentSpec, task: Task, parts: Parts) -> tuple[pd.DataFrame, Minima]:
+    """Train all students, one part per (target, width).
+
+    Args:
+        spec: what to train.
+        task: of `edt.experiments.targets.make_task`.
+        parts: runs or reads the parts.
+
+    Returns:
+        One row a student (`edt.experiments.runs.COLUMNS`), and the same as `Minima`, in the same
+        order.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; finished parts are kept.
+    """
+    sweep = spec.sweep
+    kept: dict[str, Ensemble] = {}
+
+    def work(name: str, target: int, width: int) -> pd.DataFrame:
+        table, networks = run_part(sweep, task, target, width)
+        if parts.store is None:
+            kept[name] = networks
+        else:
+            networks.save(parts.store.networks_file(name))
+        return table
+
+    cells = [(target, width) for target in range(sweep.targets) for width in sweep.widths]
+    tables = parts.run(
+        [
+            Part(
+                part_name(target, width),
+                f"target {target + 1}, width {width}: train, converge",
+                float(sweep.seeds * (2 + width)),
+                "train and converge",
+                partial(work, part_name(target, width), target, width),
+            )
+            for target, width in cells
+        ]
+    )
+
+    def networks_of(target: int, width: int) -> Ensemble:
+        name = part_name(target, width)
+        if parts.store is None:
+            return kept[name]
+        try:
+            return Ensemble.load(parts.store.networks_file(name))
+        except (EdtError, ValueError):
+            # Damaged since it was written: the same bits can be made again.
+            work(name, target, width)
+            return Ensemble.load(parts.store.networks_file(name))
+
+    runs = label_runs(sweep, task, tables)
+    return runs, as_minima(runs, Ensemble.concat([networks_of(*cell) for cell in cells]))
+
+
+def as_minima(runs: pd.DataFrame, networks: Ensemble) -> Minima:
+    """Labelled runs and their networks as `Minima`."""
+
+    def tensor(name: str) -> torch.Tensor:
+        return torch.tensor(runs[name].to_numpy())
+
+    steps = runs[["train_steps", "lbfgs_iterations", "newton_iterations"]].sum(axis=1)
+    return Minima(
+        networks=networks,
+        task_index=tensor("target"),
+        loss=tensor("loss"),
+        grad_max=tensor("grad_max"),
+        threshold=tensor("threshold"),
+        outcome=runs["outcome"].tolist(),
+        status=runs["status"].tolist(),
+        verdict=runs["verdict"].tolist(),
+        index=tensor("index"),
+        n_flat=tensor("n_flat"),
+        min_eig=tensor("min_eig"),
+        iterations=torch.tensor(steps.to_numpy()),
+    )

@@ -1,0 +1,361 @@
+"""The report of a census of minima."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from edt.experiments.census_run import CensusRun
+from edt.files import replace_file
+from edt.landscape import crossover
+from edt.plots.counting import plot_counting
+from edt.plots.landscape import plot_census
+from edt.report import html
+from edt.report.html import Column
+from edt.report.method import REFERENCES, software
+from edt.report.publish import Picture, embed, write_provenance
+from edt.report.students import good_text, student_protocol
+from edt.report.words import count, interval, listed, number, percent, span
+
+#: Recomputes the numbers of the page; shown on it, and run by the tests.
+SNIPPET = """import pandas as pd
+from edt.landscape import basin_table, census_table, prediction_table
+
+runs = pd.read_parquet("runs.parquet")  # one row a student
+table = census_table(runs)              # shares, intervals, coverage, Chao1
+basins = basin_table(runs)              # share of starts of every minimum
+counted = prediction_table(runs, r={r})   # numbers of subspaces beside them
+"""
+
+
+def write_census_report(run: CensusRun, directory: str | os.PathLike[str]) -> Path:
+    """Write ``report.html``, the figures and ``provenance.json``.
+
+    Returns:
+        Path of ``report.html``.
+    """
+    folder = Path(directory)
+    embedded = embed(pictures(run), folder)
+    facts = write_provenance(run, folder)
+    path = folder / "report.html"
+    pooled = run.pooled()
+    bad = int((run.tables["minima"]["outcome"] == "bad").sum())
+    lead = (
+        f"<b>{len(run.tables['runs']):,} students</b> trained to the bottom: "
+        f"{int(pooled['bad'].sum()):,} ended in a bad minimum, of {count(bad, 'different kind')} "
+        "up to the order of neurons, the activation's symmetries and neurons to spare."
+    )
+    title = "A census of minima: does width remove the bad ones?"
+    replace_file(path, html.page(title, lead, _body(run, embedded, facts), _FOOTER).encode())
+    return path
+
+
+_FOOTER = (
+    "Tables: <code>runs.parquet</code> (one row a student, sorted), <code>students.parquet</code> "
+    "(training), <code>minima.parquet</code>, <code>gaps.parquet</code>; figures: "
+    "<code>figures/</code>; trained networks: <code>parts/</code>."
+)
+
+
+def pictures(run: CensusRun) -> list[Picture]:
+    """The figures of the report, in order."""
+    r = run.spec.teacher_width
+    found = [
+        Picture(
+            "census",
+            lambda theme: plot_census(run.census, theme=theme),
+            "Share of runs in bad and good minima against width; numbers of distinct bad minima; "
+            "losses of all bad minima.",
+            "Left: share of all runs, 95% Wilson intervals. Middle: distinct bad minima met, and "
+            "Chao1's estimate with those nobody met; percentages are Good-Turing coverage. Right: "
+            "every distinct bad minimum at every width it was met; the area is its share of that "
+            "width's starts.",
+        )
+    ]
+    prediction = run.prediction()
+    if prediction is not None:
+        found.append(
+            Picture(
+                "counting",
+                lambda theme: plot_counting(prediction, run.pooled(), r, theme=theme),
+                "Numbers of subspaces of global minima and of critical points against width, and "
+                "the share of runs that end in a bad minimum.",
+                "Left: numbers of affine subspaces, of global minima and of critical points "
+                "that stem from the distinct bad minima met below each width; shaded: widths with "
+                "more of the former. Right: the measured share of bad minima (bootstrap over "
+                "targets) beside the critical share of all subspaces. They count different "
+                "things: subspaces are not basins.",
+            )
+        )
+    return found
+
+
+def _body(run: CensusRun, figures: dict[str, str], facts: dict[str, Any]) -> list[str]:
+    spec, pooled = run.spec, run.pooled()
+    sections = [
+        html.section(
+            "Bad minima against width",
+            html.paragraph(_share_text(pooled)),
+            figures["census"],
+            html.paragraph(_unseen_text(pooled)),
+            html.paragraph(_embedded_text(run)),
+        )
+    ]
+    if "counting" in figures:
+        sections.append(
+            html.section(
+                "What counting predicts",
+                html.paragraph(_counting_text(run)),
+                figures["counting"],
+                html.paragraph(
+                    "<b>These numbers count subspaces, not basins</b>, one family for each "
+                    "irreducible critical point. How much of the space of starts a subspace draws "
+                    "is not in them, so they predict which widths are dominated, not a rate."
+                ),
+            )
+        )
+    sections += [
+        html.section("What this does not say", html.bullets(_caveats(run))),
+        html.section(
+            "How it was done",
+            html.definitions([*student_protocol(spec), *_method(run)]),
+            html.details("All widths", _table(pooled)),
+            html.details("Each target", _targets(run)),
+            html.details("The largest basins of bad minima", _basins(run)),
+            *(
+                [html.details("Subspaces", _counting(run))]
+                if run.prediction() is not None
+                else []
+            ),
+            html.details(
+                "Recompute these numbers",
+                html.paragraph("In this directory:")
+                + html.code(SNIPPET.format(r=spec.teacher_width)),
+            ),
+            html.details("Software and machine", html.definitions(software(facts))),
+            html.details("Parameters", html.code(_parameters(spec))),
+            html.details("References", html.bullets([*REFERENCES, *_MORE])),
+        ),
+    ]
+    return sections
+
+
+_MORE = [
+    "A. Chao, Estimating the population size for capture-recapture data with unequal "
+    "catchability, Biometrics 43 (1987) 783.",
+    "I. J. Good, The population frequencies of species and the estimation of population "
+    "parameters, Biometrika 40 (1953) 237.",
+]
+
+
+def _parameters(spec: Any) -> str:
+    return "\n".join(f"{name} = {value!r}" for name, value in spec.to_dict().items())
+
+
+def _share_text(pooled: pd.DataFrame) -> str:
+    first, last = pooled.iloc[0], pooled.iloc[-1]
+    clean = pooled[pooled["bad"] == 0]["width"].tolist()
+    text = (
+        f"At width {int(first['width'])}, {_share(first)} of the runs end in a bad minimum; at "
+        f"width {int(last['width'])}, {_share(last)}."
+    )
+    middle = pooled[(pooled["bad"] > 0) & (pooled["good"] > 0)]
+    if len(middle):
+        text += " Between, " + listed(
+            [f"{_share(row)} at width {int(row['width'])}" for _, row in middle.iterrows()]
+        ) + "."  # fmt: skip
+    if clean:
+        words = listed([str(int(width)) for width in clean])
+        text += f" No run did at {'width' if len(clean) == 1 else 'widths'} {words}."
+    open_ = int(pooled["open"].sum())
+    if open_:
+        text += f" {count(open_, 'run')} reached no minimum (channels, or no verdict)."
+    return text
+
+
+def _share(row: pd.Series) -> str:
+    return (
+        f"{percent(row['bad_share'])} "
+        f"({span(row['bad_share_boot_low'], row['bad_share_boot_high'])})"
+    )
+
+
+def _unseen_text(pooled: pd.DataFrame) -> str:
+    known = pooled[pooled["bad"] > 0]
+    if not len(known):
+        return "No bad minimum was met."
+    most = known.loc[known["distinct"].idxmax()]
+    return (
+        f"Most different ones were met at width {int(most['width'])}: {int(most['distinct'])}, "
+        f"{int(most['once'])} of them once. Chao1 puts all of them at "
+        f"{interval(most['chao1'], most['chao1_low'], most['chao1_high'])}; a further bad run "
+        f"would land in one already met with probability {percent(most['coverage'])} "
+        f"({span(most['coverage_low'], most['coverage_high'])}, Good-Turing)."
+    )
+
+
+def _embedded_text(run: CensusRun) -> str:
+    runs = run.tables["runs"]
+    bad = runs[(runs["outcome"] == "bad") & (runs["core_width"] >= 0)]
+    if not len(bad):
+        return ""
+    spare = int((bad["core_width"] < bad["width"]).sum())
+    return (
+        f"Of {count(len(bad), 'bad run')}, {spare:,} are narrower minima in disguise (a neuron "
+        "repeats another, is dead, constant or cancelled); the others use every neuron."
+    )
+
+
+def _counting_text(run: CensusRun) -> str:
+    r, table = run.spec.teacher_width, run.prediction()
+    assert table is not None
+    won = table[table["dominated"]]["width"].tolist()
+    text = (
+        f"A solution of width r = {r} gives T(r, m) subspaces of global minima at width m; a "
+        "critical point of width q, not reducible, gives G(q, m) subspaces of critical points. "
+        "Fed with the distinct bad minima of this census (all targets together), "
+    )
+    text += (
+        f"global minima outnumber the others from width {int(won[0])} on."
+        if won
+        else "global minima outnumber the others at none of these widths."
+    )
+    if r >= 2:
+        text += (
+            f" With one critical point of width r − 1 alone, that happens at m = {crossover(r)}; "
+            f"with one of every width below r, at m = {crossover(r, cumulative=True)}."
+        )
+    return text
+
+
+def _caveats(run: CensusRun) -> list[str]:
+    spec = run.spec
+    out = [
+        "Minima are counted as this training meets them; those with small basins are missed. "
+        "Good-Turing and Chao1 speak of unseen ones under the same starts and training only.",
+        "Good minima form continua: all good runs of a target are one minimum here.",
+        "Flat minima that the core does not account for are told apart by their function alone.",
+        "Critical points that are saddles are not in the census, while counting includes them.",
+    ]
+    if spec.realisable:
+        out.append(
+            f"{count(spec.teachers, 'teacher')} of one kind: shares differ between teachers (see "
+            "the table), and intervals over so few are rough."
+        )
+    else:
+        out.append(
+            f"Good is relative to the best loss of width {spec.teacher_width} or less, so wider "
+            "networks win by fitting more."
+        )
+    return out
+
+
+def _method(run: CensusRun) -> list[tuple[str, str]]:
+    spec, gaps = run.spec, run.tables["gaps"]
+    between = {str(row["of"]): row for row in gaps.to_dict("records")}
+    return [
+        ("Good", good_text(spec)),
+        (
+            "Same level",
+            f"losses whose steps stay below {spec.level:g}, relatively",
+        ),
+        (
+            "Same function",
+            f"outputs within {spec.function:g} standard deviations of the target, root mean "
+            f"square; {_gap(between.get('function'))}",
+        ),
+        (
+            "Same minimum",
+            "same function, and cores whose aligned parameters differ by less than "
+            f"{spec.parameters:g}, relatively; {_gap(between.get('parameters'))}",
+        ),
+        (
+            "Core",
+            "what is left when duplicate, dead, constant and cancelling neurons are taken away, as "
+            f"long as outputs change by less than {spec.reduction:g} standard deviations; neurons "
+            "are aligned by assignment, up to sign flips, rescalings and shifts where the "
+            "activation has them",
+        ),
+        (
+            "Intervals",
+            "95%: Wilson's; bootstrap over targets where there are five or more, else over runs; "
+            "Chao's log-normal for Chao1",
+        ),
+    ]
+
+
+def _gap(row: dict[Any, Any] | None) -> str:
+    if row is None:
+        return "no pair was compared"
+    apart = float(row["parted"])
+    nearest = "none was taken for different" if np.isinf(apart) else f"{apart:.1e} the nearest apart"
+    return f"{float(row['joined']):.1e} was the farthest taken for equal, {nearest}"
+
+
+def _columns() -> list[Column]:
+    return [
+        Column("width", lambda row: str(row["width"])),
+        Column("runs", lambda row: f"{row['runs']:,}"),
+        Column("good", lambda row: f"{row['good']:,}"),
+        Column("bad", lambda row: f"{row['bad']:,}"),
+        Column("neither", lambda row: f"{row['open']:,}"),
+        Column("bad share", lambda row: percent(row["bad_share"])),
+        Column("Wilson", lambda row: span(row["bad_share_low"], row["bad_share_high"])),
+        Column("bootstrap", lambda row: span(row["bad_share_boot_low"], row["bad_share_boot_high"])),
+        Column("levels", lambda row: str(row["levels"])),
+        Column("distinct", lambda row: str(row["distinct"])),
+        Column("irreducible", lambda row: str(row["irreducible"])),
+        Column("once", lambda row: str(row["once"])),
+        Column("coverage", lambda row: percent(row["coverage"])),
+        Column(
+            "Chao1",
+            lambda row: interval(row["chao1"], row["chao1_low"], row["chao1_high"])
+            if row["bad"]
+            else "–",
+        ),
+    ]
+
+
+def _table(pooled: pd.DataFrame) -> str:
+    return html.table(pooled, _columns())
+
+
+def _targets(run: CensusRun) -> str:
+    table = run.table()
+    each = table[table["target"] >= 0]
+    return html.table(each, [Column("target", lambda row: str(row["target"] + 1)), *_columns()])
+
+
+def _basins(run: CensusRun, most: int = 30) -> str:
+    basins = run.basins()
+    bad = basins[basins["outcome"] == "bad"].sort_values(
+        ["share", "target", "width", "minimum"], ascending=[False, True, True, True]
+    )
+    columns = [
+        Column("minimum", lambda row: str(row["minimum"])),
+        Column("target", lambda row: str(row["target"] + 1)),
+        Column("width", lambda row: str(row["width"])),
+        Column("core width", lambda row: str(row["core_width"])),
+        Column("loss", lambda row: f"{row['loss']:.4g}"),
+        Column("runs", lambda row: f"{row['count']} of {row['runs']}"),
+        Column("share", lambda row: percent(row["share"])),
+        Column("95%", lambda row: span(row["share_low"], row["share_high"])),
+    ]
+    return html.table(bad.head(most), columns)
+
+
+def _counting(run: CensusRun) -> str:
+    columns = [
+        Column("width", lambda row: str(row["width"])),
+        Column("log10 of minima T", lambda row: number(row["log10_minima"])),
+        Column("log10 of critical ΣG", lambda row: number(row["log10_critical"])),
+        Column("minima among them", lambda row: percent(row["minima_share"])),
+        Column("minima outnumber", lambda row: "yes" if row["dominated"] else "no"),
+        Column("measured bad share", lambda row: percent(row["bad_share"])),
+        Column("runs", lambda row: f"{row['runs']:,}"),
+    ]
+    return html.table(run.prediction(), columns)

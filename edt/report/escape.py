@@ -1,0 +1,373 @@
+"""The report of an escape experiment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from edt.experiments.escape_run import EscapeRun
+from edt.files import replace_file
+from edt.landscape import DESTINATIONS
+from edt.plots.escapes import plot_descent, plot_ways
+from edt.plots.landscape import plot_escape
+from edt.report import html
+from edt.report.html import Column
+from edt.report.method import REFERENCES, software
+from edt.report.publish import Picture, embed, write_provenance
+from edt.report.students import good_text, student_protocol
+from edt.report.words import count, interval, listed, number, percent, span
+
+#: Recomputes the numbers of the page; shown on it, and run by the tests.
+SNIPPET = """import pandas as pd
+from edt.experiments.escape_run import dimension_table, open_table, plateau_table
+from edt.landscape import escape_table
+
+points = pd.read_parquet("points.parquet")  # one row an embedded bad minimum
+starts = pd.read_parquet("starts.parquet")  # one row a run that leaves one
+paths = pd.read_parquet("paths.parquet")    # one row a moment of gradient descent
+dimensions = dimension_table(points)        # escape dimensions against neurons added
+ends = escape_table(points, starts, ["narrow", "width"])  # where the ways down end
+by_start = escape_table(points, starts, ["added", "shares", "kind"])
+opened, places = open_table(paths), plateau_table(paths)  # gradient descent's own paths
+"""
+
+
+def write_escape_report(run: EscapeRun, directory: str | os.PathLike[str]) -> Path:
+    """Write ``report.html``, the figures and ``provenance.json``.
+
+    Returns:
+        Path of ``report.html``.
+    """
+    folder = Path(directory)
+    embedded = embed(pictures(run), folder)
+    facts = write_provenance(run, folder)
+    path = folder / "report.html"
+    lead = (
+        f"<b>{count(run.points['source'].nunique(), 'bad minimum', 'bad minima')}</b> of "
+        f"{len(run.tables['students']):,} students, embedded into wider networks in "
+        f"{len(run.points):,} ways, and left by {len(run.starts):,} runs."
+    )
+    title = "Do more neurons open ways out of bad minima?"
+    replace_file(path, html.page(title, lead, _body(run, embedded, facts), _FOOTER).encode())
+    return path
+
+
+_FOOTER = (
+    "Tables: <code>points.parquet</code> (one row an embedded minimum), "
+    "<code>starts.parquet</code> (one row a run), <code>paths.parquet</code> (gradient descent), "
+    "<code>students.parquet</code>; figures: <code>figures/</code>; trained students: "
+    "<code>parts/</code>."
+)
+
+
+def pictures(run: EscapeRun) -> list[Picture]:
+    """The figures of the report, in order; those that have something to show."""
+    found: list[Picture] = []
+    spec = run.spec
+    if len(run.starts):
+        found += [
+            Picture(
+                "escape",
+                lambda theme: plot_escape(run, theme=theme),
+                "Negative directions against neurons added, where runs end, and steps to escape.",
+                "Left: negative eigenvalues of the wide Hessian, mean with bootstrap interval over "
+                "minima; dashes: the closed form, from the narrow network alone. Middle: ends of "
+                "all runs. Right: steps until gradient descent has lost a hundredth of the loss.",
+            ),
+            Picture(
+                "ways",
+                lambda theme: plot_ways(
+                    run.table(("narrow", "width")),
+                    run.starts,
+                    spec.teacher_width if spec.realisable else 0,
+                    theme=theme,
+                ),
+                "Share of runs that reach a good minimum against the width reached; loss fallen "
+                "and distance gone against neurons added.",
+                "Left: bootstrap intervals that draw whole minima (95%). Middle and right: median, "
+                "quartiles, 5th and 95th percentile of all runs; channels to infinity make the "
+                "long distances.",
+            ),
+        ]
+    if len(run.tables["paths"]):
+        found.append(
+            Picture(
+                "paths",
+                lambda theme: plot_descent(run.tables["paths"], run.plateaus(), theme=theme),
+                "Loss, gradient and number of negative eigenvalues along gradient descent.",
+                "Students trained from random starts by plain gradient descent; colours are "
+                "targets. Dots: plateaus, where the gradient dips and grows again. Off critical "
+                "points the index counts directions in which the loss curves down.",
+            )
+        )
+    return found
+
+
+def _body(run: EscapeRun, figures: dict[str, str], facts: dict[str, Any]) -> list[str]:
+    spec = run.spec
+    text = html.paragraph
+    sections = []
+    if len(run.starts):
+        ends = run.table(("narrow", "width"))
+        sections += [
+            html.section(
+                "How many ways down open",
+                text(
+                    "A bad minimum in which neurons are copied, their output weights shared out "
+                    "among the copies, has the same output, the same loss and no gradient. Is it "
+                    "still a minimum?"
+                ),
+                text(_dimension_text(run.dimensions())),
+                figures["escape"],
+                text(_time_text(run.starts)),
+            ),
+            html.section(
+                "Where they lead", text(_end_text(run, ends)), figures["ways"], text(_far_text(run))
+            ),
+        ]
+    else:
+        sections.append(
+            html.section(
+                "No bad minimum was met",
+                text(
+                    "No student ended in a bad minimum with a positive definite Hessian, so there "
+                    "was nothing to embed: try narrower students, more seeds, or sharper teachers "
+                    "(--set teacher_gain=6)."
+                ),
+            )
+        )
+    if "paths" in figures:
+        sections.append(
+            html.section(
+                "Along gradient descent", text(_path_text(run.open_dimensions())), figures["paths"]
+            )
+        )
+    tables = []
+    if len(run.starts):
+        tables = [
+            html.details("Escape dimensions", _dimension_table(run.dimensions())),
+            html.details(
+                "Ends, by width",
+                _end_table(run.table(("narrow", "width")), ["narrow", "width"]),
+            ),
+            html.details(
+                "Ends, by kind of start", _end_table(run.table(), ["added", "shares", "kind"])
+            ),
+        ]
+    if "paths" in figures:
+        tables.append(html.details("Plateaus, by width", _open_table(run.open_dimensions())))
+    sections += [
+        html.section("What this does not say", html.bullets(_caveats(run))),
+        html.section(
+            "How it was done",
+            html.definitions([*student_protocol(spec), *_method(run)]),
+            *tables,
+            html.details(
+                "Recompute these numbers", text("In this directory:") + html.code(SNIPPET)
+            ),
+            html.details("Software and machine", html.definitions(software(facts))),
+            html.details(
+                "Parameters",
+                html.code("\n".join(f"{k} = {v!r}" for k, v in spec.to_dict().items())),
+            ),
+            html.details("References", html.bullets(REFERENCES)),
+        ),
+    ]
+    return sections
+
+
+def _dimension_text(table: pd.DataFrame) -> str:
+    known = table[table["clear"] > 0]
+    if not len(known):
+        return "No count of negative eigenvalues was beyond doubt."
+    by = known.groupby("added")[["mean_index", "clear"]].apply(
+        lambda rows: float((rows["mean_index"] * rows["clear"]).sum() / rows["clear"].sum())
+    )
+    strict = float((known["strict"] * known["clear"]).sum() / known["clear"].sum())
+    words = listed([f"{value:.1f} with {added} added" for added, value in by.items()])
+    clear, agree = int(known["clear"].sum()), int(known["agree"].sum())
+    return (
+        f"{percent(strict)} of the embedded points are strict saddles. They have {words} negative "
+        f"directions on average. The closed form, which looks at the narrow network only, gives "
+        f"the counted number at {agree:,} of {clear:,} points."
+    )
+
+
+def _time_text(starts: pd.DataFrame) -> str:
+    ways = starts[starts["kind"] == "negative"]
+    if not len(ways):
+        return "No point had a negative direction."
+    parts = []
+    for added, group in ways.groupby("added"):
+        left = group["escape_steps"].notna()
+        steps = f", median {number(group['escape_steps'].median())} steps" if left.any() else ""
+        parts.append(f"{percent(float(left.mean()))} with {added} added{steps}")
+    return (
+        "Of the runs along negative directions, gradient descent alone has left within its budget: "
+        f"{listed(parts)}."
+    )
+
+
+def _end_text(run: EscapeRun, ends: pd.DataFrame) -> str:
+    spec = run.spec
+    able = ends[ends["width"] >= spec.teacher_width] if spec.realisable else ends
+    if not len(able):
+        return "No embedding was wide enough for loss 0."
+    parts = []
+    for width, group in able.groupby("width"):
+        share = float((group["good"] * group["starts"]).sum() / group["starts"].sum())
+        parts.append(f"{percent(share)} at width {width}")
+    begin = (
+        f"Widths below {spec.teacher_width} cannot reach loss 0. Of the runs that end "
+        if spec.realisable and (ends["width"] < spec.teacher_width).any()
+        else "Of the runs that end "
+    )
+    return f"{begin}at a width that can, these reach a good minimum: {listed(parts)}."
+
+
+def _far_text(run: EscapeRun) -> str:
+    starts = run.starts
+    parts = []
+    for added, group in starts.groupby("added"):
+        fall = (group["drop"] / (group["drop"] + group["loss"])).median()
+        parts.append(
+            f"with {added} added they lose {percent(float(fall))} of the loss and go "
+            f"{number(float(group['distance'].median()))}"
+        )
+    return f"In the median, {listed(parts)} in the space of parameters."
+
+
+def _path_text(table: pd.DataFrame) -> str:
+    parts = []
+    for row in table.to_dict("records"):
+        words = f"at width {row['width']}, {row['start_index']:.1f} at the start"
+        if row["plateaus"]:
+            mean = interval(
+                row["plateau_index"], row["plateau_index_low"], row["plateau_index_high"]
+            )
+            words += f", {mean} on {count(row['plateaus'], 'plateau')}"
+            if row["shut"]:
+                words += f" ({row['shut']} without any)"
+        parts.append(f"{words}, {row['end_index']:.1f} at the end")
+    return f"Ways down that are open, on average: {'; '.join(parts)}."
+
+
+def _caveats(run: EscapeRun) -> list[str]:
+    spec = run.spec
+    out = [
+        "The runs from one minimum are alike; intervals draw whole minima, and there are "
+        f"{run.points['source'].nunique()} of them.",
+        "An escape dimension says that there is a way down, not that it leads to a good minimum: "
+        "that is what the runs are for.",
+        "Minima are embedded by copying neurons; the wide network has other bad minima too.",
+        "Steps to escape depend on the learning rate, which is set by the curvature of each point.",
+    ]
+    if spec.path_widths:
+        out.append(
+            "A plateau needs a dip of the gradient; where the loss falls without a pause there is "
+            "none to look at."
+        )
+    if not spec.realisable:
+        out.append(
+            f"Good is relative to the best loss of width {spec.teacher_width} or less, so wider "
+            "networks win by fitting more."
+        )
+    return out
+
+
+def _method(run: EscapeRun) -> list[tuple[str, str]]:
+    spec = run.spec
+    return [
+        ("Good", good_text(spec)),
+        (
+            "Embedding",
+            f"up to {spec.minima} distinct bad minima per (target, width), commonest first, "
+            "positive definite Hessian only; neurons copied in turns, shares "
+            f"{', '.join(spec.shares)}, {count(spec.copies, 'draw')} each",
+        ),
+        (
+            "Starts",
+            f"θ + {spec.step:g} |θ| v: both signs of every negative direction, and {spec.random} "
+            "at random",
+        ),
+        (
+            "Way down",
+            f"gradient descent with 0.5 / max|λ|, {spec.descent_steps:,} steps; then L-BFGS (up to "
+            f"twice {spec.escape_lbfgs_steps:,}) and Newton (up to {spec.escape_newton_steps}) to "
+            f"max|∂L| ≤ {spec.tol:.0e}, or until good",
+        ),
+        (
+            "Escape dimensions",
+            "Hessian eigenvalues below −ε, ε = 10 u P ‖H‖; a count is beyond doubt when no "
+            "eigenvalue lies within a factor of 30 of ε",
+        ),
+        (
+            "Paths",
+            f"gradient descent, {spec.path_steps:,} steps of {spec.path_lr:g}, "
+            f"{spec.path_seeds} students per target of widths "
+            f"{', '.join(map(str, spec.path_widths)) or 'none'}; a plateau is a moment at which "
+            "the gradient is at least 3.3 times smaller than before and after",
+        ),
+        ("Intervals", "95%: Wilson's, and bootstrap that draws whole minima (paths: students)"),
+    ]
+
+
+def _dimension_table(table: pd.DataFrame) -> str:
+    known = table[table["clear"] > 0]
+    columns = [
+        Column("width", lambda row: str(row["narrow"])),
+        Column("added", lambda row: str(row["added"])),
+        Column("shares", lambda row: row["shares"]),
+        Column("minima", lambda row: str(row["minima"])),
+        Column("points", lambda row: str(row["points"])),
+        Column("beyond doubt", lambda row: str(row["clear"])),
+        Column("strict saddles", lambda row: percent(row["strict"])),
+        Column(
+            "escape dimensions",
+            lambda row: interval(row["mean_index"], row["mean_index_low"], row["mean_index_high"]),
+        ),
+        Column("closed form", lambda row: f"{row['predicted']:.2f}"),
+        Column("agrees", lambda row: f"{row['agree']} of {row['clear']}"),
+    ]
+    return html.table(known, columns)
+
+
+def _end_table(table: pd.DataFrame, by: list[str]) -> str:
+    def named(name: str) -> Column:
+        return Column(name, lambda row: str(row[name]))
+
+    columns = [
+        *[named(name) for name in by],
+        Column("minima", lambda row: str(row["minima"])),
+        Column("runs", lambda row: f"{row['starts']:,}"),
+        Column("reach good", lambda row: percent(row["good"])),
+        Column("Wilson", lambda row: span(row["good_low"], row["good_high"])),
+        Column("bootstrap", lambda row: span(row["good_boot_low"], row["good_boot_high"])),
+        *[named(word) for word in DESTINATIONS if word != "good"],
+        Column("loss drop", lambda row: f"{row['drop']:.3g}"),
+        Column("distance", lambda row: number(row["distance"])),
+        Column("left by descent", lambda row: f"{row['left']:,}"),
+        Column("steps to escape", lambda row: number(row["escape_steps"])),
+    ]
+    return html.table(table, columns)
+
+
+def _open_table(table: pd.DataFrame) -> str:
+    columns = [
+        Column("width", lambda row: str(row["width"])),
+        Column("students", lambda row: str(row["networks"])),
+        Column("open at start", lambda row: f"{row['start_index']:.2f}"),
+        Column("plateaus", lambda row: str(row["plateaus"])),
+        Column(
+            "open on plateaus",
+            lambda row: interval(
+                row["plateau_index"], row["plateau_index_low"], row["plateau_index_high"]
+            ),
+        ),
+        Column("shut plateaus", lambda row: str(row["shut"])),
+        Column("open at the end", lambda row: f"{row['end_index']:.2f}"),
+    ]
+    return html.table(table, columns)

@@ -1,0 +1,47 @@
+"""How the students of the landscape experiments came about, in words."""
+
+from __future__ import annotations
+
+from edt.experiments import format_widths
+from edt.experiments.students import StudentSpec
+from edt.report.words import count, percent
+
+
+def student_protocol(spec: StudentSpec) -> list[tuple[str, str]]:
+    """Target, students and training, as name and value."""
+    kind = "biases" if spec.bias else "no biases"
+    if spec.realisable:
+        target = (
+            f"{count(spec.teachers, 'teacher')} of width {spec.teacher_width}, {spec.activation}, "
+            f"{kind}: random input directions of length {spec.teacher_gain:g}, output weights ±1 "
+            f"in turn, rescaled to variance 1; {spec.samples:,} {spec.inputs} samples of "
+            f"{spec.d_in} inputs, no noise; seed {spec.task_seed}"
+        )
+    else:
+        target = (
+            "scikit-learn's diabetes data: 442 patients, 10 features, inputs and target "
+            "standardised, all samples used for training"
+        )
+    return [
+        ("Target", target),
+        (
+            "Students",
+            f"one hidden layer, widths {format_widths(spec.widths)}, {spec.activation}, {kind}, "
+            f"{count(spec.seeds, 'seed')} per width and target, float64, {spec.init} "
+            f"initialisation at the scale of width {spec.teacher_width}",
+        ),
+        (
+            "Training",
+            f"full-batch Adam, {spec.steps:,} steps, learning rate {spec.lr:g}, {spec.schedule}; "
+            f"then up to {spec.lbfgs_rounds} rounds of {spec.lbfgs_steps:,} L-BFGS iterations; "
+            f"then trust-region Newton on the exact Hessian (up to {spec.newton_steps}, saddles "
+            f"are left) to max|∂L| ≤ {spec.tol:.0e}. A student is let go once it is good",
+        ),
+    ]
+
+
+def good_text(spec: StudentSpec) -> str:
+    """What counts as good."""
+    if spec.realisable:
+        return f"loss ≤ {spec.good:g} × variance of the target"
+    return f"loss within {percent(spec.good)} of the lowest at width ≤ {spec.teacher_width}"
