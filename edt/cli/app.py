@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from edt import __version__
-from edt.cli import run_reference as run_reference  # registers its commands with `run`
+from edt.cli import run_landscape as run_landscape  # these register their commands with `run`
+from edt.cli import run_reference as run_reference
 from edt.cli import run_width as run_width
 from edt.cli.bench import EPILOG as BENCH_EPILOG
 from edt.cli.bench import bench

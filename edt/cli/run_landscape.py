@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from edt.cli.run import AsJson, Fresh, NoProgress, Out, Quick, Set, Threads, carry_out, run, settings
+from edt.cli.run import (
+    AsJson,
+    Fresh,
+    NoProgress,
+    Out,
+    Quick,
+    Set,
+    Threads,
+    carry_out,
+    run,
+    settings,
+)
 
 CENSUS_EPILOG = """[bold]Examples[/bold]
 
@@ -132,4 +143,6 @@ def escape(
 
 def default_folder(command: str, task: str, quick: bool) -> str:
     """Where a run goes unless told otherwise: each kind has its own."""
-    return f"edt-{command}" + ("" if task == "teacher" else f"-{task}") + ("-quick" if quick else "")
+    return (
+        f"edt-{command}" + ("" if task == "teacher" else f"-{task}") + ("-quick" if quick else "")
+    )

@@ -13,6 +13,12 @@ from rich.table import Table
 from edt.experiments import ALL, WidthSweep
 from edt.report.words import number, percent, span
 
+#: How names of columns begin whose numbers are shares of 1.
+SHARES = (
+    "rate", "spread", "same", "accuracy", "agree", "bad_share", "minima_share", "coverage", "good",
+    "strict",
+)  # fmt: skip
+
 
 def print_sweep(console: Console, sweep: WidthSweep) -> None:
     """Success and tickets, then what splitting did."""
@@ -34,7 +40,7 @@ def print_experiment(console: Console, tables: dict[str, pd.DataFrame]) -> None:
 
 def _cell(name: str, value: object) -> str:
     if isinstance(value, float):
-        share = name.startswith(("rate", "spread", "same", "accuracy", "agree"))
+        share = name.startswith(SHARES)
         return percent(value) if share else number(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
 

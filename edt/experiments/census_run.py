@@ -105,8 +105,7 @@ class CensusRun(Experiment):
     def summary(self) -> dict[str, pd.DataFrame]:
         """Shares and numbers per width, and the counting beside them."""
         names = ["width", "runs", "good", "bad", "open", "bad_share", "bad_share_boot_low",
-                 "bad_share_boot_high", "distinct", "irreducible", "coverage", "chao1",
-                 "chao1_low", "chao1_high"]  # fmt: skip
+                 "bad_share_boot_high", "distinct", "coverage", "chao1", "chao1_high"]  # fmt: skip
         found = {"census": self.pooled()[names]}
         prediction = self.prediction()
         if prediction is not None:
@@ -186,4 +185,3 @@ def run_census(
         CensusRun, spec, directory, body, fresh=fresh, progress=progress
     )
     return done
-

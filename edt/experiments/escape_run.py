@@ -25,8 +25,8 @@ from edt.landscape import (
     index_along_path,
     plateaus,
 )
+from edt.landscape.escape import ratio
 from edt.lottery import at_reference_scale
-from edt.stats import bootstrap
 from edt.tasks import Task
 from edt.training import masked_train
 
@@ -100,10 +100,14 @@ class EscapeRun(Experiment):
         """Dimensions, ends, plateaus."""
         found = {}
         if len(self.starts):
-            ends = self.table()[["added", "shares", "kind", "starts", "good", "good_boot_low",
-                                 "good_boot_high", "drop", "distance", "left",
-                                 "escape_steps"]]  # fmt: skip
-            found = {"escape_dimensions": self.dimensions(), "ends": ends}
+            ways = dimension_table(self.points.assign(narrow=0, shares="all"))
+            names = ["added", "points", "clear", "agree", "strict", "mean_index",
+                     "mean_index_low", "mean_index_high"]  # fmt: skip
+            ends = self.table(("narrow", "width"))[
+                ["narrow", "width", "minima", "starts", "good", "good_boot_low", "good_boot_high",
+                 "drop", "distance", "left", "escape_steps"]
+            ]  # fmt: skip
+            found = {"escape_dimensions": ways[names], "ends": ends}
         if len(self.tables["paths"]):
             found["plateaus_of_gradient_descent"] = self.open_dimensions()
         return found
@@ -323,8 +327,8 @@ def dimension_table(points: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         One row per (narrow, added, shares): ``points``, ``minima`` behind them; ``clear``, points
         whose count is beyond doubt, and of those: ``agree``, where the closed form gives the same
         index, ``strict``, the share with at least one escape dimension, ``mean_index`` with
-        bootstrap bounds ``_low``, ``_high`` over minima, and ``predicted``, the mean of the closed
-        form.
+        bootstrap bounds ``_low``, ``_high`` over minima (NaN where there is one), and
+        ``predicted``, the mean of the closed form.
     """
     rows = []
     for (narrow, added, shares), group in points.groupby(["narrow", "added", "shares"]):
@@ -340,7 +344,7 @@ def dimension_table(points: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
             "agree": int((clear["n_neg"] == clear["predicted_neg"]).sum()),
         }
         if len(clear):
-            mean = bootstrap(per, lambda rows: rows[:, 0].sum() / rows[:, 1].sum(), conf)
+            mean = ratio(per, conf)
             row |= {
                 "strict": float((clear["n_neg"] > 0).mean()),
                 "mean_index": mean.value,
@@ -408,9 +412,7 @@ def open_table(paths: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         }
         if len(mine):
             per = mine.groupby(["target", "seed"])["index"].agg(["sum", "size"])
-            mean = bootstrap(
-                per.to_numpy(dtype=float), lambda rows: rows[:, 0].sum() / rows[:, 1].sum(), conf
-            )
+            mean = ratio(per.to_numpy(dtype=float), conf)
             row |= {
                 "plateau_index": mean.value,
                 "plateau_index_low": mean.low,

@@ -35,6 +35,7 @@ QUICK_ESCAPE: dict[str, Any] = {
     "seeds": 6,
     "minima": 1,
     "add": (1, 3),
+    "shares": ("positive",),
     "random": 1,
     "descent_steps": 1000,
     "escape_lbfgs_steps": 1000,

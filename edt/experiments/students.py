@@ -8,8 +8,8 @@ from functools import partial
 import pandas as pd
 import torch
 
-from edt.ensemble import Ensemble
-from edt.errors import EdtError
+from edt.ensemble import ACTIVATIONS, SCHEMES, Ensemble
+from edt.errors import EdtError, unknown_choice
 from edt.experiments.base import Part, Parts, Spec
 from edt.experiments.result import part_name
 from edt.experiments.runs import label_runs, run_part
@@ -65,7 +65,10 @@ class StudentSpec(Spec):
     good: float = 1e-8
 
     def __post_init__(self) -> None:
-        checked = self.sweep  # every field's type and range
+        for name, allowed in (("activation", ACTIVATIONS), ("init", SCHEMES)):
+            if getattr(self, name) not in allowed:
+                raise unknown_choice(name, getattr(self, name), list(allowed))
+        checked = self.sweep  # every other field's type and range
         for entry in fields(StudentSpec):
             object.__setattr__(self, entry.name, getattr(checked, entry.name))
 

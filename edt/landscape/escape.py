@@ -11,6 +11,7 @@ arXiv 2105.12221.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,7 +30,7 @@ from edt.landscape.grow import SHARES, Growth, grow
 from edt.landscape.inertia import grown_inertia
 from edt.landscape.minima import UNMEASURED, Minima, drive_down
 from edt.landscape.outcome import outcomes
-from edt.stats import bootstrap, wilson
+from edt.stats import Interval, bootstrap, wilson
 from edt.tasks import Task
 from edt.training import checks, masked_train
 
@@ -205,8 +206,8 @@ def escape_table(
         form and full Hessian give the same index); the share that
         ends in a good minimum, ``good``, with Wilson bounds ``good_low``, ``good_high`` as if
         starts were independent and bootstrap bounds ``good_boot_low``, ``_high`` that draw whole
-        minima; the number with each of `DESTINATIONS`; medians ``drop``, ``distance``,
-        ``escape_steps`` (over those that left), and ``left``, how many did.
+        minima (NaN where there is one); the number with each of `DESTINATIONS`; medians ``drop``,
+        ``distance``, ``escape_steps`` (over those that left), and ``left``, how many did.
     """
     rows = []
     for key, group in starts.groupby(list(by), sort=True):
@@ -214,7 +215,7 @@ def escape_table(
         wins = group["destination"].eq("good")
         rate = wilson(int(wins.sum()), len(group), conf)
         per_minimum = wins.groupby(group["source"]).agg(["sum", "size"]).to_numpy(dtype=float)
-        spread = bootstrap(per_minimum, lambda rows: rows[:, 0].sum() / rows[:, 1].sum(), conf)
+        spread = ratio(per_minimum, conf)
         ends = group["destination"].value_counts()
         rows.append(
             {
@@ -239,6 +240,13 @@ def escape_table(
             }
         )
     return pd.DataFrame(rows)
+
+
+def ratio(pairs: np.ndarray, conf: float = 0.95) -> Interval:
+    """Sum over size of all rows (sum, size), with a bootstrap over rows; NaN bounds for one row."""
+    if len(pairs) < 2:
+        return Interval(float(pairs[0, 0] / pairs[0, 1]), math.nan, math.nan)
+    return bootstrap(pairs, lambda rows: rows[:, 0].sum() / rows[:, 1].sum(), conf)
 
 
 def _embed(

@@ -98,11 +98,10 @@ def basin_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         ``count`` of ``runs`` and the ``share`` with ``share_low``, ``share_high``; largest first
         within a (target, width).
     """
-    size = runs.groupby(["target", "width"]).size()
     rows = []
     settled = runs[runs["minimum"] >= 0]
     for (target, width, minimum), group in settled.groupby(["target", "width", "minimum"]):
-        total = int(size[target, width])
+        total = int(((runs["target"] == target) & (runs["width"] == width)).sum())
         share = wilson(len(group), total, conf)
         rows.append(
             {

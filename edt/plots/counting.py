@@ -19,26 +19,23 @@ from edt.plots.style import (
 )
 
 
-def plot_counting(
-    counting: pd.DataFrame, pooled: pd.DataFrame, r: int, *, theme: Theme = LIGHT
-) -> Figure:
+def plot_counting(counting: pd.DataFrame, pooled: pd.DataFrame, *, theme: Theme = LIGHT) -> Figure:
     """Numbers of subspaces against width (left); their share beside measured shares (right).
 
     Args:
         counting: from `edt.landscape.prediction_table` or `dominance_table`.
         pooled: from `edt.landscape.census_table`, one row a width.
-        r: least width with loss 0.
         theme: colours.
     """
     with styled(theme):
         figure, axes = new_figure(2, size=(13.5, 5.4), width_ratios=[1.0, 1.0])
         left, right = axes[0]
-        _numbers(left, counting, r, theme)
+        _numbers(left, counting, theme)
         _shares(right, counting, pooled, theme)
     return figure
 
 
-def _numbers(ax: Axes, counting: pd.DataFrame, r: int, theme: Theme) -> None:
+def _numbers(ax: Axes, counting: pd.DataFrame, theme: Theme) -> None:
     widths = counting["width"].to_numpy()
     ends = []
     for name, colour, marker, text in (
@@ -56,11 +53,9 @@ def _numbers(ax: Axes, counting: pd.DataFrame, r: int, theme: Theme) -> None:
     if len(won):
         first = int(won.min())
         ax.axvspan(first - 0.5, widths.max() + 0.6, color=theme.green, alpha=0.12, lw=0, zorder=0)
-        ax.text(first - 0.4, 0.97, f"minima outnumber\nfrom m = {first}",
-                transform=ax.get_xaxis_transform(), color=theme.ink, va="top", fontsize=11.5)  # fmt: skip
-        ax.set_ylim(top=1.3 * max(end for end, _, _ in ends) + 1.0)
     ax.set_ylabel("log10 of the number of subspaces")
-    ax.set_title(f"Subspaces (not basins), r = {r}")
+    when = f"minima outnumber from m = {int(won.min())}" if len(won) else "minima never outnumber"
+    ax.set_title(f"Subspaces, not basins: {when}")
     label_ends(ax, float(widths.max()), ends, gap=0.14)
 
 
@@ -73,4 +68,4 @@ def _shares(ax: Axes, counting: pd.DataFrame, pooled: pd.DataFrame, theme: Theme
     width_axis(ax, widths)
     percent_axis(ax, "share")
     ax.set_title("Measured, beside the count")
-    ax.legend(loc="upper right")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, columnspacing=1.4)

@@ -297,7 +297,7 @@ def _ladder(ax: Axes, census: Census, theme: Theme) -> None:
     """Loss of every bad minimum at every width it was met; area is the share of that width."""
     bad = census.runs[census.runs["outcome"] == "bad"]
     widths = sorted(int(m) for m in census.runs["width"].unique())
-    ax.set_title("Every bad minimum, and where it is met again")
+    ax.set_title("Every bad minimum, wherever met")
     width_axis(ax, widths)
     ax.set_ylabel("loss")
     if not len(bad):

@@ -63,7 +63,6 @@ _FOOTER = (
 
 def pictures(run: CensusRun) -> list[Picture]:
     """The figures of the report, in order."""
-    r = run.spec.teacher_width
     found = [
         Picture(
             "census",
@@ -81,7 +80,7 @@ def pictures(run: CensusRun) -> list[Picture]:
         found.append(
             Picture(
                 "counting",
-                lambda theme: plot_counting(prediction, run.pooled(), r, theme=theme),
+                lambda theme: plot_counting(prediction, run.pooled(), theme=theme),
                 "Numbers of subspaces of global minima and of critical points against width, and "
                 "the share of runs that end in a bad minimum.",
                 "Left: numbers of affine subspaces, of global minima and of critical points "
@@ -126,11 +125,7 @@ def _body(run: CensusRun, figures: dict[str, str], facts: dict[str, Any]) -> lis
             html.details("All widths", _table(pooled)),
             html.details("Each target", _targets(run)),
             html.details("The largest basins of bad minima", _basins(run)),
-            *(
-                [html.details("Subspaces", _counting(run))]
-                if run.prediction() is not None
-                else []
-            ),
+            *([html.details("Subspaces", _counting(run))] if run.prediction() is not None else []),
             html.details(
                 "Recompute these numbers",
                 html.paragraph("In this directory:")
@@ -188,7 +183,7 @@ def _unseen_text(pooled: pd.DataFrame) -> str:
     known = pooled[pooled["bad"] > 0]
     if not len(known):
         return "No bad minimum was met."
-    most = known.loc[known["distinct"].idxmax()]
+    most = known.sort_values("distinct", kind="stable").iloc[-1]
     return (
         f"Most different ones were met at width {int(most['width'])}: {int(most['distinct'])}, "
         f"{int(most['once'])} of them once. Chao1 puts all of them at "
@@ -292,7 +287,9 @@ def _gap(row: dict[Any, Any] | None) -> str:
     if row is None:
         return "no pair was compared"
     apart = float(row["parted"])
-    nearest = "none was taken for different" if np.isinf(apart) else f"{apart:.1e} the nearest apart"
+    nearest = (
+        "none was taken for different" if np.isinf(apart) else f"{apart:.1e} the nearest apart"
+    )
     return f"{float(row['joined']):.1e} was the farthest taken for equal, {nearest}"
 
 
@@ -305,7 +302,9 @@ def _columns() -> list[Column]:
         Column("neither", lambda row: f"{row['open']:,}"),
         Column("bad share", lambda row: percent(row["bad_share"])),
         Column("Wilson", lambda row: span(row["bad_share_low"], row["bad_share_high"])),
-        Column("bootstrap", lambda row: span(row["bad_share_boot_low"], row["bad_share_boot_high"])),
+        Column(
+            "bootstrap", lambda row: span(row["bad_share_boot_low"], row["bad_share_boot_high"])
+        ),
         Column("levels", lambda row: str(row["levels"])),
         Column("distinct", lambda row: str(row["distinct"])),
         Column("irreducible", lambda row: str(row["irreducible"])),
@@ -313,9 +312,9 @@ def _columns() -> list[Column]:
         Column("coverage", lambda row: percent(row["coverage"])),
         Column(
             "Chao1",
-            lambda row: interval(row["chao1"], row["chao1_low"], row["chao1_high"])
-            if row["bad"]
-            else "–",
+            lambda row: (
+                interval(row["chao1"], row["chao1_low"], row["chao1_high"]) if row["bad"] else "–"
+            ),
         ),
     ]
 
@@ -348,14 +347,20 @@ def _basins(run: CensusRun, most: int = 30) -> str:
     return html.table(bad.head(most), columns)
 
 
+def _log(value: float) -> str:
+    return "none" if np.isinf(value) else number(value)
+
+
 def _counting(run: CensusRun) -> str:
     columns = [
         Column("width", lambda row: str(row["width"])),
-        Column("log10 of minima T", lambda row: number(row["log10_minima"])),
-        Column("log10 of critical ΣG", lambda row: number(row["log10_critical"])),
+        Column("log10 of minima T", lambda row: _log(row["log10_minima"])),
+        Column("log10 of critical ΣG", lambda row: _log(row["log10_critical"])),
         Column("minima among them", lambda row: percent(row["minima_share"])),
         Column("minima outnumber", lambda row: "yes" if row["dominated"] else "no"),
         Column("measured bad share", lambda row: percent(row["bad_share"])),
         Column("runs", lambda row: f"{row['runs']:,}"),
     ]
-    return html.table(run.prediction(), columns)
+    table = run.prediction()
+    assert table is not None
+    return html.table(table, columns)

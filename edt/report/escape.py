@@ -187,7 +187,7 @@ def _dimension_text(table: pd.DataFrame) -> str:
         lambda rows: float((rows["mean_index"] * rows["clear"]).sum() / rows["clear"].sum())
     )
     strict = float((known["strict"] * known["clear"]).sum() / known["clear"].sum())
-    words = listed([f"{value:.1f} with {added} added" for added, value in by.items()])
+    words = listed([f"{value:.1f} with {int(str(added))} added" for added, value in by.items()])
     clear, agree = int(known["clear"].sum()), int(known["agree"].sum())
     return (
         f"{percent(strict)} of the embedded points are strict saddles. They have {words} negative "
@@ -219,7 +219,7 @@ def _end_text(run: EscapeRun, ends: pd.DataFrame) -> str:
     parts = []
     for width, group in able.groupby("width"):
         share = float((group["good"] * group["starts"]).sum() / group["starts"].sum())
-        parts.append(f"{percent(share)} at width {width}")
+        parts.append(f"{percent(share)} at width {int(str(width))}")
     begin = (
         f"Widths below {spec.teacher_width} cannot reach loss 0. Of the runs that end "
         if spec.realisable and (ends["width"] < spec.teacher_width).any()

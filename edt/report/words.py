@@ -37,7 +37,7 @@ def number(value: float) -> str:
     if math.isnan(value):
         return "–"
     if math.isinf(value):
-        return "∞"
+        return "∞" if value > 0 else "−∞"
     if abs(value) >= 100:
         return f"{value:,.0f}"
     if value == round(value):
