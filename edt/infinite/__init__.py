@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edt.infinite.committee import committee, safran_shamir_task
 from edt.infinite.normal import CLOSED, bivariate_normal, pairs, singles
 from edt.infinite.objective import PopulationObjective
 from edt.infinite.task import PopulationTask, population
@@ -11,7 +12,9 @@ __all__ = [
     "PopulationObjective",
     "PopulationTask",
     "bivariate_normal",
+    "committee",
     "pairs",
     "population",
+    "safran_shamir_task",
     "singles",
 ]
