@@ -13,7 +13,7 @@ from edt.cli.run import AsJson, Fresh, NoProgress, Out, Quick, Set, Threads, run
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edt.experiments import SafranShamirRun
+    from edt.experiments import LossLevels, SafranShamirRun
 
 SAFRAN_SHAMIR_EPILOG = """[bold]Examples[/bold]
 
@@ -22,6 +22,15 @@ SAFRAN_SHAMIR_EPILOG = """[bold]Examples[/bold]
 [cyan]edt run safran-shamir --extra 0[/cyan] : students as wide as their teachers, 15 cells
 
 [cyan]edt run safran-shamir --teachers 6..12 --extra 0,1 --starts 5000 --out more[/cyan]"""
+
+LOSS_LEVELS_EPILOG = """[bold]Examples[/bold]
+
+[cyan]edt run loss-levels --quick[/cyan] : seconds, to see that everything works
+
+[cyan]edt run loss-levels[/cyan] : minutes; 1,240 networks on 961 points
+
+[cyan]edt run loss-levels --full --out full[/cyan] : the paper's 6,200 networks on 10,201 points; \
+hours"""
 
 
 def numbers(text: str | None, option: str) -> tuple[int, ...] | None:
@@ -118,3 +127,85 @@ def _show_safran_shamir(console: Console, done: SafranShamirRun) -> None:
     )
     console.print(table)
     console.print(f"\n{comparison(found)}")
+
+
+@run.command("loss-levels", epilog=LOSS_LEVELS_EPILOG)
+def loss_levels(
+    widths: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Widths r. [dim]\\[1..5][/dim]")
+    ] = None,
+    starts: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Width r gets N 2^r starts. [dim]\\[10][/dim]"),
+    ] = None,
+    points: Annotated[
+        int | None,
+        typer.Option(min=2, metavar="N", help="Grid points per axis. [dim]\\[31][/dim]"),
+    ] = None,
+    activation: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Hidden activation. [dim]\\[g][/dim]")
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="The paper's size: 101 points, 50 2^r starts; hours.")
+    ] = False,
+    out: Out = None,
+    quick: Quick = False,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    no_progress: NoProgress = False,
+    threads: Threads = None,
+    set_: Set = None,
+) -> None:
+    """Sort the final losses of small networks on the modified Rosenbrock target.
+
+    Figure 2 of arXiv 2506.14951: gradient flow from many starts at widths 1 to 5, without and with
+    biases; minima, plateau saddles and channels to infinity, beside the reported shares.
+    """
+    from edt.experiments import parse_widths
+    from edt.experiments.loss_levels import run_loss_levels
+    from edt.experiments.reference_presets import loss_levels_spec
+    from edt.report.loss_levels import write_loss_levels_report
+
+    changes = {
+        "widths": None if widths is None else parse_widths(widths), "starts": starts,
+        "points": points, "activation": activation, **settings(set_),
+    }  # fmt: skip
+    spec = loss_levels_spec(quick=quick, full=full, **changes)
+    kind = "-quick" if quick else "-full" if full else ""
+    folder = out or Path("edt-loss-levels" + kind)
+    headline = f"{spec.networks:,} networks on {spec.points**2:,} points"
+    execute(
+        spec, folder, run_loss_levels, write_loss_levels_report, f"[bold]{headline}[/]",
+        tables=lambda done: done.summary(), show=_show_loss_levels, fresh=fresh,
+        as_json=as_json, progress=not no_progress, threads=threads,
+    )  # fmt: skip
+
+
+def _show_loss_levels(console: Console, done: LossLevels) -> None:
+    from edt.cli.tables import new_table
+    from edt.experiments.loss_level_tables import ENDS
+    from edt.report.loss_levels import findings
+    from edt.report.words import number
+
+    found = done.table()
+    table = new_table("Where starts end")
+    ends = [word for word in ENDS if found[word].any() or word == "plateau"]
+    for heading in ("biases", "r", "runs", *ends, "levels", "lowest"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in found.to_dict("records"):
+        table.add_row(
+            "yes" if row["bias"] else "no",
+            str(row["width"]) if row["width"] else "2+",
+            f"{row['runs']:,}",
+            *[f"{row[word]:,}" for word in ends],
+            str(row["levels"]),
+            number(row["lowest"]),
+        )
+    table.caption = (
+        "r: width. plateau: saddles with repeated neurons. channel, infinity: no minimum at finite "
+        "weights, with and without a pair of opponents. levels: distinct losses of minima and "
+        "plateau saddles."
+    )
+    console.print(table)
+    for text in findings(found):
+        console.print(f"\n{text}")

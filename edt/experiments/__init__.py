@@ -8,6 +8,8 @@ from edt.experiments.escape_run import EscapeRun, run_escape
 from edt.experiments.escape_spec import EscapeSpec
 from edt.experiments.landscape_presets import census_spec, escape_spec
 from edt.experiments.levels import level_table, outcome_table
+from edt.experiments.loss_level_tables import loss_level_table
+from edt.experiments.loss_levels import LossLevels, LossLevelsSpec, run_loss_levels
 from edt.experiments.lottery import ALL, pooled_tickets, success_table
 from edt.experiments.lottery_curve import Lottery, run_lottery
 from edt.experiments.lottery_spec import LotterySpec
@@ -16,7 +18,7 @@ from edt.experiments.multi_start import MultiStart, run_multi_start
 from edt.experiments.perturb_rest import PerturbRest, run_perturb_rest
 from edt.experiments.perturb_spec import PerturbRestSpec
 from edt.experiments.presets import demo_spec, lottery_spec, multi_spec, perturb_spec
-from edt.experiments.reference_presets import safran_shamir_spec
+from edt.experiments.reference_presets import loss_levels_spec, safran_shamir_spec
 from edt.experiments.result import WidthSweep
 from edt.experiments.safran_shamir import (
     SafranShamirRun,
@@ -37,6 +39,8 @@ __all__ = [
     "EscapeRun",
     "EscapeSpec",
     "Experiment",
+    "LossLevels",
+    "LossLevelsSpec",
     "Lottery",
     "LotterySpec",
     "MultiStart",
@@ -53,6 +57,8 @@ __all__ = [
     "escape_spec",
     "format_widths",
     "level_table",
+    "loss_level_table",
+    "loss_levels_spec",
     "lottery_spec",
     "multi_spec",
     "outcome_table",
@@ -61,6 +67,7 @@ __all__ = [
     "pooled_tickets",
     "run_census",
     "run_escape",
+    "run_loss_levels",
     "run_lottery",
     "run_multi_start",
     "run_perturb_rest",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edt.experiments.loss_levels import LossLevelsSpec
 from edt.experiments.safran_shamir import SafranShamirSpec
 
 #: What ``--quick`` changes.
@@ -21,6 +22,31 @@ def safran_shamir_spec(*, quick: bool = False, **changes: Any) -> SafranShamirSp
         ValueError, TypeError: unknown field, or a value out of range.
     """
     return SafranShamirSpec.from_dict(merged(QUICK_SAFRAN_SHAMIR if quick else {}, changes))
+
+
+#: What ``--full`` changes: the paper's grid and starts.
+FULL_LOSS_LEVELS: dict[str, Any] = {"points": 101, "starts": 50}
+QUICK_LOSS_LEVELS: dict[str, Any] = {
+    "widths": (1, 2, 3), "starts": 2, "points": 11, "max_time": 1e3, "lbfgs_steps": 200,
+    "newton_steps": 30,
+}  # fmt: skip
+
+
+def loss_levels_spec(*, quick: bool = False, full: bool = False, **changes: Any) -> LossLevelsSpec:
+    """The spec of ``edt run loss-levels``.
+
+    Args:
+        quick: seconds; the numbers are then too few to mean much.
+        full: the paper's grid and number of starts: hours.
+        changes: fields to set; those that are None are left alone.
+
+    Raises:
+        ValueError, TypeError: both quick and full, unknown field, or a value out of range.
+    """
+    if quick and full:
+        raise ValueError("--quick and --full exclude each other")
+    values = QUICK_LOSS_LEVELS if quick else FULL_LOSS_LEVELS if full else {}
+    return LossLevelsSpec.from_dict(merged(values, changes))
 
 
 def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from edt import _core
+from edt.objectives.coordinates import repeated
 from edt.ops.compiled import make_dataset
 from edt.ops.cpu import call_head
 
@@ -86,7 +87,7 @@ class Bender:
         active[chosen] = 1
         width = torch.zeros(self._index.numel(), dtype=torch.float64)
         width[chosen] = reach
-        move = torch.repeat_interleave(width, self._sizes) * step
+        move = repeated(width, self._sizes) * step
         middle = self._outputs(theta, active, chosen)
         ahead = self._outputs(theta + move, active, chosen)
         behind = self._outputs(theta - move, active, chosen)

@@ -8,11 +8,20 @@ stands beside it (a matrix product would not).
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from edt.objectives.protocol import Objective
 
-__all__ = ["Coordinates", "segment_max", "segment_sum"]
+__all__ = ["Coordinates", "repeated", "segment_max", "segment_sum"]
+
+
+def repeated(values: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Each of the values as often as its length says, ``[b] -> [sum of lengths]``.
+
+    `torch.repeat_interleave` wakes all threads for this, which costs milliseconds on busy cores.
+    """
+    return torch.from_numpy(np.repeat(values.numpy(), lengths.numpy()))
 
 
 def segment_sum(values: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
@@ -55,9 +64,9 @@ class Coordinates:
         self.active = torch.zeros(objective.B, dtype=torch.uint8)
         self.active[chosen] = 1
         lengths = objective.offsets[1:] - objective.offsets[:-1]
-        wanted = torch.repeat_interleave(self.active.bool(), lengths) & objective.trainable
+        wanted = repeated(self.active.bool(), lengths) & objective.trainable
         self.places = torch.nonzero(wanted).flatten()
-        self.owner = torch.repeat_interleave(torch.arange(chosen.numel()), self.sizes)
+        self.owner = repeated(torch.arange(chosen.numel()), self.sizes)
 
     @property
     def count(self) -> int:

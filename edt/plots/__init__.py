@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edt.plots.landscape import plot_census, plot_escape, plot_paths
 from edt.plots.levels import plot_levels
+from edt.plots.loss_levels import plot_loss_levels
 from edt.plots.outcomes import plot_outcomes
 from edt.plots.splits import plot_splits
 from edt.plots.spurious import plot_safran_shamir, plot_spurious
@@ -20,6 +21,7 @@ __all__ = [
     "plot_escape",
     "plot_levels",
     "plot_line",
+    "plot_loss_levels",
     "plot_outcomes",
     "plot_paths",
     "plot_plane",

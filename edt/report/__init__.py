@@ -5,6 +5,7 @@ from __future__ import annotations
 from edt.report.census import write_census_report
 from edt.report.curves import write_lottery_report
 from edt.report.escape import write_escape_report
+from edt.report.loss_levels import write_loss_levels_report
 from edt.report.multi import write_multi_report
 from edt.report.perturb import write_perturb_report
 from edt.report.safran_shamir import write_safran_shamir_report
@@ -17,6 +18,7 @@ __all__ = [
     "report_on",
     "write_census_report",
     "write_escape_report",
+    "write_loss_levels_report",
     "write_lottery_report",
     "write_multi_report",
     "write_perturb_report",

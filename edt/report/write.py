@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from edt.experiments import CensusRun, EscapeRun, MultiStart, PerturbRest, WidthSweep
+from edt.experiments import MultiStart, PerturbRest, WidthSweep
+from edt.experiments.loss_levels import LossLevels
 from edt.experiments.lottery_curve import Lottery
 from edt.experiments.result import KIND as WIDTH_SWEEP
 from edt.experiments.safran_shamir import SafranShamirRun
@@ -16,6 +18,7 @@ from edt.experiments.xor import Xor
 from edt.report.census import write_census_report
 from edt.report.curves import write_lottery_report
 from edt.report.escape import write_escape_report
+from edt.report.loss_levels import write_loss_levels_report
 from edt.report.multi import write_multi_report
 from edt.report.perturb import write_perturb_report
 from edt.report.safran_shamir import write_safran_shamir_report
@@ -32,6 +35,7 @@ REPORTS: dict[str, tuple[Callable[[Path], Any], Callable[[Any, Path], Path]]] = 
     CensusRun.kind: (CensusRun.load, write_census_report),
     EscapeRun.kind: (EscapeRun.load, write_escape_report),
     Lottery.kind: (Lottery.load, write_lottery_report),
+    LossLevels.kind: (LossLevels.load, write_loss_levels_report),
     SafranShamirRun.kind: (SafranShamirRun.load, write_safran_shamir_report),
     Xor.kind: (Xor.load, write_xor_report),
     Sweep.kind: (Sweep.load, write_sweep_report),

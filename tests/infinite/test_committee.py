@@ -50,12 +50,10 @@ def test_training_is_their_descent(rows):
     )
     own = spurious.descend(rows, v, tol=1e-12, max_steps=200, every=True)
     assert own.steps.tolist() == [200] * 4
-    found, inner = trained.networks.theta.view(4, -1), (K + 1) * K
+    found, inner = trained.networks.theta.view(4, -1), K * (K + 1)
     # Two hundred contracting steps of rounding 1e-16 each.
-    torch.testing.assert_close(
-        found[:, : (K + 1) * K], own.students.view(4, -1), rtol=0, atol=1e-12
-    )
-    assert bool((found[:, (K + 1) * K :] == 1.0).all())
+    torch.testing.assert_close(found[:, :inner], own.students.view(4, -1), rtol=0, atol=1e-12)
+    assert bool((found[:, inner:] == 1.0).all())
 
 
 def test_spurious_ends_are_minima_for_converge():

@@ -1,0 +1,104 @@
+"""Tables of the loss-level experiment, from its runs only."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from edt.landscape.levels import loss_levels
+from edt.stats import wilson
+
+__all__ = ["CHANNEL_GAP", "ENDS", "REPORTED_PLATEAUS", "label_levels", "loss_level_table"]
+
+#: Every kind of end; "infinity": parameters grow without bound, but no pair of neurons makes a
+#: channel; "open": no verdict within the budget.
+ENDS = ("minimum", "plateau", "channel", "infinity", "saddle", "open")
+#: Runs in one channel stop at different places of it: their losses agree to about this share.
+CHANNEL_GAP = 1e-3
+#: Share of runs that reach plateau saddles by bias setting, as reported for figure 2 of arXiv
+#: 2506.14951 (lowest and highest over widths).
+REPORTED_PLATEAUS: dict[bool, tuple[float, float]] = {False: (0.10, 0.30), True: (0.0, 0.0)}
+
+
+def label_levels(runs: pd.DataFrame) -> pd.Series:
+    """Loss level of every minimum and plateau saddle within its (bias, width); -1 for others.
+
+    Args:
+        runs: columns ``bias``, ``width``, ``loss`` and ``end``.
+
+    Returns:
+        int64 Series aligned with ``runs``; 0 is the lowest level.
+    """
+    level = pd.Series(-1, index=runs.index, dtype="int64", name="level")
+    reached = runs[runs["end"].isin(["minimum", "plateau"])]
+    for _, group in reached.groupby(["bias", "width"]):
+        level.loc[group.index] = loss_levels(group["loss"].to_numpy()).label
+    return level
+
+
+def loss_level_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
+    """Ends and levels of every bias setting and width.
+
+    Args:
+        runs: table ``runs``.
+        conf: coverage of Wilson's intervals.
+
+    Returns:
+        One row per (bias, width), and one per bias setting with ``width`` 0 for all widths above
+        1 together (a single neuron has no twin). ``runs``; the number of each kind of end;
+        ``rate`` of plateau saddles with ``rate_low`` and ``rate_high``; ``known``, plateau saddles
+        whose loss is a level of minima met at the width of their core; ``levels``, distinct losses
+        of minima and plateau saddles, ``channel_levels`` likewise of channels (coarser, see
+        `CHANNEL_GAP`); ``lowest`` and ``highest`` loss; ``reported_low`` and ``reported_high``,
+        see `REPORTED_PLATEAUS`; ``moved``, runs whose loss fell by more than a thousandth of the
+        target's variance after the flow.
+    """
+    rows = []
+    for bias, half in runs.groupby("bias"):
+        groups = [(int(str(width)), group) for width, group in half.groupby("width")]
+        wide = half[half["width"] > 1]
+        if len(wide):
+            groups.append((0, wide))
+        for width, group in groups:
+            rows.append(_row(bool(bias), width, group, half, conf))
+    return pd.DataFrame(rows)
+
+
+def _row(
+    bias: bool, width: int, group: pd.DataFrame, half: pd.DataFrame, conf: float
+) -> dict[str, float]:
+    counts = {word: int((group["end"] == word).sum()) for word in ENDS}
+    share = wilson(counts["plateau"], len(group), conf)
+    apart = [own for _, own in group.groupby("width")]
+    low, high = REPORTED_PLATEAUS[bias]
+    return {
+        "bias": bias,
+        "width": width,
+        "runs": len(group),
+        **counts,
+        "rate": share.value,
+        "rate_low": share.low,
+        "rate_high": share.high,
+        "known": _known(group[group["end"] == "plateau"], half),
+        "levels": sum(own[own["level"] >= 0]["level"].nunique() for own in apart),
+        "channel_levels": sum(
+            len(loss_levels(own[own["end"] == "channel"]["loss"], CHANNEL_GAP)) for own in apart
+        ),
+        "lowest": float(group["loss"].min()),
+        "highest": float(group["loss"].max()),
+        "reported_low": low,
+        "reported_high": high,
+        "moved": int((group["flow_loss"] - group["loss"] > 1e-3).sum()),
+    }
+
+
+def _known(plateaus: pd.DataFrame, half: pd.DataFrame) -> int:
+    """Plateau saddles at the height of a minimum of the narrower width they reduce to."""
+    found = 0
+    for core, group in plateaus.groupby("core"):
+        narrow = half[(half["width"] == core) & (half["end"] == "minimum")]["loss"].to_numpy()
+        if narrow.size:
+            gaps = np.abs(group["loss"].to_numpy()[:, None] - narrow[None]).min(axis=1)
+            # Both are at their critical points to max|grad| 1e-10.
+            found += int((gaps <= 1e-6 * group["loss"].to_numpy()).sum())
+    return found

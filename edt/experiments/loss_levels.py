@@ -1,0 +1,303 @@
+"""Loss levels of small networks on the modified Rosenbrock target, over many starts.
+
+Every start follows its gradient flow, then `edt.converge` takes it to the bottom. Ends are minima,
+plateau saddles, channels and other ways to infinity, or saddles:
+
+A **plateau saddle** is an end on a symmetry-induced line of critical points: neurons repeat each
+other, so that the loss is that of a narrower network's critical point; along the line a stretch of
+minima, flat in its direction, borders on saddles (Fukumizu and Amari 2000). In a **channel** the
+loss still falls towards a value at infinity (`edt.training.channels`).
+
+Reference: F. Martinelli et al., NeurIPS 2025, arXiv 2506.14951, figure 2.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import pandas as pd
+import torch
+
+from edt.curvature.dense import one_blas_thread
+from edt.ensemble import Ensemble
+from edt.ensemble.activations import check_activation
+from edt.experiments.base import Experiment, Part, Parts, Spec, run_experiment
+from edt.experiments.loss_level_tables import label_levels, loss_level_table
+from edt.experiments.spec import check_widths
+from edt.flow import gradient_flow
+from edt.landscape.core import reduce_network
+from edt.landscape.layers import unpack
+from edt.tasks import Task, rosenbrock
+from edt.training import ConvergeResult, checks, converge
+from edt.training.channels import CLOSE
+
+__all__ = ["LossLevels", "LossLevelsSpec", "run_loss_levels"]
+
+#: Starts of a part: what a killed run loses at most. Flows of many networks share their steps.
+PART = 100
+#: Change of the outputs (root mean square; the target's is 1) up to which neurons are merged.
+MERGE = 1e-5
+#: A run without a verdict whose parameters grow by more than this after the flow is on its way to
+#: infinity: Newton's steps along a flat direction are long.
+GROWTH = 1.5
+#: Columns of ``runs`` and their dtypes; the last is filled over all parts.
+RUNS: dict[str, str] = {
+    "bias": "bool",
+    "width": "int64",
+    "seed": "int64",
+    "flow_loss": "float64",  # where the flow ended
+    "flow_time": "float64",
+    "flow_status": "str",
+    "loss": "float64",
+    "grad_max": "float64",
+    "status": "str",
+    "verdict": "str",
+    "index": "int64",
+    "n_flat": "int64",
+    "min_eig": "float64",
+    "eps_H": "float64",
+    "closeness": "float64",  # 1 - cos of the closest opponents
+    "flow_norm": "float64",  # of the parameters where the flow ended
+    "norm": "float64",  # and at the end
+    "core": "int64",  # neurons of the irreducible core
+    "duplicates": "int64",  # neurons that repeat another
+    "end": "str",  # see `ENDS` of `edt.experiments.loss_level_tables`
+    "level": "int64",
+}
+
+
+@dataclass(frozen=True)
+class LossLevelsSpec(Spec):
+    """Which networks, and how they are taken down.
+
+    Attributes:
+        widths: hidden widths r, rising.
+        biases: settings tried: without, with.
+        starts: s; width r gets ``s 2^r`` starts.
+        points: of the target's grid, per axis. The paper has 101 (10,201 points) and s = 50.
+        activation: of the networks.
+        init: scheme of the initial weights.
+        first_seed: >= 0.
+        max_time: end of the gradient flow.
+        rtol: its tolerance; that of small parameters is a hundredth of it.
+        norm_limit: parameter norm at which a flow is left.
+        tol: ``max|grad|`` to converge to afterwards.
+        lbfgs_steps, newton_steps: as in `edt.converge`.
+    """
+
+    widths: tuple[int, ...] = (1, 2, 3, 4, 5)
+    biases: tuple[bool, ...] = (False, True)
+    starts: int = 10
+    points: int = 31
+    activation: str = "g"
+    init: str = "glorot"
+    first_seed: int = 0
+    max_time: float = 1e6
+    rtol: float = 1e-3
+    norm_limit: float = 1e3
+    tol: float = 1e-10
+    lbfgs_steps: int = 1000
+    newton_steps: int = 200
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))
+        object.__setattr__(self, "biases", tuple(self.biases))
+        check_widths("widths", self.widths, least=1)
+        if list(self.biases) not in ([False], [True], [False, True]):
+            raise ValueError(
+                f"biases must be false, true, or false and true, got {list(self.biases)}"
+            )
+        checks.whole("starts", self.starts, 1)
+        checks.whole("points", self.points, 2)
+        checks.whole("first_seed", self.first_seed, 0)
+        checks.whole("lbfgs_steps", self.lbfgs_steps, 0)
+        checks.whole("newton_steps", self.newton_steps, 0)
+        for name in ("max_time", "rtol", "norm_limit", "tol"):
+            checks.number(name, getattr(self, name), strict=True)
+        check_activation(self.activation)
+
+    def starts_of(self, width: int) -> int:
+        """Starts of one width and bias setting."""
+        return int(self.starts * 2**width)
+
+    @property
+    def networks(self) -> int:
+        """Networks trained in all."""
+        return len(self.biases) * sum(self.starts_of(width) for width in self.widths)
+
+
+@dataclass(repr=False)
+class LossLevels(Experiment):
+    """A finished experiment; table ``runs`` has one row a start."""
+
+    kind: ClassVar[str] = "loss-levels"
+    spec_type: ClassVar[type[Spec]] = LossLevelsSpec
+    names: ClassVar[tuple[str, ...]] = ("runs",)
+
+    def table(self, conf: float = 0.95) -> pd.DataFrame:
+        """One row a bias setting and width; see `loss_level_table`."""
+        return loss_level_table(self.tables["runs"], conf)
+
+    def summary(self) -> dict[str, pd.DataFrame]:
+        """The table."""
+        return {"table": self.table()}
+
+
+def run_loss_levels(
+    spec: LossLevelsSpec,
+    directory: str | os.PathLike[str] | None = None,
+    *,
+    fresh: bool = False,
+    progress: bool = True,
+) -> LossLevels:
+    """Take every start to the bottom and say what kind of end it has.
+
+    Args:
+        spec: what to run.
+        directory: where to keep parts and tables; None keeps them in memory only.
+        fresh: delete an earlier edt run in the directory first.
+        progress: show a progress bar on a terminal.
+
+    Returns:
+        `LossLevels`. Equal specs give equal tables, bit for bit.
+
+    Raises:
+        DirectoryError: the directory holds something else, or is in use.
+        KeyboardInterrupt: Ctrl-C; finished parts are kept.
+
+    Example:
+        >>> spec = LossLevelsSpec(widths=(1,), starts=4, points=11, biases=(False,))
+        >>> len(run_loss_levels(spec, progress=False).tables["runs"])
+        8
+    """
+    task = rosenbrock(spec.points)
+
+    def body(parts: Parts) -> dict[str, pd.DataFrame]:
+        jobs = [
+            Part(
+                f"bias-{int(bias)}-width-{width:02d}-starts-{first:06d}",
+                f"width {width}, {'biases' if bias else 'no biases'}: starts {first + 1:,}.."
+                f"{last:,}",
+                float((last - first) * width * (3 + bias)),
+                "flow and converge",
+                partial(_part, spec, task, bias, width, first, last),
+            )
+            for width in spec.widths
+            for bias in spec.biases
+            for first in range(0, spec.starts_of(width), PART)
+            for last in (min(first + PART, spec.starts_of(width)),)
+        ]
+        runs = pd.concat(parts.run(jobs), ignore_index=True)
+        runs = runs.sort_values(["bias", "width", "seed"], ignore_index=True)
+        runs["level"] = label_levels(runs)
+        return {"runs": runs.astype(RUNS)[list(RUNS)]}
+
+    done: LossLevels = run_experiment(
+        LossLevels, spec, directory, body, fresh=fresh, progress=progress
+    )
+    return done
+
+
+def _part(
+    spec: LossLevelsSpec, task: Task, bias: bool, width: int, first: int, last: int
+) -> pd.DataFrame:
+    seeds = list(range(spec.first_seed + first, spec.first_seed + last))
+    start = Ensemble.init(
+        widths=[width],
+        seeds=seeds,
+        d_in=task.d_in,
+        d_out=task.d_out,
+        activation=spec.activation,
+        scheme=spec.init,
+        bias=bias,
+        dtype=torch.float64,
+    )
+    flow = gradient_flow(
+        task,
+        start,
+        max_time=spec.max_time,
+        rtol=spec.rtol,
+        atol=0.01 * spec.rtol,
+        tol=spec.tol,
+        norm_limit=spec.norm_limit,
+        record=None,
+        progress=False,
+    )
+    if flow.interrupted:
+        raise KeyboardInterrupt
+    ended = converge(
+        task,
+        flow.networks,
+        tol=spec.tol,
+        lbfgs_steps=spec.lbfgs_steps,
+        newton_steps=spec.newton_steps,
+        progress=False,
+    )
+    if ended.interrupted:
+        raise KeyboardInterrupt
+    with one_blas_thread():  # small arrays: waking threads would take longer than the sums
+        cores = [
+            reduce_network(unpack(ended.networks, b), spec.activation, task.x, task.coef[0], MERGE)
+            for b in range(len(seeds))
+        ]
+    duplicates = [core.duplicates for core in cores]
+    norms = [
+        networks.theta.view(len(seeds), -1).norm(dim=1)
+        for networks in (flow.networks, ended.networks)
+    ]
+    frame = pd.DataFrame(
+        {
+            "bias": bias,
+            "width": width,
+            "seed": seeds,
+            "flow_loss": flow.loss.tolist(),
+            "flow_time": flow.time.tolist(),
+            "flow_status": flow.status,
+            **_columns(ended),
+            "flow_norm": norms[0].tolist(),
+            "norm": norms[1].tolist(),
+            "core": [core.width for core in cores],
+            "duplicates": duplicates,
+            "end": end_words(ended, duplicates, norms[1] / norms[0]),
+            "level": -1,
+        }
+    )
+    return frame.astype(RUNS)[list(RUNS)]
+
+
+def _columns(ended: ConvergeResult) -> dict[str, Any]:
+    numbers = ("loss", "grad_max", "index", "n_flat", "min_eig", "eps_H", "closeness")
+    return {
+        **{name: getattr(ended, name).tolist() for name in numbers},
+        "status": ended.status,
+        "verdict": ended.verdict,
+    }
+
+
+def end_words(ended: ConvergeResult, duplicates: list[int], growth: torch.Tensor) -> list[str]:
+    """One of `ENDS` for each run.
+
+    Args:
+        ended: the runs.
+        duplicates: ``[B]``, neurons that repeat another.
+        growth: ``[B]``, norm of the parameters over that before `edt.converge`.
+    """
+    words = []
+    for b, status in enumerate(ended.status):
+        critical, flat = status == "converged", int(ended.n_flat[b]) > 0
+        # Towards infinity the gradient may fall to the tolerance long before the end.
+        open_ended = flat or not critical
+        if critical and duplicates[b]:
+            words.append("plateau")
+        elif critical and ended.verdict[b] == "saddle":
+            words.append("saddle")
+        elif open_ended and float(ended.closeness[b]) <= CLOSE:
+            words.append("channel")
+        elif open_ended and float(growth[b]) > GROWTH and int(ended.index[b]) == 0:
+            words.append("infinity")
+        else:
+            words.append("minimum" if critical else "open")
+    return words

@@ -1,0 +1,215 @@
+"""The report of a loss-level experiment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from edt.experiments.loss_level_tables import CHANNEL_GAP
+from edt.experiments.loss_levels import GROWTH, MERGE, LossLevels
+from edt.experiments.spec import format_widths
+from edt.files import replace_file
+from edt.landscape.levels import RELATIVE_GAP
+from edt.plots.loss_levels import WORDS, plot_loss_levels
+from edt.report import html
+from edt.report.html import Column
+from edt.report.method import software
+from edt.report.publish import Picture, embed, write_provenance
+from edt.report.words import count, number, percent, span
+from edt.training.channels import CLOSE
+
+REFERENCES = [
+    "F. Martinelli et al., Flat channels to infinity in neural loss landscapes, NeurIPS 2025, "
+    "arXiv 2506.14951.",
+    "K. Fukumizu, S. Amari, Local minima and plateaus in hierarchical structures of multilayer "
+    "perceptrons, Neural Networks 13 (2000) 317.",
+    "G. Steinebach, Construction of Rosenbrock-Wanner method Rodas5P, BIT 63 (2023).",
+    "E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 "
+    "(1927) 209.",
+]
+
+
+def write_loss_levels_report(run: LossLevels, directory: str | os.PathLike[str]) -> Path:
+    """Write ``report.html``, the figure and ``provenance.json``.
+
+    Returns:
+        Path of ``report.html``.
+    """
+    folder = Path(directory)
+    table, runs = run.table(), run.tables["runs"]
+    picture = Picture(
+        "levels",
+        lambda theme: plot_loss_levels(runs, theme=theme),
+        "Final losses of all starts, sorted within each width, without and with biases.",
+        "Every mark is a run; within a width they are in the order of their losses, so that a "
+        "level is a horizontal line as long as its share of the starts.",
+    )
+    embedded = embed([picture], folder)
+    facts = write_provenance(run, folder)
+    lead = (
+        f"<b>{len(runs):,} networks</b> of widths {format_widths(run.spec.widths)} on the modified "
+        "Rosenbrock target: at which heights do they end, and in what?"
+    )
+    page = html.page(
+        "Loss levels of small networks", lead, _body(run, table, embedded, facts), _FOOTER
+    )
+    path = folder / "report.html"
+    replace_file(path, page.encode())
+    return path
+
+
+_FOOTER = (
+    "Table: <code>runs.parquet</code> (one row a start); figure: <code>figures/</code>. Every "
+    "number follows from the table: <code>edt.experiments.loss_level_table(runs)</code>."
+)
+
+
+def _body(
+    run: LossLevels, table: pd.DataFrame, figures: dict[str, str], facts: dict[str, Any]
+) -> list[str]:
+    return [
+        html.section(
+            "Where starts end",
+            figures["levels"],
+            *[html.paragraph(text) for text in findings(table)],
+            html.table(table, _columns(), "Ends of every width"),
+        ),
+        html.section(
+            "What this does not say",
+            html.bullets(
+                [
+                    "The reported shares are a range read in the paper's text, over its own "
+                    "widths, solver and budget; what counts as a plateau saddle there may differ "
+                    "from the rule used here.",
+                    "Different minima can share a loss: levels are a lower bound on minima. Their "
+                    "number grows with the number of starts.",
+                    "In a channel a run has no end: its loss is above that at infinity.",
+                ]
+            ),
+        ),
+        html.section(
+            "How it was done",
+            html.paragraph(methods(run)),
+            html.definitions(_definitions()),
+            html.details("Software and machine", html.definitions(software(facts))),
+            html.details("References", html.bullets(REFERENCES)),
+        ),
+    ]
+
+
+def findings(table: pd.DataFrame) -> list[str]:
+    """Sentences: plateau saddles beside the reported range, then channels."""
+    out = []
+    for bias, half in table.groupby("bias"):
+        setting = "With biases" if bias else "Without biases"
+        whole = half[half["width"] == 0]
+        if not len(whole):
+            continue
+        row = whole.iloc[0]
+        out.append(
+            f"{setting}, {percent(row['rate'])} ({span(row['rate_low'], row['rate_high'])}) of "
+            f"{count(int(row['runs']), 'run')} of widths above 1 end on a plateau saddle; reported "
+            f"(unverified): {reported_range(row)}. {verdict(row)}"
+            + (
+                f" {int(row['known'])} of the {int(row['plateau'])} lie at the height of a minimum "
+                "found at the narrower width."
+                if row["plateau"]
+                else ""
+            )
+        )
+        out.append(
+            f"{setting}, {percent(row['channel'] / row['runs'])} of these runs are in a channel "
+            f"to infinity, {percent(row['minimum'] / row['runs'])} at a minimum."
+        )
+    moved = int(table[table["width"] > 0]["moved"].sum())
+    total = int(table[table["width"] > 0]["runs"].sum())
+    out.append(
+        f"In {moved:,} of {total:,} runs the loss fell by more than 0.001 after the flow's end: "
+        "those were still on their way."
+    )
+    return out
+
+
+def verdict(row: Any) -> str:
+    """Whether the interval meets the reported range."""
+    low, high = row["reported_low"], row["reported_high"]
+    if row["rate_low"] > high + 0.005:
+        return "Ours is above: its interval excludes that range."
+    if row["rate_high"] < low:
+        return "Ours is below: its interval excludes that range."
+    return "The interval and the reported range overlap."
+
+
+def methods(run: LossLevels) -> str:
+    """The methods paragraph."""
+    spec = run.spec
+    return (
+        "Target log<sub>10</sub>(3 (x<sub>2</sub> + 1 − x<sub>1</sub><sup>2</sup>)<sup>2</sup> + "
+        f"(1 − x<sub>1</sub>)<sup>2</sup> + 0.1), standardised, on {spec.points**2:,} grid points "
+        f"of [−√3, √3]<sup>2</sup>. Networks with one hidden layer, activation {spec.activation}, "
+        f"{spec.init} normal initial weights, biases zero at first; {spec.starts} × 2<sup>r</sup> "
+        f"starts at width r, seeds from {spec.first_seed}. Full-batch gradient flow by RODAS5P "
+        f"with exact Hessians to time {spec.max_time:g} (relative tolerance {spec.rtol:g}; left at "
+        f"parameter norm {spec.norm_limit:g}), then up to {spec.lbfgs_steps:,} steps of L-BFGS and "
+        f"{spec.newton_steps} of trust-region Newton to max|∂L| ≤ "
+        + f"{spec.tol:.0e}; strict saddles are left. Float64.".replace("e-", "e−")
+    )
+
+
+def _definitions() -> list[tuple[str, str]]:
+    return [
+        (
+            "Plateau saddle",
+            "converged, and at least one neuron repeats another: merging them changes the outputs "
+            f"by at most {MERGE:g} (root mean square). It lies on a line of critical points that "
+            "a narrower network's critical point unfolds into",
+        ),
+        (
+            "Channel",
+            "a flat direction or no convergence, and two neurons (or a neuron and the output bias) "
+            f"that pull in opposite directions with 1 − cos ≤ {CLOSE:g}",
+        ),
+        (
+            WORDS["infinity"].capitalize(),
+            f"the same without such a pair, parameters grown by more than {GROWTH:g} since the "
+            "flow's end, no negative eigenvalue",
+        ),
+        (
+            "Levels",
+            f"losses of minima and plateau saddles that agree to {RELATIVE_GAP:g}, relatively; of "
+            f"channels to {CHANNEL_GAP:g}",
+        ),
+        ("Intervals", "95%, Wilson's"),
+    ]
+
+
+def _columns() -> list[Column]:
+    return [
+        Column("biases", lambda row: "yes" if row["bias"] else "no"),
+        Column("width", lambda row: str(row["width"]) if row["width"] else "2 and more"),
+        Column("runs", lambda row: f"{row['runs']:,}"),
+        *[_ends(word) for word in WORDS],
+        Column(
+            "share of plateau saddles",
+            lambda row: f"{percent(row['rate'])} ({span(row['rate_low'], row['rate_high'])})",
+        ),
+        Column("reported (unverified)", reported_range),
+        Column("levels", lambda row: str(row["levels"])),
+        Column("channel levels", lambda row: str(row["channel_levels"])),
+        Column("lowest loss", lambda row: number(row["lowest"])),
+        Column("highest loss", lambda row: number(row["highest"])),
+    ]
+
+
+def _ends(word: str) -> Column:
+    return Column(WORDS[word], lambda row: f"{row[word]:,}")
+
+
+def reported_range(row: Any) -> str:
+    """The reported share of plateau saddles as people read it."""
+    if row["reported_high"] == 0.0:
+        return "about none"
+    return f"{100 * row['reported_low']:.0f}–{100 * row['reported_high']:.0f}%"

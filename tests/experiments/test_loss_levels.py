@@ -1,0 +1,138 @@
+"""Loss levels: kinds of ends, levels, resumption, and numbers that follow from the runs."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from edt.ensemble import Ensemble
+from edt.experiments import LossLevels, LossLevelsSpec, loss_level_table, run_loss_levels
+from edt.experiments.loss_level_tables import label_levels
+from edt.experiments.loss_levels import end_words
+from edt.landscape import embed
+from edt.landscape.core import reduce_network
+from edt.landscape.layers import unpack
+from edt.stats import wilson
+from edt.tasks import rosenbrock
+from edt.training import converge
+
+SMALL = LossLevelsSpec(
+    widths=(1, 2), starts=3, points=11, max_time=1e4, lbfgs_steps=300, newton_steps=60
+)
+
+
+@pytest.fixture(scope="module")
+def done():
+    return run_loss_levels(SMALL, progress=False)
+
+
+def test_runs(done):
+    runs = done.tables["runs"]
+    assert len(runs) == SMALL.networks == 2 * (6 + 12)
+    ended = runs[runs["status"] == "converged"]
+    assert (ended["grad_max"] <= SMALL.tol).all()
+    # Neither the flow nor what follows raises the loss beyond rounding.
+    assert (runs["loss"] <= runs["flow_loss"] + 1e-12).all()
+    # Below the variance, which a constant reaches, and no single neuron fits the target.
+    assert (runs["loss"] < 1.0).all() and (runs[runs["width"] == 1]["loss"] > 0.1).all()
+    # Two neurons do better than one, each at its best.
+    best = runs.groupby(["bias", "width"])["loss"].min()
+    assert best[False, 2] < best[False, 1] and best[True, 2] < best[True, 1]
+
+
+def test_parts_resume_to_the_same_bytes(tmp_path, done):
+    folder = tmp_path / "run"
+    spec = dataclasses.replace(SMALL, widths=(1,), biases=(False,))
+    run_loss_levels(spec, folder, progress=False)
+    before = (folder / "runs.parquet").read_bytes()
+    next((folder / "parts").glob("*.parquet")).unlink()
+    again = run_loss_levels(spec, folder, progress=False)
+    assert (folder / "runs.parquet").read_bytes() == before
+    pd.testing.assert_frame_equal(LossLevels.load(folder).tables["runs"], again.tables["runs"])
+    # A run does not depend on the others: the same starts among more of them.
+    runs = done.tables["runs"]
+    same = runs[(runs["width"] == 1) & ~runs["bias"]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(again.tables["runs"], same, check_exact=True)
+
+
+def test_table_follows_from_the_runs(done):
+    runs, table = done.tables["runs"], done.table()
+    pd.testing.assert_frame_equal(table, loss_level_table(runs.copy()))
+    assert table["width"].tolist() == [1, 2, 0, 1, 2, 0]
+    kinds = ["minimum", "plateau", "channel", "infinity", "saddle", "open"]
+    assert (table[kinds].sum(axis=1) == table["runs"]).all()
+    for row in table[table["width"] > 0].to_dict("records"):
+        own = runs[(runs["bias"] == row["bias"]) & (runs["width"] == row["width"])]
+        rate = wilson(int((own["end"] == "plateau").sum()), len(own))
+        assert (row["rate"], row["rate_low"], row["rate_high"]) == (rate.value, rate.low, rate.high)
+        assert row["levels"] == own[own["level"] >= 0]["level"].nunique()
+    assert runs["level"].equals(label_levels(runs))
+
+
+def test_a_split_minimum_is_a_plateau_saddle():
+    """Where the split's curvature B is definite, converge stays, and the end is recognised."""
+    task = rosenbrock(11)
+    start = Ensemble.init(
+        widths=[1], seeds=range(6), d_in=2, d_out=1, activation="g", scheme="glorot", bias=False,
+        dtype=torch.float64,
+    )  # fmt: skip
+    narrow = converge(task, start, progress=False)
+    minima = [b for b, word in enumerate(narrow.verdict) if word == "minimum"]
+    assert minima
+    words = set()
+    for mu in (0.5, -1.0):
+        wide = embed.split(narrow.networks.select(torch.tensor(minima)), neuron=0, mu=mu).networks
+        ended = converge(task, wide, tol=1e-8, progress=False)
+        copies = []
+        for b in range(len(minima)):
+            core = reduce_network(unpack(ended.networks, b), "g", task.x, task.coef[0], 1e-5)
+            copies.append(core.duplicates)
+        growth = ended.networks.theta.view(len(minima), -1).norm(dim=1) / wide.theta.view(
+            len(minima), -1
+        ).norm(dim=1)
+        found = end_words(ended, copies, growth)
+        for b, word in enumerate(found):
+            # Where it stayed it is the narrow minimum's height; elsewhere it left downwards.
+            if word == "plateau":
+                assert float(ended.loss[b]) == pytest.approx(float(narrow.loss[minima[b]]))
+            else:
+                assert float(ended.loss[b]) < float(narrow.loss[minima[b]]) - 1e-6
+        words |= set(found)
+    assert words - {"plateau"}, "no split opened a way down"
+
+
+def test_words_and_levels_of_made_up_ends():
+    runs = pd.DataFrame(
+        {
+            "bias": False,
+            "width": [1, 1, 2, 2, 2, 2, 2],
+            "loss": [0.5, 0.7, 0.5, 0.3, 0.3 + 1e-10, 0.2001, 0.2],
+            "flow_loss": [0.5, 0.7, 0.5, 0.3, 0.3, 0.21, 0.2],
+            "end": ["minimum", "minimum", "plateau", "minimum", "minimum", "channel", "channel"],
+            "core": [1, 1, 1, 2, 2, 2, 2],
+        }
+    )
+    runs["level"] = label_levels(runs)
+    assert runs["level"].tolist() == [0, 1, 1, 0, 0, -1, -1]
+    table = loss_level_table(runs).set_index("width")
+    assert table["levels"].to_dict() == {1: 2, 2: 2, 0: 2}
+    assert table["channel_levels"][2] == 1 and table["known"][2] == 1
+    assert table["moved"][2] == 1 and table["lowest"][0] == 0.2
+    assert np.isclose(table["rate"][0], 0.2)
+
+
+def test_bad_specs():
+    for change, says in (
+        ({"widths": ()}, "at least one width"),
+        ({"biases": (True, False)}, "biases must be"),
+        ({"starts": 0}, "starts"),
+        ({"points": 1}, "points"),
+        ({"max_time": 0.0}, "max_time"),
+        ({"activation": "gg"}, "activation"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            dataclasses.replace(SMALL, **change)
