@@ -9,7 +9,7 @@ import pytest
 
 from edt.cli import main as program
 from edt.cli.run_reference import numbers
-from edt.experiments import table_beside_published
+from edt.experiments import loss_level_table, table_beside_published
 
 
 def main(arguments):
@@ -45,6 +45,25 @@ def test_safran_shamir(tmp_path, capsys):
     assert (out / "report.html").exists()
 
 
+LEVELS = ["loss-levels", "--quick", "--widths", "1,2", "--starts", "1"]
+
+
+def test_loss_levels(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["run", *LEVELS, "--out", str(out), "--no-progress"]) == 0
+    said = capsys.readouterr().out
+    assert "reported" in said and "unverified" in said and "Report" in said
+    page = (out / "report.html").read_text()
+    assert "reported (unverified)" in page and "95%" in page and "nan" not in page
+    assert (out / "figures" / "levels.png").exists()
+    before = (out / "runs.parquet").read_bytes()
+    assert main(["run", *LEVELS, "--out", str(out), "--no-progress", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (out / "runs.parquet").read_bytes() == before
+    again = loss_level_table(pd.read_parquet(out / "runs.parquet"))
+    pd.testing.assert_frame_equal(pd.DataFrame(found["table"]), again, check_dtype=False, rtol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -52,6 +71,9 @@ def test_safran_shamir(tmp_path, capsys):
         (["safran-shamir", "--extra", "0..x"], "--extra"),
         (["safran-shamir", "--set", "finish=most"], "finish must be one of"),
         (["safran-shamir", "--set", "startz=3"], "did you mean"),
+        (["loss-levels", "--quick", "--full"], "exclude each other"),
+        (["loss-levels", "--widths", "0"], "widths"),
+        (["loss-levels", "--activation", "gg"], "activation"),
     ],
 )
 def test_wrong_values_are_one_line(tmp_path, capsys, arguments, says):

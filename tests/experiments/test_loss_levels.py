@@ -12,8 +12,8 @@ import torch
 from edt.ensemble import Ensemble
 from edt.experiments import LossLevels, LossLevelsSpec, loss_level_table, run_loss_levels
 from edt.experiments.loss_level_tables import label_levels
-from edt.experiments.loss_levels import end_words
-from edt.landscape import embed
+from edt.experiments.loss_levels import MERGE, end_words
+from edt.landscape import embed, split_matrices
 from edt.landscape.core import reduce_network
 from edt.landscape.layers import unpack
 from edt.stats import wilson
@@ -74,35 +74,33 @@ def test_table_follows_from_the_runs(done):
 
 
 def test_a_split_minimum_is_a_plateau_saddle():
-    """Where the split's curvature B is definite, converge stays, and the end is recognised."""
-    task = rosenbrock(11)
+    """Where no direction leads down, converge stays, and the end is recognised; else it leaves."""
+    task = rosenbrock(31)
     start = Ensemble.init(
         widths=[1], seeds=range(6), d_in=2, d_out=1, activation="g", scheme="glorot", bias=False,
         dtype=torch.float64,
     )  # fmt: skip
     narrow = converge(task, start, progress=False)
-    minima = [b for b, word in enumerate(narrow.verdict) if word == "minimum"]
-    assert minima
-    words = set()
+    assert narrow.verdict == ["minimum"] * 6
+    for b in range(6):
+        assert split_matrices(narrow.networks, task, b)[0].signs == (0, 0, 2)
     for mu in (0.5, -1.0):
-        wide = embed.split(narrow.networks.select(torch.tensor(minima)), neuron=0, mu=mu).networks
+        wide = embed.split(narrow.networks, neuron=0, mu=mu).networks
         ended = converge(task, wide, tol=1e-8, progress=False)
-        copies = []
-        for b in range(len(minima)):
-            core = reduce_network(unpack(ended.networks, b), "g", task.x, task.coef[0], 1e-5)
-            copies.append(core.duplicates)
-        growth = ended.networks.theta.view(len(minima), -1).norm(dim=1) / wide.theta.view(
-            len(minima), -1
-        ).norm(dim=1)
-        found = end_words(ended, copies, growth)
-        for b, word in enumerate(found):
-            # Where it stayed it is the narrow minimum's height; elsewhere it left downwards.
+        cores = [
+            reduce_network(unpack(ended.networks, b), "g", task.x, task.coef[0], MERGE)
+            for b in range(6)
+        ]
+        norms = [net.theta.view(6, -1).norm(dim=1) for net in (wide, ended.networks)]
+        words = end_words(ended, [core.duplicates for core in cores], norms[1] / norms[0])
+        # B is positive definite: all stay for shares in (0, 1), none outside.
+        assert (set(words) == {"plateau"}) == (mu == 0.5)
+        for b, word in enumerate(words):
+            height = float(narrow.loss[b])
             if word == "plateau":
-                assert float(ended.loss[b]) == pytest.approx(float(narrow.loss[minima[b]]))
+                assert float(ended.loss[b]) == pytest.approx(height, rel=1e-9)
             else:
-                assert float(ended.loss[b]) < float(narrow.loss[minima[b]]) - 1e-6
-        words |= set(found)
-    assert words - {"plateau"}, "no split opened a way down"
+                assert float(ended.loss[b]) < height - 1e-6
 
 
 def test_words_and_levels_of_made_up_ends():
