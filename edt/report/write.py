@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from edt.experiments import CensusRun, EscapeRun, MultiStart, PerturbRest, WidthSweep
-from edt.experiments import MultiStart, PerturbRest, WidthSweep
 from edt.experiments.loss_levels import LossLevels
 from edt.experiments.lottery_curve import Lottery
 from edt.experiments.result import KIND as WIDTH_SWEEP
