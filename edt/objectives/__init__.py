@@ -9,6 +9,7 @@ import torch
 from edt.objectives.coordinates import Coordinates, segment_max, segment_sum
 from edt.objectives.data import DataObjective
 from edt.objectives.dense import hessians
+from edt.objectives.mapped import Factors, MappedObjective, Subspace, orthonormal
 from edt.objectives.penalty import NormPenalty
 from edt.objectives.protocol import Objective
 from edt.objectives.section import Section
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Coordinates",
     "DataObjective",
+    "Factors",
+    "MappedObjective",
     "NormPenalty",
     "Objective",
     "Section",
+    "Subspace",
     "hessians",
     "objective_of",
+    "orthonormal",
     "segment_max",
     "segment_sum",
 ]
