@@ -16,6 +16,7 @@ from edt.cli.run import (
     Quick,
     Set,
     Threads,
+    carry_out,
     run,
     settings,
 )
@@ -44,6 +45,14 @@ XOR_EPILOG = """[bold]Examples[/bold]
 [cyan]edt run xor --widths 2..12 --seeds 5000 --out xor-large[/cyan]
 
 [cyan]edt run xor --set "starts=('he',)"[/cyan] : one start only"""
+
+CONTROLS_EPILOG = """[bold]Examples[/bold]
+
+[cyan]edt run controls --quick[/cyan] : seconds, to see that everything works
+
+[cyan]edt run controls --widths 4..12:4 --seeds 200 --controls width,features,frozen[/cyan]
+
+[cyan]edt run controls --set "inners=(2, 16)" --set "margins=(0, 8)"[/cyan]"""
 
 #: Names of tasks as people write them elsewhere.
 ALIASES = {"teacher-student": "teacher"}
@@ -208,3 +217,55 @@ def print_xor(console: Console, done: Xor) -> None:
     for start in done.spec.starts:
         text = verdict(table, start, comparable=done.spec.comparable)
         console.print(text.replace("<b>", "[bold]").replace("</b>", "[/]"))
+
+
+@run.command("controls", epilog=CONTROLS_EPILOG)
+def controls(
+    widths: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Hidden neurons. [dim]\\[4,6,8,12][/dim]"),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Per control, width, teacher. [dim]\\[50][/dim]"),
+    ] = None,
+    controls: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="width, then any of features, frozen, factored, rotated, subspace.",
+        ),
+    ] = None,
+    activation: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of students and teachers.")
+    ] = None,
+    out: Out = None,
+    quick: Quick = False,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+    no_progress: NoProgress = False,
+    threads: Threads = None,
+    set_: Set = None,
+) -> None:
+    """More parameters without more tickets, and the other way round: which brings success?
+
+    Frozen neurons, neurons of which only the outputs train, factored weights and random
+    subspaces, each from the same starts as ordinary networks.
+    """
+    from edt.experiments import parse_widths
+    from edt.experiments.controls import run_controls
+    from edt.experiments.presets import controls_spec
+    from edt.report import write_controls_report
+
+    changes: dict[str, Any] = {
+        "widths": None if widths is None else parse_widths(widths), "seeds": seeds,
+        "controls": None if controls is None else tuple(controls.replace(" ", "").split(",")),
+        "activation": activation, **settings(set_),
+    }  # fmt: skip
+    spec = controls_spec(quick=quick, **changes)
+    folder = out or Path("edt-controls" + ("-quick" if quick else ""))
+    headline = f"{spec.networks:,} networks in {len(spec.cells)} ways to train"
+    carry_out(
+        spec, folder, run_controls, write_controls_report, headline, fresh=fresh, as_json=as_json,
+        progress=not no_progress, threads=threads,
+    )  # fmt: skip

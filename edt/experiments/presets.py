@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edt.errors import unknown_choice
+from edt.experiments.controls_spec import ControlsSpec
 from edt.experiments.lottery_spec import LotterySpec
 from edt.experiments.multi_spec import MultiStartSpec
 from edt.experiments.perturb_spec import PerturbRestSpec
@@ -153,6 +154,25 @@ QUICK_XOR: dict[str, Any] = {"widths": (2, 3, 4, 6), "seeds": 100}
 def xor_spec(*, quick: bool = False, **changes: Any) -> XorSpec:
     """The spec of ``edt run xor``; arguments and errors as in `perturb_spec`."""
     return XorSpec.from_dict(_merged(QUICK_XOR if quick else {}, changes))
+
+
+QUICK_CONTROLS: dict[str, Any] = {
+    "teachers": 1,
+    "widths": (4, 6),
+    "seeds": 8,
+    "samples": 64,
+    "steps": 500,
+    "lbfgs_rounds": 1,
+    "lbfgs_steps": 250,
+    "good": 1e-4,
+    "inners": (2,),
+    "margins": (4,),
+}
+
+
+def controls_spec(*, quick: bool = False, **changes: Any) -> ControlsSpec:
+    """The spec of ``edt run controls``; arguments and errors as in `perturb_spec`."""
+    return ControlsSpec.from_dict(_merged(QUICK_CONTROLS if quick else {}, changes))
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

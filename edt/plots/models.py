@@ -18,7 +18,6 @@ CURVES = (
     ("subsets", "red", (1.5, 1.5)),
     ("power", "sky", (3, 1)),
     ("escape", "purple", (1, 0)),
-    ("log-logistic", "soft", (1, 0)),
 )
 #: How the models are called in the pictures.
 NAMES = {
@@ -64,6 +63,11 @@ def _curves(ax: Axes, found: Comparison, goal: str, theme: Theme) -> None:
     shown = [entry for entry in CURVES if entry[0] in found.fits]
     if "escape" not in found.fits:
         shown.insert(4, ("geometric", "purple", (1, 0)))
+    # Of the regressions, the better one.
+    regressions = [name for name in ("logistic", "log-logistic") if name in found.fits]
+    if regressions:
+        best = min(regressions, key=lambda name: found.fits[name].aic)
+        shown.append((best, "soft", (1, 0)))
     for name, colour, dashes in shown:
         if name not in found.fits:
             continue

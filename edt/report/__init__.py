@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edt.report.census import write_census_report
+from edt.report.controls import write_controls_report
 from edt.report.curves import write_lottery_report
 from edt.report.escape import write_escape_report
 from edt.report.loss_levels import write_loss_levels_report
@@ -17,6 +18,7 @@ from edt.report.xor import write_xor_report
 __all__ = [
     "report_on",
     "write_census_report",
+    "write_controls_report",
     "write_escape_report",
     "write_loss_levels_report",
     "write_lottery_report",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edt.experiments import CensusRun, EscapeRun, MultiStart, PerturbRest, WidthSweep
+from edt.experiments.controls import Controls
 from edt.experiments.loss_levels import LossLevels
 from edt.experiments.lottery_curve import Lottery
 from edt.experiments.result import KIND as WIDTH_SWEEP
@@ -15,6 +16,7 @@ from edt.experiments.safran_shamir import SafranShamirRun
 from edt.experiments.store import DirectoryError, read_marker
 from edt.experiments.xor import Xor
 from edt.report.census import write_census_report
+from edt.report.controls import write_controls_report
 from edt.report.curves import write_lottery_report
 from edt.report.escape import write_escape_report
 from edt.report.loss_levels import write_loss_levels_report
@@ -36,6 +38,7 @@ REPORTS: dict[str, tuple[Callable[[Path], Any], Callable[[Any, Path], Path]]] = 
     Lottery.kind: (Lottery.load, write_lottery_report),
     LossLevels.kind: (LossLevels.load, write_loss_levels_report),
     SafranShamirRun.kind: (SafranShamirRun.load, write_safran_shamir_report),
+    Controls.kind: (Controls.load, write_controls_report),
     Xor.kind: (Xor.load, write_xor_report),
     Sweep.kind: (Sweep.load, write_sweep_report),
 }

@@ -26,14 +26,21 @@ XOR = ["xor", "--quick", "--widths", "2..4", "--seeds", "20", "--set", "steps=80
        "--set", "success=0.4"]  # fmt: skip
 
 
-@pytest.mark.parametrize("arguments", [SWEEP, XOR], ids=lambda a: a[0])
+CONTROLS = [
+    "controls", "--quick", "--seeds", "3", "--set", "steps=100", "--set", "lbfgs_steps=20",
+    "--set", "samples=32", "--set", "good=0.05", "--set", "teacher_width=2", "--widths", "2,4",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [SWEEP, XOR, CONTROLS], ids=lambda a: a[0])
 def test_writes_everything_and_resumes(tmp_path, capsys, arguments):
     out = tmp_path / "run"
     assert main(["run", *arguments, "--out", str(out), "--no-progress"]) == 0
     assert "Report" in capsys.readouterr().out
     page = (out / "report.html").read_text()
-    assert "Which law of width fits" in page and "95%" in page and "nan" not in page
-    assert list((out / "figures").glob("models*.png")) and (out / "provenance.json").exists()
+    assert "95%" in page and "nan" not in page
+    assert list((out / "figures").glob("*.png")) and (out / "provenance.json").exists()
+    assert ("Which law of width fits" in page) == (arguments is not CONTROLS)
     before = (out / "runs.parquet").read_bytes()
     assert main(["run", *arguments, "--out", str(out), "--no-progress", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -49,6 +56,8 @@ def test_writes_everything_and_resumes(tmp_path, capsys, arguments):
         (["width-sweep", "--task", "diabetes", "--teachers", "2"], "one target"),
         (["width-sweep", "--task", "rosenbrock", "--set", "samples=50"], "square"),
         (["xor", "--widths", "x"], "widths"),
+        (["controls", "--controls", "width,frozn"], "did you mean"),
+        (["controls", "--widths", "6,8"], "teacher_width"),
         (["xor", "--set", "starts=('glorot',)"], "starts"),
     ],
 )

@@ -1,0 +1,322 @@
+"""Is it the number of parameters or the number of neurons? Each is varied without the other."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import binomtest, chi2
+
+from edt.ensemble import Ensemble
+from edt.ensemble.deviates import normal
+from edt.ensemble.philox import draws
+from edt.experiments.base import Experiment, Part, Parts, Spec, run_experiment
+from edt.experiments.controls_spec import ControlsSpec
+from edt.experiments.find_tickets import SEED_STRIDE
+from edt.experiments.targets import teacher_task
+from edt.lottery import run_trial
+from edt.lottery.objective_trial import run_objective_trial
+from edt.objectives import Factors, MappedObjective, Subspace, objective_of, orthonormal
+from edt.stats import wilson
+from edt.success import Counts, Fit, fit, regression
+from edt.tasks import Task
+
+#: Streams of the random directions and factors, apart from those of networks and tickets.
+DIRECTIONS, FACTORS = 11 << 24, 12 << 24
+
+#: Columns of ``runs`` and their dtypes.
+RUNS: dict[str, str] = {
+    "control": "str",
+    "target": "int64",
+    "width": "int64",  # hidden neurons
+    "setting": "int64",  # k of factored, d of subspace, else 0
+    "learning": "int64",  # neurons whose input weights train
+    "dimension": "int64",  # trained parameters
+    "seed": "int64",
+    "loss": "float64",
+    "steps": "int64",
+    "win": "bool",
+}
+CELL = ["control", "width", "setting", "learning", "dimension"]
+
+
+@dataclass(repr=False)
+class Controls(Experiment):
+    """A finished experiment on controls; table ``runs`` has one row a network."""
+
+    kind: ClassVar[str] = "controls"
+    spec_type: ClassVar[type[Spec]] = ControlsSpec
+    names: ClassVar[tuple[str, ...]] = ("runs",)
+
+    def rates(self, conf: float = 0.95) -> pd.DataFrame:
+        """Success of every control, beside the same networks trained in the ordinary way."""
+        return rate_table(self.tables["runs"], conf)
+
+    def attribution(self) -> pd.DataFrame:
+        """Does success go with dimension or with learning neurons: see `attribution_table`."""
+        return attribution_table(self.tables["runs"])
+
+    def summary(self) -> dict[str, pd.DataFrame]:
+        """Rates and attribution."""
+        rates = self.rates()
+        names = [*CELL, "runs", "rate", "rate_low", "rate_high", "rate_ordinary", "p"]
+        tables = {"success": rates[names]}
+        found = self.attribution()
+        return {**tables, "attribution": found} if len(found) else tables
+
+
+def run_controls(
+    spec: ControlsSpec,
+    directory: str | os.PathLike[str] | None = None,
+    *,
+    fresh: bool = False,
+    progress: bool = True,
+) -> Controls:
+    """Train networks with more parameters but no more tickets, and the other way round.
+
+    Args:
+        spec: what to run.
+        directory: where to keep parts and tables; None keeps them in memory only.
+        fresh: delete an earlier edt run in the directory first.
+        progress: show a progress bar on a terminal.
+
+    Returns:
+        `Controls`. Equal specs give equal tables.
+
+    Raises:
+        DirectoryError: the directory holds something else, or is in use.
+        KeyboardInterrupt: Ctrl-C; finished parts are kept.
+    """
+    task = teacher_task(spec)
+
+    def body(parts: Parts) -> dict[str, pd.DataFrame]:
+        jobs = [
+            Part(
+                f"{control}-width-{width:04d}-{setting:04d}",
+                f"{control}, width {width}" + (f", {setting}" if setting else ""),
+                float(width * (8 if control in MAPPED else 1)),
+                control,
+                partial(_part, spec, task, control, width, setting),
+            )
+            for control, width, setting in spec.cells
+        ]
+        return {"runs": pd.concat(parts.run(jobs), ignore_index=True)}
+
+    done: Controls = run_experiment(Controls, spec, directory, body, fresh=fresh, progress=progress)
+    return done
+
+
+#: Controls trained as `MappedObjective`.
+MAPPED = ("factored", "rotated", "subspace")
+
+
+def start_networks(spec: ControlsSpec, task: Task, width: int) -> tuple[Ensemble, torch.Tensor]:
+    """The networks that every control of a width starts from, and their targets ``[B]``."""
+    seeds = [t * SEED_STRIDE + k for t in range(spec.teachers) for k in range(spec.seeds)]
+    start = spec.recipe.start(
+        [width],
+        seeds,
+        d_in=task.d_in,
+        d_out=task.d_out,
+        activation=spec.activation,
+        bias=spec.bias,
+    )
+    return start, torch.arange(spec.teachers).repeat_interleave(spec.seeds)
+
+
+def hold(networks: Ensemble, learning: int, *, outputs: bool) -> Ensemble:
+    """Freeze all neurons but the first ones.
+
+    Args:
+        networks: one hidden layer, one width m.
+        learning: neurons that train.
+        outputs: whether the others' output weights train.
+    """
+    width, d_in = int(networks.layer_widths[0, 1]), int(networks.d_in)
+    state = networks.state.view(int(networks.B), -1).clone()
+    state[:, learning * d_in : width * d_in] = 2
+    at = width * d_in
+    if networks.has_bias:
+        state[:, at + learning : at + width] = 2
+        at += width
+    if not outputs:
+        for o in range(int(networks.d_out)):
+            state[:, at + o * width + learning : at + (o + 1) * width] = 2
+    return networks.with_state(state.flatten())
+
+
+def _part(spec: ControlsSpec, task: Task, control: str, width: int, setting: int) -> pd.DataFrame:
+    start, index = start_networks(spec, task, width)
+    r, learning = spec.teacher_width, width
+    if control in MAPPED:
+        loss, steps, win, dimension = _mapped(spec, task, control, start, index, setting)
+    else:
+        if control != "width":
+            start = hold(start, r, outputs=control == "features")
+            learning = r
+        ends = run_trial(task, start, spec.protocol, index)
+        loss, steps, win = ends.loss, ends.steps, ends.win
+        dimension = int(start.coords[0])
+    seeds = [t * SEED_STRIDE + k for t in range(spec.teachers) for k in range(spec.seeds)]
+    table = pd.DataFrame(
+        {
+            "control": control,
+            "target": index.numpy(),
+            "width": width,
+            "setting": setting,
+            "learning": learning,
+            "dimension": dimension,
+            "seed": seeds,
+            "loss": loss.numpy(),
+            "steps": steps.numpy(),
+            "win": win.numpy(),
+        }
+    )
+    return table.astype(RUNS)[list(RUNS)]
+
+
+def _mapped(
+    spec: ControlsSpec,
+    task: Task,
+    control: str,
+    start: Ensemble,
+    index: torch.Tensor,
+    setting: int,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
+    """Loss, steps, win and dimension of networks trained in other parameters."""
+    count = int(start.B)
+    origin = start.theta.view(count, -1)
+    rate = torch.full((count,), spec.lr, dtype=torch.float64)
+    maps: Factors | Subspace
+    if control == "factored":
+        widths = tuple(int(size) for size in start.layer_widths[0])
+        size = Factors.products(widths, setting)
+        # Entries of variance 1/k; then a step of Adam moves a weight sqrt(k) times as far.
+        factors = _normals(spec, start, FACTORS, size) / math.sqrt(setting)
+        maps = Factors(origin, widths, start.has_bias, setting, factors)
+        phi, rate = maps.start, rate / math.sqrt(setting)
+    else:
+        full = origin.shape[1]
+        d = full if control == "rotated" else setting
+        vectors = _normals(spec, start, DIRECTIONS, full * d).view(count, d, full)
+        maps = Subspace(origin, orthonormal(vectors.transpose(1, 2)))
+        phi = torch.zeros(count, d, dtype=torch.float64)
+    objective = MappedObjective(objective_of(start, task, index), maps)
+    enough = (spec.good * task.variance)[index]
+    ends = run_objective_trial(objective, phi.flatten(), spec.protocol, enough, lr=rate)
+    return ends.loss, ends.steps, ends.win, maps.size
+
+
+def _normals(spec: ControlsSpec, start: Ensemble, stream: int, size: int) -> torch.Tensor:
+    """Standard normal ``[B, size]``; a network's first numbers do not depend on the size."""
+    count = int(start.B)
+    keys = np.full(count, spec.seed, dtype=np.uint64)
+    seeds = [t * SEED_STRIDE + k for t in range(spec.teachers) for k in range(spec.seeds)]
+    width = int(start.layer_widths[0, 1])
+    names = np.array(seeds, dtype=np.uint64) * np.uint64(1024) + np.uint64(width)
+    bits = draws(keys, names, stream, np.full(count, size, dtype=np.int64))
+    return torch.from_numpy(normal(bits)).view(count, size)
+
+
+def rate_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
+    """Success of every control.
+
+    Args:
+        runs: table ``runs``.
+        conf: coverage of Wilson's intervals.
+
+    Returns:
+        One row per (control, width, setting), all targets together: ``learning``, ``dimension``,
+        ``runs``, ``good``, ``rate`` with bounds; ``rate_ordinary``, of the same starts trained in
+        the ordinary way; ``only_here`` and ``only_ordinary``, starts that win in one way only; and
+        ``p``, the exact test that these are equally likely (McNemar's).
+
+    Reference: Q. McNemar, Psychometrika 12 (1947) 153.
+    """
+    plain = runs[runs["control"] == "width"].set_index(["width", "target", "seed"])["win"]
+    rows = []
+    for cell in dict.fromkeys(zip(*[runs[name].tolist() for name in CELL], strict=True)):
+        part = runs[(runs[CELL] == list(cell)).all(axis=1)]
+        good = int(part["win"].sum())
+        rate = wilson(good, len(part), conf)
+        key = pd.MultiIndex.from_frame(part[["width", "target", "seed"]])
+        other = plain.reindex(key).to_numpy(dtype=bool)
+        here = part["win"].to_numpy()
+        more, fewer = int((here & ~other).sum()), int((other & ~here).sum())
+        rows.append(
+            {
+                **dict(zip(CELL, cell, strict=True)),
+                "runs": len(part),
+                "good": good,
+                "rate": rate.value,
+                "rate_low": rate.low,
+                "rate_high": rate.high,
+                "rate_ordinary": float(other.mean()),
+                "only_here": more,
+                "only_ordinary": fewer,
+                "p": float(binomtest(more, more + fewer).pvalue) if more + fewer else 1.0,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+#: Regressions of success: name to (covariates, in words).
+ATTRIBUTIONS: dict[str, tuple[tuple[str, ...], str]] = {
+    "neither": ((), "neither"),
+    "dimension": (("dimension",), "ln dimension"),
+    "learning": (("learning",), "ln learning neurons"),
+    "both": (("dimension", "learning"), "ln dimension and ln learning neurons"),
+}
+
+
+def attribution_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Logistic regressions of success on ln dimension and ln learning neurons.
+
+    Each target has its own intercept; every control is in.
+
+    Args:
+        runs: table ``runs``.
+
+    Returns:
+        One row a regression: ``model``, ``parameters``, ``log_likelihood``, ``aic``,
+        ``delta_aic``, slopes ``b_dimension`` and ``b_learning``, and ``p``, the likelihood ratio
+        test against the regression on both. Empty where there are fewer than two cells.
+    """
+    names = ["target", *CELL]
+    cells = runs.groupby(names, as_index=False).agg(good=("win", "sum"), runs=("win", "size"))
+    if cells["dimension"].nunique() < 2 or cells["learning"].nunique() < 2:
+        return pd.DataFrame()
+    values = {
+        name: np.log(cells[name].to_numpy(dtype=np.float64)) for name in ("dimension", "learning")
+    }
+    table = cells.drop(columns=list(values)).assign(**values)
+    counts = Counts.of(table, int(cells["width"].min()), covariates=tuple(values))
+    fits: dict[str, Fit] = {
+        name: fit(regression(name, words, covariates), counts)
+        for name, (covariates, words) in ATTRIBUTIONS.items()
+    }
+    full = fits["both"]
+    least = min(found.aic for found in fits.values())
+    rows = []
+    for name, found in fits.items():
+        freedom = full.parameters - found.parameters
+        gain = max(0.0, 2.0 * (full.log_likelihood - found.log_likelihood))
+        rows.append(
+            {
+                "model": name,
+                "parameters": found.parameters,
+                "log_likelihood": found.log_likelihood,
+                "aic": found.aic,
+                "delta_aic": found.aic - least,
+                "b_dimension": found.shared.get("b[dimension]", math.nan),
+                "b_learning": found.shared.get("b[learning]", math.nan),
+                "p": float(chi2.sf(gain, freedom)) if freedom else math.nan,
+            }
+        )
+    return pd.DataFrame(rows)

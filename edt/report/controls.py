@@ -1,0 +1,234 @@
+"""The report of the controls of dimension against neurons."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from edt.experiments.controls import ATTRIBUTIONS, Controls
+from edt.experiments.controls_spec import CONTROLS
+from edt.files import replace_file
+from edt.plots.controls import plot_controls
+from edt.report import html
+from edt.report.html import Column
+from edt.report.method import software
+from edt.report.models import p_value
+from edt.report.publish import Picture, embed, write_provenance
+from edt.report.words import count, listed, percent, span
+
+#: p below this counts as a difference.
+LEVEL = 0.05
+
+REFERENCES = [
+    "C. Li et al., Measuring the intrinsic dimension of objective landscapes, ICLR 2018, arXiv "
+    "1804.08838.",
+    "S. Arora, N. Cohen, E. Hazan, On the optimization of deep networks: implicit acceleration by "
+    "overparameterization, ICML 2018, arXiv 1802.06509.",
+    "J. Frankle, M. Carbin, The lottery ticket hypothesis, ICLR 2019, arXiv 1803.03635.",
+    "Q. McNemar, Note on the sampling error of the difference between correlated proportions, "
+    "Psychometrika 12 (1947) 153.",
+]
+
+
+def write_controls_report(run: Controls, directory: str | os.PathLike[str]) -> Path:
+    """Write ``report.html``, the figure and ``provenance.json``.
+
+    Returns:
+        Path of ``report.html``.
+    """
+    folder = Path(directory)
+    rates, found = run.rates(), run.attribution()
+    r = run.spec.teacher_width
+    picture = Picture(
+        "controls",
+        lambda theme: plot_controls(rates, r, theme=theme),
+        "Success of every control against trained parameters and against learning neurons.",
+        "Each mark is one way to train, all teachers together, with its 95% Wilson interval. If "
+        "success went with the number of parameters, all marks on the left would lie on one "
+        "curve; if with neurons that can learn, all marks on the right.",
+    )
+    embedded = embed([picture], folder)
+    facts = write_provenance(run, folder)
+    path = folder / "report.html"
+    lead = (
+        f"<b>{len(run.tables['runs']):,} networks</b> learned "
+        f"{count(run.spec.teachers, 'teacher')} of {r} neurons, with more parameters but no more "
+        "neurons that learn, and the other way round."
+    )
+    page = html.page(
+        "Parameters or neurons?",
+        lead,
+        _body(run, rates, found, embedded, facts),
+        "Table: <code>runs.parquet</code> (one row a network); figure: <code>figures/</code>",
+    )
+    replace_file(path, page.encode())
+    return path
+
+
+def _body(
+    run: Controls,
+    rates: pd.DataFrame,
+    found: pd.DataFrame,
+    figures: dict[str, str],
+    facts: dict[str, Any],
+) -> list[str]:
+    return [
+        html.section(
+            "Each varied without the other",
+            html.paragraph(pairs_text(rates)),
+            figures["controls"],
+            html.paragraph(attribution_text(found)),
+        ),
+        html.section(
+            "What this does not say",
+            html.bullets(
+                [
+                    "A random subspace may miss the zero-loss set altogether: success there is "
+                    "that of the start and of the subspace together. Dimensions below what is "
+                    "needed in general are not run.",
+                    "Other parameters also change how far a step of Adam moves the network. "
+                    "Rotated parameters show by how much: same networks, same dimension.",
+                    "Frozen neurons are noise that the others must cancel, and zero loss may "
+                    "then be out of reach.",
+                    "The regressions describe these cells. Dimension and neurons are not set "
+                    "at random, and a different choice of controls would weigh them otherwise.",
+                ]
+            ),
+        ),
+        html.section(
+            "How it was done",
+            html.definitions(_protocol(run)),
+            html.details("All controls", _table(rates)),
+            *([html.details("Regressions", _regressions(found))] if len(found) else []),
+            html.details("Software and machine", html.definitions(software(facts))),
+            html.details("References", html.bullets(REFERENCES)),
+        ),
+    ]
+
+
+def pairs_text(rates: pd.DataFrame) -> str:
+    """Each control at its widest, against the same starts trained in the ordinary way."""
+    sentences = []
+    for name in CONTROLS:
+        rows = rates[rates["control"] == name]
+        if name == "width" or not len(rows):
+            continue
+        row = rows.sort_values(["width", "dimension"]).iloc[-1].to_dict()
+        different = row["p"] < LEVEL
+        extra = {"factored": f", k = {row['setting']}", "subspace": f", d = {row['setting']}"}
+        sentences.append(
+            f"<b>{name}</b> (width {row['width']}{extra.get(name, '')}; {row['dimension']} "
+            f"parameters) {percent(row['rate'])} against {percent(row['rate_ordinary'])} of the "
+            f"same starts trained in the ordinary way "
+            f"({'p = ' if row['p'] >= 1e-4 else 'p '}{p_value(row['p'])}"
+            f"{'' if different else ', no difference shown'})"
+        )
+    if not sentences:
+        return "Only ordinary networks were run."
+    return "Success of each control at its widest: " + listed(sentences) + "."
+
+
+def attribution_text(found: pd.DataFrame) -> str:
+    """What the regressions say."""
+    if not len(found):
+        return "Dimension and neurons do not both vary here, so nothing can be said about them."
+    rows = {row["model"]: row for row in found.to_dict("records")}
+    best = min(rows.values(), key=lambda row: float(row["aic"]))
+    parts = []
+    for name, other in (("learning", "dimension"), ("dimension", "learning")):
+        word = {"dimension": "the number of parameters", "learning": "the number of neurons"}
+        verdict = "adds" if rows[name]["p"] < LEVEL else "adds nothing that shows"
+        parts.append(f"given {word[name]}, {word[other]} {verdict} (p {_equals(rows[name]['p'])})")
+    return (
+        f"Logistic regressions over all cells: least AIC with "
+        f"{ATTRIBUTIONS[best['model']][1]}. By likelihood ratio, {listed(parts)}. Slopes with "
+        f"both: {rows['both']['b_dimension']:.2f} per ln dimension, "
+        f"{rows['both']['b_learning']:.2f} per ln learning neurons."
+    )
+
+
+def _equals(value: float) -> str:
+    return p_value(value) if value < 1e-4 else f"= {p_value(value)}"
+
+
+def _protocol(run: Controls) -> list[tuple[str, str]]:
+    spec = run.spec
+    return [
+        (
+            "Networks",
+            f"{count(spec.teachers, 'teacher')} of width r = {spec.teacher_width}, "
+            f"{count(spec.seeds, 'seed')} a control, width and teacher, {spec.activation}, "
+            f"{spec.samples} samples of {spec.d_in} inputs, started at the scale of width "
+            f"{spec.teacher_width}",
+        ),
+        (
+            "Training",
+            f"full-batch Adam, {spec.steps:,} steps, learning rate {spec.lr:g}, {spec.schedule}; "
+            f"then up to {spec.lbfgs_rounds} rounds of {spec.lbfgs_steps:,} L-BFGS iterations; "
+            "the same for every control",
+        ),
+        ("Win", f"loss ≤ {spec.good:g} × variance of the target"),
+        *[(name, CONTROLS[name]) for name in spec.controls],
+        (
+            "Factors",
+            "W = W₀ + F G − F₀ G₀, so that training starts at the ordinary start; entries of F₀ "
+            "and G₀ have variance 1/k, and Adam's rate is divided by √k",
+        ),
+        (
+            "Dimensions of subspaces",
+            "P(r) + m − r plus a margin ("
+            + ", ".join(str(margin) for margin in spec.margins)
+            + "): the least at which a random affine subspace meets the zero-loss set of width m "
+            "in general (extra neurons with output weight 0), below P(m)",
+        ),
+        (
+            "Pairs",
+            "every control starts from networks that are also trained in the ordinary way; p: "
+            "exact test of the starts that win in one way only (McNemar's)",
+        ),
+        (
+            "Regressions",
+            "logistic, one intercept a teacher, on ln dimension and ln learning neurons; p: "
+            "likelihood ratio test against the regression on both",
+        ),
+        ("Intervals", "95%, Wilson's"),
+    ]
+
+
+def _table(rates: pd.DataFrame) -> str:
+    columns = [
+        Column("control", lambda row: str(row["control"])),
+        Column("width", lambda row: str(row["width"])),
+        Column("k or d", lambda row: str(row["setting"]) if row["setting"] else "–"),
+        Column("neurons that learn", lambda row: str(row["learning"])),
+        Column("parameters", lambda row: f"{row['dimension']:,}"),
+        Column("wins", lambda row: f"{row['good']:,} of {row['runs']:,}"),
+        Column("rate", lambda row: percent(row["rate"])),
+        Column("95%", lambda row: span(row["rate_low"], row["rate_high"])),
+        Column("ordinary", lambda row: percent(row["rate_ordinary"])),
+        Column("wins only here", lambda row: str(row["only_here"])),
+        Column("only ordinary", lambda row: str(row["only_ordinary"])),
+        Column("p", lambda row: p_value(row["p"])),
+    ]
+    return html.table(rates, columns)
+
+
+def _regressions(found: pd.DataFrame) -> str:
+    columns = [
+        Column("regression on", lambda row: ATTRIBUTIONS[row["model"]][1]),
+        Column("parameters", lambda row: str(row["parameters"])),
+        Column("ln L", lambda row: f"{row['log_likelihood']:,.2f}"),
+        Column("ΔAIC", lambda row: f"{row['delta_aic']:,.1f}"),
+        Column("slope, dimension", lambda row: _slope(row["b_dimension"])),
+        Column("slope, neurons", lambda row: _slope(row["b_learning"])),
+        Column("p against both", lambda row: p_value(row["p"])),
+    ]
+    return html.table(found, columns)
+
+
+def _slope(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.2f}"
