@@ -101,7 +101,7 @@ def safran_shamir(
 
 def _show_safran_shamir(console: Console, done: SafranShamirRun) -> None:
     from edt.cli.tables import new_table
-    from edt.report.safran_shamir import comparison, percent_or_dash
+    from edt.report.safran_shamir import comparison, percent_or_dash, signed
     from edt.report.words import span
 
     found = done.table()
@@ -116,7 +116,7 @@ def _show_safran_shamir(console: Console, done: SafranShamirRun) -> None:
             f"{row['spurious']:,}/{row['starts']:,}",
             f"{percent_or_dash(row['rate'])} [dim]{span(row['rate_low'], row['rate_high'])}[/]",
             percent_or_dash(row["rate_reported"]),
-            f"{100 * row['difference']:+.1f}" if known else "",
+            signed(row["difference"]) if known else "",
             f"{row['p_adjusted']:.2g}" if known else "",
             str(row["levels"]),
         )

@@ -20,7 +20,13 @@ from edt.landscape.critical import critical_task
 from edt.landscape.embed import Embedding, split, split_every
 from edt.landscape.escape import DESTINATIONS, Escape, escape_experiment, escape_table
 from edt.landscape.grow import Growth, grow
-from edt.landscape.inertia import SplitMatrices, grown_inertia, predicted_inertia, split_matrices
+from edt.landscape.inertia import (
+    SplitMatrices,
+    constant_inertia,
+    grown_inertia,
+    predicted_inertia,
+    split_matrices,
+)
 from edt.landscape.levels import Levels, loss_levels
 from edt.landscape.minima import Minima, find_minima
 from edt.landscape.outcome import OUTCOMES, outcomes
@@ -67,6 +73,7 @@ __all__ = [
     "census",
     "census_table",
     "channel_limits",
+    "constant_inertia",
     "critical_subspaces",
     "critical_task",
     "crossover",

@@ -16,6 +16,12 @@ numbers of positive, negative and zero shares:
     n_pos  = n_pos(H)  + (n+ - 1) n_pos(Z'BZ) + n- n_neg(Z'BZ) + (k-1) q
     n_zero = n_zero(H) + (k-1)(o - q) + (k-1-n0) n_zero(Z'BZ) + n0 (D - q)
 
+A constant unit (input weights 0, bias c, output weights 0) keeps criticality too. With
+``S = sigma'(c) sum_n (dL/dz_n) x_n^T [o, D]`` the wide Hessian is congruent to
+``H_narrow (+) [[0, S^T], [S, 0]]``: rank S directions lead down, as many up, D + o - 2 rank S are
+flat. (Second derivatives over the new output weights are those over the next biases, times
+sigma(c); those over the new input weights vanish but for S.)
+
 Only signs carry over, not eigenvalues.
 
 Reference: K. Fukumizu, S. Amari, Neural Networks 13 (2000) 317, theorems 1 and 3.
@@ -151,6 +157,35 @@ def predicted_inertia(
     )
 
 
+def constant_inertia(
+    narrow: Counts,
+    ens: Ensemble,
+    task: Task,
+    b: int = 0,
+    *,
+    bias: float = 0.0,
+    layer: int = 0,
+    target: int = 0,
+) -> Counts:
+    """Signs of the Hessian after a constant unit is added by `edt.landscape.embed.constant`.
+
+    Args:
+        narrow: (n_neg, n_zero, n_pos) of the narrow Hessian.
+        ens: networks with trainable biases in the next layer; only network b is looked at.
+        task: data.
+        b: network, on a critical point.
+        bias: of the new unit, whose output weights are 0.
+        layer: hidden layer, from 0.
+        target: the network's task index.
+
+    Returns:
+        (n_neg, n_zero, n_pos) of the wide Hessian; the formula is at the top of this file.
+    """
+    rank, inputs, outputs = _constant(ens, task, b, layer, target)
+    q = rank if _slope(ens.activation, bias) else 0
+    return narrow[0] + q, narrow[1] + inputs + outputs - 2 * q, narrow[2] + q
+
+
 def grown_inertia(
     growth: Growth,
     ens: Ensemble,
@@ -158,15 +193,18 @@ def grown_inertia(
     task_index: torch.Tensor | None = None,
     inertia: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Signs of the Hessians of networks grown by splitting, from the narrow networks alone.
+    """Signs of the Hessians of networks grown by splitting or by constant units.
+
+    They are known from the narrow networks alone.
 
     The neurons that were split contribute independently, in one layer or several: copies that
     differ change nothing downstream at first order, so no second derivative couples two groups.
     Hence ``n_neg`` and ``n_pos`` are those of the narrow Hessian plus, for every neuron with its
-    shares, the terms at the top of this file; ``n_zero`` is what is left of the parameters.
+    shares, the terms at the top of this file; constant units likewise. ``n_zero`` is what is left
+    of the parameters.
 
     Args:
-        growth: from `edt.landscape.embed.grow` with ``how="split"``.
+        growth: from `edt.landscape.embed.grow` with ``how="split"`` or "constant".
         ens: the B narrow networks it was made from, on critical points.
         task: data.
         task_index: int64 ``[B]``, of the narrow networks; default 0.
@@ -177,20 +215,28 @@ def grown_inertia(
         int64 ``[M, 3]``, (n_neg, n_zero, n_pos) of each wide Hessian.
 
     Raises:
-        ValueError: a neuron was added with output weights 0, which the law does not cover.
+        ValueError: a neuron was added with random input weights and output weights 0: that is no
+            critical point.
     """
     index = torch.zeros(ens.B, dtype=torch.int64) if task_index is None else task_index
     if inertia is None:
         found = count_directions(ens, task, task_index=index)
         inertia = torch.stack([found.n_neg, found.n_zero, found.n_pos], dim=1)
     matrices: dict[tuple[int, int], list[SplitMatrices]] = {}
+    constants: dict[tuple[int, int], int] = {}
     rows = []
     sources, sizes = growth.source.tolist(), growth.networks.coords.tolist()
-    for b, size, parents, shares in zip(sources, sizes, growth.parents, growth.shares, strict=True):
+    for i, (b, size, parents, shares) in enumerate(
+        zip(sources, sizes, growth.parents, growth.shares, strict=True)
+    ):
         negative, positive = int(inertia[b, 0]), int(inertia[b, 2])
         for layer, (parent, share) in enumerate(zip(parents, shares, strict=True)):
-            if bool((parent < 0).any()):
-                raise ValueError("growth must be by splitting: a neuron has output weights 0")
+            alive = _constant_slopes(growth, i, layer, parent)
+            if alive:
+                if (b, layer) not in constants:
+                    constants[b, layer] = _constant(ens, task, b, layer, int(index[b]))[0]
+                more_each = constants[b, layer]
+                negative, positive = negative + alive * more_each, positive + alive * more_each
             for j in range(int(parent.max()) + 1):
                 gamma = tuple(share[parent == j].tolist())
                 if len(gamma) == 1:
@@ -203,6 +249,41 @@ def grown_inertia(
                 negative, positive = negative + more[0], positive + more[2]
         rows.append((negative, size - negative - positive, positive))
     return torch.tensor(rows, dtype=torch.int64).reshape(-1, 3)
+
+
+def _constant(ens: Ensemble, task: Task, b: int, layer: int, target: int) -> tuple[int, int, int]:
+    """Rank of S, and the numbers of input and output weights of a new unit."""
+    with one_blas_thread():
+        layers = [_double(item) for item in unpack(ens, b)]
+        inputs, _, delta = _backward(layers, ens.activation, task, target, layer)
+        x = torch.cat([inputs, inputs.new_ones(inputs.shape[0], 1)], dim=1)
+        matrix, sizes = delta.T @ x, delta.abs().T @ x.abs()
+        noise = FACTOR * UNIT[torch.float64] * x.shape[1] * _norm(sizes)
+        # The column of ones is the gradient on the next biases: zero at an exact critical point.
+        limit = max(noise, FACTOR * float(matrix[:, -1].norm()))
+        rank = int((torch.linalg.svdvals(matrix) > limit).sum())
+    return rank, x.shape[1], delta.shape[1]
+
+
+def _constant_slopes(growth: Growth, i: int, layer: int, parent: torch.Tensor) -> int:
+    """How many units without a parent are constant with a slope; others must not be there."""
+    new = torch.nonzero(parent < 0).flatten()
+    if not new.numel():
+        return 0
+    into = unpack(growth.networks, i)[layer]
+    if into.bias is None or bool(into.weight[new].any()):
+        raise ValueError(
+            "growth must be by splitting or constant units: a neuron with random input weights "
+            "and output weights 0 is on no critical point"
+        )
+    biases = into.bias[new].tolist()
+    return sum(_slope(growth.networks.activation, value) for value in biases)
+
+
+def _slope(activation: str, bias: float) -> bool:
+    """Whether ``sigma'(bias)`` is not 0."""
+    first, _ = derivatives(activation, torch.tensor([bias], dtype=torch.float64))
+    return bool(first.abs() > 0.0)
 
 
 def _matrices(

@@ -118,12 +118,13 @@ def findings(run: SafranShamirRun, table: pd.DataFrame) -> list[str]:
     out.append(comparison(table))
     bad, sharp = int(table["spurious"].sum()), int(table["minima"].sum())
     if bad:
+        levels = table[table["spurious"] > 0]["levels"]
+        few, most = int(levels.min()), int(levels.max())
+        head = f"All {bad:,}" if sharp == bad else f"{sharp:,} of {bad:,}"
         out.append(
-            f"Of {count(bad, 'spurious end')}, {sharp:,} have a positive definite Hessian: strict "
-            "local minima. Their losses lie on few levels, and a wider teacher has more of them."
-            if sharp == bad
-            else f"Of {count(bad, 'spurious end')}, {sharp:,} have a positive definite Hessian: "
-            "strict local minima; the others are flat in some direction, or were not reached."
+            f"{head} spurious ends have a positive definite Hessian: they are strict local minima. "
+            f"Their losses lie on {count(few, 'level')}"
+            + (f" to {count(most, 'level')} a cell." if most > few else " a cell.")
         )
     open_ = int(table["unfinished"].sum())
     out.append(
@@ -206,8 +207,8 @@ def _columns() -> list[Column]:
             lambda row: (
                 "–"
                 if math.isnan(row["difference"])
-                else f"{100 * row['difference']:+.1f} ({100 * row['difference_low']:+.1f} to "
-                f"{100 * row['difference_high']:+.1f})"
+                else f"{signed(row['difference'])} ({signed(row['difference_low'])} to "
+                f"{signed(row['difference_high'])})"
             ),
         ),
         Column(
@@ -229,6 +230,11 @@ def _students(more: int) -> str:
 
 def _rate(row: Any) -> str:
     return f"{percent_or_dash(row['rate'])} ({span(row['rate_low'], row['rate_high'])})"
+
+
+def signed(value: float) -> str:
+    """Percentage points with a sign."""
+    return f"{100 * value:+.1f}".replace("-", "−")
 
 
 def percent_or_dash(value: float) -> str:

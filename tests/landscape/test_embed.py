@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -54,15 +55,44 @@ def test_split_keeps_output_loss_and_criticality(make, options, widths, layer, m
     assert float(make.slope(wide.networks, data, where).max()) < ROUNDING
 
 
-def test_critical_on_the_whole_line(make):
-    narrow = make.networks([3], 4)
-    data, index = make.on_critical_points(narrow)
+@pytest.mark.parametrize(("options", "widths", "layer"), CASES)
+def test_critical_on_the_whole_line(make, options, widths, layer):
+    narrow = make.networks(widths, 2, **options)
+    data, index = make.on_critical_points(narrow, n=97)
     loss = edt.loss(narrow, data, task_index=index)
-    for mu in torch.linspace(-3, 4, 29, dtype=torch.float64).tolist():
-        wide = split(narrow, 1, mu).networks
+    for mu in torch.linspace(-3, 4, 15, dtype=torch.float64).tolist():
+        wide = split(narrow, 1, mu, layer=layer).networks
         assert float(make.slope(wide, data, index).max()) < ROUNDING * (1 + abs(mu))
         moved = edt.loss(wide, data, task_index=index)
         torch.testing.assert_close(moved, loss, rtol=ROUNDING * 10, atol=0)
+
+
+def test_compositions_to_any_larger_width(make):
+    """Splits, silent and constant neurons one upon the other, in both layers of masked networks."""
+    draw = np.random.default_rng(0)
+    narrow = make.networks([(3, 4)], 2, d_out=2, sparsity=0.3)
+    data, index = make.on_critical_points(narrow, n=97)
+    loss = edt.loss(narrow, data, task_index=index)
+    wide, kinds = narrow, []
+    for _ in range(12):
+        layer, kind = int(draw.integers(2)), ("split", "zero", "constant")[int(draw.integers(3))]
+        kinds.append(kind)
+        width = int(wide.layer_widths[0, layer + 1])
+        if kind == "split":
+            wide = split(wide, int(draw.integers(width)), draw.normal(), layer=layer).networks
+        elif kind == "zero":
+            fan_in = int(wide.layer_widths[0, layer]) + 1
+            wide = embed.zero_output(wide, make.inputs(1, fan_in), layer=layer).networks
+        else:
+            outgoing = make.inputs(1, int(wide.layer_widths[0, layer + 2]))[0]
+            wide = embed.constant(wide, draw.normal(), outgoing, layer=layer).networks
+    assert set(kinds) == {"split", "zero", "constant"}
+    assert int(wide.layer_widths[0, 1:-1].sum()) == 7 + 12
+    # Twelve steps, each of which rounds anew.
+    assert same_output(narrow, wide, torch.arange(2), data.x) < 20 * ROUNDING
+    torch.testing.assert_close(
+        edt.loss(wide, data, task_index=index), loss, rtol=20 * ROUNDING, atol=0
+    )
 
 
 def test_split_places_the_copies(make):

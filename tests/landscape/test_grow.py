@@ -7,7 +7,13 @@ import torch
 
 import edt
 from edt.errors import ShapeError
-from edt.landscape import embed, grown_inertia, predicted_inertia, split_matrices
+from edt.landscape import (
+    constant_inertia,
+    embed,
+    grown_inertia,
+    predicted_inertia,
+    split_matrices,
+)
 
 # Sums of a few dozen products of order one, in another order; signed shares reach about 10.
 ROUNDING = 1e-12
@@ -112,8 +118,54 @@ def test_neurons_without_output(make, how):
         assert float(wide.bias(b, 0)[2:].abs().min()) > 0.0
     # Constant units leave the point critical, generic ones do not.
     assert (float(make.slope(wide, data, index).max()) < ROUNDING) == (how == "constant")
-    with pytest.raises(ValueError, match="must be by splitting"):
-        grown_inertia(grown, narrow, data, index)
+    if how == "zero":
+        with pytest.raises(ValueError, match="on no critical point"):
+            grown_inertia(grown, narrow, data, index)
+
+
+@pytest.mark.parametrize(
+    ("widths", "width", "options"),
+    [
+        ([2, 4], 6, {}),
+        ([3], 5, {"d_out": 3, "activation": "softplus"}),
+        ([(2, 3)], (4, 4), {"d_out": 2, "activation": "g"}),
+        ([3], 6, {"activation": "relu", "d_out": 2}),  # units with a negative bias are dead
+        ([(3, 3)], (5, 4), {"activation": "gelu"}),
+    ],
+)
+def test_constant_units_open_as_many_ways_as_their_matrix_has_rank(make, widths, width, options):
+    narrow = make.networks(widths, 4, **options)
+    data, index = make.on_critical_points(narrow, n=101)
+    found = edt.curvature.count_directions(narrow, data, task_index=index)
+    grown = embed.grow(narrow, width, "constant", copies=3, seed=1)
+    predicted = grown_inertia(grown, narrow, data, index)
+    where = index[grown.source]
+    counted = edt.curvature.count_directions(grown.networks, data, task_index=where)
+    signs = torch.stack([counted.n_neg, counted.n_zero, counted.n_pos], dim=1)
+    assert torch.equal(predicted, signs)
+    # Always ways down, unless no new unit is alive.
+    more = (predicted[:, 0] - found.n_neg[grown.source]).tolist()
+    alive = [
+        any(bool((grown.networks.bias(i, layer)[old:] > 0).any()) for layer, old in enumerate(old_))
+        for i, old_ in enumerate(narrow.layer_widths[grown.source, 1:-1].tolist())
+    ]
+    if options.get("activation") == "relu":
+        assert [count > 0 for count in more] == alive and not all(alive)
+    else:
+        assert min(more) > 0
+
+
+def test_one_constant_unit(make):
+    narrow = make.networks([(3, 2)], 3, d_out=2)
+    data, index = make.on_critical_points(narrow, n=101)
+    before = edt.curvature.count_directions(narrow, data, task_index=index)
+    for layer in (0, 1):
+        wide = embed.constant(narrow, 0.6, layer=layer).networks
+        after = edt.curvature.count_directions(wide, data, task_index=index)
+        for b in range(3):
+            signs = tuple(int(n[b]) for n in (before.n_neg, before.n_zero, before.n_pos))
+            expected = constant_inertia(signs, narrow, data, b, bias=0.6, layer=layer, target=b)
+            assert expected == tuple(int(n[b]) for n in (after.n_neg, after.n_zero, after.n_pos))
 
 
 def test_draws(make):
