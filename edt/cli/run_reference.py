@@ -203,8 +203,7 @@ def _show_loss_levels(console: Console, done: LossLevels) -> None:
         )
     table.caption = (
         "r: width. plateau: saddles with repeated neurons. channel, infinity: no minimum at finite "
-        "weights, with and without a pair of opponents. levels: distinct losses of minima and "
-        "plateau saddles."
+        "weights, with and without a pair of opponents. levels: distinct losses of minima."
     )
     console.print(table)
     for text in findings(found):

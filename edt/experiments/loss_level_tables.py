@@ -7,12 +7,26 @@ import pandas as pd
 
 from edt.landscape.levels import loss_levels
 from edt.stats import wilson
+from edt.training.channels import CLOSE
 
-__all__ = ["CHANNEL_GAP", "ENDS", "REPORTED_PLATEAUS", "label_levels", "loss_level_table"]
+__all__ = [
+    "CHANNEL_GAP",
+    "ENDS",
+    "GROWTH",
+    "REPORTED_PLATEAUS",
+    "label_ends",
+    "label_levels",
+    "loss_level_table",
+]
 
 #: Every kind of end; "infinity": parameters grow without bound, but no pair of neurons makes a
 #: channel; "open": no verdict within the budget.
 ENDS = ("minimum", "plateau", "channel", "infinity", "saddle", "open")
+#: A run without a verdict whose parameters grow by more than this after the flow is on its way to
+#: infinity: Newton's steps along a flat direction are long.
+GROWTH = 1.5
+#: Relative difference within which two losses are at one height although one is in a channel.
+SAME_HEIGHT = 1e-4
 #: Runs in one channel stop at different places of it: their losses agree to about this share.
 CHANNEL_GAP = 1e-3
 #: Share of runs that reach plateau saddles by bias setting, as reported for figure 2 of arXiv
@@ -20,8 +34,37 @@ CHANNEL_GAP = 1e-3
 REPORTED_PLATEAUS: dict[bool, tuple[float, float]] = {False: (0.10, 0.30), True: (0.0, 0.0)}
 
 
+def label_ends(runs: pd.DataFrame) -> pd.Series:
+    """What kind of end each run has, one of `ENDS`.
+
+    Args:
+        runs: columns ``status``, ``verdict``, ``index``, ``n_flat``, ``closeness``,
+            ``duplicates``, ``flow_norm`` and ``norm``.
+
+    Returns:
+        Series of words aligned with ``runs``.
+    """
+    critical = (runs["status"] == "converged").to_numpy()
+    index = runs["index"].to_numpy()
+    # Towards infinity the gradient may fall to the tolerance long before the end.
+    onward = ~critical | (runs["n_flat"] > 0).to_numpy()
+    growing = (runs["norm"] > GROWTH * runs["flow_norm"]).to_numpy()
+    words = np.select(
+        [
+            (runs["duplicates"] > 0).to_numpy() & (index == 0),
+            critical & (runs["verdict"] == "saddle").to_numpy(),
+            onward & (runs["closeness"] <= CLOSE).to_numpy(),
+            onward & growing & (index == 0),
+            critical,
+        ],
+        ["plateau", "saddle", "channel", "infinity", "minimum"],
+        "open",
+    )
+    return pd.Series(words, index=runs.index, name="end").astype(str)
+
+
 def label_levels(runs: pd.DataFrame) -> pd.Series:
-    """Loss level of every minimum and plateau saddle within its (bias, width); -1 for others.
+    """Loss level of every minimum within its (bias, width); -1 for other ends.
 
     Args:
         runs: columns ``bias``, ``width``, ``loss`` and ``end``.
@@ -30,7 +73,7 @@ def label_levels(runs: pd.DataFrame) -> pd.Series:
         int64 Series aligned with ``runs``; 0 is the lowest level.
     """
     level = pd.Series(-1, index=runs.index, dtype="int64", name="level")
-    reached = runs[runs["end"].isin(["minimum", "plateau"])]
+    reached = runs[runs["end"] == "minimum"]
     for _, group in reached.groupby(["bias", "width"]):
         level.loc[group.index] = loss_levels(group["loss"].to_numpy()).label
     return level
@@ -46,9 +89,10 @@ def loss_level_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
     Returns:
         One row per (bias, width), and one per bias setting with ``width`` 0 for all widths above
         1 together (a single neuron has no twin). ``runs``; the number of each kind of end;
-        ``rate`` of plateau saddles with ``rate_low`` and ``rate_high``; ``known``, plateau saddles
-        whose loss is a level of minima met at the width of their core; ``levels``, distinct losses
-        of minima and plateau saddles, ``channel_levels`` likewise of channels (coarser, see
+        ``rate`` of plateau saddles with ``rate_low`` and ``rate_high``; ``finite``, plateau saddles
+        at finite weights (the others are in the channel of a narrower network); ``known``, those
+        at the height (to `SAME_HEIGHT`) of an end met at the width of their core; ``levels``,
+        distinct losses of minima, ``channel_levels`` likewise of channels (coarser, see
         `CHANNEL_GAP`); ``lowest`` and ``highest`` loss; ``reported_low`` and ``reported_high``,
         see `REPORTED_PLATEAUS`; ``moved``, runs whose loss fell by more than a thousandth of the
         target's variance after the flow.
@@ -69,6 +113,8 @@ def _row(
 ) -> dict[str, float]:
     counts = {word: int((group["end"] == word).sum()) for word in ENDS}
     share = wilson(counts["plateau"], len(group), conf)
+    finite = (group["end"] == "plateau") & (group["status"] == "converged")
+    finite &= group["norm"] <= GROWTH * group["flow_norm"]
     apart = [own for _, own in group.groupby("width")]
     low, high = REPORTED_PLATEAUS[bias]
     return {
@@ -79,6 +125,7 @@ def _row(
         "rate": share.value,
         "rate_low": share.low,
         "rate_high": share.high,
+        "finite": int(finite.sum()),
         "known": _known(group[group["end"] == "plateau"], half),
         "levels": sum(own[own["level"] >= 0]["level"].nunique() for own in apart),
         "channel_levels": sum(
@@ -93,12 +140,11 @@ def _row(
 
 
 def _known(plateaus: pd.DataFrame, half: pd.DataFrame) -> int:
-    """Plateau saddles at the height of a minimum of the narrower width they reduce to."""
+    """Plateau saddles at the height of an end of the narrower width they reduce to."""
     found = 0
     for core, group in plateaus.groupby("core"):
-        narrow = half[(half["width"] == core) & (half["end"] == "minimum")]["loss"].to_numpy()
+        narrow = half[half["width"] == core]["loss"].to_numpy()
         if narrow.size:
             gaps = np.abs(group["loss"].to_numpy()[:, None] - narrow[None]).min(axis=1)
-            # Both are at their critical points to max|grad| 1e-10.
-            found += int((gaps <= 1e-6 * group["loss"].to_numpy()).sum())
+            found += int((gaps <= SAME_HEIGHT * group["loss"].to_numpy()).sum())
     return found

@@ -3,10 +3,11 @@
 Every start follows its gradient flow, then `edt.converge` takes it to the bottom. Ends are minima,
 plateau saddles, channels and other ways to infinity, or saddles:
 
-A **plateau saddle** is an end on a symmetry-induced line of critical points: neurons repeat each
-other, so that the loss is that of a narrower network's critical point; along the line a stretch of
-minima, flat in its direction, borders on saddles (Fukumizu and Amari 2000). In a **channel** the
-loss still falls towards a value at infinity (`edt.training.channels`).
+A **plateau saddle** is an end where neurons repeat each other, so that the loss is that of a
+narrower network's end. It lies on a line of points as low, along which a stretch of minima, flat in
+its direction, borders on saddles (Fukumizu and Amari 2000). In a **channel** the loss still falls
+towards a value at infinity (`edt.training.channels`); where the narrower end is in a channel, so is
+the plateau saddle, and it counts as that.
 
 Reference: F. Martinelli et al., NeurIPS 2025, arXiv 2506.14951, figure 2.
 """
@@ -25,14 +26,13 @@ from edt.curvature.dense import one_blas_thread
 from edt.ensemble import Ensemble
 from edt.ensemble.activations import check_activation
 from edt.experiments.base import Experiment, Part, Parts, Spec, run_experiment
-from edt.experiments.loss_level_tables import label_levels, loss_level_table
+from edt.experiments.loss_level_tables import label_ends, label_levels, loss_level_table
 from edt.experiments.spec import check_widths
 from edt.flow import gradient_flow
 from edt.landscape.core import reduce_network
 from edt.landscape.layers import unpack
 from edt.tasks import Task, rosenbrock
 from edt.training import ConvergeResult, checks, converge
-from edt.training.channels import CLOSE
 
 __all__ = ["LossLevels", "LossLevelsSpec", "run_loss_levels"]
 
@@ -40,10 +40,7 @@ __all__ = ["LossLevels", "LossLevelsSpec", "run_loss_levels"]
 PART = 100
 #: Change of the outputs (root mean square; the target's is 1) up to which neurons are merged.
 MERGE = 1e-5
-#: A run without a verdict whose parameters grow by more than this after the flow is on its way to
-#: infinity: Newton's steps along a flat direction are long.
-GROWTH = 1.5
-#: Columns of ``runs`` and their dtypes; the last is filled over all parts.
+#: Columns of ``runs`` and their dtypes; the last two are filled over all parts.
 RUNS: dict[str, str] = {
     "bias": "bool",
     "width": "int64",
@@ -192,6 +189,7 @@ def run_loss_levels(
         ]
         runs = pd.concat(parts.run(jobs), ignore_index=True)
         runs = runs.sort_values(["bias", "width", "seed"], ignore_index=True)
+        runs["end"] = label_ends(runs)
         runs["level"] = label_levels(runs)
         return {"runs": runs.astype(RUNS)[list(RUNS)]}
 
@@ -261,7 +259,7 @@ def _part(
             "norm": norms[1].tolist(),
             "core": [core.width for core in cores],
             "duplicates": duplicates,
-            "end": end_words(ended, duplicates, norms[1] / norms[0]),
+            "end": "",
             "level": -1,
         }
     )
@@ -275,29 +273,3 @@ def _columns(ended: ConvergeResult) -> dict[str, Any]:
         "status": ended.status,
         "verdict": ended.verdict,
     }
-
-
-def end_words(ended: ConvergeResult, duplicates: list[int], growth: torch.Tensor) -> list[str]:
-    """One of `ENDS` for each run.
-
-    Args:
-        ended: the runs.
-        duplicates: ``[B]``, neurons that repeat another.
-        growth: ``[B]``, norm of the parameters over that before `edt.converge`.
-    """
-    words = []
-    for b, status in enumerate(ended.status):
-        critical, flat = status == "converged", int(ended.n_flat[b]) > 0
-        # Towards infinity the gradient may fall to the tolerance long before the end.
-        open_ended = flat or not critical
-        if critical and duplicates[b]:
-            words.append("plateau")
-        elif critical and ended.verdict[b] == "saddle":
-            words.append("saddle")
-        elif open_ended and float(ended.closeness[b]) <= CLOSE:
-            words.append("channel")
-        elif open_ended and float(growth[b]) > GROWTH and int(ended.index[b]) == 0:
-            words.append("infinity")
-        else:
-            words.append("minimum" if critical else "open")
-    return words

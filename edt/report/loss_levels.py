@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from edt.experiments.loss_level_tables import CHANNEL_GAP
-from edt.experiments.loss_levels import GROWTH, MERGE, LossLevels
+from edt.experiments.loss_level_tables import CHANNEL_GAP, GROWTH, SAME_HEIGHT
+from edt.experiments.loss_levels import MERGE, LossLevels
 from edt.experiments.spec import format_widths
 from edt.files import replace_file
 from edt.landscape.levels import RELATIVE_GAP
@@ -113,12 +113,7 @@ def findings(table: pd.DataFrame) -> list[str]:
             f"{setting}, {percent(row['rate'])} ({span(row['rate_low'], row['rate_high'])}) of "
             f"{count(int(row['runs']), 'run')} of widths above 1 end on a plateau saddle; reported "
             f"(unverified): {reported_range(row)}. {verdict(row)}"
-            + (
-                f" {int(row['known'])} of the {int(row['plateau'])} lie at the height of a minimum "
-                "found at the narrower width."
-                if row["plateau"]
-                else ""
-            )
+            + (plateaus(row) if row["plateau"] else "")
         )
         out.append(
             f"{setting}, {percent(row['channel'] / row['runs'])} of these runs are in a channel "
@@ -131,6 +126,16 @@ def findings(table: pd.DataFrame) -> list[str]:
         "those were still on their way."
     )
     return out
+
+
+def plateaus(row: Any) -> str:
+    """Where the plateau saddles are, and whether their heights are known."""
+    finite, known, all_ = int(row["finite"]), int(row["known"]), int(row["plateau"])
+    return (
+        f" {finite:,} of the {all_:,} are at finite weights, the others in the channel of a "
+        f"narrower network; {known:,} lie at the height of an end found at the narrower width "
+        f"(to {SAME_HEIGHT:g})."
+    )
 
 
 def verdict(row: Any) -> str:
@@ -163,9 +168,10 @@ def _definitions() -> list[tuple[str, str]]:
     return [
         (
             "Plateau saddle",
-            "converged, and at least one neuron repeats another: merging them changes the outputs "
-            f"by at most {MERGE:g} (root mean square). It lies on a line of critical points that "
-            "a narrower network's critical point unfolds into",
+            "at least one neuron repeats another: merging them changes the outputs by at most "
+            f"{MERGE:g} (root mean square); no negative eigenvalue. It lies on a line of points "
+            "that a narrower network's end unfolds into; where that end is in a channel, the line "
+            "is too",
         ),
         (
             "Channel",
@@ -179,8 +185,8 @@ def _definitions() -> list[tuple[str, str]]:
         ),
         (
             "Levels",
-            f"losses of minima and plateau saddles that agree to {RELATIVE_GAP:g}, relatively; of "
-            f"channels to {CHANNEL_GAP:g}",
+            f"losses of minima that agree to {RELATIVE_GAP:g}, relatively; of channels to "
+            f"{CHANNEL_GAP:g}",
         ),
         ("Intervals", "95%, Wilson's"),
     ]
@@ -196,6 +202,7 @@ def _columns() -> list[Column]:
             "share of plateau saddles",
             lambda row: f"{percent(row['rate'])} ({span(row['rate_low'], row['rate_high'])})",
         ),
+        Column("of them finite", lambda row: f"{row['finite']:,}"),
         Column("reported (unverified)", reported_range),
         Column("levels", lambda row: str(row["levels"])),
         Column("channel levels", lambda row: str(row["channel_levels"])),

@@ -11,8 +11,8 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.experiments import LossLevels, LossLevelsSpec, loss_level_table, run_loss_levels
-from edt.experiments.loss_level_tables import label_levels
-from edt.experiments.loss_levels import MERGE, end_words
+from edt.experiments.loss_level_tables import label_ends, label_levels
+from edt.experiments.loss_levels import MERGE
 from edt.landscape import embed, split_matrices
 from edt.landscape.core import reduce_network
 from edt.landscape.layers import unpack
@@ -70,7 +70,7 @@ def test_table_follows_from_the_runs(done):
         rate = wilson(int((own["end"] == "plateau").sum()), len(own))
         assert (row["rate"], row["rate_low"], row["rate_high"]) == (rate.value, rate.low, rate.high)
         assert row["levels"] == own[own["level"] >= 0]["level"].nunique()
-    assert runs["level"].equals(label_levels(runs))
+    assert runs["level"].equals(label_levels(runs)) and runs["end"].equals(label_ends(runs))
 
 
 def test_a_split_minimum_is_a_plateau_saddle():
@@ -92,7 +92,12 @@ def test_a_split_minimum_is_a_plateau_saddle():
             for b in range(6)
         ]
         norms = [net.theta.view(6, -1).norm(dim=1) for net in (wide, ended.networks)]
-        words = end_words(ended, [core.duplicates for core in cores], norms[1] / norms[0])
+        words = label_ends(
+            ended.to_pandas().assign(
+                index=ended.index.numpy(), n_flat=ended.n_flat.numpy(), norm=norms[1].numpy(),
+                flow_norm=norms[0].numpy(), duplicates=[core.duplicates for core in cores],
+            )
+        ).tolist()  # fmt: skip
         # B is positive definite: all stay for shares in (0, 1), none outside.
         assert (set(words) == {"plateau"}) == (mu == 0.5)
         for b, word in enumerate(words):
@@ -101,6 +106,34 @@ def test_a_split_minimum_is_a_plateau_saddle():
                 assert float(ended.loss[b]) == pytest.approx(height, rel=1e-9)
             else:
                 assert float(ended.loss[b]) < height - 1e-6
+
+
+def test_kinds_of_ends():
+    columns = ("status", "verdict", "index", "n_flat", "closeness", "duplicates", "norm")
+    cases = {
+        "minimum": [("converged", "minimum", 0, 0, 0.5, 0, 7.0)],
+        # Repeated neurons, at a finite point or in the channel of the narrower network.
+        "plateau": [
+            ("converged", "flat", 0, 1, 0.5, 1, 7.0),
+            ("channel", "unconverged", 0, 2, 1e-6, 1, 700.0),
+        ],
+        "saddle": [
+            ("converged", "saddle", 1, 0, 0.5, 0, 7.0), ("converged", "saddle", 1, 0, 0.5, 1, 7.0),
+        ],
+        # The gradient can reach the tolerance inside a channel.
+        "channel": [
+            ("channel", "unconverged", 0, 1, 1e-6, 0, 700.0),
+            ("converged", "flat", 0, 1, 1e-6, 0, 700.0),
+        ],
+        "infinity": [("stalled", "unconverged", 0, 1, 0.4, 0, 700.0)],
+        "open": [
+            ("stalled", "unconverged", 0, 0, 0.4, 0, 7.0),
+            ("channel", "unconverged", 1, 1, 0.4, 0, 700.0),
+        ],
+    }  # fmt: skip
+    rows = [row for found in cases.values() for row in found]
+    runs = pd.DataFrame(rows, columns=columns).assign(flow_norm=7.0)
+    assert label_ends(runs).tolist() == [word for word, found in cases.items() for _ in found]
 
 
 def test_words_and_levels_of_made_up_ends():
@@ -112,13 +145,17 @@ def test_words_and_levels_of_made_up_ends():
             "flow_loss": [0.5, 0.7, 0.5, 0.3, 0.3, 0.21, 0.2],
             "end": ["minimum", "minimum", "plateau", "minimum", "minimum", "channel", "channel"],
             "core": [1, 1, 1, 2, 2, 2, 2],
+            "status": ["converged"] * 5 + ["channel"] * 2,
+            "flow_norm": 5.0,
+            "norm": [5.0] * 5 + [500.0] * 2,
         }
     )
     runs["level"] = label_levels(runs)
-    assert runs["level"].tolist() == [0, 1, 1, 0, 0, -1, -1]
+    assert runs["level"].tolist() == [0, 1, -1, 0, 0, -1, -1]
     table = loss_level_table(runs).set_index("width")
-    assert table["levels"].to_dict() == {1: 2, 2: 2, 0: 2}
+    assert table["levels"].to_dict() == {1: 2, 2: 1, 0: 1}
     assert table["channel_levels"][2] == 1 and table["known"][2] == 1
+    assert table["finite"][2] == 1 and table["finite"][1] == 0
     assert table["moved"][2] == 1 and table["lowest"][0] == 0.2
     assert np.isclose(table["rate"][0], 0.2)
 
