@@ -130,11 +130,16 @@ def findings(table: pd.DataFrame) -> list[str]:
 
 def plateaus(row: Any) -> str:
     """Where the plateau saddles are, and whether their heights are known."""
-    finite, known, all_ = int(row["finite"]), int(row["known"]), int(row["plateau"])
+    finite, known, whole = int(row["finite"]), int(row["known"]), int(row["plateau"])
+    if finite == whole:
+        where = "They are at finite weights"
+    elif not finite:
+        where = "They are in channels of narrower networks"
+    else:
+        where = f"{finite:,} are at finite weights, the others in channels of narrower networks"
     return (
-        f" {finite:,} of the {all_:,} are at finite weights, the others in the channel of a "
-        f"narrower network; {known:,} lie at the height of an end found at the narrower width "
-        f"(to {SAME_HEIGHT:g})."
+        f" {where}; {known:,} of the {whole:,} lie at the height of an end found at the narrower "
+        f"width (to {SAME_HEIGHT:g})."
     )
 
 
