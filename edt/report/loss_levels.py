@@ -136,9 +136,10 @@ def plateaus(row: Any) -> str:
     elif not finite:
         where = "They are in channels of narrower networks"
     else:
-        where = f"{finite:,} are at finite weights, the others in channels of narrower networks"
+        some = f"{finite:,} {'is' if finite == 1 else 'are'} at finite weights"
+        where = f"{some}, the others in channels of narrower networks"
     return (
-        f" {where}; {known:,} of the {whole:,} lie at the height of an end found at the narrower "
+        f" {where}; {known:,} of {whole:,} lie at the height of an end found at the narrower "
         f"width (to {SAME_HEIGHT:g})."
     )
 
