@@ -12,20 +12,28 @@ from itertools import pairwise
 
 import pytest
 
-from edt.experiments import WidthSweepSpec, width_sweep
+from edt.experiments import (
+    SafranShamirSpec,
+    WidthSweepSpec,
+    loss_levels_spec,
+    run_loss_levels,
+    run_safran_shamir,
+    width_sweep,
+)
 from edt.report import report_on, write_report
 from edt.sweeps import SweepSpec, sweep
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
+KINDS = ["width-sweep", "sweep", "safran-shamir", "loss-levels"]
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """A small report of each of two kinds."""
+    """A small report of each kind of `KINDS`."""
     width = tmp_path_factory.mktemp("width") / "run"
     spec = WidthSweepSpec(
         widths=(2, 4), seeds=3, teachers=1, samples=32, steps=200, lbfgs_rounds=2,
@@ -40,7 +48,20 @@ def pages(tmp_path_factory):
         workers=0,
     )
     report_on(grid)
-    return {"width-sweep": width / "report.html", "sweep": grid / "report.html"}
+    table = tmp_path_factory.mktemp("table") / "run"
+    small = SafranShamirSpec(teachers=(6, 9), extra=(0, 1), starts=12)
+    run_safran_shamir(small, table, progress=False)
+    report_on(table)
+    levels = tmp_path_factory.mktemp("levels") / "run"
+    quick = loss_levels_spec(quick=True, widths=(1, 2))
+    run_loss_levels(quick, levels, progress=False)
+    report_on(levels)
+    return {
+        "width-sweep": width / "report.html",
+        "sweep": grid / "report.html",
+        "safran-shamir": table / "report.html",
+        "loss-levels": levels / "report.html",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +75,7 @@ def browser():
         running.close()
 
 
-@pytest.mark.parametrize("kind", ["width-sweep", "sweep"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_in_a_browser(pages, browser, kind, scheme, size):
@@ -80,7 +101,7 @@ def test_in_a_browser(pages, browser, kind, scheme, size):
     context.close()
 
 
-@pytest.mark.parametrize("kind", ["width-sweep", "sweep"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_with_the_keyboard(pages, browser, kind):
     page = browser.new_page(viewport=DESK)
     page.goto(pages[kind].as_uri())
@@ -104,7 +125,7 @@ def test_with_the_keyboard(pages, browser, kind):
     page.close()
 
 
-@pytest.mark.parametrize("kind", ["width-sweep", "sweep"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_for_screen_readers(pages, browser, kind):
     page = browser.new_page()
     page.goto(pages[kind].as_uri())
