@@ -6,6 +6,7 @@ from edt.landscape import embed
 from edt.landscape.align import aligned_distance
 from edt.landscape.census import Census, Tolerances, census
 from edt.landscape.channels import ChannelLimit, ChannelNetwork, channel_limits
+from edt.landscape.connect import Connection, connect, equal_pairs
 from edt.landscape.core import Core, reduce_network
 from edt.landscape.counting import (
     bell,
@@ -28,6 +29,7 @@ from edt.landscape.inertia import (
     split_matrices,
 )
 from edt.landscape.levels import Levels, loss_levels
+from edt.landscape.matching import Alignment, align_networks
 from edt.landscape.minima import Minima, find_minima
 from edt.landscape.outcome import OUTCOMES, outcomes
 from edt.landscape.paths import index_along_path, plateaus
@@ -53,9 +55,11 @@ from edt.landscape.views import (
 __all__ = [
     "DESTINATIONS",
     "OUTCOMES",
+    "Alignment",
     "Census",
     "ChannelLimit",
     "ChannelNetwork",
+    "Connection",
     "Core",
     "Embedding",
     "Escape",
@@ -67,12 +71,14 @@ __all__ = [
     "SafranShamir",
     "SplitMatrices",
     "Tolerances",
+    "align_networks",
     "aligned_distance",
     "basin_table",
     "bell",
     "census",
     "census_table",
     "channel_limits",
+    "connect",
     "constant_inertia",
     "critical_subspaces",
     "critical_task",
@@ -80,6 +86,7 @@ __all__ = [
     "dominance_table",
     "eigen_directions",
     "embed",
+    "equal_pairs",
     "escape_experiment",
     "escape_table",
     "find_minima",

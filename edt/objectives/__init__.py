@@ -10,6 +10,7 @@ from edt.objectives.coordinates import Coordinates, segment_max, segment_sum
 from edt.objectives.data import DataObjective
 from edt.objectives.dense import hessians
 from edt.objectives.mapped import Factors, MappedObjective, Subspace, orthonormal
+from edt.objectives.path import PathObjective
 from edt.objectives.penalty import NormPenalty
 from edt.objectives.protocol import Objective
 from edt.objectives.section import Section
@@ -24,6 +25,7 @@ __all__ = [
     "MappedObjective",
     "NormPenalty",
     "Objective",
+    "PathObjective",
     "Section",
     "Subspace",
     "hessians",

@@ -35,19 +35,20 @@ class Section:
         self.squares = base.squares
         self.rounding = getattr(base, "rounding", torch.zeros(base.B, dtype=torch.float64))
         self._lengths = base.offsets[1:] - base.offsets[:-1]
+        self._owner = torch.repeat_interleave(torch.arange(base.B), self._lengths)
 
     def project(self, flat: torch.Tensor) -> torch.Tensor:
         """``Pi v`` of a flat vector; a new tensor."""
         for row in self.frame:
             along = segment_sum(row * flat, self._lengths)
-            flat = flat - torch.repeat_interleave(along, self._lengths) * row
+            flat = flat - along[self._owner] * row
         return flat
 
     def _masked(self, active: torch.Tensor | None) -> torch.Tensor:
         """bool ``[total]``, parameters of the active networks."""
         if active is None:
             return torch.ones_like(self.trainable)
-        return torch.repeat_interleave(active.bool(), self._lengths)
+        return active.bool()[self._owner]
 
     def loss(
         self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edt.plots.connection import plot_connection
 from edt.plots.landscape import plot_census, plot_escape, plot_paths
 from edt.plots.levels import plot_levels
 from edt.plots.loss_levels import plot_loss_levels
@@ -18,6 +19,7 @@ __all__ = [
     "THEMES",
     "Theme",
     "plot_census",
+    "plot_connection",
     "plot_escape",
     "plot_levels",
     "plot_line",

@@ -20,15 +20,20 @@ __all__ = ["Chart", "joined", "matched"]
 MEMORY = 16 * 2**20
 
 
-def matched(task: Any, networks: Any, task_index: Any) -> tuple[Any, Ensemble, torch.Tensor]:
+def matched(
+    task: Any, networks: Any, task_index: Any, device: str | None = None
+) -> tuple[Any, Ensemble, torch.Tensor]:
     """(task, networks, task index ``[B]``) in float64, checked to fit each other.
+
+    Args:
+        device: where they shall be; default: where the networks are.
 
     Raises:
         TypeError, ValueError: not a task, not an ensemble, or they do not fit.
     """
     if not isinstance(networks, Ensemble):
         raise TypeError(f"networks must be an edt.Ensemble, got {type(networks).__name__}")
-    networks = networks.to(torch.float64)
+    networks = networks.to(torch.float64, device=device)
     if owns(task):
         data = task
         # Raises where activation, depth or sizes do not fit.
@@ -82,7 +87,11 @@ class Chart:
         self.networks = networks
         self.axes = axes
         self.task_index = task_index
-        self.lengths = networks.offsets[1:] - networks.offsets[:-1]
+        self.lengths = (networks.offsets[1:] - networks.offsets[:-1]).to(networks.device)
+        #: Network of each parameter, int64 ``[total]``.
+        self.owner = torch.repeat_interleave(
+            torch.arange(networks.B, device=networks.device), self.lengths
+        )
         self._copies: tuple[int, Ensemble, torch.Tensor] | None = None
 
     def parts(self, count: int) -> Iterator[slice]:
@@ -96,7 +105,7 @@ class Chart:
         out = self.networks.theta.expand(at.shape[0], -1)
         at = at.to(self.networks.device)
         for i, axis in enumerate(self.axes):
-            out = out + torch.repeat_interleave(at[:, :, i], self.lengths, dim=1) * axis
+            out = out + at[:, self.owner, i] * axis
         return out
 
     def copies(self, count: int) -> tuple[Ensemble, torch.Tensor]:

@@ -114,7 +114,8 @@ def eigen_directions(
     """
     if which not in ("lowest", "highest"):
         raise unknown_choice("which", str(which), ("lowest", "highest"))
-    task, networks, index = matched(task, networks, task_index)
+    home = networks.device
+    task, networks, index = matched(task, networks, task_index, device="cpu")
     least = int(networks.coords.min())
     count = checks.whole("count", count, 1)
     if count > least:
@@ -130,7 +131,7 @@ def eigen_directions(
             span = slice(offsets[b], offsets[b + 1])
             out[k, span][free[span]] = way
             values[k, b] = found[k]
-    return out.to(networks.device), values
+    return out.to(home), values
 
 
 def _pairs(
@@ -194,7 +195,7 @@ def path_directions(networks: Ensemble, path: torch.Tensor) -> tuple[torch.Tenso
             way = ways[k]
             out[k, span] = way * torch.sign(way[way.abs().argmax()])
         share[:, b] = lengths[:2] ** 2 / (lengths**2).sum()
-    return out, share
+    return out.to(networks.device), share
 
 
 def _owners(networks: Ensemble) -> torch.Tensor:

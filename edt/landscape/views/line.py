@@ -170,7 +170,9 @@ def loss_line(
     Reference: I. Goodfellow, O. Vinyals, A. Saxe, "Qualitatively characterizing neural network
     optimization problems", ICLR 2015; H. Li et al., NeurIPS 2018.
     """
-    task, networks, index = matched(task, networks, task_index)
+    # Minimisation forms Hessians, on the CPU.
+    place = "cpu" if minimise_rest else None
+    task, networks, index = matched(task, networks, task_index, device=place)
     between = isinstance(along, Ensemble)
     marked, labels = [networks], ["network"]
     if between:

@@ -195,7 +195,9 @@ def loss_plane(
     Reference: T. Garipov et al., "Loss surfaces, mode connectivity, and fast ensembling of DNNs",
     NeurIPS 2018 (plane through three networks); H. Li et al., NeurIPS 2018.
     """
-    task, networks, index = matched(task, networks, task_index)
+    # Minimisation forms Hessians, on the CPU.
+    place = "cpu" if minimise_rest else None
+    task, networks, index = matched(task, networks, task_index, device=place)
     moments = None if path is None else _moments(path, networks)
     share: torch.Tensor | None = None
     marked, labels = [networks], ["network"]

@@ -107,7 +107,7 @@ def _descend(
         out.loss[points] = torch.where(better, loss, out.loss[points])
         slope = ended.grad_max.view(-1, B)
         out.grad_max[points] = torch.where(better, slope, out.grad_max[points])
-        wide = torch.repeat_interleave(better, chart.lengths, dim=1)
+        wide = better[:, chart.owner]
         out.theta[points] = torch.where(wide, ended.theta.view(-1, total), out.theta[points])
 
 
@@ -123,7 +123,7 @@ def _lowest_neighbours(
         lower = out.loss[there] < lowest[here]
         lowest[here] = torch.where(lower, out.loss[there], lowest[here])
         moved = out.theta[there] + chart.points(at[here]) - chart.points(at[there])
-        wide = torch.repeat_interleave(lower, chart.lengths, dim=1)
+        wide = lower[:, chart.owner]
         start[here] = torch.where(wide, moved, start[here])
     return lowest, start
 
@@ -138,10 +138,10 @@ def _orthonormal(chart: Chart) -> torch.Tensor:
         for _ in range(2):
             for other in rows:
                 along = segment_sum(row * other, chart.lengths)
-                row = row - torch.repeat_interleave(along, chart.lengths) * other
+                row = row - along[chart.owner] * other
         length = torch.sqrt(segment_sum(row * row, chart.lengths))
         # A second axis along the first holds nothing more fixed.
         lost = ~(length > 1e-10 * before)
         unit = torch.where(lost, 0.0, 1.0 / length.masked_fill(lost, 1.0))
-        rows.append(torch.repeat_interleave(unit, chart.lengths) * row)
+        rows.append(unit[chart.owner] * row)
     return torch.stack(rows)
