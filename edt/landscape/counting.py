@@ -100,9 +100,9 @@ def subspace_ratio(r: int, m: int, k: int = 1) -> Fraction:
 def limiting_ratio(r: int, extra: int, k: int = 1) -> Fraction:
     """What `subspace_ratio` at width r + extra approaches as r grows, extra and k held fixed.
 
-    ``G(r-k, r+h) / T(r, r+h) -> r^k h! / (2^k (h+k)!)``: with h = extra neurons to spare, critical
-    subspaces of width r - 1 outnumber global minima as long as r > 2 (h + 1). For fixed r and
-    m -> infinity the ratio goes to 0, faster than any exponential.
+    ``G(r-k, r+h) / T(r, r+h) -> r^k h! / (2^k (h+k)!)`` with h = extra, up to a factor
+    ``1 + O(1/r)``: with few neurons to spare critical subspaces win. For fixed r and m -> infinity
+    the ratio goes to 0, faster than any exponential: with enough width global minima win.
 
     Args:
         r: least width with loss 0, at least 1.

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from itertools import product
+from fractions import Fraction
+from itertools import pairwise, product
 from math import comb, factorial
 
 import pytest
 
-from edt.landscape import bell, critical_subspaces, crossover, minimum_subspaces, stirling2
+from edt.landscape import (
+    bell,
+    critical_subspaces,
+    crossover,
+    limiting_ratio,
+    minimum_subspaces,
+    stirling2,
+    subspace_ratio,
+)
 
 # Widths m = r..r+5, computed by hand-checked enumeration for small m.
 G = {
@@ -92,10 +101,20 @@ def test_limit_of_the_ratio():
     for h, k in [(1, 1), (2, 1), (2, 2)]:
         gap = []
         for r in (200, 400):
-            exact = critical_subspaces(r - k, r + h) / minimum_subspaces(r, r + h)
-            gap.append(abs(exact / (r**k * factorial(h) / (2**k * factorial(h + k))) - 1))
+            limit = limiting_ratio(r, h, k)
+            assert limit == Fraction(r**k * factorial(h), 2**k * factorial(h + k))
+            gap.append(abs(float(subspace_ratio(r, r + h, k) / limit) - 1))
         assert gap[0] < 0.06
         assert gap[1] == pytest.approx(gap[0] / 2, rel=0.1)
+
+
+def test_ratio_of_fixed_r():
+    """With width the ratio falls to 0 faster than any power: each step divides it by more."""
+    ratios = [subspace_ratio(4, m) for m in range(4, 40)]
+    assert ratios[0] == Fraction(G[3][1], T[4][0])
+    steps = [b / a for a, b in pairwise(ratios)]
+    assert all(b < a for a, b in pairwise(steps[3:]))
+    assert ratios[-1] < Fraction(1, 10**16)
 
 
 def test_crossovers():
@@ -118,5 +137,9 @@ def test_bad_input():
         bell(True)
     with pytest.raises(ValueError, match="r must be at least 2"):
         crossover(1)
+    with pytest.raises(ValueError, match="1 <= k < r <= m"):
+        subspace_ratio(3, 2)
+    with pytest.raises(ValueError, match="r and k must be at least 1"):
+        limiting_ratio(3, 1, 0)
     with pytest.raises(ValueError, match="no crossover for r=9 up to m=9"):
         crossover(9, limit=9)
