@@ -169,7 +169,7 @@ def _times(ax: Axes, escape: Escape | EscapeRun, theme: Theme) -> None:
     both = ways[["linear_steps", "escape_steps"]]
     line = [float(both.min().min()), float(both.max().max())]
     ax.plot(line, line, color=theme.soft, lw=1.4, ls=(0, (4, 3)), zorder=1, label="equal")
-    ax.legend(loc="lower right", handlelength=1.4)
+    ax.legend(loc="upper left", handlelength=1.4)
 
 
 def plot_paths(
