@@ -25,6 +25,7 @@ _HOME: dict[str, str] = {
     "hessian": "edt.ops",
     "hessian_blocks": "edt.ops",
     "jacobian": "edt.ops",
+    "functional_call": "edt.ops",
     # training, and to the bottom
     "masked_train": "edt.training",
     "converge": "edt.training",
@@ -123,6 +124,7 @@ if TYPE_CHECKING:
         split_matrices,
     )
     from edt.ops import (
+        functional_call,
         ggn_vp,
         hessian,
         hessian_blocks,
@@ -160,6 +162,7 @@ __all__ = [
     "embed",
     "escape_dimensions",
     "extreme_eigenpairs",
+    "functional_call",
     "ggn_vp",
     "gradient_flow",
     "hessian",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,7 +14,11 @@ from edt.curvature.inputs import prepare
 from edt.curvature.verdicts import inertia, zero_threshold
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
+from edt.frames import Tabular, per_network
 from edt.objectives import hessians
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Bytes of Hessians held at once.
 MEMORY = 64 * 2**20
@@ -22,7 +26,7 @@ METHODS = ("eigenvalues", "ldl")
 
 
 @dataclass
-class Inertia:
+class Inertia(Tabular):
     """Signs of the Hessian's eigenvalues, network by network.
 
     Attributes:
@@ -39,6 +43,10 @@ class Inertia:
     min_eig: torch.Tensor
     eps_H: torch.Tensor
     directions: list[torch.Tensor] | None = None
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a network: network, n_neg, n_zero, n_pos, min_eig, eps_H."""
+        return per_network(self, "n_neg", "n_zero", "n_pos", "min_eig", "eps_H")
 
 
 def groups(coords: torch.Tensor, memory: int = MEMORY) -> Iterator[torch.Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,6 +12,10 @@ from edt.curvature.inputs import prepare, probes, whole
 from edt.curvature.products import Solver, drive
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
+from edt.frames import Tabular, per_network
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["METHODS", "TraceEstimate", "hessian_diagonal", "hessian_trace"]
 
@@ -19,7 +23,7 @@ METHODS = ("hutch++", "hutchinson")
 
 
 @dataclass
-class TraceEstimate:
+class TraceEstimate(Tabular):
     """Estimated traces.
 
     Attributes:
@@ -31,6 +35,10 @@ class TraceEstimate:
     trace: torch.Tensor
     error: torch.Tensor
     products: torch.Tensor
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a network: network, trace, error, products."""
+        return per_network(self, "trace", "error", "products")
 
 
 def hessian_trace(

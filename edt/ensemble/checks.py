@@ -7,10 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.dlpack import from_dlpack
 
 from edt.errors import ShapeError
 
-__all__ = ["DTYPES", "check_dtype", "flag", "network_indices", "nonnegative", "positive_int"]
+__all__ = [
+    "DTYPES",
+    "as_tensor",
+    "check_dtype",
+    "flag",
+    "network_indices",
+    "nonnegative",
+    "positive_int",
+]
 
 #: Arithmetic the package works in.
 DTYPES = (torch.float32, torch.float64)
@@ -53,6 +62,28 @@ def flag(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return bool(value)
+
+
+def as_tensor(name: str, value: Any) -> torch.Tensor:
+    """A tensor of the values of a tensor or of an array of any library that speaks DLPack.
+
+    It may share their memory: to be copied before it is kept or changed.
+
+    Raises:
+        TypeError: neither, or values that torch has no dtype for.
+    """
+    if isinstance(value, torch.Tensor):
+        return value
+    if not hasattr(value, "__dlpack__"):
+        raise TypeError(f"{name} must be a tensor or an array, got {type(value).__name__}")
+    try:
+        if isinstance(value, np.ndarray):
+            # A copy: not every array can be shared with torch (read-only, negative strides).
+            return torch.from_numpy(np.array(value, order="C"))
+        shared: torch.Tensor = from_dlpack(value)
+        return shared
+    except (TypeError, BufferError, RuntimeError) as error:
+        raise TypeError(f"{name} must hold numbers: {error}") from None
 
 
 def check_dtype(dtype: Any) -> None:

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from edt.ensemble.activations import check_activation
-from edt.ensemble.checks import DTYPES, check_dtype, flag, network_indices
+from edt.ensemble.checks import DTYPES, as_tensor, check_dtype, flag, network_indices
+from edt.ensemble.exchange import Exchange
 from edt.ensemble.init import check_ids, check_seeds, default_ids, initial_theta
 from edt.ensemble.layout import Layout
 from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE, check_state, flat_mask, random_state
@@ -24,7 +25,7 @@ from edt.files import CheckpointError
 __all__ = ["Ensemble"]
 
 
-class Ensemble:
+class Ensemble(Exchange):
     """B networks ``d_in -> h_1 -> ... -> h_D -> d_out``, each with its own widths and masks.
 
     ``f(x) = W_D s(... s(W_0 x + b_0) ...) + b_D`` with the hidden activation s. All networks share
@@ -43,7 +44,8 @@ class Ensemble:
         activation: of the hidden layers, see `edt.ensemble.ACTIVATIONS`.
         bias: whether every layer has a bias.
         dtype: torch.float32 or torch.float64; default: that of ``theta``, else float64.
-        theta: flat parameters ``[total]``, copied; default zeros. Pruned entries are set to 0.
+        theta: flat parameters ``[total]``, a tensor or an array of any library with DLPack; copied;
+            default zeros. Pruned entries are set to 0.
         state: uint8 ``[total]`` of 0 (pruned), 1 (trainable), 2 (frozen); default all 1.
         ids: int64 ``[B]``, names of the networks; default 0..B-1.
 
@@ -426,7 +428,7 @@ class Ensemble:
         """The same structure (and compiled plan) with other parameters, copied.
 
         Raises:
-            TypeError: not a tensor of this dtype. ShapeError: wrong length.
+            TypeError: not a tensor or array of this dtype. ShapeError: wrong length.
             ValueError: another device.
         """
         values = _theta(self.layout, theta, self.dtype)
@@ -504,11 +506,10 @@ def _theta(layout: Layout, theta: Any, dtype: torch.dtype | None) -> torch.Tenso
         check_dtype(dtype)
     if theta is None:
         return torch.zeros(layout.total, dtype=dtype or torch.float64)
-    if not isinstance(theta, torch.Tensor):
-        raise TypeError(f"theta must be a torch.Tensor, got {type(theta).__name__}")
+    given = as_tensor("theta", theta)
     wanted = DTYPES if dtype is None else (dtype,)
-    if theta.dtype not in wanted:
-        raise TypeError(f"theta must have dtype {' or '.join(map(str, wanted))}, got {theta.dtype}")
-    layout.check_flat("theta", theta)
+    if given.dtype not in wanted:
+        raise TypeError(f"theta must have dtype {' or '.join(map(str, wanted))}, got {given.dtype}")
+    layout.check_flat("theta", given)
     # Values are not checked: a diverged network holds NaN and must be storable.
-    return theta.contiguous().clone()
+    return given.contiguous().clone()

@@ -160,6 +160,27 @@ class Layout:
         at, rows, columns = self._place(b, layer)
         return flat[at + rows * columns : at + rows * columns + rows]
 
+    def places(self) -> dict[str, np.ndarray]:
+        """Where every entry of a flat vector belongs, int64 ``[total]`` each.
+
+        Returns:
+            ``network``; ``layer``, 0..D; ``out``, neuron of the layer; ``in``, neuron below, -1
+            for a bias.
+        """
+        sizes = self.fan_out * (self.fan_in + int(self.has_bias))
+        flat = sizes.reshape(-1)
+        owner = np.repeat(np.arange(flat.size), flat)
+        entry = np.arange(self.total) - self.weight_at.reshape(-1)[owner]
+        below = self.fan_in.reshape(-1)[owner]
+        area = below * self.fan_out.reshape(-1)[owner]
+        is_bias = entry >= area
+        return {
+            "network": owner // sizes.shape[1],
+            "layer": owner % sizes.shape[1],
+            "out": np.where(is_bias, entry - area, entry // below),
+            "in": np.where(is_bias, -1, entry % below),
+        }
+
     def select(self, indices: np.ndarray) -> tuple[Layout, np.ndarray]:
         """Layout of the chosen networks, and where their parameters lie in this one's vector."""
         chosen = Layout(self.table[indices], self.has_bias)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from edt.ensemble.checks import as_tensor
 from edt.ensemble.layout import Layout
 from edt.ensemble.philox import draws
 from edt.errors import ShapeError
@@ -33,20 +34,17 @@ def check_state(layout: Layout, state: Any) -> torch.Tensor:
     Raises:
         TypeError: not an integer tensor. ShapeError: wrong length. ValueError: other values.
     """
-    if isinstance(state, np.ndarray):
-        state = torch.from_numpy(state)
-    if not isinstance(state, torch.Tensor):
-        raise TypeError(f"state must be a uint8 tensor, got {type(state).__name__}")
-    if state.is_floating_point() or state.is_complex() or state.dtype == torch.bool:
-        raise TypeError(f"state must have dtype torch.uint8, got {state.dtype}")
-    layout.check_flat("state", state)
-    bad = torch.nonzero((state < PRUNED) | (state > FROZEN)).flatten()
+    given = as_tensor("state", state)
+    if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
+        raise TypeError(f"state must have dtype torch.uint8, got {given.dtype}")
+    layout.check_flat("state", given)
+    bad = torch.nonzero((given < PRUNED) | (given > FROZEN)).flatten()
     if bad.numel():
         k = int(bad[0])
         raise ValueError(
-            f"state[{k}] must be 0 (pruned), 1 (trainable) or 2 (frozen), got {int(state[k])}"
+            f"state[{k}] must be 0 (pruned), 1 (trainable) or 2 (frozen), got {int(given[k])}"
         )
-    return state.detach().to(torch.uint8).clone().contiguous()
+    return given.detach().to(torch.uint8).clone().contiguous()
 
 
 def flat_mask(layout: Layout, name: str, masks: Any) -> torch.Tensor:

@@ -17,6 +17,7 @@ import pandas as pd
 from edt.errors import unknown_choice
 from edt.experiments.progress import tracker
 from edt.experiments.store import DirectoryError, Store, read_marker, read_table, write_table
+from edt.frames import Tabular
 
 S = TypeVar("S", bound="Spec")
 E = TypeVar("E", bound="Experiment")
@@ -62,7 +63,7 @@ class Spec:
 
 
 @dataclass(repr=False)
-class Experiment:
+class Experiment(Tabular):
     """A finished experiment: its spec and its tables.
 
     Attributes:
@@ -75,11 +76,16 @@ class Experiment:
     kind: ClassVar[str] = ""
     spec_type: ClassVar[type[Spec]] = Spec
     names: ClassVar[tuple[str, ...]] = ()
+    main: ClassVar[str] = "runs"
 
     spec: Any
     tables: dict[str, pd.DataFrame]
     seconds: dict[str, float] = field(default_factory=dict)
     path: Path | None = None
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A copy of the main table, one row a run."""
+        return self.tables[self.main].copy()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write every table as ``NAME.parquet``, each whole or not at all."""

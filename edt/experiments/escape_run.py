@@ -67,6 +67,7 @@ class EscapeRun(Experiment):
     kind: ClassVar[str] = "escape"
     spec_type: ClassVar[type[StudentSpec]] = EscapeSpec
     names: ClassVar[tuple[str, ...]] = ("students", "points", "starts", "paths")
+    main: ClassVar[str] = "starts"
 
     @property
     def points(self) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from edt.experiments.spec import WidthSweepSpec
 from edt.experiments.splits import split_table
 from edt.experiments.store import PARTS, DirectoryError, read_marker, read_table, write_table
 from edt.experiments.width_models import compare_models
+from edt.frames import Tabular
 from edt.success import Comparison
 
 KIND = "width-sweep"
@@ -28,7 +29,7 @@ def part_name(target: int, width: int) -> str:
 
 
 @dataclass
-class WidthSweep:
+class WidthSweep(Tabular):
     """A finished width sweep.
 
     Attributes:
@@ -44,6 +45,10 @@ class WidthSweep:
     splits: pd.DataFrame
     seconds: dict[str, float] = field(default_factory=dict)
     path: Path | None = None
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A copy of ``runs``."""
+        return self.runs.copy()
 
     def success(self, conf: float = 0.95) -> pd.DataFrame:
         """Success rates, lottery predictions, effective tickets: see `success_table`."""

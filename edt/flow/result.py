@@ -12,6 +12,7 @@ import xarray as xr
 
 from edt.ensemble import Ensemble
 from edt.files import read, write
+from edt.frames import Tabular, with_ends
 from edt.training.structure import hidden_widths, pack, unpack
 
 KIND = "flow-result"
@@ -29,7 +30,7 @@ _TENSORS = (
 
 
 @dataclass
-class FlowResult:
+class FlowResult(Tabular):
     """Networks where their gradient flows ended, and the way there.
 
     Attributes:
@@ -88,13 +89,11 @@ class FlowResult:
 
     def to_xarray(self) -> xr.Dataset:
         """The history with the final numbers of every network beside it."""
-        final = {
-            name: ("network", getattr(self, name).numpy())
-            for name in ("loss", "grad_max", "time", "steps", "refusals")
-        }
-        return self.history.assign(
-            {f"final_{name}": value for name, value in final.items()}
-            | {"status": ("network", self.status), "method": ("network", self.method)}
+        names = ("loss", "grad_max", "time", "steps", "refusals")
+        return with_ends(
+            self.history,
+            {name: getattr(self, name) for name in names},
+            {"status": self.status, "method": self.method},
         )
 
     def to_pandas(self) -> pd.DataFrame:

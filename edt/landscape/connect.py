@@ -15,6 +15,7 @@ import xarray as xr
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
 from edt.files import read, write
+from edt.frames import Tabular
 from edt.landscape.matching import align_networks
 from edt.landscape.views.chart import Chart, joined, matched
 from edt.landscape.views.directions import random_directions
@@ -47,7 +48,7 @@ _MAYBE = ("unaligned", "barrier_unaligned", "bent", "barrier_bent", "is_bent")
 
 
 @dataclass
-class Connection:
+class Connection(Tabular):
     """Paths between B pairs of networks.
 
     The barrier of a path is ``max_t L(p(t)) - (1 - t) L(p(0)) - t L(p(1))``, at least 0.

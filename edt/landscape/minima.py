@@ -12,6 +12,7 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
+from edt.frames import Tabular
 from edt.landscape.outcome import OUTCOMES, outcomes
 from edt.tasks import Task
 from edt.training import ConvergeResult, checks, converge, masked_train
@@ -25,7 +26,7 @@ UNMEASURED = "unmeasured"
 
 
 @dataclass
-class Minima:
+class Minima(Tabular):
     """Where B runs ended.
 
     Attributes:

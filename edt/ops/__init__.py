@@ -13,10 +13,12 @@ from edt.ops.api import (
     loss_and_grad,
     predict,
 )
+from edt.ops.functional import functional_call
 
 __all__ = [
     "ACTIVATION_CODES",
     "ACTIVATION_FUNCTIONS",
+    "functional_call",
     "ggn_vp",
     "hessian",
     "hessian_blocks",

@@ -46,10 +46,6 @@ class Sweep(Experiment):
         """One row a run: ``run``, all axes, `edt.sweeps.shard.COLUMNS`, threshold, outcome."""
         return self.tables["runs"]
 
-    def to_pandas(self) -> pd.DataFrame:
-        """A copy of `runs`."""
-        return self.runs.copy()
-
     def to_xarray(self) -> Any:
         """`runs` as an `xarray.Dataset`: one dimension per axis that varies.
 

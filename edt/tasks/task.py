@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from edt.ensemble.checks import DTYPES, check_dtype
+from edt.ensemble.checks import DTYPES, as_tensor, check_dtype
 from edt.errors import ShapeError, unknown_choice
 
 __all__ = ["LOSSES", "Task"]
@@ -230,34 +230,27 @@ class Task:
 
 
 def _tensor(name: str, value: Any, kinds: tuple[Literal["int", "float"], ...]) -> torch.Tensor:
-    """A tensor from a tensor, an array, or nested lists of numbers (those become float64)."""
+    """A tensor from a tensor, any array, or nested lists of numbers (those become float64)."""
     if isinstance(value, (list, tuple)):
         try:
             value = np.asarray(value, dtype=np.int64 if kinds == ("int",) else np.float64)
         except (TypeError, ValueError) as error:
             raise TypeError(f"{name} must hold numbers: {error}") from None
-    if isinstance(value, np.ndarray):
-        try:
-            # A copy: not every array can be shared with torch (read-only, negative strides).
-            value = torch.from_numpy(np.array(value, order="C"))
-        except TypeError as error:
-            raise TypeError(f"{name} must hold numbers: {error}") from None
-    if not isinstance(value, torch.Tensor):
-        raise TypeError(f"{name} must be a tensor or an array, got {type(value).__name__}")
-    if value.device.type != "cpu":
-        raise ValueError(f"{name} must be on the CPU, got {value.device}; use {name}.cpu()")
-    if value.layout != torch.strided:
-        raise TypeError(f"{name} must be a dense tensor, got {value.layout}")
-    floating = value.dtype in DTYPES
-    whole = not value.is_floating_point() and not value.is_complex() and value.dtype != torch.bool
+    given = as_tensor(name, value)
+    if given.device.type != "cpu":
+        raise ValueError(f"{name} must be on the CPU, got {given.device}; use {name}.cpu()")
+    if given.layout != torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, got {given.layout}")
+    floating = given.dtype in DTYPES
+    whole = not given.is_floating_point() and not given.is_complex() and given.dtype != torch.bool
     if not ((floating and "float" in kinds) or (whole and "int" in kinds)):
         wanted = {"int": "an integer dtype", "float": "torch.float32 or torch.float64"}
         hint = "; for class indices use loss='cross_entropy'" if name == "y" and whole else ""
         raise TypeError(
             f"{name} must have dtype {' or '.join(wanted[k] for k in kinds)}, "
-            f"got {value.dtype}{hint}"
+            f"got {given.dtype}{hint}"
         )
-    return value.detach()
+    return given.detach()
 
 
 def _finite(name: str, tensor: torch.Tensor) -> None:

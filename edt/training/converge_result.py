@@ -13,6 +13,7 @@ import torch
 
 from edt.curvature.verdicts import Evidence
 from edt.ensemble import Ensemble
+from edt.frames import Tabular
 from edt.training.checkpoint import read, write
 from edt.training.structure import hidden_widths, pack, unpack
 
@@ -35,7 +36,7 @@ _TENSORS = (
 
 
 @dataclass
-class ConvergeResult:
+class ConvergeResult(Tabular):
     """Networks at the bottom, and what kind of point each stands on.
 
     Attributes:

@@ -12,6 +12,7 @@ import torch
 import xarray as xr
 
 from edt.ensemble import Ensemble
+from edt.frames import Tabular, with_ends
 from edt.training.checkpoint import read, write
 from edt.training.structure import hidden_widths, pack, unpack
 from edt.training.validation import Validation
@@ -20,7 +21,7 @@ KIND = "train-result"
 
 
 @dataclass
-class TrainResult:
+class TrainResult(Tabular):
     """Networks after training, and how they got there.
 
     Attributes:
@@ -63,6 +64,13 @@ class TrainResult:
                 "steps": self.steps.tolist(),
                 "status": self.status,
             }
+        )
+
+    def to_xarray(self) -> xr.Dataset:
+        """The history with the final numbers of every network beside it."""
+        names = ("loss", "grad_norm", "steps")
+        return with_ends(
+            self.history, {name: getattr(self, name) for name in names}, {"status": self.status}
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

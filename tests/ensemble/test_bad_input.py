@@ -34,7 +34,7 @@ CONSTRUCT = [
     ({"bias": 1}, TypeError, "bias must be True or False, got 1"),
     ({"dtype": torch.float16}, ValueError, "dtype"),
     ({"dtype": "float64"}, ValueError, "dtype"),
-    ({"theta": [0.0] * 13}, TypeError, "theta must be a torch.Tensor, got list"),
+    ({"theta": [0.0] * 13}, TypeError, "theta must be a tensor or an array, got list"),
     ({"theta": torch.zeros(12, dtype=F64)}, ShapeError, r"theta must have shape \[13\].*\[12\]"),
     ({"theta": torch.zeros(1, 13, dtype=F64)}, ShapeError, "theta"),
     ({"theta": torch.zeros(13, dtype=torch.int64)}, TypeError, "theta .*int64"),

@@ -15,6 +15,7 @@ import xarray as xr
 from edt.ensemble import Ensemble
 from edt.errors import ShapeError, unknown_choice
 from edt.files import read, write
+from edt.frames import Tabular
 from edt.landscape.views.chart import Chart, joined, matched
 from edt.landscape.views.directions import eigen_directions, random_directions
 from edt.landscape.views.marks import Marks, marks_of
@@ -37,7 +38,7 @@ UNITS = {
 
 
 @dataclass
-class LossLine:
+class LossLine(Tabular):
     """Losses of B networks along one line each, ``theta_b + t axis_b``.
 
     Attributes:

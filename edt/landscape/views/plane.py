@@ -15,6 +15,7 @@ import xarray as xr
 from edt.ensemble import Ensemble
 from edt.errors import ShapeError
 from edt.files import read, write
+from edt.frames import Tabular
 from edt.landscape.views.chart import Chart, joined, matched
 from edt.landscape.views.directions import path_directions
 from edt.landscape.views.line import named_direction
@@ -42,7 +43,7 @@ _TENSORS = ("axes", "x", "y", "loss", "task_index")
 
 
 @dataclass
-class LossPlane:
+class LossPlane(Tabular):
     """Losses of B networks on one plane each, ``theta_b + x axis_1b + y axis_2b``.
 
     Attributes:
