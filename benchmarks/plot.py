@@ -47,7 +47,7 @@ def write_plot(
         _cases(axes[0, 0], figures, training)
         axes[0, 0].set_title("One Adam step of 192 networks (workload W)")
         _cases(axes[0, 1], figures, curvature)
-        axes[0, 1].set_title("Second derivatives, 32 networks a width, and minima")
+        axes[0, 1].set_title("Second derivatives, and minima")
         _growth(axes[1, 0], figures.series)
         _targets(axes[1, 1], targets)
         smoke = "SMOKE RUN, figures mean nothing: " if machine["smoke"] else ""
@@ -157,4 +157,4 @@ def _targets(ax: Axes, targets: Sequence[Target]) -> None:
     ax.set_yticks(range(len(targets)), labels, fontsize=10.5)
     ax.set_ylim(len(targets) - 0.4, -0.6)
     ax.grid(False, axis="y")
-    ax.set_xlabel("measured / target (memory, exponents: target / measured)")
+    ax.set_xlabel("measured / target\n(memory, exponents: target / measured)")

@@ -74,6 +74,7 @@ Hyper hyper_of(const py::dict& d) {
   hp.batch_size = d["batch_size"].cast<int64_t>();
   hp.tol = d["tol"].cast<double>();
   hp.loss_target = d["loss_target"].cast<double>();
+  hp.last_step = d["last_step"].cast<int64_t>();
   return hp;
 }
 

@@ -23,6 +23,8 @@ struct HyperParameters {
   int64_t batch_size = 0;  // 0: full batch
   double tol = 0;          // stop when max|grad| <= tol (full batch)
   double loss_target = 0;  // stop when loss <= loss_target (-inf: off)
+  // With minibatches, calls that end before this step do not evaluate the full loss there.
+  int64_t last_step = 0;
 };
 
 enum class Status : int8_t { running = 0, converged = 1, diverged = 2, target = 3 };

@@ -6,8 +6,9 @@
 //
 // The meaning is that of cpu/isa/train.h: the state between calls is (theta, moments, step); at
 // step s loss and gradient at theta_s decide whether the network stops there, then theta_{s+1}
-// follows; a call ends with an evaluation at its last step. Minibatches: epoch e visits the samples
-// in an order drawn from (seed, e); a batch's coefficients are scaled by N / (batch size).
+// follows; a call ends with an evaluation at its last step (with minibatches, if that is the run's
+// last). Minibatches: epoch e visits the samples in an order drawn from (seed, e); a batch's
+// coefficients are scaled by N / (batch size).
 #pragma once
 #include "cuda/evaluate.cuh"
 #include "cuda/hyper.h"
@@ -150,7 +151,10 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
     const bool last = s >= st.until, recorded = row < st.n_record && st.record[row] == s;
     // Only evaluations that do not depend on where the calls are cut may stop a network.
     const bool decides = !batches || recorded || (wants_target(hp) && s % per_epoch == 0);
-    if (!minibatch && !decides && !last) minibatch = true;
+    if (!minibatch && !decides) {
+      if (last && s < hp.last_step) break;
+      minibatch = !last;
+    }
     int first = 0, count = N;
     if (minibatch) {
       if (s / per_epoch != epoch) {

@@ -28,6 +28,7 @@ ADAM = {
     "eps": 1e-8,
     "batch_size": 0,
     "tol": 0.0,
+    "last_step": 0,
 }
 
 

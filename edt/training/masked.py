@@ -150,7 +150,7 @@ def masked_train(
     file = None if checkpoint is None else _checkpoint_file(checkpoint)
     settings = Settings(
         steps=steps,
-        rule=Rule(hyper, rates, decay, seed_bits, factors, recorded),
+        rule=Rule({**hyper, "last_step": steps}, rates, decay, seed_bits, factors, recorded),
         sizes=ens.offsets[1:] - ens.offsets[:-1],
         specification={
             "task": data.fingerprint() if owns(data) else fingerprint_task(data),

@@ -18,7 +18,7 @@ from edt.training import checkpoint
 from edt.training.progress import Meter
 from edt.training.state import RUNNING, Rule, State, TrainingEngine
 from edt.training.structure import segment_max
-from edt.training.validation import Watch
+from edt.training.validation import STOPPED, Watch
 
 KIND = "train-checkpoint"
 #: Wall-clock seconds a call of the kernel should take: a few returns to Python a second.
@@ -132,8 +132,10 @@ def run(engine: TrainingEngine, state: State, settings: Settings) -> None:
             state.interrupted = True
             state.seconds = before + time.monotonic() - started
     save(state, settings)
-    if state.interrupted:
-        _evaluate_unfinished(engine, state)
+    # Minibatch runs know the full loss only where it was recorded.
+    stopped = state.status == STOPPED
+    open_ = (state.status == RUNNING) if state.interrupted else torch.zeros_like(stopped)
+    _evaluate(engine, state, stopped | open_)
 
 
 def _next_stop(state: State, settings: Settings, reached: int, chunk: int) -> int:
@@ -168,14 +170,13 @@ def _snapshot(state: State, settings: Settings) -> None:
     state.history_params[int(row[0]), wide] = state.theta[wide]
 
 
-def _evaluate_unfinished(engine: TrainingEngine, state: State) -> None:
-    """After a cut: loss and gradient at the parameters that are returned."""
-    open_ = (state.status == RUNNING).to(torch.uint8)
-    if not bool(open_.any()):
+def _evaluate(engine: TrainingEngine, state: State, chosen: torch.Tensor) -> None:
+    """Loss and gradient of some networks at the parameters that are returned."""
+    if not bool(chosen.any()):
         return
     loss = state.loss.clone()
     grad = torch.zeros_like(state.theta)
-    engine.loss_and_grad(state.theta, loss, grad, open_)
+    engine.loss_and_grad(state.theta, loss, grad, chosen.to(torch.uint8))
     norms = segment_max(grad.abs(), engine.offsets)
     state.loss = loss
-    state.grad_norm = torch.where(open_.bool(), norms, state.grad_norm)
+    state.grad_norm = torch.where(chosen, norms, state.grad_norm)

@@ -17,7 +17,8 @@ class Rule:
     """How a step is taken, and when it is recorded.
 
     Attributes:
-        hyper: optimiser, its constants, ``batch_size``, ``tol`` and ``loss_target``.
+        hyper: optimiser, its constants, ``batch_size``, ``tol``, ``loss_target`` and ``last_step``
+            (of the run: with minibatches, only there and at recorded steps is the full loss known).
         lr, weight_decay: float64 ``[B]``.
         seeds: int64 ``[B]``, of the minibatches.
         factors: float64 ``[T]``, learning-rate factors of steps 0..T-1.

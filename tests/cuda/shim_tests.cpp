@@ -196,6 +196,7 @@ void one_case(int seed) {
   hyper.eps = 1e-6;
   hyper.batch_size = batch >= N ? 0 : batch;
   hyper.loss_target = -HUGE_VAL;
+  hyper.last_step = steps;
   HyperParameters same;
   same.optimizer = Optimizer(optimizer);
   same.momentum = 0.5;
@@ -203,6 +204,7 @@ void one_case(int seed) {
   same.eps = 1e-6;
   same.batch_size = hyper.batch_size;
   same.loss_target = -HUGE_VAL;
+  same.last_step = steps;
   const std::vector<double> rate(B, 0.01), decay(B, 0.02), factors(steps, 1.0);
   const std::vector<uint64_t> seeds(B, uint64_t(seed));
   const std::vector<int64_t> record{0, 3, steps};

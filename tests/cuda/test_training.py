@@ -28,6 +28,7 @@ PLAIN = {
     "batch_size": 0,
     "tol": 0.0,
     "loss_target": float("-inf"),
+    "last_step": STEPS,
 }
 RULES = {
     "adam": {},

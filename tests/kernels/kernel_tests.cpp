@@ -252,6 +252,7 @@ void test_case(const Case& c, std::mt19937& rng, const std::string& name) {
       edt::HyperParameters hp;
       hp.batch_size = batch < c.data.n ? batch : 0;
       hp.loss_target = -std::numeric_limits<double>::infinity();
+      hp.last_step = 9;
       for (int64_t until : stops) {
         const edt::TrainArrays arrays{
             steps.data(), until,          hp, lr.data(),     decay.data(),

@@ -72,3 +72,31 @@ def test_bad_input(setting):
     classes = edt.Task(torch.zeros(4, 2).double(), y, "cross_entropy", n_classes=2)
     with pytest.raises(ValueError, match="d_out"):
         run(setting, validation=classes)
+
+
+def test_stopped_minibatch_runs_return_the_loss_of_their_parameters(setting):
+    result = run(setting, patience=2, record=None)
+    assert "stopped" in result.status
+    loss, grad = edt.loss_and_grad(result.networks, setting[0])
+    assert (result.loss == loss).all()
+    for b in range(result.networks.B):
+        part = slice(*result.networks.offsets[b : b + 2].tolist())
+        assert result.grad_norm[b] == grad[part].abs().max()
+
+
+def test_looks_at_validation_do_not_evaluate_the_training_loss(setting, monkeypatch):
+    from edt.training import engine
+
+    seen = []
+    plain = engine.Engine.train
+
+    def train(self, state, rule, until):
+        before = state.loss.clone()
+        plain(self, state, rule, until)
+        seen.append((until, torch.equal(before.nan_to_num(9.0), state.loss.nan_to_num(9.0))))
+
+    monkeypatch.setattr(engine.Engine, "train", train)
+    run(setting, record=None)
+    assert seen[-1] == (300, False)
+    assert len(seen) >= 30
+    assert all(same for _, same in seen[:-1])

@@ -2,12 +2,13 @@
 //
 // The state between calls is (theta, moments, step), nothing else, so a run may be cut into calls
 // anywhere without changing a bit. At step s the loss and gradient at theta_s decide whether the
-// network stops there; then theta_{s+1} follows. The call ends with an evaluation at its last step.
+// network stops there; then theta_{s+1} follows. A call ends with an evaluation at its last step.
 //
 // Minibatches: epoch e visits the samples in an order drawn from (seed, e); step s takes the next
 // batch_size of them. The batch's coefficients are scaled by N / (batch size), so the batch loss is
 // an unbiased estimate of the full one. Loss, history and the loss target always refer to all
-// samples; with minibatches the target is looked at once an epoch and at recorded steps.
+// samples; with minibatches the target is looked at once an epoch and at recorded steps, and only
+// calls that reach `last_step` end with an evaluation: the full loss can cost many steps.
 #pragma once
 #include "cpu/isa/passes.h"
 #include "cpu/isa/vectors.h"
@@ -96,11 +97,13 @@ struct Minibatch {
     const int64_t pad = padded<T>(int(count)), width = d.row_size();
     const T* rows = d.rows() + task * d.n * width;
     // A strip of features stays in the first-level cache while the samples go by.
-    constexpr int64_t kStrip = 16;
+    constexpr int64_t kStrip = 16, kAhead = 8;
     for (int64_t i0 = 0; i0 < width; i0 += kStrip) {
       const int64_t strip = std::min(kStrip, width - i0);
       T* to = store + i0 * ld;
       for (int64_t s = 0; s < count; ++s) {
+        // The rows lie anywhere in memory: ask for one a few turns ahead.
+        __builtin_prefetch(rows + order[first + std::min(s + kAhead, count - 1)] * width + i0);
         const T* row = rows + order[first + s] * width + i0;
         for (int64_t i = 0; i < strip; ++i) to[i * ld + s] = row[i];
       }
@@ -149,7 +152,7 @@ void train(const Net& net, const Problem<T>& pr, TrainJob<T>& job, Scratch& ws) 
     const bool recorded = row < job.n_record && *record == s;
     // Only evaluations that do not depend on where the calls are cut may stop a network.
     const bool decides = !batches || recorded || (has_target && s % batch.per_epoch == 0);
-    if (decides || last) {
+    if (decides || (last && s >= hp.last_step)) {
       job.loss = gradient(all);
       const bool finite = std::isfinite(job.loss) && all_finite(g, n);
       job.grad_max = finite ? double(max_abs(g, n)) : double(NAN);
