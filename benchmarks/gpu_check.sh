@@ -39,12 +39,13 @@ nvidia-smi >"$out/nvidia-smi.log" 2>&1 || { echo "no GPU here"; exit 1; }
 export EDT_CUDA=1 EDT_CUDA_ARCHS=${EDT_CUDA_ARCHS:-native}
 step build 240 "$PYTHON" setup.py build_ext --inplace
 step doctor 30 "$PYTHON" -m edt doctor --json
-step tests 150 "$PYTHON" -m pytest tests/cuda -k "not shim"
+step tests 150 "$PYTHON" -m pytest tests/cuda/test_on_gpu.py tests/cuda/test_training.py tests/ops \
+  tests/training -k "cuda and not shim"
 sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
 if [ -x "$sanitizer" ]; then
   for tool in memcheck racecheck initcheck synccheck; do
     step "$tool" 40 "$sanitizer" --tool "$tool" --error-exitcode 9 \
-      "$PYTHON" -m pytest tests/cuda/test_device.py -k "agree and not jacobian"
+      "$PYTHON" -m pytest tests/cuda/test_on_gpu.py -k "agree and not jacobian"
   done
 else
   echo "no compute-sanitizer here"

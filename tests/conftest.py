@@ -9,7 +9,32 @@ import pytest
 import torch
 
 from edt.ensemble import Ensemble
+from edt.ops import cuda
 from edt.tasks import Task
+
+DEVICES = ("cpu", "cuda") if cuda.usable() else ("cpu",)
+
+
+@pytest.fixture(params=DEVICES)
+def device(request):
+    """Where a test runs: on the CPU, and on a GPU where the CUDA engine is usable."""
+    return request.param
+
+
+@pytest.fixture
+def equal(device):
+    """Insist that two tensors are equal: to the bit on the CPU, else to the rounding of float64.
+
+    On a GPU the order of a sum depends on what else is in the launch, only not on the run.
+    """
+
+    def check(found, expected):
+        if device == "cpu":
+            assert torch.equal(found, expected)
+        else:
+            torch.testing.assert_close(found.cpu(), expected.cpu(), rtol=1e-10, atol=1e-12)
+
+    return check
 
 
 def ensemble(widths, d_in=2, d_out=1, *, activation="tanh", seed=0, pruned=0.0, frozen=0.0, **more):

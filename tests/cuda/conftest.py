@@ -19,6 +19,7 @@ import torch
 
 from edt.ops import cuda
 
+collect_ignore = [] if cuda.usable() else ["test_on_gpu.py"]
 ROOT = Path(__file__).resolve().parents[2]
 SHIM = ROOT / "tests" / "cuda" / "shim"
 SOURCES = (
@@ -122,15 +123,12 @@ def shim(shim_module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[M
     shim_module.set_limits(2, 227 * 1024, 228 * 1024)
 
 
-@pytest.fixture(params=["shim", "cuda"])
+@pytest.fixture(params=["shim", *(["cuda"] if cuda.usable() else [])])
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Where the kernels run: over the shim, and on a GPU where there is one."""
-    if request.param == "cuda":
-        if not cuda.usable():
-            pytest.skip("needs a GPU and a build with the CUDA engine")
-        return torch.device("cuda")
-    request.getfixturevalue("shim")
-    return torch.device("cpu")
+    if request.param == "shim":
+        request.getfixturevalue("shim")
+    return torch.device("cuda" if request.param == "cuda" else "cpu")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -140,15 +138,3 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="session")
-def ops_cases() -> ModuleType:
-    """The random ensembles and error bars of tests/ops."""
-    path = ROOT / "tests" / "ops" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("edt_ops_cases", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module

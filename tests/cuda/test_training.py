@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from op_cases import Case
 
 from edt.training.cuda import CudaEngine
 from edt.training.engine import Engine
@@ -94,34 +95,34 @@ def assert_same(one, two):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("rule", RULES)
-def test_as_on_the_cpu(device, ops_cases, rule, shape):
-    case, rule = ops_cases.Case(**SHAPES[shape]), {**PLAIN, **RULES[rule]}
+def test_as_on_the_cpu(device, rule, shape):
+    case, rule = Case(**SHAPES[shape]), {**PLAIN, **RULES[rule]}
     found = train(CudaEngine, case, rule, device=device)
     assert_close(found, train(Engine, case, rule))
 
 
 @pytest.mark.parametrize("rule", ["adam", "minibatch", "nesterov"])
-def test_cuts_and_thread_order_change_no_bit(shim, ops_cases, rule):
-    case, rule = ops_cases.Case(**SHAPES["masked"]), {**PLAIN, **RULES[rule]}
+def test_cuts_and_thread_order_change_no_bit(shim, rule):
+    case, rule = Case(**SHAPES["masked"]), {**PLAIN, **RULES[rule]}
     whole = train(CudaEngine, case, rule)
     shim.set_order("shuffled", 3)
     assert_same(train(CudaEngine, case, rule, cuts=(1, 7, 16)), whole)
 
 
 @pytest.mark.parametrize("rule", ["adam", "momentum", "minibatch"])
-def test_single_precision(shim, ops_cases, rule):
+def test_single_precision(shim, rule):
     """float32: 25 steps differ by some units in the last place of numbers of order one."""
-    case = ops_cases.Case(dtype=torch.float32, **SHAPES["shallow"])
+    case = Case(dtype=torch.float32, **SHAPES["shallow"])
     rule = {**PLAIN, **RULES[rule]}
     found, wanted = train(CudaEngine, case, rule), train(Engine, case, rule)
     torch.testing.assert_close(found["theta"], wanted["theta"], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("rule", ["adam", "gd", "target", "tolerance"])
-def test_launches_every_step(shim, ops_cases, rule):
+def test_launches_every_step(shim, rule):
     """Few networks that do not fit shared memory: the samples are shared out, step by step."""
     shim.set_limits(8, 1200, 2400)
-    case = ops_cases.Case(hidden=((3,), (5,)), samples=130, d_out=2)
+    case = Case(hidden=((3,), (5,)), samples=130, d_out=2)
     rule = {**PLAIN, **RULES[rule]}
     found = train(CudaEngine, case, rule, cuts=(7,))
     ens, task, index = case.build()
@@ -132,17 +133,17 @@ def test_launches_every_step(shim, ops_cases, rule):
     assert_same(found, train(CudaEngine, case, rule))
 
 
-def test_minibatches_in_the_workspace(shim, ops_cases):
+def test_minibatches_in_the_workspace(shim):
     """What does not fit shared memory and cannot be split runs on the workspace."""
     shim.set_limits(2, 1200, 2400)
-    case, rule = ops_cases.Case(**SHAPES["masked"]), {**PLAIN, "batch_size": 3}
+    case, rule = Case(**SHAPES["masked"]), {**PLAIN, "batch_size": 3}
     assert_close(train(CudaEngine, case, rule), train(Engine, case, rule))
 
 
 @pytest.mark.parametrize("rule", ["gd", "minibatch"])
-def test_divergence(shim, ops_cases, rule):
+def test_divergence(shim, rule):
     """A network that leaves the finite numbers stops alone."""
-    case = ops_cases.Case("square", hidden=((3,), (4,)))
+    case = Case("square", hidden=((3,), (4,)))
     rule = {**PLAIN, **RULES[rule]}
     if rule["optimizer"] != "sgd":
         rule["optimizer"] = "sgd"

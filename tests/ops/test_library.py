@@ -12,7 +12,7 @@ import edt
 from edt import ops
 from edt.ops import api, library
 from edt.ops.checks import problem_of
-from edt.ops.compiled import matrix_offsets, structure
+from edt.ops.compiled import matrix_offsets
 
 SHAPES = {
     "mse": {"hidden": ((2, 3), (3, 1)), "d_out": 2, "masks": "sparse", "samples": 5},
@@ -21,9 +21,10 @@ SHAPES = {
 
 
 @pytest.fixture(params=SHAPES)
-def small(request, cases):
+def small(request, cases, device):
     """(networks, data, task index), few enough for finite differences."""
-    return cases.Case("tanh", seed=4, **SHAPES[request.param]).build()
+    ens, task, index = cases.Case("tanh", seed=4, **SHAPES[request.param]).build()
+    return ens.to(device=device), task.to(device=device), index
 
 
 def arguments(name, ens, task, index):
@@ -32,11 +33,12 @@ def arguments(name, ens, task, index):
 
     def leaf(*shape):
         draw = torch.Generator().manual_seed(len(shape))
-        return torch.randn(*shape, generator=draw, dtype=torch.float64).requires_grad_(True)
+        values = torch.randn(*shape, generator=draw, dtype=torch.float64)
+        return values.to(ens.device).requires_grad_(True)
 
     theta, vectors = leaf(ens.total), leaf(3, ens.total)
     outputs = leaf(ens.B, task.N, task.d_out)
-    coords = structure(problem).coords
+    coords = ens.coords.to(torch.int64)
     size = int(matrix_offsets(coords, coords, 8)[-1])
     plain = theta.detach()
     return {
@@ -66,7 +68,7 @@ def test_derivatives_by_finite_differences(small):
     """First and second derivatives of every differentiable op (central differences, float64)."""
     ens, task, index = small
     theta = ens.theta.clone().requires_grad_(True)
-    vectors = torch.randn(2, ens.total, dtype=torch.float64, requires_grad=True)
+    vectors = torch.randn_like(ens.theta.expand(2, -1)).requires_grad_(True)
     check, twice = torch.autograd.gradcheck, torch.autograd.gradgradcheck
     assert check(lambda p: ops.predict(ens, task, p, index), theta)
     assert twice(lambda p: ops.predict(ens, task, p, index), theta)
@@ -96,10 +98,10 @@ def test_backward_is_the_gradient(small):
 def test_backward_scales_each_network(small):
     ens, task, index = small
     theta = ens.theta.clone().requires_grad_(True)
-    scale = torch.arange(1.0, ens.B + 1, dtype=torch.float64)
+    scale = torch.arange(1.0, ens.B + 1, dtype=torch.float64, device=ens.device)
     (ops.loss(ens, task, theta, index) * scale).sum().backward()
     _, grad = ops.loss_and_grad(ens, task, task_index=index)
-    sizes = ens.offsets.diff()
+    sizes = ens.offsets.diff().to(ens.device)
     # Whole numbers times the gradient: one rounding, the same in both.
     assert torch.equal(theta.grad, torch.repeat_interleave(scale, sizes) * grad)
 
@@ -107,16 +109,16 @@ def test_backward_scales_each_network(small):
 def test_third_derivatives_end_with_an_error(small):
     """The compiled chain ends where it says; the reference goes on."""
     ens, task, index = small
-    v = torch.randn(ens.total, dtype=torch.float64)
+    v = torch.randn_like(ens.theta)
 
     def third(backend):
         theta = ens.theta.clone().requires_grad_(True)
         product = ops.hvp(ens, task, v, theta, index, backend=backend)
         return torch.autograd.grad(product @ v, theta, create_graph=True)[0]
 
-    torch.testing.assert_close(third("cpu"), third("reference"), rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(third("auto"), third("reference"), rtol=1e-9, atol=1e-11)
     with pytest.raises(NotImplementedError, match="reference"):
-        third("cpu").sum().backward()
+        third("auto").sum().backward()
     third("reference").sum().backward()
     with pytest.raises(RuntimeError, match="does not require grad"):
         ops.hessian(ens, task, ens.theta.clone().requires_grad_(True), index)[0].sum().backward()
@@ -125,11 +127,12 @@ def test_third_derivatives_end_with_an_error(small):
 @pytest.mark.parametrize(
     ("backend", "dynamic"), [("inductor", False), ("aot_eager", False), ("aot_eager", True)]
 )
-def test_compile(cases, backend, dynamic):
+def test_compile(device, cases, backend, dynamic):
     """torch.compile without graph breaks, through loss and its backward."""
     if backend == "inductor" and not (shutil.which("g++") or shutil.which("clang++")):
         pytest.skip("inductor needs a C++ compiler")
     ens, task, index = cases.Case("tanh", seed=4, **SHAPES["mse"]).build()
+    ens, task = ens.to(device=device), task.to(device=device)
     torch._dynamo.reset()
 
     def objective(theta):
@@ -148,7 +151,7 @@ def test_compile(cases, backend, dynamic):
 def test_compile_other_ops(small):
     ens, task, index = small
     torch._dynamo.reset()
-    v = torch.randn(2, ens.total, dtype=torch.float64)
+    v = torch.randn_like(ens.theta.expand(2, -1))
 
     @torch.compile(fullgraph=True, backend="aot_eager")
     def several(theta):

@@ -69,7 +69,7 @@ def torch_run(cases, ens, data, b, make, options, factor=None):
 # A wrong formula differs by at least lr * 1e-3.
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("shape", ["plain", "masked", "deep"])
-def test_matches_torch_optim(cases, name, shape):
+def test_matches_torch_optim(device, cases, name, shape):
     options, make, torch_options = CASES[name]
     if shape == "deep":
         ens = cases.ensemble([(3, 4), (5, 2)], d_out=2)
@@ -78,7 +78,7 @@ def test_matches_torch_optim(cases, name, shape):
         share = 0.3 if shape == "masked" else 0.0
         ens = cases.ensemble([2, 5, 9], pruned=share, frozen=share / 2)
         data = cases.task()
-    result = training.masked_train(data, ens, steps=STEPS, progress=False, **options)
+    result = training.masked_train(data, ens, steps=STEPS, device=device, progress=False, **options)
     assert result.steps.tolist() == [STEPS] * len(ens)
     for b in range(len(ens)):
         expected = torch_run(cases, ens, data, b, make, torch_options)
@@ -87,30 +87,36 @@ def test_matches_torch_optim(cases, name, shape):
     assert torch.equal(result.networks.theta[fixed], ens.theta[fixed])
 
 
-def test_schedule_matches_torch(cases):
+def test_schedule_matches_torch(device, cases):
     ens, data = cases.ensemble([4]), cases.task()
     factor = lambda t: 0.97**t  # noqa: E731
-    result = training.masked_train(data, ens, steps=STEPS, lr=0.05, schedule=factor, progress=False)
+    result = training.masked_train(
+        data, ens, steps=STEPS, lr=0.05, schedule=factor, device=device, progress=False
+    )
     expected = torch_run(cases, ens, data, 0, torch.optim.Adam, {"lr": 0.05}, factor)
     torch.testing.assert_close(result.networks.theta, expected, rtol=1e-9, atol=1e-10)
 
 
-def test_per_network_rates(cases):
+def test_per_network_rates(device, equal, cases):
     ens, data = cases.ensemble([3, 3]), cases.task()
-    together = training.masked_train(
-        data, ens, steps=20, lr=[0.01, 0.1], weight_decay=[0.0, 0.2], progress=False
-    )
+    run = {"steps": 20, "device": device, "progress": False}
+    together = training.masked_train(data, ens, lr=[0.01, 0.1], weight_decay=[0.0, 0.2], **run)
     for b, (lr, decay) in enumerate([(0.01, 0.0), (0.1, 0.2)]):
-        alone = training.masked_train(
-            data, ens.network(b), steps=20, lr=lr, weight_decay=decay, progress=False
-        )
-        assert torch.equal(cases.part(together.networks, b), alone.networks.theta)
+        alone = training.masked_train(data, ens.network(b), lr=lr, weight_decay=decay, **run)
+        equal(cases.part(together.networks, b), alone.networks.theta)
 
 
-def test_final_loss_and_history(cases):
+def test_final_loss_and_history(device, cases):
     ens, data = cases.ensemble([3, 6]), cases.task()
     result = training.masked_train(
-        data, ens, steps=40, lr=0.02, record=10, record_params=True, progress=False
+        data,
+        ens,
+        steps=40,
+        lr=0.02,
+        record=10,
+        record_params=True,
+        device=device,
+        progress=False,
     )
     assert result.history["step"].values.tolist() == [0, 10, 20, 30, 40]
     for b in range(2):
@@ -125,14 +131,13 @@ def test_final_loss_and_history(cases):
     assert torch.equal(params[0], ens.theta) and torch.equal(params[-1], result.networks.theta)
 
 
-def test_stops_by_gradient_and_by_loss(cases):
+def test_stops_by_gradient_and_by_loss(device, cases):
     ens, data = cases.ensemble([1, 4]), cases.task()
-    first = training.masked_train(data, ens, steps=300, lr=0.05, progress=False)
+    run = {"lr": 0.05, "device": device, "progress": False}
+    first = training.masked_train(data, ens, steps=300, **run)
     target = float(first.loss.max()) * 1.05
-    result = training.masked_train(
-        data, ens, steps=3000, lr=0.05, loss_target=target, progress=False
-    )
+    result = training.masked_train(data, ens, steps=3000, loss_target=target, **run)
     assert result.status == ["target", "target"] and bool((result.loss <= target).all())
     assert bool((result.steps < 3000).all())
-    easy = training.masked_train(data, ens, steps=100, lr=0.05, tol=1e6, progress=False)
+    easy = training.masked_train(data, ens, steps=100, tol=1e6, **run)
     assert easy.status == ["converged"] * 2 and easy.steps.tolist() == [0, 0]

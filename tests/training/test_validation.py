@@ -11,21 +11,21 @@ from edt.training import masked_train
 
 
 @pytest.fixture
-def setting(cases):
+def setting(cases, device):
     ens = Ensemble.init([3, 6], range(3), d_in=2, d_out=1, scheme="normal")
-    return cases.task(n=12, seed=1), cases.task(n=30, seed=2), ens
+    return cases.task(n=12, seed=1), cases.task(n=30, seed=2), ens, device
 
 
 def run(setting, **more):
-    task, other, ens = setting
+    task, other, ens, device = setting
     options = {
         "steps": 300, "lr": 0.05, "batch_size": 5, "validation": other, "validate_every": 10,
-        "progress": False,
+        "device": device, "progress": False,
     }  # fmt: skip
     return masked_train(task, ens, **{**options, **more})
 
 
-def test_best_is_the_best_of_the_recorded_parameters(setting):
+def test_best_is_the_best_of_the_recorded_parameters(setting, equal):
     result = run(setting, record=10, record_params=True)
     found = result.validation
     assert found.history["step"].values.tolist() == list(range(0, 301, 10))
@@ -35,10 +35,11 @@ def test_best_is_the_best_of_the_recorded_parameters(setting):
             for row in result.history["params"].values
         ]
     )
-    torch.testing.assert_close(torch.from_numpy(found.history.values), losses, rtol=0, atol=0)
-    assert (found.loss == losses.amin(0)).all()
-    assert (found.step == 10 * losses.argmin(0)).all()
-    assert (edt.loss(found.best, setting[1]) == found.loss).all()
+    history = torch.from_numpy(found.history.values)
+    equal(history, losses)
+    assert (found.loss == history.amin(0)).all()
+    assert (found.step == 10 * history.argmin(0)).all()
+    equal(edt.loss(found.best, setting[1]), found.loss)
 
 
 def test_patience_stops_and_changes_nothing_before(setting):
