@@ -13,16 +13,16 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 from edt.errors import EdtError
+from edt.places import Folder, Location, Remote, place
 
-__all__ = ["FORMAT", "CheckpointError", "digest", "read", "replace_file", "write"]
+__all__ = ["FORMAT", "CheckpointError", "digest", "encode", "read", "replace_file", "write"]
 
 FORMAT = 1
 
@@ -41,8 +41,15 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
     return sha.hexdigest()
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write ``data`` to a temporary file in the same folder, sync it, and rename it to ``path``."""
+def replace_file(path: Folder, data: bytes) -> None:
+    """Write ``data`` to a temporary file in the same folder, sync it, and rename it to ``path``.
+
+    Behind a URL: one put of the whole object. Stores of objects show it whole or not at all; on
+    other file systems a reader may find a part of it, which its checksum gives away.
+    """
+    if isinstance(path, Remote):
+        path.write_bytes(data)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
@@ -57,8 +64,25 @@ def replace_file(path: Path, data: bytes) -> None:
         raise
 
 
+def encode(
+    kind: str, tensors: Mapping[str, torch.Tensor], header: Mapping[str, Any]
+) -> tuple[bytes, bytes]:
+    """Bytes of a safetensors file that holds tensors and header, and of its readable JSON copy.
+
+    Args:
+        kind: what the file holds; `read` insists on it.
+        tensors: any dtypes and shapes.
+        header: JSON-able.
+    """
+    flat = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    full = {**header, "format": FORMAT, "kind": kind, "sha256": digest(flat)}
+    full["header_sha256"] = _header_digest(full)
+    text = json.dumps(full, indent=1, sort_keys=True)
+    return save(flat, metadata={"edt": text}), text.encode()
+
+
 def write(
-    path: str | os.PathLike[str],
+    path: Location,
     kind: str,
     tensors: Mapping[str, torch.Tensor],
     header: Mapping[str, Any],
@@ -67,27 +91,22 @@ def write(
 
     Args:
         path: file to write, by convention ending in ``.safetensors``.
-        kind: what the file holds; `read` insists on it.
-        tensors: any dtypes and shapes.
-        header: JSON-able.
+        kind, tensors, header: as in `encode`.
 
     Raises:
         ValueError: ``path`` ends in ``.json``, the name of the readable copy.
     """
-    path = Path(path)
-    if path.suffix == ".json":
+    file = place(path)
+    if file.suffix == ".json":
         raise ValueError(
             f"path must not end in .json (the readable copy's name), got {str(path)!r}"
         )
-    flat = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    full = {**header, "format": FORMAT, "kind": kind, "sha256": digest(flat)}
-    full["header_sha256"] = _header_digest(full)
-    text = json.dumps(full, indent=1, sort_keys=True)
-    replace_file(path, save(flat, metadata={"edt": text}))
-    replace_file(path.with_suffix(".json"), text.encode())
+    data, text = encode(kind, tensors, header)
+    replace_file(file, data)
+    replace_file(file.with_suffix(".json"), text)
 
 
-def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def read(path: Location, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read a file written by `write`.
 
     Returns:
@@ -96,13 +115,11 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, torch.Tenso
     Raises:
         CheckpointError: missing, truncated, corrupted, or of another kind; names the file.
     """
-    path = Path(path)
+    path = place(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        metadata, tensors = _open(path)
         header = json.loads(metadata["edt"])
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
         raise CheckpointError(
@@ -127,6 +144,18 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, torch.Tenso
             "delete it to start afresh"
         )
     return tensors, header
+
+
+def _open(path: Folder) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Metadata and tensors of a safetensors file."""
+    if isinstance(path, Remote):
+        data = path.read_bytes()
+        tensors = load(data)  # refuses a header that does not fit the bytes
+        size = int.from_bytes(data[:8], "little")
+        return json.loads(data[8 : 8 + size]).get("__metadata__", {}), tensors
+    with safe_open(str(path), framework="pt") as file:
+        names = file.keys()
+        return file.metadata() or {}, {name: file.get_tensor(name).clone() for name in names}
 
 
 def _header_digest(header: Mapping[str, Any]) -> str:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from edt.places import Folder
+
 
 def console_for(as_json: bool) -> Console:
     """Where words go: to standard error when standard output carries JSON."""
@@ -24,7 +26,7 @@ def execute(
     spec: Any,
     folder: Path,
     start: Callable[..., Any],
-    report: Callable[[Any, Path], Path],
+    report: Callable[[Any, Path], Folder],
     headline: str,
     *,
     tables: Callable[[Any], Mapping[str, pd.DataFrame]],

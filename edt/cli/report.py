@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from edt.places import Folder
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -16,7 +18,9 @@ EPILOG = """[bold]Examples[/bold]
 
 
 def report(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of a finished run.")],
+    directory: Annotated[
+        str, typer.Argument(metavar="DIR", help="Directory or URL of a finished run.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write the report of a finished run: one HTML page that holds everything, and its figures."""
@@ -24,7 +28,7 @@ def report(
 
     path = report_on(directory)
     if as_json:
-        figures = sorted(str(file) for file in (path.parent / "figures").glob("*"))
-        print(json.dumps({"report": str(path), "figures": figures}, indent=1))
+        figures: list[Folder] = list((path.parent / "figures").glob("*"))
+        print(json.dumps({"report": str(path), "figures": sorted(map(str, figures))}, indent=1))
     else:
         print(path)

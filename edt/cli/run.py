@@ -13,6 +13,7 @@ from edt.cli.outcome import execute
 
 if TYPE_CHECKING:
     from edt.experiments.base import Experiment, Spec
+    from edt.places import Folder
 
 run = typer.Typer(
     name="run",
@@ -97,7 +98,7 @@ def carry_out(
     spec: Spec,
     folder: Path,
     start: Callable[..., Experiment],
-    report: Callable[[Any, Path], Path],
+    report: Callable[[Any, Path], Folder],
     headline: str,
     **options: Any,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,9 @@ from edt.cli.outcome import console_for, tell
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edt.sweeps import Status, Sweep
+    from edt.experiments import Experiment
+    from edt.places import Folder
+    from edt.store import Status
 
 SWEEP_EPILOG = """[bold]Examples[/bold]
 
@@ -35,15 +38,17 @@ STATUS_EPILOG = """[bold]Examples[/bold]
 
 [cyan]edt status spec[/cyan]
 
-[cyan]edt status spec --json[/cyan]
+[cyan]edt status edt-demo --json[/cyan] : any run, for machines
 
 Exit code 0: finished, or running; 3: unfinished, and nothing works on it."""
 
 RESUME_EPILOG = """[bold]Examples[/bold]
 
-[cyan]edt resume spec[/cyan]
+[cyan]edt resume spec[/cyan] : with the engine and the workers of the last start
 
-[cyan]edt resume spec --workers 4[/cyan] : the number of workers does not change the result"""
+[cyan]edt resume spec --workers 4[/cyan] : the number of workers does not change the result
+
+[cyan]edt resume edt-demo[/cyan] : experiments too, from the spec in their directory"""
 
 EXPORT_EPILOG = """[bold]Examples[/bold]
 
@@ -51,10 +56,10 @@ EXPORT_EPILOG = """[bold]Examples[/bold]
 
 [cyan]edt export edt-demo --to xarray --out tables[/cyan] : netCDF files"""
 
-#: Exit code of ``edt status`` for a sweep that waits to be resumed.
+#: Exit code of ``edt status`` for a run that waits to be resumed.
 UNFINISHED = 3
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the run.")]
+Directory = Annotated[str, typer.Argument(metavar="DIR", help="Directory or URL of the run.")]
 EngineName = Annotated[str, typer.Option("--engine", help="local, ray or slurm.")]
 Workers = Annotated[
     int | None,
@@ -72,8 +77,10 @@ NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress bar
 def sweep(
     spec: Annotated[Path, typer.Argument(metavar="SPEC.TOML", help="What to run.")],
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where to write. [dim]\\[the spec's name][/dim]"),
+        str | None,
+        typer.Option(
+            metavar="DIR", help="Directory or URL to write to. [dim]\\[the spec's name][/dim]"
+        ),
     ] = None,
     engine: EngineName = "local",
     workers: Workers = None,
@@ -92,12 +99,13 @@ def sweep(
     The runs are divided into shards of equal predicted cost, computed by worker processes, on Ray
     or by Slurm. Same spec, same bits, whatever the engine, the number of workers and interruptions.
     """
+    from edt.places import place
     from edt.sweeps import make_plan, read_spec
     from edt.sweeps import sweep as run
 
     found = read_spec(spec)
     planned = make_plan(found)
-    folder = out if out is not None else Path(spec.stem)
+    folder = place(out if out is not None else spec.stem)
     console = console_for(as_json)
     if plan:
         facts = {
@@ -129,7 +137,7 @@ def sweep(
 
 
 def status(directory: Directory, as_json: AsJson = False) -> None:
-    """Show how far a sweep is: progress, rate, time left, failures."""
+    """Show how far a sweep or an experiment is: progress, rate, time left, failures."""
     from edt.sweeps import status as look
 
     found = look(directory)
@@ -143,23 +151,34 @@ def status(directory: Directory, as_json: AsJson = False) -> None:
 
 def resume(
     directory: Directory,
-    engine: EngineName = "local",
-    workers: Workers = None,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", help="local, ray or slurm. [dim]\\[as at the last start][/dim]"),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="N", help="Processes or jobs. [dim]\\[as at the last start][/dim]"
+        ),
+    ] = None,
     address: Address = None,
     cpus: Cpus = None,
     gpus: Gpus = None,
     as_json: AsJson = False,
     no_progress: NoProgress = False,
 ) -> None:
-    """Go on with a sweep that was interrupted, killed, or had failures."""
+    """Go on with a sweep or an experiment that was interrupted, killed, or had failures.
+
+    What was run is in the directory; so are, for a sweep, engine and workers of the last start.
+    """
+    from edt.places import place
     from edt.sweeps import resume as run
 
-    options = _options(engine, address, cpus, gpus)
+    folder = place(directory)
+    options = {"engine": engine, "workers": workers, **_options(engine, address, cpus, gpus)}
     _go(
-        lambda: run(
-            directory, engine=engine, workers=workers, progress=not no_progress, **options
-        ),
-        directory, console_for(as_json), as_json,
+        lambda: run(folder, progress=not no_progress, **options),
+        folder, console_for(as_json), as_json,
     )  # fmt: skip
 
 
@@ -167,7 +186,7 @@ def export(
     directory: Directory,
     to: Annotated[str, typer.Option("--to", help="csv, parquet or xarray (netCDF).")] = "csv",
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder. [dim]\\[DIR/export][/dim]")
+        str | None, typer.Option(metavar="DIR", help="Folder. [dim]\\[DIR/export][/dim]")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -182,24 +201,25 @@ def export(
         print(file)
 
 
-def _go(start: Any, folder: Path, console: Console, as_json: bool) -> None:
+def _go(start: Callable[[], Experiment], folder: Folder, console: Console, as_json: bool) -> None:
     from edt.cli.tables import print_experiment
-    from edt.report import write_sweep_report
+    from edt.report.write import write_any_report
 
     try:
-        done: Sweep = start()
+        done = start()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"interrupted; finished shards are in {folder}/, 'edt resume {folder}' goes on"
+            f"interrupted; finished parts are in {folder}/, 'edt resume {folder}' goes on"
         ) from None
     facts = {
         "directory": str(folder),
-        "report": str(write_sweep_report(done, folder)),
+        "kind": done.kind,
+        "report": str(write_any_report(done, folder)),
         "tables": {name: str(folder / f"{name}.parquet") for name in done.tables},
-        "runs": len(done.runs),
+        "rows": {name: len(table) for name, table in done.tables.items()},
     }
 
-    def show(console: Console, done: Sweep) -> None:
+    def show(console: Console, done: Experiment) -> None:
         print_experiment(console, {name: t.head(40) for name, t in done.summary().items()})
 
     took = sum(done.seconds.values())
@@ -207,27 +227,43 @@ def _go(start: Any, folder: Path, console: Console, as_json: bool) -> None:
 
 
 def _print_status(console: Console, found: Status) -> None:
+    from rich.markup import escape
+
     state = "finished" if found.finished else "running" if found.running else "not running"
+    if found.running is None and not found.finished:
+        state = "unfinished; whether it runs is not known of a URL"
+    unit = "parts" if found.runs is None else "runs"
+    runs = "" if found.runs is None else f"{found.runs_done:,} of {found.runs:,} runs, "
     console.print(
-        f"[bold]{found.directory}[/]: {state}, {found.runs_done:,} of {found.runs:,} runs "
-        f"({found.share:.0%} of the work), {found.shards_done:,} of {found.shards:,} shards"
+        f"[bold]{escape(found.directory)}[/] ({found.kind}): {state}, {runs}"
+        f"{found.parts_done:,} of {found.parts:,} parts ({found.share:.0%} of the work)"
     )
     if found.rate is not None:
-        console.print(f"rate {found.rate:,.1f} runs/s with {found.workers} at once")
+        console.print(f"rate {_rate(found.rate, unit)} with {found.workers} at once")
     if found.seconds_left and not found.finished:
         console.print(f"about {_time(found.seconds_left)} left")
     for failure in found.failures[:10]:
-        console.print(f"[red]failed[/] {failure['name']}: {failure['error']}", markup=True)
+        console.print(f"[red]failed[/] {escape(failure['name'])}: {escape(failure['error'])}")
     if not found.finished and not found.running:
-        console.print(f"go on with: edt resume {found.directory}")
+        console.print(f"go on with: edt resume {escape(found.directory)}")
+
+
+def _rate(rate: float, unit: str) -> str:
+    """Per second, or per minute or hour where that is less than one."""
+    for size, name in ((1.0, "s"), (60.0, "min")):
+        if rate * size >= 1.0:
+            return f"{rate * size:,.1f} {unit}/{name}"
+    return f"{rate * 3600.0:,.1f} {unit}/h"
 
 
 def _options(
-    engine: str, address: str | None, cpus: int | None, gpus: float | None
+    engine: str | None, address: str | None, cpus: int | None, gpus: float | None
 ) -> dict[str, Any]:
     given = {"address": address, "cpus": cpus, "gpus": gpus}
     options = {name: value for name, value in given.items() if value is not None}
     for name in options:
+        if engine is None:
+            continue  # checked by the engine of the last start
         if engine == "local" or (engine == "slurm" and name != "cpus"):
             raise ValueError(f"--{name} is not for --engine {engine}")
     return options

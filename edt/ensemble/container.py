@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from edt.ensemble.storage import read_ensemble, write_ensemble
 from edt.ensemble.structure import Structure
 from edt.errors import ShapeError
 from edt.files import CheckpointError
+from edt.places import Location
 
 __all__ = ["Ensemble"]
 
@@ -213,7 +213,7 @@ class Ensemble(Exchange):
         )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Ensemble:
+    def load(cls, path: Location) -> Ensemble:
         """Read a file written by `save`.
 
         Raises:
@@ -235,7 +235,7 @@ class Ensemble(Exchange):
         except (TypeError, ValueError, IndexError) as error:
             raise CheckpointError(f"{path}: not a valid ensemble ({error})") from None
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: Location) -> None:
         """Write one safetensors file (whole, then renamed) and a readable JSON copy beside it."""
         write_ensemble(path, self)
 

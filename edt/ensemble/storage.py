@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from edt.files import CheckpointError, read, write
+from edt.files import CheckpointError, encode, read, write
+from edt.places import Location
 
 if TYPE_CHECKING:
     from edt.ensemble.container import Ensemble
 
-__all__ = ["read_ensemble", "write_ensemble"]
+__all__ = ["encode_ensemble", "read_ensemble", "write_ensemble"]
 
 KIND = "ensemble"
 
 
-def write_ensemble(path: str | os.PathLike[str], ens: Ensemble) -> None:
+def write_ensemble(path: Location, ens: Ensemble) -> None:
     """Write structure and parameters; the file is written whole and renamed."""
+    write(path, KIND, *_contents(ens))
+
+
+def encode_ensemble(ens: Ensemble) -> tuple[bytes, bytes]:
+    """Bytes of the files that `write_ensemble` writes: safetensors, and its readable copy."""
+    return encode(KIND, *_contents(ens))
+
+
+def _contents(ens: Ensemble) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     tensors = {
         "theta": ens.theta,
         "state": ens.state,
         "layer_widths": ens.layer_widths,
         "ids": ens.network_ids,
     }
-    write(path, KIND, tensors, {"activation": ens.activation, "bias": ens.has_bias})
+    return tensors, {"activation": ens.activation, "bias": ens.has_bias}
 
 
 def read_ensemble(
-    path: str | os.PathLike[str],
+    path: Location,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors and header of a file written by `write_ensemble`.
 

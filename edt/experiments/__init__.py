@@ -28,8 +28,8 @@ from edt.experiments.safran_shamir import (
 )
 from edt.experiments.spec import WidthSweepSpec, format_widths, parse_widths
 from edt.experiments.splits import split_table
-from edt.experiments.store import DirectoryError
 from edt.experiments.sweep import width_sweep
+from edt.store import DirectoryError
 
 __all__ = [
     "ALL",

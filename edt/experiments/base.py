@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import pandas as pd
+import torch
 
+from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
-from edt.experiments.progress import tracker
-from edt.experiments.store import DirectoryError, Store, read_marker, read_table, write_table
+from edt.experiments.progress import Tracker, tracker
 from edt.frames import Tabular
+from edt.places import Folder, Location, place
+from edt.store import (
+    DirectoryError,
+    PartFiles,
+    Store,
+    note_start,
+    read_marker,
+    read_whole,
+    write_whole,
+)
 
 S = TypeVar("S", bound="Spec")
 E = TypeVar("E", bound="Experiment")
@@ -62,6 +71,25 @@ class Spec:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class Part:
+    """A piece of an experiment that is done whole or not at all.
+
+    Attributes:
+        name: of its files.
+        text: what it does, for the progress bar.
+        cost: predicted, in any unit that all parts of the experiment share.
+        stage: what it belongs to; its time is booked under it.
+        key: arguments of the function that computes it.
+    """
+
+    name: str
+    text: str
+    cost: float
+    stage: str
+    key: tuple[Any, ...] = ()
+
+
 @dataclass(repr=False)
 class Experiment(Tabular):
     """A finished experiment: its spec and its tables.
@@ -81,34 +109,54 @@ class Experiment(Tabular):
     spec: Any
     tables: dict[str, pd.DataFrame]
     seconds: dict[str, float] = field(default_factory=dict)
-    path: Path | None = None
+    path: Folder | None = None
 
     def to_pandas(self) -> pd.DataFrame:
         """A copy of the main table, one row a run."""
         return self.tables[self.main].copy()
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write every table as ``NAME.parquet``, each whole or not at all."""
-        for name, table in self.tables.items():
-            write_table(Path(path) / f"{name}.parquet", table)
+    @staticmethod
+    def plan(spec: Any) -> list[Part]:
+        """Every part of the experiment, in order: a function of the spec alone."""
+        raise NotImplementedError
 
     @classmethod
-    def load(cls: type[E], path: str | os.PathLike[str]) -> E:
+    def load(cls: type[E], path: Location) -> E:
         """Read a finished experiment from its directory.
 
         Raises:
             DirectoryError: not the directory of such an experiment.
             CheckpointError: a table is missing (it is unfinished) or corrupted.
         """
-        folder = Path(path)
+        folder = place(path)
+        spec = cls.spec_of(folder)
+        return cls(
+            spec=spec,
+            tables={name: read_whole(folder, name) for name in cls.table_names(spec)},
+            path=folder,
+        )
+
+    @classmethod
+    def table_names(cls, spec: Any) -> tuple[str, ...]:
+        """Names of the tables of a finished run."""
+        return cls.names
+
+    @staticmethod
+    def trainings(spec: Any) -> int | None:
+        """Runs of a sweep; None for experiments, whose parts are not alike."""
+        return None
+
+    @classmethod
+    def spec_of(cls, folder: Folder) -> Any:
+        """The spec of the run in a directory.
+
+        Raises:
+            DirectoryError: not the directory of such an experiment.
+        """
         found = read_marker(folder)
         if found is None or found.get("kind") != cls.kind:
             raise DirectoryError(f"{folder} is not the directory of a {cls.kind} run")
-        return cls(
-            spec=cls.spec_type.from_dict(found["identity"]["spec"]),
-            tables={name: read_table(folder / f"{name}.parquet") for name in cls.names},
-            path=folder,
-        )
+        return cls.spec_type.from_dict(found["identity"]["spec"])
 
     def summary(self) -> dict[str, pd.DataFrame]:
         """The tables that a person looks at first, by title."""
@@ -119,77 +167,97 @@ class Experiment(Tabular):
         return f"{type(self).__name__}({rows})"
 
 
-@dataclass(frozen=True)
-class Part:
-    """A piece of an experiment that is done whole or not at all.
-
-    Attributes:
-        name: of its file.
-        text: what it does, for the progress bar.
-        cost: predicted, in any unit.
-        stage: what its time is booked under.
-        run: makes its table.
-    """
-
-    name: str
-    text: str
-    cost: float
-    stage: str
-    run: Callable[[], pd.DataFrame]
+#: What computes a part: its table, with its networks where they are kept.
+Made = pd.DataFrame | tuple[pd.DataFrame, Ensemble]
 
 
 class Parts:
-    """Runs parts one after another, or reads them where they are done.
+    """Runs the parts of a plan one after another, or reads them where they are done.
 
     Args:
-        store: directory, or None to keep everything in memory.
-        progress: show a progress bar on a terminal.
+        plan: every part.
+        folder: directory of the run, or None to keep everything in memory.
+        bar: shows progress.
     """
 
-    def __init__(self, store: Store | None, progress: bool) -> None:
-        self.store = store
-        self.progress = progress
+    def __init__(self, plan: list[Part], folder: Folder | None, bar: Tracker) -> None:
+        self.left = {part.name: part for part in plan}
+        self.files = None if folder is None else PartFiles(folder)
         self.seconds: dict[str, float] = {}
+        self._bar = bar
+        self._networks: dict[str, Ensemble] = {}
 
-    def run(self, parts: Sequence[Part]) -> list[pd.DataFrame]:
-        """Tables of the parts, in order.
+    def run(self, work: Callable[..., Made], *stages: str) -> list[pd.DataFrame]:
+        """Tables of the parts of some stages, in the order of the plan.
+
+        Args:
+            work: called with the key of each part that is not done.
+            stages: which ones; none given: all.
 
         Raises:
             KeyboardInterrupt: Ctrl-C; finished parts are kept.
         """
-        tables = []
-        with tracker(self.progress, sum(part.cost for part in parts)) as bar:
-            for part in parts:
-                bar.now(part.text)
-                clock = time.monotonic()
-                table = None if self.store is None else self.store.table(part.name)
-                if table is None:
-                    table = part.run()
-                    if self.store is not None:
-                        self.store.finish(part.name, table)
-                    spent = self.seconds.get(part.stage, 0.0)
-                    self.seconds[part.stage] = spent + time.monotonic() - clock
-                tables.append(table)
-                bar.done(part.cost)
-        return tables
+        chosen = [part for part in self.left.values() if not stages or part.stage in stages]
+        return [self._one(part, work) for part in chosen]
+
+    def networks(self, name: str) -> Ensemble:
+        """Networks of a part that is done."""
+        return self._networks[name] if self.files is None else self.files.networks(name)
+
+    def _one(self, part: Part, work: Callable[..., Made]) -> pd.DataFrame:
+        del self.left[part.name]
+        self._bar.now(part.text)
+        if self.files is not None and self.files.whole(part.name) is not None:
+            table = self.files.table(part.name)
+        else:
+            clock = time.monotonic()
+            table = self._make(part, work)
+            spent = self.seconds.get(part.stage, 0.0)
+            self.seconds[part.stage] = spent + time.monotonic() - clock
+        self._bar.done(part.cost)
+        return table
+
+    def _make(self, part: Part, work: Callable[..., Made]) -> pd.DataFrame:
+        if self.files is not None:
+            self.files.discard(part.name)
+        clock = time.monotonic()
+        try:
+            made = work(*part.key)
+            table, networks = made if isinstance(made, tuple) else (made, None)
+            if self.files is not None:
+                self.files.write(
+                    part.name,
+                    {"": table},
+                    networks,
+                    cost=part.cost,
+                    seconds=time.monotonic() - clock,
+                    threads=torch.get_num_threads(),
+                )
+            elif networks is not None:
+                self._networks[part.name] = networks
+        except Exception as error:
+            if self.files is not None:
+                self.files.fail(part.name, error)
+            raise
+        return table
 
 
 def run_experiment(
-    result: type[Experiment],
+    result: type[E],
     spec: Spec,
-    directory: str | os.PathLike[str] | None,
+    directory: Location | None,
     body: Callable[[Parts], dict[str, pd.DataFrame]],
     *,
     fresh: bool,
     progress: bool,
-) -> Any:
+) -> E:
     """Run an experiment, or what is left of it, in its directory.
 
     Args:
         result: what to return.
         spec: what to run; a directory is resumed only under the same spec and version.
         directory: where to keep parts and tables; None keeps them in memory only.
-        body: runs the parts and makes the tables.
+        body: runs all parts of the plan and makes the tables.
         fresh: delete an earlier edt run in the directory first.
         progress: show a progress bar on a terminal.
 
@@ -199,14 +267,22 @@ def run_experiment(
     """
     from edt import __version__
 
+    plan = result.plan(spec)
     identity = {"spec": spec.to_dict(), "edt": __version__}
     context = (
         nullcontext() if directory is None else Store(directory, result.kind, identity, fresh=fresh)
     )
-    with context as store:
-        parts = Parts(store, progress)
+    with context as store, tracker(progress, sum(part.cost for part in plan)) as bar:
+        folder = None if store is None else store.path
+        if folder is not None:
+            PartFiles(folder).sweep_up()
+            note_start(folder, 1, "local", {})
+        parts = Parts(plan, folder, bar)
         tables = body(parts)
-        done = result(spec, tables, parts.seconds, store.path if store else None)
-        if store is not None:
-            done.save(store.path)
+        if parts.left:
+            raise RuntimeError(f"parts of the plan were not run: {list(parts.left)}")
+        done = result(spec, tables, parts.seconds, folder)
+        if folder is not None:
+            facts = {"spec_digest": spec.digest, "kind": result.kind}
+            write_whole(folder, tables, [part.name for part in plan], facts)
     return done

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import ClassVar
 
 import pandas as pd
 
 from edt.experiments.base import Experiment, Part, Parts, run_experiment
+from edt.experiments.result import training_plan
 from edt.experiments.students import StudentSpec, train_students
 from edt.experiments.targets import make_task
 from edt.experiments.teachers import positive
@@ -23,6 +23,7 @@ from edt.landscape import (
     minimum_table,
     prediction_table,
 )
+from edt.places import Location
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,15 @@ class CensusRun(Experiment):
     kind: ClassVar[str] = "census"
     spec_type: ClassVar[type[StudentSpec]] = CensusSpec
     names: ClassVar[tuple[str, ...]] = ("students", "runs", "minima", "gaps")
+
+    @staticmethod
+    def plan(spec: CensusSpec) -> list[Part]:
+        """The students; then they are sorted."""
+        return [
+            *training_plan(spec.sweep),
+            Part("sorted", "sort the minima", float(spec.networks), "sort"),
+            Part("gaps", "gaps of the tolerances", 0.0, "gaps"),
+        ]
 
     @property
     def census(self) -> Census:
@@ -115,7 +125,7 @@ class CensusRun(Experiment):
 
 def run_census(
     spec: CensusSpec,
-    directory: str | os.PathLike[str] | None = None,
+    directory: Location | None = None,
     *,
     fresh: bool = False,
     progress: bool = True,
@@ -168,12 +178,7 @@ def run_census(
                 ]
             )
 
-        runs, between = parts.run(
-            [
-                Part("sorted", "sort the minima", 1.0, "sort", sort),
-                Part("gaps", "gaps of the tolerances", 0.0, "sort", gaps),
-            ]
-        )
+        (runs,), (between,) = parts.run(sort, "sort"), parts.run(gaps, "gaps")
         return {
             "students": students,
             "runs": runs,
@@ -181,7 +186,4 @@ def run_census(
             "gaps": between,
         }
 
-    done: CensusRun = run_experiment(
-        CensusRun, spec, directory, body, fresh=fresh, progress=progress
-    )
-    return done
+    return run_experiment(CensusRun, spec, directory, body, fresh=fresh, progress=progress)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -23,12 +22,16 @@ from edt.experiments.targets import teacher_task
 from edt.lottery import run_trial
 from edt.lottery.objective_trial import run_objective_trial
 from edt.objectives import Factors, MappedObjective, Subspace, objective_of, orthonormal
+from edt.places import Location
 from edt.stats import wilson
 from edt.success import Counts, Fit, fit, regression
 from edt.tasks import Task
 
 #: Streams of the random directions and factors, apart from those of networks and tickets.
 DIRECTIONS, FACTORS = 11 << 24, 12 << 24
+
+#: Controls trained as `MappedObjective`.
+MAPPED = ("factored", "rotated", "subspace")
 
 #: Columns of ``runs`` and their dtypes.
 RUNS: dict[str, str] = {
@@ -54,6 +57,20 @@ class Controls(Experiment):
     spec_type: ClassVar[type[Spec]] = ControlsSpec
     names: ClassVar[tuple[str, ...]] = ("runs",)
 
+    @staticmethod
+    def plan(spec: ControlsSpec) -> list[Part]:
+        """One part a control, width and setting."""
+        return [
+            Part(
+                f"{control}-width-{width:04d}-{setting:04d}",
+                f"{control}, width {width}" + (f", {setting}" if setting else ""),
+                float(width * (8 if control in MAPPED else 1)),
+                control,
+                (control, width, setting),
+            )
+            for control, width, setting in spec.cells
+        ]
+
     def rates(self, conf: float = 0.95) -> pd.DataFrame:
         """Success of every control, beside the same networks trained in the ordinary way."""
         return rate_table(self.tables["runs"], conf)
@@ -73,7 +90,7 @@ class Controls(Experiment):
 
 def run_controls(
     spec: ControlsSpec,
-    directory: str | os.PathLike[str] | None = None,
+    directory: Location | None = None,
     *,
     fresh: bool = False,
     progress: bool = True,
@@ -96,24 +113,9 @@ def run_controls(
     task = teacher_task(spec)
 
     def body(parts: Parts) -> dict[str, pd.DataFrame]:
-        jobs = [
-            Part(
-                f"{control}-width-{width:04d}-{setting:04d}",
-                f"{control}, width {width}" + (f", {setting}" if setting else ""),
-                float(width * (8 if control in MAPPED else 1)),
-                control,
-                partial(_part, spec, task, control, width, setting),
-            )
-            for control, width, setting in spec.cells
-        ]
-        return {"runs": pd.concat(parts.run(jobs), ignore_index=True)}
+        return {"runs": pd.concat(parts.run(partial(_part, spec, task)), ignore_index=True)}
 
-    done: Controls = run_experiment(Controls, spec, directory, body, fresh=fresh, progress=progress)
-    return done
-
-
-#: Controls trained as `MappedObjective`.
-MAPPED = ("factored", "rotated", "subspace")
+    return run_experiment(Controls, spec, directory, body, fresh=fresh, progress=progress)
 
 
 def start_networks(spec: ControlsSpec, task: Task, width: int) -> tuple[Ensemble, torch.Tensor]:

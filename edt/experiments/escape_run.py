@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -14,6 +13,7 @@ import torch
 from edt.ensemble import Ensemble
 from edt.experiments.base import Experiment, Part, Parts, run_experiment
 from edt.experiments.escape_spec import EscapeSpec
+from edt.experiments.result import part_name, training_plan
 from edt.experiments.runs import seeds_of
 from edt.experiments.students import StudentSpec, train_students
 from edt.experiments.targets import make_task
@@ -27,9 +27,12 @@ from edt.landscape import (
 )
 from edt.landscape.escape import ratio
 from edt.lottery import at_reference_scale
+from edt.places import Location
 from edt.tasks import Task
 from edt.training import masked_train
 
+#: Stages after the students.
+CHOICE, ESCAPE, DESCENT = "choose bad minima", "embed and escape", "paths of gradient descent"
 #: Columns of ``points`` and ``starts`` that must exist even where no bad minimum was met.
 POINTS: dict[str, str] = {
     "point": "int64", "run": "int64", "seed": "int64", "minimum_runs": "int64",
@@ -68,6 +71,35 @@ class EscapeRun(Experiment):
     spec_type: ClassVar[type[StudentSpec]] = EscapeSpec
     names: ClassVar[tuple[str, ...]] = ("students", "points", "starts", "paths")
     main: ClassVar[str] = "starts"
+
+    @staticmethod
+    def plan(spec: EscapeSpec) -> list[Part]:
+        """Students; the choice of bad minima; what follows from them; paths."""
+        sweep = spec.sweep
+        parts = [
+            *training_plan(sweep),
+            Part("chosen", "choose bad minima", float(sweep.networks), CHOICE),
+        ]
+        for target, width in [student.key for student in training_plan(sweep)]:
+            name = f"{part_name(target, width)}-"
+            text = f"target {target + 1}, width {width}: embed, escape"
+            cost = float(spec.minima * len(spec.add) * (2 + width)) * 20
+            parts += [
+                Part(name + "points", text, cost, ESCAPE, (target, width, "points")),
+                Part(name + "starts", text, 0.0, ESCAPE, (target, width, "starts")),
+            ]
+        parts += [
+            Part(
+                f"{part_name(target, width)}-paths",
+                f"target {target + 1}, width {width}: gradient descent, step by step",
+                float(spec.path_seeds * (2 + width)),
+                DESCENT,
+                (target, width),
+            )
+            for target in range(sweep.targets)
+            for width in spec.path_widths
+        ]
+        return parts
 
     @property
     def points(self) -> pd.DataFrame:
@@ -116,7 +148,7 @@ class EscapeRun(Experiment):
 
 def run_escape(
     spec: EscapeSpec,
-    directory: str | os.PathLike[str] | None = None,
+    directory: Location | None = None,
     *,
     fresh: bool = False,
     progress: bool = True,
@@ -150,40 +182,15 @@ def run_escape(
 
     def body(parts: Parts) -> dict[str, pd.DataFrame]:
         students, minima = train_students(spec, task, parts)
-        chosen = _chosen(spec, task, students, minima, parts)
-        cells = [
-            (int(t), int(m))
-            for t, m in chosen[["target", "width"]].drop_duplicates().itertuples(index=False)
-        ]
+        (chosen,) = parts.run(partial(_chosen, spec, task, students, minima), CHOICE)
+        left = _Left(spec, task, minima, chosen)
+        found = parts.run(left.table, ESCAPE)
         points, starts = [_empty(POINTS)], [_empty(STARTS)]
-        for target, width in cells:
-            rows = chosen[(chosen["target"] == target) & (chosen["width"] == width)]
-            left = _Left(spec, task, minima, rows)
-            cost = float(spec.minima * len(spec.add) * (2 + width)) * 20
-            name = f"target-{target:02d}-width-{width:04d}"
-            text = f"target {target + 1}, width {width}: embed, escape"
-            one, other = parts.run(
-                [
-                    Part(f"{name}-points", text, cost, "embed and escape", left.points),
-                    Part(f"{name}-starts", text, 0.0, "embed and escape", left.starts),
-                ]
-            )
+        for one, other in zip(found[::2], found[1::2], strict=True):
             before = sum(len(table) for table in points)
             points.append(one.assign(point=one["point"] + before))
             starts.append(other.assign(point=other["point"] + before))
-        paths = parts.run(
-            [
-                Part(
-                    f"target-{target:02d}-width-{width:04d}-paths",
-                    f"target {target + 1}, width {width}: gradient descent, step by step",
-                    float(spec.path_seeds * (2 + width)),
-                    "paths of gradient descent",
-                    partial(_paths, spec, task, target, width),
-                )
-                for target in range(spec.sweep.targets)
-                for width in spec.path_widths
-            ]
-        )
+        paths = parts.run(partial(_paths, spec, task), DESCENT)
         return {
             "students": students,
             "points": _joined(points, POINTS),
@@ -191,61 +198,53 @@ def run_escape(
             "paths": _joined([_empty(PATHS), *paths], PATHS),
         }
 
-    done: EscapeRun = run_experiment(
-        EscapeRun, spec, directory, body, fresh=fresh, progress=progress
-    )
-    return done
+    return run_experiment(EscapeRun, spec, directory, body, fresh=fresh, progress=progress)
 
 
-def _chosen(
-    spec: EscapeSpec, task: Task, students: pd.DataFrame, minima: Minima, parts: Parts
-) -> pd.DataFrame:
+def _chosen(spec: EscapeSpec, task: Task, students: pd.DataFrame, minima: Minima) -> pd.DataFrame:
     """Minima to embed: ``run`` (row of the students), ``target``, ``width``, ``seed``,
     ``minimum_runs``."""
-
-    def find() -> pd.DataFrame:
-        bad = minima.where("bad")
-        names = ["run", "target", "width", "seed", "minimum_runs"]
-        if not bad.numel():
-            return pd.DataFrame(columns=names, dtype="int64")
-        sorted_ = census(task, minima.select(bad)).runs
-        sorted_ = sorted_.assign(run=bad.numpy()[sorted_["run"]])
-        sorted_["seed"] = students["seed"].to_numpy()[sorted_["run"]]
-        sorted_["grad_max"] = students["grad_max"].to_numpy()[sorted_["run"]]
-        cell = ["target", "width", "minimum"]
-        sorted_["minimum_runs"] = sorted_.groupby(cell)["run"].transform("size")
-        # Signs of eigenvalues that are zero to rounding are noise: only strict minima.
-        strict = sorted_[sorted_["verdict"] == "minimum"]
-        best = strict.sort_values([*cell, "grad_max", "run"]).drop_duplicates(cell)
-        best = best.sort_values(
-            ["target", "width", "minimum_runs", "minimum"], ascending=[True, True, False, True]
-        )
-        first = best.groupby(["target", "width"]).head(spec.minima)
-        return first[names].reset_index(drop=True).astype("int64")
-
-    return parts.run([Part("chosen", "choose bad minima", 1.0, "choose bad minima", find)])[0]
+    bad = minima.where("bad")
+    names = ["run", "target", "width", "seed", "minimum_runs"]
+    if not bad.numel():
+        return pd.DataFrame(columns=names, dtype="int64")
+    sorted_ = census(task, minima.select(bad)).runs
+    sorted_ = sorted_.assign(run=bad.numpy()[sorted_["run"]])
+    sorted_["seed"] = students["seed"].to_numpy()[sorted_["run"]]
+    sorted_["grad_max"] = students["grad_max"].to_numpy()[sorted_["run"]]
+    cell = ["target", "width", "minimum"]
+    sorted_["minimum_runs"] = sorted_.groupby(cell)["run"].transform("size")
+    # Signs of eigenvalues that are zero to rounding are noise: only strict minima.
+    strict = sorted_[sorted_["verdict"] == "minimum"]
+    best = strict.sort_values([*cell, "grad_max", "run"]).drop_duplicates(cell)
+    best = best.sort_values(
+        ["target", "width", "minimum_runs", "minimum"], ascending=[True, True, False, True]
+    )
+    first = best.groupby(["target", "width"]).head(spec.minima)
+    return first[names].reset_index(drop=True).astype("int64")
 
 
 class _Left:
-    """The escapes from the bad minima of one (target, width): made at the first question."""
+    """The escapes from the bad minima of each (target, width): made at the first question."""
 
-    def __init__(self, spec: EscapeSpec, task: Task, minima: Minima, rows: pd.DataFrame) -> None:
-        self.spec, self.task, self.minima, self.rows = spec, task, minima, rows
-        self._made: tuple[pd.DataFrame, pd.DataFrame] | None = None
+    def __init__(self, spec: EscapeSpec, task: Task, minima: Minima, chosen: pd.DataFrame) -> None:
+        self.spec, self.task, self.minima, self.chosen = spec, task, minima, chosen
+        self._made: tuple[int, int] | None = None
+        self._tables: dict[str, pd.DataFrame] = {}
 
-    def points(self) -> pd.DataFrame:
-        return self._tables()[0]
+    def table(self, target: int, width: int, which: str) -> pd.DataFrame:
+        """Table "points" or "starts" of one (target, width)."""
+        chosen = self.chosen
+        rows = chosen[(chosen["target"] == target) & (chosen["width"] == width)]
+        if not len(rows):
+            return _empty(POINTS if which == "points" else STARTS)
+        if self._made != (target, width):
+            points, starts = self._make(rows.reset_index(drop=True))
+            self._made, self._tables = (target, width), {"points": points, "starts": starts}
+        return self._tables[which]
 
-    def starts(self) -> pd.DataFrame:
-        return self._tables()[1]
-
-    def _tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        if self._made is None:
-            self._made = self._make()
-        return self._made
-
-    def _make(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        spec, rows = self.spec, self.rows.reset_index(drop=True)
+    def _make(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        spec = self.spec
         chosen = self.minima.select(torch.tensor(rows["run"].to_numpy()))
         # A channel or a saddle would not be embedded; these are minima by their choice.
         chosen = replace(chosen, outcome=["bad"] * len(chosen))

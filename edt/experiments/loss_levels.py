@@ -14,7 +14,6 @@ Reference: F. Martinelli et al., NeurIPS 2025, arXiv 2506.14951, figure 2.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -31,6 +30,7 @@ from edt.experiments.spec import check_widths
 from edt.flow import gradient_flow
 from edt.landscape.core import reduce_network
 from edt.landscape.layers import unpack
+from edt.places import Location
 from edt.tasks import Task, rosenbrock
 from edt.training import ConvergeResult, checks, converge
 
@@ -134,6 +134,24 @@ class LossLevels(Experiment):
     spec_type: ClassVar[type[Spec]] = LossLevelsSpec
     names: ClassVar[tuple[str, ...]] = ("runs",)
 
+    @staticmethod
+    def plan(spec: LossLevelsSpec) -> list[Part]:
+        """One part per `PART` starts of a width and bias setting."""
+        return [
+            Part(
+                f"bias-{int(bias)}-width-{width:02d}-starts-{first:06d}",
+                f"width {width}, {'biases' if bias else 'no biases'}: starts {first + 1:,}.."
+                f"{last:,}",
+                float((last - first) * width * (3 + bias)),
+                "flow and converge",
+                (bias, width, first, last),
+            )
+            for width in spec.widths
+            for bias in spec.biases
+            for first in range(0, spec.starts_of(width), PART)
+            for last in (min(first + PART, spec.starts_of(width)),)
+        ]
+
     def table(self, conf: float = 0.95) -> pd.DataFrame:
         """One row a bias setting and width; see `loss_level_table`."""
         return loss_level_table(self.tables["runs"], conf)
@@ -145,7 +163,7 @@ class LossLevels(Experiment):
 
 def run_loss_levels(
     spec: LossLevelsSpec,
-    directory: str | os.PathLike[str] | None = None,
+    directory: Location | None = None,
     *,
     fresh: bool = False,
     progress: bool = True,
@@ -173,30 +191,13 @@ def run_loss_levels(
     task = rosenbrock(spec.points)
 
     def body(parts: Parts) -> dict[str, pd.DataFrame]:
-        jobs = [
-            Part(
-                f"bias-{int(bias)}-width-{width:02d}-starts-{first:06d}",
-                f"width {width}, {'biases' if bias else 'no biases'}: starts {first + 1:,}.."
-                f"{last:,}",
-                float((last - first) * width * (3 + bias)),
-                "flow and converge",
-                partial(_part, spec, task, bias, width, first, last),
-            )
-            for width in spec.widths
-            for bias in spec.biases
-            for first in range(0, spec.starts_of(width), PART)
-            for last in (min(first + PART, spec.starts_of(width)),)
-        ]
-        runs = pd.concat(parts.run(jobs), ignore_index=True)
+        runs = pd.concat(parts.run(partial(_part, spec, task)), ignore_index=True)
         runs = runs.sort_values(["bias", "width", "seed"], ignore_index=True)
         runs["end"] = label_ends(runs)
         runs["level"] = label_levels(runs)
         return {"runs": runs.astype(RUNS)[list(RUNS)]}
 
-    done: LossLevels = run_experiment(
-        LossLevels, spec, directory, body, fresh=fresh, progress=progress
-    )
-    return done
+    return run_experiment(LossLevels, spec, directory, body, fresh=fresh, progress=progress)
 
 
 def _part(

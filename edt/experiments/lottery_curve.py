@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,17 +11,16 @@ import torch
 from scipy.stats import t as student
 
 from edt.ensemble import Ensemble
-from edt.errors import EdtError
 from edt.experiments.base import Experiment, Part, Parts, Spec, run_experiment
 from edt.experiments.lottery_data import Splits, load_splits
 from edt.experiments.lottery_spec import LotterySpec
-from edt.experiments.store import Store
 from edt.lottery import Recipe, Tickets
 from edt.lottery.controls import CONTROLS, control
 from edt.lottery.criteria import AT_START
 from edt.lottery.iterative import magnitude
 from edt.lottery.prune import density, prune_lowest
 from edt.ops import predict
+from edt.places import Location
 from edt.tasks import Task
 from edt.training import masked_train
 
@@ -52,6 +49,20 @@ class Lottery(Experiment):
     spec_type: ClassVar[type[Spec]] = LotterySpec
     names: ClassVar[tuple[str, ...]] = ("runs",)
 
+    @staticmethod
+    def plan(spec: LotterySpec) -> list[Part]:
+        """One part a round."""
+        return [
+            Part(
+                round_name(number),
+                f"round {number}: train tickets and controls",
+                (1.0 - spec.share_hidden) ** number + 0.02,
+                "train",
+                (number,),
+            )
+            for number in range(spec.rounds + 1)
+        ]
+
     def curves(self, conf: float = 0.95) -> pd.DataFrame:
         """Means and intervals for each method and round: see `curve_table`."""
         return curve_table(self.tables["runs"], conf)
@@ -67,7 +78,7 @@ class Lottery(Experiment):
 
 def run_lottery(
     spec: LotterySpec,
-    directory: str | os.PathLike[str] | None = None,
+    directory: Location | None = None,
     *,
     fresh: bool = False,
     progress: bool = True,
@@ -92,11 +103,8 @@ def run_lottery(
 
     Reference: J. Frankle, M. Carbin, ICLR 2019, arXiv 1803.03635.
     """
-    done: Lottery = run_experiment(
-        Lottery, spec, directory, _Run(spec, load_splits(spec)).tables, fresh=fresh,
-        progress=progress,
-    )  # fmt: skip
-    return done
+    body = _Run(spec, load_splits(spec)).tables
+    return run_experiment(Lottery, spec, directory, body, fresh=fresh, progress=progress)
 
 
 class _Run:
@@ -110,23 +118,13 @@ class _Run:
             [spec.hidden], self.seeds, d_in=data.train.d_in, d_out=data.train.d_out,
             activation=spec.activation, dtype=torch.float32,
         )  # fmt: skip
-        self.store: Store | None = None
+        self.parts: Parts | None = None
         self._trained: dict[int, Ensemble] = {}
         self._rewound: Ensemble | None = None
 
     def tables(self, parts: Parts) -> dict[str, pd.DataFrame]:
-        self.store = parts.store
-        jobs = [
-            Part(
-                f"round-{number:03d}",
-                f"round {number}: train tickets and controls",
-                (1.0 - self.spec.share_hidden) ** number + 0.02,
-                "train",
-                partial(self._round, number),
-            )
-            for number in range(self.spec.rounds + 1)
-        ]
-        return {"runs": pd.concat(parts.run(jobs), ignore_index=True)}
+        self.parts = parts
+        return {"runs": pd.concat(parts.run(self._round), ignore_index=True)}
 
     @property
     def rewound(self) -> Ensemble:
@@ -212,26 +210,24 @@ class _Run:
         ).astype(RUNS)[list(RUNS)]
         return table, result.networks.select(range(spec.seeds))
 
-    def _round(self, number: int) -> pd.DataFrame:
+    def _round(self, number: int) -> tuple[pd.DataFrame, Ensemble]:
         table, trained = self._train(number)
         self._trained[number] = trained
-        if self.store is not None:
-            trained.save(self.store.networks_file(f"round-{number:03d}"))
         for old in [n for n in self._trained if 0 < n < number]:
             del self._trained[old]
-        return table
+        return table, trained
 
     def _trained_tickets(self, number: int) -> Ensemble:
-        """The tickets of a round after training: kept, on disk, or made again."""
+        """The tickets of a round after training."""
         if number not in self._trained:
-            try:
-                if self.store is None:
-                    raise FileNotFoundError
-                file = self.store.networks_file(f"round-{number:03d}")
-                self._trained[number] = Ensemble.load(file)
-            except (EdtError, OSError, ValueError):
-                self._trained[number] = self._train(number)[1]
+            assert self.parts is not None  # every earlier round is done
+            self._trained[number] = self.parts.networks(round_name(number))
         return self._trained[number]
+
+
+def round_name(number: int) -> str:
+    """Name of the part that holds one round."""
+    return f"round-{number:03d}"
 
 
 def _layer_shares(tickets: Tickets) -> list[float]:

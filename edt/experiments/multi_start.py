@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -17,6 +16,7 @@ from edt.experiments.multi_spec import MultiStartSpec
 from edt.experiments.targets import teacher_task
 from edt.lottery import match_teacher, run_trial
 from edt.lottery.multistart import mutual_information, partition
+from edt.places import Location
 from edt.stats import bootstrap, wilson
 from edt.tasks import Task
 
@@ -43,6 +43,21 @@ class MultiStart(Experiment):
     spec_type: ClassVar[type[Spec]] = MultiStartSpec
     names: ClassVar[tuple[str, ...]] = ("runs",)
 
+    @staticmethod
+    def plan(spec: MultiStartSpec) -> list[Part]:
+        """One part a teacher and width."""
+        return [
+            Part(
+                f"target-{target:02d}-width-{width:04d}",
+                f"teacher {target + 1}, width {width}: together and alone",
+                float(spec.seeds * width),
+                "train together and alone",
+                (target, width),
+            )
+            for target in range(spec.teachers)
+            for width in spec.widths
+        ]
+
     def agreement(self, conf: float = 0.95) -> pd.DataFrame:
         """Wins together against wins alone, per width: see `agreement_table`."""
         return agreement_table(self.tables["runs"], conf)
@@ -55,7 +70,7 @@ class MultiStart(Experiment):
 
 def run_multi_start(
     spec: MultiStartSpec,
-    directory: str | os.PathLike[str] | None = None,
+    directory: Location | None = None,
     *,
     fresh: bool = False,
     progress: bool = True,
@@ -81,23 +96,10 @@ def run_multi_start(
     task = teacher_task(spec)
 
     def body(parts: Parts) -> dict[str, pd.DataFrame]:
-        jobs = [
-            Part(
-                f"target-{target:02d}-width-{width:04d}",
-                f"teacher {target + 1}, width {width}: together and alone",
-                float(spec.seeds * width),
-                "train together and alone",
-                partial(_part, spec, task, target, width),
-            )
-            for target in range(spec.teachers)
-            for width in spec.widths
-        ]
-        return {"runs": pd.concat(parts.run(jobs), ignore_index=True)}
+        runs = parts.run(partial(_part, spec, task))
+        return {"runs": pd.concat(runs, ignore_index=True)}
 
-    done: MultiStart = run_experiment(
-        MultiStart, spec, directory, body, fresh=fresh, progress=progress
-    )
-    return done
+    return run_experiment(MultiStart, spec, directory, body, fresh=fresh, progress=progress)
 
 
 def _part(spec: MultiStartSpec, task: Task, target: int, width: int) -> pd.DataFrame:

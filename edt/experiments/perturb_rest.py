@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -28,12 +28,16 @@ from edt.lottery import (
 from edt.lottery.adversary import evolve_adversary, gradient_adversary
 from edt.lottery.controls import random_ticket
 from edt.lottery.minimal import bisect_failure
+from edt.places import Location
 from edt.tasks import Task
 
 #: Sorts of tickets, in the order of tables and pictures.
 GROUPS = ("winning", "random", "losing")
 #: Paths per ticket on which the smallest failing change is sought.
 PATHS = 8
+#: Stages.
+FIND, CHANGE = "find tickets", "perturb and train"
+SMALLEST, ADVERSE = "smallest failing change", "adversary"
 
 
 @dataclass(repr=False)
@@ -49,6 +53,49 @@ class PerturbRest(Experiment):
     spec_type: ClassVar[type[Spec]] = PerturbRestSpec
     names: ClassVar[tuple[str, ...]] = ("tickets", "runs", "minimal", "adversary")
 
+    @staticmethod
+    def plan(spec: PerturbRestSpec) -> list[Part]:
+        """Students; rests around each ticket, were all found that are asked for; the searches.
+
+        Costs are trainings: a student is trained whole, and three more times without a part.
+        """
+        groups = (
+            ("winning", spec.tickets, spec.rests),
+            ("random", spec.tickets, spec.random_rests),
+            ("losing", spec.losers, spec.loser_rests),
+        )
+        students, searched = spec.teachers * spec.candidates, spec.population * spec.generations
+        return [
+            Part("tickets", "train students, find tickets", 4.0 * students, FIND),
+            *[
+                Part(
+                    f"{group}-{k:03d}",
+                    f"{group} ticket {k + 1}: {rests * len(spec.sizes):,} rests",
+                    float(rests * len(spec.sizes)),
+                    CHANGE,
+                    (group, k, rests),
+                )
+                for group, tickets, rests in groups
+                for k in range(tickets if rests else 0)
+            ],
+            Part(
+                "minimal",
+                "smallest failing changes",
+                float(spec.tickets * PATHS * spec.bisections),
+                SMALLEST,
+            ),
+            *[
+                Part(
+                    f"adversary-{radius:g}",
+                    f"adversarial rests, radius {radius:g}",
+                    float(spec.tickets * searched),
+                    ADVERSE,
+                    (radius,),
+                )
+                for radius in spec.radii
+            ],
+        ]
+
     def wins(self, conf: float = 0.95) -> pd.DataFrame:
         """Win rates against size: see `edt.experiments.perturb_tables.win_table`."""
         return win_table(self.tables["runs"], conf)
@@ -61,7 +108,7 @@ class PerturbRest(Experiment):
 
 def run_perturb_rest(
     spec: PerturbRestSpec,
-    directory: str | os.PathLike[str] | None = None,
+    directory: Location | None = None,
     *,
     fresh: bool = False,
     progress: bool = True,
@@ -88,10 +135,8 @@ def run_perturb_rest(
         DirectoryError: the directory holds something else, or is in use.
         KeyboardInterrupt: Ctrl-C; finished parts are kept.
     """
-    done: PerturbRest = run_experiment(
-        PerturbRest, spec, directory, _Run(spec).tables, fresh=fresh, progress=progress
-    )
-    return done
+    body = _Run(spec).tables
+    return run_experiment(PerturbRest, spec, directory, body, fresh=fresh, progress=progress)
 
 
 class _Run:
@@ -104,52 +149,20 @@ class _Run:
 
     def tables(self, parts: Parts) -> dict[str, pd.DataFrame]:
         spec = self.spec
-        students = parts.run(
-            [Part("tickets", "train students, find tickets", 1.0, "find tickets", self._students)]
-        )[0]
-        self._folder = None if parts.store is None else parts.store.networks_file("tickets")
+        (students,) = parts.run(self._students, FIND)
         winning, losing = choose(spec, students, win=True), choose(spec, students, win=False)
-        plan = [("winning", k, row, spec.rests) for k, row in enumerate(winning)]
-        if spec.random_rests:
-            plan += [("random", k, row, spec.random_rests) for k, row in enumerate(winning)]
-        if spec.loser_rests:
-            plan += [("losing", k, row, spec.loser_rests) for k, row in enumerate(losing)]
-        jobs = [
-            Part(
-                f"{group}-{k:03d}",
-                f"{group} ticket {k + 1}: {rests * len(spec.sizes):,} rests",
-                float(rests * len(spec.sizes)),
-                "perturb and train",
-                partial(self._perturbed, group, k, row, rests),
-            )
-            for group, k, row, rests in plan
-        ]
-        runs = pd.concat(parts.run(jobs), ignore_index=True)
-        more = [
-            Part(
-                "minimal",
-                "smallest failing changes",
-                1.0,
-                "smallest failing change",
-                partial(self._minimal, winning, runs),
-            )
-        ]
-        more += [
-            Part(
-                f"adversary-{radius:g}",
-                f"adversarial rests, radius {radius:g}",
-                1.0,
-                "adversary",
-                partial(self._adversary, winning, radius),
-            )
-            for radius in spec.radii
-        ]
-        minimal, *adversary = parts.run(more)
+        rows = {"winning": winning, "random": winning, "losing": losing}
+        changed = parts.run(partial(self._perturbed, rows), CHANGE)
+        runs = pd.concat([table for table in changed if len(table)], ignore_index=True)
+        (minimal,) = parts.run(partial(self._minimal, winning, runs), SMALLEST)
+        adversary = parts.run(partial(self._adversary, winning), ADVERSE)
         return {
             "tickets": students,
             "runs": runs,
             "minimal": minimal,
-            "adversary": pd.concat(adversary, ignore_index=True) if adversary else _empty_search(),
+            "adversary": pd.concat(adversary, ignore_index=True)
+            if adversary
+            else _empty(ADVERSARY),
         }
 
     def _students(self) -> pd.DataFrame:
@@ -163,7 +176,12 @@ class _Run:
             self._found = train_candidates(self.spec, self.task)
         return self._found
 
-    def _perturbed(self, group: str, k: int, row: int, rests: int) -> pd.DataFrame:
+    def _perturbed(
+        self, rows: Mapping[str, list[int]], group: str, k: int, rests: int
+    ) -> pd.DataFrame:
+        if k >= len(rows[group]):  # fewer such tickets were found than asked for
+            return _empty(RUNS)
+        row = rows[group][k]
         spec, found = self.spec, self.found
         ticket = found.tickets.select([row])
         if group == "random":
@@ -308,5 +326,5 @@ def failing_paths(runs: pd.DataFrame, most: int) -> pd.DataFrame:
     )
 
 
-def _empty_search() -> pd.DataFrame:
-    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in ADVERSARY.items()})
+def _empty(columns: Mapping[str, str]) -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})

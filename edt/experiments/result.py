@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pandas as pd
 
 from edt.ensemble import Ensemble
+from edt.experiments.base import Experiment, Part, Spec
 from edt.experiments.levels import level_table, outcome_table
 from edt.experiments.lottery import success_table
 from edt.experiments.spec import WidthSweepSpec
 from edt.experiments.splits import split_table
-from edt.experiments.store import PARTS, DirectoryError, read_marker, read_table, write_table
 from edt.experiments.width_models import compare_models
-from edt.frames import Tabular
+from edt.store import PartFiles
 from edt.success import Comparison
 
-KIND = "width-sweep"
-RUNS = "runs.parquet"
-SPLITS = "splits.parquet"
+#: Stages.
+TRAINING, SPLITTING = "train and converge", "split and escape"
+#: Share of a (target, width)'s training cost that splitting its bad minima is worth, for the time
+#: left; measured on the demo, where only narrow widths are split.
+SPLIT_COST = 0.5
 
 
 def part_name(target: int, width: int) -> str:
@@ -28,27 +29,60 @@ def part_name(target: int, width: int) -> str:
     return f"target-{target:02d}-width-{width:04d}"
 
 
-@dataclass
-class WidthSweep(Tabular):
-    """A finished width sweep.
+def training_plan(spec: WidthSweepSpec) -> list[Part]:
+    """One part a (target, width): train, converge."""
+    return [
+        Part(
+            part_name(target, width),
+            f"{_target(spec, target)}width {width}: train, converge",
+            _cost(spec, width),
+            TRAINING,
+            (target, width),
+        )
+        for target in range(spec.targets)
+        for width in spec.widths
+    ]
 
-    Attributes:
-        spec: what was run.
-        runs: one row a network; see `edt.experiments.runs.COLUMNS`.
-        splits: one row a split network; see `edt.experiments.splits.COLUMNS`.
-        seconds: wall-clock time of each stage of this process (not part of the result).
-        path: directory that holds it, or None.
-    """
 
-    spec: WidthSweepSpec
-    runs: pd.DataFrame
-    splits: pd.DataFrame
-    seconds: dict[str, float] = field(default_factory=dict)
-    path: Path | None = None
+@dataclass(repr=False)
+class WidthSweep(Experiment):
+    """A finished width sweep: tables ``runs`` and ``splits``."""
 
-    def to_pandas(self) -> pd.DataFrame:
-        """A copy of ``runs``."""
-        return self.runs.copy()
+    kind: ClassVar[str] = "width-sweep"
+    spec_type: ClassVar[type[Spec]] = WidthSweepSpec
+    names: ClassVar[tuple[str, ...]] = ("runs", "splits")
+
+    @staticmethod
+    def plan(spec: WidthSweepSpec) -> list[Part]:
+        """Training of every (target, width), then the splits of the narrow ones."""
+        splits = [
+            Part(
+                part_name(target, width) + "-splits",
+                f"{_target(spec, target)}width {width}: split, escape",
+                SPLIT_COST * _cost(spec, width),
+                SPLITTING,
+                (target, width),
+            )
+            for target in range(spec.targets)
+            for width in spec.split_widths
+            if width in spec.widths
+        ]
+        return training_plan(spec) + splits
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """One row a network; see `edt.experiments.runs.COLUMNS`."""
+        return self.tables["runs"]
+
+    @property
+    def splits(self) -> pd.DataFrame:
+        """One row a split network; see `edt.experiments.splits.COLUMNS`."""
+        return self.tables["splits"]
+
+    def summary(self) -> dict[str, pd.DataFrame]:
+        """Success against width, and what splitting did."""
+        found = {"success": self.success(), "outcomes": self.outcomes()}
+        return {**found, "splits": self.escapes()} if len(self.splits) else found
 
     def success(self, conf: float = 0.95) -> pd.DataFrame:
         """Success rates, lottery predictions, effective tickets: see `success_table`."""
@@ -86,31 +120,7 @@ class WidthSweep(Tabular):
         """
         if self.path is None:
             raise ValueError("the networks are kept only by sweeps that have a directory")
-        return Ensemble.load(self.path / PARTS / f"{part_name(target, width)}.safetensors")
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write ``runs.parquet`` and ``splits.parquet`` (each whole or not at all)."""
-        write_table(Path(path) / RUNS, self.runs)
-        write_table(Path(path) / SPLITS, self.splits)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> WidthSweep:
-        """Read a finished sweep from its directory.
-
-        Raises:
-            DirectoryError: not the directory of a width sweep.
-            CheckpointError: a table is missing (the sweep is unfinished) or corrupted.
-        """
-        folder = Path(path)
-        found = read_marker(folder)
-        if found is None or found.get("kind") != KIND:
-            raise DirectoryError(f"{folder} is not the directory of a width sweep")
-        return cls(
-            spec=WidthSweepSpec.from_dict(found["identity"]["spec"]),
-            runs=read_table(folder / RUNS),
-            splits=read_table(folder / SPLITS),
-            path=folder,
-        )
+        return PartFiles(self.path).networks(part_name(target, width))
 
     def __repr__(self) -> str:
         good = int(self.runs["outcome"].eq("good").sum())
@@ -118,3 +128,12 @@ class WidthSweep(Tabular):
             f"WidthSweep({self.spec.task}: {len(self.runs)} networks, {good} good; "
             f"{len(self.splits)} splits)"
         )
+
+
+def _target(spec: WidthSweepSpec, target: int) -> str:
+    return f"teacher {target + 1}, " if spec.realisable else ""
+
+
+def _cost(spec: WidthSweepSpec, width: int) -> float:
+    """Predicted cost of one part, up to a factor: overhead plus neurons."""
+    return spec.seeds * (2.0 + width)

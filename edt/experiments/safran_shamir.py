@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -21,6 +19,7 @@ from edt.experiments.published import (
 )
 from edt.experiments.spec import check_widths
 from edt.landscape.safran_shamir import FINISH, run_starts, spurious_table
+from edt.places import Location
 from edt.training import checks
 
 __all__ = ["SafranShamirRun", "SafranShamirSpec", "run_safran_shamir", "table_beside_published"]
@@ -81,6 +80,22 @@ class SafranShamirRun(Experiment):
     spec_type: ClassVar[type[Spec]] = SafranShamirSpec
     names: ClassVar[tuple[str, ...]] = ("runs",)
 
+    @staticmethod
+    def plan(spec: SafranShamirSpec) -> list[Part]:
+        """One part per `PART` starts of a cell."""
+        return [
+            Part(
+                f"teacher-{k:03d}-student-{n:03d}-starts-{first:06d}",
+                f"teacher {k}, student {n}: starts {first + 1:,}..{last:,}",
+                _cost(k, n) * (last - first),
+                "descend",
+                (k, n, first, last),
+            )
+            for k, n in spec.cells
+            for first in range(0, spec.starts, PART)
+            for last in (min(first + PART, spec.starts),)
+        ]
+
     def table(self, conf: float = 0.95) -> pd.DataFrame:
         """One row a cell, beside the reported share; see `table_beside_published`."""
         return table_beside_published(self.tables["runs"], conf)
@@ -131,7 +146,7 @@ def table_beside_published(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFra
 
 def run_safran_shamir(
     spec: SafranShamirSpec,
-    directory: str | os.PathLike[str] | None = None,
+    directory: Location | None = None,
     *,
     fresh: bool = False,
     progress: bool = True,
@@ -163,34 +178,17 @@ def run_safran_shamir(
     """
 
     def body(parts: Parts) -> dict[str, pd.DataFrame]:
-        jobs = [
-            Part(
-                f"teacher-{k:03d}-student-{n:03d}-starts-{first:06d}",
-                f"teacher {k}, student {n}: starts {first + 1:,}..{last:,}",
-                _cost(k, n) * (last - first),
-                "descend",
-                _part(spec, k, n, first, last),
-            )
-            for k, n in spec.cells
-            for first in range(0, spec.starts, PART)
-            for last in (min(first + PART, spec.starts),)
-        ]
-        runs = pd.concat(parts.run(jobs), ignore_index=True)
+        runs = pd.concat(parts.run(partial(_part, spec)), ignore_index=True)
         return {"runs": runs.sort_values(["teacher", "student", "run"], ignore_index=True)}
 
-    done: SafranShamirRun = run_experiment(
-        SafranShamirRun, spec, directory, body, fresh=fresh, progress=progress
-    )
-    return done
+    return run_experiment(SafranShamirRun, spec, directory, body, fresh=fresh, progress=progress)
 
 
-def _part(
-    spec: SafranShamirSpec, k: int, n: int, first: int, last: int
-) -> Callable[[], pd.DataFrame]:
-    options: dict[str, Any] = {
-        "seed": spec.seed, "tol": spec.tol, "max_steps": spec.max_steps, "finish": spec.finish,
-    }  # fmt: skip
-    return partial(run_starts, k, n, range(first, last), **options)
+def _part(spec: SafranShamirSpec, k: int, n: int, first: int, last: int) -> pd.DataFrame:
+    return run_starts(
+        k, n, range(first, last),
+        seed=spec.seed, tol=spec.tol, max_steps=spec.max_steps, finish=spec.finish,
+    )  # fmt: skip
 
 
 def _cost(k: int, n: int) -> float:

@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 
 from edt.ensemble import ACTIVATIONS, SCHEMES, Ensemble
-from edt.errors import EdtError, unknown_choice
-from edt.experiments.base import Part, Parts, Spec
-from edt.experiments.result import part_name
+from edt.errors import unknown_choice
+from edt.experiments.base import Parts, Spec
+from edt.experiments.result import TRAINING, training_plan
 from edt.experiments.runs import label_runs, run_part
 from edt.experiments.spec import WidthSweepSpec
 from edt.landscape import Minima
@@ -90,7 +90,7 @@ class StudentSpec(Spec):
 
 
 def train_students(spec: StudentSpec, task: Task, parts: Parts) -> tuple[pd.DataFrame, Minima]:
-    """Train all students, one part per (target, width).
+    """Train all students, one part per (target, width): those of `training_plan`.
 
     Args:
         spec: what to train.
@@ -105,43 +105,10 @@ def train_students(spec: StudentSpec, task: Task, parts: Parts) -> tuple[pd.Data
         KeyboardInterrupt: Ctrl-C; finished parts are kept.
     """
     sweep = spec.sweep
-    kept: dict[str, Ensemble] = {}
-
-    def work(name: str, target: int, width: int) -> pd.DataFrame:
-        table, networks = run_part(sweep, task, target, width)
-        if parts.store is None:
-            kept[name] = networks
-        else:
-            networks.save(parts.store.networks_file(name))
-        return table
-
-    cells = [(target, width) for target in range(sweep.targets) for width in sweep.widths]
-    tables = parts.run(
-        [
-            Part(
-                part_name(target, width),
-                f"target {target + 1}, width {width}: train, converge",
-                float(sweep.seeds * (2 + width)),
-                "train and converge",
-                partial(work, part_name(target, width), target, width),
-            )
-            for target, width in cells
-        ]
-    )
-
-    def networks_of(target: int, width: int) -> Ensemble:
-        name = part_name(target, width)
-        if parts.store is None:
-            return kept[name]
-        try:
-            return Ensemble.load(parts.store.networks_file(name))
-        except (EdtError, ValueError):
-            # Damaged since it was written: the same bits can be made again.
-            work(name, target, width)
-            return Ensemble.load(parts.store.networks_file(name))
-
+    tables = parts.run(partial(run_part, sweep, task), TRAINING)
+    networks = [parts.networks(part.name) for part in training_plan(sweep)]
     runs = label_runs(sweep, task, tables)
-    return runs, as_minima(runs, Ensemble.concat([networks_of(*cell) for cell in cells]))
+    return runs, as_minima(runs, Ensemble.concat(networks))
 
 
 def as_minima(runs: pd.DataFrame, networks: Ensemble) -> Minima:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -18,6 +17,7 @@ from edt.errors import unknown_choice
 from edt.experiments.base import Experiment, Part, Parts, Spec, run_experiment
 from edt.experiments.spec import check_widths
 from edt.experiments.teachers import positive
+from edt.places import Location
 from edt.stats import effective_tickets, wilson
 from edt.success import Comparison, Counts, compare
 from edt.success.counts import Floats
@@ -116,6 +116,21 @@ class Xor(Experiment):
     spec_type: ClassVar[type[Spec]] = XorSpec
     names: ClassVar[tuple[str, ...]] = ("runs",)
 
+    @staticmethod
+    def plan(spec: XorSpec) -> list[Part]:
+        """One part a start and width."""
+        return [
+            Part(
+                f"{start}-width-{width:04d}",
+                f"start {start}, width {width}: {spec.seeds:,} networks",
+                float(spec.seeds * (4 + width)),
+                "train",
+                (start, width),
+            )
+            for start in spec.starts
+            for width in spec.widths
+        ]
+
     def success(self, conf: float = 0.95) -> pd.DataFrame:
         """Success and effective tickets beside the reference: see `reference_table`."""
         return reference_table(self.tables["runs"], conf)
@@ -139,7 +154,7 @@ class Xor(Experiment):
 
 def run_xor(
     spec: XorSpec,
-    directory: str | os.PathLike[str] | None = None,
+    directory: Location | None = None,
     *,
     fresh: bool = False,
     progress: bool = True,
@@ -164,21 +179,9 @@ def run_xor(
     """
 
     def body(parts: Parts) -> dict[str, pd.DataFrame]:
-        jobs = [
-            Part(
-                f"{start}-width-{width:04d}",
-                f"start {start}, width {width}: {spec.seeds:,} networks",
-                float(spec.seeds * (4 + width)),
-                "train",
-                partial(_part, spec, start, width),
-            )
-            for start in spec.starts
-            for width in spec.widths
-        ]
-        return {"runs": pd.concat(parts.run(jobs), ignore_index=True)}
+        return {"runs": pd.concat(parts.run(partial(_part, spec)), ignore_index=True)}
 
-    done: Xor = run_experiment(Xor, spec, directory, body, fresh=fresh, progress=progress)
-    return done
+    return run_experiment(Xor, spec, directory, body, fresh=fresh, progress=progress)
 
 
 def networks(spec: XorSpec, start: str, width: int) -> Ensemble:

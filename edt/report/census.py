@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ import pandas as pd
 from edt.experiments.census_run import CensusRun
 from edt.files import replace_file
 from edt.landscape import crossover
+from edt.places import Folder, Location, place
 from edt.plots.counting import plot_counting
 from edt.plots.landscape import plot_census
 from edt.report import html
@@ -32,13 +31,13 @@ counted = prediction_table(runs, r={r})   # numbers of subspaces beside them
 """
 
 
-def write_census_report(run: CensusRun, directory: str | os.PathLike[str]) -> Path:
+def write_census_report(run: CensusRun, directory: Location) -> Folder:
     """Write ``report.html``, the figures and ``provenance.json``.
 
     Returns:
         Path of ``report.html``.
     """
-    folder = Path(directory)
+    folder = place(directory)
     embedded = embed(pictures(run), folder)
     facts = write_provenance(run, folder)
     path = folder / "report.html"

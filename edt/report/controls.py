@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,6 +10,7 @@ import pandas as pd
 from edt.experiments.controls import ATTRIBUTIONS, Controls
 from edt.experiments.controls_spec import CONTROLS
 from edt.files import replace_file
+from edt.places import Folder, Location, place
 from edt.plots.controls import plot_controls
 from edt.report import html
 from edt.report.html import Column
@@ -34,13 +33,13 @@ REFERENCES = [
 ]
 
 
-def write_controls_report(run: Controls, directory: str | os.PathLike[str]) -> Path:
+def write_controls_report(run: Controls, directory: Location) -> Folder:
     """Write ``report.html``, the figure and ``provenance.json``.
 
     Returns:
         Path of ``report.html``.
     """
-    folder = Path(directory)
+    folder = place(directory)
     rates, found = run.rates(), run.attribution()
     r = run.spec.teacher_width
     picture = Picture(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from edt.experiments.lottery_curve import Lottery
 from edt.files import replace_file
+from edt.places import Folder, Location, place
 from edt.plots.curves import METHOD, plot_curves
 from edt.report import html
 from edt.report.html import Column
@@ -28,13 +27,13 @@ REFERENCES = [
 ]
 
 
-def write_lottery_report(run: Lottery, directory: str | os.PathLike[str]) -> Path:
+def write_lottery_report(run: Lottery, directory: Location) -> Folder:
     """Write ``report.html``, the figure and ``provenance.json``.
 
     Returns:
         Path of ``report.html``.
     """
-    folder = Path(directory)
+    folder = place(directory)
     curves, spec = run.curves(), run.spec
     picture = Picture(
         "accuracy",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,6 +9,7 @@ import pandas as pd
 from edt.experiments.escape_run import EscapeRun
 from edt.files import replace_file
 from edt.landscape import DESTINATIONS
+from edt.places import Folder, Location, place
 from edt.plots.escapes import plot_descent, plot_ways
 from edt.plots.landscape import plot_escape
 from edt.report import html
@@ -35,13 +34,13 @@ opened, places = open_table(paths), plateau_table(paths)  # gradient descent's o
 """
 
 
-def write_escape_report(run: EscapeRun, directory: str | os.PathLike[str]) -> Path:
+def write_escape_report(run: EscapeRun, directory: Location) -> Folder:
     """Write ``report.html``, the figures and ``provenance.json``.
 
     Returns:
         Path of ``report.html``.
     """
-    folder = Path(directory)
+    folder = place(directory)
     embedded = embed(pictures(run), folder)
     facts = write_provenance(run, folder)
     path = folder / "report.html"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,6 +11,7 @@ from edt.experiments.loss_levels import MERGE, LossLevels
 from edt.experiments.spec import format_widths
 from edt.files import replace_file
 from edt.landscape.levels import RELATIVE_GAP
+from edt.places import Folder, Location, place
 from edt.plots.loss_levels import WORDS, plot_loss_levels
 from edt.report import html
 from edt.report.html import Column
@@ -32,13 +31,13 @@ REFERENCES = [
 ]
 
 
-def write_loss_levels_report(run: LossLevels, directory: str | os.PathLike[str]) -> Path:
+def write_loss_levels_report(run: LossLevels, directory: Location) -> Folder:
     """Write ``report.html``, the figure and ``provenance.json``.
 
     Returns:
         Path of ``report.html``.
     """
-    folder = Path(directory)
+    folder = place(directory)
     table, runs = run.table(), run.tables["runs"]
     picture = Picture(
         "levels",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from edt.experiments.multi_start import MultiStart
 from edt.files import replace_file
+from edt.places import Folder, Location, place
 from edt.plots.multi import plot_multi_start
 from edt.report import html
 from edt.report.html import Column
@@ -19,13 +18,13 @@ from edt.report.publish import Picture, embed, write_provenance
 from edt.report.words import count, interval, percent, span
 
 
-def write_multi_report(run: MultiStart, directory: str | os.PathLike[str]) -> Path:
+def write_multi_report(run: MultiStart, directory: Location) -> Folder:
     """Write ``report.html``, the figure and ``provenance.json``.
 
     Returns:
         Path of ``report.html``.
     """
-    folder = Path(directory)
+    folder = place(directory)
     table, r = run.agreement(), run.spec.teacher_width
     picture = Picture(
         "multi-start",

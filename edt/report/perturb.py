@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from edt.experiments.perturb_rest import PerturbRest
 from edt.files import replace_file
+from edt.places import Folder, Location, place
 from edt.plots.perturb import GROUP, plot_adversary, plot_ticket_rates, plot_wins
 from edt.report import html
 from edt.report.html import Column
@@ -52,13 +51,13 @@ def base_rate(run: PerturbRest) -> float:
     return float(rates.loc[own.to_numpy()].mean())
 
 
-def write_perturb_report(run: PerturbRest, directory: str | os.PathLike[str]) -> Path:
+def write_perturb_report(run: PerturbRest, directory: Location) -> Folder:
     """Write ``report.html``, figures and ``provenance.json``.
 
     Returns:
         Path of ``report.html``.
     """
-    folder = Path(directory)
+    folder = place(directory)
     wins, spec, runs = run.wins(), run.spec, run.tables["runs"]
     base = base_rate(run)
     pictures = [

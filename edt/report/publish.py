@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from edt.experiments.store import FIGURES
 from edt.files import replace_file
+from edt.places import Folder
 from edt.plots.style import DARK, LIGHT, Theme, pdf, png, svg
 from edt.report import html
 from edt.report.provenance import Finished, provenance
+from edt.store import FIGURES
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Picture:
     caption: str
 
 
-def embed(pictures: Sequence[Picture], folder: Path) -> dict[str, str]:
+def embed(pictures: Sequence[Picture], folder: Folder) -> dict[str, str]:
     """Write every figure as PNG, SVG and PDF, and return it as HTML in two themes, by name."""
     embedded: dict[str, str] = {}
     for picture in pictures:
@@ -49,7 +49,7 @@ def embed(pictures: Sequence[Picture], folder: Path) -> dict[str, str]:
     return embedded
 
 
-def write_provenance(run: Finished, folder: Path) -> dict[str, Any]:
+def write_provenance(run: Finished, folder: Folder) -> dict[str, Any]:
     """Write ``provenance.json`` and return what it holds."""
     facts = provenance(run)
     replace_file(folder / "provenance.json", json.dumps(facts, indent=1).encode())

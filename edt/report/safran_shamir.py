@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,6 +11,7 @@ from edt.experiments.safran_shamir import SafranShamirRun
 from edt.experiments.spec import format_widths
 from edt.files import replace_file
 from edt.landscape.spurious import NEWTON, SPURIOUS, STEP
+from edt.places import Folder, Location, place
 from edt.plots.spurious import plot_safran_shamir
 from edt.report import html
 from edt.report.html import Column
@@ -35,13 +34,13 @@ REFERENCES = [
 LEVEL = 0.05
 
 
-def write_safran_shamir_report(run: SafranShamirRun, directory: str | os.PathLike[str]) -> Path:
+def write_safran_shamir_report(run: SafranShamirRun, directory: Location) -> Folder:
     """Write ``report.html``, the figure and ``provenance.json``.
 
     Returns:
         Path of ``report.html``.
     """
-    folder = Path(directory)
+    folder = place(directory)
     table, runs = run.table(), run.tables["runs"]
     picture = Picture(
         "spurious",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from edt.files import replace_file
+from edt.places import Folder, Location, place
 from edt.plots.sweep import MOST_LINES, plot_sweep
 from edt.report import html
 from edt.report.html import Column
@@ -26,13 +25,13 @@ from edt.sweeps.result import outcome_rates
 MOST_ROWS = 200
 
 
-def write_sweep_report(run: Sweep, directory: str | os.PathLike[str]) -> Path:
+def write_sweep_report(run: Sweep, directory: Location) -> Folder:
     """Write ``report.html``, the figure and ``provenance.json``.
 
     Returns:
         Path of ``report.html``.
     """
-    folder = Path(directory)
+    folder = place(directory)
     runs = run.runs
     varying = [name for name in AXES if runs[name].nunique() > 1]
     along, lines = layout(runs)

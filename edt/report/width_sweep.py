@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
-from pathlib import Path
 
 from edt.experiments import ALL, WidthSweep
 from edt.experiments.splits import DESTINATIONS
 from edt.files import replace_file
+from edt.places import Folder, Location, place
 from edt.plots import (
     plot_levels,
     plot_outcomes,
@@ -33,7 +32,7 @@ from edt.report.words import interval, number, percent, span
 from edt.success import Comparison
 
 
-def write_report(sweep: WidthSweep, directory: str | os.PathLike[str]) -> Path:
+def write_report(sweep: WidthSweep, directory: Location) -> Folder:
     """Write ``report.html``, ``figures/*.png``, ``figures/*.svg`` and ``provenance.json``.
 
     The page holds everything it shows and works offline, in light and dark.
@@ -48,7 +47,7 @@ def write_report(sweep: WidthSweep, directory: str | os.PathLike[str]) -> Path:
     Example:
         >>> write_report(WidthSweep.load("edt-demo"), "edt-demo")  # doctest: +SKIP
     """
-    folder = Path(directory)
+    folder = place(directory)
     story = Story(sweep)
     models = sweep.models(DRAWS)
     drawn = pictures(story)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from edt.experiments import CensusRun, EscapeRun, MultiStart, PerturbRest, WidthSweep
+from edt.experiments import (
+    CensusRun,
+    EscapeRun,
+    Experiment,
+    LossLevels,
+    Lottery,
+    MultiStart,
+    PerturbRest,
+    SafranShamirRun,
+    WidthSweep,
+)
 from edt.experiments.controls import Controls
-from edt.experiments.loss_levels import LossLevels
-from edt.experiments.lottery_curve import Lottery
-from edt.experiments.result import KIND as WIDTH_SWEEP
-from edt.experiments.safran_shamir import SafranShamirRun
-from edt.experiments.store import DirectoryError, read_marker
 from edt.experiments.xor import Xor
+from edt.places import Folder, Location, place
 from edt.report.census import write_census_report
 from edt.report.controls import write_controls_report
 from edt.report.curves import write_lottery_report
@@ -27,40 +31,45 @@ from edt.report.sweep import write_sweep_report
 from edt.report.width_sweep import write_report
 from edt.report.xor import write_xor_report
 from edt.sweeps import Sweep
+from edt.sweeps.kinds import KINDS, kind_of
 
-#: Kind of a run to how it is read and how its report is written.
-REPORTS: dict[str, tuple[Callable[[Path], Any], Callable[[Any, Path], Path]]] = {
-    WIDTH_SWEEP: (WidthSweep.load, write_report),
-    PerturbRest.kind: (PerturbRest.load, write_perturb_report),
-    MultiStart.kind: (MultiStart.load, write_multi_report),
-    CensusRun.kind: (CensusRun.load, write_census_report),
-    EscapeRun.kind: (EscapeRun.load, write_escape_report),
-    Lottery.kind: (Lottery.load, write_lottery_report),
-    LossLevels.kind: (LossLevels.load, write_loss_levels_report),
-    SafranShamirRun.kind: (SafranShamirRun.load, write_safran_shamir_report),
-    Controls.kind: (Controls.load, write_controls_report),
-    Xor.kind: (Xor.load, write_xor_report),
-    Sweep.kind: (Sweep.load, write_sweep_report),
+#: Kind of a run to what writes its report.
+REPORTS: dict[str, Callable[[Any, Location], Folder]] = {
+    WidthSweep.kind: write_report,
+    PerturbRest.kind: write_perturb_report,
+    MultiStart.kind: write_multi_report,
+    CensusRun.kind: write_census_report,
+    EscapeRun.kind: write_escape_report,
+    Lottery.kind: write_lottery_report,
+    LossLevels.kind: write_loss_levels_report,
+    SafranShamirRun.kind: write_safran_shamir_report,
+    Controls.kind: write_controls_report,
+    Xor.kind: write_xor_report,
+    Sweep.kind: write_sweep_report,
 }
 
 
-def report_on(directory: str | os.PathLike[str]) -> Path:
+def write_any_report(run: Experiment, directory: Location) -> Folder:
+    """Write the report of a finished run of any kind.
+
+    Returns:
+        Where ``report.html`` is.
+    """
+    return REPORTS[run.kind](run, directory)
+
+
+def report_on(directory: Location) -> Folder:
     """Write the report of a finished run, from its tables.
 
     Args:
         directory: of any edt run.
 
     Returns:
-        Path of ``report.html``.
+        Where ``report.html`` is.
 
     Raises:
         DirectoryError: it holds no run of edt.
         CheckpointError: the run is unfinished, or a table is corrupted.
     """
-    folder = Path(directory)
-    found = read_marker(folder)
-    kind = None if found is None else found.get("kind")
-    if kind not in REPORTS:
-        raise DirectoryError(f"{folder} is not the directory of an edt run")
-    load, write = REPORTS[str(kind)]
-    return write(load(folder), folder)
+    folder = place(directory)
+    return write_any_report(KINDS[kind_of(folder)].load(folder), folder)

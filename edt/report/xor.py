@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from edt.experiments.xor import STARTS, TICKET, Xor
 from edt.files import replace_file
+from edt.places import Folder, Location, place
 from edt.plots.xor import plot_xor
 from edt.report import html
 from edt.report.html import Column
@@ -40,13 +39,13 @@ REFERENCES = [
 ]
 
 
-def write_xor_report(run: Xor, directory: str | os.PathLike[str]) -> Path:
+def write_xor_report(run: Xor, directory: Location) -> Folder:
     """Write ``report.html``, the figures and ``provenance.json``.
 
     Returns:
         Path of ``report.html``.
     """
-    folder = Path(directory)
+    folder = place(directory)
     table = run.success()
     models = {start: run.models(start, DRAWS) for start in run.spec.starts}
     laws = {start: found for start, found in models.items() if found is not None}

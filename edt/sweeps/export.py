@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +9,10 @@ import pandas as pd
 
 from edt.errors import unknown_choice
 from edt.files import replace_file
+from edt.places import Folder, Location, place
+from edt.store import read_whole
 from edt.sweeps.axes import AXES
+from edt.sweeps.kinds import KINDS, kind_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,13 +20,11 @@ if TYPE_CHECKING:
 FORMATS = ("csv", "parquet", "xarray")
 
 
-def export(
-    directory: str | os.PathLike[str], to: str, out: str | os.PathLike[str] | None = None
-) -> list[Path]:
+def export(directory: Location, to: str, out: Location | None = None) -> list[Folder]:
     """Write every table of a finished run in another format.
 
     Args:
-        directory: of any edt run; its ``*.parquet`` tables are exported.
+        directory: of any edt run.
         to: "csv" (numbers with all their digits), "parquet" (copies), or "xarray" (netCDF 3 for
             `xarray.open_dataset`; the runs of a sweep on the grid of their axes).
         out: folder; default ``DIRECTORY/export``.
@@ -34,29 +33,26 @@ def export(
         The files written.
 
     Raises:
-        FileNotFoundError: no tables are there: the run is unfinished, or it is no run.
+        DirectoryError: it holds no run of edt.
+        CheckpointError: the run is unfinished, or a table is corrupted.
         ValueError: an unknown format.
     """
     if to not in FORMATS:
         raise unknown_choice("to", to, FORMATS)
-    folder = Path(directory)
-    tables = sorted(folder.glob("*.parquet"))
-    if not tables:
-        raise FileNotFoundError(
-            2, "no tables: not an edt run, or unfinished (see 'edt status')", str(folder)
-        )
-    target = folder / "export" if out is None else Path(out)
-    written = []
-    for table in tables:
+    folder = place(directory)
+    result = KINDS[kind_of(folder)]
+    names = result.table_names(result.spec_of(folder))
+    tables = {name: read_whole(folder, name) for name in names}
+    target = folder / "export" if out is None else place(out)
+    written: list[Folder] = []
+    for name, frame in tables.items():
         if to == "parquet":
-            path, data = target / table.name, table.read_bytes()
+            path, data = target / f"{name}.parquet", (folder / f"{name}.parquet").read_bytes()
+        elif to == "csv":
+            path = target / f"{name}.csv"
+            data = frame.to_csv(index=False, float_format="%.17g").encode()
         else:
-            frame = pd.read_parquet(table)
-            if to == "csv":
-                path = target / f"{table.stem}.csv"
-                data = frame.to_csv(index=False, float_format="%.17g").encode()
-            else:
-                path, data = target / f"{table.stem}.nc", _netcdf(frame)
+            path, data = target / f"{name}.nc", _netcdf(frame)
         replace_file(path, data)
         written.append(path)
     return written

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,18 +12,15 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
-from edt.experiments.base import Experiment, Spec
-from edt.experiments.store import DirectoryError, read_marker, read_table
+from edt.experiments.base import Experiment, Part, Spec
 from edt.landscape import outcomes
 from edt.stats import wilson
+from edt.store import PartFiles
 from edt.sweeps.analysis import census_tables
 from edt.sweeps.axes import AXES
 from edt.sweeps.plan import Plan, make_plan, shard_name
 from edt.sweeps.shard import COLUMNS
-from edt.sweeps.shards import Shards
 from edt.sweeps.spec import SweepSpec
-
-KIND = "sweep"
 
 
 @dataclass(repr=False)
@@ -37,9 +33,25 @@ class Sweep(Experiment):
         path: its directory; None for a sweep kept in memory.
     """
 
-    kind: ClassVar[str] = KIND
+    kind: ClassVar[str] = "sweep"
     spec_type: ClassVar[type[Spec]] = SweepSpec
-    names: ClassVar[tuple[str, ...]] = ("runs",)
+
+    @staticmethod
+    def plan(spec: SweepSpec) -> list[Part]:
+        """Its shards; their costs are predicted seconds of one thread."""
+        made = make_plan(spec)
+        shards = range(len(made.members))
+        return [Part(shard_name(k), "", made.shard_cost(k), "shards") for k in shards]
+
+    @classmethod
+    def table_names(cls, spec: SweepSpec) -> tuple[str, ...]:
+        """The runs, and a table for each step of the analysis."""
+        return ("runs", *spec.analysis)
+
+    @staticmethod
+    def trainings(spec: SweepSpec) -> int:
+        """Runs of the sweep."""
+        return sum(prod(len(values) for values in block.values()) for block in spec.blocks())
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -64,39 +76,14 @@ class Sweep(Experiment):
         """
         if self.path is None:
             raise ValueError("the networks are kept only by sweeps that have a directory")
-        return load_networks(make_plan(self.spec), Shards(self.path), runs)
+        return load_networks(make_plan(self.spec), PartFiles(self.path), runs)
 
     def summary(self) -> dict[str, pd.DataFrame]:
         """Outcomes for every combination of the axes that vary, seeds pooled."""
         return {"outcomes": outcome_rates(self.runs)}
 
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Sweep:
-        """Read a finished sweep from its directory.
 
-        Raises:
-            DirectoryError: not the directory of a sweep.
-            CheckpointError: a table is missing (the sweep is unfinished) or corrupted.
-        """
-        folder = Path(path)
-        spec = spec_of(folder)
-        tables = {name: read_table(folder / f"{name}.parquet") for name in ("runs", *spec.analysis)}
-        return cls(spec, tables, path=folder)
-
-
-def spec_of(folder: Path) -> SweepSpec:
-    """The spec of the sweep in a directory.
-
-    Raises:
-        DirectoryError: none is there.
-    """
-    found = read_marker(folder)
-    if found is None or found.get("kind") != KIND:
-        raise DirectoryError(f"{folder} is not the directory of a sweep")
-    return SweepSpec.from_dict(found["identity"]["spec"])
-
-
-def assemble(plan: Plan, shards: Shards) -> dict[str, pd.DataFrame]:
+def assemble(plan: Plan, shards: PartFiles) -> dict[str, pd.DataFrame]:
     """The tables of a sweep from those of its shards; the same bits in whatever order they came.
 
     Raises:
@@ -119,7 +106,7 @@ def assemble(plan: Plan, shards: Shards) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def load_networks(plan: Plan, shards: Shards, runs: Sequence[int]) -> Ensemble:
+def load_networks(plan: Plan, shards: PartFiles, runs: Sequence[int]) -> Ensemble:
     """Networks of these runs, in the order asked for.
 
     Raises:

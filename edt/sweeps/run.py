@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 from edt.experiments.progress import tracker
-from edt.experiments.store import Store, write_table
-from edt.files import replace_file
+from edt.places import Folder, Location, Remote, place
+from edt.store import PartFiles, Store, last_session, note_start, write_whole
 from edt.sweeps.engines import Failure, SweepError, make_engine
 from edt.sweeps.plan import Plan, make_plan, shard_name
-from edt.sweeps.result import KIND, Sweep, assemble, spec_of
-from edt.sweeps.shards import Shards
+from edt.sweeps.result import Sweep, assemble
 from edt.sweeps.spec import SweepSpec, read_spec
-from edt.sweeps.status import note_start
-
-MANIFEST = "manifest.json"
 
 
 def sweep(
     spec: SweepSpec | str | os.PathLike[str],
-    directory: str | os.PathLike[str] | None = None,
+    directory: Location | None = None,
     *,
     engine: str = "local",
     workers: int | None = None,
@@ -40,7 +34,8 @@ def sweep(
 
     Args:
         spec: a `SweepSpec`, or the path of a TOML file that holds one.
-        directory: where shards and tables go; None: a temporary one, and the result is in memory.
+        directory: where shards and tables go: a path or an fsspec URL (what a URL cannot promise
+            is in `edt.store`); None: a temporary one, and the result is in memory.
         engine: "local" (processes on this machine), "ray" or "slurm" (`edt.sweeps.engines`); those
             need a directory that every node sees.
         workers: processes or jobs at once; None: one a core. 0 (local): in this process.
@@ -78,22 +73,41 @@ def sweep(
     return _in_directory(plan, directory, engine, workers, fresh, progress, options)
 
 
-def resume(directory: str | os.PathLike[str], **options: Any) -> Sweep:
+def resume_sweep(
+    directory: Location,
+    *,
+    engine: str | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> Sweep:
     """Go on with the sweep in a directory.
 
     Args:
         directory: of an earlier `sweep`.
-        options: engine, workers, progress and the engine's own, as for `sweep`.
+        engine, workers, options: as for `sweep`; what is left out is as it was at the last start,
+            as long as the engine is the same.
+        progress: show a progress bar on a terminal.
 
     Raises:
         DirectoryError: it holds no sweep. Otherwise as `sweep`.
     """
-    return sweep(spec_of(Path(directory)), directory, **options)
+    folder = place(directory)
+    spec = Sweep.spec_of(folder)
+    session = last_session(folder)
+    asked = {} if session is None else session.asked
+    before = asked.get("engine", "local")
+    if engine in (None, before):
+        workers = asked.get("workers") if workers is None else workers
+        options = {**asked.get("options", {}), **options}
+    return sweep(
+        spec, folder, engine=engine or before, workers=workers, progress=progress, **options
+    )
 
 
 def _in_directory(
     plan: Plan,
-    directory: str | os.PathLike[str],
+    directory: Location,
     engine: str,
     workers: int | None,
     fresh: bool,
@@ -104,8 +118,8 @@ def _in_directory(
 
     identity = {"spec": plan.spec.to_dict(), "edt": __version__}
     clock = time.monotonic()
-    with Store(directory, KIND, identity, fresh=fresh) as store:
-        shards = Shards(store.path)
+    with Store(directory, Sweep.kind, identity, fresh=fresh) as store:
+        shards = PartFiles(store.path)
         shards.sweep_up()
         todo = []
         for k in range(len(plan.members)):
@@ -113,35 +127,35 @@ def _in_directory(
                 shards.discard(shard_name(k))
                 todo.append(k)
         if todo:
-            _compute(plan, shards, todo, str(store.path), engine, workers, progress, options)
+            _compute(plan, todo, store.path, engine, workers, progress, options)
         computed = time.monotonic()
         tables = assemble(plan, shards)
-        for name, table in tables.items():
-            write_table(store.path / f"{name}.parquet", table)
-        _write_manifest(plan, shards, store.path)
+        facts = {"spec_digest": plan.spec.digest, "kind": Sweep.kind, "runs": plan.runs}
+        names = [shard_name(k) for k in range(len(plan.members))]
+        write_whole(store.path, tables, names, facts)
         seconds = {"shards": computed - clock, "tables": time.monotonic() - computed}
         return Sweep(plan.spec, tables, seconds, store.path)
 
 
 def _compute(
     plan: Plan,
-    shards: Shards,
     todo: list[int],
-    directory: str,
+    directory: Folder,
     engine: str,
     workers: int | None,
     progress: bool,
     options: dict[str, Any],
 ) -> None:
-    crew = make_engine(engine, workers, len(todo), **options)
-    note_start(directory, engine, crew.workers)
+    crew = make_engine(engine, _workers(directory, engine, workers), len(todo), **options)
+    asked = {"engine": engine, "workers": workers, "options": options}
+    note_start(directory, crew.workers, engine, asked)
     failures = []
     costs = {shard_name(k): plan.shard_cost(k) for k in range(len(plan.members))}
     left = len(todo)
     with tracker(progress, plan.seconds) as bar:
         bar.done(plan.seconds - sum(plan.shard_cost(k) for k in todo))
         bar.now(f"{left} shards left, {crew.workers} at once")
-        for outcome in crew.run(directory, list(plan.jobs(todo))):
+        for outcome in crew.run(str(directory), list(plan.jobs(todo))):
             if isinstance(outcome, Failure):
                 failures.append(outcome)
             left -= 1
@@ -156,11 +170,14 @@ def _compute(
         )
 
 
-def _write_manifest(plan: Plan, shards: Shards, folder: Path) -> None:
-    """One file with the checksums of everything, for copying and archiving."""
-    files: dict[str, str] = {}
-    for k in range(len(plan.members)):
-        manifest = shards.manifest(shard_name(k))
-        files |= {} if manifest is None else {f"parts/{n}": s for n, s in manifest.files.items()}
-    facts = {"spec_digest": plan.spec.digest, "runs": plan.runs, "sha256": files}
-    replace_file(folder / MANIFEST, json.dumps(facts, indent=1, sort_keys=True).encode())
+def _workers(folder: Folder, engine: str, workers: int | None) -> int | None:
+    """How many workers may share the folder."""
+    if not isinstance(folder, Remote):
+        return workers
+    if engine == "slurm":
+        raise ValueError("the engine 'slurm' needs a directory with a path, not a URL")
+    if folder.shared:
+        return workers
+    if engine != "local" or workers not in (None, 0, 1):
+        raise ValueError(f"{folder} is seen by this process only: leave engine and workers out")
+    return 0

@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from edt.cli import main as program
 from edt.cli.app import app
-from edt.experiments.store import Store
+from edt.store import Store
 from edt.sweeps import SweepSpec
 
 SPEC = """
@@ -44,7 +44,7 @@ def test_sweep_status_resume_export(spec, tmp_path, capsys):
     out = tmp_path / "run"
     assert main(["sweep", spec, "--out", out, "--workers", "0", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["runs"] == 16 and (out / "runs.parquet").is_file()
+    assert facts["rows"]["runs"] == 16 and (out / "runs.parquet").is_file()
     assert main(["status", out, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["finished"] and found["runs_done"] == 16
@@ -94,11 +94,19 @@ def test_debug_shows_the_traceback(tmp_path, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_no_sweep_there(tmp_path, capsys):
-    for command in ("status", "resume"):
-        assert main([command, tmp_path]) == 2
-        assert "not the directory of a sweep" in capsys.readouterr().err.replace("\n", " ")
-    assert main(["export", tmp_path, "--to", "csv"]) == 1
+@pytest.mark.parametrize("command", ["status", "resume", "export", "report"])
+def test_no_run_there(tmp_path, capsys, command):
+    assert main([command, tmp_path]) == 2
+    assert "not the directory of an edt run" in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.parametrize("command", ["export", "report"])
+def test_tables_of_an_unfinished_run(tmp_path, capsys, command):
+    spec = SweepSpec.from_dict({"task": "xor", "grid": {"steps": 1}})
+    with Store(tmp_path / "run", "sweep", {"spec": spec.to_dict(), "edt": "any"}):
+        pass
+    assert main([command, tmp_path / "run"]) == 2
+    assert "runs.parquet: no such file" in capsys.readouterr().err.replace("\n", "")
 
 
 def test_status_of_a_started_sweep(tmp_path, capsys):

@@ -17,10 +17,9 @@ from pathlib import Path
 import pytest
 
 from edt.experiments import DirectoryError
-from edt.experiments.store import Store, in_use, read_marker
 from edt.files import CheckpointError
+from edt.store import PartFiles, Store, in_use, read_marker
 from edt.sweeps import Sweep, resume, status, sweep
-from edt.sweeps.shards import Shards
 
 TABLES = ("runs.parquet", "spectrum.parquet")
 linux = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
@@ -106,7 +105,7 @@ def test_a_full_disk_stops_the_sweep_and_spoils_nothing(small, reference, tmp_pa
         with pytest.raises(OSError, match="No space left"):
             sweep(small, disk / "run", workers=0)
         found = status(disk / "run")
-        assert 0 < found.shards_done < found.shards
+        assert 0 < found.parts_done < found.parts
         assert found.failures == [] or "space" in found.failures[0]["error"]
         subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
         resume(disk / "run", workers=0)
@@ -146,7 +145,7 @@ def test_damaged_files_are_made_again(small, reference, tmp_path):
     assert same(folder, reference)
     for k in (3, 5):
         name = f"shard-{k:06d}"
-        assert Shards(folder).whole(name) is not None
+        assert PartFiles(folder).whole(name) is not None
 
 
 def test_two_processes_on_one_directory(small, spec_file, reference, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import edt
+from edt.store import DirectoryError
 from edt.sweeps import SweepError, SweepSpec, export, make_plan, status, sweep
 from edt.sweeps.result import Sweep
 
@@ -123,7 +124,7 @@ def test_exports_hold_the_same_numbers(reference, tmp_path):
         assert np.array_equal(np.sort(data["loss"].values.ravel()), np.sort(runs["loss"]))
     with pytest.raises(ValueError, match="did you mean"):
         export(reference, "cvs", tmp_path)
-    with pytest.raises(FileNotFoundError, match="no tables"):
+    with pytest.raises(DirectoryError, match="not the directory of an edt run"):
         export(tmp_path / "nothing", "csv")
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edt.errors import EdtError
+from edt.store import Manifest, PartFiles
 from edt.sweeps.plan import Job
-from edt.sweeps.shards import Manifest, Shards
 
 #: A shard is given up after this many attempts.
 ATTEMPTS = 3
@@ -57,8 +57,13 @@ def execute(directory: str, job: Job) -> Manifest:
     clock = time.monotonic()
     shard = compute(job)
     seconds = time.monotonic() - clock
-    return Shards(directory).write(
-        shard, cost=job.cost, seconds=seconds, threads=torch.get_num_threads()
+    return PartFiles(directory).write(
+        shard.name,
+        shard.tables,
+        shard.networks,
+        cost=job.cost,
+        seconds=seconds,
+        threads=torch.get_num_threads(),
     )
 
 

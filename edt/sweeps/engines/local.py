@@ -22,9 +22,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from edt.store import Manifest, PartFiles
 from edt.sweeps.engines.base import ATTEMPTS, Failure, cores, execute
 from edt.sweeps.plan import Job
-from edt.sweeps.shards import Manifest, Shards
 
 #: Seconds a worker may take to end when asked to.
 PATIENCE = 5.0
@@ -111,7 +111,7 @@ class _Desk:
                 if self._closed:
                     break
                 text = f"the worker process died ({how})"
-                Shards(self.directory).fail(job.name, text)
+                PartFiles(self.directory).fail(job.name, text)
                 if number < ATTEMPTS:
                     self._waiting.appendleft((job, number + 1))
                 else:
@@ -167,7 +167,7 @@ def attempt(directory: str, job: Job) -> Outcome:
     try:
         return execute(directory, job)
     except Exception as error:
-        Shards(directory).fail(job.name, error)
+        PartFiles(directory).fail(job.name, error)
         if isinstance(error, OSError) and error.errno in HOPELESS:
             return error
         return Failure(job.name, f"{type(error).__name__}: {error}".splitlines()[0])

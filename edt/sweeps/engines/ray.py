@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
+from edt.store import Manifest, PartFiles
 from edt.sweeps.engines.base import ATTEMPTS, Failure, execute
 from edt.sweeps.plan import Job
-from edt.sweeps.shards import Manifest, Shards
 
 
 class Ray:
@@ -76,7 +76,7 @@ class Ray:
             return manifest
         except self.ray.exceptions.RayError as error:
             text = str(error).strip().splitlines()[-1]
-            Shards(directory).fail(job.name, text)
+            PartFiles(directory).fail(job.name, text)
             return Failure(job.name, text)
 
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from edt.store import Manifest, PartFiles
 from edt.sweeps.engines.base import ATTEMPTS, Failure, execute
 from edt.sweeps.plan import Job
-from edt.sweeps.shards import Manifest, Shards
 
 #: Seconds between looks at the queue.
 POLL = 0.5
@@ -64,7 +64,7 @@ class Slurm:
         executor.update_parameters(
             timeout_min=self.minutes, cpus_per_task=self.cpus, name="edt", **self.options
         )
-        shards = Shards(directory)
+        shards = PartFiles(directory)
         left = {job.name: job for job in jobs}
         for attempt in range(1, ATTEMPTS + 1):
             # Dealt in turn, dearest first: every job of the queue gets about the same work.
@@ -106,4 +106,4 @@ def _hand(directory: str, jobs: list[Job], threads: int) -> None:
         try:
             execute(directory, job)
         except Exception as error:
-            Shards(directory).fail(job.name, error)
+            PartFiles(directory).fail(job.name, error)

@@ -1,18 +1,7 @@
-"""The directory of a sweep: who owns it, which parts are done, and files written whole.
-
-::
-
-    edt.json                 what this directory holds: the spec and the version of edt
-    parts/NAME.parquet       one part's table; it exists exactly when the part is done
-    parts/NAME.safetensors   its networks
-    *.parquet, figures, ...  made from the parts at the end
-
-Every file is written beside its place and renamed, so a killed run leaves whole parts only.
-"""
+"""The directory of a run: who owns it, what it holds, and what may be deleted there."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Mapping
@@ -21,12 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import pandas as pd
-
 from edt.errors import EdtError
-from edt.files import CheckpointError, replace_file
+from edt.files import replace_file
+from edt.places import Folder, Location, place
 
 MARKER = "edt.json"
+LOCK = ".lock"
 PARTS = "parts"
 FIGURES = "figures"
 FORMAT = 1
@@ -52,35 +41,11 @@ class DirectoryError(EdtError, ValueError):
     """A directory that a run must not write to; the message says why and what to do."""
 
 
-def write_table(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table as Parquet, whole or not at all."""
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False)
-    replace_file(path, buffer.getvalue())
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a Parquet table.
-
-    Raises:
-        CheckpointError: missing, truncated or not Parquet; names the file.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    try:
-        return pd.read_parquet(path)
-    except Exception as error:  # pyarrow has many, and none of them names the file
-        raise CheckpointError(
-            f"{path}: truncated, corrupted or not Parquet ({type(error).__name__}); "
-            "delete it and run again"
-        ) from None
-
-
 class Store:
     """The directory of one run. Use as a context manager: it is locked meanwhile.
 
     Args:
-        path: made if it does not exist.
+        path: a folder or a URL; made if it does not exist. Behind a URL there is no lock.
         kind: what the run is, e.g. "width-sweep".
         identity: JSON-able; a directory is resumed only under the same identity.
         fresh: delete an earlier edt run found there instead of resuming or refusing.
@@ -92,13 +57,13 @@ class Store:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: Location,
         kind: str,
         identity: Mapping[str, Any],
         *,
         fresh: bool = False,
     ) -> None:
-        self.path = Path(path)
+        self.path = place(path)
         self.kind = kind
         self.identity = json.loads(json.dumps(identity))
         self._lock: int | None = None
@@ -126,27 +91,12 @@ class Store:
             marker = {"kind": kind, "format": FORMAT, "identity": self.identity}
             replace_file(self.path / MARKER, json.dumps(marker, indent=1).encode())
 
-    def table(self, name: str) -> pd.DataFrame | None:
-        """The table of a part that is done, else None (also when it cannot be read)."""
-        try:
-            return read_table(self._part(name, "parquet"))
-        except CheckpointError:
-            return None
-
-    def networks_file(self, name: str) -> Path:
-        """Where the networks of a part are kept."""
-        return self._part(name, "safetensors")
-
-    def finish(self, name: str, frame: pd.DataFrame) -> None:
-        """Write the table of a part; from now on it counts as done."""
-        write_table(self._part(name, "parquet"), frame)
-
     def close(self) -> None:
         """Give the directory free."""
         if self._lock is not None:
             # Removed while it is still held: whoever opened it in vain looks again (`_acquire`).
             with suppress(OSError):
-                (self.path / ".lock").unlink()
+                (self.path / LOCK).unlink()
             os.close(self._lock)
             self._lock = None
 
@@ -160,9 +110,6 @@ class Store:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _part(self, name: str, suffix: str) -> Path:
-        return self.path / PARTS / f"{name}.{suffix}"
 
     def _same(self, found: Mapping[str, Any]) -> bool:
         return (
@@ -181,7 +128,7 @@ class Store:
         """Files in the way; what a run killed before its first write leaves is not."""
         if not self.path.is_dir():
             return []
-        ours = (".lock", f".{MARKER}.")
+        ours = (LOCK, f".{MARKER}.")
         return sorted(p.name for p in self.path.iterdir() if not p.name.startswith(ours))
 
     def _clear(self) -> None:
@@ -190,11 +137,13 @@ class Store:
                 file.unlink()
 
     def _acquire(self) -> None:
+        if not isinstance(self.path, Path):
+            return
         try:
             import fcntl
         except ImportError:  # no advisory locks on this system
             return
-        file = self.path / ".lock"
+        file = self.path / LOCK
         while True:
             handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
             try:
@@ -212,12 +161,14 @@ class Store:
         self._lock = handle
 
 
-def in_use(path: Path) -> bool:
-    """Whether a process holds the directory's lock now."""
+def in_use(path: Folder) -> bool | None:
+    """Whether a process holds the directory's lock now; None behind a URL, where nobody knows."""
+    if not isinstance(path, Path):
+        return None
     try:
         import fcntl
 
-        handle = os.open(path / ".lock", os.O_RDWR)
+        handle = os.open(path / LOCK, os.O_RDWR)
     except (ImportError, OSError):
         return False
     try:
@@ -229,7 +180,7 @@ def in_use(path: Path) -> bool:
     return False
 
 
-def read_marker(path: Path) -> dict[str, Any] | None:
+def read_marker(path: Folder) -> dict[str, Any] | None:
     """Contents of ``edt.json``; None where there is none or it is not ours."""
     try:
         found = json.loads((path / MARKER).read_text())

@@ -1,0 +1,56 @@
+"""Directories of runs: who owns one, which parts are done, files written whole and checksummed.
+
+::
+
+    edt.json                    what this directory holds: kind, spec, version of edt
+    session.json                when and how the run was last started
+    parts/NAME.parquet          tables of one part (NAME.KIND.parquet where it has several)
+    parts/NAME.safetensors      its networks
+    parts/NAME.manifest.json    SHA-256 of the above; written last: the part is done
+    parts/NAME.failed.json      why its last attempt failed
+    *.parquet                   the tables, made from the parts at the end
+    manifest.json               SHA-256 of all of these
+
+In a local folder every file is written beside its place, synced and renamed, and the folder is
+locked while a run works on it. Behind an fsspec URL there is neither lock nor renaming: files are
+put as whole objects, and a part counts once its manifest and all checksums are right. Two runs on
+one URL do each other's work twice and write the same bytes.
+"""
+
+from __future__ import annotations
+
+from edt.store.directory import (
+    FIGURES,
+    MARKER,
+    PARTS,
+    DirectoryError,
+    Store,
+    in_use,
+    read_marker,
+)
+from edt.store.parts import Manifest, PartFiles
+from edt.store.session import Session, last_session, note_start
+from edt.store.status import Status, measure
+from edt.store.tables import read_table, write_table
+from edt.store.whole import read_whole, write_whole
+
+__all__ = [
+    "FIGURES",
+    "MARKER",
+    "PARTS",
+    "DirectoryError",
+    "Manifest",
+    "PartFiles",
+    "Session",
+    "Status",
+    "Store",
+    "in_use",
+    "last_session",
+    "measure",
+    "note_start",
+    "read_marker",
+    "read_table",
+    "read_whole",
+    "write_table",
+    "write_whole",
+]

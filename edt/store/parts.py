@@ -1,0 +1,192 @@
+"""Parts of a run: files written whole, checksummed, and counted only once their manifest is there.
+
+Whoever computes a part writes the same bytes (but for the time it took), and each file appears
+whole, so two writers of one part do no harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from edt.ensemble import Ensemble
+from edt.ensemble.storage import encode_ensemble
+from edt.files import replace_file
+from edt.places import Folder, Location, place
+from edt.store.directory import PARTS
+from edt.store.tables import encode_table, read_table
+
+#: A temporary file this old (seconds) belongs to a writer that was killed.
+STALE = 600.0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known of a finished part.
+
+    Attributes:
+        name: of the part.
+        files: file names to SHA-256.
+        runs: rows of its first table.
+        cost: predicted, in the unit of the plan.
+        seconds: wall-clock time it took, on ``threads`` threads.
+        finished: time of day (Unix seconds).
+    """
+
+    name: str
+    files: dict[str, str]
+    runs: int
+    cost: float
+    seconds: float
+    threads: int
+    finished: float
+
+
+class PartFiles:
+    """The parts in the directory of a run."""
+
+    def __init__(self, directory: Location) -> None:
+        self.folder: Folder = place(directory) / PARTS
+
+    def write(
+        self,
+        name: str,
+        tables: Mapping[str, pd.DataFrame],
+        networks: Ensemble | None = None,
+        *,
+        cost: float,
+        seconds: float,
+        threads: int,
+    ) -> Manifest:
+        """Write a part: networks, tables, and last the manifest.
+
+        Args:
+            name: of the part.
+            tables: by kind, the main one first; the kind "" is for a part's only table.
+            networks: of the part, if it has any.
+            cost, seconds, threads: as in `Manifest`.
+
+        Raises:
+            OSError: the disk is full, say; the part then does not count as done.
+        """
+        files: dict[str, str] = {}
+        if networks is not None:
+            data, readable = encode_ensemble(networks)
+            files[f"{name}.safetensors"] = self._put(name, "safetensors", data)
+            self._put(name, "json", readable)
+        for kind, table in tables.items():
+            suffix = _table(kind)
+            files[f"{name}.{suffix}"] = self._put(name, suffix, encode_table(table))
+        manifest = Manifest(
+            name=name,
+            files=files,
+            runs=len(next(iter(tables.values()))),
+            cost=cost,
+            seconds=seconds,
+            threads=threads,
+            finished=time.time(),
+        )
+        self._put(
+            name, "manifest.json", json.dumps(vars(manifest), indent=1, sort_keys=True).encode()
+        )
+        with suppress(FileNotFoundError):
+            self._file(name, "failed.json").unlink()
+        return manifest
+
+    def manifest(self, name: str) -> Manifest | None:
+        """Manifest of a part that is done, else None. The files it lists are not looked at."""
+        try:
+            found = json.loads(self._file(name, "manifest.json").read_text())
+            return Manifest(**found)
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def whole(self, name: str) -> Manifest | None:
+        """Manifest of a part all of whose files have the bytes that were written, else None."""
+        manifest = self.manifest(name)
+        if manifest is None:
+            return None
+        try:
+            right = all(
+                sha256((self.folder / file).read_bytes()) == sum_
+                for file, sum_ in manifest.files.items()
+            )
+        except OSError:
+            return None
+        return manifest if right else None
+
+    def discard(self, name: str) -> None:
+        """Let a damaged part count as undone."""
+        with suppress(FileNotFoundError):
+            self._file(name, "manifest.json").unlink()
+
+    def table(self, name: str, kind: str = "") -> pd.DataFrame:
+        """A table of a part.
+
+        Raises:
+            CheckpointError: missing or corrupted.
+        """
+        return read_table(self._file(name, _table(kind)))
+
+    def networks(self, name: str) -> Ensemble:
+        """The networks of a part.
+
+        Raises:
+            CheckpointError: missing or corrupted.
+        """
+        return Ensemble.load(self._file(name, "safetensors"))
+
+    def fail(self, name: str, error: BaseException | str) -> None:
+        """Note why an attempt failed; best effort, for the disk may be what failed."""
+        text = (
+            error
+            if isinstance(error, str)
+            else "".join(traceback.format_exception_only(type(error), error)).strip()
+        )
+        trace = None if isinstance(error, str) else "".join(traceback.format_exception(error))
+        note = {"name": name, "error": text, "traceback": trace, "time": time.time()}
+        with suppress(OSError):
+            self._put(name, "failed.json", json.dumps(note, indent=1).encode())
+
+    def failures(self) -> list[dict[str, Any]]:
+        """Notes of the parts whose last attempt failed, by name."""
+        notes = []
+        found: list[Folder] = list(self.folder.glob("*.failed.json"))
+        for file in sorted(found, key=lambda file: file.name):
+            with suppress(OSError, ValueError):
+                notes.append(json.loads(file.read_text()))
+        return notes
+
+    def sweep_up(self) -> None:
+        """Delete temporary files of writers that were killed long ago."""
+        if not isinstance(self.folder, Path):
+            return  # nothing is renamed there
+        for file in self.folder.glob(".*.tmp"):
+            with suppress(OSError):
+                if time.time() - file.stat().st_mtime > STALE:
+                    file.unlink()
+
+    def _put(self, name: str, suffix: str, data: bytes) -> str:
+        replace_file(self._file(name, suffix), data)
+        return sha256(data)
+
+    def _file(self, name: str, suffix: str) -> Folder:
+        return self.folder / f"{name}.{suffix}"
+
+
+def _table(kind: str) -> str:
+    return f"{kind}.parquet" if kind else "parquet"
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256, hexadecimal."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,62 @@
+"""When and how a run was last started: what `edt status` and `edt resume` go by."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from edt.files import replace_file
+from edt.places import Folder
+
+SESSION = "session.json"
+
+
+@dataclass(frozen=True)
+class Session:
+    """The last start of a run.
+
+    Attributes:
+        started: time of day (Unix seconds).
+        workers: parts under way at once.
+        engine: where parts are computed.
+        asked: engine, workers and the engine's options as they were asked for, for `edt resume`.
+        pid: of the process.
+    """
+
+    started: float
+    workers: int
+    engine: str = "local"
+    asked: dict[str, Any] = field(default_factory=dict)
+    pid: int = 0
+
+
+def note_start(folder: Folder, workers: int, engine: str, asked: Mapping[str, Any]) -> None:
+    """Remember that a run starts now.
+
+    Args:
+        folder: of the run.
+        workers, engine, asked: as in `Session`; what is not JSON-able of ``asked`` is left out.
+    """
+    kept = {name: value for name, value in asked.items() if _plain(value)}
+    now = Session(time.time(), workers, engine, kept, os.getpid())
+    replace_file(folder / SESSION, json.dumps(asdict(now), indent=1).encode())
+
+
+def last_session(folder: Folder) -> Session | None:
+    """The last start of the run in a folder; None where none is known."""
+    try:
+        return Session(**json.loads((folder / SESSION).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _plain(value: object) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,72 @@
+"""One file with the checksums of everything in a finished directory, for copying and archiving."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from edt.files import CheckpointError, replace_file
+from edt.places import Folder
+from edt.store.directory import PARTS
+from edt.store.parts import PartFiles, sha256
+from edt.store.tables import decode_table, encode_table
+
+MANIFEST = "manifest.json"
+
+
+def write_whole(
+    folder: Folder,
+    tables: Mapping[str, pd.DataFrame],
+    parts: Iterable[str],
+    facts: Mapping[str, Any],
+) -> None:
+    """Write the tables of a finished run, and then ``manifest.json``.
+
+    Args:
+        folder: of the run.
+        tables: by name; each goes to ``NAME.parquet``, whole or not at all.
+        parts: names of all parts, done.
+        facts: further entries of the manifest.
+    """
+    sums = {}
+    for name, table in tables.items():
+        data = encode_table(table)
+        replace_file(folder / f"{name}.parquet", data)
+        sums[f"{name}.parquet"] = sha256(data)
+    files = PartFiles(folder)
+    for part in parts:
+        manifest = files.manifest(part)
+        found = {} if manifest is None else manifest.files
+        sums |= {f"{PARTS}/{name}": sum_ for name, sum_ in found.items()}
+    whole = {**facts, "sha256": sums}
+    replace_file(folder / MANIFEST, json.dumps(whole, indent=1, sort_keys=True).encode())
+
+
+def read_whole(folder: Folder, name: str) -> pd.DataFrame:
+    """Read a table of a finished run.
+
+    Raises:
+        CheckpointError: missing, or not the bytes that ``manifest.json`` lists.
+    """
+    path = folder / f"{name}.parquet"
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    data = path.read_bytes()
+    expected = _sums(folder).get(path.name)
+    if expected is not None and expected != sha256(data):
+        raise CheckpointError(
+            f"{path}: corrupted (its checksum is not the one in {MANIFEST}); 'edt resume {folder}' "
+            "makes it again"
+        )
+    return decode_table(data, path)
+
+
+def _sums(folder: Folder) -> dict[str, str]:
+    try:
+        found = json.loads((folder / MANIFEST).read_text())["sha256"]
+        return dict(found)
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

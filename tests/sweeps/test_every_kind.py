@@ -1,0 +1,203 @@
+"""Every kind of run: how far it is, and going on from what its directory holds."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from edt.cli import main as program
+from edt.experiments import (
+    CensusSpec,
+    EscapeSpec,
+    LossLevelsSpec,
+    SafranShamirSpec,
+    WidthSweepSpec,
+    lottery_spec,
+    multi_spec,
+    perturb_spec,
+)
+from edt.experiments.controls_spec import ControlsSpec
+from edt.experiments.xor import XorSpec
+from edt.files import CheckpointError
+from edt.report.write import REPORTS
+from edt.store import DirectoryError, PartFiles, in_use
+from edt.sweeps import SweepSpec, resume, status, sweep
+from edt.sweeps.kinds import KINDS, RUNNERS
+
+TINY = {"steps": 200, "samples": 40, "lbfgs_rounds": 1}
+STUDENTS = {
+    **TINY, "widths": (2, 3), "seeds": 5, "teachers": 1, "teacher_width": 3, "lbfgs_steps": 100,
+    "newton_steps": 20,
+}  # fmt: skip
+SPECS = {
+    "width-sweep": WidthSweepSpec(
+        **STUDENTS, reference_width=3, split_widths=(2,), escape_lbfgs_steps=20,
+        escape_newton_steps=5,
+    ),
+    "census": CensusSpec(**STUDENTS, tol=1e-8),
+    "escape": EscapeSpec(
+        **STUDENTS, tol=1e-8, minima=1, add=(1,), descent_steps=50, escape_lbfgs_steps=20,
+        escape_newton_steps=5, path_widths=(2,), path_seeds=2, path_steps=50,
+    ),
+    "lottery": lottery_spec(quick=True, rounds=2, steps=30, samples=200),
+    "perturb-rest": perturb_spec(
+        quick=True, **TINY, tickets=2, rests=2, sizes=(0.5, 4.0), good=1e-3, teacher_width=2,
+        width=4, losers=1, random_rests=1, loser_rests=1, population=4,
+    ),
+    "multi-start": multi_spec(quick=True, **TINY, widths=(4, 8), seeds=3),
+    "controls": ControlsSpec(
+        **TINY, teachers=1, teacher_width=2, widths=(2, 4), seeds=3, lbfgs_steps=20, good=0.02,
+        inners=(2,), margins=(2,),
+    ),
+    "xor": XorSpec(widths=(2, 3), seeds=20, steps=200),
+    "safran-shamir": SafranShamirSpec(teachers=(6,), extra=(0, 1), starts=5, max_steps=2000),
+    "loss-levels": LossLevelsSpec(
+        widths=(1, 2), starts=1, points=11, max_time=100.0, lbfgs_steps=50, newton_steps=5
+    ),
+    "sweep": SweepSpec(
+        task="xor", grid={"seed": "0..9", "steps": 100, "lr": [0.1, 0.2], "init": ["he", "glorot"]}
+    ),
+}  # fmt: skip
+
+
+def run(kind, folder):
+    spec = SPECS[kind]
+    if kind == "sweep":
+        return sweep(spec, folder, workers=0)
+    return RUNNERS[kind](spec, folder, progress=False)
+
+
+def test_every_kind_is_here_and_has_a_report():
+    assert set(SPECS) == set(KINDS) == set(REPORTS)
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_goes_on_from_its_directory(kind, tmp_path, capsys):
+    folder = tmp_path / "run"
+    done = run(kind, folder)
+    found = status(folder)
+    assert found.finished and not found.running and found.share == 1.0
+    assert found.kind == kind and found.parts_done == found.parts >= 2
+    assert found.rate > 0 and found.workers == 1
+
+    before = {file.name: file.read_bytes() for file in folder.glob("*.parquet")}
+    assert set(before) == {f"{name}.parquet" for name in done.tables}
+    files, names = PartFiles(folder), [part.name for part in KINDS[kind].plan(SPECS[kind])]
+    untouched = (folder / "parts" / f"{names[0]}.manifest.json").read_bytes()
+    files.discard(names[-1])
+    flip(next((folder / "parts").glob(f"{names[1]}.*parquet")))
+    next(folder.glob("*.parquet")).unlink()
+    found = status(folder)
+    assert not found.finished and found.parts_done == found.parts - 1
+    with pytest.raises(CheckpointError, match="no such file"):
+        KINDS[kind].load(folder)
+
+    again = resume(folder)
+    assert type(again) is type(done) and status(folder).finished
+    assert {file.name: file.read_bytes() for file in folder.glob("*.parquet")} == before
+    assert all(files.whole(name) for name in names)
+    # What was whole was not computed again: its manifest, with its time, is the old one.
+    assert (folder / "parts" / f"{names[0]}.manifest.json").read_bytes() == untouched
+
+
+def flip(file):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(bytes(data))
+
+
+def test_a_damaged_table_is_found_out_and_made_again(tmp_path):
+    folder = tmp_path / "run"
+    run("xor", folder)
+    before = (folder / "runs.parquet").read_bytes()
+    flip(folder / "runs.parquet")
+    with pytest.raises(CheckpointError, match="checksum"):
+        KINDS["xor"].load(folder)
+    resume(folder)
+    assert (folder / "runs.parquet").read_bytes() == before
+
+
+def test_a_part_that_fails_is_shown_until_it_succeeds(tmp_path, monkeypatch):
+    import edt.experiments.xor as module
+
+    folder, real = tmp_path / "run", module.masked_train
+    monkeypatch.setattr(module, "masked_train", lambda *a, **b: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run("xor", folder)
+    (failure,) = status(folder).failures
+    assert failure["name"] == "fixed-width-0002" and "ZeroDivisionError" in failure["error"]
+    monkeypatch.setattr(module, "masked_train", real)
+    resume(folder)
+    assert status(folder).failures == []
+
+
+def test_an_experiment_killed_at_work(tmp_path):
+    """SIGKILL; then `edt status` (code 3) and `edt resume`, with the bits of a whole run."""
+    words = ["run", "xor", "--widths", "2..9", "--seeds", "300", "--set", "steps=2000"]
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edt", *words, "--out", str(folder), "--threads", "1"],
+        stdout=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 60
+    while len(list((folder / "parts").glob("*.manifest.json"))) < 2:
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.005)
+    assert in_use(folder)
+    found = status(folder)
+    assert found.running and found.seconds_left > 0
+    with pytest.raises(DirectoryError, match="in use"):
+        resume(folder)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    found = status(folder)
+    assert not found.running and 2 <= found.parts_done < found.parts == 16
+    with pytest.raises(SystemExit) as stop:
+        program(["status", str(folder)])
+    assert stop.value.code == 3
+    spec = KINDS["xor"].spec_of(folder)
+    resume(folder)
+    RUNNERS["xor"](spec, tmp_path / "whole", progress=False)
+    assert (folder / "runs.parquet").read_bytes() == (
+        tmp_path / "whole" / "runs.parquet"
+    ).read_bytes()
+
+
+def test_resume_on_the_command_line(tmp_path, capsys):
+    folder = tmp_path / "run"
+    run("xor", folder)
+    PartFiles(folder).discard("fixed-width-0002")
+    with pytest.raises(SystemExit) as stop:
+        program(["resume", str(folder), "--json", "--no-progress"])
+    assert not stop.value.code
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["kind"] == "xor" and facts["rows"] == {"runs": 80}
+    assert (folder / "report.html").is_file()
+    with pytest.raises(SystemExit) as stop:
+        program(["resume", str(folder), "--workers", "2"])
+    assert stop.value.code == 2
+    assert "workers is for sweeps" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_resume_works_as_the_last_start_did(tmp_path, monkeypatch):
+    from edt.sweeps import run as module
+
+    folder = tmp_path / "run"
+    sweep(SPECS["sweep"], folder, workers=0)
+    made = []
+    real = module.make_engine
+
+    def spy(name, workers, shards, **options):
+        made.append((name, workers))
+        return real(name, workers, shards, **options)
+
+    monkeypatch.setattr(module, "make_engine", spy)
+    for given in ({}, {"workers": 1}, {}):
+        PartFiles(folder).discard("shard-000000")
+        resume(folder, **given)
+    assert made == [("local", 0), ("local", 1), ("local", 1)]
