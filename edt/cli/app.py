@@ -19,6 +19,7 @@ from edt.cli.bench import bench
 from edt.cli.demo import EPILOG, demo
 from edt.cli.doctor import EPILOG as DOCTOR_EPILOG
 from edt.cli.doctor import doctor
+from edt.cli.outcome import Interrupted
 from edt.cli.report import EPILOG as REPORT_EPILOG
 from edt.cli.report import report
 from edt.cli.run import run
@@ -103,8 +104,10 @@ def _run(argv: list[str], debug: bool) -> int:
     try:
         # Typer's own handler would print a traceback or swallow Ctrl-C.
         code = command.main(args=argv, prog_name="edt", standalone_mode=False)
+        if code == INTERRUPTED:  # what Typer makes of Ctrl-C elsewhere
+            _complain("interrupted")
         return code if isinstance(code, int) else 0
-    except (KeyboardInterrupt, typer.Abort) as stop:
+    except (Interrupted, KeyboardInterrupt, typer.Abort) as stop:
         _complain(str(stop) or "interrupted")
         return INTERRUPTED
     except Exception as error:

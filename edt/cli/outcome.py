@@ -15,11 +15,22 @@ if TYPE_CHECKING:
     from edt.places import Folder
 
 
+class Interrupted(Exception):
+    """Ctrl-C, with what a person should know; Typer would end silently at a KeyboardInterrupt."""
+
+
 def console_for(as_json: bool) -> Console:
     """Where words go: to standard error when standard output carries JSON."""
     from rich.console import Console
 
     return Console(stderr=as_json, highlight=False)
+
+
+def interrupted(folder: Folder) -> Interrupted:
+    """What is raised when a run in a folder is stopped by Ctrl-C."""
+    return Interrupted(
+        f"interrupted; finished parts are in {folder}/, 'edt resume {folder}' goes on"
+    )
 
 
 def execute(
@@ -59,9 +70,7 @@ def execute(
     try:
         done = start(spec, folder, fresh=fresh, progress=progress)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; finished parts are in {folder}/, the same command goes on from there"
-        ) from None
+        raise interrupted(folder) from None
     path = report(done, folder)
     took = time.monotonic() - started
     found = {

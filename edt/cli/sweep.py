@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edt.cli.outcome import console_for, tell
+from edt.cli.outcome import console_for, interrupted, tell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -208,9 +208,7 @@ def _go(start: Callable[[], Experiment], folder: Folder, console: Console, as_js
     try:
         done = start()
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; finished parts are in {folder}/, 'edt resume {folder}' goes on"
-        ) from None
+        raise interrupted(folder) from None
     facts = {
         "directory": str(folder),
         "kind": done.kind,

@@ -1,17 +1,13 @@
-"""``edt sweep``, ``status``, ``resume``, ``export``; completion, help, exit codes."""
+"""``edt sweep``, ``status``, ``resume``, ``export``."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
-from typer.main import get_command
 
 from edt.cli import main as program
-from edt.cli.app import app
 from edt.store import Store
 from edt.sweeps import SweepSpec
 
@@ -117,33 +113,6 @@ def test_status_of_a_started_sweep(tmp_path, capsys):
     assert main(["status", tmp_path / "run"]) == 3
 
 
-def commands(group, path=()):
-    """Every command of the program with its words."""
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, (*path, name))
-        else:
-            yield (*path, name), command
-
-
-@pytest.mark.parametrize("words", [words for words, _ in commands(get_command(app))])
-def test_every_command_has_help_with_examples(words, capsys):
-    assert main([*words, "--help"]) == 0
-    text = capsys.readouterr().out
-    assert "Examples" in text and f"edt {' '.join(words)}" in text
-
-
 def test_exit_codes_are_in_the_help(capsys):
     assert main(["--help"]) == 0
     assert "130 Ctrl-C" in capsys.readouterr().out
-
-
-def test_completion(tmp_path):
-    """As bash asks for it."""
-    found = subprocess.run(
-        [sys.executable, "-m", "edt"],
-        env={**os.environ, "_EDT_COMPLETE": "complete_bash", "COMP_WORDS": "edt st",
-             "COMP_CWORD": "1"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert "status" in found.stdout.split()
