@@ -39,9 +39,10 @@ def plot_loss_levels(runs: pd.DataFrame, *, theme: Theme = LIGHT) -> Figure:
             _panel(ax, runs[runs["bias"] == bias], theme)
             ax.set_title("With biases" if bias else "Without biases")
         axes[0, 0].set_ylabel("final loss (target's variance 1)")
+        colours = end_colours(theme)
         present = [word for word in ENDS if (runs["end"] == word).any()]
         handles = [
-            axes[0, 0].plot([], [], ls="none", marker=MARKS[word], ms=8, color=_colour(word, theme),
+            axes[0, 0].plot([], [], ls="none", marker=MARKS[word], ms=8, color=colours[word],
                             label=WORDS[word])[0]
             for word in present
         ]  # fmt: skip
@@ -50,24 +51,33 @@ def plot_loss_levels(runs: pd.DataFrame, *, theme: Theme = LIGHT) -> Figure:
     return figure
 
 
-def _colour(word: str, theme: Theme) -> str:
+def end_colours(theme: Theme) -> dict[str, str]:
+    """Colour of each kind of end."""
     return {
         "minimum": theme.blue, "plateau": theme.orange, "channel": theme.purple,
         "infinity": theme.green, "saddle": theme.red, "open": theme.soft,
-    }[word]  # fmt: skip
+    }  # fmt: skip
+
+
+def places(runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs with finite losses, sorted by width and loss, with their ``place`` on the axis."""
+    found: pd.DataFrame = runs[np.isfinite(runs["loss"])].sort_values(
+        ["width", "loss"], kind="stable"
+    )
+    group = found.groupby("width")["loss"]
+    rank, size = group.cumcount(), group.transform("size")
+    found["place"] = found["width"] + 0.8 * ((rank + 0.5) / size - 0.5)
+    return found
 
 
 def _panel(ax: Axes, runs: pd.DataFrame, theme: Theme) -> None:
     widths = sorted(int(width) for width in runs["width"].unique())
     ax.set_yscale("log")
-    for width in widths:
-        own = runs[(runs["width"] == width) & np.isfinite(runs["loss"])].sort_values("loss")
-        place = width + 0.8 * ((np.arange(len(own)) + 0.5) / len(own) - 0.5)
-        for word in ENDS:
-            chosen = (own["end"] == word).to_numpy()
-            ax.scatter(place[chosen], own["loss"].to_numpy()[chosen], s=16, marker=MARKS[word],
-                       color=_colour(word, theme), lw=1.2 if MARKS[word] == "x" else 0,
-                       zorder=3)  # fmt: skip
+    placed, colours = places(runs), end_colours(theme)
+    for word in ENDS:
+        own = placed[placed["end"] == word]
+        ax.scatter(own["place"], own["loss"], s=16, marker=MARKS[word], color=colours[word],
+                   lw=1.2 if MARKS[word] == "x" else 0, zorder=3)  # fmt: skip
     width_axis(ax, widths, "width r; within each, all starts by their losses")
     for width in widths[1:]:
         ax.axvline(width - 0.5, color=theme.grid, lw=1.0, zorder=1)

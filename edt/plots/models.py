@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from edt.plots.style import LIGHT, Theme, new_figure, percent_axis, styled, width_axis
-from edt.stats import wilson
+from edt.stats import Interval, wilson
 from edt.success import Comparison
 
 #: Curves of the left panel that are there if they were fitted: name, colour of the theme, dashes.
-CURVES = (
+CURVES: tuple[tuple[str, str, tuple[float, ...]], ...] = (
     ("disjoint", "green", (5, 2)),
     ("windows", "orange", (8, 2, 1.5, 2)),
     ("subsets", "red", (1.5, 1.5)),
@@ -54,25 +54,37 @@ def plot_models(found: Comparison, *, goal: str = "succeed", theme: Theme = LIGH
     return figure
 
 
-def _curves(ax: Axes, found: Comparison, goal: str, theme: Theme) -> None:
+def measured(found: Comparison) -> tuple[list[int], list[Interval]]:
+    """Widths, and the rate of success at each over all groups, with Wilson's interval."""
     counts = found.counts
     widths = sorted({int(width) for width in counts.width})
     cells = [counts.width == width for width in widths]
-    good = [(int(counts.wins[cell].sum()), int(counts.runs[cell].sum())) for cell in cells]
-    rates = [wilson(*pair) for pair in good]
+    return widths, [wilson(int(counts.wins[c].sum()), int(counts.runs[c].sum())) for c in cells]
+
+
+def curves(found: Comparison) -> list[tuple[str, str, tuple[float, ...], list[float]]]:
+    """The laws that are drawn: name, colour of the theme, dashes, and the rate at every width."""
+    counts = found.counts
     shown = [entry for entry in CURVES if entry[0] in found.fits]
-    if "escape" not in found.fits:
+    if "escape" not in found.fits and "geometric" in found.fits:
         shown.insert(4, ("geometric", "purple", (1, 0)))
     # Of the regressions, the better one.
     regressions = [name for name in ("logistic", "log-logistic") if name in found.fits]
     if regressions:
         best = min(regressions, key=lambda name: found.fits[name].aic)
         shown.append((best, "soft", (1, 0)))
+    cells = [counts.width == width for width in sorted({int(width) for width in counts.width})]
+    out = []
     for name, colour, dashes in shown:
-        if name not in found.fits:
-            continue
         s = found.fits[name].success() * counts.runs
-        curve = [float(s[cell].sum()) / pair[1] for cell, pair in zip(cells, good, strict=True)]
+        curve = [float(s[cell].sum()) / int(counts.runs[cell].sum()) for cell in cells]
+        out.append((name, colour, dashes, curve))
+    return out
+
+
+def _curves(ax: Axes, found: Comparison, goal: str, theme: Theme) -> None:
+    widths, rates = measured(found)
+    for name, colour, dashes, curve in curves(found):
         ax.plot(widths, curve, color=getattr(theme, colour), dashes=dashes, lw=2.2,
                 label=NAMES[name], zorder=3)  # fmt: skip
     value = np.array([rate.value for rate in rates])

@@ -144,14 +144,19 @@ def _shares(ax: Axes, escapes: pd.DataFrame, theme: Theme) -> None:
     label_ends(ax, max(widths) + 0.1, ends, gap=0.08)
 
 
-def _ends(ax: Axes, splits: pd.DataFrame, good_name: str, theme: Theme) -> None:
-    colours = {
+def destination_colours(theme: Theme) -> dict[str, str]:
+    """Colour of each end of a way down."""
+    return {
         "good": theme.blue,
         "lower": theme.red,
         "channel": theme.purple,
         "stays": theme.grid,
         "open": theme.soft,
     }
+
+
+def _ends(ax: Axes, splits: pd.DataFrame, good_name: str, theme: Theme) -> None:
+    colours = destination_colours(theme)
     words = {**WORDS, "good": good_name}
     shares = sorted({float(mu) for mu in splits["mu"]})
     for row, mu in enumerate(shares):

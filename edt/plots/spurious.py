@@ -42,12 +42,18 @@ def plot_safran_shamir(table: pd.DataFrame, runs: pd.DataFrame, *, theme: Theme 
         left.set_title("How often")
         least = int((runs["student"] - runs["teacher"]).min())
         _heights(right, runs[runs["student"] - runs["teacher"] == least], theme)
-        right.set_title(f"How high, {_extra(least)}")
+        right.set_title(f"How high, {extra_name(least)}")
     return figure
 
 
-def _extra(more: int) -> str:
+def extra_name(more: int) -> str:
+    """How a number of neurons beyond the teacher's is written."""
     return "n = k" if more == 0 else f"n = k + {more}"
+
+
+def extra_colours(theme: Theme) -> tuple[str, ...]:
+    """Colours of the numbers of extra neurons, in turn."""
+    return (theme.red, theme.blue, theme.green, theme.purple)
 
 
 def _shares(ax: Axes, table: pd.DataFrame, theme: Theme) -> None:
@@ -56,13 +62,13 @@ def _shares(ax: Axes, table: pd.DataFrame, theme: Theme) -> None:
     reported = "rate_reported" in table.columns and bool(table["rate_reported"].notna().any())
     for place, more in enumerate(sorted(int(e) for e in extra.unique())):
         own = table[extra == more].sort_values("teacher")
-        colour = (theme.red, theme.blue, theme.green, theme.purple)[place % 4]
+        colour = extra_colours(theme)[place % 4]
         errors = np.clip(
             np.stack([own["rate"] - own["rate_low"], own["rate_high"] - own["rate"]]), 0.0, None
         )
         ax.errorbar(own["teacher"], own["rate"], yerr=errors, color=colour, marker=MARKERS[place],
                     ms=7, mec=theme.paper, mew=1.0, elinewidth=1.8, zorder=4)  # fmt: skip
-        ends.append((float(own["rate"].iloc[-1]), _extra(more), colour))
+        ends.append((float(own["rate"].iloc[-1]), extra_name(more), colour))
         if reported:
             theirs = own[own["rate_reported"].notna()]
             ax.plot(theirs["teacher"], theirs["rate_reported"], ls="none", marker="x", ms=9,

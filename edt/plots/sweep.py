@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from edt.plots.style import LIGHT, Theme, new_figure, percent_axis, styled, width_axis
-from edt.stats import wilson
+from edt.stats import Interval, wilson
 
 #: Lines in one picture, at most: there are as many colours and markers.
 MOST_LINES = 6
@@ -29,7 +29,7 @@ def plot_sweep(runs: pd.DataFrame, along: str, lines: list[str], *, theme: Theme
     """
     places = sorted(runs[along].unique().tolist())
     groups = list(runs.groupby(lines, sort=True)) if lines else [((), runs)]
-    colours = (theme.blue, theme.orange, theme.green, theme.red, theme.purple, theme.soft)
+    colours = line_colours(theme)
     with styled(theme):
         figure, axes = new_figure(2, size=(13.0, 5.8))
         rate, loss = axes[0]
@@ -68,31 +68,53 @@ def line_name(lines: list[str], key: Any) -> str:
     )
 
 
-def _rates(
-    ax: Axes, group: pd.DataFrame, along: str, places: list[Any], shift: float, look: dict[str, Any]
-) -> None:
+def line_colours(theme: Theme) -> tuple[str, ...]:
+    """Colours of lines, in turn."""
+    return (theme.blue, theme.orange, theme.green, theme.red, theme.purple, theme.soft)
+
+
+def rates(group: pd.DataFrame, along: str, places: list[Any]) -> tuple[list[int], list[Interval]]:
+    """Numbers of the places that have runs, and the share of good runs there."""
     at, found = [], []
     for k, place in enumerate(places):
         here = group[group[along] == place]
         if len(here):
-            at.append(k + shift)
+            at.append(k)
             found.append(wilson(int(here["outcome"].eq("good").sum()), len(here)))
-    y = np.array([share.value for share in found])
-    low, high = (np.array([getattr(share, end) for share in found]) for end in ("low", "high"))
-    ax.errorbar(at, y, yerr=np.clip([y - low, high - y], 0.0, None), **look)
+    return at, found
 
 
-def _losses(
-    ax: Axes, group: pd.DataFrame, along: str, places: list[Any], shift: float, look: dict[str, Any]
-) -> None:
+def losses(
+    group: pd.DataFrame, along: str, places: list[Any]
+) -> tuple[list[int], list[tuple[float, float, float]]]:
+    """Numbers of the places that have finite losses, and 10%, 50% and 90% quantiles of them."""
     at, found = [], []
     for k, place in enumerate(places):
         values = group.loc[group[along] == place, "loss"].to_numpy(dtype=float)
         # Zero has no place on this axis: what is below rounding is shown there.
         values = np.maximum(values[np.isfinite(values)], 1e-32)
         if values.size:
-            at.append(k + shift)
-            found.append(np.quantile(values, [0.1, 0.5, 0.9]))
+            low, middle, high = (float(q) for q in np.quantile(values, [0.1, 0.5, 0.9]))
+            at.append(k)
+            found.append((low, middle, high))
+    return at, found
+
+
+def _rates(
+    ax: Axes, group: pd.DataFrame, along: str, places: list[Any], shift: float, look: dict[str, Any]
+) -> None:
+    at, found = rates(group, along, places)
+    y = np.array([share.value for share in found])
+    low, high = (np.array([getattr(share, end) for share in found]) for end in ("low", "high"))
+    x = np.asarray(at, dtype=float) + shift
+    ax.errorbar(x, y, yerr=np.clip([y - low, high - y], 0.0, None), **look)
+
+
+def _losses(
+    ax: Axes, group: pd.DataFrame, along: str, places: list[Any], shift: float, look: dict[str, Any]
+) -> None:
+    at, found = losses(group, along, places)
     if found:
         low, middle, high = np.array(found).T
-        ax.errorbar(at, middle, yerr=np.clip([middle - low, high - middle], 0.0, None), **look)
+        x = np.asarray(at, dtype=float) + shift
+        ax.errorbar(x, middle, yerr=np.clip([middle - low, high - middle], 0.0, None), **look)

@@ -1,4 +1,4 @@
-"""The few pieces of HTML a report is made of. No scripts, nothing loaded from elsewhere."""
+"""The few pieces of HTML a report is made of. Nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from importlib.resources import files
 from typing import Any
 
 import pandas as pd
+
+from edt.plots.interactive import Panel
+from edt.report.interactive import engine, panels_json
 
 
 @dataclass(frozen=True)
@@ -72,20 +75,30 @@ def tiles(items: Sequence[str]) -> str:
     return f'<div class="tiles">{"".join(items)}</div>'
 
 
-def figure(light: bytes, dark: bytes, alt: str, caption: str) -> str:
+def figure(light: bytes, dark: bytes, alt: str, caption: str, panels: Sequence[Panel] = ()) -> str:
     """A picture in two themes, embedded; the browser takes the one that suits the page.
 
     Args:
         light, dark: SVG files.
         alt: what it shows, for those who cannot see it.
         caption: may hold inline tags.
+        panels: the same to point at. The page's script draws them in place of the picture, which
+            stays where there are no scripts, and in print.
     """
+    twin = (
+        f'<div class="plots"></div><script type="application/json">{panels_json(panels)}</script>'
+        if panels
+        else ""
+    )
     return (
-        f"<figure>{_scroller('figure')}<picture>"
+        f"{_INTERACTIVE if panels else '<figure>'}{_scroller('figure')}<picture>"
         f'<source media="(prefers-color-scheme: dark)" srcset="{_data(dark)}">'
         f'<img src="{_data(light)}" alt="{escape(alt, quote=True)}">'
-        f"</picture></div><figcaption>{caption}</figcaption></figure>"
+        f"</picture></div>{twin}<figcaption>{caption}</figcaption></figure>"
     )
+
+
+_INTERACTIVE = '<figure class="interactive">'
 
 
 def section(title: str, *parts: str) -> str:
@@ -113,6 +126,7 @@ def page(title: str, lead: str, body: Sequence[str], footer: str) -> str:
         body: sections.
         footer: may hold inline tags.
     """
+    text = "\n".join(body)
     css = files("edt.report").joinpath("style.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -123,8 +137,10 @@ def page(title: str, lead: str, body: Sequence[str], footer: str) -> str:
         f'<header><h1>{escape(title)}</h1><p class="lead">{lead}</p></header>\n'
         + contents(body)
         + '<div id="content" tabindex="-1">'
-        + "\n".join(body)
-        + f"</div>\n<footer>{footer}</footer></main></body></html>\n"
+        + text
+        + f"</div>\n<footer>{footer}</footer></main>"
+        + (engine() if _INTERACTIVE in text else "")
+        + "</body></html>\n"
     )
 
 

@@ -12,6 +12,7 @@ from edt.experiments.spec import format_widths
 from edt.files import replace_file
 from edt.landscape.levels import RELATIVE_GAP
 from edt.places import Folder, Location, place
+from edt.plots import interactive
 from edt.plots.loss_levels import WORDS, plot_loss_levels
 from edt.report import html
 from edt.report.html import Column
@@ -45,6 +46,7 @@ def write_loss_levels_report(run: LossLevels, directory: Location) -> Folder:
         "Final losses of all starts, sorted within each width, without and with biases.",
         "Every mark is a run; within a width they are in the order of their losses, so that a "
         "level is a horizontal line as long as its share of the starts.",
+        lambda: interactive.loss_levels(runs),
     )
     embedded = embed([picture], folder)
     facts = write_provenance(run, folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from edt.plots import interactive
 from edt.plots.models import NAMES, plot_models
 from edt.report import html
 from edt.report.html import Column
@@ -27,6 +28,7 @@ def models_picture(found: Comparison, goal: str, name: str = "models") -> Pictur
         "Left: measured rates with 95% Wilson intervals and maximum-likelihood fits; the price p "
         "of a ticket is fitted with the rest. Right: Akaike's criterion above that of the best "
         "law; below 2 there is no telling apart.",
+        lambda: interactive.models(found, goal=goal),
     )
 
 

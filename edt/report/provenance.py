@@ -24,7 +24,7 @@ class Finished(Protocol):
 
 def provenance(sweep: Finished) -> dict[str, Any]:
     """Facts about this run that are not part of its result, JSON-able."""
-    packages = ("numpy", "scipy", "pandas", "pyarrow", "matplotlib", "scikit-learn")
+    packages = ("numpy", "scipy", "pandas", "pyarrow", "matplotlib", "plotly", "scikit-learn")
     return {
         "edt": __version__,
         "spec": sweep.spec.to_dict(),

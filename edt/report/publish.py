@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from edt.files import replace_file
 from edt.places import Folder
+from edt.plots.interactive import Panel
 from edt.plots.style import DARK, LIGHT, Theme, pdf, png, svg
 from edt.report import html
 from edt.report.provenance import Finished, provenance
@@ -26,12 +27,14 @@ class Picture:
         draw: theme to figure.
         alt: what it shows.
         caption: under it.
+        panels: the same to point at; None for a picture only.
     """
 
     name: str
     draw: Callable[[Theme], Figure]
     alt: str
     caption: str
+    panels: Callable[[], Sequence[Panel]] | None = None
 
 
 def embed(pictures: Sequence[Picture], folder: Folder) -> dict[str, str]:
@@ -44,7 +47,11 @@ def embed(pictures: Sequence[Picture], folder: Folder) -> dict[str, str]:
         replace_file(folder / FIGURES / f"{picture.name}.svg", vector)
         replace_file(folder / FIGURES / f"{picture.name}.pdf", pdf(light))
         embedded[picture.name] = html.figure(
-            vector, svg(picture.draw(DARK)), picture.alt, picture.caption
+            vector,
+            svg(picture.draw(DARK)),
+            picture.alt,
+            picture.caption,
+            () if picture.panels is None else picture.panels(),
         )
     return embedded
 

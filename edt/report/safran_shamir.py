@@ -12,6 +12,7 @@ from edt.experiments.spec import format_widths
 from edt.files import replace_file
 from edt.landscape.spurious import NEWTON, SPURIOUS, STEP
 from edt.places import Folder, Location, place
+from edt.plots import interactive
 from edt.plots.spurious import plot_safran_shamir
 from edt.report import html
 from edt.report.html import Column
@@ -49,6 +50,7 @@ def write_safran_shamir_report(run: SafranShamirRun, directory: Location) -> Fol
         "these minima.",
         "Left: share of spurious ends with 95% Wilson intervals; crosses: reported figures, which "
         "we have not verified. Right: every loss level; area is the share of all starts.",
+        lambda: interactive.safran_shamir(table, runs),
     )
     embedded = embed([picture], folder)
     facts = write_provenance(run, folder)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from edt.files import replace_file
 from edt.places import Folder, Location, place
+from edt.plots import interactive
 from edt.plots.sweep import MOST_LINES, plot_sweep
 from edt.report import html
 from edt.report.html import Column
@@ -40,6 +41,7 @@ def write_sweep_report(run: Sweep, directory: Location) -> Folder:
         lambda theme: plot_sweep(runs, along, lines, theme=theme),
         f"Share of good runs and median loss against {along}.",
         caption(along, lines, varying),
+        lambda: interactive.sweep(runs, along, lines),
     )
     embedded = embed([picture], folder)
     facts = write_provenance(run, folder)

@@ -9,6 +9,7 @@ from edt.experiments.splits import DESTINATIONS
 from edt.files import replace_file
 from edt.places import Folder, Location, place
 from edt.plots import (
+    interactive,
     plot_levels,
     plot_outcomes,
     plot_splits,
@@ -74,6 +75,7 @@ def pictures(story: Story) -> list[Picture]:
             f"Left: share of runs that {story.goal}, with 95% Wilson intervals, beside what "
             f"independent tickets of width r = {r} predict (bands: interval of p). Right: how many "
             "such tickets the measured rate amounts to.",
+            lambda: interactive.success(story.success, r, **names),
         )
     ]
     if spec.targets > 1:
@@ -83,6 +85,7 @@ def pictures(story: Story) -> list[Picture]:
                 lambda theme: plot_targets(story.success, theme=theme, **names),
                 "Success rate against width and lottery predictions for each teacher.",
                 f"The same for each {story.target_name}. p is its success rate at width {r}.",
+                lambda: interactive.each_target(story.success, **names),
             )
         )
     # Every target has variance 1, so a loss is a share of it.
@@ -93,6 +96,7 @@ def pictures(story: Story) -> list[Picture]:
             lambda theme: plot_outcomes(story.outcomes, good_name=story.good_name, theme=theme),
             "Share of runs with each outcome, one bar per width.",
             "Outcomes of all runs.",
+            lambda: interactive.outcomes(story.outcomes, good_name=story.good_name),
         ),
         Picture(
             "levels",
@@ -102,6 +106,7 @@ def pictures(story: Story) -> list[Picture]:
             "Final loss of every run against width, and the number of distinct losses.",
             "Left: every run is a dot, sorted by loss within its width; rows of dots are loss "
             "levels. Right: distinct losses among the bad minima of each width.",
+            lambda: interactive.levels(sweep.runs, story.levels, target_name=story.target_name),
         ),
         Picture(
             "splits",
@@ -111,6 +116,7 @@ def pictures(story: Story) -> list[Picture]:
             "Index of split minima, counted against predicted; share of strict saddles; ends.",
             "Left: escape dimensions after splitting one neuron, numbers are splits. Middle: share "
             "with at least one, with 95% Wilson intervals. Right: where the wide networks end.",
+            lambda: interactive.splits(sweep.splits, story.escapes, good_name=story.good_name),
         ),
     ]
 

@@ -1,10 +1,13 @@
 """Reports in a browser: no errors, figures drawn, themes, a phone, the keyboard, screen readers.
 
+Figures are drawn by plotly; the pictures under them serve without scripts, and in print.
+
 Needs playwright and a Chromium; skipped where there is none.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from importlib.resources import files
@@ -20,7 +23,11 @@ from edt.experiments import (
     run_safran_shamir,
     width_sweep,
 )
-from edt.report import report_on, write_report
+from edt.plots import DARK, LIGHT
+from edt.plots.interactive.marks import line
+from edt.plots.interactive.panel import Panel, axis, coloured
+from edt.report import html, report_on, write_report
+from edt.report.interactive import MISSING
 from edt.sweeps import SweepSpec, sweep
 
 CHROMIUM = next(
@@ -75,6 +82,12 @@ def browser():
         running.close()
 
 
+def opened(page, file):
+    """The page, once its figures are drawn."""
+    page.goto(file.as_uri())
+    page.wait_for_selector("html.figures-drawn", state="attached")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
@@ -85,17 +98,20 @@ def test_in_a_browser(pages, browser, kind, scheme, size):
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
-    page.goto(pages[kind].as_uri())
+    opened(page, pages[kind])
     assert complaints == []
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
-    drawn = page.evaluate(
-        "[...document.images].map(i => i.complete && i.naturalWidth > 0 && i.clientWidth > 100)"
-    )
-    assert drawn and all(drawn)
-    # The theme of the picture is that of the page.
-    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    bright = sum(map(int, re.findall(r"\d+", paper)[:3])) > 3 * 128
-    assert bright == (scheme == "light")
+    assert page.locator("figure").count() == page.locator("figure.drawn").count() > 0
+    for plot in page.locator(".plot").all():
+        assert plot.bounding_box()["width"] > 200
+        assert plot.locator("g.trace, .heatmaplayer image").count()
+    # The theme of the figures is that of the page.
+    for part in ("body", ".plot .main-svg"):
+        paper = page.evaluate(
+            "part => getComputedStyle(document.querySelector(part)).backgroundColor", part
+        )
+        bright = sum(map(int, re.findall(r"\d+", paper)[:3])) > 3 * 128
+        assert bright == (scheme == "light")
     # Nothing but figures and tables, which scroll by themselves, is wider than the screen.
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
     context.close()
@@ -104,14 +120,14 @@ def test_in_a_browser(pages, browser, kind, scheme, size):
 @pytest.mark.parametrize("kind", KINDS)
 def test_with_the_keyboard(pages, browser, kind):
     page = browser.new_page(viewport=DESK)
-    page.goto(pages[kind].as_uri())
+    opened(page, pages[kind])
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "content"
-    wanted, seen = {"DIV.scroll", "SUMMARY."}, set()
-    where = "document.activeElement.tagName + '.' + document.activeElement.className"
-    for _ in range(30):
+    wanted, seen = {"DIV.plot", "BUTTON.", "SUMMARY."}, set()
+    where = "document.activeElement.tagName + '.' + (document.activeElement.classList[0] ?? '')"
+    for _ in range(90):
         page.keyboard.press("Tab")
         seen.add(page.evaluate(where))
         # Past the end the browser's own controls would take the focus.
@@ -126,16 +142,69 @@ def test_with_the_keyboard(pages, browser, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_the_keyboard_reads_points_and_hides_lines(pages, browser, kind):
+    api = pytest.importorskip("playwright.sync_api")
+    page = browser.new_page(viewport=DESK)
+    opened(page, pages[kind])
+    for plot in page.locator(".plot").all():
+        plot.focus()
+        page.keyboard.press("ArrowRight")
+        # What is shown beside the point is what a screen reader says.
+        said = plot.locator("xpath=ancestor::figure").locator(".said").inner_text()
+        shown = plot.locator(".hoverlayer .hovertext").text_content()
+        assert re.search(r"\d", said)
+        assert re.sub(r"[\s,]", "", said) == re.sub(r"[\s,]", "", shown)
+        page.keyboard.press("Escape")
+        assert plot.locator(".hoverlayer .hovertext").count() == 0
+    entry = page.locator(".key button").first
+    lines = entry.locator("xpath=ancestor::div[contains(@class, 'panel')]").locator(".plot")
+    lines = lines.locator("g.trace")
+    before = lines.count()
+    entry.press("Enter")
+    api.expect(lines).not_to_have_count(before)
+    assert entry.get_attribute("aria-pressed") == "false" and lines.count() < before
+    entry.press("Enter")
+    api.expect(lines).to_have_count(before)
+    assert entry.get_attribute("aria-pressed") == "true"
+    page.close()
+
+
+def test_figures_follow_a_change_of_theme(pages, browser):
+    page = browser.new_page(color_scheme="light")
+    opened(page, pages["width-sweep"])
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(
+        "getComputedStyle(document.querySelector('.plot .main-svg')).backgroundColor"
+        " === getComputedStyle(document.body).backgroundColor"
+    )
+    page.close()
+
+
+@pytest.mark.parametrize("how", ["print", "no scripts"])
+def test_pictures_stand_in(pages, browser, how):
+    context = browser.new_context(java_script_enabled=how == "print", offline=True)
+    page = context.new_page()
+    page.goto(pages["width-sweep"].as_uri())
+    if how == "print":
+        page.wait_for_selector("html.figures-drawn", state="attached")
+        page.emulate_media(media="print")
+    for figure in page.locator("figure").all():
+        assert figure.locator("img").bounding_box()["width"] > 100
+        assert figure.locator(".plots").bounding_box() is None
+    context.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_for_screen_readers(pages, browser, kind):
     page = browser.new_page()
-    page.goto(pages[kind].as_uri())
+    opened(page, pages[kind])
     assert page.locator("html").get_attribute("lang") == "en"
     assert page.locator("h1").count() == 1
     assert page.locator("main").count() == 1
     # Headings do not skip a level, images say what they show, every table cell has a header.
     levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3')].map(h => +h.tagName[1])")
     assert all(b <= a + 1 for a, b in pairwise(levels))
-    assert page.locator("img:not([alt])").count() == 0
+    assert page.locator("img:not([alt]), .plot:not([aria-label])").count() == 0
     assert all(len(text) > 20 for text in page.evaluate("[...document.images].map(i => i.alt)"))
     assert page.locator("th:not([scope])").count() == 0
     ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
@@ -143,6 +212,34 @@ def test_for_screen_readers(pages, browser, kind):
     targets = page.evaluate("[...document.querySelectorAll('a[href^=\"#\"]')].map(a => a.hash)")
     assert all(target[1:] in ids for target in targets)
     page.close()
+
+
+def test_a_page_holds_plotly_once_or_says_that_it_is_missing(monkeypatch):
+    panel = Panel("A", [line([1], [2], "a", "@blue", ["a"])], axis("x"), axis("y"))
+    still, moving = (html.figure(b"", b"", "A", "A", panels) for panels in ((), (panel,)))
+    page = html.page("A", "A", [moving, moving], "A")
+    assert page.count('id="plotly-source"') == 1 and len(page) < 3_000_000
+    assert page == html.page("A", "A", [moving, moving], "A")
+    assert "<script" not in html.page("A", "A", [still], "A")
+    monkeypatch.setattr("edt.report.interactive._plotly", lambda: None)
+    without = html.page("A", "A", [moving], "A")
+    assert MISSING in without and "plotly-source" not in without
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_plotly_knows_every_part_of_the_figures(pages, kind, theme):
+    graphs = pytest.importorskip("plotly.graph_objects")
+    specs = re.findall(
+        r'class="plots"></div><script type="application/json">(.*?)</script>',
+        pages[kind].read_text(encoding="utf-8"),
+    )
+    panels = [panel for spec in specs for panel in json.loads(spec)]
+    assert panels
+    for panel in panels:
+        whole = coloured({"data": panel["data"], "layout": panel["layout"]}, theme)
+        assert "@" not in json.dumps(whole)
+        graphs.Figure(whole)  # raises ValueError for what plotly does not know
 
 
 def luminance(colour):

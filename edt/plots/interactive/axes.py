@@ -1,0 +1,75 @@
+"""The axes that most panels share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edt.plots.interactive.panel import Part, axis
+
+
+def width_axis(
+    widths: Sequence[int], title: str = "student width m (hidden neurons)", most: int = 16
+) -> Part:
+    """Integers that do not crowd."""
+    step = 1 if len(widths) <= most else int(np.ceil(len(widths) / (0.75 * most)))
+    shown = [int(width) for width in widths][::step]
+    return axis(title, ticks=shown, span=(min(widths) - 0.6, max(widths) + 0.6), grid=False)
+
+
+def percent_axis(title: str) -> Part:
+    """From 0 to 100%, with room for markers at both ends."""
+    ticks = (0, 0.25, 0.5, 0.75, 1.0)
+    return axis(title, ticks=ticks, labels=[f"{100 * t:.0f}%" for t in ticks], span=(-0.03, 1.04))
+
+
+def place_axis(names: Sequence[str], title: str) -> Part:
+    """Names at 0, 1, 2, ..."""
+    return axis(title, ticks=range(len(names)), labels=names, span=(-0.6, len(names) - 0.4),
+                grid=False)  # fmt: skip
+
+
+def log_axis(
+    title: str, traces: Sequence[Part] = (), span: tuple[float, float] | None = None
+) -> Part:
+    """A logarithmic axis with powers of ten, or 1, 2, 5 where it spans few.
+
+    Args:
+        title: what it measures.
+        traces: whose ``y``, intervals included, decide the span.
+        span: instead.
+    """
+    low, high = _reach(traces) if span is None else span
+    ticks = decades(low, high, fine=60.0)
+    return axis(title, log=True, ticks=ticks, labels=[_power(t) for t in ticks], span=(low, high))
+
+
+def _reach(traces: Sequence[Part]) -> tuple[float, float]:
+    """Least and greatest positive value, with some room."""
+    values: list[float] = []
+    for trace in traces:
+        y = np.array(trace["y"], dtype=float)
+        values += y.tolist()
+        if "error_y" in trace:
+            values += (y + np.array(trace["error_y"]["array"], dtype=float)).tolist()
+            values += (y - np.array(trace["error_y"]["arrayminus"], dtype=float)).tolist()
+    shown = [value for value in values if np.isfinite(value) and value > 0.0]
+    low, high = (min(shown), max(shown)) if shown else (0.1, 1.0)
+    room = max((high / low) ** 0.05, 1.2)
+    return low / room, high * room
+
+
+def _power(value: float) -> str:
+    exponent = np.log10(value)
+    if 1e-3 < value < 1e4 or abs(exponent - round(exponent)) > 1e-9:
+        return f"{value:,g}"
+    return f"10<sup>{round(exponent)}</sup>".replace("-", "−")
+
+
+def decades(low: float, high: float, fine: float = 300.0) -> list[float]:
+    """Ticks 1, 10, 100, ..., with 2 and 5 between them where the axis spans less than ``fine``."""
+    between = (1, 2, 5) if high / low < fine else (1,)
+    exponents = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    ticks = [k * 10.0**e for e in exponents for k in between]
+    return [tick for tick in ticks if low <= tick * (1 + 1e-9) and tick <= high * (1 + 1e-9)]

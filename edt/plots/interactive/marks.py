@@ -1,0 +1,162 @@
+"""Traces: lines with intervals, bands, bars, bubbles. Every point says what it is when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from edt.plots.interactive.panel import Part, numbers
+
+#: matplotlib's markers in plotly's words.
+SYMBOLS = {
+    "o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down",
+    "p": "pentagon", "*": "star", "h": "hexagon", "X": "x", "x": "x-thin", "P": "cross",
+    "_": "line-ew",
+}  # fmt: skip
+#: matplotlib's line styles in plotly's words.
+DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
+
+
+def line(
+    x: Any,
+    y: Any,
+    name: str,
+    colour: str,
+    hover: Sequence[str],
+    *,
+    low: Any = None,
+    high: Any = None,
+    marker: str | None = "o",
+    dash: str = "solid",
+    width: float = 2.4,
+    size: float = 9.0,
+    joined: bool = True,
+    key: bool = True,
+    **more: Any,
+) -> Part:
+    """Points, joined or not, with vertical intervals if there are bounds.
+
+    Args:
+        x, y: places.
+        name: in the key; traces of one name are shown and hidden together.
+        colour: by name, see `edt.plots.interactive.panel`.
+        hover: what a point says, one text a point.
+        low, high: bounds of the intervals; a bound that is not finite ends at the point.
+        marker: matplotlib's letter; None for a line without points.
+        dash: plotly's name.
+        width, size: of line and markers, in CSS pixels.
+        joined: with a line.
+        key: stands in the key.
+        more: of plotly's.
+    """
+    mode = "+".join(["lines"] * joined + ["markers"] * (marker is not None))
+    out: Part = {
+        "type": "scatter",
+        "mode": mode,
+        "x": numbers(x),
+        "y": numbers(y),
+        "name": name,
+        "legendgroup": name,
+        "showlegend": key,
+        "hoverinfo": "text",
+        "hovertext": list(hover),
+        "line": {"color": colour, "width": width, "dash": dash},
+    }
+    if marker is not None:
+        out["marker"] = {
+            "symbol": SYMBOLS[marker],
+            "size": size,
+            "color": colour,
+            # Symbols made of lines have nothing but an outline.
+            "line": {"color": colour, "width": 2} if marker in "x_"
+            else {"color": "@paper", "width": 1},
+        }  # fmt: skip
+    if low is not None:
+        at = np.asarray(y, dtype=float)
+        # Clipped: bounds of an interval meet the estimate only up to rounding.
+        down = np.clip(np.nan_to_num(at - np.asarray(low, dtype=float), posinf=0.0), 0.0, None)
+        up = np.clip(np.nan_to_num(np.asarray(high, dtype=float) - at, posinf=0.0), 0.0, None)
+        out["error_y"] = {
+            "type": "data",
+            "symmetric": False,
+            "array": numbers(up),
+            "arrayminus": numbers(down),
+            "color": colour,
+            "thickness": 1.8,
+            "width": 0,
+        }
+    return out | more
+
+
+def points(
+    x: Any, y: Any, name: str, colour: str, hover: Sequence[str], marker: str = "o", **more: Any
+) -> Part:
+    """Points that no line joins; arguments as in `line`."""
+    return line(x, y, name, colour, hover, marker=marker, joined=False, **more)
+
+
+def band(x: Any, low: Any, high: Any, name: str, colour: str) -> Part:
+    """The area between two lines, which belongs to the line of that name."""
+    at, bottom, top = (numbers(values) for values in (x, low, high))
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": at + at[::-1],
+        "y": top + bottom[::-1],
+        "fill": "toself",
+        "fillcolor": f"{colour}/0.16",
+        "line": {"width": 0},
+        "name": name,
+        "legendgroup": name,
+        "showlegend": False,
+        "hoverinfo": "skip",
+    }
+
+
+def rule(x: Sequence[float], y: Sequence[float], colour: str = "@soft", dash: str = "dash") -> Part:
+    """A line to compare with, which says nothing itself."""
+    return {
+        "type": "scatter", "mode": "lines", "x": numbers(x), "y": numbers(y), "name": "",
+        "showlegend": False, "hoverinfo": "skip",
+        "line": {"color": colour, "width": 1.4, "dash": dash},
+    }  # fmt: skip
+
+
+def bars(
+    x: Any, y: Any, name: str, colour: str, hover: Sequence[str], text: Sequence[str] = (),
+    **more: Any,
+) -> Part:  # fmt: skip
+    """Bars; arguments as in `line`.
+
+    Args:
+        text: written in the bars, where it fits.
+    """
+    return {
+        "type": "bar",
+        "x": numbers(x),
+        "y": numbers(y),
+        "name": name,
+        "legendgroup": name,
+        "hoverinfo": "text",
+        "hovertext": list(hover),
+        "text": list(text),
+        "textposition": "inside",
+        "insidetextanchor": "middle",
+        "textangle": 0,
+        "insidetextfont": {"color": colour.replace("@", "@on_"), "size": 12},
+        "constraintext": "none",
+        "marker": {"color": colour, "line": {"color": "@paper", "width": 1}},
+        **more,
+    }
+
+
+def thinned(table: pd.DataFrame, most: int = 3000) -> tuple[pd.DataFrame, int]:
+    """Every k-th row, with k the least that leaves ``most`` rows or fewer; and k.
+
+    A browser draws a few thousand points at once; the picture beside them shows all.
+    """
+    step = max(-(-len(table) // most), 1)
+    return table.iloc[::step], step

@@ -1,0 +1,56 @@
+"""What makes the figures of a page answer: plotly, once, and the script that draws with it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from edt.plots.interactive import Panel
+from edt.plots.interactive.panel import palette
+from edt.plots.style import THEMES
+
+#: What a page says that was written without plotly.
+MISSING = "The figures are pictures only: plotly was not installed where this page was written."
+
+
+def panels_json(panels: Sequence[Panel]) -> str:
+    """Panels as the page's script reads them; nothing in it ends a script element."""
+    return _json([panel.spec() for panel in panels])
+
+
+def engine() -> str:
+    """The end of a page with interactive figures: palettes, plotly, script; or that it is missing.
+
+    Plotly is compressed, which makes the page 3 MB smaller and its text appear at once; every
+    browser since 2023 can unpack it.
+    """
+    packed = _plotly()
+    if packed is None:
+        return f'<p class="note">{MISSING}</p>'
+    palettes = _json({name: palette(theme) for name, theme in THEMES.items()})
+    script = files("edt.report").joinpath("figures.js").read_text(encoding="utf-8")
+    return (
+        f'<script type="application/json" id="palettes">{palettes}</script>'
+        f'<script type="text/plain" id="plotly-source">{packed}</script>'
+        f"<script>{script}</script>"
+    )
+
+
+@cache
+def _plotly() -> str | None:
+    """plotly.js as plotly's Python package carries it, gzip in base64; None without the package."""
+    try:
+        source = files("plotly").joinpath("package_data", "plotly.min.js").read_bytes()
+    except (ModuleNotFoundError, FileNotFoundError):
+        return None
+    return base64.b64encode(gzip.compress(source, 9, mtime=0)).decode("ascii")
+
+
+def _json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c")
