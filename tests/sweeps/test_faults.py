@@ -6,20 +6,23 @@ limit is hit, bytes are flipped.
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from edt.experiments import DirectoryError
+from edt.cli import main as program
 from edt.files import CheckpointError
-from edt.store import PartFiles, Store, in_use, read_marker
-from edt.sweeps import Sweep, resume, status, sweep
+from edt.store import DirectoryError, PartFiles, Store, in_use, read_marker
+from edt.sweeps import Sweep, SweepError, resume, status, sweep
 
 TABLES = ("runs.parquet", "spectrum.parquet")
 linux = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
@@ -56,6 +59,102 @@ def children(pid):
     return found
 
 
+class Forks:
+    """Sweeps as forks of one process: see `forked`."""
+
+    def __init__(self):
+        self.server = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("forked.py"))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def ask(self, **order):
+        self.server.stdin.write(json.dumps(order) + "\n")
+        self.server.stdin.flush()
+        return int(self.server.stdout.readline())
+
+    def start(self, spec, folder, **more):
+        """Process id of a sweep."""
+        return self.ask(spec=spec.to_dict(), folder=str(folder), **more)
+
+    def wait(self, pid):
+        """Exit code of a sweep."""
+        return self.ask(wait=pid)
+
+    def kill(self, pid):
+        """SIGKILL; whether it came before the end."""
+        os.kill(pid, signal.SIGKILL)
+        return self.wait(pid) == -signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def forks():
+    made = Forks()
+    yield made
+    made.server.stdin.close()
+    made.server.wait()
+
+
+def check_whole(folder, reference):
+    """What counts as done is right to the last bit, whatever else lies about."""
+    files = PartFiles(folder)
+    for manifest in manifests(folder):
+        assert files.whole(manifest.name.removesuffix(".manifest.json")) is not None
+    for name in TABLES:
+        if (folder / name).exists():
+            assert (folder / name).read_bytes() == (reference / name).read_bytes()
+    if read_marker(folder) is not None:
+        found = status(folder)
+        assert not found.running and found.parts_done == len(manifests(folder))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_random_moments(forks, small, reference, tmp_path, seed):
+    draw, folder = random.Random(seed), tmp_path / "run"
+    for _ in range(5):
+        shards = len(manifests(folder)) + draw.randrange(0, 11)
+        process = forks.start(small, folder)
+        wait_for(lambda shards=shards: len(manifests(folder)) >= shards)
+        time.sleep(draw.uniform(0.0, 0.03))
+        assert forks.kill(process)
+        check_whole(folder, reference)
+    resume(folder, workers=0)
+    assert same(folder, reference)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_between_steps_to_disk(forks, small, reference, tmp_path, seed):
+    """Before a file is synced, before it gets its name, before the next is written."""
+    draw, folder = random.Random(seed), tmp_path / "run"
+    for step in (1, 2, 3, *[draw.randrange(4, 60) for _ in range(5)]):
+        process = forks.start(small, folder, die_at=step)
+        assert forks.wait(process) == -signal.SIGKILL
+        check_whole(folder, reference)
+    assert forks.wait(forks.start(small, folder)) == 0
+    assert same(folder, reference)
+
+
+def test_two_at_once_with_the_lock(forks, small, reference, tmp_path):
+    """One of them has the directory; the other is refused and harms nothing."""
+    folder = tmp_path / "run"
+    both = [forks.start(small, folder) for _ in range(2)]
+    assert sorted(forks.wait(process) for process in both) == [0, 2]
+    assert same(folder, reference)
+    check_whole(folder, reference)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_two_at_once_without_a_lock(forks, small, reference, tmp_path, seed):
+    """As behind a URL: both write everything, one is killed; the bytes are the same."""
+    folder = tmp_path / "run"
+    both = [forks.start(small, folder, locked=False) for _ in range(2)]
+    time.sleep(random.Random(seed).uniform(0.05, 0.5))
+    forks.kill(both[0])
+    assert forks.wait(both[1]) == 0
+    assert same(folder, reference)
+    check_whole(folder, reference)
+
+
 @linux
 def test_killed_while_shards_are_written(spec_file, reference, tmp_path):
     folder = tmp_path / "run"
@@ -90,29 +189,88 @@ def test_a_lost_worker_is_replaced(spec_file, reference, tmp_path):
     assert not status(folder).failures
 
 
-def test_a_full_disk_stops_the_sweep_and_spoils_nothing(small, reference, tmp_path):
-    """A tmpfs of 300 kB where we may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "edt-test", str(disk)]
+@linux
+def test_a_shard_whose_worker_always_dies_is_given_up(small, reference, tmp_path):
+    folder = tmp_path / "run"
+    over = threading.Event()
+
+    def hunt():
+        while not over.is_set():
+            for pid in children(os.getpid()):
+                command = Path(f"/proc/{pid}/cmdline").read_bytes() if _alive(pid) else b""
+                if b"edt.sweeps.worker" in command:
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+
+    hunter = threading.Thread(target=hunt)
+    hunter.start()
     try:
-        mounted = subprocess.run(mount, capture_output=True).returncode == 0
-    except OSError:
-        mounted = False
-    if not mounted:
-        pytest.skip("no right to mount a tmpfs")
-    try:
-        with pytest.raises(OSError, match="No space left"):
-            sweep(small, disk / "run", workers=0)
-        found = status(disk / "run")
-        assert 0 < found.parts_done < found.parts
-        assert found.failures == [] or "space" in found.failures[0]["error"]
-        subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
-        resume(disk / "run", workers=0)
-        assert same(disk / "run", reference)
-        assert not list((disk / "run" / "parts").glob(".*.tmp"))
+        with pytest.raises(SweepError, match=r"shards failed .*died \(signal SIGKILL\)"):
+            sweep(small, folder, workers=2)
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        over.set()
+        hunter.join()
+    found = status(folder)
+    assert len(found.failures) == found.parts and found.parts_done == 0
+    assert "SIGKILL" in found.failures[0]["error"]
+    resume(folder, workers=0)
+    assert same(folder, reference) and not status(folder).failures
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Where a tmpfs may be mounted, and what mounts it or makes it larger."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def resize(size):
+        flags = f"remount,size={size}" if os.path.ismount(place) else f"size={size}"
+        mount = ["mount", "-t", "tmpfs", "-o", flags, "edt-test", str(place)]
+        try:
+            done = subprocess.run(mount, capture_output=True).returncode == 0
+        except OSError:
+            done = False
+        if not done:
+            pytest.skip("no right to mount a tmpfs")
+        return place
+
+    yield resize
+    if os.path.ismount(place):
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("size", ["4k", "40k", "900k", "1764k"])
+def test_a_full_disk_stops_the_sweep_and_spoils_nothing(small, reference, tmp_path, disk, size):
+    """No room for anything; a few shards; half of them; all but the tables at the end."""
+    place = disk(size)
+    folder = place / "run"
+    with pytest.raises(OSError, match="No space left"):
+        sweep(small, folder, workers=0)
+    check_whole(folder, reference)
+    assert not (folder / "runs.parquet").exists()
+    assert not list(folder.glob("parts/.*.tmp"))
+    if read_marker(folder) is not None:
+        failures = status(folder).failures
+        assert failures == [] or "space" in failures[0]["error"]
+    disk("20m")
+    sweep(small, folder, workers=0)
+    assert same(folder, reference)
+
+
+def test_a_disk_that_stays_full_for_long(small, reference, disk):
+    """Every resume gets further; none spoils anything. Worker processes, too."""
+    folder = disk("100k") / "run"
+    done = -1
+    for size, workers in (("100k", 0), ("200k", 2), ("400k", 0)):
+        disk(size)
+        with pytest.raises(OSError, match="No space left"):
+            sweep(small, folder, workers=workers)
+        check_whole(folder, reference)
+        assert done < status(folder).parts_done
+        done = status(folder).parts_done
+    disk("20m")
+    resume(folder, workers=0)
+    assert same(folder, reference)
 
 
 def test_a_file_size_limit_is_an_error_not_a_corruption(small, reference, tmp_path):
@@ -148,21 +306,19 @@ def test_damaged_files_are_made_again(small, reference, tmp_path):
         assert PartFiles(folder).whole(name) is not None
 
 
-def test_two_processes_on_one_directory(small, spec_file, reference, tmp_path):
-    """The second is refused while the first has the directory, and harms nothing."""
+def test_a_directory_in_use_is_refused(small, spec_file, reference, tmp_path, capsys):
     folder = tmp_path / "run"
     sweep(small, folder, workers=0)
     with Store(folder, "sweep", read_marker(folder)["identity"]):
         assert in_use(folder) and status(folder).running
         with pytest.raises(DirectoryError, match="in use"):
             sweep(small, folder, workers=0)
-        second = start(spec_file, folder, "--workers", "0")
-        _, errors = second.communicate(timeout=100)
-        assert second.returncode == 2
+        with pytest.raises(SystemExit) as stop:
+            program(["sweep", str(spec_file), "--out", str(folder)])
+        assert stop.value.code == 2
+        errors = capsys.readouterr().err
         assert "in use" in errors and "Traceback" not in errors
     assert not in_use(folder)
-    assert same(folder, reference)
-    sweep(small, folder, workers=0)
     assert same(folder, reference)
 
 
