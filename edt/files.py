@@ -12,7 +12,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,7 +23,18 @@ from safetensors.torch import load, save
 from edt.errors import EdtError
 from edt.places import Folder, Location, Remote, place
 
-__all__ = ["FORMAT", "CheckpointError", "digest", "encode", "read", "replace_file", "write"]
+__all__ = [
+    "FORMAT",
+    "CheckpointError",
+    "digest",
+    "encode",
+    "expect",
+    "parsing",
+    "read",
+    "replace_file",
+    "words",
+    "write",
+]
 
 FORMAT = 1
 
@@ -37,7 +49,8 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         sha.update(f"{name}:{tensor.dtype}:{list(tensor.shape)};".encode())
-        sha.update(tensor.numpy().tobytes())
+        # As bytes, for numpy does not know every dtype of torch.
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()
 
 
@@ -133,17 +146,71 @@ def read(path: Location, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, 
         raise CheckpointError(
             f"{path}: format {header.get('format')!r}, this version reads {FORMAT}"
         )
+    with parsing(path):  # whatever JSON may hold: nested too deeply to be written again, say
+        intact = header.get("header_sha256") == _header_digest(header)
     if header.get("sha256") != digest(tensors):
         raise CheckpointError(
             f"{path}: corrupted (the checksum of its tensors does not match); "
             "delete it to start afresh"
         )
-    if header.get("header_sha256") != _header_digest(header):
+    if not intact:
         raise CheckpointError(
             f"{path}: corrupted (the checksum of its header does not match); "
             "delete it to start afresh"
         )
     return tensors, header
+
+
+@contextmanager
+def parsing(path: Location) -> Iterator[None]:
+    """While the contents of a whole file are taken apart: what they lack or twist is its fault.
+
+    Raises:
+        CheckpointError: for any error that wrong contents can cause; names the file.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        raise CheckpointError(
+            f"{path}: its contents make no sense ({type(e).__name__}: {e})"
+        ) from None
+
+
+def expect(
+    tensors: Mapping[str, torch.Tensor],
+    dtype: torch.dtype,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> None:
+    """Insist on tensors of a file; for use inside `parsing`.
+
+    Raises:
+        KeyError: one is missing. ValueError: another dtype or shape; names the tensor.
+    """
+    for name, shape in shapes.items():
+        found = tensors[name]
+        if found.dtype != dtype or tuple(found.shape) != shape:
+            raise ValueError(
+                f"{name} must be {dtype} of shape {list(shape)}, got {found.dtype} of shape "
+                f"{list(found.shape)}"
+            )
+
+
+def words(header: Mapping[str, Any], name: str, count: int) -> list[str]:
+    """A list of so many strings in a file's header; for use inside `parsing`.
+
+    Raises:
+        KeyError: missing. ValueError: something else.
+    """
+    found = header[name]
+    if not (
+        isinstance(found, list)
+        and len(found) == count
+        and all(isinstance(word, str) for word in found)
+    ):
+        raise ValueError(f"{name} must be a list of {count} strings, got {found!r:.60}")
+    return list(found)
 
 
 def _open(path: Folder) -> tuple[dict[str, str], dict[str, torch.Tensor]]:

@@ -19,7 +19,7 @@ from edt.ensemble.modules import read_modules, state_dict, write_module
 from edt.ensemble.storage import read_ensemble, write_ensemble
 from edt.ensemble.structure import Structure
 from edt.errors import ShapeError
-from edt.files import CheckpointError
+from edt.files import parsing
 from edt.places import Location
 
 __all__ = ["Ensemble"]
@@ -221,7 +221,7 @@ class Ensemble(Exchange):
         """
         tensors, header = read_ensemble(path)
         table = tensors["layer_widths"]
-        try:
+        with parsing(path):
             return cls(
                 [tuple(row) for row in table[:, 1:-1].tolist()],
                 int(table[0, 0]),
@@ -232,8 +232,6 @@ class Ensemble(Exchange):
                 state=tensors["state"],
                 ids=tensors["ids"],
             )
-        except (TypeError, ValueError, IndexError) as error:
-            raise CheckpointError(f"{path}: not a valid ensemble ({error})") from None
 
     def save(self, path: Location) -> None:
         """Write one safetensors file (whole, then renamed) and a readable JSON copy beside it."""

@@ -19,6 +19,7 @@ from edt.experiments.progress import Tracker, tracker
 from edt.frames import Tabular
 from edt.places import Folder, Location, place
 from edt.store import (
+    MARKER,
     DirectoryError,
     PartFiles,
     Store,
@@ -151,12 +152,15 @@ class Experiment(Tabular):
         """The spec of the run in a directory.
 
         Raises:
-            DirectoryError: not the directory of such an experiment.
+            DirectoryError: not the directory of such an experiment, or its spec is not valid.
         """
         found = read_marker(folder)
         if found is None or found.get("kind") != cls.kind:
             raise DirectoryError(f"{folder} is not the directory of a {cls.kind} run")
-        return cls.spec_type.from_dict(found["identity"]["spec"])
+        try:
+            return cls.spec_type.from_dict(found["identity"]["spec"])
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise DirectoryError(f"{folder / MARKER}: not a valid spec ({error})") from None
 
     def summary(self) -> dict[str, pd.DataFrame]:
         """The tables that a person looks at first, by title."""

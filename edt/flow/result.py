@@ -11,22 +11,13 @@ import torch
 import xarray as xr
 
 from edt.ensemble import Ensemble
-from edt.files import read, write
+from edt.files import expect, parsing, read, words, write
 from edt.frames import Tabular, with_ends
 from edt.training.structure import hidden_widths, pack, unpack
 
 KIND = "flow-result"
-_TENSORS = (
-    "loss",
-    "grad_max",
-    "time",
-    "steps",
-    "refusals",
-    "gradients",
-    "products",
-    "hessians",
-    "task_index",
-)
+_NUMBERS = ("loss", "grad_max", "time")
+_COUNTS = ("steps", "refusals", "gradients", "products", "hessians", "task_index")
 
 
 @dataclass
@@ -117,7 +108,7 @@ class FlowResult(Tabular):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one safetensors file (whole, then renamed) and a readable JSON copy beside it."""
         tensors, structure = pack(self.networks)
-        tensors |= {name: getattr(self, name) for name in _TENSORS}
+        tensors |= {name: getattr(self, name) for name in (*_NUMBERS, *_COUNTS)}
         for name in ("time", *self.history.data_vars):
             tensors[f"history.{name}"] = torch.tensor(self.history[name].values)
         header = {
@@ -137,20 +128,29 @@ class FlowResult(Tabular):
             CheckpointError: missing, truncated, corrupted or another kind of file.
         """
         tensors, header = read(path, KIND)
-        return cls(
-            networks=unpack(tensors, header["structure"]),
-            status=list(header["status"]),
-            method=list(header["method"]),
-            history=history_dataset(
-                tensors["history.time"],
-                tensors["history.loss"],
-                tensors["history.grad_norm"],
-                tensors.get("history.params"),
-            ),
-            interrupted=bool(header["interrupted"]),
-            seconds=float(header["seconds"]),
-            **{name: tensors[name] for name in _TENSORS},
-        )
+        with parsing(path):
+            networks = unpack(tensors, header["structure"])
+            B, rows = networks.B, tensors["history.time"].numel()
+            expect(tensors, torch.float64, dict.fromkeys(_NUMBERS, (B,)))
+            expect(tensors, torch.int64, dict.fromkeys(_COUNTS, (B,)))
+            recorded = dict.fromkeys(("history.loss", "history.grad_norm"), (rows, B))
+            expect(tensors, torch.float64, {"history.time": (rows,), **recorded})
+            if "history.params" in tensors:
+                expect(tensors, torch.float64, {"history.params": (rows, networks.total)})
+            return cls(
+                networks=networks,
+                status=words(header, "status", B),
+                method=words(header, "method", B),
+                history=history_dataset(
+                    tensors["history.time"],
+                    tensors["history.loss"],
+                    tensors["history.grad_norm"],
+                    tensors.get("history.params"),
+                ),
+                interrupted=bool(header["interrupted"]),
+                seconds=float(header["seconds"]),
+                **{name: tensors[name] for name in (*_NUMBERS, *_COUNTS)},
+            )
 
     def __repr__(self) -> str:
         status = ", ".join(f"{n} {name}" for name, n in Counter(self.status).most_common())

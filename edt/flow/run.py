@@ -127,7 +127,8 @@ def restore(path: Path, state: State, specification: dict[str, Any]) -> State:
         CheckpointError: unreadable, or of another run: the message lists what differs.
     """
     tensors, header = checkpoint.read(path, KIND)
-    wrong = checkpoint.differences(header.get("specification", {}), specification)
+    with checkpoint.parsing(path):
+        wrong = checkpoint.differences(header.get("specification", {}), specification)
     if wrong:
         raise checkpoint.CheckpointError(
             f"{path}: belongs to another run ({'; '.join(wrong)}); give another checkpoint "

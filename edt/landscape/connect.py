@@ -14,7 +14,7 @@ import xarray as xr
 
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
-from edt.files import read, write
+from edt.files import expect, parsing, read, write
 from edt.frames import Tabular
 from edt.landscape.matching import align_networks
 from edt.landscape.views.chart import Chart, joined, matched
@@ -131,17 +131,21 @@ class Connection(Tabular):
             CheckpointError: missing, truncated, corrupted or another kind of file.
         """
         tensors, header = read(path, KIND)
-        ends: dict[str, Any] = {}
-        for name in ("first", "second"):
-            mine = {
-                key.removeprefix(f"{name}."): value
-                for key, value in tensors.items()
-                if key.startswith(f"{name}.")
-            }
-            ends[name] = unpack(mine, header[name])
-        values: dict[str, Any] = {name: tensors[name] for name in _TENSORS}
-        values |= {name: tensors.get(name) for name in _MAYBE}
-        return cls(curve=header["curve"], **ends, **values)
+        with parsing(path):
+            ends: dict[str, Any] = {}
+            for name in ("first", "second"):
+                mine = {
+                    key.removeprefix(f"{name}."): value
+                    for key, value in tensors.items()
+                    if key.startswith(f"{name}.")
+                }
+                ends[name] = unpack(mine, header[name])
+            _check(tensors, ends["first"], tensors["t"].numel())
+            if ends["second"].B != ends["first"].B:
+                raise ValueError("the ends must hold equally many networks")
+            values: dict[str, Any] = {name: tensors[name] for name in _TENSORS}
+            values |= {name: tensors.get(name) for name in _MAYBE}
+            return cls(curve=header["curve"], **ends, **values)
 
     def __repr__(self) -> str:
         text = f"Connection({self.first.B} pairs; largest barrier "
@@ -149,6 +153,19 @@ class Connection(Tabular):
         if self.barrier_bent is not None:
             text += f", {float(self.barrier_bent.max()):.2e} bent"
         return text + ")"
+
+
+def _check(tensors: dict[str, torch.Tensor], first: Ensemble, count: int) -> None:
+    """Insist on the tensors of a `Connection` of so many points."""
+    shapes: dict[str, tuple[int, ...]] = {"middle": (first.total,), "t": (count,)}
+    shapes |= dict.fromkeys(("straight", "unaligned", "bent"), (count, first.B))
+    paired = ("barrier_straight", "distance_before", "distance_after")
+    shapes |= dict.fromkeys((*paired, "barrier_unaligned", "barrier_bent"), (first.B,))
+    there = {name: shape for name, shape in shapes.items() if name in tensors or name in _TENSORS}
+    expect(tensors, torch.float64, there)
+    expect(tensors, torch.int64, {"task_index": (first.B,)})
+    if "is_bent" in tensors:
+        expect(tensors, torch.bool, {"is_bent": (first.B,)})
 
 
 def equal_pairs(networks: Ensemble) -> tuple[torch.Tensor, torch.Tensor]:

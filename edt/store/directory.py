@@ -184,7 +184,7 @@ def read_marker(path: Folder) -> dict[str, Any] | None:
     """Contents of ``edt.json``; None where there is none or it is not ours."""
     try:
         found = json.loads((path / MARKER).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and "identity" in found else None
 

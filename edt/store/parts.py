@@ -23,6 +23,7 @@ from edt.ensemble.storage import encode_ensemble
 from edt.files import replace_file
 from edt.places import Folder, Location, place
 from edt.store.directory import PARTS
+from edt.store.notes import read_note
 from edt.store.tables import encode_table, read_table
 
 #: A temporary file this old (seconds) belongs to a writer that was killed.
@@ -49,6 +50,17 @@ class Manifest:
     seconds: float
     threads: int
     finished: float
+
+
+_MANIFEST = {
+    "name": str,
+    "files": dict,
+    "runs": int,
+    "cost": float,
+    "seconds": float,
+    "threads": int,
+    "finished": float,
+}
 
 
 class PartFiles:
@@ -104,11 +116,12 @@ class PartFiles:
 
     def manifest(self, name: str) -> Manifest | None:
         """Manifest of a part that is done, else None. The files it lists are not looked at."""
-        try:
-            found = json.loads(self._file(name, "manifest.json").read_text())
-            return Manifest(**found)
-        except (OSError, ValueError, TypeError):
+        found = read_note(self._file(name, "manifest.json"), _MANIFEST, others={})
+        if found is None or found["name"] != name:
             return None
+        # Names of files in this very folder, not ways out of it.
+        plain = all(file and not set(file) & set("/\\\0") for file in found["files"])
+        return Manifest(**found) if plain else None
 
     def whole(self, name: str) -> Manifest | None:
         """Manifest of a part all of whose files have the bytes that were written, else None."""
@@ -159,12 +172,10 @@ class PartFiles:
 
     def failures(self) -> list[dict[str, Any]]:
         """Notes of the parts whose last attempt failed, by name."""
-        notes = []
         found: list[Folder] = list(self.folder.glob("*.failed.json"))
-        for file in sorted(found, key=lambda file: file.name):
-            with suppress(OSError, ValueError):
-                notes.append(json.loads(file.read_text()))
-        return notes
+        files = sorted(found, key=lambda file: file.name)
+        notes = [read_note(file, {"name": str, "error": str}) for file in files]
+        return [note for note in notes if note is not None]
 
     def sweep_up(self) -> None:
         """Delete temporary files of writers that were killed long ago."""

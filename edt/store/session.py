@@ -11,6 +11,7 @@ from typing import Any
 
 from edt.files import replace_file
 from edt.places import Folder
+from edt.store.notes import read_note
 
 SESSION = "session.json"
 
@@ -48,10 +49,9 @@ def note_start(folder: Folder, workers: int, engine: str, asked: Mapping[str, An
 
 def last_session(folder: Folder) -> Session | None:
     """The last start of the run in a folder; None where none is known."""
-    try:
-        return Session(**json.loads((folder / SESSION).read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
+    others = {"engine": str, "asked": dict, "pid": int}
+    found = read_note(folder / SESSION, {"started": float, "workers": int}, others)
+    return None if found is None else Session(**found)
 
 
 def _plain(value: object) -> bool:

@@ -11,6 +11,7 @@ import pandas as pd
 from edt.files import CheckpointError, replace_file
 from edt.places import Folder
 from edt.store.directory import PARTS
+from edt.store.notes import read_note
 from edt.store.parts import PartFiles, sha256
 from edt.store.tables import decode_table, encode_table
 
@@ -65,8 +66,5 @@ def read_whole(folder: Folder, name: str) -> pd.DataFrame:
 
 
 def _sums(folder: Folder) -> dict[str, str]:
-    try:
-        found = json.loads((folder / MANIFEST).read_text())["sha256"]
-        return dict(found)
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+    found = read_note(folder / MANIFEST, {"sha256": dict})
+    return {} if found is None else dict(found["sha256"])

@@ -46,7 +46,10 @@ def _number(low: float, *, open_low: bool = False, below: float = math.inf) -> C
     def check(name: str, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise TypeError(f"{name} must be a number, got {value!r}")
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # an integer of hundreds of digits
+            number = math.inf
         fits = (low < number if open_low else low <= number) and number < below
         if not (math.isfinite(number) and fits):
             left = "(" if open_low else "["
@@ -112,6 +115,8 @@ AXES: dict[str, Axis] = {
     "seed": Axis(0, _integer(0), single=True, whole=True),
 }
 
+#: Values a range may have: more would only fill the memory.
+MOST = 10_000_000
 RANGE = re.compile(r"(\d+)\.\.(\d+)(?::(\d+))?")
 
 
@@ -168,4 +173,7 @@ def _expand(name: str, text: str) -> range:
     first, last, step = (int(part) if part else 1 for part in match.groups())
     if last < first or step < 1:
         raise ValueError(f"{name} must be a rising range, got {text!r}")
-    return range(first, last + 1, step)
+    values = range(first, last + 1, step)
+    if last - first >= MOST * step:
+        raise ValueError(f"{name} must have at most {MOST:,} values, got {text!r}")
+    return values

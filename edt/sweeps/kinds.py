@@ -60,9 +60,9 @@ def kind_of(folder: Folder) -> str:
     """
     found = read_marker(folder)
     kind = None if found is None else found.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise DirectoryError(f"{folder} is not the directory of an edt run")
-    return str(kind)
+    return kind
 
 
 def status(directory: Location) -> Status:

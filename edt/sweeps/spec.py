@@ -177,11 +177,11 @@ def read_spec(path: str | os.PathLike[str]) -> SweepSpec:
         values = toml.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecError(f"{file}: {error.strerror or error}") from None
-    except ValueError as error:  # what TOMLDecodeError and UnicodeDecodeError are
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError, too
         raise SpecError(f"{file}: not TOML: {error}") from None
     try:
         return SweepSpec.from_dict(values)
-    except (TypeError, ValueError) as error:
+    except (ArithmeticError, TypeError, ValueError) as error:
         raise SpecError(f"{file}: {error}") from None
 
 

@@ -134,7 +134,10 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
             f"{path}: shape {list(shape)} needs {wanted} bytes of data, "
             f"the file holds {len(data) - start}"
         )
-    out = np.frombuffer(data, dtype=dtype, offset=start).reshape(shape)
+    try:
+        out = np.frombuffer(data[start:], dtype=dtype).reshape(shape)
+    except ValueError as error:  # more dimensions than numpy has; empty, but huge in the others
+        raise IdxError(f"{path}: shape {list(shape)} cannot be held ({error})") from None
     return out.astype(dtype.newbyteorder("="))
 
 

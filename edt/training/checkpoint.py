@@ -6,9 +6,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from edt.files import FORMAT, CheckpointError, digest, read, replace_file, write
+from edt.files import CheckpointError, digest, parsing, read, write
 
-__all__ = ["FORMAT", "CheckpointError", "differences", "digest", "read", "replace_file", "write"]
+__all__ = [
+    "CheckpointError",
+    "differences",
+    "digest",
+    "parsing",
+    "read",
+    "write",
+]
 
 
 def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

@@ -13,26 +13,14 @@ import torch
 
 from edt.curvature.verdicts import Evidence
 from edt.ensemble import Ensemble
+from edt.files import expect, parsing, read, words, write
 from edt.frames import Tabular
-from edt.training.checkpoint import read, write
 from edt.training.structure import hidden_widths, pack, unpack
 
 KIND = "converge-result"
-_TENSORS = (
-    "loss",
-    "grad_max",
-    "index",
-    "n_flat",
-    "min_eig",
-    "max_eig",
-    "eps_H",
-    "lbfgs_iterations",
-    "newton_iterations",
-    "task_index",
-    "pair",
-    "closeness",
-    "moving",
-)
+_NUMBERS = ("loss", "grad_max", "min_eig", "max_eig", "eps_H", "closeness", "moving")
+_COUNTS = ("index", "n_flat", "lbfgs_iterations", "newton_iterations", "task_index")
+_TENSORS = (*_NUMBERS, *_COUNTS, "pair")
 
 
 @dataclass
@@ -192,17 +180,28 @@ class ConvergeResult(Tabular):
         Raises:
             CheckpointError: missing, truncated, corrupted or another kind of file.
         """
-        return cls.from_payload(*read(path, KIND))
+        tensors, header = read(path, KIND)
+        with parsing(path):
+            return cls.from_payload(tensors, header)
 
     @classmethod
     def from_payload(
         cls, tensors: dict[str, torch.Tensor], header: dict[str, Any]
     ) -> ConvergeResult:
-        """Inverse of `payload`."""
+        """Inverse of `payload`.
+
+        Raises:
+            AttributeError, LookupError, TypeError, ValueError: not such a payload.
+        """
+        networks = unpack(tensors, header["structure"])
+        B = networks.B
+        bound = ("maxnorm",) if "maxnorm" in tensors else ()
+        expect(tensors, torch.float64, dict.fromkeys((*_NUMBERS, *bound), (B,)))
+        expect(tensors, torch.int64, {"pair": (B, 2)} | dict.fromkeys(_COUNTS, (B,)))
         return cls(
-            networks=unpack(tensors, header["structure"]),
-            status=list(header["status"]),
-            verdict=list(header["verdict"]),
+            networks=networks,
+            status=words(header, "status", B),
+            verdict=words(header, "verdict", B),
             maxnorm=tensors.get("maxnorm"),
             task=str(header["task"]),
             tol=float(header["tol"]),

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from edt.errors import unknown_choice
-from edt.training.checkpoint import CheckpointError, differences, read, write
+from edt.training.checkpoint import CheckpointError, differences, parsing, read, write
 from edt.training.converge_result import ConvergeResult
 from edt.training.progress import Meter
 
@@ -97,13 +97,14 @@ class Checkpoint:
 
     def _read(self, file: Path) -> ConvergeResult:
         tensors, header = read(file, KIND)
-        wrong = differences(header.get("specification", {}), self.specification)
-        if wrong:
-            raise CheckpointError(
-                f"{file}: belongs to another run ({'; '.join(wrong)}); give another checkpoint "
-                "directory, or resume=False to remove it"
-            )
-        return ConvergeResult.from_payload(tensors, header)
+        with parsing(file):
+            wrong = differences(header.get("specification", {}), self.specification)
+            if wrong:
+                raise CheckpointError(
+                    f"{file}: belongs to another run ({'; '.join(wrong)}); give another "
+                    "checkpoint directory, or resume=False to remove it"
+                )
+            return ConvergeResult.from_payload(tensors, header)
 
     def get(self, group: torch.Tensor) -> ConvergeResult | None:
         """The result of a finished group."""

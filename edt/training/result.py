@@ -12,8 +12,8 @@ import torch
 import xarray as xr
 
 from edt.ensemble import Ensemble
+from edt.files import expect, parsing, read, words, write
 from edt.frames import Tabular, with_ends
-from edt.training.checkpoint import read, write
 from edt.training.structure import hidden_widths, pack, unpack
 from edt.training.validation import Validation
 
@@ -101,22 +101,31 @@ class TrainResult(Tabular):
             CheckpointError: missing, truncated, corrupted or another kind of file.
         """
         tensors, header = read(path, KIND)
-        return cls(
-            networks=unpack(tensors, header["structure"]),
-            loss=tensors["loss"],
-            grad_norm=tensors["grad_norm"],
-            status=list(header["status"]),
-            steps=tensors["steps"],
-            history=history_dataset(
-                tensors["history.step"],
-                tensors["history.loss"],
-                tensors["history.grad_norm"],
-                tensors.get("history.params"),
-            ),
-            task_index=tensors["task_index"],
-            interrupted=bool(header["interrupted"]),
-            seconds=float(header["seconds"]),
-        )
+        with parsing(path):
+            networks = unpack(tensors, header["structure"])
+            B, rows = networks.B, tensors["history.step"].numel()
+            per_network = dict.fromkeys(("steps", "task_index"), (B,))
+            expect(tensors, torch.int64, per_network | {"history.step": (rows,)})
+            recorded = dict.fromkeys(("history.loss", "history.grad_norm"), (rows, B))
+            expect(tensors, torch.float64, {"loss": (B,), "grad_norm": (B,), **recorded})
+            if "history.params" in tensors:
+                expect(tensors, networks.dtype, {"history.params": (rows, networks.total)})
+            return cls(
+                networks=networks,
+                loss=tensors["loss"],
+                grad_norm=tensors["grad_norm"],
+                status=words(header, "status", B),
+                steps=tensors["steps"],
+                history=history_dataset(
+                    tensors["history.step"],
+                    tensors["history.loss"],
+                    tensors["history.grad_norm"],
+                    tensors.get("history.params"),
+                ),
+                task_index=tensors["task_index"],
+                interrupted=bool(header["interrupted"]),
+                seconds=float(header["seconds"]),
+            )
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{n} {name}" for name, n in Counter(self.status).most_common())

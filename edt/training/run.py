@@ -64,25 +64,26 @@ def restore(
         CheckpointError: unreadable, or of another run: the message lists what differs.
     """
     tensors, header = checkpoint.read(path, KIND)
-    wrong = checkpoint.differences(header.get("specification", {}), specification)
-    if wrong:
-        raise checkpoint.CheckpointError(
-            f"{path}: belongs to another run ({'; '.join(wrong)}); give another checkpoint "
-            "directory, or resume=False to overwrite it"
-        )
-    mine = state.tensors() | (watch.tensors() if watch is not None else {})
-    for name, tensor in mine.items():
-        stored = tensors.get(name)
-        if stored is None or stored.shape != tensor.shape or stored.dtype != tensor.dtype:
+    with checkpoint.parsing(path):
+        wrong = checkpoint.differences(header.get("specification", {}), specification)
+        if wrong:
             raise checkpoint.CheckpointError(
-                f"{path}: tensor {name!r} is missing or of the wrong shape; delete the file "
-                "to start afresh"
+                f"{path}: belongs to another run ({'; '.join(wrong)}); give another checkpoint "
+                "directory, or resume=False to overwrite it"
             )
+        mine = state.tensors() | (watch.tensors() if watch is not None else {})
+        for name, tensor in mine.items():
+            stored = tensors.get(name)
+            if stored is None or stored.shape != tensor.shape or stored.dtype != tensor.dtype:
+                raise checkpoint.CheckpointError(
+                    f"{path}: tensor {name!r} is missing or of the wrong shape; delete the "
+                    "file to start afresh"
+                )
+        target, seconds = int(header["target"]), float(header["seconds"])
+        settled = bool(header["settled"])
     for name, tensor in mine.items():
         tensor.copy_(tensors[name])
-    state.target = int(header["target"])
-    state.seconds = float(header["seconds"])
-    state.settled = bool(header["settled"])
+    state.target, state.seconds, state.settled = target, seconds, settled
 
 
 def run(engine: TrainingEngine, state: State, settings: Settings) -> None:

@@ -14,11 +14,11 @@ import xarray as xr
 
 from edt.ensemble import Ensemble
 from edt.errors import ShapeError, unknown_choice
-from edt.files import read, write
+from edt.files import expect, parsing, read, write
 from edt.frames import Tabular
 from edt.landscape.views.chart import Chart, joined, matched
 from edt.landscape.views.directions import eigen_directions, random_directions
-from edt.landscape.views.marks import Marks, marks_of
+from edt.landscape.views.marks import Marks, known_kind, marks_of
 from edt.landscape.views.profile import profile
 from edt.training import checks
 from edt.training.structure import hidden_widths, pack, unpack
@@ -107,14 +107,22 @@ class LossLine(Tabular):
             CheckpointError: missing, truncated, corrupted or another kind of file.
         """
         tensors, header = read(path, KIND)
-        return cls(
-            networks=unpack(tensors, header["structure"]),
-            kind=header["kind_of_line"],
-            marks=Marks.from_tensors(list(header["labels"]), tensors),
-            theta=tensors.get("theta"),
-            section_grad=tensors.get("section_grad"),
-            **{name: tensors[name] for name in ("axis", "t", "loss", "task_index")},
-        )
+        with parsing(path):
+            networks = unpack(tensors, header["structure"])
+            B, total, count = networks.B, networks.total, tensors["t"].numel()
+            shapes = {"axis": (total,), "t": (count,), "loss": (count, B)}
+            more = {"theta": (count, total), "section_grad": (count, B)}
+            there = {name: shape for name, shape in more.items() if name in tensors}
+            expect(tensors, torch.float64, shapes | there)
+            expect(tensors, torch.int64, {"task_index": (B,)})
+            return cls(
+                networks=networks,
+                kind=known_kind(header["kind_of_line"], UNITS),
+                marks=Marks.from_tensors(header, tensors, B, 1),
+                theta=tensors.get("theta"),
+                section_grad=tensors.get("section_grad"),
+                **{name: tensors[name] for name in ("axis", "t", "loss", "task_index")},
+            )
 
     def __repr__(self) -> str:
         how = "" if self.theta is None else ", other coordinates minimised out"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,10 @@ import torch
 from edt import ops
 from edt.curvature import count_directions
 from edt.ensemble import Ensemble
+from edt.files import expect, words
 from edt.training.structure import segment_max
 
-__all__ = ["Marks", "marks_of"]
+__all__ = ["Marks", "known_kind", "marks_of"]
 
 #: Most coordinates for which a Hessian is factorised.
 DENSE = 2000
@@ -48,10 +50,32 @@ class Marks:
         return {f"marks.{name}": getattr(self, name) for name in names}
 
     @classmethod
-    def from_tensors(cls, labels: list[str], tensors: dict[str, torch.Tensor]) -> Marks:
-        """Inverse of `tensors`."""
+    def from_tensors(
+        cls, header: dict[str, Any], tensors: dict[str, torch.Tensor], B: int, axes: int
+    ) -> Marks:
+        """Inverse of `tensors`; ``header`` has the labels.
+
+        Raises:
+            KeyError, ValueError: they are not the marks of B views with so many axes.
+        """
         names = ("at", "loss", "grad_max", "index")
+        count = len(tensors["marks.index"])
+        labels = words(header, "labels", count)
+        shapes = {"marks.loss": (count, B), "marks.grad_max": (count, B)}
+        expect(tensors, torch.float64, {"marks.at": (count, B, axes), **shapes})
+        expect(tensors, torch.int64, {"marks.index": (count, B)})
         return cls(labels=labels, **{name: tensors[f"marks.{name}"] for name in names})
+
+
+def known_kind(kind: Any, kinds: Mapping[str, Any]) -> str:
+    """A view's kind as it is stored.
+
+    Raises:
+        ValueError: not one of them.
+    """
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ValueError(f"unknown kind {kind!r}")
+    return kind
 
 
 def marks_of(

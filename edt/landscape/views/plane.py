@@ -14,12 +14,12 @@ import xarray as xr
 
 from edt.ensemble import Ensemble
 from edt.errors import ShapeError
-from edt.files import read, write
+from edt.files import expect, parsing, read, write
 from edt.frames import Tabular
 from edt.landscape.views.chart import Chart, joined, matched
 from edt.landscape.views.directions import path_directions
 from edt.landscape.views.line import named_direction
-from edt.landscape.views.marks import Marks, marks_of
+from edt.landscape.views.marks import Marks, known_kind, marks_of
 from edt.landscape.views.profile import profile
 from edt.objectives.coordinates import segment_sum
 from edt.training import checks
@@ -133,16 +133,32 @@ class LossPlane(Tabular):
             CheckpointError: missing, truncated, corrupted or another kind of file.
         """
         tensors, header = read(path, KIND)
-        return cls(
-            networks=unpack(tensors, header["structure"]),
-            kind=header["kind_of_plane"],
-            marks=Marks.from_tensors(list(header["labels"]), tensors),
-            path=tensors.get("path"),
-            share=tensors.get("share"),
-            theta=tensors.get("theta"),
-            section_grad=tensors.get("section_grad"),
-            **{name: tensors[name] for name in _TENSORS},
-        )
+        with parsing(path):
+            networks = unpack(tensors, header["structure"])
+            B, total = networks.B, networks.total
+            columns, rows = tensors["x"].shape[-1], tensors["y"].shape[-1]
+            shapes: dict[str, tuple[int, ...]] = {
+                "axes": (2, total), "x": (B, columns), "y": (B, rows), "loss": (B, rows, columns),
+            }  # fmt: skip
+            more = {
+                "path": (len(tensors.get("path", ())), B, 2),
+                "share": (2, B),
+                "theta": (rows, columns, total),
+                "section_grad": (B, rows, columns),
+            }
+            there = {name: shape for name, shape in more.items() if name in tensors}
+            expect(tensors, torch.float64, shapes | there)
+            expect(tensors, torch.int64, {"task_index": (B,)})
+            return cls(
+                networks=networks,
+                kind=known_kind(header["kind_of_plane"], AXES),
+                marks=Marks.from_tensors(header, tensors, B, 2),
+                path=tensors.get("path"),
+                share=tensors.get("share"),
+                theta=tensors.get("theta"),
+                section_grad=tensors.get("section_grad"),
+                **{name: tensors[name] for name in _TENSORS},
+            )
 
     def __repr__(self) -> str:
         B, rows, columns = self.loss.shape

@@ -1,0 +1,43 @@
+"""Small JSON files in the directory of a run: what makes no sense in them counts as not there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from edt.places import Folder
+
+
+def read_note(
+    file: Folder, kinds: Mapping[str, type], others: Mapping[str, type] | None = None
+) -> dict[str, Any] | None:
+    """The entries of a JSON file; None where it is missing or holds something else.
+
+    Args:
+        file: where it is.
+        kinds: entries that must be there, and their types; a float may be whole. Numbers must be
+            finite.
+        others: entries that may be there. None: any.
+    """
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or not kinds.keys() <= found.keys():
+        return None
+    known = {**kinds, **(others or {})}
+    if others is not None and not found.keys() <= known.keys():
+        return None
+    fits = all(_is(found[name], kind) for name, kind in known.items() if name in found)
+    return found if fits else None
+
+
+def _is(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    if kind is float:
+        return isinstance(value, (int, float)) and -1e300 < value < 1e300
+    if kind is int:
+        return isinstance(value, int) and -(2**63) <= value < 2**63
+    return isinstance(value, kind)
