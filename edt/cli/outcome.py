@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edt.places import Folder
+
+
+#: How a URL begins once it was taken for a path.
+URL = re.compile(r"[a-z][a-z0-9+.-]+:/")
 
 
 class Interrupted(Exception):
@@ -62,6 +67,8 @@ def execute(
     """
     import torch
 
+    if URL.match(str(folder)):
+        raise ValueError(f"--out must be a folder, got {folder}; 'edt sweep' writes to URLs")
     if threads is not None:
         torch.set_num_threads(threads)
     console = console_for(as_json)

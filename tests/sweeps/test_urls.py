@@ -1,0 +1,146 @@
+"""Sweeps in a directory behind an fsspec URL: the same bits, no locks, whole objects."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edt.cli import main as program
+from edt.ensemble import Ensemble
+from edt.experiments.xor import XorSpec, run_xor
+from edt.files import CheckpointError, read
+from edt.places import Remote, place
+from edt.report import report_on
+from edt.store import DirectoryError, PartFiles
+from edt.sweeps import Sweep, export, resume, status, sweep
+
+TABLES = ("runs.parquet", "spectrum.parquet")
+
+
+@pytest.fixture
+def url():
+    """A place in fsspec's memory, empty before and after."""
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    yield "memory://runs/small"
+    memory.store.clear()
+    memory.pseudo_dirs[:] = [""]
+
+
+def same(folder, reference):
+    return all((folder / name).read_bytes() == (reference / name).read_bytes() for name in TABLES)
+
+
+def test_same_bits_status_report_and_export(small, reference, url, tmp_path):
+    done = sweep(small, url)
+    folder = place(url)
+    assert isinstance(folder, Remote) and same(folder, reference)
+    chosen = done.runs["run"].tolist()[:3]
+    here, there = Sweep.load(reference).networks(chosen), Sweep.load(url).networks(chosen)
+    assert here.theta.equal(there.theta)
+    found = status(url)
+    assert found.finished and found.running is None and found.runs_done == 80
+    page = report_on(url)
+    assert str(page) == f"{url}/report.html" and page.read_bytes().startswith(b"<!doctype html>")
+    assert (folder / "figures").is_dir() and (folder / "provenance.json").is_file()
+    (csv, _), (again, _) = export(url, "csv"), export(reference, "csv", tmp_path)
+    assert csv.read_bytes() == again.read_bytes()
+    assert len(export(url, "xarray", tmp_path / "nc")) == 2
+
+
+def test_goes_on_where_it_was_cut_off(small, reference, url, monkeypatch):
+    """An upload that fails, a damaged object, a lost manifest."""
+    real, calls = Remote.write_bytes, []
+
+    def fails(self, data):
+        calls.append(self)
+        if len(calls) > 60:
+            raise OSError(5, "the connection was lost", str(self))
+        real(self, data)
+
+    monkeypatch.setattr(Remote, "write_bytes", fails)
+    with pytest.raises(Exception, match=r"connection was lost|shards failed"):
+        sweep(small, url)
+    monkeypatch.undo()
+    found = status(url)
+    assert 0 < found.parts_done < found.parts and not found.finished
+    files = PartFiles(url)
+    done = [f"shard-{k:06d}" for k in range(found.parts) if files.manifest(f"shard-{k:06d}")]
+    file = files.folder / f"{done[0]}.runs.parquet"
+    file.write_bytes(file.read_bytes()[:100])  # as a store without whole objects may leave it
+    files.discard(done[1])
+    assert files.whole(done[0]) is None
+    resume(url)
+    assert same(place(url), reference) and status(url).finished
+    assert not status(url).failures
+
+
+def test_refusals(small, url):
+    with pytest.raises(ValueError, match="seen by this process only"):
+        sweep(small, url, workers=2)
+    with pytest.raises(ValueError, match="needs a directory with a path"):
+        sweep(small, url, engine="slurm")
+    place("memory://runs/strange/mine.txt").write_bytes(b"mine")
+    with pytest.raises(DirectoryError, match="was not written by edt"):
+        sweep(small, "memory://runs/strange")
+    with pytest.raises(DirectoryError, match="is a file"):
+        sweep(small, "memory://runs/strange/mine.txt")
+    with pytest.raises(DirectoryError, match="not the directory of an edt run"):
+        status("memory://runs/none")
+
+
+def test_fresh_deletes_what_was_there(small, url):
+    from dataclasses import replace
+
+    tiny = replace(small, grid={"steps": 1}, analysis=())
+    sweep(small, url)
+    with pytest.raises(DirectoryError, match="holds another run"):
+        sweep(tiny, url)
+    sweep(tiny, url, fresh=True)
+    assert not (place(url) / "spectrum.parquet").exists()
+    assert len(list((place(url) / "parts").glob("*.manifest.json"))) == 1
+
+
+def test_a_file_url_is_a_path(small, reference, tmp_path):
+    folder = tmp_path / "a run"
+    assert place(folder.as_uri()) == folder
+    sweep(small, folder.as_uri(), workers=0)
+    assert same(folder, reference) and status(folder.as_uri()).running is False
+
+
+def test_on_the_command_line(spec_file, url, capsys):
+    with pytest.raises(SystemExit) as stop:
+        program(["sweep", str(spec_file), "--out", url, "--json", "--no-progress"])
+    assert not stop.value.code
+    assert json.loads(capsys.readouterr().out)["report"] == f"{url}/report.html"
+    with pytest.raises(SystemExit) as stop:
+        program(["status", url])
+    assert not stop.value.code and "finished" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        program(["status", "nonsense://run"])
+    assert stop.value.code == 2
+    assert "nonsense" in capsys.readouterr().err
+
+
+def test_experiments_take_urls_in_python_only(url, tmp_path, monkeypatch, capsys):
+    spec = XorSpec(widths=(2,), seeds=5, steps=50)
+    run_xor(spec, url, progress=False)
+    assert status(url).finished and report_on(url).is_file()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        program(["run", "xor", "--quick", "--out", url])
+    assert stop.value.code == 2 and "--out must be a folder" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_networks_are_read_and_checked(url, cases):
+    networks, file = cases.ensemble([2, 3]), place(f"{url}/networks.safetensors")
+    networks.save(file)
+    assert Ensemble.load(file).theta.equal(networks.theta)
+    data = file.read_bytes()
+    for broken in (b"", data[:20], data[:-1], data[:-3] + b"\0\0\0"):
+        file.write_bytes(broken)
+        with pytest.raises(CheckpointError, match=r"truncated|corrupted"):
+            read(file, "ensemble")
