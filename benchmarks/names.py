@@ -69,3 +69,13 @@ def peak_quantity(layers: str) -> str:
 MEMORY_QUANTITY = "memory beyond parameters and optimiser state"
 NETWORKS_SERIES = "number of networks"
 SAMPLES_SERIES = "number of samples"
+
+PLANNING_QUANTITY = "planning a sweep of 100,000 trainings"
+STORE_QUANTITY = "share of a sweep's time that its store takes"
+
+ENGINES = ("in one process", "in worker processes")
+
+
+def engine_quantity(where: str) -> str:
+    """Time a sweep takes beyond one call that does the same work."""
+    return f"a sweep {where}, beyond one call"

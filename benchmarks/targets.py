@@ -9,6 +9,14 @@ import numpy as np
 from benchmarks import names
 from benchmarks.figures import EDT, Figures, Measurement, Series
 
+#: Quantities that must stay small.
+AT_MOST = {
+    names.MEMORY_QUANTITY: 1024.0,
+    names.PLANNING_QUANTITY: 10.0,
+    names.STORE_QUANTITY: 2.0,
+}
+#: What running a sweep may cost beyond its trainings.
+ENGINES = [names.engine_quantity(where) for where in names.ENGINES]
 #: Exponent of time against size still called linear: 5% more time per unit per e-fold of size.
 LINEAR = 1.05
 
@@ -141,8 +149,10 @@ def _quantities(figures: Figures) -> list[Target]:
     for name, (value, unit) in figures.quantities.items():
         if name.startswith(names.peak_quantity("")):
             out.append(Target(name, value, 50.0, unit))
-        if name == names.MEMORY_QUANTITY:
-            out.append(Target(name, value, 1024.0, unit, at_most=True))
+        if name in ENGINES:
+            out.append(Target(name, value, 5.0, unit, at_most=True))
+        if name in AT_MOST:
+            out.append(Target(name, value, AT_MOST[name], unit, at_most=True))
     return out
 
 
