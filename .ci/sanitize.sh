@@ -1,17 +1,31 @@
 #!/usr/bin/env bash
 # Builds the core with AddressSanitizer and UndefinedBehaviorSanitizer and runs the kernel tests on
-# every instruction set of this machine, and those of the CUDA kernels over their shim. Argument:
-# number of random cases (default 40).
+# every instruction set of this machine, and those of the CUDA kernels over their shim; then with
+# ThreadSanitizer, and runs a few of them and those with many callers at once. Argument: number of
+# random cases (default 40).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 VENV=${VENV:-.venv}
 bash .ci/setup.sh "${EXTRAS:-test}"
 export PATH="$PWD/$VENV/bin:$PATH"
-build=build/sanitize
-cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DEDT_SANITIZE=ON \
-  -DPython_EXECUTABLE="$PWD/$VENV/bin/python" \
-  -Dpybind11_DIR="$("$VENV/bin/python" -m pybind11 --cmakedir)" >/dev/null
-cmake --build "$build" --target kernel_tests cuda_shim_tests
+
+# build FOLDER OPTION TARGET...
+build() {
+  cmake -S . -B "$1" -G Ninja -DCMAKE_BUILD_TYPE=Debug "$2" \
+    -DPython_EXECUTABLE="$PWD/$VENV/bin/python" \
+    -Dpybind11_DIR="$("$VENV/bin/python" -m pybind11 --cmakedir)" >/dev/null
+  cmake --build "$1" --target "${@:3}"
+}
+
+build build/sanitize -DEDT_SANITIZE=ON kernel_tests cuda_shim_tests
 export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
-"$build/kernel_tests" "${1:-40}"
-"$build/cuda_shim_tests" "${1:-40}"
+build/sanitize/kernel_tests "${1:-40}"
+build/sanitize/cuda_shim_tests "${1:-40}"
+
+build build/sanitize-thread -DEDT_SANITIZE_THREAD=ON kernel_tests race_tests
+# A forked child starts workers of its own: allowed here because that is what is tested.
+export TSAN_OPTIONS="halt_on_error=1 die_after_fork=0 second_deadlock_stack=1"
+# With random addresses some kernels place memory where ThreadSanitizer wants its own.
+fixed=$(command -v setarch >/dev/null && setarch -R true 2>/dev/null && echo "setarch -R" || true)
+$fixed build/sanitize-thread/race_tests
+$fixed build/sanitize-thread/kernel_tests 2

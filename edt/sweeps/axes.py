@@ -116,7 +116,7 @@ AXES: dict[str, Axis] = {
 }
 
 #: Values a range may have: more would only fill the memory.
-MOST = 10_000_000
+MOST = 1_000_000
 RANGE = re.compile(r"(\d+)\.\.(\d+)(?::(\d+))?")
 
 

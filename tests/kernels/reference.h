@@ -50,12 +50,12 @@ inline void activation(Act act, double z, double s[3]) {
   }
 }
 inline Dual sigma(Act act, Dual z) {
-  double s[3];
+  double s[3] = {};
   activation(act, z.v, s);
   return {s[0], s[1] * z.d};
 }
 inline Dual slope(Act act, Dual z) {
-  double s[3];
+  double s[3] = {};
   activation(act, z.v, s);
   return {s[1], s[2] * z.d};
 }
