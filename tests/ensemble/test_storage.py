@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from edt.ensemble import Ensemble
 from edt.errors import EdtError
-from edt.files import CheckpointError, read, write
+from edt.files import CheckpointError, digest, read, write
 
 
 @pytest.fixture
@@ -116,3 +116,11 @@ def test_failed_writes_leave_nothing(ens, tmp_path):
 def test_errors_have_a_common_base():
     assert issubclass(CheckpointError, EdtError)
     assert issubclass(CheckpointError, ValueError)
+
+
+def test_digests_do_not_depend_on_strides():
+    one, none = torch.ones(1, dtype=torch.float64), torch.ones(0, dtype=torch.float64)
+    assert digest({"a": torch.tensor(1.0).double().expand(1)}) == digest({"a": one})
+    assert digest({"a": torch.tensor(1.0).double().expand(0)}) == digest({"a": none})
+    square = torch.arange(4.0).reshape(2, 2)
+    assert digest({"a": square.T}) == digest({"a": square.T.clone()}) != digest({"a": square})
