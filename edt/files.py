@@ -49,8 +49,8 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         sha.update(f"{name}:{tensor.dtype}:{list(tensor.shape)};".encode())
-        # As bytes, for numpy does not know every dtype of torch; cloned, for a tensor of at most one
-        # element counts as contiguous whatever its strides, and these cannot be viewed as bytes.
+        # As bytes, for numpy does not know every dtype of torch; cloned, for a tensor of at most
+        # one element counts as contiguous whatever its strides, and may have none to view bytes by.
         flat = tensor.reshape(-1).clone(memory_format=torch.contiguous_format)
         sha.update(flat.view(torch.uint8).numpy().data)
     return sha.hexdigest()
