@@ -121,7 +121,8 @@ EDT_DEVICE void dense_forward(const LayerRecord& ly, const T* p, Rows<const T> a
   });
 }
 
-template <class T>
+// U edges at a time: their loads do not wait for one another. Pays where rows are in global memory.
+template <class T, int U = 1>
 EDT_DEVICE void sparse_forward(const LayerRecord& ly, const int* ints, const T* p, Rows<const T> a,
                                Rows<T> z, Tile tile, Terms terms) {
   for_pieces<T, 1>(ly.n_out, tile, [&](int j, int s) {
@@ -131,9 +132,23 @@ EDT_DEVICE void sparse_forward(const LayerRecord& ly, const int* ints, const T* 
       for (int e = 0; e < Pack<T>::N; ++e) acc.v[e] += p[ly.bias + j];
     }
     const int end = ints[ly.row_ptr + j + 1];
+    int k = ints[ly.row_ptr + j];
+    if constexpr (U > 1) {
+      EDT_NO_UNROLL
+      for (; k + U <= end; k += U) {
+        T w[U];
+        Pack<T> in[U];
+        EDT_UNROLL
+        for (int u = 0; u < U; ++u) {
+          w[u] = p[ly.w + k + u];
+          in[u] = load(a.at(ints[ly.col + k + u], s));
+        }
+        EDT_UNROLL
+        for (int u = 0; u < U; ++u) add_scaled(acc, w[u], in[u]);
+      }
+    }
     EDT_NO_UNROLL
-    for (int k = ints[ly.row_ptr + j]; k < end; ++k)
-      add_scaled(acc, p[ly.w + k], load(a.at(ints[ly.col + k], s)));
+    for (; k < end; ++k) add_scaled(acc, p[ly.w + k], load(a.at(ints[ly.col + k], s)));
     store(z.at(j, s), acc);
   });
 }
@@ -193,14 +208,29 @@ EDT_DEVICE void dense_backward(const LayerRecord& ly, const T* p, Rows<const T> 
   });
 }
 
-template <bool Times, class T>
+template <bool Times, class T, int U = 1>
 EDT_DEVICE void sparse_backward(const LayerRecord& ly, const int* ints, const T* p,
                                 Rows<const T> dz, Rows<T> da, Tile tile, bool accumulate) {
   for_pieces<T, 1>(ly.n_in, tile, [&](int i, int s) {
     Pack<T> acc = accumulate ? load(da.at(i, s)) : splat(T(0));
     const int end = ints[ly.t_ptr + i + 1];
+    int k = ints[ly.t_ptr + i];
+    if constexpr (U > 1) {
+      EDT_NO_UNROLL
+      for (; k + U <= end; k += U) {
+        T w[U];
+        Pack<T> in[U];
+        EDT_UNROLL
+        for (int u = 0; u < U; ++u) {
+          w[u] = p[ints[ly.t_edge + k + u]];
+          in[u] = load(dz.at(ints[ly.t_row + k + u], s));
+        }
+        EDT_UNROLL
+        for (int u = 0; u < U; ++u) add_scaled(acc, w[u], in[u]);
+      }
+    }
     EDT_NO_UNROLL
-    for (int k = ints[ly.t_ptr + i]; k < end; ++k)
+    for (; k < end; ++k)
       add_scaled(acc, p[ints[ly.t_edge + k]], load(dz.at(ints[ly.t_row + k], s)));
     store_scaled<Times>(da, i, s, acc);
   });

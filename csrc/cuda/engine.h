@@ -30,9 +30,22 @@ void hvp(const Call&, const Data<T>&, const T* vectors, T* out, int64_t stride, 
 //! Matrices of trainable parameters at out + offsets[b], zeroed by the caller.
 template <class T>
 void hessian(const Call&, const Data<T>&, T* out, const int64_t* offsets, bool ggn);
-//! Runs every network with status 0 to step `until`; first: the least step of those.
+//! Runs every network with status 0 to step `until`; first: the least step of those; record: the
+//! recorded steps on the host. The last two only matter where the schedule counts steps.
 template <class T>
-void train(const Call&, const Data<T>&, const Hyper&, const TrainState<T>&, int64_t first);
+void train(const Call&, const Data<T>&, const Hyper&, const TrainState<T>&, int64_t first,
+           const int64_t* record);
+
+//! The parts of evaluate and train that are the other networks' and the wide ones' (wide.cu).
+template <class T>
+void evaluate_narrow(const Call&, const Data<T>&, T* predict, const T* cotangent, double* loss,
+                     T* grad);
+template <class T>
+void wide_evaluate(const Call&, const Data<T>&, T* predict, const T* cotangent, double* loss,
+                   T* grad);
+template <class T>
+void wide_train(const Call&, const Data<T>&, const Hyper&, const TrainState<T>&, int64_t first,
+                const int64_t* record);
 
 //! The activation and its derivatives up to `order` at n numbers; out [order + 1, n].
 template <class T>

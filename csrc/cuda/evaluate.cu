@@ -29,15 +29,9 @@ Results<T> shifted(Results<T> out, int items) {
 template <class T, bool Grad>
 void run(const Call& c, const Problem<T>& pr, const Results<T>& out) {
   const auto* items = reinterpret_cast<const Item*>(c.schedule_block);
-  unsigned char* arenas = c.workspace + c.schedule.workspace().arenas;
-  for (const Launch& l : c.schedule.launches()) {
-    if (l.global)
-      launch("evaluate", evaluate_kernel<T, Grad, true>, l.grid, l.threads, int64_t(0), c.stream,
-             pr, items + l.first, l.count, shifted(out, l.first), arenas, l.arena);
-    else
-      launch("evaluate", evaluate_kernel<T, Grad, false>, l.grid, l.threads, l.shared, c.stream, pr,
-             items + l.first, l.count, shifted(out, l.first), arenas, int64_t(0));
-  }
+  for (const Launch& l : c.schedule.launches())
+    launch("evaluate", evaluate_kernel<T, Grad>, l.grid, l.threads, l.shared, c.stream, pr,
+           items + l.first, l.count, shifted(out, l.first));
   const auto* merges = reinterpret_cast<const Merge*>(c.schedule_block + c.schedule.merges_at());
   launch("merge", merge_kernel<T>, int(c.schedule.merges().size()), 256, int64_t(0), c.stream, pr,
          merges, out);
@@ -46,9 +40,8 @@ void run(const Call& c, const Problem<T>& pr, const Results<T>& out) {
 }  // namespace
 
 template <class T>
-void evaluate(const Call& c, const Data<T>& data, T* predict, const T* cotangent, double* loss,
-              T* grad) {
-  const DeviceGuard guard(c.device);
+void evaluate_narrow(const Call& c, const Data<T>& data, T* predict, const T* cotangent,
+                     double* loss, T* grad) {
   const Problem<T> pr = problem_of(c, data);
   const WorkspaceLayout& w = c.schedule.workspace();
   const Results<T> out{predict,
@@ -63,6 +56,14 @@ void evaluate(const Call& c, const Data<T>& data, T* predict, const T* cotangent
 }
 
 template <class T>
+void evaluate(const Call& c, const Data<T>& data, T* predict, const T* cotangent, double* loss,
+              T* grad) {
+  const DeviceGuard guard(c.device);
+  evaluate_narrow(c, data, predict, cotangent, loss, grad);
+  wide_evaluate(c, data, predict, cotangent, loss, grad);
+}
+
+template <class T>
 void activation(int act, int order, int64_t n, const T* in, T* out, int device, void* stream) {
   const DeviceGuard guard(device);
   launch("activation", activation_kernel<T>, int((n + 255) / 256), 256, int64_t(0), stream, act,
@@ -73,6 +74,10 @@ template void evaluate<float>(const Call&, const Data<float>&, float*, const flo
                               float*);
 template void evaluate<double>(const Call&, const Data<double>&, double*, const double*, double*,
                                double*);
+template void evaluate_narrow<float>(const Call&, const Data<float>&, float*, const float*, double*,
+                                     float*);
+template void evaluate_narrow<double>(const Call&, const Data<double>&, double*, const double*,
+                                      double*, double*);
 template void activation<float>(int, int, int64_t, const float*, float*, int, void*);
 template void activation<double>(int, int, int64_t, const double*, double*, int, void*);
 

@@ -2,7 +2,7 @@
 //
 // Per sample and active weight: 2 FLOPs forward, 4 more for the gradient (2 in the first layer).
 // Global memory: parameters once an item, samples once an item, results once; the rest is shared.
-// Where an item does not fit shared memory (Global) the same code runs on the workspace.
+// Networks that do not fit shared memory are not here but in wide.cuh.
 #pragma once
 #include "cuda/passes.cuh"
 
@@ -96,12 +96,10 @@ EDT_DEVICE void evaluate(const Problem<T>& pr, const Item& item, int index, cons
   if constexpr (Grad) write_flat(n, item, g, out, 0);
 }
 
-template <class T, bool Grad, bool Global>
+template <class T, bool Grad>
 EDT_KERNEL(kMaxThreads)
-evaluate_kernel(Problem<T> pr, const Item* items, int n_items, Results<T> out,
-                unsigned char* arenas, int64_t arena_step) {
-  EDT_SHARED(shared);
-  unsigned char* memory = Global ? arenas + int64_t(blockIdx.x) * arena_step : shared;
+evaluate_kernel(Problem<T> pr, const Item* items, int n_items, Results<T> out) {
+  EDT_SHARED(memory);
   for (int i = int(blockIdx.x); i < n_items; i += int(gridDim.x)) {
     const Item item = items[i];
     if (pr.active && !pr.active[item.net]) continue;

@@ -13,6 +13,7 @@
 #define EDT_HD __host__ __device__ __forceinline__
 // One block an SM is enough: without saying so the assembler spills to make room for more.
 #define EDT_KERNEL(threads) __global__ void __launch_bounds__(threads, 1)
+#define EDT_KERNEL_BLOCKS(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 #define EDT_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
 #define EDT_UNROLL _Pragma("unroll")
 #define EDT_NO_UNROLL _Pragma("unroll 1")
@@ -22,6 +23,7 @@
 #define EDT_CALLED inline
 #define EDT_HD inline
 #define EDT_KERNEL(threads) void
+#define EDT_KERNEL_BLOCKS(threads, blocks) void
 #define EDT_SHARED(name) unsigned char* name = edt_shim::shared_memory()
 #define EDT_UNROLL
 #define EDT_NO_UNROLL
@@ -49,6 +51,6 @@ constexpr unsigned kFullMask = 0xffffffffu;
 template <class T>
 constexpr int kPack = 16 / int(sizeof(T));
 
-EDT_HD int round_up(int n, int to) { return (n + to - 1) / to * to; }
+EDT_HD int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 }  // namespace edt::cuda

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
 
 namespace edt::cuda {
 namespace {
@@ -26,6 +25,9 @@ constexpr int kBlocksPerSm = 4;
 constexpr int kMergeEntries = 4096;
 // Fewer samples than this are not worth launches of their own every step.
 constexpr int kSplitSamples = 8192;
+// Where multiprocessors would stay idle, tiles smaller than this are not worth a block of their
+// own.
+constexpr int kShortTile = 32;
 
 int power_of_two(int64_t n) {
   int p = 1;
@@ -51,11 +53,24 @@ Schedule::Schedule(const DevicePlan& plan, Job job, bool is_double, int n_sample
     for (int b = 0; b < B; ++b) shapes_.push_back(shape(plan, b, j, options.moments));
   };
   shape_all(job);
-  if (job == Job::train && options.batch_size == 0) {
-    const bool spilled = std::any_of(shapes_.begin(), shapes_.end(),
-                                     [](const Shape& s) { return s.level == kGlobalLevel; });
-    split_training_ = (spilled && n_ > kGlobalTile) || (B < limits_.sms && n_ >= kSplitSamples);
-    if (split_training_) shape_all(job = Job::gradient);
+  std::vector<int> wide;
+  if (job != Job::curvature)
+    for (int b = 0; b < B; ++b) {
+      Shape& s = shapes_[b];
+      s.wide = s.level == kGlobalLevel || (B < limits_.sms && s.tile < std::min(kShortTile, n_));
+      if (s.wide) wide.push_back(b);
+    }
+  std::stable_sort(wide.begin(), wide.end(),
+                   [&](int a, int b) { return plan.costs()[a] > plan.costs()[b]; });
+  wide_ = WideSchedule(plan, wide, is_double_, n_, limits_.sms,
+                       {job == Job::train, options.moments, options.batch_size});
+  const int narrow = B - wide_.networks();
+  if (job == Job::train && options.batch_size == 0 && narrow > 0) {
+    split_training_ = B < limits_.sms && n_ >= kSplitSamples;
+    if (split_training_) {
+      shape_all(job = Job::gradient);
+      for (int b : wide) shapes_[b].wide = true;
+    }
   }
   make_items(plan, job, options);
   make_launches(plan);
@@ -89,21 +104,22 @@ Schedule::Shape Schedule::shape(const DevicePlan& plan, int b, Job job, bool mom
     for (int keep = moments; keep >= (last ? 0 : int(moments)); --keep)
       for (int tile = most; tile >= (last ? kSmallestTile : enough); tile /= 2)
         if (bytes(tile, groups, keep) <= room)
-          return {level, tile, groups, keep != 0, bytes(tile, groups, keep)};
+          return {level, tile, groups, keep != 0, bytes(tile, groups, keep), false};
   }
   const int tile = std::min(all, kGlobalTile);
-  return {kGlobalLevel, tile, 1, moments, bytes(tile, 1, moments)};
+  return {kGlobalLevel, tile, 1, moments, bytes(tile, 1, moments), false};
 }
 
 void Schedule::make_items(const DevicePlan& plan, Job job, const ScheduleOptions& options) {
-  const int64_t B = plan_nets_;
+  const int64_t B = std::max<int64_t>(plan_nets_ - wide_.networks(), 1);
   const bool hessian = job == Job::curvature && options.vectors == 0;
   const int64_t vectors = job == Job::curvature && !hessian ? options.vectors : 1;
   const int64_t wanted = int64_t(limits_.sms) * kBlocksPerSm;
   int64_t units = 0;
   for (const NetRecord& net : plan.nets()) units += net.n_hidden + net.d_out;
-  std::vector<int> order(B);
-  std::iota(order.begin(), order.end(), 0);
+  std::vector<int> order;
+  for (int b = 0; b < plan_nets_; ++b)
+    if (!shapes_[b].wide) order.push_back(b);
   std::stable_sort(order.begin(), order.end(),
                    [&](int a, int b) { return plan.costs()[a] > plan.costs()[b]; });
   for (int b : order) {
@@ -182,7 +198,7 @@ void Schedule::make_launches(const DevicePlan&) {
   items_ = std::move(sorted);
 }
 
-void Schedule::lay_out(const DevicePlan& plan, const ScheduleOptions&) {
+void Schedule::lay_out(const DevicePlan& plan, const ScheduleOptions& options) {
   const int64_t scalar = is_double_ ? 8 : 4;
   int64_t at = 0, arenas = 0;
   auto take = [&](int64_t bytes) {
@@ -202,6 +218,11 @@ void Schedule::lay_out(const DevicePlan& plan, const ScheduleOptions&) {
   for (const Launch& l : launches_)
     if (l.global) arenas = std::max(arenas, l.grid * l.arena);
   w.arenas = take(arenas);
+  w.wide.numbers = take(wide_.numbers() * scalar);
+  w.wide.losses = take(wide_.networks() * wide_.tiles() * 8);
+  w.wide.tops = take(wide_.tops() * scalar);
+  w.wide.orders = take(options.batch_size > 0 ? int64_t(wide_.networks()) * 2 * n_ * 4 : 0);
+  w.wide.go = take(wide_.networks());
   w.size = at;
 }
 
@@ -209,15 +230,21 @@ int64_t Schedule::merges_at() const {
   return (int64_t(items_.size() * sizeof(Item)) + 63) / 64 * 64;
 }
 
-int64_t Schedule::block_bytes() const {
-  return merges_at() + int64_t(merges_.size() * sizeof(Merge));
+int64_t Schedule::is_wide_at() const {
+  return merges_at() + (int64_t(merges_.size() * sizeof(Merge)) + 63) / 64 * 64;
 }
+
+int64_t Schedule::wide_at() const { return is_wide_at() + (plan_nets_ + 63) / 64 * 64; }
+
+int64_t Schedule::block_bytes() const { return wide_at() + wide_.block_bytes(); }
 
 void Schedule::write(unsigned char* to) const {
   std::memset(to, 0, size_t(block_bytes()));
   if (!items_.empty()) std::memcpy(to, items_.data(), items_.size() * sizeof(Item));
   if (!merges_.empty())
     std::memcpy(to + merges_at(), merges_.data(), merges_.size() * sizeof(Merge));
+  for (int64_t b = 0; b < plan_nets_; ++b) to[is_wide_at() + b] = shapes_[b].wide;
+  wide_.write(to + wide_at());
 }
 
 }  // namespace edt::cuda

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cuda/launch.h"
+#include "cuda/wide.h"
 #include "cuda/work.h"
 
 namespace edt::cuda {
@@ -25,8 +26,13 @@ struct ScheduleOptions {
 };
 
 //! Places in the workspace, in bytes.
+struct WideLayout {
+  int64_t numbers, losses, tops, orders, go;
+};
 struct WorkspaceLayout {
-  int64_t partial, partial_loss, orders, grad, loss, active, arenas, size;
+  int64_t partial, partial_loss, orders, grad, loss, active, arenas;
+  WideLayout wide;
+  int64_t size;
 };
 
 class Schedule {
@@ -37,14 +43,20 @@ class Schedule {
   const std::vector<Merge>& merges() const { return merges_; }
   const std::vector<Launch>& launches() const { return launches_; }
   const WorkspaceLayout& workspace() const { return workspace_; }
-  //! Training by launches a step instead of by one block a network.
+  //! Training of the networks one block can hold, by launches a step instead of by that block.
   bool split_training() const { return split_training_; }
+  //! The networks no block can hold; not for curvature, which takes them in the workspace.
+  const WideSchedule& wide() const { return wide_; }
+  //! Whether training needs launches for every step.
+  bool counts_steps() const { return split_training_ || !wide_.empty(); }
   bool is_double() const { return is_double_; }
   int networks() const { return int(plan_nets_); }
 
-  //! items, then merges, as they are copied to the device.
+  //! items, merges, wide networks [B] (1 or 0), their lists, as they are copied to the device.
   int64_t block_bytes() const;
   int64_t merges_at() const;
+  int64_t is_wide_at() const;
+  int64_t wide_at() const;
   void write(unsigned char* to) const;
 
  private:
@@ -52,6 +64,7 @@ class Schedule {
     int level, tile, groups;
     bool moments;
     int64_t bytes;
+    bool wide;
   };
   Shape shape(const DevicePlan& plan, int b, Job job, bool moments) const;
   void make_items(const DevicePlan& plan, Job job, const ScheduleOptions& options);
@@ -67,6 +80,7 @@ class Schedule {
   std::vector<Merge> merges_;
   std::vector<Launch> launches_;
   WorkspaceLayout workspace_{};
+  WideSchedule wide_;
   int64_t partial_ = 0, orders_ = 0;
 };
 

@@ -7,18 +7,11 @@ namespace {
 
 template <class T>
 void train_fused(const Call& c, const Problem<T>& pr, const Hyper& hp, const TrainState<T>& st) {
-  const WorkspaceLayout& w = c.schedule.workspace();
   const auto* items = reinterpret_cast<const Item*>(c.schedule_block);
-  unsigned char* arenas = c.workspace + w.arenas;
-  int* orders = reinterpret_cast<int*>(c.workspace + w.orders);
-  for (const Launch& l : c.schedule.launches()) {
-    if (l.global)
-      launch("train", train_kernel<T, true>, l.grid, l.threads, int64_t(0), c.stream, pr,
-             items + l.first, l.count, hp, st, orders, arenas, l.arena);
-    else
-      launch("train", train_kernel<T, false>, l.grid, l.threads, l.shared, c.stream, pr,
-             items + l.first, l.count, hp, st, orders, arenas, int64_t(0));
-  }
+  int* orders = reinterpret_cast<int*>(c.workspace + c.schedule.workspace().orders);
+  for (const Launch& l : c.schedule.launches())
+    launch("train", train_kernel<T>, l.grid, l.threads, l.shared, c.stream, pr, items + l.first,
+           l.count, hp, st, orders);
 }
 
 template <class T>
@@ -31,9 +24,10 @@ void train_split(const Call& call, const Data<T>& data, const Hyper& hp, const T
   Call c = call;
   c.active = active;
   const int blocks = int((st.networks + 255) / 256);
-  launch("begin", begin_kernel<T>, blocks, 256, int64_t(0), c.stream, st, active);
+  launch("begin", begin_kernel<T>, blocks, 256, int64_t(0), c.stream, st,
+         c.schedule_block + c.schedule.is_wide_at(), active);
   for (int64_t s = first; s <= st.until; ++s) {
-    evaluate<T>(c, data, nullptr, nullptr, loss, grad);
+    evaluate_narrow<T>(c, data, nullptr, nullptr, loss, grad);
     launch("step", step_kernel<T>, int(st.networks), 256, int64_t(kReserved), c.stream,
            problem_of(c, data), hp, st, static_cast<const double*>(loss),
            static_cast<const T*>(grad), active);
@@ -44,15 +38,16 @@ void train_split(const Call& call, const Data<T>& data, const Hyper& hp, const T
 
 template <class T>
 void train(const Call& c, const Data<T>& data, const Hyper& hp, const TrainState<T>& st,
-           int64_t first) {
+           int64_t first, const int64_t* record) {
   const DeviceGuard guard(c.device);
   if (c.schedule.split_training()) train_split(c, data, hp, st, first);
   else train_fused(c, problem_of(c, data), hp, st);
+  wide_train(c, data, hp, st, first, record);
 }
 
 template void train<float>(const Call&, const Data<float>&, const Hyper&, const TrainState<float>&,
-                           int64_t);
+                           int64_t, const int64_t*);
 template void train<double>(const Call&, const Data<double>&, const Hyper&,
-                            const TrainState<double>&, int64_t);
+                            const TrainState<double>&, int64_t, const int64_t*);
 
 }  // namespace edt::cuda

@@ -11,75 +11,9 @@
 // coefficients are scaled by N / (batch size).
 #pragma once
 #include "cuda/evaluate.cuh"
-#include "cuda/hyper.h"
-#include "math/philox.h"
+#include "cuda/optimizer.cuh"
 
 namespace edt::cuda {
-
-// x^n by squaring, as on the CPU.
-EDT_DEVICE double integer_power(double x, int64_t n) {
-  double r = 1.0;
-  for (; n > 0; n >>= 1, x *= x)
-    if (n & 1) r *= x;
-  return r;
-}
-
-// One parameter's update, with the numbers of one step.
-template <class T>
-struct Rule {
-  T rate, decay, mu, keep, b1, d1, b2, d2, root, eps, shrink;
-  bool adaptive, heavy, nesterov;
-
-  // c1, c2: 1 - beta^(step + 1), for adam.
-  EDT_DEVICE Rule(const Hyper& hp, int64_t step, double lr, double wd, double c1, double c2) {
-    adaptive = hp.optimizer != 0;
-    heavy = !adaptive && hp.momentum != 0;
-    nesterov = hp.nesterov != 0;
-    const bool decoupled = hp.optimizer == 2;
-    rate = T(adaptive ? -lr / c1 : -lr);
-    decay = T(decoupled ? 0.0 : wd);
-    mu = T(hp.momentum);
-    // The first step fills the buffer with the gradient itself (torch's convention).
-    keep = step == 0 ? T(1) : T(1 - hp.dampening);
-    b1 = T(hp.beta1);
-    d1 = T(1.0 - hp.beta1);
-    b2 = T(hp.beta2);
-    d2 = T(1.0 - hp.beta2);
-    root = T(adaptive ? 1.0 / sqrt(c2) : 1.0);
-    eps = T(hp.eps);
-    shrink = T(decoupled ? 1.0 - lr * wd : 1.0);
-  }
-  EDT_DEVICE void operator()(T& p, T g, T* m, T* v) const {
-    const T d = fma(decay, p, g);
-    if (adaptive) {
-      const T mi = fma(d1, d, b1 * *m), vi = fma(d2 * d, d, b2 * *v);
-      *m = mi;
-      *v = vi;
-      p = fma(rate, mi / fma(T(sqrt(vi)), root, eps), p * shrink);
-    } else if (heavy) {
-      const T b = fma(mu, *m, keep * d);
-      *m = b;
-      p = fma(rate, nesterov ? fma(mu, b, d) : b, p);
-    } else {
-      p = fma(rate, d, p);
-    }
-  }
-};
-
-// Null stays null.
-template <class T>
-EDT_DEVICE T* entry_of(T* p, int64_t at) {
-  return p ? p + at : nullptr;
-}
-
-EDT_DEVICE bool wants_target(const Hyper& hp) { return hp.loss_target > -HUGE_VAL; }
-
-// Where the evaluation at one step leaves a network.
-EDT_DEVICE Status verdict(const Hyper& hp, double loss, double grad_max) {
-  if (!is_finite(loss) || !is_finite(grad_max)) return Status::diverged;
-  if (hp.batch_size == 0 && hp.tol > 0 && grad_max <= hp.tol) return Status::converged;
-  return loss <= hp.loss_target ? Status::target : Status::running;
-}
 
 // First recorded step that is not before `step`.
 EDT_DEVICE int64_t next_record(const int64_t* record, int64_t n, int64_t step) {
@@ -90,26 +24,6 @@ EDT_DEVICE int64_t next_record(const int64_t* record, int64_t n, int64_t step) {
     else high = middle;
   }
   return low;
-}
-
-// Order of one epoch's samples: Fisher-Yates as math/philox.h, the draws by all threads.
-EDT_CALLED void shuffle_block(uint64_t seed, uint64_t epoch, int n, int* order, int* draw) {
-  __syncthreads();
-  for (int i = int(threadIdx.x); i < n; i += int(blockDim.x)) {
-    order[i] = i;
-    const Philox random(seed, uint64_t(i) >> 1, epoch);
-    // Not word(i & 1): an index known only at run time would put the numbers in local memory.
-    const uint64_t bits = i & 1 ? random.word(1) : random.word(0);
-    draw[i] = i == 0 ? 0 : int(__umul64hi(bits, uint64_t(i) + 1));
-  }
-  __syncthreads();
-  if (threadIdx.x == 0)
-    for (int i = n - 1; i > 0; --i) {
-      const int j = draw[i], t = order[i];
-      order[i] = order[j];
-      order[j] = t;
-    }
-  __syncthreads();
 }
 
 template <class T>
@@ -250,25 +164,24 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
   }
 }
 
-template <class T, bool Global>
+template <class T>
 EDT_KERNEL(kMaxThreads)
-train_kernel(Problem<T> pr, const Item* items, int n_items, Hyper hp, TrainState<T> st, int* orders,
-             unsigned char* arenas, int64_t arena_step) {
-  EDT_SHARED(shared);
-  unsigned char* memory = Global ? arenas + int64_t(blockIdx.x) * arena_step : shared;
+train_kernel(Problem<T> pr, const Item* items, int n_items, Hyper hp, TrainState<T> st,
+             int* orders) {
+  EDT_SHARED(memory);
   for (int i = int(blockIdx.x); i < n_items; i += int(gridDim.x)) {
     train_network(pr, items[i], hp, st, orders, memory);
     __syncthreads();
   }
 }
 
-// Split training, before the first step: which networks still run.
+// Split training, before the first step: which networks still run. Wide ones have their own way.
 template <class T>
 EDT_KERNEL(256)
-begin_kernel(TrainState<T> st, uint8_t* active) {
+begin_kernel(TrainState<T> st, const uint8_t* is_wide, uint8_t* active) {
   const int64_t b = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (b < st.networks)
-    active[b] = st.status[b] == int8_t(Status::running) && st.steps[b] <= st.until;
+    active[b] = st.status[b] == int8_t(Status::running) && st.steps[b] <= st.until && !is_wide[b];
 }
 
 // Split training: decide and update, one block a network. loss and grad hold the evaluation at the

@@ -81,8 +81,8 @@ class CudaEngine:
             batch_size=batch_size,
         )
         first = 0
-        if schedule.split_training:
-            # One launch a step: the host must know how many. The caller has just waited anyway.
+        if schedule.counts_steps:
+            # Launches for every step: the host must know them. The caller has just waited anyway.
             running = state.status == RUNNING
             if not bool(running.any()):
                 return
@@ -109,6 +109,7 @@ class CudaEngine:
             int(rule.record.numel()),
             state.history_loss.data_ptr(),
             state.history_grad.data_ptr(),
+            rule.record.data_ptr(),
             moments=moments,
             batch_size=batch_size,
         )

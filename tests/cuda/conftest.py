@@ -26,6 +26,7 @@ SOURCES = (
     ROOT / "csrc/layout/plan.cpp",
     ROOT / "csrc/cuda/plan.cpp",
     ROOT / "csrc/cuda/schedule.cpp",
+    ROOT / "csrc/cuda/wide.cpp",
     ROOT / "csrc/bindings/cuda.cpp",
     SHIM / "shim.cpp",
     SHIM / "kernels.cpp",

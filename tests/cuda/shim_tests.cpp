@@ -250,7 +250,7 @@ void one_case(int seed) {
                                       b.history_loss.data(),
                                       b.history_grad.data(),
                                       B};
-         cuda::train<T>(c, samples, hyper, st, 0);
+         cuda::train<T>(c, samples, hyper, st, 0, record.data());
        });
   close("training", seed, b.theta, a.theta);
   close("steps", seed, std::vector<T>(b.steps.begin(), b.steps.end()),

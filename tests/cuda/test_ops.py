@@ -88,13 +88,15 @@ def test_samples_shared_among_blocks(shim):
     check_all(case)
 
 
-def test_memory_of_the_workspace(shim):
-    """Networks that do not fit shared memory run on the workspace."""
+def test_networks_that_no_block_holds(shim):
+    """Layer by layer in global memory; curvature by blocks on the workspace."""
     shim.set_limits(2, 1200, 2400)
     case = Case(samples=70, hidden=((6, 3), (2, 2)), d_out=2, masks="sparse", seed=4)
     ens, task, index = case.build()
     plan = cuda.plan_of(problem_of(ens, task, index), ens.device)
     schedule, _ = plan.schedule("gradient", True, task.N)
+    assert schedule.wide_networks == ens.B
+    schedule, _ = plan.schedule("curvature", True, task.N)
     assert all(launch["global"] for launch in schedule.launches)
     check_all(case)
 

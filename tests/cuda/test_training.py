@@ -118,9 +118,9 @@ def test_single_precision(shim, rule):
     torch.testing.assert_close(found["theta"], wanted["theta"], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("rule", ["adam", "gd", "target", "tolerance"])
+@pytest.mark.parametrize("rule", RULES)
 def test_launches_every_step(shim, rule):
-    """Few networks that do not fit shared memory: the samples are shared out, step by step."""
+    """Networks that do not fit shared memory: their layers are shared out, step by step."""
     shim.set_limits(8, 1200, 2400)
     case = Case(hidden=((3,), (5,)), samples=130, d_out=2)
     rule = {**PLAIN, **RULES[rule]}
@@ -128,13 +128,26 @@ def test_launches_every_step(shim, rule):
     ens, task, index = case.build()
     launcher = CudaEngine(ens, task, index).launcher
     moments = rule["optimizer"] != "sgd"
-    assert launcher.plan.schedule("train", True, 130, moments=moments)[0].split_training
+    assert launcher.plan.schedule("train", True, 130, moments=moments)[0].wide_networks == 2
     assert_close(found, train(Engine, case, rule))
     assert_same(found, train(CudaEngine, case, rule))
 
 
-def test_minibatches_in_the_workspace(shim):
-    """What does not fit shared memory and cannot be split runs on the workspace."""
+@pytest.mark.parametrize("rule", ["adam", "momentum"])
+def test_few_networks_of_many_samples(shim, rule):
+    """Their samples are shared out among blocks, three launches a step."""
+    shim.set_limits(4, 227 * 1024, 228 * 1024)
+    case = Case(hidden=((2,), (3,)), samples=8200, masks="sparse")
+    rule = {**PLAIN, **RULES[rule]}
+    found = train(CudaEngine, case, rule, cuts=(7,))
+    ens, task, index = case.build()
+    plan = CudaEngine(ens, task, index).launcher.plan
+    schedule, _ = plan.schedule("train", True, 8200, moments=rule["optimizer"] != "sgd")
+    assert schedule.split_training
+    assert_close(found, train(Engine, case, rule))
+
+
+def test_wide_masked_minibatches(shim):
     shim.set_limits(2, 1200, 2400)
     case, rule = Case(**SHAPES["masked"]), {**PLAIN, "batch_size": 3}
     assert_close(train(CudaEngine, case, rule), train(Engine, case, rule))

@@ -240,15 +240,17 @@ def upcast(problem: Problem) -> Problem:
     return problem._replace(x=problem.x.double(), y=y, coef=problem.coef.double())
 
 
-def close(what: str, found: torch.Tensor, expected: Any, bars: Any, dtype: torch.dtype) -> None:
-    """Insist that |found - expected| <= ROUNDINGS eps bars, entry by entry."""
+def close(
+    what: str, found: torch.Tensor, expected: Any, bars: Any, dtype: torch.dtype, roundings: int
+) -> None:
+    """Insist that |found - expected| <= roundings eps bars, entry by entry."""
     assert found.shape == expected.shape, what
     assert found.dtype == (torch.float64 if what.startswith("loss") else dtype), what
     info = torch.finfo(dtype)
-    limit = ROUNDINGS * (info.eps * torch.as_tensor(bars) + 1e3 * info.tiny)
+    limit = roundings * (info.eps * torch.as_tensor(bars) + 1e3 * info.tiny)
     ratio = (found.cpu().double() - expected).abs() / limit
     worst = float(ratio.max()) if ratio.numel() else 0.0
-    assert worst <= 1.0, f"{what}: {worst * ROUNDINGS:.3g} units, at most {ROUNDINGS} allowed"
+    assert worst <= 1.0, f"{what}: {worst * roundings:.3g} units, at most {roundings} allowed"
 
 
 #: (networks, task, task index, vectors [K, total], cotangent [B, N, d_out]) -> results by name:
@@ -257,7 +259,14 @@ def close(what: str, found: torch.Tensor, expected: Any, bars: Any, dtype: torch
 Compute = Callable[..., dict[str, Any]]
 
 
-def compare(case: Case, compute: Compute, *, vectors: int, device: Any = "cpu") -> None:
+def compare(
+    case: Case,
+    compute: Compute,
+    *,
+    vectors: int,
+    device: Any = "cpu",
+    roundings: int = ROUNDINGS,
+) -> None:
     """Insist that what ``compute`` finds for a case on a device is what the reference finds.
 
     Args:
@@ -265,6 +274,7 @@ def compare(case: Case, compute: Compute, *, vectors: int, device: Any = "cpu") 
         compute: called with everything on the device.
         vectors: K.
         device: where.
+        roundings: units allowed.
     """
     ens, task, index = case.build()
     draw = torch.Generator().manual_seed(case.seed + 1)
@@ -307,26 +317,26 @@ def compare(case: Case, compute: Compute, *, vectors: int, device: Any = "cpu") 
         }
         for name, value in found.items():
             if name in ("grad", "vjp"):
-                close(name, value[span], expected[name][span], bars[name], case.dtype)
+                close(name, value[span], expected[name][span], bars[name], case.dtype, roundings)
                 # Constants: results are exactly 0 there.
                 assert not value[span].cpu()[~free].any(), name
             elif name in ("hvp", "ggn_vp"):
                 for k in range(vectors):
                     bar = size.product(rows[k, span] * free)
-                    close(name, value[k, span], expected[name][k, span], bar, case.dtype)
+                    close(name, value[k, span], expected[name][k, span], bar, case.dtype, roundings)
                     assert not value[k, span].cpu()[~free].any(), name
             elif name in ("hessian", "ggn"):
-                close(name, value[b], expected[name][b], bars["hessian"], case.dtype)
+                close(name, value[b], expected[name][b], bars["hessian"], case.dtype, roundings)
                 assert torch.equal(value[b], value[b].T), name
             elif name == "blocks":
                 at = 0
                 for block, other in zip(value[b], expected[name][b], strict=True):
                     stop = at + other.shape[0]
-                    close(name, block, other, bars["hessian"][at:stop], case.dtype)
+                    close(name, block, other, bars["hessian"][at:stop], case.dtype, roundings)
                     at = stop
                 assert len(value[b]) == ens.depth + 1
             else:
-                close(name, value[b], expected[name][b], bars[name], case.dtype)
+                close(name, value[b], expected[name][b], bars[name], case.dtype, roundings)
 
 
 def going_round(activation: str, depth: int, loss: str, turn: int, dtype: torch.dtype) -> Case:

@@ -3,3 +3,4 @@
 #include "cuda/hessian.cu"
 #include "cuda/hvp.cu"
 #include "cuda/train.cu"
+#include "cuda/wide.cu"

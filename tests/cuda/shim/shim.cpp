@@ -225,7 +225,9 @@ unsigned char* shared_memory() { return machine.shared; }
 
 void run(const std::string& what, int grid, int threads, int64_t shared,
          const std::function<void()>& body) {
-  if (threads < 1 || threads > 1024 || threads % kWarp != 0 || shared > settings().shared_block)
+  // 48 KiB are there without asking.
+  const int64_t most = std::max<int64_t>(settings().shared_block, 48 * 1024);
+  if (threads < 1 || threads > 1024 || threads % kWarp != 0 || shared > most)
     throw std::runtime_error(what + ": invalid launch");
   while (int(machine.fibers.size()) < threads) machine.fibers.push_back(std::make_unique<Fiber>());
   machine.body = &body;

@@ -1,0 +1,95 @@
+// What training on a device shares, however its steps are cut into launches: one parameter's
+// update, the verdict on an evaluation, the order of an epoch's samples.
+#pragma once
+#include "cuda/hyper.h"
+#include "cuda/passes.cuh"
+#include "math/philox.h"
+
+namespace edt::cuda {
+
+// x^n by squaring, as on the CPU.
+EDT_HD double integer_power(double x, int64_t n) {
+  double r = 1.0;
+  for (; n > 0; n >>= 1, x *= x)
+    if (n & 1) r *= x;
+  return r;
+}
+
+// One parameter's update, with the numbers of one step.
+template <class T>
+struct Rule {
+  T rate, decay, mu, keep, b1, d1, b2, d2, root, eps, shrink;
+  bool adaptive, heavy, nesterov;
+
+  // c1, c2: 1 - beta^(step + 1), for adam.
+  EDT_DEVICE Rule(const Hyper& hp, int64_t step, double lr, double wd, double c1, double c2) {
+    adaptive = hp.optimizer != 0;
+    heavy = !adaptive && hp.momentum != 0;
+    nesterov = hp.nesterov != 0;
+    const bool decoupled = hp.optimizer == 2;
+    rate = T(adaptive ? -lr / c1 : -lr);
+    decay = T(decoupled ? 0.0 : wd);
+    mu = T(hp.momentum);
+    // The first step fills the buffer with the gradient itself (torch's convention).
+    keep = step == 0 ? T(1) : T(1 - hp.dampening);
+    b1 = T(hp.beta1);
+    d1 = T(1.0 - hp.beta1);
+    b2 = T(hp.beta2);
+    d2 = T(1.0 - hp.beta2);
+    root = T(adaptive ? 1.0 / sqrt(c2) : 1.0);
+    eps = T(hp.eps);
+    shrink = T(decoupled ? 1.0 - lr * wd : 1.0);
+  }
+  EDT_DEVICE void operator()(T& p, T g, T* m, T* v) const {
+    const T d = fma(decay, p, g);
+    if (adaptive) {
+      const T mi = fma(d1, d, b1 * *m), vi = fma(d2 * d, d, b2 * *v);
+      *m = mi;
+      *v = vi;
+      p = fma(rate, mi / fma(T(sqrt(vi)), root, eps), p * shrink);
+    } else if (heavy) {
+      const T b = fma(mu, *m, keep * d);
+      *m = b;
+      p = fma(rate, nesterov ? fma(mu, b, d) : b, p);
+    } else {
+      p = fma(rate, d, p);
+    }
+  }
+};
+
+// Null stays null.
+template <class T>
+EDT_DEVICE T* entry_of(T* p, int64_t at) {
+  return p ? p + at : nullptr;
+}
+
+EDT_HD bool wants_target(const Hyper& hp) { return hp.loss_target > -HUGE_VAL; }
+
+// Where the evaluation at one step leaves a network.
+EDT_DEVICE Status verdict(const Hyper& hp, double loss, double grad_max) {
+  if (!is_finite(loss) || !is_finite(grad_max)) return Status::diverged;
+  if (hp.batch_size == 0 && hp.tol > 0 && grad_max <= hp.tol) return Status::converged;
+  return loss <= hp.loss_target ? Status::target : Status::running;
+}
+
+// Order of one epoch's samples: Fisher-Yates as math/philox.h, the draws by all threads.
+EDT_CALLED void shuffle_block(uint64_t seed, uint64_t epoch, int n, int* order, int* draw) {
+  __syncthreads();
+  for (int i = int(threadIdx.x); i < n; i += int(blockDim.x)) {
+    order[i] = i;
+    const Philox random(seed, uint64_t(i) >> 1, epoch);
+    // Not word(i & 1): an index known only at run time would put the numbers in local memory.
+    const uint64_t bits = i & 1 ? random.word(1) : random.word(0);
+    draw[i] = i == 0 ? 0 : int(__umul64hi(bits, uint64_t(i) + 1));
+  }
+  __syncthreads();
+  if (threadIdx.x == 0)
+    for (int i = n - 1; i > 0; --i) {
+      const int j = draw[i], t = order[i];
+      order[i] = order[j];
+      order[j] = t;
+    }
+  __syncthreads();
+}
+
+}  // namespace edt::cuda

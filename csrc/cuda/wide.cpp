@@ -1,0 +1,159 @@
+#include "cuda/wide.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace edt::cuda {
+namespace {
+
+// Bytes of all rows together that the chunk of samples is sized for.
+constexpr int64_t kRowBytes = int64_t(256) << 20;
+constexpr int kLargestChunk = 8192;
+// Rows start this many entries further apart than a power of two, on other cache sets.
+constexpr int kRowPad = 32;
+// Blocks wanted on every multiprocessor.
+constexpr int64_t kBlocksPerSm = 4;
+// An item of a sparse gradient: work for eight warps.
+constexpr int64_t kFewestEdges = 256;
+
+}  // namespace
+
+WideSchedule::WideSchedule(const DevicePlan& plan, const std::vector<int>& nets, bool is_double,
+                           int n_samples, int sms, const WideOptions& options) {
+  for (int b : nets) {
+    WideNet w{};
+    w.net = b;
+    nets_.push_back(w);
+  }
+  if (empty()) return;
+  lay_out(plan, is_double, n_samples, options);
+  const int64_t batch = options.batch_size > 0 ? options.batch_size : n_samples;
+  const int64_t at_once = std::min<int64_t>(batch, chunk_);
+  int tile = 8;
+  while (tile < kWideTile && tile < at_once) tile *= 2;
+  make_items(plan, tile / (is_double ? 2 : 4), (at_once + tile - 1) / tile, sms);
+}
+
+// packs, tiles: of the samples done at once.
+void WideSchedule::make_items(const DevicePlan& plan, int packs, int64_t tiles, int sms) {
+  const int depth = plan.nets()[nets_[0].net].n_layers;
+  auto launch = [&](const auto& body) {
+    WideRange range{int(items_.size()), 0};
+    for (int w = 0; w < networks(); ++w) body(w, plan.nets()[nets_[w].net]);
+    range.count = int(items_.size()) - range.first;
+    return range;
+  };
+  const int64_t wanted = int64_t(sms) * kBlocksPerSm;
+  // Units of a layer an item takes: as many as leave enough blocks, but work for all threads.
+  auto units = [&](int layer, bool inputs) {
+    int each = kWideUnits, least = 8;
+    for (const WideNet& w : nets_)
+      if (plan.layers()[plan.nets()[w.net].first_layer + layer].dense)
+        least = std::max(least, 4 * kWideThreads / packs);
+      else least = std::max(least, kWideThreads / packs);
+    auto blocks = [&] {
+      int64_t sum = 0;
+      for (const WideNet& w : nets_) {
+        const LayerRecord& ly = plan.layers()[plan.nets()[w.net].first_layer + layer];
+        sum += ((inputs ? ly.n_in : ly.n_out) + each - 1) / each;
+      }
+      return sum * tiles;
+    };
+    while (each / 2 >= least && blocks() < wanted) each /= 2;
+    return each;
+  };
+  int64_t edges = 0;
+  for (const WideNet& w : nets_)
+    for (int l = 0; l < depth; ++l) edges += plan.layers()[plan.nets()[w.net].first_layer + l].nnz;
+  const int each_edges =
+      int(std::clamp<int64_t>(edges / wanted / 64 * 64, kFewestEdges, kWideEntries));
+  auto cut = [&](int w, int layer, int whole, int each) {
+    for (int at = 0; at < whole; at += each)
+      items_.push_back({w, layer, at, std::min(each, whole - at), 0, 0});
+  };
+  inputs_ = launch([&](int w, const NetRecord& net) { cut(w, 0, net.d_in, kWideUnits); });
+  for (int l = 0; l < depth; ++l) {
+    auto layer = [&](const NetRecord& net) { return plan.layers()[net.first_layer + l]; };
+    const int up = units(l, false), down = units(l, true);
+    forward_.push_back(
+        launch([&](int w, const NetRecord& net) { cut(w, l, layer(net).n_out, up); }));
+    backward_.push_back(launch([&](int w, const NetRecord& net) {
+      if (l > 0) cut(w, l, layer(net).n_in, down);
+    }));
+  }
+  const int first = int(items_.size());
+  gradient_ = launch([&](int w, const NetRecord& net) {
+    const int begin = int(items_.size());
+    nets_[w].top = begin - first;
+    for (int l = 0; l < depth; ++l) {
+      const LayerRecord& ly = plan.layers()[net.first_layer + l];
+      if (ly.dense) {
+        for (int j = 0; j < ly.n_out; j += kWideGradRows)
+          for (int i = 0; i < ly.n_in; i += kWideGradColumns)
+            items_.push_back({w, l, j, std::min(kWideGradRows, ly.n_out - j), i,
+                              std::min(kWideGradColumns, ly.n_in - i)});
+        continue;
+      }
+      // The biases come with the first edges, if there are any.
+      for (int k = 0; k == 0 || k < ly.nnz; k += each_edges)
+        items_.push_back({w, l, k, std::min(each_edges, ly.nnz - k), 0, 0});
+    }
+    nets_[w].tops = int(items_.size()) - begin;
+  });
+  vectors_ = launch([&](int w, const NetRecord& net) { cut(w, 0, net.n_params, kWideEntries); });
+  flat_ = launch([&](int w, const NetRecord& net) { cut(w, 0, net.n_flat, kWideEntries); });
+}
+
+void WideSchedule::lay_out(const DevicePlan& plan, bool is_double, int n_samples,
+                           const WideOptions& options) {
+  moments_ = options.moments;
+  const int64_t scalar = is_double ? 8 : 4;
+  int64_t rows = 0, d_in = 0;
+  for (const WideNet& w : nets_) d_in = std::max<int64_t>(d_in, plan.nets()[w.net].d_in);
+  gathers_ = options.batch_size > 0 || d_in * round_up(n_samples, kWideTile) > INT32_MAX;
+  for (const WideNet& w : nets_) {
+    const NetRecord& net = plan.nets()[w.net];
+    rows += 2 * net.n_hidden + net.d_out + (gathers_ ? net.d_in : 0);
+  }
+  const int64_t all = round_up(n_samples, kWideTile);
+  int64_t fits = kLargestChunk;
+  while (fits > kWideTile && fits * rows * scalar > kRowBytes) fits /= 2;
+  chunk_ = int(std::min(all, fits));
+  ld_ = chunk_ + kRowPad;
+  // Whole chunks, and the last one in tiles of 32 or more (or one tile).
+  tiles_ = n_samples / kWideTile + chunk_ / 32 + 1;
+  int64_t at = 0;
+  auto take = [&](int64_t entries) {
+    const int64_t here = at;
+    at += round_up(entries, 64);
+    return here;
+  };
+  for (WideNet& w : nets_) {
+    const NetRecord& net = plan.nets()[w.net];
+    w.p = take(net.n_params);
+    w.m = take(options.training ? net.n_params : 0);
+    w.v = take(options.moments ? net.n_params : 0);
+    w.g = take(net.n_math);
+    w.x = take(gathers_ ? int64_t(net.d_in) * ld_ : 0);
+    w.a = take(int64_t(net.n_hidden) * ld_);
+    w.d = take(int64_t(net.n_hidden) * ld_);
+    w.f = take(int64_t(net.d_out) * ld_);
+  }
+  numbers_ = at;
+}
+
+int64_t WideSchedule::items_at() const {
+  return round_up(int64_t(nets_.size() * sizeof(WideNet)), 64);
+}
+
+int64_t WideSchedule::block_bytes() const {
+  return empty() ? 0 : items_at() + int64_t(items_.size() * sizeof(WideItem));
+}
+
+void WideSchedule::write(unsigned char* to) const {
+  if (empty()) return;
+  std::memcpy(to, nets_.data(), nets_.size() * sizeof(WideNet));
+  std::memcpy(to + items_at(), items_.data(), items_.size() * sizeof(WideItem));
+}
+
+}  // namespace edt::cuda
