@@ -23,7 +23,8 @@ METHOD = {
 }
 
 
-def _style(theme: Theme) -> dict[str, tuple[str, str, str]]:
+def looks(theme: Theme) -> dict[str, tuple[str, str, str]]:
+    """Colour, marker and line of each method."""
     return {
         "ticket": (theme.blue, "o", "-"),
         "reinit": (theme.orange, "s", "--"),
@@ -64,7 +65,7 @@ def plot_curves(curves: pd.DataFrame, *, theme: Theme = LIGHT) -> Figure:
 
 
 def _lines(ax: Axes, curves: pd.DataFrame, name: str, theme: Theme) -> None:
-    style = _style(theme)
+    style = looks(theme)
     methods = list(dict.fromkeys(curves["method"]))
     for place, method in enumerate(methods):
         table = curves[curves["method"] == method]

@@ -37,12 +37,13 @@ def plot_ways(ends: pd.DataFrame, starts: pd.DataFrame, r: int, *, theme: Theme 
     return figure
 
 
-def _palette(theme: Theme) -> tuple[str, ...]:
+def palette(theme: Theme) -> tuple[str, ...]:
+    """Colours of widths or targets, in turn."""
     return (theme.blue, theme.orange, theme.green, theme.purple, theme.red, theme.sky)
 
 
 def _good(ax: Axes, ends: pd.DataFrame, r: int, theme: Theme) -> None:
-    colours = _palette(theme)
+    colours = palette(theme)
     widths = sorted(int(width) for width in ends["width"].unique())
     narrows = sorted(int(width) for width in ends["narrow"].unique())
     for place, narrow in enumerate(narrows):
@@ -90,7 +91,7 @@ def plot_descent(paths: pd.DataFrame, places: pd.DataFrame, *, theme: Theme = LI
         places: from `edt.experiments.escape_run.plateau_table`.
         theme: colours.
     """
-    colours = _palette(theme)
+    colours = palette(theme)
     widths = sorted(int(width) for width in paths["width"].unique())
     with styled(theme):
         figure, axes = new_figure(

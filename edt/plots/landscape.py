@@ -53,39 +53,69 @@ def plot_escape(escape: Escape | EscapeRun, *, theme: Theme = LIGHT) -> Figure:
     return figure
 
 
-def _kind_colours(theme: Theme) -> dict[str, str]:
+def kind_colours(theme: Theme) -> dict[str, str]:
+    """Colour of each way to share out an output weight."""
     return {"equal": theme.green, "positive": theme.blue, "signed": theme.orange}
+
+
+def mean_dimensions(points: pd.DataFrame) -> pd.DataFrame:
+    """Escape dimensions of the points whose count is beyond doubt.
+
+    Args:
+        points: of an `edt.landscape.Escape`.
+
+    Returns:
+        One row per (shares, neurons added): ``minima``; ``value``, mean over minima of the mean
+        over their points, with bootstrap bounds ``low`` and ``high`` over minima; ``predicted``,
+        the same mean of the closed form.
+    """
+    clear = points[points["clear"]]
+    rows = []
+    for kind in SHARES:
+        for count in sorted(int(added) for added in points["added"].unique()):
+            group = clear[(clear["shares"] == kind) & (clear["added"] == count)]
+            if not (points["shares"] == kind).any():
+                continue
+            per = group.groupby("source")[["n_neg", "predicted_neg"]].mean().to_numpy()
+            found = bootstrap(per[:, 0], lambda rows: float(rows.mean()))
+            rows.append(
+                {
+                    "shares": kind, "added": count, "minima": len(per), "value": found.value,
+                    "low": found.low, "high": found.high, "predicted": float(per[:, 1].mean()),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def agreement(points: pd.DataFrame) -> tuple[int, int]:
+    """Points where closed form and full Hessian give the same index, of those beyond doubt."""
+    clear = points[points["clear"]]
+    return int((clear["n_neg"] == clear["predicted_neg"]).sum()), len(clear)
 
 
 def _dimensions(ax: Axes, points: pd.DataFrame, theme: Theme) -> None:
     """Mean index with intervals over minima; the closed form as a dash where it agrees or not."""
     added = sorted(int(count) for count in points["added"].unique())
-    kinds = [kind for kind in SHARES if (points["shares"] == kind).any()]
-    clear = points[points["clear"]]
+    table = mean_dimensions(points)
+    kinds = list(dict.fromkeys(table["shares"].tolist()))
     ends = []
     for place, kind in enumerate(kinds):
-        colour = _kind_colours(theme)[kind]
-        shift = 0.16 * (place - 0.5 * (len(kinds) - 1))
-        means = []
-        for x, count in enumerate(added):
-            group = clear[(clear["shares"] == kind) & (clear["added"] == count)]
-            per = group.groupby("source")[["n_neg", "predicted_neg"]].mean().to_numpy()
-            found = bootstrap(per[:, 0], lambda rows: float(rows.mean()))
-            ax.vlines(x + shift, found.low, found.high, color=colour, lw=2.0, zorder=4)
-            ax.plot(x + shift, per[:, 1].mean(), marker="_", ms=19, mew=2.0, color=theme.ink,
-                    zorder=3)  # fmt: skip
-            means.append(found.value)
-        at = np.arange(len(added)) + shift
-        ax.plot(at, means, color=colour, marker="os^"[place], ms=8, mec=theme.paper, mew=1.0,
-                lw=2.0, zorder=5)  # fmt: skip
-        ends.append((means[-1], SHARES[kind], colour))
+        colour = kind_colours(theme)[kind]
+        own = table[table["shares"] == kind]
+        at = np.arange(len(added)) + 0.16 * (place - 0.5 * (len(kinds) - 1))
+        ax.vlines(at, own["low"], own["high"], color=colour, lw=2.0, zorder=4)
+        ax.plot(at, own["predicted"], marker="_", ms=19, mew=2.0, color=theme.ink, ls="none",
+                zorder=3)  # fmt: skip
+        ax.plot(at, own["value"], color=colour, marker="os^"[place], ms=8, mec=theme.paper,
+                mew=1.0, lw=2.0, zorder=5)  # fmt: skip
+        ends.append((float(own["value"].iloc[-1]), SHARES[kind], colour))
     ax.set_xticks(range(len(added)), [str(count) for count in added])
     ax.set_xlim(-0.5, len(added) - 0.5)
     ax.set_ylim(bottom=0.0, top=1.12 * max(end for end, _, _ in ends) + 0.3)
     ax.set_xlabel("neurons added by splitting")
     ax.set_ylabel("negative directions")
-    agree = int((clear["n_neg"] == clear["predicted_neg"]).sum())
-    ax.set_title(f"Ways down: closed form right {agree} of {len(clear)} times")
+    agree, clear = agreement(points)
+    ax.set_title(f"Ways down: closed form right {agree} of {clear} times")
     handles = [
         ax.plot([], [], color=colour, marker="os^"[k], ms=7, lw=2.0, label=text)[0]
         for k, (_, text, colour) in enumerate(ends)
@@ -95,14 +125,20 @@ def _dimensions(ax: Axes, points: pd.DataFrame, theme: Theme) -> None:
     ax.legend(handles=handles, loc="upper left", handlelength=1.6)
 
 
-def _ends(ax: Axes, starts: pd.DataFrame, theme: Theme) -> None:
-    """Stacked bars, one per (kind of start, shares, neurons added)."""
-    colours = {
+def end_colours(theme: Theme) -> dict[str, str]:
+    """Colour of each end of a way down."""
+    return {
         "good": theme.green, "lower": theme.sky, "same": theme.red, "open": theme.grid,
         "channel": theme.purple, "diverged": theme.ink,
     }  # fmt: skip
+
+
+def start_groups(
+    starts: pd.DataFrame,
+) -> tuple[list[tuple[str, str, int]], list[float], list[pd.DataFrame]]:
+    """Groups of runs by (kind of start, shares, neurons added), their places, and their rows."""
     groups = [
-        (kind, shares, count)
+        (kind, shares, int(count))
         for kind in ("negative", "random")
         for shares in SHARES
         for count in sorted(starts["added"].unique())
@@ -110,14 +146,24 @@ def _ends(ax: Axes, starts: pd.DataFrame, theme: Theme) -> None:
             (starts["kind"] == kind) & (starts["shares"] == shares) & (starts["added"] == count)
         ).any()
     ]
-    x, gap, last = 0.0, [], None
+    x, gap, last, found = 0.0, [], None, []
     for kind, shares, count in groups:
         x += 0.0 if last is None else (1.0 if last == (kind, shares) else 1.7)
         last = (kind, shares)
         gap.append(x)
-        group = starts[
-            (starts["kind"] == kind) & (starts["shares"] == shares) & (starts["added"] == count)
-        ]
+        found.append(
+            starts[
+                (starts["kind"] == kind) & (starts["shares"] == shares) & (starts["added"] == count)
+            ]
+        )
+    return groups, gap, found
+
+
+def _ends(ax: Axes, starts: pd.DataFrame, theme: Theme) -> None:
+    """Stacked bars, one per (kind of start, shares, neurons added)."""
+    colours = end_colours(theme)
+    groups, gap, found = start_groups(starts)
+    for x, group in zip(gap, found, strict=True):
         bottom = 0.0
         for word in DESTINATIONS:
             share = float((group["destination"] == word).mean())
@@ -146,12 +192,17 @@ def _ends(ax: Axes, starts: pd.DataFrame, theme: Theme) -> None:
               handlelength=1.1, columnspacing=1.2)  # fmt: skip
 
 
-def _times(ax: Axes, escape: Escape | EscapeRun, theme: Theme) -> None:
-    """Measured steps to escape against those of the quadratic model."""
+def timed(escape: Escape | EscapeRun) -> pd.DataFrame:
+    """Runs along an eigenvector from points beyond doubt, that left by gradient descent."""
     starts = escape.starts
     clear = escape.points["clear"].to_numpy()[starts["point"]]
     ways = starts[(starts["kind"] == "negative") & clear & starts["escape_steps"].notna()]
-    ways = ways[ways["linear_steps"] >= 1.0]
+    return ways[ways["linear_steps"] >= 1.0]
+
+
+def _times(ax: Axes, escape: Escape | EscapeRun, theme: Theme) -> None:
+    """Measured steps to escape against those of the quadratic model."""
+    ways = timed(escape)
     ax.set_title("Steps to escape along an eigenvector")
     ax.set_xlabel("predicted by the curvature alone")
     ax.set_ylabel("gradient descent")
@@ -221,9 +272,7 @@ def plot_census(
         teacher_width: least width with loss 0: adds the counting of subspaces.
         theme: colours.
     """
-    table = census.table()
-    if (table["target"] == -1).any():
-        table = table[table["target"] == -1]
+    table = pooled(census)
     with styled(theme):
         figure, axes = new_figure(3, size=(18.0, 5.4), width_ratios=[1.0, 1.0, 1.15])
         first, second, third = axes[0]
@@ -231,6 +280,12 @@ def plot_census(
         _richness(second, table, theme)
         _ladder(third, census, theme)
     return figure
+
+
+def pooled(census: Census) -> pd.DataFrame:
+    """The census's table, one row a width: all targets together where there are several."""
+    table = census.table()
+    return table[table["target"] == -1] if (table["target"] == -1).any() else table
 
 
 def _bad_share(ax: Axes, census: Census, table: pd.DataFrame, r: int | None, theme: Theme) -> None:
@@ -293,6 +348,22 @@ def _counts(top: float) -> tuple[list[float], list[str]]:
     return ticks, [f"{tick:,.0f}" for tick in ticks]
 
 
+def bad_minima(census: Census) -> pd.DataFrame:
+    """Every distinct bad minimum at every width it was met.
+
+    Returns:
+        One row per (minimum, width): least ``loss``, ``count`` of runs and their ``share`` of that
+        width's, width of the irreducible ``core``.
+    """
+    bad = census.runs[census.runs["outcome"] == "bad"]
+    met = bad.groupby(["minimum", "width"]).agg(
+        loss=("loss", "min"), count=("run", "size"), core=("core_width", "min")
+    )
+    runs = census.runs.groupby("width").size()
+    found = met.reset_index()
+    return found.assign(share=found["count"] / found["width"].map(runs))
+
+
 def _ladder(ax: Axes, census: Census, theme: Theme) -> None:
     """Loss of every bad minimum at every width it was met; area is the share of that width."""
     bad = census.runs[census.runs["outcome"] == "bad"]
@@ -304,24 +375,22 @@ def _ladder(ax: Axes, census: Census, theme: Theme) -> None:
         ax.text(0.5, 0.5, "no bad minima", ha="center", color=theme.soft, transform=ax.transAxes)
         return
     ax.set_yscale("log")
-    runs = census.runs.groupby("width").size()
-    met = bad.groupby(["minimum", "width"]).agg(
-        loss=("loss", "min"), count=("run", "size"), core=("core_width", "min")
-    )
-    for _, places in met.groupby(level="minimum"):
+    met = bad_minima(census)
+    for _, places in met.groupby("minimum"):
         if len(places) > 1:
-            at = places.index.get_level_values("width")
+            at = places["width"]
             ax.plot([at.min(), at.max()], 2 * [float(places["loss"].min())], color=theme.soft,
                     lw=1.0, zorder=1)  # fmt: skip
-    width = met.index.get_level_values("width").to_numpy()
-    area = 1100 * met["count"].to_numpy() / runs.loc[width].to_numpy() + 12
+    width = met["width"].to_numpy()
+    area = 1100 * met["share"].to_numpy() + 12
     own = met["core"].to_numpy() == width
     for mine, colour, text in (
         (own, theme.red, "irreducible at this width"),
         (~own, theme.sky, "a narrower one, embedded"),
     ):
         if mine.any():
-            ax.scatter(width[mine], met["loss"][mine], s=area[mine], color=colour, alpha=0.65,
-                       lw=0, zorder=3)  # fmt: skip
+            loss = met["loss"].to_numpy()[mine]
+            ax.scatter(width[mine], loss, s=area[mine], color=colour, alpha=0.65, lw=0,
+                       zorder=3)  # fmt: skip
             ax.scatter([], [], s=70, color=colour, alpha=0.65, lw=0, label=text)
     ax.legend(loc="best", handletextpad=0.3)

@@ -18,6 +18,24 @@ CELLS = {
 }
 
 
+#: Rates: column, colour of the theme, marker, what it is, line.
+LINES = (
+    ("together", "blue", "o", "the wide network", "-"),
+    ("alone", "green", "s", "its best ticket alone (multi-start)", "--"),
+    ("ticket", "orange", "^", "one ticket alone", ":"),
+)
+
+
+def cell_colours(theme: Theme) -> dict[str, str]:
+    """Colour of each of `CELLS`."""
+    return {
+        "both": theme.blue,
+        "only_together": theme.sky,
+        "only_alone": theme.orange,
+        "neither": theme.soft,
+    }
+
+
 def plot_multi_start(agreement: pd.DataFrame, r: int, *, theme: Theme = LIGHT) -> Figure:
     """Success against width, together and alone (left); agreement network by network (right).
 
@@ -30,14 +48,10 @@ def plot_multi_start(agreement: pd.DataFrame, r: int, *, theme: Theme = LIGHT) -
     with styled(theme):
         figure, axes = new_figure(2, size=(13.5, 5.6), width_ratios=[1.0, 1.0])
         left, right = axes[0]
-        for name, colour, marker, text, line in (
-            ("together", theme.blue, "o", "the wide network", "-"),
-            ("alone", theme.green, "s", "its best ticket alone (multi-start)", "--"),
-            ("ticket", theme.orange, "^", "one ticket alone", ":"),
-        ):
+        for name, colour, marker, text, line in LINES:
             rate_line(
-                left, widths, agreement, colour, marker, text, theme, value=f"rate_{name}",
-                low=f"rate_{name}_low", high=f"rate_{name}_high", line=line,
+                left, widths, agreement, getattr(theme, colour), marker, text, theme,
+                value=f"rate_{name}", low=f"rate_{name}_low", high=f"rate_{name}_high", line=line,
             )  # fmt: skip
         left.set_xticks(widths)
         left.grid(False, axis="x")
@@ -45,12 +59,7 @@ def plot_multi_start(agreement: pd.DataFrame, r: int, *, theme: Theme = LIGHT) -
         percent_axis(left, "win (95% Wilson)")
         left.set_title("Together and alone")
         left.legend(loc="lower right")
-        colours = {
-            "both": theme.blue,
-            "only_together": theme.sky,
-            "only_alone": theme.orange,
-            "neither": theme.soft,
-        }
+        colours = cell_colours(theme)
         base = np.zeros(len(widths))
         at = np.arange(len(widths))
         for name, text in CELLS.items():

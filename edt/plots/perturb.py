@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -27,7 +29,8 @@ GROUP = {
 }
 
 
-def _group_style(theme: Theme) -> dict[str, tuple[str, str]]:
+def group_looks(theme: Theme) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each group of tickets."""
     return {
         "winning": (theme.blue, "o"),
         "random": (theme.orange, "s"),
@@ -63,7 +66,7 @@ def plot_wins(
 def _rates(ax: Axes, wins: pd.DataFrame, base: float | None, theme: Theme) -> None:
     if base is not None:
         ax.axhline(base, color=theme.soft, ls=":", lw=2.0, label="fresh students", zorder=1)
-    styles = {g: s for g, s in _group_style(theme).items() if bool(wins["group"].eq(g).any())}
+    styles = {g: s for g, s in group_looks(theme).items() if bool(wins["group"].eq(g).any())}
     log = spans_decades(wins["size"].tolist())
     for place, (group, (colour, marker)) in enumerate(styles.items()):
         table = wins[wins["group"] == group]
@@ -90,6 +93,14 @@ def _same(ax: Axes, table: pd.DataFrame, theme: Theme) -> None:
     ax.legend(loc="best", fontsize=11)
 
 
+def ticket_rates(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    """Win rate of every winning ticket at every size, worst ticket first; its target."""
+    own = runs[runs["group"] == "winning"]
+    rates = own.pivot_table(index="ticket", columns="size", values="win", aggfunc="mean")
+    order = rates.mean(axis=1).sort_values(kind="stable").index
+    return rates.loc[order], own.groupby("ticket")["target"].first()
+
+
 def plot_ticket_rates(runs: pd.DataFrame, change: str, *, theme: Theme = LIGHT) -> Figure:
     """Win rate of every winning ticket at every size: a table in colours.
 
@@ -98,11 +109,9 @@ def plot_ticket_rates(runs: pd.DataFrame, change: str, *, theme: Theme = LIGHT) 
         change: kind of change.
         theme: colours.
     """
-    own = runs[runs["group"] == "winning"]
-    rates = own.pivot_table(index="ticket", columns="size", values="win", aggfunc="mean")
-    target = own.groupby("ticket")["target"].first()
-    order = rates.mean(axis=1).sort_values(kind="stable").index
-    grid = rates.loc[order].to_numpy(dtype=float)
+    rates, target = ticket_rates(runs)
+    order = rates.index
+    grid = rates.to_numpy(dtype=float)
     with styled(theme):
         height = 1.9 + 0.34 * len(order)
         figure, axes = new_figure(1, size=(10.0, height))
@@ -124,6 +133,54 @@ def plot_ticket_rates(runs: pd.DataFrame, change: str, *, theme: Theme = LIGHT) 
     return figure
 
 
+@dataclass(frozen=True)
+class Broken:
+    """Tickets made to fail by one way to look for a bad rest.
+
+    Attributes:
+        name: of the way.
+        colour, marker: of its line.
+        sizes: of the change, rising.
+        counts: tickets that failed, of tickets tried, at each size.
+    """
+
+    name: str
+    colour: str
+    marker: str
+    sizes: list[float]
+    counts: list[tuple[int, int]]
+
+
+def broken(runs: pd.DataFrame, adversary: pd.DataFrame) -> list[Broken]:
+    """Tickets that some rest makes fail: random rests, evolution, gradient; those that were tried.
+
+    Args:
+        runs: table ``runs`` of an experiment whose change is "noise".
+        adversary: table ``adversary``.
+    """
+    own = runs[runs["group"] == "winning"]
+    rests = int(own.groupby(["ticket", "size"]).size().max())
+    worst = own.groupby(["size", "ticket"])["win"].min().eq(False)
+    found = [_counted(f"worst of {rests} random rests", "soft", "o", worst)]
+    for method, colour, marker, text in (
+        ("evolution", "red", "s", "evolution"),
+        ("gradient", "blue", "^", "gradient through unrolled training"),
+    ):
+        tried = adversary[adversary["method"] == method]
+        if len(tried):
+            name = f"{text} ({int(tried['trials'].max())} trials)"
+            lost = ~tried.set_index("radius")["win"].astype(bool)
+            found.append(_counted(name, colour, marker, lost))
+    return found
+
+
+def _counted(name: str, colour: str, marker: str, lost: pd.Series) -> Broken:
+    """``lost`` is indexed by size in its first level."""
+    counts = lost.groupby(level=0).agg(["sum", "size"])
+    pairs = [(int(k), int(n)) for k, n in counts.to_numpy()]
+    return Broken(name, colour, marker, [float(size) for size in counts.index], pairs)
+
+
 def plot_adversary(runs: pd.DataFrame, adversary: pd.DataFrame, *, theme: Theme = LIGHT) -> Figure:
     """Share of tickets that some rest in the ball makes fail, by how that rest was found.
 
@@ -132,25 +189,16 @@ def plot_adversary(runs: pd.DataFrame, adversary: pd.DataFrame, *, theme: Theme 
         adversary: table ``adversary``.
         theme: colours.
     """
-    own = runs[runs["group"] == "winning"]
-    rests = int(own.groupby(["ticket", "size"]).size().max())
-    blind = own.groupby(["size", "ticket"])["win"].min().eq(False).groupby("size").mean()
-    lost = adversary.assign(lost=~adversary["win"].astype(bool))
+    found = broken(runs, adversary)
     with styled(theme):
         figure, axes = new_figure(1, size=(10.0, 5.4))
         ax = axes[0, 0]
-        ax.plot(blind.index, blind, color=theme.soft, marker="o", ms=8, mec=theme.paper, ls="--",
-                label=f"worst of {rests} random rests")  # fmt: skip
-        for method, colour, marker, text in (
-            ("evolution", theme.red, "s", "evolution"),
-            ("gradient", theme.blue, "^", "gradient through unrolled training"),
-        ):
-            rate = lost[lost["method"] == method].groupby("radius")["lost"].mean()
-            if len(rate):
-                trials = int(lost.loc[lost["method"] == method, "trials"].max())
-                ax.plot(rate.index, rate, color=colour, marker=marker, ms=9, mec=theme.paper,
-                        label=f"{text} ({trials} trials)")  # fmt: skip
-        size_axis(ax, sorted({*blind.index, *lost["radius"]}), SIZE["noise"])
+        for entry in found:
+            rates = [lost / tickets for lost, tickets in entry.counts]
+            ax.plot(entry.sizes, rates, color=getattr(theme, entry.colour), marker=entry.marker,
+                    ms=9, mec=theme.paper, ls="--" if entry.marker == "o" else "-",
+                    label=entry.name)  # fmt: skip
+        size_axis(ax, sorted({size for entry in found for size in entry.sizes}), SIZE["noise"])
         percent_axis(ax, "tickets made to fail")
         ax.set_title("How small a change breaks a winning ticket")
         ax.legend(loc="upper left")

@@ -17,6 +17,14 @@ LOOKS = {
 }
 
 
+#: Counts of tickets: column, what it is, colour of the theme, dashes.
+COUNTS: tuple[tuple[str, str, str, tuple[float, ...]], ...] = (
+    ("n_disjoint", "floor(m/2)", "green", (5, 2)),
+    ("n_windows", "m − 1", "purple", (8, 2, 1.5, 2)),
+    ("n_combinatorial", "C(m, 2)", "red", (1.5, 1.5)),
+)
+
+
 def plot_xor(table: pd.DataFrame, *, theme: Theme = LIGHT) -> Figure:
     """Success against width beside the reference (left), effective tickets (right).
 
@@ -61,11 +69,8 @@ def _tickets(
         return
     widths = [int(width) for width in rows["width"]]
     ends = []
-    for name, text, colour, dashes in (
-        ("n_disjoint", "floor(m/2)", theme.green, (5, 2)),
-        ("n_windows", "m − 1", theme.purple, (8, 2, 1.5, 2)),
-        ("n_combinatorial", "C(m, 2)", theme.red, (1.5, 1.5)),
-    ):
+    for name, text, tint, dashes in COUNTS:
+        colour = getattr(theme, tint)
         ax.plot(widths, rows[name], color=colour, dashes=dashes, lw=2.2, zorder=2)
         ends.append((float(rows[name].iloc[-1]), text, colour))
     top = 2.0 * max(float(rows["n_combinatorial"].max()), 4.0)

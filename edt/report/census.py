@@ -11,6 +11,7 @@ from edt.experiments.census_run import CensusRun
 from edt.files import replace_file
 from edt.landscape import crossover
 from edt.places import Folder, Location, place
+from edt.plots import interactive
 from edt.plots.counting import plot_counting
 from edt.plots.landscape import plot_census
 from edt.report import html
@@ -68,10 +69,11 @@ def pictures(run: CensusRun) -> list[Picture]:
             lambda theme: plot_census(run.census, theme=theme),
             "Share of runs in bad and good minima against width; numbers of distinct bad minima; "
             "losses of all bad minima.",
-            "Left: share of all runs, 95% Wilson intervals. Middle: distinct bad minima met, and "
-            "Chao1's estimate with those nobody met; percentages are Good-Turing coverage. Right: "
-            "every distinct bad minimum at every width it was met; the area is its share of that "
+            "Where runs end: share of all runs, 95% Wilson intervals. Distinct bad minima: those "
+            "met, and Chao1's estimate with those nobody met; percentages are Good-Turing "
+            "coverage. Every bad minimum: at every width it was met; the area is its share of that "
             "width's starts.",
+            lambda: interactive.census(run.census),
         )
     ]
     prediction = run.prediction()
@@ -82,11 +84,12 @@ def pictures(run: CensusRun) -> list[Picture]:
                 lambda theme: plot_counting(prediction, run.pooled(), theme=theme),
                 "Numbers of subspaces of global minima and of critical points against width, and "
                 "the share of runs that end in a bad minimum.",
-                "Left: numbers of affine subspaces, of global minima and of critical points "
+                "Subspaces: numbers of affine subspaces, of global minima and of critical points "
                 "that stem from the distinct bad minima met below each width; shaded: widths with "
-                "more of the former. Right: the measured share of bad minima (bootstrap over "
+                "more of the former. Measured: the share of bad minima (bootstrap over "
                 "targets) beside the critical share of all subspaces. They count different "
                 "things: subspaces are not basins.",
+                lambda: interactive.counting(prediction, run.pooled()),
             )
         )
     return found

@@ -11,6 +11,7 @@ from edt.experiments.controls import ATTRIBUTIONS, Controls
 from edt.experiments.controls_spec import CONTROLS
 from edt.files import replace_file
 from edt.places import Folder, Location, place
+from edt.plots import interactive
 from edt.plots.controls import plot_controls
 from edt.report import html
 from edt.report.html import Column
@@ -47,8 +48,9 @@ def write_controls_report(run: Controls, directory: Location) -> Folder:
         lambda theme: plot_controls(rates, r, theme=theme),
         "Success of every control against trained parameters and against learning neurons.",
         "Each mark is one way to train, all teachers together, with its 95% Wilson interval. If "
-        "success went with the number of parameters, all marks on the left would lie on one "
-        "curve; if with neurons that can learn, all marks on the right.",
+        "success went with the number of parameters, all marks would lie on one curve against "
+        "dimension; if with neurons that can learn, on one curve against neurons.",
+        lambda: interactive.controls(rates, r),
     )
     embedded = embed([picture], folder)
     facts = write_provenance(run, folder)

@@ -9,6 +9,7 @@ import pandas as pd
 from edt.experiments.lottery_curve import Lottery
 from edt.files import replace_file
 from edt.places import Folder, Location, place
+from edt.plots import interactive
 from edt.plots.curves import METHOD, plot_curves
 from edt.report import html
 from edt.report.html import Column
@@ -41,6 +42,7 @@ def write_lottery_report(run: Lottery, directory: Location) -> Folder:
         "Test accuracy and speed of learning against the share of weights that remain.",
         "Means over seeds; bars: 95% intervals of the mean (Student). Accuracy is that at the "
         "least validation loss.",
+        lambda: interactive.curves(curves),
     )
     embedded = embed([picture], folder)
     facts = write_provenance(run, folder)

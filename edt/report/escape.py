@@ -10,6 +10,7 @@ from edt.experiments.escape_run import EscapeRun
 from edt.files import replace_file
 from edt.landscape import DESTINATIONS
 from edt.places import Folder, Location, place
+from edt.plots import interactive
 from edt.plots.escapes import plot_descent, plot_ways
 from edt.plots.landscape import plot_escape
 from edt.report import html
@@ -72,9 +73,10 @@ def pictures(run: EscapeRun) -> list[Picture]:
                 "escape",
                 lambda theme: plot_escape(run, theme=theme),
                 "Negative directions against neurons added, where runs end, and steps to escape.",
-                "Left: negative eigenvalues of the wide Hessian, mean with bootstrap interval over "
-                "minima; dashes: the closed form, from the narrow network alone. Middle: ends of "
-                "all runs. Right: steps until gradient descent has lost a hundredth of the loss.",
+                "Ways down: negative eigenvalues of the wide Hessian, mean with bootstrap interval "
+                "over minima; dashes: the closed form, from the narrow network alone. Ends: of all "
+                "runs. Steps: until gradient descent has lost a hundredth of the loss.",
+                lambda: interactive.escape(run),
             ),
             Picture(
                 "ways",
@@ -86,9 +88,14 @@ def pictures(run: EscapeRun) -> list[Picture]:
                 ),
                 "Share of runs that reach a good minimum against the width reached; loss fallen "
                 "and distance gone against neurons added.",
-                "Left: bootstrap intervals that draw whole minima (95%). Middle and right: median, "
+                "Ends: bootstrap intervals that draw whole minima (95%). How far: median, "
                 "quartiles, 5th and 95th percentile of all runs; channels to infinity make the "
                 "long distances.",
+                lambda: interactive.ways(
+                    run.table(("narrow", "width")),
+                    run.starts,
+                    spec.teacher_width if spec.realisable else 0,
+                ),
             ),
         ]
     if len(run.tables["paths"]):
@@ -100,6 +107,7 @@ def pictures(run: EscapeRun) -> list[Picture]:
                 "Students trained from random starts by plain gradient descent; colours are "
                 "targets. Dots: plateaus, where the gradient dips and grows again. Off critical "
                 "points the index counts directions in which the loss curves down.",
+                lambda: interactive.descent(run.tables["paths"], run.plateaus()),
             )
         )
     return found

@@ -82,7 +82,7 @@
       // A finger scrolls the page; zooming is for those who have a pointer.
       if (coarse) {
         layout.dragmode = false;
-        for (const axis of ["xaxis", "yaxis"]) layout[axis].fixedrange = true;
+        for (const part of Object.keys(layout)) if (/^[xy]axis/.test(part)) layout[part].fixedrange = true;
       }
       await Plotly.react(this.plot, data, layout, config);
       // Five more stops a diagram would be a long way with the keyboard.
@@ -104,13 +104,15 @@
       return element("li", {}, button);
     }
 
-    /* Traces that can be read, each with its points: what plotly calls them, and what they say. */
+    /* Traces that can be read, each with its points: where plotly finds them, and what they say. */
     get readable() {
       return this.spec.data.flatMap((trace, curve) => {
         if (this.hidden.has(trace.legendgroup) || !Array.isArray(trace.hovertext)) return [];
         const points = trace.hovertext.flatMap((text, i) => {
-          if (Array.isArray(text)) return text.map((cell, j) => ({ number: [i, j], text: cell }));
-          return trace.x[i] === null || trace.y[i] === null ? [] : [{ number: i, text }];
+          // Cells of a table are found by their place, other points by their number.
+          if (Array.isArray(text)) return text.map((cell, j) => ({ at: { xval: j, yval: i }, text: cell }));
+          const known = trace.x[i] !== null && trace.y[i] !== null;
+          return known ? [{ at: [{ curveNumber: curve, pointNumber: i }], text }] : [];
         });
         return points.length ? [{ curve, points }] : [];
       });
@@ -129,7 +131,8 @@
       const { curve, points } = traces[trace];
       const point = first ? 0 : within(this.place.point + move[1], points.length);
       this.place = { trace, point };
-      Plotly.Fx.hover(this.plot, [{ curveNumber: curve, pointNumber: points[point].number }]);
+      const { xaxis = "x", yaxis = "y" } = this.spec.data[curve];
+      Plotly.Fx.hover(this.plot, points[point].at, xaxis + yaxis);
       this.say.textContent = points[point].text.replace(/<br>/g, ", ").replace(/<[^>]*>/g, "");
     }
   }

@@ -9,6 +9,7 @@ import pandas as pd
 from edt.experiments.multi_start import MultiStart
 from edt.files import replace_file
 from edt.places import Folder, Location, place
+from edt.plots import interactive
 from edt.plots.multi import plot_multi_start
 from edt.report import html
 from edt.report.html import Column
@@ -30,8 +31,9 @@ def write_multi_report(run: MultiStart, directory: Location) -> Folder:
         "multi-start",
         lambda theme: plot_multi_start(table, r, theme=theme),
         "Success of wide networks, of their best ticket alone, and of single tickets.",
-        "Left: with 95% Wilson intervals. A multi-start would make the two upper lines one. Right: "
-        "the same networks one by one.",
+        "Together and alone: with 95% Wilson intervals; a multi-start would make the two upper "
+        "lines one. Network by network: the same networks one by one.",
+        lambda: interactive.multi_start(table, r),
     )
     embedded = embed([picture], folder)
     facts = write_provenance(run, folder)

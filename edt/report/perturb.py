@@ -9,6 +9,7 @@ import pandas as pd
 from edt.experiments.perturb_rest import PerturbRest
 from edt.files import replace_file
 from edt.places import Folder, Location, place
+from edt.plots import interactive
 from edt.plots.perturb import GROUP, plot_adversary, plot_ticket_rates, plot_wins
 from edt.report import html
 from edt.report.html import Column
@@ -65,9 +66,11 @@ def write_perturb_report(run: PerturbRest, directory: Location) -> Folder:
             "wins",
             lambda theme: plot_wins(wins, spec.change, base=base, theme=theme),
             "Win rate against the size of the change of the rest.",
-            "Left: networks that win, with 95% Wilson intervals; the ticket's initial weights are "
-            "untouched throughout. Dotted: fresh students of the same width. Right: among winning "
-            "networks, how much of the ticket plays the same part as before.",
+            "The ticket is kept: networks that win, with 95% Wilson intervals; the ticket's "
+            "initial weights are untouched throughout. Dotted: fresh students of the same width. "
+            "Is it the ticket: among winning networks, how much of it plays the same part as "
+            "before.",
+            lambda: interactive.wins(wins, spec.change, base=base),
         ),
         Picture(
             "tickets",
@@ -75,6 +78,7 @@ def write_perturb_report(run: PerturbRest, directory: Location) -> Folder:
             "Win rate of every ticket at every size.",
             f"Each row is a ticket that won alone and in its own network; {spec.rests} rests a "
             "cell.",
+            lambda: interactive.tickets(runs, spec.change),
         ),
     ]
     if spec.change == "noise" and len(run.tables["adversary"]):
@@ -84,6 +88,7 @@ def write_perturb_report(run: PerturbRest, directory: Location) -> Folder:
                 lambda theme: plot_adversary(runs, run.tables["adversary"], theme=theme),
                 "Share of tickets that fail against the radius of the search.",
                 "A ticket counts as broken when one rest in the ball makes the whole network lose.",
+                lambda: interactive.adversary(runs, run.tables["adversary"]),
             )
         )
     embedded = embed(pictures, folder)

@@ -48,8 +48,8 @@ def write_safran_shamir_report(run: SafranShamirRun, directory: Location) -> Fol
         lambda theme: plot_safran_shamir(table, runs, theme=theme),
         "Share of starts that end in a spurious minimum against teacher width, and the losses of "
         "these minima.",
-        "Left: share of spurious ends with 95% Wilson intervals; crosses: reported figures, which "
-        "we have not verified. Right: every loss level; area is the share of all starts.",
+        "How often: share of spurious ends with 95% Wilson intervals; crosses: reported figures, "
+        "which we have not verified. How high: every loss level; area is the share of all starts.",
         lambda: interactive.safran_shamir(table, runs),
     )
     embedded = embed([picture], folder)

@@ -80,9 +80,7 @@ def layout(runs: pd.DataFrame) -> tuple[str, list[str]]:
 def caption(along: str, lines: list[str], varying: list[str]) -> str:
     """What the figure shows and what it pools."""
     pooled = [name.replace("_", " ") for name in varying if name not in (along, *lines)]
-    text = (
-        "Left: share of runs at or below the good loss, with 95% Wilson intervals. Right: losses."
-    )
+    text = "Success: share of runs at or below the good loss, with 95% Wilson intervals."
     return f"{text} Pooled: {listed(pooled)}." if pooled else text
 
 

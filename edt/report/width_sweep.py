@@ -72,9 +72,9 @@ def pictures(story: Story) -> list[Picture]:
             "success",
             lambda theme: plot_success(story.success, r, theme=theme, **names),
             "Success rate against width beside lottery predictions; effective number of tickets.",
-            f"Left: share of runs that {story.goal}, with 95% Wilson intervals, beside what "
-            f"independent tickets of width r = {r} predict (bands: interval of p). Right: how many "
-            "such tickets the measured rate amounts to.",
+            f"Success: share of runs that {story.goal}, with 95% Wilson intervals, beside what "
+            f"independent tickets of width r = {r} predict (bands: interval of p). Tickets: how "
+            "many of them the measured rate amounts to.",
             lambda: interactive.success(story.success, r, **names),
         )
     ]
@@ -104,8 +104,8 @@ def pictures(story: Story) -> list[Picture]:
                 sweep.runs, story.levels, target_name=story.target_name, theme=theme
             ),
             "Final loss of every run against width, and the number of distinct losses.",
-            "Left: every run is a dot, sorted by loss within its width; rows of dots are loss "
-            "levels. Right: distinct losses among the bad minima of each width.",
+            "Every run is a dot, sorted by loss within its width; rows of dots are loss "
+            "levels. Heights: distinct losses among the bad minima of each width.",
             lambda: interactive.levels(sweep.runs, story.levels, target_name=story.target_name),
         ),
         Picture(
@@ -114,8 +114,8 @@ def pictures(story: Story) -> list[Picture]:
                 sweep.splits, story.escapes, good_name=story.good_name, theme=theme
             ),
             "Index of split minima, counted against predicted; share of strict saddles; ends.",
-            "Left: escape dimensions after splitting one neuron, numbers are splits. Middle: share "
-            "with at least one, with 95% Wilson intervals. Right: where the wide networks end.",
+            "Escape dimensions: after splitting one neuron; numbers are splits. A way down: share "
+            "with at least one, with 95% Wilson intervals. Ends: those of the wide networks.",
             lambda: interactive.splits(sweep.splits, story.escapes, good_name=story.good_name),
         ),
     ]

@@ -9,6 +9,7 @@ import pandas as pd
 from edt.experiments.xor import STARTS, TICKET, Xor
 from edt.files import replace_file
 from edt.places import Folder, Location, place
+from edt.plots import interactive
 from edt.plots.xor import plot_xor
 from edt.report import html
 from edt.report.html import Column
@@ -54,9 +55,10 @@ def write_xor_report(run: Xor, directory: Location) -> Folder:
             "xor",
             lambda theme: plot_xor(table, theme=theme),
             "Success of 2-m-1 networks on exclusive or beside the reference; effective tickets.",
-            "Left: share of runs with a mean cross-entropy below "
-            f"{run.spec.success:g}. Right: how many networks of width 2 the rate amounts to, "
+            "Success: share of runs with a mean cross-entropy below "
+            f"{run.spec.success:g}. Tickets: how many networks of width 2 the rate amounts to, "
             "beside three ways to count them. Points of one width are set a little apart.",
+            lambda: interactive.xor(table),
         ),
         *[models_picture(found, "learn XOR", f"models-{start}") for start, found in laws.items()],
     ]

@@ -16,59 +16,93 @@ from itertools import pairwise
 import pytest
 
 from edt.experiments import (
+    CensusSpec,
+    EscapeSpec,
     SafranShamirSpec,
     WidthSweepSpec,
     loss_levels_spec,
-    run_loss_levels,
-    run_safran_shamir,
-    width_sweep,
+    lottery_spec,
+    multi_spec,
+    perturb_spec,
 )
+from edt.experiments.controls_spec import ControlsSpec
+from edt.experiments.xor import XorSpec
 from edt.plots import DARK, LIGHT
 from edt.plots.interactive.marks import line
 from edt.plots.interactive.panel import Panel, axis, coloured
-from edt.report import html, report_on, write_report
+from edt.report import html, report_on
 from edt.report.interactive import MISSING
 from edt.sweeps import SweepSpec, sweep
+from edt.sweeps.kinds import RUNNERS
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
+#: Small runs of every kind: "sweep" and those of `RUNNERS`.
+STUDENTS = {
+    "widths": (2, 3, 4), "seeds": 6, "teachers": 1, "teacher_width": 3, "samples": 40,
+    "steps": 300, "lbfgs_rounds": 1, "lbfgs_steps": 100, "newton_steps": 20,
+}  # fmt: skip
+TINY = {"steps": 200, "samples": 40, "lbfgs_rounds": 1}
+SPECS = {
+    "width-sweep": WidthSweepSpec(
+        widths=(2, 4), seeds=3, teachers=1, samples=32, steps=200, lbfgs_rounds=2,
+        lbfgs_steps=100, newton_steps=20, escape_lbfgs_steps=100, escape_newton_steps=20,
+        split_widths=(2,),
+    ),
+    "sweep": SweepSpec(task="xor", grid={"width": [2, 3], "seed": "0..3", "lr": [0.05, 0.1]}),
+    "safran-shamir": SafranShamirSpec(teachers=(6, 9), extra=(0, 1), starts=12),
+    "loss-levels": loss_levels_spec(quick=True, widths=(1, 2)),
+    "census": CensusSpec(**STUDENTS, tol=1e-8),
+    "escape": EscapeSpec(
+        **STUDENTS, tol=1e-8, minima=2, add=(1, 2), descent_steps=200, escape_lbfgs_steps=50,
+        escape_newton_steps=10, path_widths=(2, 3), path_seeds=2, path_steps=200,
+    ),
+    "lottery": lottery_spec(quick=True, rounds=2, steps=30, samples=200),
+    "perturb-rest": perturb_spec(
+        quick=True, **TINY, tickets=2, rests=2, sizes=(0.5, 4.0), good=1e-3, teacher_width=2,
+        width=4, losers=1, random_rests=1, loser_rests=1, population=4,
+    ),
+    "multi-start": multi_spec(quick=True, **TINY, widths=(4, 8), seeds=3),
+    "controls": ControlsSpec(
+        **TINY, teachers=1, teacher_width=2, widths=(2, 4), seeds=3, lbfgs_steps=20, good=0.02,
+        inners=(2,), margins=(2,),
+    ),
+    "xor": XorSpec(widths=(2, 3, 4), seeds=20, steps=600, success=0.4),
+}  # fmt: skip
+#: Kinds looked at from every side; of the others, only the figures.
 KINDS = ["width-sweep", "sweep", "safran-shamir", "loss-levels"]
+OTHERS = [kind for kind in SPECS if kind not in KINDS]
+EMPTY = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>'
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
 
 
+class Pages(dict):
+    """A report of each kind, made when it is asked for."""
+
+    def __init__(self, make_folder):
+        super().__init__()
+        self.make_folder = make_folder
+
+    def __missing__(self, kind):
+        folder = self.make_folder(kind) / "run"
+        if kind == "sweep":
+            sweep(SPECS[kind], folder, workers=0)
+        else:
+            RUNNERS[kind](SPECS[kind], folder, progress=False)
+        with pytest.MonkeyPatch.context() as patch:
+            if kind in OTHERS:
+                # Their pictures are drawn, not rendered.
+                for form in ("svg", "png", "pdf"):
+                    patch.setattr(f"edt.report.publish.{form}", lambda figure: EMPTY)
+            self[kind] = report_on(folder)
+        return self[kind]
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """A small report of each kind of `KINDS`."""
-    width = tmp_path_factory.mktemp("width") / "run"
-    spec = WidthSweepSpec(
-        widths=(2, 4), seeds=3, teachers=1, samples=32, steps=200, lbfgs_rounds=2,
-        lbfgs_steps=100, newton_steps=20, escape_lbfgs_steps=100, escape_newton_steps=20,
-        split_widths=(2,),
-    )  # fmt: skip
-    write_report(width_sweep(spec, width, progress=False), width)
-    grid = tmp_path_factory.mktemp("grid") / "run"
-    sweep(
-        SweepSpec(task="xor", grid={"width": [2, 3], "seed": "0..3", "lr": [0.05, 0.1]}),
-        grid,
-        workers=0,
-    )
-    report_on(grid)
-    table = tmp_path_factory.mktemp("table") / "run"
-    small = SafranShamirSpec(teachers=(6, 9), extra=(0, 1), starts=12)
-    run_safran_shamir(small, table, progress=False)
-    report_on(table)
-    levels = tmp_path_factory.mktemp("levels") / "run"
-    quick = loss_levels_spec(quick=True, widths=(1, 2))
-    run_loss_levels(quick, levels, progress=False)
-    report_on(levels)
-    return {
-        "width-sweep": width / "report.html",
-        "sweep": grid / "report.html",
-        "safran-shamir": table / "report.html",
-        "loss-levels": levels / "report.html",
-    }
+    return Pages(tmp_path_factory.mktemp)
 
 
 @pytest.fixture(scope="module")
@@ -88,39 +122,94 @@ def opened(page, file):
     page.wait_for_selector("html.figures-drawn", state="attached")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_in_a_browser(pages, browser, kind, scheme, size):
-    context = browser.new_context(color_scheme=scheme, viewport=size, offline=True)
-    page = context.new_page()
-    complaints, requests = [], []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    opened(page, pages[kind])
+@pytest.fixture
+def look(browser):
+    """Opens pages offline; none of them may complain, or ask for anything."""
+    contexts, complaints, requests = [], [], []
+
+    def show(file, **options):
+        context = browser.new_context(offline=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        opened(page, file)
+        return page
+
+    yield show
+    for context in contexts:
+        context.close()
     assert complaints == []
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+
+
+def check_drawn(page, scheme, size):
+    """Every figure is drawn, in the theme of the page, and nothing is wider than the screen."""
     assert page.locator("figure").count() == page.locator("figure.drawn").count() > 0
     for plot in page.locator(".plot").all():
         assert plot.bounding_box()["width"] > 200
         assert plot.locator("g.trace, .heatmaplayer image").count()
-    # The theme of the figures is that of the page.
     for part in ("body", ".plot .main-svg"):
         paper = page.evaluate(
             "part => getComputedStyle(document.querySelector(part)).backgroundColor", part
         )
         bright = sum(map(int, re.findall(r"\d+", paper)[:3])) > 3 * 128
         assert bright == (scheme == "light")
-    # Nothing but figures and tables, which scroll by themselves, is wider than the screen.
+    # Nothing but tables, which scroll by themselves, is wider than the screen.
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-    context.close()
+
+
+def check_points(page):
+    """Points can be read with the keyboard: what is shown is what a screen reader says."""
+    for plot in page.locator(".plot").all():
+        plot.focus()
+        page.keyboard.press("ArrowRight")
+        said = plot.locator("xpath=ancestor::figure").locator(".said").inner_text()
+        shown = plot.locator(".hoverlayer .hovertext").text_content()
+        assert re.search(r"\d", said)
+        assert re.sub(r"[\s,]", "", said) == re.sub(r"[\s,]", "", shown)
+        page.keyboard.press("Escape")
+        assert plot.locator(".hoverlayer .hovertext").count() == 0
+
+
+def check_structure(page):
+    """Headings do not skip a level, images say what they show, every table cell has a header."""
+    assert page.locator("html").get_attribute("lang") == "en"
+    assert page.locator("h1").count() == 1
+    assert page.locator("main").count() == 1
+    levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3')].map(h => +h.tagName[1])")
+    assert all(b <= a + 1 for a, b in pairwise(levels))
+    assert page.locator("img:not([alt]), .plot:not([aria-label])").count() == 0
+    assert all(len(text) > 20 for text in page.evaluate("[...document.images].map(i => i.alt)"))
+    assert page.locator("th:not([scope])").count() == 0
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(ids) == len(set(ids))
+    targets = page.evaluate("[...document.querySelectorAll('a[href^=\"#\"]')].map(a => a.hash)")
+    assert all(target[1:] in ids for target in targets)
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_in_a_browser(pages, look, kind):
+    page = look(pages[kind], color_scheme="light", viewport=DESK)
+    check_drawn(page, "light", DESK)
+    check_structure(page)
+    check_points(page)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_with_the_keyboard(pages, browser, kind):
-    page = browser.new_page(viewport=DESK)
-    opened(page, pages[kind])
+def test_on_a_phone_in_the_dark(pages, look, kind):
+    page = look(pages[kind], color_scheme="dark", viewport=PHONE, has_touch=True, is_mobile=True)
+    check_drawn(page, "dark", PHONE)
+    # A finger scrolls the page, also over a figure.
+    assert page.locator(".plot .nsewdrag").first.evaluate(
+        "e => getComputedStyle(e).touchAction"
+    ) in ("auto", "pan-x pan-y", "manipulation")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_the_keyboard(pages, look, kind):
+    page = look(pages[kind], viewport=DESK)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
@@ -138,80 +227,41 @@ def test_with_the_keyboard(pages, browser, kind):
     summary.focus()
     page.keyboard.press("Enter")
     assert page.locator("details").first.get_attribute("open") is not None
-    page.close()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_keyboard_reads_points_and_hides_lines(pages, browser, kind):
+def test_the_key_hides_lines(pages, look):
     api = pytest.importorskip("playwright.sync_api")
-    page = browser.new_page(viewport=DESK)
-    opened(page, pages[kind])
-    for plot in page.locator(".plot").all():
-        plot.focus()
-        page.keyboard.press("ArrowRight")
-        # What is shown beside the point is what a screen reader says.
-        said = plot.locator("xpath=ancestor::figure").locator(".said").inner_text()
-        shown = plot.locator(".hoverlayer .hovertext").text_content()
-        assert re.search(r"\d", said)
-        assert re.sub(r"[\s,]", "", said) == re.sub(r"[\s,]", "", shown)
-        page.keyboard.press("Escape")
-        assert plot.locator(".hoverlayer .hovertext").count() == 0
-    entry = page.locator(".key button").first
-    lines = entry.locator("xpath=ancestor::div[contains(@class, 'panel')]").locator(".plot")
-    lines = lines.locator("g.trace")
+    page = look(pages["width-sweep"], viewport=DESK)
+    panel = page.locator(".panel").first
+    entry, lines = panel.locator(".key button").first, panel.locator(".plot g.trace")
     before = lines.count()
     entry.press("Enter")
     api.expect(lines).not_to_have_count(before)
     assert entry.get_attribute("aria-pressed") == "false" and lines.count() < before
-    entry.press("Enter")
-    api.expect(lines).to_have_count(before)
-    assert entry.get_attribute("aria-pressed") == "true"
-    page.close()
-
-
-def test_figures_follow_a_change_of_theme(pages, browser):
-    page = browser.new_page(color_scheme="light")
-    opened(page, pages["width-sweep"])
+    # A change of theme draws the lines in other colours, and none that is hidden.
     page.emulate_media(color_scheme="dark")
     page.wait_for_function(
         "getComputedStyle(document.querySelector('.plot .main-svg')).backgroundColor"
         " === getComputedStyle(document.body).backgroundColor"
     )
-    page.close()
+    assert lines.count() < before
+    entry.press("Enter")
+    api.expect(lines).to_have_count(before)
 
 
 @pytest.mark.parametrize("how", ["print", "no scripts"])
 def test_pictures_stand_in(pages, browser, how):
     context = browser.new_context(java_script_enabled=how == "print", offline=True)
     page = context.new_page()
-    page.goto(pages["width-sweep"].as_uri())
     if how == "print":
-        page.wait_for_selector("html.figures-drawn", state="attached")
+        opened(page, pages["width-sweep"])
         page.emulate_media(media="print")
+    else:
+        page.goto(pages["width-sweep"].as_uri())
     for figure in page.locator("figure").all():
         assert figure.locator("img").bounding_box()["width"] > 100
         assert figure.locator(".plots").bounding_box() is None
     context.close()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_for_screen_readers(pages, browser, kind):
-    page = browser.new_page()
-    opened(page, pages[kind])
-    assert page.locator("html").get_attribute("lang") == "en"
-    assert page.locator("h1").count() == 1
-    assert page.locator("main").count() == 1
-    # Headings do not skip a level, images say what they show, every table cell has a header.
-    levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3')].map(h => +h.tagName[1])")
-    assert all(b <= a + 1 for a, b in pairwise(levels))
-    assert page.locator("img:not([alt]), .plot:not([aria-label])").count() == 0
-    assert all(len(text) > 20 for text in page.evaluate("[...document.images].map(i => i.alt)"))
-    assert page.locator("th:not([scope])").count() == 0
-    ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
-    assert len(ids) == len(set(ids))
-    targets = page.evaluate("[...document.querySelectorAll('a[href^=\"#\"]')].map(a => a.hash)")
-    assert all(target[1:] in ids for target in targets)
-    page.close()
 
 
 def test_a_page_holds_plotly_once_or_says_that_it_is_missing(monkeypatch):
@@ -226,8 +276,8 @@ def test_a_page_holds_plotly_once_or_says_that_it_is_missing(monkeypatch):
     assert MISSING in without and "plotly-source" not in without
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("theme", [LIGHT, DARK])
+@pytest.mark.parametrize("kind", SPECS)
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 def test_plotly_knows_every_part_of_the_figures(pages, kind, theme):
     graphs = pytest.importorskip("plotly.graph_objects")
     specs = re.findall(
@@ -262,8 +312,8 @@ def test_text_stands_out_in_both_themes():
 
 def test_figures_lie_beside_the_page_in_three_formats(pages):
     heads = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
-    for page in pages.values():
-        figures = page.parent / "figures"
+    for kind in KINDS:
+        figures = pages[kind].parent / "figures"
         names = {file.stem for file in figures.iterdir()}
         assert names
         for name in names:

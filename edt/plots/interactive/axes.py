@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edt.plots.interactive.panel import Part, axis
+from edt.plots.rates import spans_decades
 
 
 def width_axis(
@@ -67,9 +68,21 @@ def _power(value: float) -> str:
     return f"10<sup>{round(exponent)}</sup>".replace("-", "−")
 
 
+def size_axis(sizes: Sequence[float], title: str) -> Part:
+    """Sizes of a change, each with its own tick; logarithmic where they span a factor of 8."""
+    log = spans_decades(sizes)
+    low, high = min(sizes), max(sizes)
+    room = 0.05 * (high - low) or 1.0
+    span = (low / 1.15, high * 1.15) if log else (low - room, high + room)
+    return axis(title, log=log, ticks=list(sizes), span=span, grid=False)
+
+
 def decades(low: float, high: float, fine: float = 300.0) -> list[float]:
-    """Ticks 1, 10, 100, ..., with 2 and 5 between them where the axis spans less than ``fine``."""
-    between = (1, 2, 5) if high / low < fine else (1,)
+    """Ticks 1, 10, 100, ..., with 2 and 5 between them where the axis spans less than ``fine``, and
+    with more where it spans little.
+    """
+    ratio = high / low
+    between = (1, 1.5, 2, 3, 4, 5, 6, 8) if ratio < 12 else (1, 2, 5) if ratio < fine else (1,)
     exponents = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     ticks = [k * 10.0**e for e in exponents for k in between]
     return [tick for tick in ticks if low <= tick * (1 + 1e-9) and tick <= high * (1 + 1e-9)]

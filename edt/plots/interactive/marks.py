@@ -160,3 +160,28 @@ def thinned(table: pd.DataFrame, most: int = 3000) -> tuple[pd.DataFrame, int]:
     """
     step = max(-(-len(table) // most), 1)
     return table.iloc[::step], step
+
+
+def heatmap(shares: Any, hover: Sequence[Sequence[str]]) -> Part:
+    """Shares as a table in colours, each written in its cell in per cent.
+
+    Args:
+        shares: ``[rows, columns]``, between 0 and 1.
+        hover: what a cell says.
+    """
+    cells = [numbers(row) for row in shares]
+    return {
+        "type": "heatmap",
+        "z": cells,
+        "zmin": 0,
+        "zmax": 1,
+        "colorscale": "Cividis",
+        "showscale": False,
+        "xgap": 1,
+        "ygap": 1,
+        "text": [["" if cell is None else f"{100 * cell:.0f}" for cell in row] for row in cells],
+        "texttemplate": "%{text}",
+        "hoverinfo": "text",
+        "hovertext": [list(row) for row in hover],
+        "name": "",
+    }

@@ -119,7 +119,7 @@ def axis(
         more: of plotly's.
     """
     out: Part = {
-        "title": {"text": title, "standoff": 8, "font": {"size": 13}},
+        "title": {"text": title, "standoff": 8, "font": {"size": 12.5}},
         "automargin": True,
         "showgrid": grid,
         "gridcolor": "@grid",

@@ -1,0 +1,58 @@
+"""Accuracy against sparsity: `edt.plots.curves`."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from edt.plots.curves import METHOD, looks
+from edt.plots.interactive.marks import DASHES, line
+from edt.plots.interactive.panel import NAMES, Panel, Part, axis
+from edt.plots.interactive.words import lines, rows, share, value
+from edt.plots.rates import dodged
+
+
+def curves(table: pd.DataFrame) -> list[Panel]:
+    """Panels of `edt.plots.curves.plot_curves`.
+
+    Args:
+        table: from `edt.experiments.lottery_curve.curve_table`.
+    """
+    least = float(table["remaining"].min())
+    ticks = [t for t in (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01) if t >= 0.9 * least]
+    x = axis("weights remaining (%)", log=True, ticks=ticks, span=(1.15, 0.87 * least),
+             labels=[f"{100 * tick:g}" for tick in ticks])  # fmt: skip
+    known = table.loc[table["method"] == "ticket", "accuracy"]
+    floor = max(float(table["accuracy"].min()) - 0.03, 0.0)
+    top = min(float(known.max()) + 0.03, 1.0)
+    return [
+        Panel("Accuracy at early stopping", _lines(table, "accuracy"), x,
+              axis("test accuracy", span=(floor, top), tickformat=".0%")),
+        Panel("How fast they learn", _lines(table, "best_step"), x,
+              axis("step of the least validation loss", rangemode="tozero")),
+    ]  # fmt: skip
+
+
+def _lines(table: pd.DataFrame, name: str) -> list[Part]:
+    styles = looks(NAMES)
+    methods = list(dict.fromkeys(table["method"]))
+    traces = []
+    for place, method in enumerate(methods):
+        own = table[table["method"] == method]
+        colour, marker, dash = styles[method]
+        low, high = f"{name}_low", f"{name}_high"
+        hover = [
+            lines(
+                f"{METHOD[method]}, {100 * row['remaining']:.3g}% of the weights",
+                ("accuracy " + share(row[name], row[low], row[high]))
+                if name == "accuracy"
+                else "step " + value(row[name], row[low], row[high]),
+                f"{row['seeds']} seeds",
+            )
+            for row in rows(own)
+        ]
+        traces.append(
+            line(dodged(own["remaining"].tolist(), place, len(methods), log=True), own[name],
+                 METHOD[method], colour, hover, low=own[low], high=own[high], marker=marker,
+                 dash=DASHES[dash], size=8)
+        )  # fmt: skip
+    return traces
