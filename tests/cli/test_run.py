@@ -31,11 +31,11 @@ LOTTERY = [
 
 
 @pytest.mark.parametrize("arguments", [PERTURB, MULTI, LOTTERY], ids=lambda a: a[0])
-def test_writes_everything_and_resumes(tmp_path, capsys, arguments):
+def test_writes_everything_and_resumes(tmp_path, capsys, page_text, arguments):
     out = tmp_path / "run"
     assert main(["run", *arguments, "--out", str(out), "--no-progress"]) == 0
     assert "Report" in capsys.readouterr().out
-    page = (out / "report.html").read_text()
+    page = page_text(out)
     assert "95%" in page and "nan" not in page
     assert list((out / "figures").glob("*.png")) and (out / "provenance.json").exists()
     before = (out / "runs.parquet").read_bytes()

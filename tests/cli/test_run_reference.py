@@ -22,12 +22,12 @@ def main(arguments):
 SAFRAN = ["safran-shamir", "--teachers", "6,9", "--extra", "0,1", "--starts", "12"]
 
 
-def test_safran_shamir(tmp_path, capsys):
+def test_safran_shamir(tmp_path, capsys, page_text):
     out = tmp_path / "run"
     assert main(["run", *SAFRAN, "--out", str(out), "--no-progress"]) == 0
     said = capsys.readouterr().out
     assert "reported" in said and "unverified" in said and "Report" in said
-    page = (out / "report.html").read_text()
+    page = page_text(out)
     assert "reported (unverified)" in page and "95%" in page and "nan" not in page
     assert (out / "figures" / "spurious.png").exists() and (out / "provenance.json").exists()
     before = (out / "runs.parquet").read_bytes()
@@ -48,12 +48,12 @@ def test_safran_shamir(tmp_path, capsys):
 LEVELS = ["loss-levels", "--quick", "--widths", "1,2", "--starts", "1"]
 
 
-def test_loss_levels(tmp_path, capsys):
+def test_loss_levels(tmp_path, capsys, page_text):
     out = tmp_path / "run"
     assert main(["run", *LEVELS, "--out", str(out), "--no-progress"]) == 0
     said = capsys.readouterr().out
     assert "reported" in said and "unverified" in said and "Report" in said
-    page = (out / "report.html").read_text()
+    page = page_text(out)
     assert "reported (unverified)" in page and "95%" in page and "nan" not in page
     assert (out / "figures" / "levels.png").exists()
     before = (out / "runs.parquet").read_bytes()
