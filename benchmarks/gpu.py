@@ -25,10 +25,12 @@ import torch
 
 from benchmarks import machine, workload
 from benchmarks.flops import step_flops
+from benchmarks.peers.base import Training
 from benchmarks.peers.torch_baddbmm import Baddbmm
 from benchmarks.peers.torch_compiled import Compiled
 from benchmarks.peers.torch_curvature import Products
 from benchmarks.peers.torch_eager import EagerLoop
+from benchmarks.peers.torch_minibatch import Minibatches
 from benchmarks.peers.torch_vmap import Vmap
 from edt import Ensemble, Task, hessian, hvp, masked_train
 
@@ -38,10 +40,10 @@ AGREEMENT = {"float32": 1e-2, "float64": 1e-6}
 
 
 class Graphed:
-    """`Baddbmm` with the steps of all widths in one CUDA graph."""
+    """A peer with its step in one CUDA graph."""
 
-    def __init__(self, ens: Ensemble, task: Task) -> None:
-        self._inner = Baddbmm(ens, task)
+    def __init__(self, inner: Training) -> None:
+        self._inner = inner
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -141,15 +143,16 @@ def training(record: Recorder, name: str, seeds: int, peers: dict[str, Any]) -> 
 
 
 def _compare(
-    record: Recorder, label: str, ens: Ensemble, data: Task, peers: dict[str, Any]
+    record: Recorder, label: str, ens: Ensemble, data: Task, peers: dict[str, Any], **more: Any
 ) -> None:
     where, task = ens.to(device="cuda"), data.to(device="cuda")
-    rule = {"lr": workload.LEARNING_RATE, "record": None, "progress": False}
+    rule = {"lr": workload.LEARNING_RATE, "record": None, "progress": False, **more}
 
     def ours() -> Any:
         return masked_train(task, where, steps=STEPS, device="cuda", **rule)
 
     record.add(label, "edt", lambda: best(ours) / STEPS, networks=ens.B)
+    rule.pop("batch_size", None)
     # What the peers must have after the steps they took, too: the losses at the start.
     start = masked_train(task, where, steps=0, device="cuda", **rule).loss.numpy()
     tolerance = AGREEMENT[str(ens.dtype).removeprefix("torch.")]
@@ -193,6 +196,30 @@ def sparsity(record: Recorder) -> None:
             [(64, 64)], range(1024), d_in=64, d_out=1, dtype=torch.float32, sparsity=share
         )
         record.add(f"64 x 64, sparsity {share or 0}", "edt", partial(_step_seconds, ens))
+
+
+def lenet(record: Recorder, batch: int = 60) -> None:
+    """Sixteen LeNet-300-100 of 60,000 samples, dense and masked, in minibatches."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.rand(60_000, 784, generator=draw)
+    y = torch.randint(0, 10, (60_000,), generator=draw)
+    task = Task(x, y, "cross_entropy", n_classes=10)
+    peers = {
+        "torch baddbmm": lambda ens, task: Minibatches(ens, task, batch),
+        "CUDA graph of baddbmm": lambda ens, task: Graphed(Minibatches(ens, task, batch)),
+    }
+    for share in (0.98, 0.9, None):
+        ens = Ensemble.init(
+            [(300, 100)],
+            range(16),
+            d_in=784,
+            d_out=10,
+            activation="relu",
+            dtype=torch.float32,
+            sparsity=share,
+        )
+        label = f"LeNet-300-100, 16 networks, sparsity {share or 0}, float32"
+        _compare(record, label, ens, task, peers, batch_size=batch)
 
 
 def _step_seconds(ens: Ensemble, steps: int = 50) -> float:
@@ -281,7 +308,7 @@ def main() -> None:
     record = Recorder(options.out, options.seconds)
     batched = {
         "torch baddbmm": Baddbmm,
-        "CUDA graph of baddbmm": Graphed,
+        "CUDA graph of baddbmm": lambda ens, task: Graphed(Baddbmm(ens, task)),
         "torch.compile": Compiled,
         "torch vmap": lambda ens, task: Vmap(ens, task, padded=False),
         "JAX scan": jax_scan,
@@ -290,6 +317,7 @@ def main() -> None:
     curvature(record)
     utilisation(record)
     sparsity(record)
+    lenet(record)
     training(record, "W, 10,240 networks", 1707, batched)
     report(record.path, record.content)
     print(f"written: {record.path}")

@@ -158,7 +158,8 @@ _copies: TensorCache[torch.Tensor] = TensorCache()
 
 
 def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A contiguous copy on the device, kept as long as the original lives."""
+    """A contiguous copy on the device, kept as long as the original lives (no copying again, which
+    a CUDA graph could not hold)."""
     if tensor.device == device and tensor.is_contiguous():
         return tensor
     found = _copies.find((tensor,), device)
@@ -447,7 +448,7 @@ def hessian(theta: torch.Tensor, problem: Problem, size: int, *, ggn: bool = Fal
     if size != int(offsets[-1]):
         raise ValueError(f"size must be {int(offsets[-1])}, got {size}")
     out = theta.new_zeros(size)
-    launcher.matrices(theta, out, offsets.to(theta.device), ggn=ggn)
+    launcher.matrices(theta, out, _moved(offsets, theta.device), ggn=ggn)
     return out
 
 

@@ -7,7 +7,7 @@ import torch
 from op_cases import Case
 
 import edt
-from edt import ops
+from edt import _core, ops
 
 
 @pytest.fixture
@@ -63,6 +63,55 @@ def test_cuda_graph(small):
     graph.replay()
     torch.cuda.synchronize()
     assert all(map(torch.equal, found, wanted))
+
+
+def test_hessians_in_a_cuda_graph(small):
+    ens, task, index = small
+    ens, task, index = ens.to(device="cuda"), task.to(device="cuda"), index.to("cuda")
+    wanted = ops.hessian(ens, task, task_index=index)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = ops.hessian(ens, task, task_index=index)
+    graph.replay()
+    torch.cuda.synchronize()
+    assert all(map(torch.equal, found, wanted))
+
+
+def test_the_current_device_stays(small):
+    """Calls go to the tensors' device and leave the current one as it was."""
+    ens, task, index = small
+    last = torch.cuda.device_count() - 1
+    place = torch.device("cuda", last)
+    before = torch.cuda.current_device()
+    loss = ops.loss(ens.to(device=place), task.to(device=place), task_index=index)
+    assert loss.device == place
+    assert torch.cuda.current_device() == before
+    torch.testing.assert_close(loss.cpu(), ops.loss(ens, task, task_index=index))
+
+
+def test_errors_name_kernel_and_launch():
+    """A launch that the driver refuses is a Python exception that says which."""
+    with pytest.raises(RuntimeError, match=r"activation<<<\d+ blocks, 256 threads, 0 bytes shared"):
+        _core.cuda.activation(0, 0, 2**40, 0, 0, True, 0, 0)
+
+
+@pytest.mark.parametrize("sparsity", [None, 0.9, 0.98])
+@pytest.mark.parametrize("batch_size", [None, 60])
+def test_wide_networks(sparsity, batch_size):
+    """LeNet-300-100: the CPU's losses, the same bits again, and on a stream of its own."""
+    ens = edt.Ensemble.init(
+        [(300, 100)], range(2), d_in=784, d_out=10, activation="tanh", sparsity=sparsity
+    )
+    draw = torch.Generator().manual_seed(0)
+    x = torch.rand(300, 784, generator=draw, dtype=torch.float64)
+    task = edt.Task(x, torch.randint(0, 10, (300,), generator=draw), "cross_entropy", n_classes=10)
+    run = {"steps": 12, "lr": 1e-3, "batch_size": batch_size, "progress": False}
+    here = edt.masked_train(task, ens, device="cpu", **run)
+    there = edt.masked_train(task, ens, device="cuda", **run)
+    torch.testing.assert_close(there.networks.theta, here.networks.theta, rtol=1e-7, atol=1e-9)
+    with torch.cuda.stream(torch.cuda.Stream()):
+        again = edt.masked_train(task, ens, device="cuda", **run)
+    assert torch.equal(again.networks.theta, there.networks.theta)
 
 
 def test_training_agrees_with_the_cpu(small):
