@@ -11,9 +11,14 @@ from edt.experiments.progress import tracker
 from edt.places import Folder, Location, Remote, place
 from edt.store import PartFiles, Store, last_session, note_start, write_whole
 from edt.sweeps.engines import Failure, SweepError, make_engine
+from edt.sweeps.engines.base import cores
 from edt.sweeps.plan import Plan, make_plan, shard_name
 from edt.sweeps.result import Sweep, assemble
 from edt.sweeps.spec import SweepSpec, read_spec
+
+#: Seconds that a worker process takes to start, and the work of how many such times makes it worth
+#: that: starting then costs less than 5%.
+START, WORTH = 3.0, 20.0
 
 
 def sweep(
@@ -38,7 +43,8 @@ def sweep(
             is in `edt.store`); None: a temporary one, and the result is in memory.
         engine: "local" (processes on this machine), "ray" or "slurm" (`edt.sweeps.engines`); those
             need a directory that every node sees.
-        workers: processes or jobs at once; None: one a core. 0 (local): in this process.
+        workers: processes or jobs at once; None: one a core, or this process alone where less
+            than a minute of work is left for each. 0 (local): in this process.
         fresh: delete an earlier edt run in the directory first.
         progress: show a progress bar on a terminal.
         options: of the engine: ``address``, ``cpus``, ``gpus`` (ray); ``cluster``, ``cpus``,
@@ -146,14 +152,16 @@ def _compute(
     progress: bool,
     options: dict[str, Any],
 ) -> None:
-    crew = make_engine(engine, _workers(directory, engine, workers), len(todo), **options)
+    seconds = sum(plan.shard_cost(k) for k in todo)
+    chosen = _workers(directory, engine, workers, seconds)
+    crew = make_engine(engine, chosen, len(todo), **options)
     asked = {"engine": engine, "workers": workers, "options": options}
     note_start(directory, crew.workers, engine, asked)
     failures = []
     costs = {shard_name(k): plan.shard_cost(k) for k in range(len(plan.members))}
     left = len(todo)
     with tracker(progress, plan.seconds) as bar:
-        bar.done(plan.seconds - sum(plan.shard_cost(k) for k in todo))
+        bar.done(plan.seconds - seconds)
         bar.now(f"{left} shards left, {crew.workers} at once")
         for outcome in crew.run(str(directory), list(plan.jobs(todo))):
             if isinstance(outcome, Failure):
@@ -170,14 +178,17 @@ def _compute(
         )
 
 
-def _workers(folder: Folder, engine: str, workers: int | None) -> int | None:
-    """How many workers may share the folder."""
-    if not isinstance(folder, Remote):
-        return workers
-    if engine == "slurm":
-        raise ValueError("the engine 'slurm' needs a directory with a path, not a URL")
-    if folder.shared:
-        return workers
-    if engine != "local" or workers not in (None, 0, 1):
-        raise ValueError(f"{folder} is seen by this process only: leave engine and workers out")
-    return 0
+def _workers(folder: Folder, engine: str, workers: int | None, seconds: float) -> int | None:
+    """How many workers may share the folder, and are worth starting for so many seconds of work."""
+    if isinstance(folder, Remote):
+        if engine == "slurm":
+            raise ValueError("the engine 'slurm' needs a directory with a path, not a URL")
+        if not folder.shared:
+            if engine != "local" or workers not in (None, 0, 1):
+                raise ValueError(
+                    f"{folder} is seen by this process only: leave engine and workers out"
+                )
+            return 0
+    if engine == "local" and workers is None and seconds / cores() < WORTH * START:
+        return 0
+    return workers

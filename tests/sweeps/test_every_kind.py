@@ -138,7 +138,7 @@ def test_a_part_that_fails_is_shown_until_it_succeeds(tmp_path, monkeypatch):
 
 def test_an_experiment_killed_at_work(tmp_path):
     """SIGKILL; then `edt status` (code 3) and `edt resume`, with the bits of a whole run."""
-    words = ["run", "xor", "--widths", "2..9", "--seeds", "300", "--set", "steps=2000"]
+    words = ["run", "xor", "--widths", "2..9", "--seeds", "300", "--set", "steps=3000"]
     folder = tmp_path / "run"
     process = subprocess.Popen(
         [sys.executable, "-m", "edt", *words, "--out", str(folder), "--threads", "1"],

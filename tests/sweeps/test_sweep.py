@@ -133,3 +133,17 @@ def test_status_of_a_finished_sweep(reference):
     assert found.finished and not found.running
     assert found.runs_done == found.runs == 80
     assert found.share == 1.0 and not found.failures
+
+
+def test_worker_processes_are_for_work_that_is_worth_starting_them(small, tmp_path, monkeypatch):
+    from edt.sweeps import run as module
+
+    made = []
+    real = module.make_engine
+    monkeypatch.setattr(
+        module, "make_engine", lambda *a, **b: made.append(a) or real("local", 0, 1)
+    )
+    sweep(small, tmp_path / "small")
+    monkeypatch.setattr(module, "WORTH", 0.0)
+    sweep(small, tmp_path / "large")
+    assert [workers for _, workers, _ in made] == [0, None]
