@@ -21,8 +21,8 @@ from edt.sweeps import SweepSpec, make_plan, sweep
 from edt.sweeps import run as sweep_run
 
 PLANNED = (5, 20) if settings.SMOKE else (50, 1000)
-#: About a minute of two cores; shards of about five seconds.
-SEEDS, STEPS = (4, 50) if settings.SMOKE else (300, 6_000)
+#: About a minute of two cores, below which no workers are started; shards of five seconds.
+SEEDS, STEPS = (4, 50) if settings.SMOKE else (300, 30_000)
 WIDTHS = [2, 4, 8, 16, 32]
 
 
@@ -35,12 +35,12 @@ def spec() -> SweepSpec:
     )
 
 
-def one_call() -> float:
+def one_call(steps: int = STEPS) -> float:
     """Seconds that one `masked_train` takes for the networks of the spec."""
     task = spec().make_task(0)
     clock = time.perf_counter()
     edt.masked_train(
-        task, widths=WIDTHS, seeds=range(SEEDS), steps=STEPS, lr=0.01, record=None, progress=False
+        task, widths=WIDTHS, seeds=range(SEEDS), steps=steps, lr=0.01, record=None, progress=False
     )
     return time.perf_counter() - clock
 
@@ -78,7 +78,7 @@ def test_planning(figures: Figures) -> None:
 
 
 def test_engine_and_store(figures: Figures, tmp_path: Path) -> None:
-    one_call()  # warms up
+    one_call(STEPS // 20)  # warms up
     calls = [one_call()]
     took = {}
     for workers, name in zip((0, settings.THREADS), names.ENGINES, strict=True):

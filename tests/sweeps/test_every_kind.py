@@ -26,7 +26,7 @@ from edt.experiments.xor import XorSpec
 from edt.files import CheckpointError
 from edt.report.write import REPORTS
 from edt.store import DirectoryError, PartFiles, in_use
-from edt.sweeps import SweepSpec, resume, status, sweep
+from edt.sweeps import SweepSpec, export, resume, status, sweep
 from edt.sweeps.kinds import KINDS, RUNNERS
 
 TINY = {"steps": 200, "samples": 40, "lbfgs_rounds": 1}
@@ -77,9 +77,11 @@ def test_every_kind_is_here_and_has_a_report():
 
 
 @pytest.mark.parametrize("kind", SPECS)
-def test_goes_on_from_its_directory(kind, tmp_path, capsys):
+def test_goes_on_from_its_directory(kind, tmp_path):
     folder = tmp_path / "run"
     done = run(kind, folder)
+    for to in ("csv", "parquet", "xarray"):
+        assert len(export(folder, to, tmp_path / to)) == len(done.tables)
     found = status(folder)
     assert found.finished and not found.running and found.share == 1.0
     assert found.kind == kind and found.parts_done == found.parts >= 2
