@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "cpu/engine.h"
+#include "cpu/pages.h"
 #include "cpu/pool.h"
 #include "math/activations_list.h"
 #if defined(EDT_HAVE_CUDA)
@@ -232,12 +233,27 @@ PYBIND11_MODULE(_core, m) {
       });
     });
   });
+  m.def("prefer_huge_pages",
+        [](Pointer p, int64_t bytes) { prefer_huge_pages(at<char>(p), size_t(bytes)); });
+  m.def("prepare_matrices", [](Pointer out, int64_t item, Pointer offsets, Pointer sizes,
+                               int64_t n) {
+    prepare_matrices(at<char>(out), item, at<const int64_t>(offsets), at<const int64_t>(sizes), n);
+  });
   m.def("hessian", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
                       Pointer active, Pointer out, Pointer offsets, bool ggn) {
     run(plan, data, task, act, active, [&](const Call& c) {
       by_type(data, [&](auto t) {
         using T = decltype(t);
         hessian<T>(c, at<const T>(theta), at<T>(out), at<const int64_t>(offsets), ggn);
+      });
+    });
+  });
+  m.def("jacobian", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
+                       Pointer active, Pointer out, Pointer offsets, bool weighted) {
+    run(plan, data, task, act, active, [&](const Call& c) {
+      by_type(data, [&](auto t) {
+        using T = decltype(t);
+        jacobian<T>(c, at<const T>(theta), at<T>(out), at<const int64_t>(offsets), weighted);
       });
     });
   });

@@ -77,6 +77,15 @@ bool hessian(const Call& c, const T* theta, T* out, const int64_t* offsets, bool
 }
 
 template <class T>
+bool jacobian(const Call& c, const T* theta, T* out, const int64_t* offsets, bool weighted) {
+  const auto& k = current_isa().table<T>();
+  return for_networks<T>(
+      c, 2, [&](int b, const Net& net, const Problem<T>& pr, Scratch& ws, const CancelFlag&) {
+        k.jacobian(net, pr, theta + net.offset, out + offsets[b], weighted, ws);
+      });
+}
+
+template <class T>
 bool train(const Call& c, T* theta, T* m, T* v, const TrainArrays& a) {
   const auto& k = current_isa().table<T>();
   const int64_t B = int64_t(c.plan.nets.size());
@@ -143,6 +152,7 @@ bool lbfgs(const Call& c, T* theta, const LbfgsArrays& a) {
   template bool loss_and_grad<T>(const Call&, const T*, double*, T*);                              \
   template bool hvp<T>(const Call&, const T*, int, const T*, T*, int64_t, bool);                   \
   template bool hessian<T>(const Call&, const T*, T*, const int64_t*, bool);                       \
+  template bool jacobian<T>(const Call&, const T*, T*, const int64_t*, bool);                      \
   template bool train<T>(const Call&, T*, T*, T*, const TrainArrays&);                             \
   template bool lbfgs<T>(const Call&, T*, const LbfgsArrays&);
 EDT_INSTANTIATE(float)

@@ -27,6 +27,9 @@ template <class T>
 bool hvp(const Call&, const T* theta, int k, const T* v, T* out, int64_t stride, bool ggn);
 template <class T>
 bool hessian(const Call&, const T* theta, T* out, const int64_t* offsets, bool ggn);
+// Jacobians of the outputs, [n_coords, N * d_out] at out + offsets[b]; weighted: of the residuals.
+template <class T>
+bool jacobian(const Call&, const T* theta, T* out, const int64_t* offsets, bool weighted);
 
 struct TrainArrays {
   int64_t* steps;

@@ -23,7 +23,7 @@ struct HyperParameters {
   int64_t batch_size = 0;  // 0: full batch
   double tol = 0;          // stop when max|grad| <= tol (full batch)
   double loss_target = 0;  // stop when loss <= loss_target (-inf: off)
-  // With minibatches, calls that end before this step do not evaluate the full loss there.
+  // Of the run. A call that ends before it leaves the evaluation at its end to the next call.
   int64_t last_step = 0;
 };
 
@@ -80,6 +80,7 @@ struct KernelTable {
   void (*hvp)(const Net&, const Problem<T>&, const T* theta, int k, const T* v, T* out,
               int64_t stride, bool ggn, Scratch&);
   void (*hessian)(const Net&, const Problem<T>&, const T* theta, T* out, bool ggn, Scratch&);
+  void (*jacobian)(const Net&, const Problem<T>&, const T* theta, T* out, bool weighted, Scratch&);
   void (*train)(const Net&, const Problem<T>&, TrainJob<T>&, Scratch&);
   void (*lbfgs)(const Net&, const Problem<T>&, LbfgsJob<T>&, Scratch&);
   void (*activation)(int act, int order, int64_t n, const T* in, T* out);

@@ -15,8 +15,9 @@
 namespace edt {
 namespace {
 
-// Below this many operations waking a thread costs more than it gives (about 0.1 ms of work).
-constexpr double kInlineWork = 4e5;
+// Below this many operations waking a thread costs more than it gives (about 0.1 ms of work); where
+// one thread would do it all anyway, the caller does it, unless Ctrl-C would have to wait.
+constexpr double kInlineWork = 4e5, kInlineAlone = 4e7;
 constexpr auto kPollEvery = std::chrono::milliseconds(100);
 
 struct Batch {
@@ -142,7 +143,7 @@ bool parallel_for(int64_t n, double work,
   Batch batch;
   batch.n = n;
   batch.body = &body;
-  if (work < kInlineWork) {
+  if (work < kInlineWork || (work < kInlineAlone && (n == 1 || num_threads() == 1))) {
     thread_local Scratch scratch;
     batch.work(scratch);
   } else {

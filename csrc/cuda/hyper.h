@@ -10,7 +10,7 @@ struct Hyper {
   double momentum, dampening, beta1, beta2, eps;
   int64_t batch_size;  // 0: full batch
   double tol, loss_target;
-  int64_t last_step;  // with minibatches, calls that end before it do not evaluate there
+  int64_t last_step;  // of the run: a call that ends before leaves its last evaluation to the next
 };
 
 enum class Status : int8_t { running = 0, converged = 1, diverged = 2, target = 3 };

@@ -24,9 +24,10 @@ void train_split(const Call& call, const Data<T>& data, const Hyper& hp, const T
   Call c = call;
   c.active = active;
   const int blocks = int((st.networks + 255) / 256);
-  launch("begin", begin_kernel<T>, blocks, 256, int64_t(0), c.stream, st,
+  launch("begin", begin_kernel<T>, blocks, 256, int64_t(0), c.stream, hp, st,
          c.schedule_block + c.schedule.is_wide_at(), active);
-  for (int64_t s = first; s <= st.until; ++s) {
+  const int64_t end = st.until < hp.last_step ? st.until - 1 : st.until;
+  for (int64_t s = first; s <= end; ++s) {
     evaluate_narrow<T>(c, data, nullptr, nullptr, loss, grad);
     launch("step", step_kernel<T>, int(st.networks), 256, int64_t(kReserved), c.stream,
            problem_of(c, data), hp, st, static_cast<const double*>(loss),

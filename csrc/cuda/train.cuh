@@ -6,9 +6,9 @@
 //
 // The meaning is that of cpu/isa/train.h: the state between calls is (theta, moments, step); at
 // step s loss and gradient at theta_s decide whether the network stops there, then theta_{s+1}
-// follows; a call ends with an evaluation at its last step (with minibatches, if that is the run's
-// last). Minibatches: epoch e visits the samples in an order drawn from (seed, e); a batch's
-// coefficients are scaled by N / (batch size).
+// follows; the run ends with an evaluation at last_step, a call that ends before leaves the
+// evaluation at its last step to the next one. Minibatches: epoch e visits the samples in an order
+// drawn from (seed, e); a batch's coefficients are scaled by N / (batch size).
 #pragma once
 #include "cuda/evaluate.cuh"
 #include "cuda/optimizer.cuh"
@@ -63,12 +63,10 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
   bool minibatch = false;  // this evaluation is of a minibatch, which only makes the step
   for (;;) {
     const bool last = s >= st.until, recorded = row < st.n_record && st.record[row] == s;
+    if (last && s < hp.last_step) break;
     // Only evaluations that do not depend on where the calls are cut may stop a network.
     const bool decides = !batches || recorded || (wants_target(hp) && s % per_epoch == 0);
-    if (!minibatch && !decides) {
-      if (last && s < hp.last_step) break;
-      minibatch = !last;
-    }
+    if (!minibatch && !decides && !last) minibatch = true;
     int first = 0, count = N;
     if (minibatch) {
       if (s / per_epoch != epoch) {
@@ -175,13 +173,19 @@ train_kernel(Problem<T> pr, const Item* items, int n_items, Hyper hp, TrainState
   }
 }
 
+// The step up to which a call evaluates.
+EDT_DEVICE int64_t last_evaluation(int64_t until, const Hyper& hp) {
+  return until < hp.last_step ? until - 1 : until;
+}
+
 // Split training, before the first step: which networks still run. Wide ones have their own way.
 template <class T>
 EDT_KERNEL(256)
-begin_kernel(TrainState<T> st, const uint8_t* is_wide, uint8_t* active) {
+begin_kernel(Hyper hp, TrainState<T> st, const uint8_t* is_wide, uint8_t* active) {
   const int64_t b = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (b < st.networks)
-    active[b] = st.status[b] == int8_t(Status::running) && st.steps[b] <= st.until && !is_wide[b];
+    active[b] = st.status[b] == int8_t(Status::running) &&
+                st.steps[b] <= last_evaluation(st.until, hp) && !is_wide[b];
 }
 
 // Split training: decide and update, one block a network. loss and grad hold the evaluation at the
@@ -225,8 +229,8 @@ step_kernel(Problem<T> pr, Hyper hp, TrainState<T> st, const double* loss, const
     st.status[b] = int8_t(status);
     st.loss[b] = found;
     st.grad_norm[b] = grad_max;
-    if (stop) active[b] = 0;
-    else st.steps[b] = s + 1;
+    if (!stop) st.steps[b] = s + 1;
+    if (stop || s + 1 > last_evaluation(st.until, hp)) active[b] = 0;
   }
 }
 

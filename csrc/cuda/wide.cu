@@ -165,9 +165,10 @@ void wide_train(const Call& c, const Data<T>& data, const Hyper& hp, const Train
     run.at_step(st, s);
     const int64_t row = std::lower_bound(record, record + st.n_record, s) - record;
     const bool last = s == st.until, recorded = row < st.n_record && record[row] == s;
+    if (last && s < hp.last_step) break;
     // Only evaluations that do not depend on where the calls are cut may stop a network.
     const bool decides = !batches || recorded || (wants_target(hp) && s % per_epoch == 0);
-    if (decides || (last && s >= hp.last_step)) {
+    if (decides || last) {
       const int slots = run.evaluate(0, data.n, false, T(1), nullptr, nullptr, true, true);
       run.decide(hp, st, slots, false, decides, last, recorded ? row : -1);
     }

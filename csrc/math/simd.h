@@ -23,6 +23,7 @@ constexpr int kNativeBytes = 32;
 constexpr int kNativeBytes = 16;
 #endif
 constexpr int kParts = 64 / kNativeBytes;
+constexpr int kNativeRegisters = kNativeBytes == 64 ? 32 : 16;
 
 // The same operation at both AVX widths.
 #if defined(EDT_ISA_AVX512)

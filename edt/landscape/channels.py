@@ -94,7 +94,7 @@ class ChannelNetwork:
         here = residual(flat)
         for _ in range(steps):
             jacobian = torch.func.jacfwd(residual)(flat)
-            search = Search(jacobian, here, mu)
+            search = Search(torch.cat([jacobian, here[:, None]], 1), mu)
             while not (search.taken or search.failed):
                 search.tell(residual(flat + search.step))
             if search.failed:

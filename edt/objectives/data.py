@@ -10,7 +10,6 @@ from edt import _core
 from edt.objectives.bend import Bender
 from edt.ops import ACTIVATION_CODES
 from edt.ops.cpu import call_head
-from edt.ops.jacobians import network_jacobian
 from edt.ops.problem import Problem
 
 if TYPE_CHECKING:
@@ -128,18 +127,28 @@ class DataObjective:
         miss = (outputs - self._problem.targets(t)).reshape(-1)
         return self._roots[t] * miss
 
-    def jacobian(self, theta: torch.Tensor, b: int) -> torch.Tensor:
-        """Derivatives ``[N * d_out, P_b]`` of network b's `residual` by its coordinates."""
-        problem, t = self._problem, int(self._index[b])
-        span = slice(int(self.offsets[b]), int(self.offsets[b + 1]))
-        outputs = network_jacobian(
-            theta[span],
-            problem.state[span],
-            problem.layer_widths[b].tolist(),
-            problem.inputs(t),
-            problem,
-        )
-        return self._roots[t][:, None] * outputs
+    def jacobians(self, theta: torch.Tensor, chosen: torch.Tensor) -> list[torch.Tensor]:
+        """Derivatives of the `residual` of the chosen networks by their coordinates, and itself.
+
+        Returns:
+            ``[N * d_out, P_b + 1]`` of each, contiguous columns; the last is the residual.
+        """
+        rows, sizes = self._task.N * self._task.d_out, self.coords[chosen]
+        # Every matrix starts on a cache line: LAPACK's last bits depend on that.
+        areas = ((sizes + 1) * rows + 7) // 8 * 8
+        starts = areas.cumsum(0) - areas
+        active, offsets = (torch.zeros(self.B, dtype=kind) for kind in (torch.uint8, torch.int64))
+        active[chosen], offsets[chosen] = 1, starts
+        out = torch.empty(int(areas.sum()), dtype=theta.dtype)
+        _core.prefer_huge_pages(out.data_ptr(), out.nbytes)
+        _core.jacobian(*self._head(theta, active), out.data_ptr(), offsets.data_ptr(), True)
+        outputs = self.outputs(theta, chosen)
+        found = []
+        for b, start, size in zip(chosen.tolist(), starts.tolist(), sizes.tolist(), strict=True):
+            both = out[start : start + (size + 1) * rows].view(size + 1, rows)
+            both[size] = self.residual(outputs[b], b)
+            found.append(both.T)
+        return found
 
     def bend(
         self,

@@ -305,9 +305,10 @@ def jacobian(
         torch.Size([5, 11])
     """
     problem, flat, compiled = _arguments(ens, task, theta, task_index, backend)
-    if compiled:
-        return structured_jacobian(flat.detach(), problem)
-    return reference.jacobian(flat, problem)
+    if not compiled:
+        return reference.jacobian(flat, problem)
+    flat = flat.detach()
+    return structured_jacobian(flat, problem) if flat.is_cuda else cpu.jacobian(flat, problem)
 
 
 def _arguments(

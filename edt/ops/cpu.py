@@ -15,7 +15,16 @@ from edt.ops.activations import ACTIVATION_CODES
 from edt.ops.compiled import dataset, matrix_offsets, structure
 from edt.ops.problem import Problem
 
-__all__ = ["activation", "call_head", "hessian", "hvp", "loss", "loss_and_grad", "predict"]
+__all__ = [
+    "activation",
+    "call_head",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "loss",
+    "loss_and_grad",
+    "predict",
+]
 
 
 def call_head(
@@ -123,9 +132,29 @@ def hessian(theta: torch.Tensor, problem: Problem, size: int, *, ggn: bool = Fal
     offsets = matrix_offsets(coords, coords, theta.element_size())
     if size != int(offsets[-1]):
         raise ValueError(f"size must be {int(offsets[-1])}, got {size}")
-    out = theta.new_zeros(size)
+    out = theta.new_empty(size)
+    _core.prepare_matrices(
+        out.data_ptr(), out.element_size(), offsets.data_ptr(), coords.data_ptr(), coords.numel()
+    )
     _core.hessian(*call.head, out.data_ptr(), offsets.data_ptr(), ggn)
     return out
+
+
+def jacobian(theta: torch.Tensor, problem: Problem) -> list[torch.Tensor]:
+    """``[N * d_out, P_b]`` of every network; see `edt.ops.reference.jacobian`.
+
+    Transposed views of one buffer: what belongs to one coordinate is contiguous.
+    """
+    call = _Call(theta, problem)
+    coords, rows = call.structure.coords, problem.samples * problem.d_out
+    offsets = matrix_offsets(coords, torch.full_like(coords, rows), theta.element_size())
+    out = theta.new_empty(int(offsets[-1]))
+    _core.prefer_huge_pages(out.data_ptr(), out.nbytes)
+    _core.jacobian(*call.head, out.data_ptr(), offsets.data_ptr(), False)
+    return [
+        out[at : at + size * rows].view(size, rows).T
+        for at, size in zip(offsets[:-1].tolist(), coords.tolist(), strict=True)
+    ]
 
 
 def activation(name: str, z: torch.Tensor, order: int) -> torch.Tensor:

@@ -42,6 +42,8 @@ FIRST, LEAST = 1e-3, 1e-32
 UP, DOWN, WARY = 2.0, 0.1, 0.25
 #: After this many failures on one Jacobian the damping was far off: from then on the factor.
 LOST, FAR = 5, 30.0
+#: Entries of a Jacobian from which its products are shared between threads.
+CROWDED = 1e6
 #: Dampings tried on one Jacobian.
 TRIES = 40
 #: Corrections of one step.
@@ -164,8 +166,7 @@ class Search:
     """The search for a step from one Jacobian: tell it outputs, it says where to look next.
 
     Args:
-        jacobian: J, ``[M, P]``.
-        residual: r, ``[M]``.
+        both: J and r side by side, ``[M, P + 1]``, contiguous columns.
         mu: damping, or negative: start with `FIRST`.
 
     Attributes:
@@ -175,15 +176,14 @@ class Search:
         failed: whether the search was given up.
     """
 
-    def __init__(self, jacobian: torch.Tensor, residual: torch.Tensor, mu: float) -> None:
+    def __init__(self, both: torch.Tensor, mu: float) -> None:
         # R of [J r] holds R of J and Q^T r; Q itself, half of the work, is not needed.
-        both = torch.linalg.qr(torch.cat([jacobian, residual[:, None]], 1), mode="r")[1]
-        size = jacobian.shape[1]
-        left, self._s, self._right = torch.linalg.svd(both[:, :size], full_matrices=False)
-        self._jacobian = jacobian
-        self._residual = residual
-        self._along = torch.mv(left.T, both[:, size])
-        self._loss = float((residual * residual).sum())
+        factor = torch.linalg.qr(both, mode="r")[1]
+        size = both.shape[1] - 1
+        left, self._s, self._right = torch.linalg.svd(factor[:, :size], full_matrices=False)
+        self._jacobian, self._residual = both[:, :size], both[:, size]
+        self._along = torch.mv(left.T, factor[:, size])
+        self._loss = float((self._residual * self._residual).sum())
         largest = float(self._s[0]) ** 2 if self._s.numel() else 0.0
         self.mu = max(FIRST * largest if mu < 0.0 else mu, LEAST * largest, 1e-300)
         self.tries = 0
@@ -244,42 +244,54 @@ class Search:
 def _iterate(state: Descent, part: torch.Tensor, tracks: dict[int, Track]) -> None:
     """One Jacobian and one step (or none) for each network of ``part``."""
     objective: Any = state.objective
-    outputs = objective.outputs(state.theta, part)
-
-    def begin(b: int) -> Search:
-        residual = objective.residual(outputs[b], b)
-        return Search(objective.jacobian(state.theta, b), residual, tracks[b].mu)
-
-    rows = float(objective.rows)
-    work = 4.0 * rows * float((state.coords[part].to(torch.float64) ** 2).sum())
-    searches = dict(zip(part.tolist(), for_each(begin, part.tolist(), work), strict=True))
+    rows, sizes = float(objective.rows), state.coords[part].to(torch.float64)
+    both = dict(zip(part.tolist(), objective.jacobians(state.theta, part), strict=True))
+    work = 4.0 * rows * float((sizes**2).sum())
+    found = for_each(lambda b: Search(both[b], tracks[b].mu), part.tolist(), work)
+    searches = dict(zip(part.tolist(), found, strict=True))
+    places = {b: state.coordinates(b) for b in part.tolist()}
     for b in part.tolist():
         tracks[b].left -= 1
         state.newton_iterations[b] += 1
     pending = part
     while pending.numel():
-        trial = state.theta.clone()
-        for b in pending.tolist():
-            trial[state.coordinates(b)] += searches[b].step
+        trial = _moved(state.theta, pending.tolist(), searches, places)
         outputs = objective.outputs(trial, pending)
 
         def note(b: int, outputs: torch.Tensor = outputs) -> None:
             searches[b].tell(objective.residual(outputs[b], b))
 
-        for_each(note, pending.tolist(), 6.0 * rows * float(state.coords[pending].sum()))
+        work = 6.0 * rows * float(state.coords[pending].sum())
+        # Threads only where a call of torch takes longer than their quarrel over the interpreter.
+        for_each(note, pending.tolist(), work if rows * float(sizes.max()) > CROWDED else 0.0)
         on = [b for b in pending.tolist() if not (searches[b].taken or searches[b].failed)]
         pending = torch.tensor(on, dtype=torch.int64)
-    _take(state, part, searches, tracks)
+    _take(state, part, searches, places, tracks)
+
+
+def _moved(
+    theta: torch.Tensor,
+    chosen: list[int],
+    searches: dict[int, Search],
+    places: dict[int, torch.Tensor],
+) -> torch.Tensor:
+    """The parameters after the steps of the chosen networks."""
+    if not chosen:
+        return theta.clone()
+    where = torch.cat([places[b] for b in chosen])
+    return theta.index_add(0, where, torch.cat([searches[b].step for b in chosen]))
 
 
 def _take(
-    state: Descent, part: torch.Tensor, searches: dict[int, Search], tracks: dict[int, Track]
+    state: Descent,
+    part: torch.Tensor,
+    searches: dict[int, Search],
+    places: dict[int, torch.Tensor],
+    tracks: dict[int, Track],
 ) -> None:
     """Take the steps found, where the loss as the objective computes it goes down."""
     ready = [b for b in part.tolist() if searches[b].taken]
-    trial = state.theta.clone()
-    for b in ready:
-        trial[state.coordinates(b)] += searches[b].step
+    trial = _moved(state.theta, ready, searches, places)
     loss = torch.full_like(state.loss, float("nan"))
     grad = torch.zeros_like(state.theta)
     if ready:

@@ -133,7 +133,7 @@ def run(engine: TrainingEngine, state: State, settings: Settings) -> None:
             state.interrupted = True
             state.seconds = before + time.monotonic() - started
     save(state, settings)
-    # Minibatch runs know the full loss only where it was recorded.
+    # A call that ends before the last step leaves the evaluation at its end to the next one.
     stopped = state.status == STOPPED
     open_ = (state.status == RUNNING) if state.interrupted else torch.zeros_like(stopped)
     _evaluate(engine, state, stopped | open_)

@@ -18,7 +18,8 @@ class Rule:
 
     Attributes:
         hyper: optimiser, its constants, ``batch_size``, ``tol``, ``loss_target`` and ``last_step``
-            (of the run: with minibatches, only there and at recorded steps is the full loss known).
+            (of the run: a call of `TrainingEngine.train` that ends before it leaves the evaluation
+            at its last step to the next call).
         lr, weight_decay: float64 ``[B]``.
         seeds: int64 ``[B]``, of the minibatches.
         factors: float64 ``[T]``, learning-rate factors of steps 0..T-1.

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <numeric>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -95,6 +96,26 @@ void test_case(const Case& c, std::mt19937& rng, const std::string& name) {
       check(symmetric, name + " Hessian symmetric");
     }
     check(close(hess, want), name + (ggn ? " Gauss-Newton" : " Hessian"));
+    if (!ggn || c.data.loss != edt::Loss::mse) continue;
+    // The Gauss-Newton matrix of squared error is 2 J^T J, J the residuals' Jacobian.
+    const int64_t rows = c.data.n * c.d_out;
+    std::vector<int64_t> at;
+    need = 0;
+    for (const edt::Net& net : plan.nets) {
+      at.push_back(need);
+      need += net.n_coords * rows;
+    }
+    std::vector<T> jacobian(size_t(need), T(7));
+    edt::jacobian<T>(call, theta.data(), jacobian.data(), at.data(), true);
+    for (size_t b = 0; b < plan.nets.size(); ++b) {
+      const int64_t P = plan.nets[b].n_coords;
+      for (int64_t i = 0; i < P; ++i)
+        for (int64_t j = 0; j < P; ++j) {
+          const T *u = jacobian.data() + at[b] + i * rows, *w = jacobian.data() + at[b] + j * rows;
+          want[size_t(starts[b] + i * P + j)] = 2 * std::inner_product(u, u + rows, w, 0.0);
+        }
+    }
+    check(close(hess, want), name + " Jacobian");
   }
 
   // Training in one call and in two, full batch and minibatches: the same bits.

@@ -59,6 +59,12 @@ class ShallowHessian {
     ld_a_ = padded<T>(m_ + 1);
     n_groups_ = (m_ + L - 1) / L;
     products_ = cost_products() < cost_gram();
+    // Neurons with a bias and all weights, side by side.
+    for (int j = 0; j < m_; ++j) {
+      const int first = in_w_.ptr[j], count = in_w_.count(j);
+      plain_.push_back(n1_ > 1 && count == n1_ && in_w_.input[first] == 0 &&
+                       in_w_.coord[first + n1_ - 1] - in_w_.coord[first + 1] == n1_ - 2);
+    }
     allocate(ws);
   }
 
@@ -236,14 +242,21 @@ class ShallowHessian {
   }
 
   // Where the sums lie. ww(j, k, a): those of inputs a of neuron j and e of neuron k <= j, as a
-  // function of e; wa(j, k): those of
-  // input a of neuron j and a_k (1 for k = m); aa: of a_k and a_q, k <= q.
+  // function of e; square(j, k): all of them, times a weight, where that is quick; wa(j, k): those
+  // of input a of neuron j and a_k (1 for k = m); aa: of a_k and a_q, k <= q.
   struct Products {
     const ShallowHessian& h;
     auto ww(int j, int k, int a) const {
       const T* c = h.pair_ + (n_pairs(j) + k) * h.ld_pair_ - h.first_;
       const int *t = h.pair_table_.data() + h.in_w_.input[a] * h.n1_, *in = h.in_w_.input.data();
       return [=](int e) { return c[t[in[e]]]; };
+    }
+    bool square(int j, int k, T weight, T* to) const {
+      if (!h.plain_[j] || !h.plain_[k]) return false;
+      const T* c = h.pair_ + (n_pairs(j) + k) * h.ld_pair_;
+      const int *t = h.pair_table_.data(), n = h.n1_ * h.n1_;
+      for (int i = 0; i < n; ++i) to[i] = weight * c[t[i]];
+      return true;
     }
     auto wa(int j, int k) const {
       const int64_t row = int64_t(j / L) * (h.m_ + 1) + k;
@@ -259,6 +272,7 @@ class ShallowHessian {
       const T* c = h.gram_ + gram_panel(a / L) + a % L;
       return [=](int e) { return c[e * L]; };
     }
+    bool square(int, int, T, T*) const { return false; }
     auto wa(int, int k) const {
       const int q = int(h.in_w_.input.size()) + k;
       const T* c = h.gram_ + gram_panel(q / L) + q % L;
@@ -269,6 +283,17 @@ class ShallowHessian {
       return at(first + k, first + q);
     }
   };
+
+  // The square of the inputs of two neurons (all of them, the bias first) in the rows of the first.
+  void put_square(int j, int k, const T* square) {
+    const int *from = in_w_.coord.data() + in_w_.ptr[j], *to = in_w_.coord.data() + in_w_.ptr[k];
+    const int at_bias = to[0], at = to[1], n = n1_ - 1;
+    for (int i = 0; i <= n; ++i, square += n1_) {
+      T* row = out_ + int64_t(from[i]) * P_;
+      row[at_bias] = square[0];
+      for (int h = 0; h < n; ++h) row[at + h] = square[1 + h];
+    }
+  }
 
   template <class Sums>
   void write(const Sums& sums) {
@@ -288,34 +313,44 @@ class ShallowHessian {
       }
       if (l1_.bias[o] >= 0) edge[o * (m_ + 1) + m_] = net_.coord[l1_.bias[o]];
     }
+    std::vector<T> square(size_t(n1_) * n1_);
     for (int j = 0; j < m_; ++j) {
       for (int k = 0; k <= j; ++k) {
         T weight = 0;
         for (int o = 0; o < d_out; ++o) weight += v[o * m_ + j] * v[o * m_ + k];
+        if (k < j && sums.square(j, k, weight, square.data())) {
+          put_square(j, k, square.data());
+          put_square(k, j, square.data());
+          continue;
+        }
         for (int a = in_w_.ptr[j]; a < in_w_.ptr[j + 1]; ++a) {
           const auto sum = sums.ww(j, k, a);
           const int end = k == j ? a + 1 : in_w_.ptr[k + 1];
           for (int e = in_w_.ptr[k]; e < end; ++e) put(coord[a], coord[e], weight * sum(e));
         }
       }
-      for (int o = 0; o < d_out; ++o)
-        for (int k = 0; k <= m_; ++k) {
-          const int q = edge[o * (m_ + 1) + k];
-          if (q < 0) continue;
-          const auto sum = sums.wa(j, k);
-          const T w = v[o * m_ + j], *r = moments1_ + (o * m_ + j) * ld1;
-          if (k == j && !ggn_)
-            for (int a = in_w_.ptr[j]; a < in_w_.ptr[j + 1]; ++a)
-              put(coord[a], q, w * sum(a) + r[in[a]]);
-          else
-            for (int a = in_w_.ptr[j]; a < in_w_.ptr[j + 1]; ++a) put(coord[a], q, w * sum(a));
-        }
       if (ggn_) continue;
       for (int a = in_w_.ptr[j]; a < in_w_.ptr[j + 1]; ++a)
         for (int e = in_w_.ptr[j]; e < in_w_.ptr[j + 1]; ++e)
           out_[coord[a] * P_ + coord[e]] +=
               moments2_[j * ld_mono_ + pair_table_[in[a] * n1_ + in[e]]];
     }
+    // In the order in which the sums of products lie.
+    for (int o = 0; o < d_out; ++o)
+      for (int j0 = 0; j0 < m_; j0 += L)
+        for (int k = 0; k <= m_; ++k) {
+          const int q = edge[o * (m_ + 1) + k];
+          if (q < 0) continue;
+          for (int j = j0; j < std::min(j0 + L, m_); ++j) {
+            const auto sum = sums.wa(j, k);
+            const T w = v[o * m_ + j], *r = moments1_ + (o * m_ + j) * ld1;
+            if (k == j && !ggn_)
+              for (int a = in_w_.ptr[j]; a < in_w_.ptr[j + 1]; ++a)
+                put(coord[a], q, w * sum(a) + r[in[a]]);
+            else
+              for (int a = in_w_.ptr[j]; a < in_w_.ptr[j + 1]; ++a) put(coord[a], q, w * sum(a));
+          }
+        }
     for (int o = 0; o < d_out; ++o)
       for (int k = 0; k <= m_; ++k)
         for (int q = k; q <= m_; ++q) {
@@ -334,6 +369,7 @@ class ShallowHessian {
   int m_, n1_;
   UnitInputs in_w_;
   std::vector<int> gram_unit_, pair_table_;  // neuron of a column; monomial of X_i X_h
+  std::vector<uint8_t> plain_;
   Block<T> b_;
   int64_t ld_;
   Samples<T> in_{};

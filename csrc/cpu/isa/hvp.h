@@ -96,17 +96,27 @@ void hvp_general(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T*
   }
 }
 
-// One neuron of a narrow network with NI inputs, one group of KG vectors.
-// tangent: rf[k] += (v_w . x + v_b) s + v_out a;  adjoint: out_w += sum q s x, out_b, out_out.
+// One neuron of a narrow network with NI inputs and output weight c, one group of KG vectors.
+// tangent: rf[k] += c (v_w . x + v_b) s + v_out a;
+// adjoint: out_w += c sum q s x, out_b = c sum q s, out_out = sum q a.
 template <int NI, int KG, class T>
 struct NarrowTangent {
   using V = Vec<T>;
-  static EDT_INLINE void tangent(const T* s, const T* a, const T* x, int64_t ldx, const int* col,
-                                 const T* const* vw, const T* vb, const T* vo, T* rf, int64_t ld,
-                                 int64_t n) {
+  static EDT_INLINE void tangent(T scale, const T* s, const T* a, const T* x, int64_t ldx,
+                                 const int* col, const T* const* vw, const T* vb, const T* vo,
+                                 T* rf, int64_t ld, int64_t n) {
     const T* xr[NI + 1];
 #pragma GCC unroll 8
     for (int i = 0; i < NI; ++i) xr[i] = x + col[i] * ldx;
+    // Out of the loop by hand: for all the compiler knows, a store might change them.
+    V w[KG][NI + 1], c[KG], o[KG];
+#pragma GCC unroll 8
+    for (int k = 0; k < KG; ++k) {
+      c[k] = V::set1(scale * vb[k]);
+      o[k] = V::set1(vo[k]);
+#pragma GCC unroll 8
+      for (int i = 0; i < NI; ++i) w[k][i] = V::set1(scale * vw[k][i]);
+    }
     for (int64_t t = 0; t < n; t += V::L) {
       const V sv = V::load(s + t), av = V::load(a + t);
       V xv[NI + 1];
@@ -114,29 +124,32 @@ struct NarrowTangent {
       for (int i = 0; i < NI; ++i) xv[i] = V::load(xr[i] + t);
 #pragma GCC unroll 8
       for (int k = 0; k < KG; ++k) {
-        V z = V::set1(vb[k]);
+        V z = c[k];
 #pragma GCC unroll 8
-        for (int i = 0; i < NI; ++i) z = fma(V::set1(vw[k][i]), xv[i], z);
+        for (int i = 0; i < NI; ++i) z = fma(w[k][i], xv[i], z);
         V r = V::load(rf + k * ld + t);
         r = fma(z, sv, r);
-        fma(V::set1(vo[k]), av, r).store(rf + k * ld + t);
+        fma(o[k], av, r).store(rf + k * ld + t);
       }
     }
   }
-  // Two vectors and one native register of each virtual vector at a time: what stays in registers.
-  static EDT_INLINE void adjoint(const T* s, const T* a, const T* x, int64_t ldx, const int* col,
-                                 const T* q, int64_t ld, int64_t n, T* const* gw, T* gb, T* go) {
-    constexpr int pairs = KG / 2 * 2;
+  // One native register of each virtual vector at a time, and as many vectors as stay in registers.
+  static EDT_INLINE void adjoint(T scale, const T* s, const T* a, const T* x, int64_t ldx,
+                                 const int* col, const T* q, int64_t ld, int64_t n, T* const* gw,
+                                 T* gb, T* go) {
+    constexpr int G = std::min(KG, kNativeRegisters / 8), whole = KG / G * G;
 #pragma GCC unroll 1
-    for (int k = 0; k < pairs; k += 2)
-      adjoint_of<2>(s, a, x, ldx, col, q + k * ld, ld, n, gw + k, gb + k, go + k);
-    if constexpr (KG % 2)
-      adjoint_of<1>(s, a, x, ldx, col, q + pairs * ld, ld, n, gw + pairs, gb + pairs, go + pairs);
+    for (int k = 0; k < whole; k += G)
+      adjoint_of<G>(scale, s, a, x, ldx, col, q + k * ld, ld, n, gw + k, gb + k, go + k);
+    if constexpr (KG % G)
+      adjoint_of<KG % G>(scale, s, a, x, ldx, col, q + whole * ld, ld, n, gw + whole, gb + whole,
+                         go + whole);
   }
 
   template <int G>
-  static EDT_INLINE void adjoint_of(const T* s, const T* a, const T* x, int64_t ldx, const int* col,
-                                    const T* q, int64_t ld, int64_t n, T* const* gw, T* gb, T* go) {
+  static EDT_INLINE void adjoint_of(T scale, const T* s, const T* a, const T* x, int64_t ldx,
+                                    const int* col, const T* q, int64_t ld, int64_t n, T* const* gw,
+                                    T* gb, T* go) {
     using R = Vec<T, 1>;
     V sw[G][NI + 1], sb[G], so[G];
 #pragma GCC unroll 1
@@ -177,10 +190,10 @@ struct NarrowTangent {
     }
 #pragma GCC unroll 8
     for (int k = 0; k < G; ++k) {
-      gb[k] = hsum(sb[k]);
+      gb[k] = scale * hsum(sb[k]);
       go[k] = hsum(so[k]);
 #pragma GCC unroll 8
-      for (int i = 0; i < NI; ++i) gw[k][i] += hsum(sw[k][i]);
+      for (int i = 0; i < NI; ++i) gw[k][i] += scale * hsum(sw[k][i]);
     }
   }
 };
@@ -189,7 +202,7 @@ constexpr int kVecGroup = 4;  // vectors a register tile serves
 constexpr int kVecRows = 8;   // vectors served before a neuron's rows leave the first-level cache
 
 template <int NI, class T>
-void narrow_hvp_neuron(const Layer& l0, int j, int out, const T* s, const T* a,
+void narrow_hvp_neuron(const Layer& l0, int j, int out, T scale, const T* s, const T* a,
                        const Samples<T>& in, T* const* v, T* const* g, T* rf, int64_t ld,
                        bool adjoint, int n_group) {
   const int* col = l0.col.data() + l0.row_ptr[j];
@@ -204,8 +217,8 @@ void narrow_hvp_neuron(const Layer& l0, int j, int out, const T* s, const T* a,
   }
   auto run = [&](auto kg) {
     using N = NarrowTangent<NI, decltype(kg)::value, T>;
-    if (adjoint) N::adjoint(s, a, in.x, in.ldx, col, rf, ld, in.n, gw, gb, go);
-    else N::tangent(s, a, in.x, in.ldx, col, vw, vb, vo, rf, ld, in.n);
+    if (adjoint) N::adjoint(scale, s, a, in.x, in.ldx, col, rf, ld, in.n, gw, gb, go);
+    else N::tangent(scale, s, a, in.x, in.ldx, col, vw, vb, vo, rf, ld, in.n);
   };
   switch (n_group) {
     case 1:
@@ -228,10 +241,11 @@ void narrow_hvp_neuron(const Layer& l0, int j, int out, const T* s, const T* a,
     }
 }
 
-// Moments of the residual part for one neuron: m2[p, q] = sum c2 x_p x_q, m1[p] = sum c1 x_p, with
-// the constant 1 as the last input.
+// Moments of the residual part for one neuron: m2[p, q] = sum e s'' x_p x_q, m1[p] = sum e s' x_p,
+// with the constant 1 as the last input.
 template <int NI, class T>
-void narrow_moments(const T* c2, const T* c1, const Samples<T>& in, const int* col, T* m2, T* m1) {
+void narrow_moments(const T* e, const T* d1, const T* d2, const Samples<T>& in, const int* col,
+                    T* m2, T* m1) {
   using V = Vec<T>;
   using R = Vec<T, 1>;
   V s2[(NI + 1) * (NI + 2) / 2], s1[NI + 1];
@@ -244,7 +258,7 @@ void narrow_moments(const T* c2, const T* c1, const Samples<T>& in, const int* c
       R x[NI + 1];
 #pragma GCC unroll 16
       for (int i = 0; i < NI; ++i) x[i] = R::load(in.x + col[i] * in.ldx + t);
-      const R b = R::load(c2 + t), d = R::load(c1 + t);
+      const R ev = R::load(e + t), b = ev * R::load(d2 + t), d = ev * R::load(d1 + t);
       int at = 0;
 #pragma GCC unroll 16
       for (int i = 0; i < NI; ++i) {
@@ -270,6 +284,32 @@ void narrow_moments(const T* c2, const T* c1, const Samples<T>& in, const int* c
   }
 }
 
+// Adds one neuron's residual part, with the output weight c: input weights lie at `first`, the bias
+// at `bias` (or is absent: -1), the output weight at `out`.
+template <int NI, class T>
+void apply_moments(const T* m2, const T* m1, T c, int first, int bias, int out, int n_vec,
+                   T* const* v, T* const* g) {
+  T square[NI + 1][NI + 1];
+  for (int i = 0; i <= NI; ++i)
+    for (int h = i; h <= NI; ++h) square[i][h] = square[h][i] = c * *m2++;
+  for (int k = 0; k < n_vec; ++k) {
+    T from[NI + 1], to[NI + 1], sum = T(0);
+    for (int i = 0; i < NI; ++i) from[i] = v[k][first + i];
+    from[NI] = bias >= 0 ? v[k][bias] : T(0);
+    const T weight = v[k][out];
+#pragma GCC unroll 16
+    for (int i = 0; i <= NI; ++i) {
+      to[i] = m1[i] * weight;
+#pragma GCC unroll 16
+      for (int h = 0; h <= NI; ++h) to[i] += square[i][h] * from[h];
+      sum += m1[i] * from[i];
+    }
+    for (int i = 0; i < NI; ++i) g[k][first + i] += to[i];
+    if (bias >= 0) g[k][bias] += to[NI];
+    g[k][out] += sum;
+  }
+}
+
 template <class T>
 void hvp_narrow(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* const* v,
                 T* const* g, bool ggn, Scratch& ws) {
@@ -277,11 +317,10 @@ void hvp_narrow(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* 
   const Layer &l0 = net.layers[0], &l1 = net.layers[1];
   const Loss kind = pr.data->loss;
   const Samples<T> all = samples_at(pr, 0, pr.data->n_pad);
-  Block<T> b(net, pr.act, 2, false, false, all.n, 4 + kVecRows, ws);
+  Block<T> b(net, pr.act, ggn ? 1 : 2, false, false, all.n, 3 + kVecRows, ws);
   const int64_t ld = b.ld;
   constexpr int kMoments = (kNarrowInputs + 1) * (kNarrowInputs + 2) / 2;
   T* e = ws.take<T>(ld);
-  T* c1 = ws.take<T>(ld);
   T* rf = ws.take<T>(kVecRows * ld);
   const size_t h = size_t(l0.n_out);
   T* m2 = ws.take<T>(h * kMoments);
@@ -294,19 +333,11 @@ void hvp_narrow(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* 
     const Samples<T> in = slice(all, s0, ld);
     forward(b, p, in);
     loss_block<true>(kind, b.f, ld, in, 1, e);
-    for (int j = 0; j < l0.n_out; ++j) {
-      T *d1 = b.d1[1] + j * ld, *d2 = b.d2[1] + j * ld;
-      const V w = V::set1(p[l1.row_start[0] + j]);
-      for (int64_t t = 0; t < in.n; t += V::L) {
-        const V ev = V::load(e + t), dv = V::load(d1 + t);
-        (ev * dv).store(c1 + t);
-        (ev * w * V::load(d2 + t)).store(d2 + t);
-        (w * dv).store(d1 + t);
-      }
-      if (ggn) continue;
+    for (int j = 0; !ggn && j < l0.n_out; ++j) {
+      const T *d1 = b.d1[1] + j * ld, *d2 = b.d2[1] + j * ld;
       const int* col = l0.col.data() + l0.row_ptr[j];
 #define EDT_CALL(NI)                                                                               \
-  narrow_moments<NI>(d2, c1, in, col, m2 + j * kMoments, m1 + j * (kNarrowInputs + 1))
+  narrow_moments<NI>(e, d1, d2, in, col, m2 + j * kMoments, m1 + j * (kNarrowInputs + 1))
       EDT_INPUTS(n_in(j), EDT_CALL)
 #undef EDT_CALL
     }
@@ -321,8 +352,9 @@ void hvp_narrow(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* 
           for (int k = 0; k < kg; k += kVecGroup) {
             const int group = std::min(kVecGroup, kg - k);
 #define EDT_CALL(NI)                                                                               \
-  narrow_hvp_neuron<NI>(l0, j, l1.row_start[0] + j, b.d1[1] + j * ld, b.a[1] + j * ld, in,         \
-                        v + k0 + k, g + k0 + k, rf + k * ld, ld, pass == 1, group)
+  narrow_hvp_neuron<NI>(l0, j, l1.row_start[0] + j, p[l1.row_start[0] + j], b.d1[1] + j * ld,      \
+                        b.a[1] + j * ld, in, v + k0 + k, g + k0 + k, rf + k * ld, ld, pass == 1,   \
+                        group)
             EDT_INPUTS(n_in(j), EDT_CALL)
 #undef EDT_CALL
           }
@@ -342,24 +374,14 @@ void hvp_narrow(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* 
     }
   }
   if (ggn) return;
-  for (int k = 0; k < n_vec; ++k)
-    for (int j = 0; j < l0.n_out; ++j) {
-      const int ni = n_in(j), out = l1.row_start[0] + j;
-      auto index = [&](int i) { return i < ni ? l0.row_start[j] + i : l0.bias[j]; };
-      const T *a2 = m2 + j * kMoments, *a1 = m1 + j * (kNarrowInputs + 1);
-      for (int i = 0; i <= ni; ++i) {
-        const int pi = index(i);
-        for (int q = i; q <= ni; ++q, ++a2) {
-          const int pq = index(q);
-          if (pi < 0 || pq < 0) continue;
-          g[k][pi] += *a2 * v[k][pq];
-          if (q != i) g[k][pq] += *a2 * v[k][pi];
-        }
-        if (pi < 0) continue;
-        g[k][pi] += a1[i] * v[k][out];
-        g[k][out] += a1[i] * v[k][pi];
-      }
-    }
+  for (int j = 0; j < l0.n_out; ++j) {
+    const int out = l1.row_start[0] + j;
+#define EDT_CALL(NI)                                                                               \
+  apply_moments<NI>(m2 + j * kMoments, m1 + j * (kNarrowInputs + 1), p[out], l0.row_start[j],      \
+                    l0.bias[j], out, n_vec, v, g)
+    EDT_INPUTS(n_in(j), EDT_CALL)
+#undef EDT_CALL
+  }
 }
 
 template <class T>

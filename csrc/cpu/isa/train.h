@@ -2,13 +2,13 @@
 //
 // The state between calls is (theta, moments, step), nothing else, so a run may be cut into calls
 // anywhere without changing a bit. At step s the loss and gradient at theta_s decide whether the
-// network stops there; then theta_{s+1} follows. A call ends with an evaluation at its last step.
+// network stops there; then theta_{s+1} follows. The run ends with an evaluation at `last_step`; a
+// call that ends before leaves the evaluation at its last step to the next one.
 //
 // Minibatches: epoch e visits the samples in an order drawn from (seed, e); step s takes the next
 // batch_size of them. The batch's coefficients are scaled by N / (batch size), so the batch loss is
 // an unbiased estimate of the full one. Loss, history and the loss target always refer to all
-// samples; with minibatches the target is looked at once an epoch and at recorded steps, and only
-// calls that reach `last_step` end with an evaluation: the full loss can cost many steps.
+// samples; with minibatches the target is looked at once an epoch and at recorded steps.
 #pragma once
 #include "cpu/isa/passes.h"
 #include "cpu/isa/vectors.h"
@@ -148,11 +148,12 @@ void train(const Net& net, const Problem<T>& pr, TrainJob<T>& job, Scratch& ws) 
   while (!job.cancel->load(std::memory_order_relaxed)) {
     const int64_t s = job.step;
     const bool last = s >= job.until;
+    if (last && s < hp.last_step) break;
     const int64_t row = record - job.record;
     const bool recorded = row < job.n_record && *record == s;
     // Only evaluations that do not depend on where the calls are cut may stop a network.
     const bool decides = !batches || recorded || (has_target && s % batch.per_epoch == 0);
-    if (decides || (last && s >= hp.last_step)) {
+    if (decides || last) {
       job.loss = gradient(all);
       const bool finite = std::isfinite(job.loss) && all_finite(g, n);
       job.grad_max = finite ? double(max_abs(g, n)) : double(NAN);

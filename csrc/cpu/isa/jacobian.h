@@ -1,0 +1,94 @@
+// Jacobian of the outputs of one network over its coordinates: a forward pass, and for every output
+// o one backward pass from e_o. With D_l = df_o / dz_l, the column of weight (j, i) of layer l is
+// D_l[j] a_{l-1}[i], that of a bias D_l[j].
+#pragma once
+#include "cpu/isa/passes.h"
+
+namespace edt::EDT_ISA_NS {
+
+// One column, for the samples of a block: entry (n, o) at out[n * d_out + o].
+template <class Product, class T>
+EDT_INLINE void jacobian_column(const Product& product, int64_t count, int d_out, T* out) {
+  using V = Vec<T>;
+  int64_t s = 0;
+  if (d_out == 1)
+    for (; s + V::L <= count; s += V::L) product(s).storeu(out + s);
+  alignas(64) T lanes[V::L];
+  for (; s < count; s += V::L) {
+    product(s).store(lanes);
+    const int64_t m = std::min<int64_t>(V::L, count - s);
+    for (int64_t k = 0; k < m; ++k) out[(s + k) * d_out] = lanes[k];
+  }
+}
+
+// Whether some coordinates belong to units that no output hears: the layers do not list them.
+inline bool unheard(const Net& net) {
+  int heard = 0;
+  for (const Layer& ly : net.layers) {
+    for (int b : ly.bias) heard += b >= 0 && net.coord[b] >= 0;
+    for (int j = 0; j < ly.n_out; ++j)
+      for (int k = ly.row_ptr[j]; k < ly.row_ptr[j + 1]; ++k)
+        heard += net.coord[ly.row_start[j] + k - ly.row_ptr[j]] >= 0;
+  }
+  return heard < net.n_coords;
+}
+
+// out: [n_coords, N * d_out], row n * d_out + o of the Jacobian contiguous in a coordinate's row.
+// The rows of samples are multiplied by the root of their coefficient if `weighted`: the Jacobian
+// of the residuals of squared error.
+template <class T>
+void jacobian(const Net& net, const Problem<T>& pr, const T* theta, T* out, bool weighted,
+              Scratch& ws) {
+  using V = Vec<T>;
+  ws.reset();
+  const T* p = compress(net, theta, ws);
+  const int n_layers = int(net.layers.size()), d_out = net.d_out;
+  const int64_t rows = pr.data->n * d_out;
+  // Coordinates of units that no output hears, and weights of other outputs, are written by nobody.
+  if (d_out > 1 || unheard(net)) std::fill(out, out + net.n_coords * rows, T(0));
+  int widest = d_out;
+  for (const Layer& ly : net.layers) widest = std::max({widest, ly.n_out, ly.n_in});
+  const Samples<T> all = samples_at(pr, 0, pr.data->n_pad);
+  Block<T> b(net, pr.act, 1, false, false, all.n, 2 * widest + 1, ws);
+  const int64_t ld = b.ld;
+  T* root = ws.take<T>(ld);
+  T* slopes[2] = {ws.take<T>(size_t(widest) * ld), ws.take<T>(size_t(widest) * ld)};
+
+  for (int64_t s0 = 0; s0 < all.n; s0 += ld) {
+    const Samples<T> in = slice(all, s0, ld);
+    const int64_t count = std::min(in.n, pr.data->n - s0);
+    forward(b, p, in);
+    for (int64_t s = 0; s < in.n; s += V::L)
+      (weighted ? sqrt(V::load(in.coef + s)) : V::set1(T(1))).store(root + s);
+    for (int o = 0; o < d_out; ++o) {
+      T *cur = slopes[0], *next = slopes[1];
+      std::fill(cur, cur + d_out * ld, T(0));
+      std::copy(root, root + in.n, cur + o * ld);
+      for (int l = n_layers - 1; l >= 0; --l) {
+        const Layer& ly = net.layers[l];
+        const bool top = l == n_layers - 1;
+        const T* x = l ? b.a[l] : in.x;
+        const int64_t ldx = l ? ld : in.ldx;
+        for (int j = top ? o : 0; j < (top ? o + 1 : ly.n_out); ++j) {
+          const T* d = cur + j * ld;
+          auto column = [&](int param, const auto& product) {
+            const int c = param < 0 ? -1 : net.coord[param];
+            if (c >= 0) jacobian_column(product, count, d_out, out + c * rows + s0 * d_out + o);
+          };
+          column(ly.bias[j], [d](int64_t s) { return V::load(d + s); });
+          for (int k = ly.row_ptr[j]; k < ly.row_ptr[j + 1]; ++k) {
+            const T* xi = x + ly.col[k] * ldx;
+            column(ly.row_start[j] + k - ly.row_ptr[j],
+                   [d, xi](int64_t s) { return V::load(d + s) * V::load(xi + s); });
+          }
+        }
+        if (l == 0) break;
+        affine_backward(ly, p, cur, ld, next, in.n);
+        multiply_rows(next, b.d1[l], next, ly.n_in, ld, in.n);
+        std::swap(cur, next);
+      }
+    }
+  }
+}
+
+}  // namespace edt::EDT_ISA_NS
