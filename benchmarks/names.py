@@ -67,6 +67,7 @@ def peak_quantity(layers: str) -> str:
 
 
 MEMORY_QUANTITY = "memory beyond parameters and optimiser state"
+SOAK_QUANTITY = "growth of memory over rounds of work on many networks"
 NETWORKS_SERIES = "number of networks"
 SAMPLES_SERIES = "number of samples"
 

@@ -3,7 +3,8 @@
 The header travels in the file's own metadata, so that one `os.replace` publishes both; a
 `<name>.json` copy lies beside it for people. SHA-256 sums of tensors and header are stored and
 checked, because safetensors itself notices a truncated file but not a flipped bit. No pickle
-anywhere.
+anywhere. The package safetensors is imported when a file is written or read: networks and operators
+need none.
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save
 
 from edt.errors import EdtError
 from edt.places import Folder, Location, Remote, place
@@ -93,6 +92,8 @@ def encode(
     full = {**header, "format": FORMAT, "kind": kind, "sha256": digest(flat)}
     full["header_sha256"] = _header_digest(full)
     text = json.dumps(full, indent=1, sort_keys=True)
+    from safetensors.torch import save
+
     return save(flat, metadata={"edt": text}), text.encode()
 
 
@@ -130,6 +131,8 @@ def read(path: Location, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, 
     Raises:
         CheckpointError: missing, truncated, corrupted, or of another kind; names the file.
     """
+    from safetensors import SafetensorError
+
     path = place(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
@@ -219,9 +222,13 @@ def _open(path: Folder) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     """Metadata and tensors of a safetensors file."""
     if isinstance(path, Remote):
         data = path.read_bytes()
+        from safetensors.torch import load
+
         tensors = load(data)  # refuses a header that does not fit the bytes
         size = int.from_bytes(data[:8], "little")
         return json.loads(data[8 : 8 + size]).get("__metadata__", {}), tensors
+    from safetensors import safe_open
+
     with safe_open(str(path), framework="pt") as file:
         names = file.keys()
         return file.metadata() or {}, {name: file.get_tensor(name).clone() for name in names}
