@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench docs build sanitize clean
+.PHONY: help demo test lint format bench docs build sanitize fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,8 +38,12 @@ docs: ## the documentation as a site in site/
 	@bash .ci/setup.sh docs
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
-sanitize: ## kernel tests under AddressSanitizer and UndefinedBehaviorSanitizer
+sanitize: ## kernel tests under the address, undefined-behaviour and thread sanitizers
 	@bash .ci/sanitize.sh
+
+fuzz: ## readers of files under atheris, a minute each (ARGS="toml --seconds 600 --keep")
+	@bash .ci/setup.sh test,fuzz
+	$(PY) -m tests.fuzz.fuzz $(ARGS)
 
 build: ## rebuild the compiled core in place
 	$(PY) setup.py build_ext --inplace

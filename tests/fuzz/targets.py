@@ -1,0 +1,449 @@
+"""Every reader of files as a function of bytes that may end in the documented errors only.
+
+Two kinds of targets. "plain" ones hand the bytes to the reader as the file. "sealed" ones take a
+good file apart, edit its contents as the bytes say, and write it with fresh checksums, since no
+mutation of bytes gets past those: they ask what a reader does with a whole file whose contents make
+no sense.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gzip
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+import edt
+from edt import files
+from edt.experiments import WidthSweep
+from edt.files import CheckpointError
+from edt.flow.result import FlowResult
+from edt.landscape import connect
+from edt.landscape.connect import Connection
+from edt.landscape.views.line import LossLine, loss_line
+from edt.landscape.views.plane import LossPlane, loss_plane
+from edt.report.write import report_on
+from edt.store import DirectoryError, PartFiles, Store, read_table
+from edt.sweeps import SpecError, Sweep, SweepSpec, export, read_spec, status
+from edt.tasks.mnist import IdxError, mnist, read_idx
+from edt.training import ConvergeResult, TrainResult
+
+#: Where the files of one execution lie: memory, where there is a file system in it.
+SHM = Path("/dev/shm")
+FOLDER = Path(tempfile.mkdtemp(prefix="edt-fuzz-", dir=SHM if SHM.is_dir() else None))
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader.
+
+    Attributes:
+        run: takes the bytes; returns, or raises one of ``allowed``.
+        allowed: what the reader's documentation names.
+        seeds: makes good inputs to start from.
+    """
+
+    run: Callable[[bytes], Any]
+    allowed: tuple[type[BaseException], ...]
+    seeds: Callable[[], list[bytes]]
+
+    def __call__(self, data: bytes) -> None:
+        with suppress(*self.allowed):
+            self.run(data)
+
+
+# Bytes as the file -----------------------------------------------------------------------------
+
+
+def put(name: str, data: bytes) -> Path:
+    """Write a file in an otherwise empty folder."""
+    clear()
+    path = FOLDER / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def clear() -> None:
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir()
+
+
+def read_ensemble(data: bytes) -> None:
+    ens = edt.Ensemble.load(put("ensemble.safetensors", data))
+    assert ens.to_pandas()["parameters"].sum() == ens.theta.numel()
+
+
+def read_parquet(data: bytes) -> None:
+    assert read_table(put("runs.parquet", data)) is not None
+
+
+def export_parquet(data: bytes) -> None:
+    put("runs.parquet", data)
+    (FOLDER / "edt.json").write_bytes(marker())
+    export(FOLDER, "csv")
+
+
+def read_toml(data: bytes) -> None:
+    spec = read_spec(put("spec.toml", data))
+    assert SweepSpec.from_dict(spec.to_dict()) == spec
+
+
+def read_idx_file(data: bytes) -> None:
+    found = read_idx(put("t10k-labels-idx1-ubyte", data))
+    assert isinstance(found, np.ndarray)
+
+
+def read_mnist(data: bytes) -> None:
+    """The first two bytes say how much of the rest is labels."""
+    cut = int.from_bytes(data[:2], "big")
+    put("t10k-labels-idx1-ubyte", data[2 : 2 + cut])
+    (FOLDER / "t10k-images-idx3-ubyte").write_bytes(data[2 + cut :])
+    task = mnist(FOLDER, "test", standardise=False)
+    assert task.N > 0
+
+
+def read_marker_file(data: bytes) -> None:
+    """Everything that asks ``edt.json`` what a directory holds."""
+    put("edt.json", data)
+    calls: list[Callable[[], Any]] = [
+        lambda: WidthSweep.load(FOLDER),
+        lambda: Sweep.load(FOLDER),
+        lambda: report_on(FOLDER),
+        lambda: status(FOLDER),
+        lambda: Store(FOLDER, "width-sweep", {"spec": {}}).close(),
+    ]
+    for call in calls:
+        try:
+            call()
+        except (DirectoryError, CheckpointError):
+            continue
+
+
+def read_progress(data: bytes) -> None:
+    """What `status` and `export` read beside tables: manifests, failures, the session."""
+    clear()
+    (FOLDER / "parts").mkdir()
+    (FOLDER / "edt.json").write_bytes(marker())
+    (FOLDER / "runs.parquet").write_bytes(parquet_seeds()[0])
+    names = (
+        "parts/shard-000000.manifest.json",
+        "parts/shard-000000.failed.json",
+        "session.json",
+        "manifest.json",
+    )
+    for name, part in zip(names, (data + b"\0\0\0").split(b"\0"), strict=False):
+        (FOLDER / name).write_bytes(part)
+    status(FOLDER).to_dict()
+    PartFiles(FOLDER).whole("shard-000000")
+    with suppress(CheckpointError):
+        export(FOLDER, "csv")
+
+
+@lru_cache
+def marker() -> bytes:
+    spec = SweepSpec(task="xor", grid={"width": [2], "seed": "0..3"}, shard_seconds=1.0)
+    identity = {"spec": spec.to_dict(), "edt": edt.__version__}
+    return json.dumps({"kind": "sweep", "format": 1, "identity": identity}).encode()
+
+
+def ensemble_seeds() -> list[bytes]:
+    path = put("ensemble.safetensors", b"")
+    found = []
+    for ens in (networks(), edt.Ensemble([(1, 2)], 1, 1, bias=False, dtype=torch.float32)):
+        ens.save(path)
+        found.append(path.read_bytes())
+    return found
+
+
+@lru_cache
+def parquet_seeds() -> list[bytes]:
+    frames = [
+        pd.DataFrame({"run": [0, 1], "loss": [0.5, np.nan], "status": ["ok", "bad"]}),
+        pd.DataFrame({"run": pd.Series([1, None], dtype="Int64"), "good": [True, False]}),
+    ]
+    found = []
+    for frame in frames:
+        buffer = io.BytesIO()
+        frame.to_parquet(buffer, index=False)
+        found.append(buffer.getvalue())
+    return found
+
+
+def toml_seeds() -> list[bytes]:
+    return [
+        b'task = "xor"\n[grid]\nwidth = [2, 4]\nseed = "0..9"\nlr = 0.01\n',
+        b'analysis = ["spectrum"]\ngood = 1e-8\nmus = [0.5]\n[task]\n'
+        b'name = "teacher_student"\nn = 256\n[grid]\nwidth = "2..16:2"\ntol = 1e-10\n'
+        b"[[points]]\nlr = 0.1\n[[points]]\nlr = 0.2\nwidth = [[4, 4]]\n",
+    ]
+
+
+def idx_seeds() -> list[bytes]:
+    labels = b"\0\0\x08\1" + (3).to_bytes(4, "big") + bytes([1, 0, 9])
+    floats = b"\0\0\x0d\2" + (2).to_bytes(4, "big") * 2 + np.arange(4, dtype=">f4").tobytes()
+    return [labels, floats, gzip.compress(labels, mtime=0)]
+
+
+def mnist_seeds() -> list[bytes]:
+    labels = idx_seeds()[0]
+    shape = b"".join(n.to_bytes(4, "big") for n in (3, 28, 28))
+    images = b"\0\0\x08\3" + shape + bytes(k % 256 for k in range(3 * 28 * 28))
+    return [len(labels).to_bytes(2, "big") + labels + images]
+
+
+def progress_seeds() -> list[bytes]:
+    manifest = {
+        "name": "shard-000000", "files": {"shard-000000.runs.parquet": "00"}, "runs": 4,
+        "cost": 0.5, "seconds": 1.0, "threads": 1, "finished": 2.0,
+    }  # fmt: skip
+    note = {"name": "shard-000000", "error": "disk full", "traceback": None, "time": 1.0}
+    session = {"started": 1.0, "engine": "local", "workers": 2, "pid": 3}
+    whole = {"sha256": {"runs.parquet": "00"}, "runs": 4}
+    return [b"\0".join(json.dumps(entry).encode() for entry in (manifest, note, session, whole))]
+
+
+# Good files with edited contents and fresh checksums ---------------------------------------------
+
+
+class Bytes:
+    """Decisions read from bytes; 0 when they are used up."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    @property
+    def left(self) -> bool:
+        return self.at < len(self.data)
+
+    def number(self, below: int) -> int:
+        """In 0..below-1."""
+        value = self.data[self.at] if self.left else 0
+        self.at += 1
+        return value % below
+
+    def one_of(self, choices: Any) -> Any:
+        choices = list(choices)
+        return choices[self.number(len(choices))]
+
+
+DTYPES = (
+    torch.float64, torch.float32, torch.int64, torch.int32, torch.uint8, torch.bool,
+    torch.float16, torch.bfloat16,
+)  # fmt: skip
+JUNK: tuple[Any, ...] = (
+    None, True, -1, 0, 2**70, 1e308, float("nan"), "", "tanh", "\u0000", [], [[1]], {}, {"a": 1},
+    "x" * 300, ["max_steps"], [1.5, None],
+)  # fmt: skip
+SHAPES: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
+    lambda t: t.reshape(-1),
+    lambda t: t[None],
+    lambda t: t[..., None],
+    lambda t: t.reshape(-1)[:-1],
+    lambda t: t.reshape(-1)[:0],
+    lambda t: torch.cat([t.reshape(-1), t.reshape(-1)[:1]]),
+    lambda t: t.reshape(-1)[0] if t.numel() else t,
+)
+VALUES: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
+    torch.zeros_like,
+    lambda t: torch.full_like(t, 1 if t.dtype == torch.bool else 127),
+    lambda t: t if t.dtype in (torch.bool, torch.uint8) else -t,
+    lambda t: t if t.dtype != torch.int64 else torch.full_like(t, 2**62),
+    lambda t: t if not t.is_floating_point() else torch.full_like(t, float("nan")),
+    lambda t: t.flip(0) if t.dim() else t,
+)
+
+
+def edit(
+    tensors: dict[str, torch.Tensor], header: dict[str, Any], data: bytes, values: bool
+) -> None:
+    """Change the contents of a file in place, as the bytes say."""
+    source = Bytes(data)
+    while source.left:
+        what = source.number(7)
+        name = source.one_of(sorted(tensors)) if tensors else ""
+        table = header
+        inner = [
+            key for key in ("structure", "first", "second") if isinstance(header.get(key), dict)
+        ]
+        if what >= 5 and inner and source.number(2):
+            table = header[source.one_of(inner)]
+        key = source.one_of(sorted(table)) if table else ""
+        if what == 0 and tensors:
+            del tensors[name]
+        elif what == 1 and tensors:
+            tensors[name] = tensors[name].to(source.one_of(DTYPES))
+        elif what == 2 and tensors:
+            tensors[name] = source.one_of(SHAPES)(tensors[name]).clone()
+        elif what == 3 and tensors and values:
+            tensors[name] = source.one_of(VALUES)(tensors[name]).clone()
+        elif what == 4 and tensors:
+            tensors[f"{name}x"] = tensors.pop(name)
+        elif what == 5 and table:
+            del table[key]
+        elif what == 6 and table:
+            table[key] = source.one_of(JUNK)
+
+
+Contents = tuple[str, dict[str, torch.Tensor], dict[str, Any]]
+
+
+def sealed(
+    contents: Callable[[], Contents], read: Callable[[Path], Any], *, values: bool = True
+) -> Target:
+    """A target over edits of a good file.
+
+    Args:
+        contents: (kind, tensors, header) of the good file.
+        read: takes the path of the edited one.
+        values: also edit the numbers in tensors, not only what there is.
+    """
+
+    def run(data: bytes) -> None:
+        kind, tensors, header = contents()
+        tensors, header = dict(tensors), json.loads(json.dumps(header))
+        edit(tensors, header, data, values)
+        clear()
+        path = FOLDER / "file.safetensors"
+        files.write(path, kind, tensors, header)
+        read(path)
+
+    return Target(run, (CheckpointError,), lambda: [b"", *(bytes([n, 1, 2, 3]) for n in range(7))])
+
+
+def taken_apart(save: Callable[[Path], Any]) -> Contents:
+    """(kind, tensors, header) of the one safetensors file that ``save`` writes into a folder."""
+    clear()
+    save(FOLDER)
+    (path,) = FOLDER.glob("*.safetensors")
+    kind = json.loads(path.with_suffix(".json").read_text())["kind"]
+    tensors, header = files.read(path, kind)
+    own = ("format", "kind", "sha256", "header_sha256")
+    return kind, tensors, {name: header[name] for name in header if name not in own}
+
+
+@lru_cache
+def task() -> edt.Task:
+    return edt.tasks.teacher_student(teacher_width=1, d_in=1, n=6)
+
+
+@lru_cache
+def networks() -> edt.Ensemble:
+    return edt.Ensemble.init([1, 2], [0], d_in=1, d_out=1, sparsity=0.3)
+
+
+def train(folder: Path, **more: Any) -> TrainResult:
+    return edt.masked_train(
+        task(), networks(), steps=3, record_params=True, progress=False, checkpoint=folder, **more
+    )
+
+
+def flow(folder: Path, **more: Any) -> FlowResult:
+    return edt.gradient_flow(
+        task(), networks(), max_time=0.1, record_params=True, progress=False, checkpoint=folder,
+        **more,
+    )  # fmt: skip
+
+
+def descend(folder: Path) -> ConvergeResult:
+    return edt.converge(
+        task(), networks(), lbfgs_steps=2, newton_steps=1, progress=False, checkpoint=folder
+    )
+
+
+def moved_to(folder_name: str, run: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    """Reads a file as the checkpoint of a run: puts it where the run looks for it."""
+
+    def read(path: Path) -> None:
+        path.rename(path.with_name(folder_name))
+        run(path.parent)
+
+    return read
+
+
+@lru_cache
+def saved(make: Callable[[], Any]) -> Contents:
+    return taken_apart(lambda folder: make().save(folder / "file.safetensors"))
+
+
+@lru_cache
+def checkpointed(run: Callable[[Path], Any]) -> Contents:
+    return taken_apart(run)
+
+
+def no_checkpoint(run: Callable[..., Any]) -> Callable[[], Any]:
+    return lambda: run(None)
+
+
+def load(kind: Any) -> Callable[[Path], Any]:
+    """Reads a result and uses it a little: what `load` lets through must work."""
+
+    def read(path: Path) -> None:
+        found = kind.load(path)
+        found.to_pandas()
+        found.to_xarray()
+        assert repr(found)
+
+    return read
+
+
+MAKERS: dict[str, tuple[Any, Callable[[], Any]]] = {
+    "ensemble": (edt.Ensemble, networks),
+    "train-result": (TrainResult, no_checkpoint(train)),
+    "converge-result": (ConvergeResult, no_checkpoint(descend)),
+    "flow-result": (FlowResult, no_checkpoint(flow)),
+    "loss-line": (
+        LossLine,
+        lambda: loss_line(task(), networks(), at=[-1.0, 0.0, 1.0], progress=False),
+    ),
+    "loss-plane": (LossPlane, lambda: loss_plane(task(), networks(), points=3, progress=False)),
+    "connection": (
+        Connection,
+        lambda: connect(
+            task(), networks(), networks(), align=False, curve=None, points=3, progress=False
+        ),
+    ),
+}
+
+PLAIN: dict[str, Target] = {
+    "safetensors": Target(read_ensemble, (CheckpointError,), ensemble_seeds),
+    "parquet": Target(read_parquet, (CheckpointError,), parquet_seeds),
+    "export": Target(export_parquet, (CheckpointError,), parquet_seeds),
+    "toml": Target(read_toml, (SpecError,), toml_seeds),
+    "idx": Target(read_idx_file, (IdxError,), idx_seeds),
+    "mnist": Target(read_mnist, (IdxError,), mnist_seeds),
+    "marker": Target(read_marker_file, (), lambda: [marker()]),
+    "progress": Target(read_progress, (), progress_seeds),
+}
+SEALED: dict[str, Target] = {
+    **{
+        f"sealed-{name}": sealed(lambda make=make: saved(make), load(kind))
+        for name, (kind, make) in MAKERS.items()
+    },
+    "sealed-training": sealed(
+        lambda: checkpointed(train), moved_to("train.safetensors", train), values=False
+    ),
+    "sealed-flow": sealed(
+        lambda: checkpointed(flow), moved_to("flow.safetensors", flow), values=False
+    ),
+    "sealed-converge": sealed(
+        lambda: checkpointed(descend),
+        moved_to("converge-000000-000001.safetensors", descend),
+        values=False,
+    ),
+}
+TARGETS = PLAIN | SEALED
+
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
