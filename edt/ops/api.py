@@ -371,12 +371,11 @@ def _product(
 
 
 def _hessian(flat: torch.Tensor, problem: Problem, ggn: bool) -> list[torch.Tensor]:
+    if _plain(flat):
+        return cpu.hessians(flat, problem, ggn=ggn)
     coords = (plan_of(problem, flat.device) if flat.is_cuda else structure(problem)).coords
     offsets = matrix_offsets(coords, coords, flat.element_size()).tolist()
-    if _plain(flat):
-        buffer = cpu.hessian(flat, problem, offsets[-1], ggn=ggn)
-    else:
-        buffer = torch.ops.edt.hessian(flat, ggn, offsets[-1], *problem)
+    buffer = torch.ops.edt.hessian(flat, ggn, offsets[-1], *problem)
     return [
         buffer[at : at + size * size].view(size, size)
         for at, size in zip(offsets[:-1], coords.tolist(), strict=True)

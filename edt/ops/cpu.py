@@ -19,6 +19,7 @@ __all__ = [
     "activation",
     "call_head",
     "hessian",
+    "hessians",
     "hvp",
     "jacobian",
     "loss",
@@ -132,7 +133,24 @@ def hessian(theta: torch.Tensor, problem: Problem, size: int, *, ggn: bool = Fal
     offsets = matrix_offsets(coords, coords, theta.element_size())
     if size != int(offsets[-1]):
         raise ValueError(f"size must be {int(offsets[-1])}, got {size}")
-    out = theta.new_empty(size)
+    return _hessian(call, offsets, size, ggn)
+
+
+def hessians(theta: torch.Tensor, problem: Problem, *, ggn: bool = False) -> list[torch.Tensor]:
+    """`hessian` as views ``[P_b, P_b]``, with the least to do around the core."""
+    call = _Call(theta, problem)
+    coords = call.structure.coords
+    offsets = matrix_offsets(coords, coords, theta.element_size())
+    places = offsets.tolist()
+    out = _hessian(call, offsets, places[-1], ggn)
+    return [
+        out.as_strided((size, size), (size, 1), at)
+        for at, size in zip(places, coords.tolist(), strict=False)
+    ]
+
+
+def _hessian(call: _Call, offsets: torch.Tensor, size: int, ggn: bool) -> torch.Tensor:
+    coords, out = call.structure.coords, call.theta.new_empty(size)
     _core.prepare_matrices(
         out.data_ptr(), out.element_size(), offsets.data_ptr(), coords.data_ptr(), coords.numel()
     )
