@@ -9,7 +9,7 @@
 
 #if defined(__CUDACC__)
 #define EDT_DEVICE __device__ __forceinline__
-#define EDT_CALLED __device__ __noinline__  // seldom run: its registers are not the caller's
+#define EDT_CALLED inline __device__ __noinline__  // seldom run: its registers are not the caller's
 #define EDT_HD __host__ __device__ __forceinline__
 // One block an SM is enough: without saying so the assembler spills to make room for more.
 #define EDT_KERNEL(threads) __global__ void __launch_bounds__(threads, 1)
