@@ -34,7 +34,7 @@ def controls(rates: pd.DataFrame, r: int) -> list[Panel]:
         Panel("Same success for the same dimension?", left,
               log_axis("trained parameters", span=(low / 1.15, high * 1.15)), y),
         Panel("Or for the same number of neurons?", right,
-              width_axis(neurons, f"neurons whose input weights learn (teacher: {r})"), y),
+              width_axis(neurons, f"neurons whose input weights learn<br>(teacher: {r})"), y),
     ]  # fmt: skip
 
 

@@ -70,10 +70,8 @@ def line(
             "symbol": SYMBOLS[marker],
             "size": size,
             "color": colour,
-            # Symbols made of lines have nothing but an outline.
-            "line": {"color": colour, "width": 2} if marker in "x_"
-            else {"color": "@paper", "width": 1},
-        }  # fmt: skip
+            "line": _outline(marker, size, colour),
+        }
     if low is not None:
         at = np.asarray(y, dtype=float)
         # Clipped: bounds of an interval meet the estimate only up to rounding.
@@ -89,6 +87,13 @@ def line(
             "width": 0,
         }
     return out | more
+
+
+def _outline(marker: str, size: float, colour: str) -> Part:
+    if marker in "x_":  # symbols made of lines have nothing else
+        return {"color": colour, "width": 2}
+    # Outlines part large marks that overlap, and would hide small ones.
+    return {"color": "@paper", "width": 1 if size >= 8 else 0}
 
 
 def points(
