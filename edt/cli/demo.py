@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edt.cli.outcome import execute
+from edt.places import place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +49,7 @@ def demo(
         typer.Option(min=1, metavar="N", help="Random teachers. [dim]\\[default: 3][/dim]"),
     ] = None,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="DIR", help="Where to write. [dim]\\[default: edt-demo][/dim]"),
     ] = None,
     quick: Annotated[
@@ -86,7 +86,7 @@ def demo(
         seeds=seeds,
         teachers=teachers,
     )
-    folder = out if out is not None else Path(default_folder(task, quick))
+    folder = place(out or default_folder(task, quick))
     targets = f"{spec.targets} teachers x " if spec.targets > 1 else ""
     execute(
         spec,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,10 +12,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edt.places import Folder
-
-
-#: How a URL begins once it was taken for a path.
-URL = re.compile(r"[a-z][a-z0-9+.-]+:/")
 
 
 class Interrupted(Exception):
@@ -40,9 +34,9 @@ def interrupted(folder: Folder) -> Interrupted:
 
 def execute(
     spec: Any,
-    folder: Path,
+    folder: Folder,
     start: Callable[..., Any],
-    report: Callable[[Any, Path], Folder],
+    report: Callable[[Any, Folder], Folder],
     headline: str,
     *,
     tables: Callable[[Any], Mapping[str, pd.DataFrame]],
@@ -67,8 +61,6 @@ def execute(
     """
     import torch
 
-    if URL.match(str(folder)):
-        raise ValueError(f"--out must be a folder, got {folder}; 'edt sweep' writes to URLs")
     if threads is not None:
         torch.set_num_threads(threads)
     console = console_for(as_json)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edt.cli.outcome import execute
+from edt.places import place
 
 if TYPE_CHECKING:
     from edt.experiments.base import Experiment, Spec
@@ -43,7 +44,9 @@ LOTTERY_EPILOG = """[bold]Examples[/bold]
 [cyan]edt run lottery --task digits --set rounds=8[/cyan]"""
 
 
-Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write.")]
+Out = Annotated[
+    str | None, typer.Option(metavar="DIR", help="Where to write: a directory or a URL.")
+]
 Quick = Annotated[bool, typer.Option("--quick", help="Small: done in seconds.")]
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Delete an earlier edt run in DIR and start over.")
@@ -96,9 +99,9 @@ def sizes_of(text: str | None) -> tuple[float, ...] | None:
 
 def carry_out(
     spec: Spec,
-    folder: Path,
+    folder: Folder,
     start: Callable[..., Experiment],
-    report: Callable[[Any, Path], Folder],
+    report: Callable[[Any, Folder], Folder],
     headline: str,
     **options: Any,
 ) -> None:
@@ -169,7 +172,7 @@ def perturb_rest(
         "tickets": tickets, "rests": rests, "width": width, **settings(set_),
     }  # fmt: skip
     spec = perturb_spec(quick=quick, **changes)
-    folder = out or Path("edt-perturb-rest" + ("-quick" if quick else ""))
+    folder = place(out or "edt-perturb-rest" + ("-quick" if quick else ""))
     headline = f"{spec.trainings:,} networks around {spec.tickets} winning tickets"
     carry_out(
         spec, folder, run_perturb_rest, write_perturb_report, headline, fresh=fresh,
@@ -212,7 +215,7 @@ def multi_start(
         **settings(set_),
     }  # fmt: skip
     spec = multi_spec(quick=quick, **changes)
-    folder = out or Path("edt-multi-start" + ("-quick" if quick else ""))
+    folder = place(out or "edt-multi-start" + ("-quick" if quick else ""))
     headline = f"{spec.networks:,} networks: wide ones, and their tickets alone"
     carry_out(
         spec, folder, run_multi_start, write_multi_report, headline, fresh=fresh,
@@ -272,10 +275,10 @@ def lottery(
         **settings(set_),
     }  # fmt: skip
     spec = lottery_spec(quick=quick, **changes)
-    place = out or Path("edt-lottery" + ("-quick" if quick else ""))
+    where = place(out or "edt-lottery" + ("-quick" if quick else ""))
     shape = "-".join(str(h) for h in spec.hidden)
     headline = f"{spec.rounds + 1} rounds of {shape} networks on {spec.task}, {spec.seeds} seeds"
     carry_out(
-        spec, place, run_lottery, write_lottery_report, headline, fresh=fresh,
+        spec, where, run_lottery, write_lottery_report, headline, fresh=fresh,
         as_json=as_json, progress=not no_progress, threads=threads,
     )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +18,7 @@ from edt.cli.run import (
     run,
     settings,
 )
+from edt.places import place
 
 CENSUS_EPILOG = """[bold]Examples[/bold]
 
@@ -88,7 +88,7 @@ def census(
         "teachers": teachers, "activation": activation, **settings(set_),
     }  # fmt: skip
     spec = census_spec(task, quick=quick, **changes)
-    folder = out or Path(default_folder("census", spec.task, quick))
+    folder = place(out or default_folder("census", spec.task, quick))
     headline = f"{spec.networks:,} students of widths {format_widths(spec.widths)}"
     carry_out(
         spec, folder, run_census, write_census_report, headline, fresh=fresh, as_json=as_json,
@@ -130,7 +130,7 @@ def escape(
         "add": None if add is None else parse_widths(add), **settings(set_),
     }  # fmt: skip
     spec = escape_spec(task, quick=quick, **changes)
-    folder = out or Path(default_folder("escape", spec.task, quick))
+    folder = place(out or default_folder("escape", spec.task, quick))
     headline = (
         f"{spec.networks:,} students of widths {format_widths(spec.widths)}, "
         f"+{', +'.join(str(count) for count in spec.add)} neurons"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edt.cli.outcome import execute
 from edt.cli.run import AsJson, Fresh, NoProgress, Out, Quick, Set, Threads, run, settings
+from edt.places import place
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,7 +90,7 @@ def safran_shamir(
         "starts": starts, **settings(set_),
     }  # fmt: skip
     spec = safran_shamir_spec(quick=quick, **changes)
-    folder = out or Path("edt-safran-shamir" + ("-quick" if quick else ""))
+    folder = place(out or "edt-safran-shamir" + ("-quick" if quick else ""))
     headline = f"{len(spec.cells) * spec.starts:,} students in {len(spec.cells)} cells"
     execute(
         spec, folder, run_safran_shamir, write_safran_shamir_report, f"[bold]{headline}[/]",
@@ -172,7 +172,7 @@ def loss_levels(
     }  # fmt: skip
     spec = loss_levels_spec(quick=quick, full=full, **changes)
     kind = "-quick" if quick else "-full" if full else ""
-    folder = out or Path("edt-loss-levels" + kind)
+    folder = place(out or "edt-loss-levels" + kind)
     headline = f"{spec.networks:,} networks on {spec.points**2:,} points"
     execute(
         spec, folder, run_loss_levels, write_loss_levels_report, f"[bold]{headline}[/]",

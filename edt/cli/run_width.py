@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +19,7 @@ from edt.cli.run import (
     run,
     settings,
 )
+from edt.places import place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +108,7 @@ def width_sweep(
         raise ValueError(f"--teachers is for --task teacher-student: {task} has one target")
     spec = demo_spec(name, quick=quick, **changes)
     kind = "" if name == "teacher" else f"-{name}"
-    folder = out or Path(f"edt-width-sweep{kind}" + ("-quick" if quick else ""))
+    folder = place(out or f"edt-width-sweep{kind}" + ("-quick" if quick else ""))
     targets = f"{spec.targets} teachers x " if spec.targets > 1 else ""
     execute(
         spec,
@@ -173,7 +173,7 @@ def xor(
         **settings(set_),
     }  # fmt: skip
     spec = xor_spec(quick=quick, **changes)
-    folder = out or Path("edt-xor" + ("-quick" if quick else ""))
+    folder = place(out or "edt-xor" + ("-quick" if quick else ""))
     headline = f"{spec.networks:,} networks, {spec.steps:,} steps on the four points"
     execute(
         spec, folder, run_xor, write_xor_report, f"[bold]{headline}[/]",
@@ -263,7 +263,7 @@ def controls(
         "activation": activation, **settings(set_),
     }  # fmt: skip
     spec = controls_spec(quick=quick, **changes)
-    folder = out or Path("edt-controls" + ("-quick" if quick else ""))
+    folder = place(out or "edt-controls" + ("-quick" if quick else ""))
     headline = f"{spec.networks:,} networks in {len(spec.cells)} ways to train"
     carry_out(
         spec, folder, run_controls, write_controls_report, headline, fresh=fresh, as_json=as_json,

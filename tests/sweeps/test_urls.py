@@ -124,15 +124,17 @@ def test_on_the_command_line(spec_file, url, capsys):
     assert "nonsense" in capsys.readouterr().err
 
 
-def test_experiments_take_urls_in_python_only(url, tmp_path, monkeypatch, capsys):
-    spec = XorSpec(widths=(2,), seeds=5, steps=50)
-    run_xor(spec, url, progress=False)
-    assert status(url).finished and report_on(url).is_file()
+def test_experiments_take_urls(url, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    words = ["run", "xor", "--widths", "2,3", "--seeds", "9", "--set", "steps=50", "--out", url]
     with pytest.raises(SystemExit) as stop:
-        program(["run", "xor", "--quick", "--out", url])
-    assert stop.value.code == 2 and "--out must be a folder" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+        program([*words, "--json"])
+    assert not stop.value.code and list(tmp_path.iterdir()) == []
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["report"] == f"{url}/report.html" and facts["figures"]
+    run_xor(XorSpec(widths=(2, 3), seeds=9, steps=50), tmp_path / "run", progress=False)
+    there, here = place(url) / "runs.parquet", tmp_path / "run" / "runs.parquet"
+    assert there.read_bytes() == here.read_bytes() and status(url).finished
 
 
 def test_networks_are_read_and_checked(url, cases):
