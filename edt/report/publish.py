@@ -27,14 +27,14 @@ class Picture:
         draw: theme to figure.
         alt: what it shows.
         caption: under it.
-        panels: the same to point at; None for a picture only.
+        panels: the same to point at; none where there is nothing to show.
     """
 
     name: str
     draw: Callable[[Theme], Figure]
     alt: str
     caption: str
-    panels: Callable[[], Sequence[Panel]] | None = None
+    panels: Callable[[], Sequence[Panel]]
 
 
 def embed(pictures: Sequence[Picture], folder: Folder) -> dict[str, str]:
@@ -51,7 +51,7 @@ def embed(pictures: Sequence[Picture], folder: Folder) -> dict[str, str]:
             svg(picture.draw(DARK)),
             picture.alt,
             picture.caption,
-            () if picture.panels is None else picture.panels(),
+            picture.panels(),
         )
     return embedded
 

@@ -32,6 +32,7 @@ from edt.plots.interactive.marks import line
 from edt.plots.interactive.panel import Panel, axis, coloured
 from edt.report import html, report_on
 from edt.report.interactive import MISSING
+from edt.report.write import REPORTS
 from edt.sweeps import SweepSpec, sweep
 from edt.sweeps.kinds import RUNNERS
 
@@ -187,6 +188,10 @@ def check_structure(page):
     assert len(ids) == len(set(ids))
     targets = page.evaluate("[...document.querySelectorAll('a[href^=\"#\"]')].map(a => a.hash)")
     assert all(target[1:] in ids for target in targets)
+
+
+def test_every_kind_is_here():
+    assert set(SPECS) == set(REPORTS)
 
 
 @pytest.mark.parametrize("kind", SPECS)

@@ -67,7 +67,7 @@ class Panel:
                 "align": "left",
                 "bgcolor": "@paper",
                 "bordercolor": "@soft",
-                "font": {"color": "@ink", "size": 13},
+                "font": {"color": "@ink", "size": 13, "family": _FONT},
             },
             "showlegend": False,
             "xaxis": self.x,
