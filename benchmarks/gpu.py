@@ -28,7 +28,7 @@ from benchmarks.flops import step_flops
 from benchmarks.peers.base import Training
 from benchmarks.peers.torch_baddbmm import Baddbmm
 from benchmarks.peers.torch_compiled import Compiled
-from benchmarks.peers.torch_curvature import Products
+from benchmarks.peers.torch_curvature import Hessians, Products
 from benchmarks.peers.torch_eager import EagerLoop
 from benchmarks.peers.torch_minibatch import Minibatches
 from benchmarks.peers.torch_vmap import Vmap
@@ -236,6 +236,25 @@ def curvature(record: Recorder) -> None:
         _curvature(record, name, workload.networks("softplus", dtype), workload.task(dtype))
 
 
+def hessians(record: Recorder) -> None:
+    """Exact Hessians of 32 dense networks of one width, float64."""
+    data = workload.task(torch.float64)
+    for width in (16, 64):
+        ens = workload.networks("softplus", torch.float64, widths=(width,), sparsity=None)
+        where, task = ens.to(device="cuda"), data.to(device="cuda")
+
+        def ours(where: Ensemble = where, task: Task = task) -> float:
+            return best(lambda: hessian(where, task))
+
+        def peer(ens: Ensemble = ens, task: Task = task) -> float:
+            with torch.device("cuda"):
+                return best(Hessians(ens, task, chunk=8).run)
+
+        label = f"32 Hessians, width {width}, float64"
+        record.add(label, "edt", ours)
+        record.add(label, "torch.func", peer)
+
+
 def _curvature(record: Recorder, name: str, ens: Ensemble, data: Task) -> None:
     where, task = ens.to(device="cuda"), data.to(device="cuda")
     vectors = torch.randn(8, ens.total, dtype=ens.dtype, device="cuda")
@@ -315,6 +334,7 @@ def main() -> None:
     }
     training(record, "W, 192 networks", 32, {**batched, "torch eager": EagerLoop})
     curvature(record)
+    hessians(record)
     utilisation(record)
     sparsity(record)
     lenet(record)

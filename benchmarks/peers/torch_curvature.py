@@ -77,7 +77,7 @@ class Hessians:
 
     def __init__(self, ens: Ensemble, task: Task, chunk: int) -> None:
         (stack,) = stacks(ens)
-        self._theta = torch.from_numpy(_flat_rows(stack)).to(ens.dtype)
+        self._theta = torch.from_numpy(_flat_rows(stack)).to(task.x.device, ens.dtype)
         loss = network_loss(ACTIVATIONS[ens.activation], task.x, task.y[:, 0])
         one = network_loss_flat(loss, stack.w.shape[1], ens.d_in)
         self._hessians = vmap(hessian(one), chunk_size=chunk)

@@ -9,8 +9,10 @@
 // Hessian: the parameters (j, i) that enter unit j of a layer act on its pre-activation alone,
 // dz_j / dw_ji = a_i. So one pass with the tangent e_j (V = 0) serves all their rows:
 //   H[(j, i), :] = sum_n a_i [Rd a^T + d Ra^T],
-// a rank-N product on register tiles; as many passes as units, not as parameters. Rows of earlier
-// layers take the columns of their own and later layers; the rest follows by symmetry.
+// a rank-N product; as many passes as units, not as parameters. Rows of earlier layers take the
+// columns of their own and later layers; the rest follows by symmetry. In float64 a warp multiplies
+// 8 columns by up to 64 rows of the unit on the tensor cores: a column's Rd a + d Ra is made once
+// for all rows, four loads for 8 to 64 multiply-adds. float32 uses the register tiles of gradients.
 #pragma once
 #include "cuda/evaluate.cuh"
 
@@ -204,6 +206,113 @@ struct AddToRow {
   }
 };
 
+// c += a b for 8 rows, 8 columns and 4 samples of a warp, by the float64 tensor core (sm_80 and
+// newer): lane l holds a[l / 4][l % 4], b[l % 4][l / 4] and c[l / 4][2 (l % 4) + {0, 1}].
+EDT_DEVICE void multiply_tile(double (&c)[2], double a, double b) {
+#if defined(__CUDACC__)
+  asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
+      : "+d"(c[0]), "+d"(c[1])
+      : "d"(a), "d"(b));
+#else
+  const double* all = edt_shim::warp_pairs(a, b);
+  const int lane = int(threadIdx.x) % kWarp;
+  for (int k = 0; k < 4; ++k)
+    for (int q = 0; q < 2; ++q)
+      c[q] = fma(all[2 * (lane / 4 * 4 + k)], all[2 * ((lane % 4 * 2 + q) * 4 + k) + 1], c[q]);
+#endif
+}
+
+// What a column of the Hessian is made of, in one pass: sum_n a_i (rd a + d ra).
+struct Column {
+  const double *rd, *a, *d, *ra;  // ra null: without the second term
+};
+
+EDT_DEVICE Column column_of(const Curvature<double>& cu, int from, int k, bool valid) {
+  const double* ones = cu.w.ones.p;
+  if (!valid) return {ones, ones, ones, nullptr};
+  const Net<double>& n = cu.n;
+  int l = from;
+  while (l < n.last() && k >= n.layers[l + 1].w) ++l;
+  const LayerRecord& ly = n.layers[l];
+  if (ly.bias >= 0 && k >= ly.bias) return {cu.tangent(l).at(k - ly.bias, 0), ones, ones, nullptr};
+  const int e = k - ly.w, q = ly.dense ? e / ly.ld_w : n.ints[ly.row + e];
+  const int r = ly.dense ? e % ly.ld_w : n.ints[ly.col + e];
+  return {cu.tangent(l).at(q, 0), cu.below(l).at(r, 0), cu.delta(l).at(q, 0),
+          l > from && !cu.ggn ? n.hidden(cu.w.ra, l).at(r, 0) : nullptr};
+}
+
+// Adds to the rows of unit j of layer l, on and right of the diagonal, after its pass.
+EDT_DEVICE void add_unit(const Curvature<double>& cu, int l, int j, double* h, const int* coord) {
+  constexpr int kTiles = 8;
+  const Net<double>& n = cu.n;
+  const LayerRecord& ly = n.layers[l];
+  const int lane = int(threadIdx.x) % kWarp, warps = int(blockDim.x) / kWarp;
+  const int first = ly.dense ? j * ly.ld_w : n.ints[ly.row_ptr + j];
+  const int edges = ly.dense ? ly.n_in : n.ints[ly.row_ptr + j + 1] - first;
+  const int rows = edges + (ly.bias >= 0);
+  // Compressed index of a row, the last of them the bias; columns before the first lie left of the
+  // diagonal.
+  auto index = [&](int e) { return e == edges ? ly.bias + j : ly.w + first + e; };
+  const int start = ly.w + first, groups = (n.net.n_math - start + 7) / 8;
+  EDT_NO_UNROLL
+  for (int r0 = 0; r0 < rows; r0 += 8 * kTiles) {
+    const int tiles = smaller((rows - r0 + 7) / 8, kTiles);
+    const double* a[kTiles];
+    EDT_UNROLL
+    for (int t = 0; t < kTiles; ++t) {
+      const int e = smaller(r0 + 8 * t + lane / 4, rows - 1);
+      a[t] =
+          e == edges ? cu.w.ones.p : cu.below(l).at(ly.dense ? e : n.ints[ly.col + first + e], 0);
+    }
+    EDT_NO_UNROLL
+    for (int g = int(threadIdx.x) / kWarp; g < groups; g += warps) {
+      const int k = start + 8 * g + lane / 4;
+      const Column c = column_of(cu, l, k, k < n.net.n_math && coord[k] >= 0);
+      double acc[kTiles][2] = {};
+      EDT_NO_UNROLL
+      for (int s = lane % 4; s < cu.tile.samples; s += 4) {
+        double b = c.rd[s] * c.a[s];
+        if (c.ra) b = fma(c.d[s], c.ra[s], b);
+        EDT_UNROLL
+        for (int t = 0; t < kTiles; ++t)
+          if (t < tiles) multiply_tile(acc[t], a[t][s], b);
+      }
+      EDT_UNROLL
+      for (int t = 0; t < kTiles; ++t) {
+        const int e = r0 + 8 * t + lane / 4;
+        const int row = e < rows ? coord[index(e)] : -1;
+        if (row < 0) continue;
+        EDT_UNROLL
+        for (int q = 0; q < 2; ++q) {
+          const int at = start + 8 * g + lane % 4 * 2 + q;
+          const int column = at < n.net.n_math ? coord[at] : -1;
+          if (column >= row) h[int64_t(row) * n.net.n_coords + column] += acc[t][q];
+        }
+      }
+    }
+  }
+  __syncthreads();
+}
+
+// The same in float32: a row at a time, on the register tiles of gradients.
+EDT_DEVICE void add_unit(const Curvature<float>& cu, int l, int j, float* h, const int* coord) {
+  const Net<float>& n = cu.n;
+  const LayerRecord& ly = n.layers[l];
+  const int first = ly.dense ? 0 : n.ints[ly.row_ptr + j];
+  const int edges = ly.dense ? ly.n_in : n.ints[ly.row_ptr + j + 1] - first;
+  for (int e = 0; e <= edges; ++e) {  // the last is the bias
+    if (e == edges && ly.bias < 0) break;
+    const int k = e == edges ? ly.bias + j : ly.w + (ly.dense ? j * ly.ld_w + e : first + e);
+    const int row = coord[k];
+    if (row < 0) continue;
+    const Rows<const float> a = cu.below(l);
+    const float* weight =
+        e == edges ? cu.w.ones.p : a.at(ly.dense ? e : n.ints[ly.col + first + e], 0);
+    cu.template contract<true>(
+        l, AddToRow<float>{h + int64_t(row) * n.net.n_coords, coord, row, true}, weight);
+  }
+}
+
 template <class T>
 EDT_DEVICE void hessian(const Problem<T>& pr, const Item& item, bool ggn, T* out,
                         const int64_t* offsets, unsigned char* memory) {
@@ -230,19 +339,7 @@ EDT_DEVICE void hessian(const Problem<T>& pr, const Item& item, bool ggn, T* out
       __syncthreads();
       cu.push(l, nullptr);
       cu.pull(l, nullptr, samples);
-      const int first = ly.dense ? 0 : n.ints[ly.row_ptr + j];
-      const int edges = ly.dense ? ly.n_in : n.ints[ly.row_ptr + j + 1] - first;
-      for (int e = 0; e <= edges; ++e) {  // the last is the bias
-        if (e == edges && ly.bias < 0) break;
-        const int k = e == edges ? ly.bias + j : ly.w + (ly.dense ? j * ly.ld_w + e : first + e);
-        const int row = coord[k];
-        if (row < 0) continue;
-        const Rows<const T> a = cu.below(l);
-        const T* weight =
-            e == edges ? cu.w.ones.p : a.at(ly.dense ? e : n.ints[ly.col + first + e], 0);
-        cu.template contract<true>(
-            l, AddToRow<T>{h + int64_t(row) * n.net.n_coords, coord, row, true}, weight);
-      }
+      add_unit(cu, l, j, h, coord);
     }
   }
 }

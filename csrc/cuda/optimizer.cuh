@@ -72,15 +72,20 @@ EDT_DEVICE Status verdict(const Hyper& hp, double loss, double grad_max) {
   return loss <= hp.loss_target ? Status::target : Status::running;
 }
 
+// What entry i is exchanged with.
+EDT_DEVICE int draw_of(uint64_t seed, uint64_t epoch, int i) {
+  const Philox random(seed, uint64_t(i) >> 1, epoch);
+  // Not word(i & 1): an index known only at run time would put the numbers in local memory.
+  const uint64_t bits = i & 1 ? random.word(1) : random.word(0);
+  return i == 0 ? 0 : int(__umul64hi(bits, uint64_t(i) + 1));
+}
+
 // Order of one epoch's samples: Fisher-Yates as math/philox.h, the draws by all threads.
 EDT_CALLED void shuffle_block(uint64_t seed, uint64_t epoch, int n, int* order, int* draw) {
   __syncthreads();
   for (int i = int(threadIdx.x); i < n; i += int(blockDim.x)) {
     order[i] = i;
-    const Philox random(seed, uint64_t(i) >> 1, epoch);
-    // Not word(i & 1): an index known only at run time would put the numbers in local memory.
-    const uint64_t bits = i & 1 ? random.word(1) : random.word(0);
-    draw[i] = i == 0 ? 0 : int(__umul64hi(bits, uint64_t(i) + 1));
+    draw[i] = draw_of(seed, epoch, i);
   }
   __syncthreads();
   if (threadIdx.x == 0)

@@ -62,8 +62,9 @@ Schedule::Schedule(const DevicePlan& plan, Job job, bool is_double, int n_sample
     }
   std::stable_sort(wide.begin(), wide.end(),
                    [&](int a, int b) { return plan.costs()[a] > plan.costs()[b]; });
-  wide_ = WideSchedule(plan, wide, is_double_, n_, limits_.sms,
-                       {job == Job::train, options.moments, options.batch_size});
+  wide_ =
+      WideSchedule(plan, wide, is_double_, n_, limits_.sms,
+                   {job == Job::train, options.moments, options.batch_size, limits_.shared_block});
   const int narrow = B - wide_.networks();
   if (job == Job::train && options.batch_size == 0 && narrow > 0) {
     split_training_ = B < limits_.sms && n_ >= kSplitSamples;

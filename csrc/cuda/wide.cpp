@@ -11,6 +11,8 @@ constexpr int64_t kRowBytes = int64_t(256) << 20;
 constexpr int kLargestChunk = 8192;
 // Rows start this many entries further apart than a power of two, on other cache sets.
 constexpr int kRowPad = 32;
+// Beside the order of samples in shared memory: draws, and what the driver keeps.
+constexpr int64_t kOrderReserve = 8 * 1024;
 // Blocks wanted on every multiprocessor.
 constexpr int64_t kBlocksPerSm = 4;
 // An item of a sparse gradient: work for eight warps.
@@ -107,6 +109,7 @@ void WideSchedule::make_items(const DevicePlan& plan, int packs, int64_t tiles, 
 void WideSchedule::lay_out(const DevicePlan& plan, bool is_double, int n_samples,
                            const WideOptions& options) {
   moments_ = options.moments;
+  shared_order_ = int(std::clamp<int64_t>((options.shared_block - kOrderReserve) / 2, 0, 65536));
   const int64_t scalar = is_double ? 8 : 4;
   int64_t rows = 0, d_in = 0;
   for (const WideNet& w : nets_) d_in = std::max<int64_t>(d_in, plan.nets()[w.net].d_in);

@@ -45,8 +45,10 @@ class Runner {
     run("wide scatter", wide_scatter_kernel<T>, s_.vectors(), theta, m, v);
   }
   void shuffle(const TrainState<T>& st, int64_t epoch) {
-    launch("wide order", wide_order_kernel<T>, s_.networks(), kWideThreads, int64_t(0), c_.stream,
-           pr_, wide_, static_cast<const int8_t*>(st.status), st.seeds, epoch);
+    const int n = pr_.data.n, most = s_.shared_order();
+    launch("wide order", wide_order_kernel<T>, s_.networks(), kWideThreads,
+           n <= most ? order_bytes(n) : 0, c_.stream, pr_, wide_,
+           static_cast<const int8_t*>(st.status), st.seeds, epoch, most);
   }
 
   // Outputs, losses and gradient of `count` samples from `first` on, in the networks' own order if

@@ -125,16 +125,45 @@ wide_scatter_kernel(Problem<T> pr, Wide<T> wide, T* theta, T* m, T* v) {
   }
 }
 
-// The order of a network's samples in one epoch; one block a network.
+//! Draws of a shuffle in shared memory at once, and the bytes of one of n samples there.
+constexpr int kOrderDraws = 1024;
+EDT_HD int64_t order_bytes(int n) { return round_up(2 * int64_t(n), 16) + 4 * kOrderDraws; }
+
+// The order of a network's samples in one epoch; one block a network. most: samples whose order
+// shared memory holds.
 template <class T>
 EDT_KERNEL(kWideThreads)
 wide_order_kernel(Problem<T> pr, Wide<T> wide, const int8_t* status, const uint64_t* seeds,
-                  int64_t epoch) {
+                  int64_t epoch, int most) {
+  EDT_SHARED(memory);
   const int b = wide.nets[blockIdx.x].net, n = pr.data.n;
   // Those ahead of the others, too: their turn comes within the epoch.
   if (status[b] != int8_t(Status::running)) return;
   int* order = wide.orders + int64_t(blockIdx.x) * 2 * n;
-  shuffle_block(seeds[b], uint64_t(epoch), n, order, order + n);
+  if (n > most) {
+    shuffle_block(seeds[b], uint64_t(epoch), n, order, order + n);
+    return;
+  }
+  // The swaps wait for one another: here for shared memory instead of global memory.
+  auto* place = reinterpret_cast<uint16_t*>(memory);
+  int* draw = reinterpret_cast<int*>(memory + order_bytes(n)) - kOrderDraws;
+  for (int i = int(threadIdx.x); i < n; i += int(blockDim.x)) place[i] = uint16_t(i);
+  for (int end = n; end > 1; end -= kOrderDraws) {
+    const int first = end > kOrderDraws ? end - kOrderDraws : 1;
+    __syncthreads();
+    for (int i = first + int(threadIdx.x); i < end; i += int(blockDim.x))
+      draw[i - first] = draw_of(seeds[b], uint64_t(epoch), i);
+    __syncthreads();
+    if (threadIdx.x == 0)
+      for (int i = end - 1; i >= first; --i) {
+        const int j = draw[i - first];
+        const uint16_t t = place[i];
+        place[i] = place[j];
+        place[j] = t;
+      }
+  }
+  __syncthreads();
+  for (int i = int(threadIdx.x); i < n; i += int(blockDim.x)) order[i] = place[i];
 }
 
 // Inputs of some features by a tile of samples, in the network's own order.

@@ -44,6 +44,7 @@ struct WideOptions {
   bool training = false;  // keeps parameters and the first moment (or momentum) between steps
   bool moments = false;   // and the second
   int64_t batch_size = 0;
+  int64_t shared_block = 0;  // bytes of shared memory a block may have
 };
 
 class WideSchedule {
@@ -66,6 +67,8 @@ class WideSchedule {
   int ld() const { return ld_; }
   //! Whether inputs are copied to rows: minibatches, or more inputs than an int counts.
   bool gathers() const { return gathers_; }
+  //! Samples whose order a block's shared memory holds, as 16-bit numbers.
+  int shared_order() const { return shared_order_; }
   //! Whether there is room for second moments.
   bool moments() const { return moments_; }
   //! Numbers (of T) of the workspace, entries of the largest gradients, partial losses a network.
@@ -86,7 +89,7 @@ class WideSchedule {
   std::vector<WideItem> items_;
   std::vector<WideRange> forward_, backward_;
   WideRange inputs_{}, gradient_{}, vectors_{}, flat_{};
-  int chunk_ = 0, ld_ = 0;
+  int chunk_ = 0, ld_ = 0, shared_order_ = 0;
   bool gathers_ = false, moments_ = false;
   int64_t numbers_ = 0, tiles_ = 0;
 };

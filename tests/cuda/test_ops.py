@@ -77,6 +77,13 @@ def test_wide_layers(shim, masks, dtype):
     compare(wide_case(masks, dtype), first_order, vectors=VECTORS)
 
 
+@pytest.mark.parametrize("masks", ["dense", "sparse", "very sparse", "frozen"])
+def test_hessians_of_units_with_many_inputs(shim, masks):
+    """More rows a unit than a warp multiplies at once, in float64 on the tensor cores."""
+    case = Case(hidden=((2, 1), (1, 3)), d_in=70, d_out=2, masks=masks, samples=21)
+    check_all(case)
+
+
 def test_samples_shared_among_blocks(shim):
     """Many multiprocessors and few networks: items share samples and are merged in order."""
     shim.set_limits(64, 4 * 1024, 16 * 1024)

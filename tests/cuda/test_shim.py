@@ -15,6 +15,8 @@ def test_divergent_barrier(shim):
 def test_divergent_shuffle(shim):
     with pytest.raises(RuntimeError, match="divergence"):
         shim.shuffle_of_some()
+    with pytest.raises(RuntimeError, match="divergence"):
+        shim.product_of_some()
 
 
 def test_unwritten_shared_memory_is_nan(shim):

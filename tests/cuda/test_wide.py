@@ -195,6 +195,21 @@ def test_narrow_and_wide_together(shim, rule):
         )
 
 
+def test_shuffles_in_shared_memory(shim):
+    """Where the order of the samples fits there; more of them than draws at once."""
+    shim.set_limits(2, 14 * 1024, 28 * 1024)
+    case = Case(hidden=((40,),), d_in=8, samples=2100)
+    rule = {"batch_size": 1700}
+    assert wide_networks(case, "train", moments=True, **rule) == 1
+    ens, task, index = case.build()
+    found = []
+    for kind in (CudaEngine, Engine):
+        state, how = start(ens, rule)
+        kind(ens, task, index).train(state, how, 3)
+        found.append(results(ens, state)["theta"])
+    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("batch_size", [0, 4])
 def test_networks_at_unequal_steps(tiny_blocks, batch_size):
     """After an interruption some networks are ahead: they wait, and every bit is the same."""

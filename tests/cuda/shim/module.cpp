@@ -15,6 +15,9 @@ void half_a_barrier() {
 void shuffle_of_some() {
   if (threadIdx.x % 2 == 0) __shfl_xor_sync(0xffffffffu, 1.0f, 2);
 }
+void product_of_some() {
+  if (threadIdx.x % 2 == 0) edt_shim::warp_pairs(1.0, 2.0);
+}
 void unwritten_memory(double* out) {
   if (threadIdx.x == 0) *out = reinterpret_cast<double*>(edt_shim::shared_memory())[3];
 }
@@ -31,6 +34,7 @@ void race(int* out, bool wait) {
 PYBIND11_MODULE(edt_cuda_shim, m) {
   m.def("half_a_barrier", [] { edt_shim::run("half_a_barrier", 1, 32, 0, half_a_barrier); });
   m.def("shuffle_of_some", [] { edt_shim::run("shuffle_of_some", 1, 32, 0, shuffle_of_some); });
+  m.def("product_of_some", [] { edt_shim::run("product_of_some", 1, 32, 0, product_of_some); });
   m.def("unwritten_memory", [] {
     double out = 0;
     edt_shim::run("unwritten_memory", 1, 32, 64, [&] { unwritten_memory(&out); });

@@ -23,6 +23,8 @@ namespace {
 constexpr int kWarp = 32;
 constexpr size_t kStack = 128 * 1024;
 
+constexpr int kPairs = -1;
+
 enum class State { ready, block_barrier, warp_barrier, done };
 
 struct Fiber {
@@ -36,7 +38,8 @@ struct Fiber {
   State state = State::ready;
   const void* site = nullptr;
   uint64_t slot = 0, seen = 0;  // value given to and taken from a shuffle
-  int lane_xor = 0;
+  int lane_xor = 0;             // kPairs: all lanes' pairs instead
+  double pair[2] = {}, pairs[2 * kWarp] = {};
 };
 
 struct Machine {
@@ -168,7 +171,9 @@ bool release(int threads) {
       complete &= fibers[t]->state == State::warp_barrier &&
                   fibers[t]->lane_xor == fibers[w]->lane_xor && fibers[t]->site == fibers[w]->site;
     if (!complete) continue;
-    for (int t = w; t < end; ++t) {
+    for (int t = w; t < end && fibers[w]->lane_xor == kPairs; ++t)
+      for (int u = w; u < end; ++u) std::copy_n(fibers[u]->pair, 2, fibers[t]->pairs + 2 * (u - w));
+    for (int t = w; t < end && fibers[w]->lane_xor != kPairs; ++t) {
       const int from = w + ((t - w) ^ fibers[t]->lane_xor);
       if (from >= end) throw std::runtime_error("a shuffle reads a lane that does not exist");
       fibers[t]->seen = fibers[from]->slot;
@@ -257,6 +262,14 @@ uint64_t warp_exchange(const void* site, uint64_t value, int lane_xor) {
   f.lane_xor = lane_xor;
   to_scheduler(f);
   return f.seen;
+}
+
+const double* warp_pairs(double a, double b) {
+  Fiber& f = *machine.fibers[machine.current];
+  f.pair[0] = a;
+  f.pair[1] = b;
+  warp_exchange(nullptr, 0, kPairs);
+  return f.pairs;
 }
 
 }  // namespace edt_shim

@@ -38,6 +38,8 @@ void run(const std::string& what, int grid, int threads, int64_t shared,
 
 void block_barrier(const void* site);
 uint64_t warp_exchange(const void* site, uint64_t value, int lane_xor);
+//! All lanes' (a, b), lane by lane; the pointer is valid until the next call of the same thread.
+const double* warp_pairs(double a, double b);
 
 }  // namespace edt_shim
 
