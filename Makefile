@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench docs build sanitize fuzz clean
+.PHONY: help demo test lint format bench docs build sanitize fuzz lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -17,11 +17,12 @@ test: ## run the tests
 	@bash .ci/setup.sh test
 	$(PY) -m pytest $(ARGS)
 
-lint: ## ruff, mypy (strict) and clang-format
+lint: ## ruff, mypy (strict), the core's stub and clang-format
 	@bash .ci/setup.sh lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	bash .ci/stubs.sh
 	git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'csrc/*.cuh' 'tests/*.h' 'tests/*.cpp' | xargs $(VENV)/bin/clang-format --dry-run --Werror
 
 format: ## format Python and C++ in place
@@ -44,6 +45,10 @@ sanitize: ## kernel tests under the address, undefined-behaviour and thread sani
 fuzz: ## readers of files under atheris, a minute each (ARGS="toml --seconds 600 --keep")
 	@bash .ci/setup.sh test,fuzz
 	$(PY) -m tests.fuzz.fuzz $(ARGS)
+
+lock: ## pin the packages of development in requirements/dev.lock
+	@bash .ci/setup.sh test,lint,docs
+	$(PY) .ci/lock.py
 
 build: ## rebuild the compiled core in place
 	$(PY) setup.py build_ext --inplace
