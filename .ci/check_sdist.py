@@ -7,7 +7,11 @@ import sys
 import tarfile
 from pathlib import Path
 
-NEEDED = ["csrc", "edt", "tests", "CMakeLists.txt", "setup.py", "pyproject.toml", "README.md"]
+NEEDED = [
+    *("csrc", "edt", "tests", "benchmarks", "docs", "examples", "requirements", ".ci"),
+    *("CMakeLists.txt", "MANIFEST.in", "Makefile", "mkdocs.yml", "setup.py", "pyproject.toml"),
+    "README.md",
+]
 
 
 def main(folder: str) -> int:
