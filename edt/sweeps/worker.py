@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pickle
 import queue
-import signal
 import sys
 import threading
 from typing import BinaryIO
@@ -19,7 +18,6 @@ from edt.sweeps.plan import Job
 
 def main(directory: str, threads: int) -> None:
     """Serve until the input closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the parent decides
     jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not end up among the answers

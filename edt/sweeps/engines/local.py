@@ -144,6 +144,9 @@ class _Desk:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                # Ctrl-C is for this process: it would kill a worker that is still starting, which
+                # cannot ignore it yet, and leave a note of a failure.
+                start_new_session=True,
             )
             self._processes.add(process)
         return process
