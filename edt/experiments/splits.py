@@ -56,6 +56,8 @@ COLUMNS: dict[str, str] = {
 DESTINATIONS = ("good", "lower", "channel", "stays", "open")
 #: A loss counts as lower when it falls by more than this, relatively: as in `loss_levels`.
 LOWER = 1e-6
+#: Gradient of the minima that are split.
+SETTLED = 1e-15
 
 
 def empty_splits() -> pd.DataFrame:
@@ -83,6 +85,21 @@ def representatives(runs: pd.DataFrame, most: int) -> pd.DataFrame:
     return best.sort_values(["level_runs", "level"], ascending=[False, True]).head(most)
 
 
+def _settled(task: Task, minima: Ensemble, target: int) -> Ensemble:
+    """The minima to the last digit.
+
+    Splitting turns a gradient g that is left into an eigenvalue of size |g| along the line of
+    critical points, where there should be a zero.
+    """
+    index = torch.full((int(minima.B),), target, dtype=torch.int64)
+    ended = converge(
+        task, minima, task_index=index, tol=SETTLED, lbfgs_steps=0, newton_steps=30, progress=False
+    )
+    if ended.interrupted:
+        raise KeyboardInterrupt
+    return ended.networks
+
+
 def split_part(
     spec: WidthSweepSpec, task: Task, runs: pd.DataFrame, networks: Ensemble
 ) -> pd.DataFrame:
@@ -105,12 +122,9 @@ def split_part(
     if not len(chosen):
         return empty_splits()
     target = int(chosen["target"].iloc[0])
-    narrow = networks.select(torch.tensor(chosen.index.to_numpy()))
-    negative, zero = chosen["index"].tolist(), chosen["n_flat"].tolist()
-    inertias = [
-        (int(n), int(z), int(size) - int(n) - int(z))
-        for n, z, size in zip(negative, zero, chosen["parameters"].tolist(), strict=True)
-    ]
+    narrow = _settled(task, networks.select(torch.tensor(chosen.index.to_numpy())), target)
+    own = count_directions(narrow, task, task_index=torch.full((len(chosen),), target))
+    inertias = list(zip(own.n_neg.tolist(), own.n_zero.tolist(), own.n_pos.tolist(), strict=True))
     matrices = [split_matrices(narrow, task, b, target=target) for b in range(len(chosen))]
     tables = []
     for mu in spec.mus:
