@@ -6,8 +6,8 @@ counted on the full Hessian and compared with the closed form (`edt.landscape.pr
 which only needs sums at the narrow minimum. Then `edt.converge` leaves along the most negative
 direction and shows what lies below.
 
-Only minima with a positive definite Hessian are split: where eigenvalues are zero to rounding, as
-in minima at infinity, their signs are noise.
+Only minima with a positive definite Hessian are split: where eigenvalues are close to zero to
+rounding, as in minima at infinity, their signs are noise.
 
 Reference: K. Fukumizu, S. Amari, Neural Networks 13 (2000) 317, theorems 1 and 3.
 """
@@ -56,8 +56,8 @@ COLUMNS: dict[str, str] = {
 DESTINATIONS = ("good", "lower", "channel", "stays", "open")
 #: A loss counts as lower when it falls by more than this, relatively: as in `loss_levels`.
 LOWER = 1e-6
-#: Gradient of the minima that are split.
-SETTLED = 1e-15
+#: Gradient of the minima that are split, and how far their eigenvalues are from counting as zero.
+SETTLED, DOUBT = 1e-15, 30.0
 
 
 def empty_splits() -> pd.DataFrame:
@@ -68,8 +68,8 @@ def empty_splits() -> pd.DataFrame:
 def representatives(runs: pd.DataFrame, most: int) -> pd.DataFrame:
     """One run for each loss level of strict bad minima, commonest levels first.
 
-    Of the runs on a level whose verdict is "minimum" the one with the smallest ``grad_max`` stands
-    for it; levels without such a run are left out.
+    Of the runs on a level whose verdict is "minimum", with no eigenvalue in doubt, the one with the
+    smallest ``grad_max`` stands for it; levels without such a run are left out.
 
     Args:
         runs: rows of one (target, width).
@@ -79,7 +79,7 @@ def representatives(runs: pd.DataFrame, most: int) -> pd.DataFrame:
         Those rows of ``runs`` with ``level_runs``, in order of (level_runs falling, level).
     """
     bad = runs[runs["outcome"] == "bad"]
-    strict = bad[bad["verdict"] == "minimum"]
+    strict = bad[(bad["verdict"] == "minimum") & (bad["min_eig"] > DOUBT * bad["eps_H"])]
     best = strict.sort_values(["level", "grad_max", "seed"]).drop_duplicates("level")
     best = best.assign(level_runs=best["level"].map(bad["level"].value_counts()))
     return best.sort_values(["level_runs", "level"], ascending=[False, True]).head(most)
