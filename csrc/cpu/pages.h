@@ -31,7 +31,8 @@ inline void prepare_matrices(char* out, int64_t item, const int64_t* offsets, co
   prefer_huge_pages(out, size_t(offsets[n] * item));
   for (int64_t b = 0; b < n; ++b) {
     const int64_t used = offsets[b] + sizes[b] * sizes[b];
-    if (used < offsets[b + 1]) std::memset(out + used * item, 0, size_t(offsets[b + 1] - used) * item);
+    if (used < offsets[b + 1])
+      std::memset(out + used * item, 0, size_t(offsets[b + 1] - used) * item);
   }
 }
 
