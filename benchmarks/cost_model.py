@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import torch
@@ -39,22 +40,19 @@ def fit(rows: list[list[float]], times: list[float]) -> tuple[np.ndarray, float]
 
 
 def training(dtype: torch.dtype) -> tuple[np.ndarray, float]:
-    """A, B and C: per weight and sample, per neuron and sample, per step."""
+    """A, B, C and R: per weight and sample, per neuron and sample, per step, per run."""
     rows, times = [], []
-    networks, steps = 16, 20
-    for d_in in (2, 16):
-        for width in (2, 8, 32):
-            for samples in (64, 1024):
-                task = edt.tasks.teacher_student(d_in, n=samples)
-                start = edt.Ensemble.init([width], range(networks), d_in=d_in, d_out=1, dtype=dtype)
-                suited = task.to(dtype)
+    networks = 16
+    for d_in, width, samples, steps in product((2, 16), (2, 8, 32), (64, 1024), (20, 1000)):
+        task = edt.tasks.teacher_student(d_in, n=samples).to(dtype)
+        start = edt.Ensemble.init([width], range(networks), d_in=d_in, d_out=1, dtype=dtype)
 
-                def work(task: edt.Task = suited, start: edt.Ensemble = start) -> object:
-                    return edt.masked_train(task, start, steps=steps, record=None, progress=False)
+        def work(task: edt.Task = task, start: edt.Ensemble = start, steps: int = steps) -> object:
+            return edt.masked_train(task, start, steps=steps, record=None, progress=False)
 
-                weights = float(start.coords[0])
-                rows.append([samples * weights, samples * float(width), 1.0])
-                times.append(seconds(work) / (networks * steps))
+        passes = float(steps * samples)
+        rows.append([passes * float(start.coords[0]), passes * width, float(steps), 1.0])
+        times.append(seconds(work) / networks)
     return fit(rows, times)
 
 
@@ -96,7 +94,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for dtype in (torch.float32, torch.float64):
         found, ratio = training(dtype)
-        print(f"{dtype}: A, B, C = {found}; typical error a factor {ratio:.2f}")
+        print(f"{dtype}: A, B, C, R = {found}; typical error a factor {ratio:.2f}")
     found, ratio = hessians()
     print(f"D, E, per call = {found}; typical error a factor {ratio:.2f}")
     print(f"L-BFGS, Newton iterations, seconds of one = {bottom(float(found[2]))}")

@@ -5,16 +5,17 @@ Per optimiser step of one network on S samples,
     seconds = S (A w + B h) + C,
 
 w active parameters, h hidden neurons; A is the arithmetic of a weight, B that of an activation with
-its derivative, C the rest. Converging and curvature are counted in such passes and in Hessians,
+its derivative, C the rest; a run costs R besides. Converging and curvature are counted in such
+passes and in Hessians,
 
     hessian = D N P^2 + E P^3 + F     (N samples, P coordinates, with eigenvalues).
 
 Only ratios matter: a wrong scale makes shards longer or shorter, and `edt status` corrects the time
 left by what finished shards took.
 
-Source: ``python -m benchmarks.cost_model`` (processor time of one thread; AMD EPYC, Zen 3, AVX2;
-2026-11-25, other work on the machine). Typical error of the fits: 12% for training steps, 11% for
-spectra. How long a run takes to converge is not known beforehand: typical iterations stand for it.
+Source: ``python -m benchmarks.cost_model`` (processor time of one thread; AMD EPYC, Zen 5, AVX-512;
+2026-11-28). Typical error of the fits: 8 to 14% for training, 23% for spectra. How long a run takes
+to converge is not known beforehand: typical iterations stand for it.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ import numpy as np
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 #: A: seconds per active parameter and sample.
-WEIGHT = {"float32": 1.3e-10, "float64": 2.9e-10}
+WEIGHT = {"float32": 3.1e-11, "float64": 6.4e-11}
 #: B: seconds per hidden neuron and sample (tanh).
-NEURON = {"float32": 6.0e-10, "float64": 1.3e-9}
-#: C: seconds per step and network.
-STEP = 6.0e-6
+NEURON = {"float32": 2.1e-10, "float64": 5.0e-10}
+#: C and R: seconds per step and network, and per run.
+STEP, RUN = 1.2e-7, 3.6e-5
 #: D, E, F: seconds per sample and squared coordinate, per cubed coordinate, per Hessian.
-HESSIAN, EIGEN, CALL = 4.1e-11, 1.9e-10, 2.9e-4
+HESSIAN, EIGEN, CALL = 1.4e-11, 1.2e-10, 1.0e-4
 #: Iterations of a typical run that converges, and what one of Newton's costs beside its Hessian.
-LBFGS, NEWTON, NEWTON_CALL = 555.0, 170.0, 4.4e-3
+LBFGS, NEWTON, NEWTON_CALL = 555.0, 99.0, 7.0e-4
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def predict(sizes: Sizes, *, spectrum: bool = False, splits: int = 0) -> Floats:
         spectrum: whether eigenvalues of every Hessian are computed at the end.
         splits: how often each neuron is split, each time with a Hessian.
     """
-    train = sizes.steps * (sizes.batch * _sample(sizes, sizes.wide) + STEP)
+    train = RUN + sizes.steps * (sizes.batch * _sample(sizes, sizes.wide) + STEP)
     full = sizes.samples * _sample(sizes, np.ones_like(sizes.wide)) + STEP
     hessian = _hessian(sizes.weights, sizes.samples)
     bottom = np.minimum(sizes.lbfgs, LBFGS) * full

@@ -19,7 +19,7 @@ from edt.sweeps import status
 
 SWEEP = """
 task = "xor"
-shard_seconds = 0.005
+shard_seconds = 0.0006
 [grid]
 seed = "0..1999"
 steps = 3000

@@ -13,7 +13,7 @@ from edt.sweeps import SweepSpec
 
 SPEC = """
 task = "xor"
-shard_seconds = 0.005
+shard_seconds = 0.0006
 [grid]
 width = [2, 3]
 seed = "0..3"

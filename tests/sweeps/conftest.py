@@ -19,7 +19,7 @@ SPEC = {
     },
     "analysis": ["spectrum"],
     # Cuts each of the two groups into about ten shards.
-    "shard_seconds": 0.002,
+    "shard_seconds": 0.00024,
 }
 
 
@@ -39,7 +39,7 @@ def reference(small, tmp_path_factory):
 @pytest.fixture
 def spec_file(tmp_path):
     """The small sweep as TOML."""
-    text = 'analysis = ["spectrum"]\nshard_seconds = 0.002\n'
+    text = 'analysis = ["spectrum"]\nshard_seconds = 0.00024\n'
     for table in ("task", "grid"):
         text += f"[{table}]\n"
         text += "".join(f"{name} = {json.dumps(value)}\n" for name, value in SPEC[table].items())

@@ -106,7 +106,7 @@ def measured(tmp_path_factory):
         grid={"width": [2, 3], "seed": "0..7", "steps": 300, "lr": 0.03, "tol": 1e-9},
         analysis=["spectrum", "embedding", "census"],
         mus=[0.5, 1.5],
-        shard_seconds=0.05,
+        shard_seconds=0.006,
     )
     sweep(spec, tmp_path_factory.mktemp("measured") / "run", workers=0)
     return Sweep.load(tmp_path_factory.getbasetemp() / "measured0" / "run")

@@ -32,7 +32,8 @@ def test_cost_follows_active_weights_samples_and_steps():
         task = {"name": "teacher_student", "n": grid.pop("n", 256)}
         return make_plan(SweepSpec(task=task, grid=grid)).seconds
 
-    assert price(steps=2000) == pytest.approx(2 * price(steps=1000))
+    # A run has a small cost of its own.
+    assert price(steps=2000) == pytest.approx(2 * price(steps=1000), rel=0.02)
     assert price(width=64, sparsity=0.9) < price(width=64)
     assert price(n=5120) > 5 * price(n=512)
     assert price(dtype="float32") < price()
