@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks import names, settings
 from benchmarks.figures import Figures
+from benchmarks.probe import probe
 
 NETWORKS, STEPS = (20, 2) if settings.SMOKE else (10_000, 5)
 MIB = 2**20
@@ -18,15 +16,7 @@ MIB = 2**20
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs Linux's /proc")
 def test_many_networks(figures: Figures) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.memory_probe", str(NETWORKS), str(STEPS)],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    used = json.loads(done.stdout)
+    used = probe("memory_probe", NETWORKS, STEPS)
     beyond = used["peak"] - used["before"] - used["state"]
     figures.add_quantity("networks in the memory test", used["networks"], "networks")
     figures.add_quantity("parameters and optimiser state", used["state"] / MIB, "MiB")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks import names, settings
 from benchmarks.figures import Figures
+from benchmarks.probe import probe
 
 NETWORKS, ROUNDS = (400, 30) if settings.SMOKE else (10_000, 40)
 #: Rounds after which everything that is made once has been made.
@@ -23,15 +21,7 @@ FLAT = (1 if settings.SMOKE else 32) * MIB
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs Linux's /proc")
 def test_soak(figures: Figures) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.soak_probe", str(NETWORKS), str(ROUNDS)],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    used = json.loads(done.stdout)["used"]
+    used = probe("soak_probe", NETWORKS, ROUNDS)["used"]
     growth = max(used[WARM:]) - used[WARM - 1]
     figures.add_quantity(names.SOAK_QUANTITY, growth / MIB, "MiB")
     assert growth <= FLAT, [round(n / MIB, 1) for n in used]

@@ -9,6 +9,7 @@ import torch
 from edt import _core
 from edt.objectives.bend import Bender
 from edt.ops import ACTIVATION_CODES
+from edt.ops.compiled import matrix_offsets
 from edt.ops.cpu import call_head
 from edt.ops.problem import Problem
 
@@ -135,11 +136,11 @@ class DataObjective:
         """
         rows, sizes = self._task.N * self._task.d_out, self.coords[chosen]
         # Every matrix starts on a cache line: LAPACK's last bits depend on that.
-        areas = ((sizes + 1) * rows + 7) // 8 * 8
-        starts = areas.cumsum(0) - areas
+        places = matrix_offsets(sizes + 1, torch.full_like(sizes, rows), theta.element_size())
+        starts = places[:-1]
         active, offsets = (torch.zeros(self.B, dtype=kind) for kind in (torch.uint8, torch.int64))
         active[chosen], offsets[chosen] = 1, starts
-        out = torch.empty(int(areas.sum()), dtype=theta.dtype)
+        out = torch.empty(int(places[-1]), dtype=theta.dtype)
         _core.prefer_huge_pages(out.data_ptr(), out.nbytes)
         _core.jacobian(*self._head(theta, active), out.data_ptr(), offsets.data_ptr(), True)
         outputs = self.outputs(theta, chosen)

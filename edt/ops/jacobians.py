@@ -1,4 +1,4 @@
-"""Jacobians of the outputs over the coordinates, layer by layer.
+"""Jacobians of the outputs over the coordinates in PyTorch, layer by layer: for CUDA tensors.
 
 With ``D_l[o, j, n] = df_no / dz_lj`` (backwards: ``D_l = (W_{l+1}^T D_{l+1}) sigma'(z_l)``, the
 identity at the outputs), the entry of weight (j, i) of layer l is ``D_l[o, j, n] a_{l-1}[i, n]``
@@ -17,7 +17,7 @@ import torch
 from edt.ops import cpu, cuda
 from edt.ops.problem import Problem
 
-__all__ = ["jacobian", "network_jacobian"]
+__all__ = ["jacobian"]
 
 
 def jacobian(theta: torch.Tensor, problem: Problem) -> list[torch.Tensor]:
@@ -26,11 +26,11 @@ def jacobian(theta: torch.Tensor, problem: Problem) -> list[torch.Tensor]:
     found = []
     for b, (span, widths) in enumerate(zip(problem.spans(), rows, strict=True)):
         x = problem.inputs(problem.task_of(b))
-        found.append(network_jacobian(theta[span], problem.state[span], widths, x, problem))
+        found.append(_network_jacobian(theta[span], problem.state[span], widths, x, problem))
     return found
 
 
-def network_jacobian(
+def _network_jacobian(
     theta: torch.Tensor, state: torch.Tensor, widths: list[int], x: torch.Tensor, problem: Problem
 ) -> torch.Tensor:
     """Jacobian ``[N * d_out, P]`` of one network.

@@ -10,27 +10,13 @@ from __future__ import annotations
 import pytest
 import torch
 from op_cases import Case
+from short_runs import PLAIN, STEPS, results, start
 
 from edt.training.cuda import CudaEngine
 from edt.training.engine import Engine
-from edt.training.state import Rule, State
 
 CPU = torch.device("cpu")
-STEPS = 25
 TOLERANCE = 1e-10
-PLAIN = {
-    "optimizer": "adam",
-    "momentum": 0.0,
-    "dampening": 0.0,
-    "nesterov": False,
-    "beta1": 0.9,
-    "beta2": 0.999,
-    "eps": 1e-8,
-    "batch_size": 0,
-    "tol": 0.0,
-    "loss_target": float("-inf"),
-    "last_step": STEPS,
-}
 RULES = {
     "adam": {},
     "adamw": {"optimizer": "adamw"},
@@ -56,24 +42,11 @@ def train(kind, case, rule, cuts=(), scale=1.0, device=CPU):
     ens, task, index = case.build()
     ens, task = ens.to(device=device), task.to(device=device)
     engine = kind(ens, task, index)
-    how = Rule(
-        rule,
-        lr=torch.linspace(0.01, 0.05, ens.B, dtype=torch.float64),
-        weight_decay=torch.linspace(0.1, 0.0, ens.B, dtype=torch.float64),
-        seeds=torch.arange(ens.B) + 7,
-        factors=torch.linspace(1, 0.5, STEPS, dtype=torch.float64),
-        record=torch.tensor([0, 1, 5, 10, STEPS]),
-    )
-    state = State.start(ens.theta * scale, ens.B, how, params=False)
+    state, how = start(ens, rule, scale)
     for until in (*cuts, STEPS):
         engine.train(state, how, until)
     engine.wait()
-    free = ens.state == 1
-    found = {
-        name: tensor[free] if name in ("m", "v") else tensor
-        for name, tensor in state.tensors().items()
-    }
-    return {name: tensor.cpu() for name, tensor in found.items()}
+    return {name: tensor.cpu() for name, tensor in results(ens, state).items()}
 
 
 def assert_close(found, wanted):

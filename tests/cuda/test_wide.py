@@ -11,6 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from op_cases import MASKS, Case, any_case, compare
+from short_runs import STEPS, results, start
 
 from edt import Ensemble, Task
 from edt.ops import cuda
@@ -18,7 +19,7 @@ from edt.ops.checks import problem_of
 from edt.ops.cpu import loss_and_grad
 from edt.training.cuda import CudaEngine
 from edt.training.engine import Engine
-from edt.training.state import RUNNING, Rule, State
+from edt.training.state import RUNNING
 
 
 @pytest.fixture
@@ -136,42 +137,6 @@ def test_lenet(shim, sparsity):
     # Sums of up to 784 terms in float32, in unlike orders.
     torch.testing.assert_close(loss, wanted, rtol=1e-5, atol=0)
     torch.testing.assert_close(grad, slope, rtol=1e-4, atol=1e-6)
-
-
-STEPS = 25
-PLAIN = {
-    "optimizer": "adam",
-    "momentum": 0.0,
-    "dampening": 0.0,
-    "nesterov": False,
-    "beta1": 0.9,
-    "beta2": 0.999,
-    "eps": 1e-8,
-    "batch_size": 0,
-    "tol": 0.0,
-    "loss_target": float("-inf"),
-    "last_step": STEPS,
-}
-
-
-def start(ens, rule):
-    how = Rule(
-        {**PLAIN, **rule},
-        lr=torch.linspace(0.01, 0.05, ens.B, dtype=torch.float64),
-        weight_decay=torch.linspace(0.1, 0.0, ens.B, dtype=torch.float64),
-        seeds=torch.arange(ens.B) + 7,
-        factors=torch.linspace(1, 0.5, STEPS, dtype=torch.float64),
-        record=torch.tensor([0, 1, 5, 10, STEPS]),
-    )
-    return State.start(ens.theta.clone(), ens.B, how, params=False), how
-
-
-def results(ens, state):
-    free = ens.state == 1
-    return {
-        name: tensor[free] if name in ("m", "v") else tensor
-        for name, tensor in state.tensors().items()
-    }
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from op_cases import Case, any_case, compare, going_round, wide_case
+from op_cases import MASKS, Case, any_case, compare, going_round, wide_case
 
 from edt import ops
 from edt.ops.activations import ACTIVATION_CODES
 from edt.ops.checks import problem_of
+from edt.ops.jacobians import jacobian as structured_jacobian
 
 VECTORS = 5  # one group of four and a rest
 
@@ -70,6 +71,17 @@ def test_wide_layers(device, masks, dtype):
         return {name: call(*arguments) for name, call in PUBLIC.items() if name not in without}
 
     compare(wide_case(masks, dtype), compute, vectors=VECTORS, device=device)
+
+
+@pytest.mark.parametrize("masks", MASKS)
+def test_jacobians_layer_by_layer(masks):
+    """What CUDA tensors take, on the CPU."""
+
+    def compute(ens, task, index, *_):
+        return {"jacobian": structured_jacobian(ens.theta, problem_of(ens, task, index))}
+
+    case = Case(hidden=((3, 2), (5, 4)), d_out=2, masks=masks, samples=11)
+    compare(case, compute, vectors=1)
 
 
 @settings(
