@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
 
 #: Posterior draws behind an `effective_tickets` interval, and their fixed seed.
 DRAWS = 20_000
@@ -57,7 +56,7 @@ def wilson(k: int, n: int, conf: float = 0.95) -> Interval:
     """
     _check_counts(k, n)
     _check_conf(conf)
-    z = float(norm.ppf(0.5 + conf / 2.0))
+    z = _reach(conf)
     rate = k / n
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
@@ -205,7 +204,7 @@ def good_turing(counts: npt.ArrayLike, conf: float = 0.95) -> Interval:
         return Interval(math.nan, math.nan, math.nan)
     value = 1.0 - once / n
     error = math.sqrt(once * (1.0 - once / n) + 2.0 * twice) / n
-    reach = float(norm.ppf(0.5 + conf / 2.0)) * error
+    reach = _reach(conf) * error
     return Interval(value, max(0.0, value - reach), min(1.0, value + reach))
 
 
@@ -247,7 +246,7 @@ def chao1(counts: npt.ArrayLike, conf: float = 0.95) -> Richness:
     """
     n, seen, once, twice = _frequencies(counts)
     _check_conf(conf)
-    z = float(norm.ppf(0.5 + conf / 2.0))
+    z = _reach(conf)
     if n == 0:
         return Richness(0, Interval(0.0, 0.0, math.inf), math.nan)
     c = (n - 1) / n
@@ -318,3 +317,10 @@ def _check_lottery(p: float, r: int, m: int) -> None:
 def _check_conf(conf: float) -> None:
     if not 0.0 < conf < 1.0:
         raise ValueError(f"conf must lie between 0 and 1, got {conf}")
+
+
+def _reach(conf: float) -> float:
+    """The z with a share ``conf`` of the normal distribution within ``-z..z``."""
+    from scipy.special import ndtri  # heavy, and the workers of sweeps need no intervals
+
+    return float(ndtri(0.5 + conf / 2.0))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from edt.curvature.density import SpectralDensity, spectral_density
 from edt.curvature.eigenpairs import EigenPairs, extreme_eigenpairs, lanczos
 from edt.curvature.factored import factored_inertia, negative_count
-from edt.curvature.operator import HessianOperator
 from edt.curvature.spectrum import (
     Inertia,
     count_directions,
@@ -17,6 +18,9 @@ from edt.curvature.split import HessianSplit, hessian_split
 from edt.curvature.trace import TraceEstimate, hessian_diagonal, hessian_trace
 from edt.curvature.verdicts import Evidence, verdict, zero_threshold
 from edt.ops import hessian, hvp
+
+if TYPE_CHECKING:
+    from edt.curvature.operator import HessianOperator
 
 __all__ = [
     "EigenPairs",
@@ -43,3 +47,12 @@ __all__ = [
     "verdict",
     "zero_threshold",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`HessianOperator` brings scipy's sparse matrices, which nothing else here needs."""
+    if name == "HessianOperator":
+        from edt.curvature.operator import HessianOperator
+
+        return HessianOperator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

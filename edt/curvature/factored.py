@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.linalg import ldl
 
 from edt.curvature.verdicts import FACTOR, UNIT
 
@@ -31,6 +30,8 @@ def negative_count(matrix: torch.Tensor, shift: float = 0.0) -> int:
     Reference: J. Bunch, L. Kaufman, "Some stable methods for calculating inertia and solving
     symmetric linear systems", 1977.
     """
+    from scipy.linalg import ldl  # heavy, and rarely needed
+
     size = matrix.shape[0]
     if size == 0:
         return 0

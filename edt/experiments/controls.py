@@ -10,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import binomtest, chi2
 
 from edt.ensemble import Ensemble
 from edt.ensemble.deviates import normal
@@ -24,7 +23,6 @@ from edt.lottery.objective_trial import run_objective_trial
 from edt.objectives import Factors, MappedObjective, Subspace, objective_of, orthonormal
 from edt.places import Location
 from edt.stats import wilson
-from edt.success import Counts, Fit, fit, regression
 from edt.tasks import Task
 
 #: Streams of the random directions and factors, apart from those of networks and tickets.
@@ -241,6 +239,8 @@ def rate_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
 
     Reference: Q. McNemar, Psychometrika 12 (1947) 153.
     """
+    from scipy.stats import binomtest  # heavy, and needed at the end only
+
     plain = runs[runs["control"] == "width"].set_index(["width", "target", "seed"])["win"]
     rows = []
     for cell in dict.fromkeys(zip(*[runs[name].tolist() for name in CELL], strict=True)):
@@ -290,6 +290,10 @@ def attribution_table(runs: pd.DataFrame) -> pd.DataFrame:
         ``delta_aic``, slopes ``b_dimension`` and ``b_learning``, and ``p``, the likelihood ratio
         test against the regression on both. Empty where there are fewer than two cells.
     """
+    from scipy.stats import chi2  # heavy, and needed at the end only
+
+    from edt.success import Counts, Fit, fit, regression
+
     names = ["target", *CELL]
     cells = runs.groupby(names, as_index=False).agg(good=("win", "sum"), runs=("win", "size"))
     if cells["dimension"].nunique() < 2 or cells["learning"].nunique() < 2:

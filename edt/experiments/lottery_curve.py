@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import t as student
 
 from edt.ensemble import Ensemble
 from edt.experiments.base import Experiment, Part, Parts, Spec, run_experiment
@@ -266,6 +265,8 @@ def curve_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         validation loss), ``end_accuracy`` (after the last step) and ``best_step``, each with
         ``_low`` and ``_high`` (NaN for a single seed; shares are cut to 0..1).
     """
+    from scipy.stats import t as student  # heavy, and needed at the end only
+
     rows = []
     for method in dict.fromkeys(runs["method"]):
         for number, part in runs[runs["method"] == method].groupby("round"):

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import fisher_exact
 
 from edt.stats import Interval, wilson
 
@@ -67,6 +66,8 @@ def compare_counts(k: int, n: int, share: float, starts: int, conf: float = 0.95
         >>> compare_counts(331, 1000, 0.346, 1000).p_value > 0.4
         True
     """
+    from scipy.stats import fisher_exact  # heavy, and needed at the end only
+
     theirs = round(share * starts)
     table = [[k, n - k], [theirs, starts - theirs]]
     return Compared(difference(k, n, theirs, starts, conf), float(fisher_exact(table)[1]))

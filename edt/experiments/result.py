@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pandas as pd
 
@@ -13,9 +13,10 @@ from edt.experiments.levels import level_table, outcome_table
 from edt.experiments.lottery import success_table
 from edt.experiments.spec import WidthSweepSpec
 from edt.experiments.splits import split_table
-from edt.experiments.width_models import compare_models
 from edt.store import PartFiles
-from edt.success import Comparison
+
+if TYPE_CHECKING:
+    from edt.success import Comparison
 
 #: Stages.
 TRAINING, SPLITTING = "train and converge", "split and escape"
@@ -109,6 +110,8 @@ class WidthSweep(Experiment):
         Returns:
             `edt.success.Comparison`; None where fewer than two widths are at least r.
         """
+        from edt.experiments.width_models import compare_models  # heavy, by way of scipy.stats
+
         return compare_models(self.success(), self.splits, self.spec.reference_width, draws)
 
     def networks(self, target: int, width: int) -> Ensemble:

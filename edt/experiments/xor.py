@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import fisher_exact
 
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
@@ -19,10 +18,12 @@ from edt.experiments.spec import check_widths
 from edt.experiments.teachers import positive
 from edt.places import Location
 from edt.stats import effective_tickets, wilson
-from edt.success import Comparison, Counts, compare
-from edt.success.counts import Floats
 from edt.tasks.xor import one_logit, xor
 from edt.training import masked_train
+
+if TYPE_CHECKING:
+    from edt.success import Comparison
+    from edt.success.counts import Floats
 
 #: Successes of 1,000 seeds at each width in the reference run.
 REFERENCE: dict[int, int] = {2: 198, 3: 417, 4: 621, 6: 831, 8: 916, 10: 962}
@@ -141,6 +142,8 @@ class Xor(Experiment):
         table = table[(table["start"] == start) & (table["width"] >= TICKET)]
         if len(table) < 2:
             return None
+        from edt.success import Counts, compare  # heavy, by way of scipy.stats
+
         return compare(Counts.of(table, TICKET, group=None), draws=draws)
 
     def summary(self) -> dict[str, pd.DataFrame]:
@@ -236,6 +239,8 @@ def reference_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
 
     Reference: S. Holm, Scand. J. Statist. 6 (1979) 65.
     """
+    from scipy.stats import fisher_exact  # heavy, and needed at the end only
+
     rows = []
     for start in dict.fromkeys(runs["start"].tolist()):
         group = runs[runs["start"] == start]

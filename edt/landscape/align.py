@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from edt.landscape.core import Core, reduce_phase
 from edt.landscape.symmetry import SYMMETRIES, Symmetry
@@ -74,6 +73,8 @@ def _match(
     symmetry: Symmetry,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """For each neuron of ``one``: its partner (int64 ``[h]``), reflected -1, shifted -1."""
+    from scipy.optimize import linear_sum_assignment  # heavy, and rarely needed
+
     last = layer == len(weights) - 2
     costs, flips = [], []
     for sign in signs:

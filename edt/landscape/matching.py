@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from edt.ensemble import Ensemble
 from edt.ensemble.masks import PRUNED
@@ -161,6 +160,8 @@ class _Mover:
         return [(sign, turn) for sign in signs for turn in turns]
 
     def _match(self, layer: int) -> None:
+        from scipy.optimize import linear_sum_assignment  # heavy, and rarely needed
+
         symmetry = self.symmetry
         mine, theirs = self.weight[layer], self.goal[layer]
         after, wanted = self.weight[layer + 1], self.goal[layer + 1]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from edt.ensemble import Ensemble
 from edt.ensemble.activations import activation_module
@@ -61,6 +60,8 @@ def match_teacher(
 
     Reference: H. W. Kuhn, Naval Research Logistics 2 (1955) 83 (the assignment).
     """
+    from scipy.optimize import linear_sum_assignment  # heavy, and rarely needed
+
     m, r = _width("networks", networks), _width("teacher", teacher)
     if m < r:
         raise ShapeError(f"networks must be at least as wide as the teacher ({r}), got {m}")
@@ -149,6 +150,8 @@ def neuron_distance(networks: Ensemble, others: Ensemble, neurons: torch.Tensor)
     Returns:
         float64 ``[B]``.
     """
+    from scipy.optimize import linear_sum_assignment  # heavy, and rarely needed
+
     mine, theirs = _vectors(networks, neurons), _vectors(others, neurons)
     gap = (mine[:, :, None] - theirs[:, None]).square().sum(3)
     if networks.activation in ("identity", "tanh", "erf", "sin", "cube"):

@@ -14,6 +14,7 @@ from edt import _core
 from edt.ops.activations import ACTIVATION_CODES
 from edt.ops.compiled import dataset, matrix_offsets, structure
 from edt.ops.problem import Problem
+from edt.ops.threads import set_core_threads
 
 __all__ = [
     "activation",
@@ -40,7 +41,7 @@ def call_head(
 
     The caller keeps the tensors alive until the call returns.
     """
-    _core.set_num_threads(torch.get_num_threads())
+    set_core_threads()
     return (
         plan,
         data,

@@ -39,7 +39,7 @@ class Manifest:
         files: file names to SHA-256.
         runs: rows of its first table.
         cost: predicted, in the unit of the plan.
-        seconds: wall-clock time it took, on ``threads`` threads.
+        seconds: wall-clock time it took, on ``threads`` threads at the end.
         finished: time of day (Unix seconds).
     """
 

@@ -18,7 +18,7 @@ from edt.sweeps.spec import SweepSpec, read_spec
 
 #: Seconds that a worker process takes to start, and the work of how many such times makes it worth
 #: that: starting then costs less than 5%.
-START, WORTH = 3.0, 20.0
+START, WORTH = 1.5, 20.0
 
 
 def sweep(
@@ -43,8 +43,9 @@ def sweep(
             is in `edt.store`); None: a temporary one, and the result is in memory.
         engine: "local" (processes on this machine), "ray" or "slurm" (`edt.sweeps.engines`); those
             need a directory that every node sees.
-        workers: processes or jobs at once; None: one a core, or this process alone where less
-            than a minute of work is left for each. 0 (local): in this process.
+        workers: processes or jobs at once, this one included where the engine is local; None: one
+            a core, or this process alone where less than half a minute of work is left for each.
+            0 (local): in this process.
         fresh: delete an earlier edt run in the directory first.
         progress: show a progress bar on a terminal.
         options: of the engine: ``address``, ``cpus``, ``gpus`` (ray); ``cluster``, ``cpus``,

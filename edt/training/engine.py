@@ -13,6 +13,7 @@ import torch
 
 from edt import _core
 from edt.ops.activations import ACTIVATION_CODES
+from edt.ops.threads import set_core_threads
 from edt.training.cuda import CudaEngine
 from edt.training.state import Rule, State
 
@@ -53,7 +54,7 @@ class Engine:
         """Return when all calls so far have finished: at once, calls here return finished."""
 
     def _head(self, theta: torch.Tensor, active: torch.Tensor | None) -> tuple[Any, ...]:
-        _core.set_num_threads(torch.get_num_threads())
+        set_core_threads()
         return (
             self.plan,
             self.data,

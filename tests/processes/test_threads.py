@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -10,6 +11,8 @@ import pytest
 import torch
 
 import edt
+from edt import _core
+from edt.ops.threads import lend
 
 CALLERS = 4
 
@@ -94,6 +97,25 @@ def test_wrong_arguments_in_one_thread_disturb_nobody(networks, task):
     torch.set_num_threads(threads)
     assert not errors
     assert all(torch.equal(found, edt.loss(networks, task)) for found in results)
+
+
+def test_threads_lent_to_a_run_under_way_change_no_bits(networks, task):
+    options = {"steps": 20_000, "lr": 0.01, "progress": False}
+    alone = edt.masked_train(task, networks, **options).networks.theta
+    found, threads = [], set()
+    run = threading.Thread(target=lambda: found.append(edt.masked_train(task, networks, **options)))
+    run.start()
+    try:
+        for count in itertools.cycle((3, 1, 2, 5)):
+            lend(count)
+            run.join(0.02)
+            threads.add(_core.get_num_threads())  # what the run told the core last
+            if not run.is_alive():
+                break
+    finally:
+        lend(0)
+    assert len(threads) > 1
+    assert torch.equal(found[0].networks.theta, alone)
 
 
 ENDS = """

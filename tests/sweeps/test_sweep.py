@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 
+import beside
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 import edt
+from edt.ops.threads import core_threads
 from edt.store import DirectoryError
 from edt.sweeps import SweepError, SweepSpec, export, make_plan, status, sweep
+from edt.sweeps.engines import local
 from edt.sweeps.result import Sweep
 
 
@@ -31,8 +36,20 @@ def test_runs_are_those_of_single_calls(reference, small):
     assert torch.equal(theta, alone.networks.theta)
 
 
-def test_workers_do_not_change_bits(reference, small, tmp_path):
-    sweep(small, tmp_path / "run", workers=2)
+def test_workers_do_not_change_bits(reference, small, tmp_path, monkeypatch):
+    here, there = [], []
+
+    def counted(directory, job):
+        here.append(job.name)
+        return beside.late(directory, job)
+
+    real = local._Worker.ask
+    monkeypatch.setattr(local, "attempt", counted)
+    monkeypatch.setattr(
+        local._Worker, "ask", lambda self, job: there.append(job.name) or real(self, job)
+    )
+    sweep(small, tmp_path / "run", workers=3)
+    assert here and len(there) > 1 and len(here) + len(there) == len(make_plan(small).members)
     for name in ("runs.parquet", "spectrum.parquet"):
         assert (tmp_path / "run" / name).read_bytes() == (reference / name).read_bytes(), name
 
@@ -133,6 +150,29 @@ def test_status_of_a_finished_sweep(reference):
     assert found.finished and not found.running
     assert found.runs_done == found.runs == 80
     assert found.share == 1.0 and not found.failures
+
+
+def test_the_last_shard_is_lent_the_cores_of_lanes_that_have_ended(small, tmp_path, monkeypatch):
+    """One job each: this process is done first, and the worker may use its thread."""
+    jobs = [make_plan(small).job(k) for k in range(2)]
+    told = []
+    real = local._Worker.lend
+    monkeypatch.setattr(local._Worker, "lend", lambda self, n: told.append(n) or real(self, n))
+    seen = list(local.Processes(2, threads=3).run(str(tmp_path), jobs))
+    assert sorted(manifest.name for manifest in seen) == sorted(job.name for job in jobs)
+    assert told[-1] == 6
+    assert core_threads() == torch.get_num_threads()  # nothing stays lent
+    late = next(m for m in seen if m.threads != 3)
+    assert late.threads == 6
+
+
+def test_a_worker_imports_nothing_it_does_not_need():
+    code = "import sys, edt.sweeps.worker; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    packages = {name.partition(".")[0] for name in ran.stdout.split()}
+    assert "torch" in packages
+    # scipy by itself would double what edt adds to the import of torch.
+    assert not packages & {"scipy", "sklearn", "matplotlib", "plotly", "typer", "ray", "submitit"}
 
 
 def test_worker_processes_are_for_work_that_is_worth_starting_them(small, tmp_path, monkeypatch):

@@ -50,8 +50,7 @@ class Engine(Protocol):
 
 def execute(directory: str, job: Job) -> Manifest:
     """Compute a shard and write it."""
-    import torch
-
+    from edt.ops.threads import core_threads
     from edt.sweeps.shard import compute
 
     clock = time.monotonic()
@@ -63,7 +62,7 @@ def execute(directory: str, job: Job) -> Manifest:
         shard.networks,
         cost=job.cost,
         seconds=seconds,
-        threads=torch.get_num_threads(),
+        threads=core_threads(),
     )
 
 

@@ -1,9 +1,10 @@
 """Worker processes on this machine; a worker that dies is replaced and its shard tried again.
 
-Workers are fresh interpreters (`edt.sweeps.worker`), fed through their standard input by one thread
-each: forking a process whose threads hold locks is not safe, and multiprocessing's other start
-methods import the caller's script again. A worker ends itself when its input closes, that is, when
-this process is gone, however it ended.
+This process computes, too, so that for n shards at once n - 1 workers start. Workers are fresh
+interpreters (`edt.sweeps.worker`), fed through their standard input by one thread each: forking a
+process whose threads hold locks is not safe, and multiprocessing's other start methods import the
+caller's script again. A worker ends itself when its input closes, that is, when this process is
+gone, however it ended. At the end, cores without work are lent to those that have some.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from edt.ops.threads import lend
 from edt.store import Manifest, PartFiles
 from edt.sweeps.engines.base import ATTEMPTS, Failure, cores, execute
 from edt.sweeps.plan import Job
@@ -30,6 +32,9 @@ from edt.sweeps.plan import Job
 PATIENCE = 5.0
 #: Errors that every further attempt would meet too: no space, quota, file too big, read-only.
 HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+#: What a worker runs. Nothing that is imported becomes garbage: not looking for it saves a fifth.
+START = "import gc; gc.disable(); from edt.sweeps.worker import main; main()"
 
 Outcome = Manifest | Failure | OSError
 
@@ -49,10 +54,10 @@ class Inline:
 
 
 class Processes:
-    """Worker processes.
+    """This process and workers beside it.
 
     Args:
-        workers: how many; default one a core.
+        workers: shards at once, one of them here; default one a core.
         threads: of each; default an equal share of the cores.
     """
 
@@ -62,16 +67,14 @@ class Processes:
 
     def run(self, directory: str, jobs: Sequence[Job]) -> Iterator[Manifest | Failure]:
         """See `edt.sweeps.engines.Engine`."""
-        desk = _Desk(directory, self.threads, jobs)
-        crew = [
-            threading.Thread(target=desk.serve, daemon=True)
-            for _ in range(min(self.workers, len(jobs)))
-        ]
+        lanes = min(self.workers, len(jobs))
+        desk = _Desk(directory, self.threads, lanes, jobs)
+        crew = [threading.Thread(target=desk.serve, daemon=True) for _ in range(lanes - 1)]
         try:
             for thread in crew:
                 thread.start()
             for _ in jobs:
-                outcome = desk.outcomes.get()
+                outcome = desk.next()
                 if isinstance(outcome, BaseException):
                     raise outcome
                 yield outcome
@@ -82,87 +85,102 @@ class Processes:
 
 
 class _Desk:
-    """Hands out jobs and collects outcomes; one thread in `serve` for each worker process."""
+    """Hands out jobs and collects outcomes, for lanes that compute one job after another.
 
-    def __init__(self, directory: str, threads: int, jobs: Sequence[Job]) -> None:
+    One lane is this process (`next`), the others are worker processes, each with a thread in
+    `serve`.
+    """
+
+    def __init__(self, directory: str, threads: int, lanes: int, jobs: Sequence[Job]) -> None:
         self.directory, self.threads = directory, threads
-        self.outcomes: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
-        self._waiting = deque((job, 1) for job in jobs)
-        self._processes: set[subprocess.Popen[bytes]] = set()
-        self._closed = False
+        self._outcomes: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
+        self._waiting = deque(jobs)
+        self._cores, self._busy, self._share = threads * lanes, lanes, threads
+        self._workers: set[_Worker] = set()
+        self._here, self._closed = True, False
         self._lock = threading.Lock()
 
+    def next(self) -> Outcome | BaseException:
+        """The next outcome; computes jobs here until there is one."""
+        while self._here and self._outcomes.empty():
+            if (job := self._take()) is not None:
+                with _threads(self.threads):
+                    self._outcomes.put(attempt(self.directory, job))
+            else:
+                self._here = False
+                self._leave()
+        return self._outcomes.get()
+
     def serve(self) -> None:
-        process: subprocess.Popen[bytes] | None = None
+        """Have jobs computed by a worker process, until none is left."""
+        worker: _Worker | None = None
         try:
-            while not self._closed:
-                try:
-                    job, number = self._waiting.popleft()
-                except IndexError:
-                    break
-                process = process or self._start()
-                outcome = _ask(process, job)
-                if outcome is not None:
-                    self.outcomes.put(outcome)
-                    continue
-                how = _how(process)
-                self._drop(process)
-                process = None
-                if self._closed:
-                    break
-                text = f"the worker process died ({how})"
-                PartFiles(self.directory).fail(job.name, text)
-                if number < ATTEMPTS:
-                    self._waiting.appendleft((job, number + 1))
-                else:
-                    self.outcomes.put(Failure(job.name, text))
+            while (job := self._take()) is not None:
+                worker, outcome = self._attempts(worker, job)
+                if isinstance(outcome, OSError):
+                    self._waiting.clear()  # none of these could be written
+                self._outcomes.put(outcome)
         except BaseException as error:
-            self.outcomes.put(error)
+            self._outcomes.put(error)
         finally:
-            if process is not None:
-                self._drop(process)
+            if worker is not None:
+                self._drop(worker)
+            self._leave()
+
+    def _attempts(self, worker: _Worker | None, job: Job) -> tuple[_Worker | None, Outcome]:
+        """The outcome of a job, and the worker that is alive after it."""
+        for _ in range(ATTEMPTS):
+            worker = worker or self._start()
+            outcome = worker.ask(job)
+            if outcome is not None:
+                return worker, outcome
+            failure = Failure(job.name, f"the worker process died ({worker.how()})")
+            self._drop(worker)
+            worker = None
+            if self._closed:
+                break
+            PartFiles(self.directory).fail(job.name, failure.error)
+        return None, failure
 
     def close(self) -> None:
         """Let no further job start, and end every worker."""
         with self._lock:
             self._closed = True
-            alive = list(self._processes)
-        for process in alive:
-            process.terminate()
+            alive = list(self._workers)
+        for worker in alive:
+            worker.terminate()
+        lend(0)
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        import edt
+    def _take(self) -> Job | None:
+        with self._lock:
+            return self._waiting.popleft() if self._waiting and not self._closed else None
 
-        # The worker must import this very package, from wherever it was imported here.
-        home = str(Path(edt.__file__).parent.parent)
-        paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    def _leave(self) -> None:
+        """A lane has ended: the others share its cores."""
+        with self._lock:
+            self._busy -= 1
+            if self._closed or not self._busy:
+                return
+            self._share = self._cores // self._busy
+            alive = list(self._workers)
+        for worker in alive:
+            worker.lend(self._share)
+        if self._here:
+            lend(self._share)
+
+    def _start(self) -> _Worker:
         with self._lock:
             if self._closed:
                 raise InterruptedError("closed")
-            process = subprocess.Popen(
-                [sys.executable, "-m", "edt.sweeps.worker", self.directory, str(self.threads)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-                # Ctrl-C is for this process: it would kill a worker that is still starting, which
-                # cannot ignore it yet, and leave a note of a failure.
-                start_new_session=True,
-            )
-            self._processes.add(process)
-        return process
+            worker = _Worker(self.directory, self.threads)
+            self._workers.add(worker)
+        worker.lend(self._share)
+        return worker
 
-    def _drop(self, process: subprocess.Popen[bytes]) -> None:
-        for pipe in (process.stdin, process.stdout):
-            with suppress(OSError):
-                if pipe is not None:
-                    pipe.close()
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    def _drop(self, worker: _Worker) -> None:
+        worker.end()
         with self._lock:
-            self._processes.discard(process)
+            self._workers.discard(worker)
 
 
 def attempt(directory: str, job: Job) -> Outcome:
@@ -176,22 +194,81 @@ def attempt(directory: str, job: Job) -> Outcome:
         return Failure(job.name, f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def _ask(process: subprocess.Popen[bytes], job: Job) -> Outcome | None:
-    """A worker's answer; None if it died."""
-    assert process.stdin is not None and process.stdout is not None
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """torch with so many threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
     try:
-        pickle.dump(job, process.stdin)
-        process.stdin.flush()
-        answer: Any = pickle.load(process.stdout)
-    except (OSError, EOFError, ValueError, pickle.UnpicklingError):
-        return None
-    return answer  # type: ignore[no-any-return]
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
-def _how(process: subprocess.Popen[bytes]) -> str:
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(PATIENCE)
-    code = process.returncode
-    if code is not None and code < 0:
-        return f"signal {signal.Signals(-code).name}"
-    return f"exit code {code}"
+class _Worker:
+    """A worker process."""
+
+    def __init__(self, directory: str, threads: int) -> None:
+        import edt
+
+        # The worker must import this very package, from wherever it was imported here.
+        home = str(Path(edt.__file__).parent.parent)
+        paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._sending = threading.Lock()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", START, directory, str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            # Ctrl-C is for this process: it would kill a worker that is still starting, which
+            # cannot ignore it yet, and leave a note of a failure.
+            start_new_session=True,
+        )
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self._orders, self._answers = self.process.stdin, self.process.stdout
+
+    def ask(self, job: Job) -> Outcome | None:
+        """The worker's answer; None if it died."""
+        try:
+            self._send(job)
+            answer: Any = pickle.load(self._answers)
+        except (OSError, EOFError, ValueError, pickle.UnpicklingError):
+            return None
+        return answer  # type: ignore[no-any-return]
+
+    def lend(self, threads: int) -> None:
+        """Let its core use at least so many threads from now on, if it is alive."""
+        with suppress(OSError, ValueError):
+            self._send(threads)
+
+    def how(self) -> str:
+        """How it died."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(PATIENCE)
+        code = self.process.returncode
+        if code is not None and code < 0:
+            return f"signal {signal.Signals(-code).name}"
+        return f"exit code {code}"
+
+    def terminate(self) -> None:
+        """Ask it to end, whatever it does."""
+        self.process.terminate()
+
+    def end(self) -> None:
+        """End it."""
+        for pipe in (self._orders, self._answers):
+            with suppress(OSError):
+                pipe.close()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _send(self, order: Job | int) -> None:
+        data = pickle.dumps(order)
+        with self._sending:
+            self._orders.write(data)
+            self._orders.flush()

@@ -1,0 +1,32 @@
+"""How many threads the core uses: torch's number, or more where idle cores have been lent.
+
+torch's number belongs to the thread that calls, so a run under way cannot be given another one from
+outside; what is lent counts for the whole process, from the next call of the core on. Training and
+converging call it several times a second. Threads change no bits.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from edt import _core
+
+__all__ = ["core_threads", "lend", "set_core_threads"]
+
+_lent = 0
+
+
+def lend(threads: int) -> None:
+    """Let further calls of the core use at least so many threads; 0: torch's number alone."""
+    global _lent
+    _lent = threads
+
+
+def core_threads() -> int:
+    """Threads that a call of the core from here would use."""
+    return max(torch.get_num_threads(), _lent)
+
+
+def set_core_threads() -> None:
+    """Tell the core; to be done before every call."""
+    _core.set_num_threads(core_threads())
