@@ -18,7 +18,7 @@ from typing import BinaryIO
 import torch
 
 from edt.ops.threads import lend
-from edt.sweeps.engines.local import attempt
+from edt.sweeps.engines.base import attempt
 from edt.sweeps.plan import Job
 
 

@@ -1,17 +1,23 @@
-"""Ray and Slurm (its local executor): the same bits; a lost Ray worker is replaced."""
+"""Ray and Slurm (its local executor): the same bits; a lost Ray worker is replaced; GPUs."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from edt.store import PartFiles
 from edt.sweeps import status, sweep
 from edt.sweeps.engines.base import Failure
+from edt.sweeps.engines.ray import Ray
+from edt.sweeps.engines.slurm import Slurm
 from edt.sweeps.plan import Job, make_plan
 
 TABLES = ("runs.parquet", "spectrum.parquet")
@@ -33,9 +39,47 @@ def ray_workers():
     return found
 
 
-@pytest.mark.slow
-def test_ray_gives_the_same_bits_and_survives_a_killed_worker(small, reference, tmp_path):
+@pytest.fixture
+def no_ray():
+    """Ray is there, and not running."""
     ray = pytest.importorskip("ray")
+    assert not ray.is_initialized()
+    return ray
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """Ray on this machine, with a GPU that is only a number."""
+    ray = pytest.importorskip("ray")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(
+        num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False,
+        object_store_memory=100 * 2**20,
+    )  # fmt: skip
+    yield ray
+    ray.shutdown()
+
+
+@pytest.mark.slow
+def test_every_engine_gives_the_same_bits(small, reference, no_ray, tmp_path):
+    """Of the tables, and of the networks in every shard."""
+    pytest.importorskip("submitit")
+    wanted = {file.name: file.read_bytes() for file in (reference / "parts").glob("*.safetensors")}
+    for engine, options in (
+        ("local", {"workers": 2}),
+        ("ray", {}),
+        ("slurm", {"cluster": "local", "workers": 1}),
+    ):
+        folder = tmp_path / engine
+        sweep(small, folder, engine=engine, **options)
+        assert same(folder, reference), engine
+        assert {name: (folder / "parts" / name).read_bytes() for name in wanted} == wanted, engine
+        assert status(folder).finished and not status(folder).failures, engine
+    assert not no_ray.is_initialized()  # what started it has ended it
+
+
+@pytest.mark.slow
+def test_a_killed_ray_worker_is_replaced(small, reference, ray, tmp_path):
     folder = tmp_path / "run"
     killed = []
 
@@ -47,33 +91,51 @@ def test_ray_gives_the_same_bits_and_survives_a_killed_worker(small, reference, 
                 killed.append(pid)
             time.sleep(0.002)
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     hunter = threading.Thread(target=kill)
     try:
         hunter.start()
         sweep(small, folder, engine="ray", workers=2)
     finally:
         hunter.join()
-        ray.shutdown()
     assert killed
     assert same(folder, reference)
+    assert ray.is_initialized()  # it was there before
 
 
-@pytest.mark.slow
-def test_slurm_local_executor_gives_the_same_bits(small, reference, tmp_path):
-    pytest.importorskip("submitit")
-    folder = tmp_path / "run"
-    sweep(small, folder, engine="slurm", cluster="local", workers=1)
-    assert same(folder, reference)
-    assert status(folder).finished
+def test_ray_keeps_gpus_for_shards_that_train_on_one(small, ray, tmp_path):
+    on_cpu = make_plan(small).job(0)
+    on_gpu = replace(on_cpu, settings={**on_cpu.settings, "device": "cuda"})
+    engine = Ray(cpus=1, gpus=0.5)
+    assert engine.resources(on_cpu) == {"num_cpus": 1, "num_gpus": 0}
+    assert engine.resources(on_gpu) == {"num_cpus": 1, "num_gpus": 0.5}
+    assert Ray().resources(on_gpu)["num_gpus"] == 1
+    if not torch.cuda.is_available():
+        # It is scheduled, and finds that the GPU is only a number.
+        (outcome,) = engine.run(str(tmp_path), [on_gpu])
+        assert isinstance(outcome, Failure) and "cuda" in outcome.error.lower()
+        assert PartFiles(tmp_path).failures()[0]["error"] == outcome.error
+
+
+def test_what_a_ray_started_here_lacks_is_refused(small, ray):
+    """Ray itself would wait for it for ever."""
+    with pytest.raises(ValueError, match="cpus must be at most 2, which Ray has here, got 999"):
+        Ray(cpus=999).check_resources([make_plan(small).job(0)])
+
+
+def test_ray_stops_where_nothing_can_be_written(small, ray, tmp_path):
+    (tmp_path / "parts").mkdir()
+    read_only = ["mount", "-t", "tmpfs", "-o", "size=4k", "edt-test", str(tmp_path / "parts")]
+    if subprocess.run(read_only, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount a tmpfs")
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            list(Ray().run(str(tmp_path), [make_plan(small).job(k) for k in range(4)]))
+    finally:
+        subprocess.run(["umount", str(tmp_path / "parts")], check=True)
 
 
 def test_slurm_gives_up_shards_that_fail(small, tmp_path):
     pytest.importorskip("submitit")
-    from dataclasses import replace
-
-    from edt.sweeps.engines.slurm import Slurm
-
     job = make_plan(small).job(0)
     broken: Job = replace(job, settings={**job.settings, "optimizer": "none"})
     engine = Slurm(1, cluster="debug")

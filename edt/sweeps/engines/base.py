@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,8 @@ from edt.sweeps.plan import Job
 
 #: A shard is given up after this many attempts.
 ATTEMPTS = 3
+#: Errors that every further attempt would meet too: no space, quota, file too big, read-only.
+HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class SweepError(EdtError, RuntimeError):
@@ -33,6 +36,9 @@ class Failure:
     error: str
 
 
+Outcome = Manifest | Failure | OSError
+
+
 class Engine(Protocol):
     """Computes jobs somewhere, each at least once, and has their shards written."""
 
@@ -48,7 +54,18 @@ class Engine(Protocol):
         """
 
 
-def execute(directory: str, job: Job) -> Manifest:
+def attempt(directory: str, job: Job) -> Outcome:
+    """Compute and write a shard; what went wrong otherwise, an `OSError` if nothing can follow."""
+    try:
+        return _execute(directory, job)
+    except Exception as error:
+        PartFiles(directory).fail(job.name, error)
+        if isinstance(error, OSError) and error.errno in HOPELESS:
+            return error
+        return Failure(job.name, f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _execute(directory: str, job: Job) -> Manifest:
     """Compute a shard and write it."""
     from edt.ops.threads import core_threads
     from edt.sweeps.shard import compute

@@ -9,7 +9,6 @@ gone, however it ended. At the end, cores without work are lent to those that ha
 
 from __future__ import annotations
 
-import errno
 import os
 import pickle
 import queue
@@ -25,18 +24,13 @@ from typing import Any
 
 from edt.ops.threads import lend
 from edt.store import Manifest, PartFiles
-from edt.sweeps.engines.base import ATTEMPTS, Failure, cores, execute
+from edt.sweeps.engines.base import ATTEMPTS, Failure, Outcome, attempt, cores
 from edt.sweeps.plan import Job
 
 #: Seconds a worker may take to end when asked to.
 PATIENCE = 5.0
-#: Errors that every further attempt would meet too: no space, quota, file too big, read-only.
-HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-
 #: What a worker runs. Nothing that is imported becomes garbage: not looking for it saves a fifth.
 START = "import gc; gc.disable(); from edt.sweeps.worker import main; main()"
-
-Outcome = Manifest | Failure | OSError
 
 
 class Inline:
@@ -181,17 +175,6 @@ class _Desk:
         worker.end()
         with self._lock:
             self._workers.discard(worker)
-
-
-def attempt(directory: str, job: Job) -> Outcome:
-    """Compute and write a shard; what went wrong otherwise, an `OSError` if nothing can follow."""
-    try:
-        return execute(directory, job)
-    except Exception as error:
-        PartFiles(directory).fail(job.name, error)
-        if isinstance(error, OSError) and error.errno in HOPELESS:
-            return error
-        return Failure(job.name, f"{type(error).__name__}: {error}".splitlines()[0])
 
 
 @contextmanager

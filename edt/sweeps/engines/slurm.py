@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edt.store import Manifest, PartFiles
-from edt.sweeps.engines.base import ATTEMPTS, Failure, execute
+from edt.sweeps.engines.base import ATTEMPTS, Failure, attempt
 from edt.sweeps.plan import Job
 
 #: Seconds between looks at the queue.
@@ -66,7 +66,7 @@ class Slurm:
         )
         shards = PartFiles(directory)
         left = {job.name: job for job in jobs}
-        for attempt in range(1, ATTEMPTS + 1):
+        for number in range(1, ATTEMPTS + 1):
             # Dealt in turn, dearest first: every job of the queue gets about the same work.
             hands = [list(left.values())[k :: self.workers] for k in range(self.workers)]
             queued = [executor.submit(_hand, directory, hand, self.cpus) for hand in hands if hand]
@@ -91,7 +91,7 @@ class Slurm:
                         job.cancel()
             if not left:
                 return
-            if attempt == ATTEMPTS:
+            if number == ATTEMPTS:
                 notes = {note["name"]: note["error"] for note in shards.failures()}
                 for name in left:
                     yield Failure(name, notes.get(name, "the queue's job ended before it"))
@@ -103,7 +103,4 @@ def _hand(directory: str, jobs: list[Job], threads: int) -> None:
 
     torch.set_num_threads(max(1, threads))
     for job in jobs:
-        try:
-            execute(directory, job)
-        except Exception as error:
-            PartFiles(directory).fail(job.name, error)
+        attempt(directory, job)
