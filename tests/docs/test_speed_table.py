@@ -1,0 +1,73 @@
+"""The README's table of speed says what the record it names holds."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+#: A row's first words, its case in the record, and the contenders of its columns.
+ROWS = {
+    "one Adam step of 192": "W softplus float32",
+    "the same in float64": "W softplus float64",
+    "the same, tanh": "W tanh float32",
+    "8 Hessian-vector": "8 HVPs on W float64",
+    "32 exact Hessians": "32 Hessians, width 64",
+    "200 students": "200 students to 1e-10",
+}
+LIBRARIES = {
+    "edt": r"edt$",
+    "PyTorch": r"(PyTorch|torch|vmap\(torch|baddbmm)",
+    # A softplus of our own is not what JAX ships.
+    "JAX": r"(?!.*rewritten)(JAX|jax|lax)",
+    "scipy": r"scipy",
+}
+UNITS = {"ms": 1e-3, "s": 1.0}
+
+
+def readme():
+    return (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def times():
+    """Seconds by case and contender, of the record that the README links."""
+    path = re.search(r"benchmarks/results/[\w-]+\.json", readme())[0]
+    found: dict[str, dict[str, float]] = {}
+    for row in json.loads((ROOT / path).read_text(encoding="utf-8"))["measurements"]:
+        found.setdefault(row["case"], {})[row["contender"]] = row["seconds"]
+    return found
+
+
+def table():
+    """The cells of each row, by column."""
+    lines = [line for line in readme().splitlines() if line.startswith("|")]
+    head = [cell.strip() for cell in lines[0].split("|")[2:-1]]
+    for line in lines[2:]:
+        cells = line.split("|")[1:-1]
+        yield cells[0].strip(), dict(zip(head, (c.strip() for c in cells[1:]), strict=True))
+
+
+def test_every_cell_is_the_fastest_of_its_library(times):
+    seen = 0
+    for label, cells in table():
+        case = next(case for words, case in ROWS.items() if label.startswith(words))
+        for library, cell in cells.items():
+            of = [s for name, s in times[case].items() if re.match(LIBRARIES[library], name)]
+            if not cell:
+                assert not of, (label, library)
+                continue
+            number, unit = cell.split()
+            assert float(number) == pytest.approx(min(of) / UNITS[unit], rel=5e-3), (label, library)
+            seen += 1
+    assert seen == 17
+
+
+def test_padded_vmap(times):
+    said = float(re.search(r"padded networks takes ([\d.]+) ms", readme())[1])
+    assert said * 1e-3 == pytest.approx(
+        times["W softplus float32"]["torch.func.vmap, padded"], 5e-3
+    )
