@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -364,6 +364,18 @@ class Ensemble(Exchange):
 
     def __len__(self) -> int:
         return self.B
+
+    def __getitem__(self, which: Any) -> Ensemble:
+        """``ens[3]`` is `network`, ``ens[1:4]``, ``ens[[0, 2]]`` and ``ens[mask]`` are `select`."""
+        if isinstance(which, slice):
+            return self.select(range(*which.indices(self.B)))
+        if isinstance(which, (int, np.integer)) and not isinstance(which, bool):
+            return self.network(int(which))
+        return self.select(which)
+
+    def __iter__(self) -> Iterator[Ensemble]:
+        """The networks one by one, each an ensemble of its own."""
+        return (self.network(b) for b in range(self.B))
 
     def __repr__(self) -> str:
         return self._structure.describe(self.dtype)

@@ -47,7 +47,9 @@ def problem_of(ens: Ensemble, task: Task, task_index: Any) -> Problem:
     # A traced call has been made with these arguments before, or will fail in the core.
     if not torch.compiler.is_compiling():
         if not isinstance(ens, Ensemble):
-            raise TypeError(f"ens must be an edt.Ensemble, got {type(ens).__name__}")
+            swapped = isinstance(ens, Task) and isinstance(task, Ensemble)
+            hint = "; the networks come first, then the task" if swapped else ""
+            raise TypeError(f"ens must be an edt.Ensemble, got {type(ens).__name__}{hint}")
         if not isinstance(task, Task):
             raise TypeError(f"task must be an edt.Task, got {type(task).__name__}")
         _fit(ens, task)

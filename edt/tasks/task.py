@@ -275,8 +275,9 @@ def _inputs(x: Any) -> torch.Tensor:
 def _targets(y: Any, x: torch.Tensor) -> torch.Tensor:
     out = _tensor("y", y, ("float",))
     if out.dim() not in (2, 3):
+        column = "; y[:, None] makes a column of it" if out.dim() == 1 else ""
         raise ShapeError(
-            f"y must have shape [N, d_out] or [T, N, d_out] for mse, got {list(out.shape)}"
+            f"y must have shape [N, d_out] or [T, N, d_out] for mse, got {list(out.shape)}{column}"
         )
     if out.dtype != x.dtype:
         raise TypeError(f"y must have the dtype of x, {x.dtype}, got {out.dtype}")

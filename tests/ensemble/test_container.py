@@ -128,6 +128,27 @@ def test_select_and_network():
     assert ens.theta.all()
 
 
+def test_indexing_is_network_and_select():
+    ens = numbered()
+    for part, same in (
+        (ens[-1], ens.network(2)),
+        (ens[1:], ens.select([1, 2])),
+        (ens[::-1], ens.select([2, 1, 0])),
+        (ens[[0, 2]], ens.select([0, 2])),
+        (ens[torch.tensor([False, True, True])], ens.select([1, 2])),
+    ):
+        assert torch.equal(part.theta, same.theta)
+        assert torch.equal(part.layer_widths, same.layer_widths)
+    assert [one.theta.tolist() for one in ens] == [ens.network(b).theta.tolist() for b in range(3)]
+    with pytest.raises(IndexError, match="network"):
+        ens[3]
+    with pytest.raises(ValueError, match="at least one"):
+        ens[3:]
+    for wrong in (True, "0", None, 1.0):
+        with pytest.raises(TypeError):
+            ens[wrong]
+
+
 def test_concat_inverts_select():
     ens = numbered(3, ids=[5, 6, 5])
     back = Ensemble.concat([ens.network(b) for b in range(3)])

@@ -28,6 +28,7 @@ OPS = {
 BAD = [
     ({"ens": "net"}, TypeError, r"ens must be an edt\.Ensemble, got str"),
     ({"ens": None}, TypeError, "ens must be"),
+    ({"ens": TASK, "task": ENS}, TypeError, "got Task; the networks come first"),
     ({"task": (X, X)}, TypeError, r"task must be an edt\.Task, got tuple"),
     ({"task": TASK.to(torch.float32)}, TypeError, r"float64, got torch\.float32; use task\.to"),
     (

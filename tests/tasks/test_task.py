@@ -163,7 +163,7 @@ BAD = [
     ({"x": NAN}, ValueError, r"x must be finite, got nan at \[2, 1\] \(1 of 18"),
     ({"x": X / 0.0}, ValueError, "x must be finite, got -?inf"),
     ({"y": Y.float()}, TypeError, "y must have the dtype of x, torch.float64, got torch.float32"),
-    ({"y": Y[:, 0]}, ShapeError, r"y must have shape \[N, d_out\]"),
+    ({"y": Y[:, 0]}, ShapeError, r"y must have shape \[N, d_out\].*y\[:, None\] makes a column"),
     ({"y": Y[:, :0]}, ValueError, "y must hold at least one"),
     ({"y": Y[:5]}, ShapeError, r"x has shape \[6, 3\], y \[5, 2\]"),
     ({"y": Y * float("inf")}, ValueError, "y must be finite"),
