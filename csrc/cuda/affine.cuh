@@ -261,6 +261,27 @@ EDT_DEVICE T lane_sum(T x, int slices) {
   return x;
 }
 
+// Sums of eight numbers a lane over the warp: lane l gets that of entry `eight_sums_entry(l)`, by
+// exchanging halves: 9 shuffles instead of 40.
+EDT_DEVICE int eight_sums_entry(int lane) { return (lane & 1) * 4 + (lane & 2) + (lane >> 2 & 1); }
+template <class T>
+EDT_DEVICE T eight_sums(T (&x)[8]) {
+  const int lane = int(threadIdx.x) % kWarp;
+  EDT_UNROLL
+  for (int half = 4, bit = 1; half > 0; half /= 2, bit *= 2) {
+    const bool upper = (lane & bit) != 0;
+    EDT_UNROLL
+    for (int q = 0; q < half; ++q) {
+      const T mine = upper ? x[q + half] : x[q], other = upper ? x[q] : x[q + half];
+      x[q] = mine + __shfl_xor_sync(kFullMask, other, bit);
+    }
+  }
+  T sum = x[0];
+  EDT_UNROLL
+  for (int d = 8; d < kWarp; d *= 2) sum += __shfl_xor_sync(kFullMask, sum, d);
+  return sum;
+}
+
 // body(piece, slice, slices, valid) with all lanes of a warp together, so that body may shuffle.
 template <class Body>
 EDT_DEVICE void for_sums(int pieces, int packs, Share share, const Body& body) {

@@ -15,6 +15,7 @@
 // for all rows, four loads for 8 to 64 multiply-adds. float32 uses the register tiles of gradients.
 #pragma once
 #include "cuda/evaluate.cuh"
+#include "cuda/hessian_rows.cuh"
 
 namespace edt::cuda {
 
@@ -57,6 +58,9 @@ struct Curvature {
   EDT_DEVICE Rows<const T> below(int l) const {
     return read(choose(l == 0, w.x, n.hidden(w.a, l)));
   }
+  EDT_DEVICE Rows<const T> below_tangent(int l) const { return read(n.hidden(w.ra, l)); }
+  EDT_DEVICE const T* ones() const { return w.ones.p; }
+  EDT_DEVICE int samples() const { return tile.samples; }
 
   // What does not depend on the tangent.
   EDT_DEVICE void prepare(const Samples& samples) const {
@@ -71,13 +75,7 @@ struct Curvature {
       const LayerRecord& ly = n.layers[l];
       affine_backward<false>(ly, n.ints, p, delta(l), w.scratch, tile, false);
       __syncthreads();
-      const Rows<T> to = n.hidden(w.delta, l), d1 = n.hidden(w.d1, l), c = n.hidden(w.c, l);
-      for (int j = 0; j < ly.n_in; ++j)
-        for (int s = int(threadIdx.x); s < tile.samples; s += int(blockDim.x)) {
-          const T da = *w.scratch.at(j, s);
-          *to.at(j, s) = da * *d1.at(j, s);
-          *c.at(j, s) *= da;
-        }
+      bend(w.scratch, n.hidden(w.delta, l), n.hidden(w.d1, l), n.hidden(w.c, l), ly.n_in, tile);
       __syncthreads();
     }
   }
@@ -97,29 +95,14 @@ struct Curvature {
         __syncthreads();
       }
       if (l == n.last()) return;
-      const Rows<T> to = n.hidden(w.ra, l + 1), d1 = n.hidden(w.d1, l + 1), rz = tangent(l);
-      for (int j = 0; j < ly.n_out; ++j)
-        for (int s = int(threadIdx.x); s < tile.samples; s += int(blockDim.x))
-          *to.at(j, s) = *d1.at(j, s) * *rz.at(j, s);
+      push_through(tangent(l), n.hidden(w.d1, l + 1), n.hidden(w.ra, l + 1), ly.n_out, tile);
       __syncthreads();
     }
   }
 
   // Rd of all layers down to `to`, from Rf and Rz.
   EDT_DEVICE void pull(int to, const T* v, const Samples& samples) const {
-    const Data<T>& data = pr.data;
-    const T* coef = data.coef + int64_t(n.task) * data.n_pad;
-    for (int s = int(threadIdx.x); s < tile.samples; s += int(blockDim.x)) {
-      const T c = s < samples.count ? coef[samples(s)] : T(0);
-      if (data.loss == int(Loss::mse)) {
-        for (int o = 0; o < data.d_out; ++o) *w.rf.at(o, s) *= c + c;
-      } else {
-        T mean = T(0);
-        for (int o = 0; o < data.d_out; ++o) mean = fma(*w.prob.at(o, s), *w.rf.at(o, s), mean);
-        for (int o = 0; o < data.d_out; ++o)
-          *w.rf.at(o, s) = c * *w.prob.at(o, s) * (*w.rf.at(o, s) - mean);
-      }
-    }
+    pull_outputs(n, pr.data, samples, w.prob, w.rf, tile);
     __syncthreads();
     for (int l = n.last(); l > to; --l) {
       const LayerRecord& ly = n.layers[l];
@@ -130,12 +113,8 @@ struct Curvature {
                                choose(term != 0, delta(l), read(tangent(l))), w.scratch, tile,
                                term == 1);
       __syncthreads();
-      const Rows<T> r = tangent(l - 1), d1 = n.hidden(w.d1, l), c = n.hidden(w.c, l);
-      for (int j = 0; j < ly.n_in; ++j)
-        for (int s = int(threadIdx.x); s < tile.samples; s += int(blockDim.x)) {
-          const T rd = *w.scratch.at(j, s) * *d1.at(j, s);
-          *r.at(j, s) = ggn ? rd : fma(*c.at(j, s), *r.at(j, s), rd);
-        }
+      pull_through(w.scratch, n.hidden(w.d1, l), n.hidden(w.c, l), tangent(l - 1), ly.n_in, ggn,
+                   tile);
       __syncthreads();
     }
   }
@@ -180,17 +159,22 @@ EDT_DEVICE void hvp(const Problem<T>& pr, const Item& item, const T* vectors, bo
   write_flat(n, item, g, out, item.extra);
 }
 
-template <class T, bool Global>
+template <class T>
 EDT_KERNEL(kMaxThreads)
-hvp_kernel(Problem<T> pr, const Item* items, int n_items, const T* vectors, int ggn, Results<T> out,
-           unsigned char* arenas, int64_t arena_step) {
-  EDT_SHARED(shared);
-  unsigned char* memory = Global ? arenas + int64_t(blockIdx.x) * arena_step : shared;
+hvp_kernel(Problem<T> pr, const Item* items, int n_items, const T* vectors, int ggn,
+           Results<T> out) {
+  EDT_SHARED(memory);
   for (int i = int(blockIdx.x); i < n_items; i += int(gridDim.x)) {
     if (pr.active && !pr.active[items[i].net]) continue;
     hvp(pr, items[i], vectors, ggn != 0, out, memory);
     __syncthreads();
   }
+}
+
+// The rows of unit j of layer l after its pass: the tensor cores in float64 ...
+EDT_DEVICE void add_rows(const Curvature<double>& cu, int l, int j, double* h, const int* coord) {
+  add_unit(cu, l, j, h, coord, int(threadIdx.x) / kWarp, int(blockDim.x) / kWarp);
+  __syncthreads();
 }
 
 // Adds to the entries of one row of a matrix that lie on or right of the diagonal.
@@ -206,110 +190,18 @@ struct AddToRow {
   }
 };
 
-// c += a b for 8 rows, 8 columns and 4 samples of a warp, by the float64 tensor core (sm_80 and
-// newer): lane l holds a[l / 4][l % 4], b[l % 4][l / 4] and c[l / 4][2 (l % 4) + {0, 1}].
-EDT_DEVICE void multiply_tile(double (&c)[2], double a, double b) {
-#if defined(__CUDACC__)
-  asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
-      : "+d"(c[0]), "+d"(c[1])
-      : "d"(a), "d"(b));
-#else
-  const double* all = edt_shim::warp_pairs(a, b);
-  const int lane = int(threadIdx.x) % kWarp;
-  for (int k = 0; k < 4; ++k)
-    for (int q = 0; q < 2; ++q)
-      c[q] = fma(all[2 * (lane / 4 * 4 + k)], all[2 * ((lane % 4 * 2 + q) * 4 + k) + 1], c[q]);
-#endif
-}
-
-// What a column of the Hessian is made of, in one pass: sum_n a_i (rd a + d ra).
-struct Column {
-  const double *rd, *a, *d, *ra;  // ra null: without the second term
-};
-
-EDT_DEVICE Column column_of(const Curvature<double>& cu, int from, int k, bool valid) {
-  const double* ones = cu.w.ones.p;
-  if (!valid) return {ones, ones, ones, nullptr};
-  const Net<double>& n = cu.n;
-  int l = from;
-  while (l < n.last() && k >= n.layers[l + 1].w) ++l;
-  const LayerRecord& ly = n.layers[l];
-  if (ly.bias >= 0 && k >= ly.bias) return {cu.tangent(l).at(k - ly.bias, 0), ones, ones, nullptr};
-  const int e = k - ly.w, q = ly.dense ? e / ly.ld_w : n.ints[ly.row + e];
-  const int r = ly.dense ? e % ly.ld_w : n.ints[ly.col + e];
-  return {cu.tangent(l).at(q, 0), cu.below(l).at(r, 0), cu.delta(l).at(q, 0),
-          l > from && !cu.ggn ? n.hidden(cu.w.ra, l).at(r, 0) : nullptr};
-}
-
-// Adds to the rows of unit j of layer l, on and right of the diagonal, after its pass.
-EDT_DEVICE void add_unit(const Curvature<double>& cu, int l, int j, double* h, const int* coord) {
-  constexpr int kTiles = 8;
-  const Net<double>& n = cu.n;
-  const LayerRecord& ly = n.layers[l];
-  const int lane = int(threadIdx.x) % kWarp, warps = int(blockDim.x) / kWarp;
-  const int first = ly.dense ? j * ly.ld_w : n.ints[ly.row_ptr + j];
-  const int edges = ly.dense ? ly.n_in : n.ints[ly.row_ptr + j + 1] - first;
-  const int rows = edges + (ly.bias >= 0);
-  // Compressed index of a row, the last of them the bias; columns before the first lie left of the
-  // diagonal.
-  auto index = [&](int e) { return e == edges ? ly.bias + j : ly.w + first + e; };
-  const int start = ly.w + first, groups = (n.net.n_math - start + 7) / 8;
-  EDT_NO_UNROLL
-  for (int r0 = 0; r0 < rows; r0 += 8 * kTiles) {
-    const int tiles = smaller((rows - r0 + 7) / 8, kTiles);
-    const double* a[kTiles];
-    EDT_UNROLL
-    for (int t = 0; t < kTiles; ++t) {
-      const int e = smaller(r0 + 8 * t + lane / 4, rows - 1);
-      a[t] =
-          e == edges ? cu.w.ones.p : cu.below(l).at(ly.dense ? e : n.ints[ly.col + first + e], 0);
-    }
-    EDT_NO_UNROLL
-    for (int g = int(threadIdx.x) / kWarp; g < groups; g += warps) {
-      const int k = start + 8 * g + lane / 4;
-      const Column c = column_of(cu, l, k, k < n.net.n_math && coord[k] >= 0);
-      double acc[kTiles][2] = {};
-      EDT_NO_UNROLL
-      for (int s = lane % 4; s < cu.tile.samples; s += 4) {
-        double b = c.rd[s] * c.a[s];
-        if (c.ra) b = fma(c.d[s], c.ra[s], b);
-        EDT_UNROLL
-        for (int t = 0; t < kTiles; ++t)
-          if (t < tiles) multiply_tile(acc[t], a[t][s], b);
-      }
-      EDT_UNROLL
-      for (int t = 0; t < kTiles; ++t) {
-        const int e = r0 + 8 * t + lane / 4;
-        const int row = e < rows ? coord[index(e)] : -1;
-        if (row < 0) continue;
-        EDT_UNROLL
-        for (int q = 0; q < 2; ++q) {
-          const int at = start + 8 * g + lane % 4 * 2 + q;
-          const int column = at < n.net.n_math ? coord[at] : -1;
-          if (column >= row) h[int64_t(row) * n.net.n_coords + column] += acc[t][q];
-        }
-      }
-    }
-  }
-  __syncthreads();
-}
-
-// The same in float32: a row at a time, on the register tiles of gradients.
-EDT_DEVICE void add_unit(const Curvature<float>& cu, int l, int j, float* h, const int* coord) {
+// ... in float32 a row at a time, on the register tiles of gradients: tiles of few samples would
+// leave most lanes of `add_unit` idle.
+EDT_DEVICE void add_rows(const Curvature<float>& cu, int l, int j, float* h, const int* coord) {
   const Net<float>& n = cu.n;
   const LayerRecord& ly = n.layers[l];
-  const int first = ly.dense ? 0 : n.ints[ly.row_ptr + j];
-  const int edges = ly.dense ? ly.n_in : n.ints[ly.row_ptr + j + 1] - first;
-  for (int e = 0; e <= edges; ++e) {  // the last is the bias
-    if (e == edges && ly.bias < 0) break;
-    const int k = e == edges ? ly.bias + j : ly.w + (ly.dense ? j * ly.ld_w + e : first + e);
-    const int row = coord[k];
+  const UnitRows rows(n, ly, j);
+  for (int e = 0; e < rows.count; ++e) {
+    const int row = coord[rows.index(ly, j, e)];
     if (row < 0) continue;
-    const Rows<const float> a = cu.below(l);
-    const float* weight =
-        e == edges ? cu.w.ones.p : a.at(ly.dense ? e : n.ints[ly.col + first + e], 0);
-    cu.template contract<true>(
-        l, AddToRow<float>{h + int64_t(row) * n.net.n_coords, coord, row, true}, weight);
+    cu.template contract<true>(l,
+                               AddToRow<float>{h + int64_t(row) * n.net.n_coords, coord, row, true},
+                               rows.template input<float>(cu, ly, l, e));
   }
 }
 
@@ -339,17 +231,16 @@ EDT_DEVICE void hessian(const Problem<T>& pr, const Item& item, bool ggn, T* out
       __syncthreads();
       cu.push(l, nullptr);
       cu.pull(l, nullptr, samples);
-      add_unit(cu, l, j, h, coord);
+      add_rows(cu, l, j, h, coord);
     }
   }
 }
 
-template <class T, bool Global>
+template <class T>
 EDT_KERNEL(kMaxThreads)
 hessian_kernel(Problem<T> pr, const Item* items, int n_items, int ggn, T* out,
-               const int64_t* offsets, unsigned char* arenas, int64_t arena_step) {
-  EDT_SHARED(shared);
-  unsigned char* memory = Global ? arenas + int64_t(blockIdx.x) * arena_step : shared;
+               const int64_t* offsets) {
+  EDT_SHARED(memory);
   for (int i = int(blockIdx.x); i < n_items; i += int(gridDim.x)) {
     if (pr.active && !pr.active[items[i].net]) continue;
     hessian(pr, items[i], ggn != 0, out, offsets, memory);
@@ -357,17 +248,37 @@ hessian_kernel(Problem<T> pr, const Item* items, int n_items, int ggn, T* out,
   }
 }
 
-// The lower triangles from the upper ones; one block a network.
+//! Side of the squares in which triangles are mirrored.
+constexpr int kMirror = 32;
+template <class T>
+constexpr int64_t mirror_bytes() {
+  return int64_t(sizeof(T)) * kMirror * (kMirror + 1);
+}
+
+// The lower triangles from the upper ones, square by square through shared memory, so that rows are
+// read and written whole; `parts` blocks a network.
 template <class T>
 EDT_KERNEL(256)
-mirror_kernel(Problem<T> pr, T* out, const int64_t* offsets) {
-  const int b = int(blockIdx.x);
+mirror_kernel(Problem<T> pr, T* out, const int64_t* offsets, int parts) {
+  EDT_SHARED(memory);
+  T* square = reinterpret_cast<T*>(memory);
+  const int b = int(blockIdx.x) / parts;
   if (pr.active && !pr.active[b]) return;
   T* h = out + offsets[b];
-  const int64_t size = pr.nets[b].n_coords;
-  for (int64_t t = threadIdx.x; t < size * size; t += blockDim.x) {
-    const int64_t row = t / size, column = t % size;
-    if (column < row) h[t] = h[column * size + row];
+  const int64_t size = pr.nets[b].n_coords, side = (size + kMirror - 1) / kMirror;
+  const int lane = int(threadIdx.x) % kMirror, first = int(threadIdx.x) / kMirror;
+  const int step = int(blockDim.x) / kMirror;
+  for (int64_t t = int(blockIdx.x) % parts; t < side * side; t += parts) {
+    const int64_t row = t / side * kMirror, column = t % side * kMirror;
+    if (column > row) continue;  // the same for all threads
+    for (int r = first; r < kMirror; r += step)
+      if (column + r < size && row + lane < size)
+        square[r * (kMirror + 1) + lane] = h[(column + r) * size + row + lane];
+    __syncthreads();
+    for (int r = first; r < kMirror; r += step)
+      if (row + r < size && column + lane < row + r)
+        h[(row + r) * size + column + lane] = square[lane * (kMirror + 1) + r];
+    __syncthreads();
   }
 }
 

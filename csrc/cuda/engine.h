@@ -36,13 +36,18 @@ template <class T>
 void train(const Call&, const Data<T>&, const Hyper&, const TrainState<T>&, int64_t first,
            const int64_t* record);
 
-//! The parts of evaluate and train that are the other networks' and the wide ones' (wide.cu).
+//! The parts of the calls that are the other networks' and the wide ones' (wide.cu,
+//! wide_curvature.cu).
 template <class T>
 void evaluate_narrow(const Call&, const Data<T>&, T* predict, const T* cotangent, double* loss,
                      T* grad);
 template <class T>
 void wide_evaluate(const Call&, const Data<T>&, T* predict, const T* cotangent, double* loss,
                    T* grad);
+template <class T>
+void wide_hvp(const Call&, const Data<T>&, const T* vectors, T* out, int64_t stride, bool ggn);
+template <class T>
+void wide_hessian(const Call&, const Data<T>&, T* out, const int64_t* offsets, bool ggn);
 template <class T>
 void wide_train(const Call&, const Data<T>&, const Hyper&, const TrainState<T>&, int64_t first,
                 const int64_t* record);
@@ -65,6 +70,20 @@ Problem<T> problem_of(const Call& c, const Data<T>& data) {
   pr.theta = static_cast<const T*>(c.theta);
   pr.act = c.act;
   return pr;
+}
+
+//! What a call on blocks that own networks writes.
+template <class T>
+Results<T> results_of(const Call& c, T* predict, const T* cotangent, double* loss, T* grad,
+                      int64_t stride) {
+  const WorkspaceLayout& w = c.schedule.workspace();
+  return {predict,
+          cotangent,
+          loss,
+          grad,
+          stride,
+          reinterpret_cast<T*>(c.workspace + w.partial),
+          reinterpret_cast<double*>(c.workspace + w.partial_loss)};
 }
 
 }  // namespace edt::cuda

@@ -43,14 +43,7 @@ template <class T>
 void evaluate_narrow(const Call& c, const Data<T>& data, T* predict, const T* cotangent,
                      double* loss, T* grad) {
   const Problem<T> pr = problem_of(c, data);
-  const WorkspaceLayout& w = c.schedule.workspace();
-  const Results<T> out{predict,
-                       cotangent,
-                       loss,
-                       grad,
-                       0,
-                       reinterpret_cast<T*>(c.workspace + w.partial),
-                       reinterpret_cast<double*>(c.workspace + w.partial_loss)};
+  const Results<T> out = results_of(c, predict, cotangent, loss, grad, 0);
   if (grad) run<T, true>(c, pr, out);
   else run<T, false>(c, pr, out);
 }

@@ -9,17 +9,6 @@
 namespace edt::cuda {
 
 template <class T>
-struct Results {
-  T* predict;          // [B, n, d_out], or null
-  const T* cotangent;  // [B, n, d_out]: what the gradient starts from instead of the loss, or null
-  double* loss;        // [B], or null
-  T* grad;             // flat, or null; hvp: vectors, `stride` entries apart
-  int64_t stride;
-  T* partial;            // of items that share a network
-  double* partial_loss;  // [items]
-};
-
-template <class T>
 EDT_DEVICE void write_outputs(Rows<T> f, int net, const Data<T>& data, int first, int count,
                               T* out) {
   for (int t = int(threadIdx.x); t < count * data.d_out; t += int(blockDim.x)) {

@@ -9,17 +9,13 @@ void hessian(const Call& c, const Data<T>& data, T* out, const int64_t* offsets,
   const DeviceGuard guard(c.device);
   const Problem<T> pr = problem_of(c, data);
   const auto* items = reinterpret_cast<const Item*>(c.schedule_block);
-  unsigned char* arenas = c.workspace + c.schedule.workspace().arenas;
-  for (const Launch& l : c.schedule.launches()) {
-    if (l.global)
-      launch("hessian", hessian_kernel<T, true>, l.grid, l.threads, int64_t(0), c.stream, pr,
-             items + l.first, l.count, int(ggn), out, offsets, arenas, l.arena);
-    else
-      launch("hessian", hessian_kernel<T, false>, l.grid, l.threads, l.shared, c.stream, pr,
-             items + l.first, l.count, int(ggn), out, offsets, arenas, int64_t(0));
-  }
-  launch("mirror", mirror_kernel<T>, c.schedule.networks(), 256, int64_t(0), c.stream, pr, out,
-         offsets);
+  for (const Launch& l : c.schedule.launches())
+    launch("hessian", hessian_kernel<T>, l.grid, l.threads, l.shared, c.stream, pr, items + l.first,
+           l.count, int(ggn), out, offsets);
+  wide_hessian(c, data, out, offsets, ggn);
+  const int parts = c.schedule.mirror_parts();
+  launch("mirror", mirror_kernel<T>, c.schedule.networks() * parts, 256, mirror_bytes<T>(),
+         c.stream, pr, out, offsets, parts);
 }
 
 template void hessian<float>(const Call&, const Data<float>&, float*, const int64_t*, bool);

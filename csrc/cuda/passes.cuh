@@ -33,6 +33,12 @@ EDT_DEVICE Rows<T> choose(bool first, Rows<T> a, Rows<T> b) {
   return {first ? a.p : b.p, a.ld};
 }
 
+// The same of rows that lie at different distances.
+template <class T>
+EDT_DEVICE Rows<T> choose_any(bool first, Rows<T> a, Rows<T> b) {
+  return {first ? a.p : b.p, first ? a.ld : b.ld};
+}
+
 template <class T>
 EDT_DEVICE Rows<const T> read(Rows<T> r) {
   return {r.p, r.ld};
@@ -89,7 +95,8 @@ struct Net {
         task(int(pr.task[b])) {}
   EDT_DEVICE int last() const { return net.n_layers - 1; }
   // Of the rows of all hidden units those that enter layer l (the first for l = 0 and the outputs).
-  EDT_DEVICE Rows<T> hidden(Rows<T> all, int l) const {
+  template <class V>
+  EDT_DEVICE Rows<V> hidden(Rows<V> all, int l) const {
     return all.row(l > last() ? 0 : layers[l].inputs);
   }
 };

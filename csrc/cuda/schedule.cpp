@@ -14,9 +14,8 @@ struct Level {
 };
 constexpr Level kLevels[] = {{3, 128}, {1, kMaxThreads}};
 constexpr int kLevelCount = 2;
-constexpr int kGlobalLevel = kLevelCount;  // the block's memory is in the workspace
+constexpr int kNoLevel = kLevelCount;  // no block can hold it
 constexpr int kLargestTile = 1024, kSmallestTile = 8;
-constexpr int kGlobalTile = 64;
 // What the driver keeps of each block's shared memory.
 constexpr int64_t kSystemShared = 1024;
 // Blocks wanted on every multiprocessor.
@@ -37,8 +36,6 @@ int power_of_two(int64_t n) {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-int threads_of(int level) { return level == kGlobalLevel ? kMaxThreads : kLevels[level].threads; }
-
 }  // namespace
 
 Schedule::Schedule(const DevicePlan& plan, Job job, bool is_double, int n_samples,
@@ -54,17 +51,17 @@ Schedule::Schedule(const DevicePlan& plan, Job job, bool is_double, int n_sample
   };
   shape_all(job);
   std::vector<int> wide;
-  if (job != Job::curvature)
-    for (int b = 0; b < B; ++b) {
-      Shape& s = shapes_[b];
-      s.wide = s.level == kGlobalLevel || (B < limits_.sms && s.tile < std::min(kShortTile, n_));
-      if (s.wide) wide.push_back(b);
-    }
+  for (int b = 0; b < B; ++b) {
+    Shape& s = shapes_[b];
+    s.wide = s.level == kNoLevel || (B < limits_.sms && s.tile < std::min(kShortTile, n_));
+    if (s.wide) wide.push_back(b);
+  }
   std::stable_sort(wide.begin(), wide.end(),
                    [&](int a, int b) { return plan.costs()[a] > plan.costs()[b]; });
   wide_ =
       WideSchedule(plan, wide, is_double_, n_, limits_.sms,
-                   {job == Job::train, options.moments, options.batch_size, limits_.shared_block});
+                   {job == Job::train, options.moments, options.batch_size, limits_.shared_block,
+                    job == Job::curvature, job == Job::curvature ? options.vectors : 1});
   const int narrow = B - wide_.networks();
   if (job == Job::train && options.batch_size == 0 && narrow > 0) {
     split_training_ = B < limits_.sms && n_ >= kSplitSamples;
@@ -107,8 +104,7 @@ Schedule::Shape Schedule::shape(const DevicePlan& plan, int b, Job job, bool mom
         if (bytes(tile, groups, keep) <= room)
           return {level, tile, groups, keep != 0, bytes(tile, groups, keep), false};
   }
-  const int tile = std::min(all, kGlobalTile);
-  return {kGlobalLevel, tile, 1, moments, bytes(tile, 1, moments), false};
+  return {kNoLevel, 0, 0, moments, 0, false};
 }
 
 void Schedule::make_items(const DevicePlan& plan, Job job, const ScheduleOptions& options) {
@@ -177,22 +173,20 @@ void Schedule::make_items(const DevicePlan& plan, Job job, const ScheduleOptions
 void Schedule::make_launches(const DevicePlan&) {
   std::vector<Item> sorted;
   std::vector<int> moved(items_.size());
-  for (int level = 0; level <= kGlobalLevel; ++level) {
+  for (int level = 0; level < kLevelCount; ++level) {
     Launch launch{};
     launch.first = int(sorted.size());
-    launch.threads = threads_of(level);
-    launch.global = level == kGlobalLevel;
+    launch.threads = kLevels[level].threads;
     for (size_t i = 0; i < items_.size(); ++i) {
       const Shape& sh = shapes_[items_[i].net];
       if (sh.level != level) continue;
       moved[i] = int(sorted.size());
       sorted.push_back(items_[i]);
-      if (launch.global) launch.arena = std::max(launch.arena, (sh.bytes + 255) / 256 * 256);
-      else launch.shared = std::max(launch.shared, sh.bytes);
+      launch.shared = std::max(launch.shared, sh.bytes);
     }
     launch.count = int(sorted.size()) - launch.first;
     if (launch.count == 0) continue;
-    launch.grid = launch.global ? std::min(launch.count, limits_.sms * 2) : launch.count;
+    launch.grid = launch.count;
     launches_.push_back(launch);
   }
   for (Merge& m : merges_) m.item = moved[m.item];
@@ -201,7 +195,7 @@ void Schedule::make_launches(const DevicePlan&) {
 
 void Schedule::lay_out(const DevicePlan& plan, const ScheduleOptions& options) {
   const int64_t scalar = is_double_ ? 8 : 4;
-  int64_t at = 0, arenas = 0;
+  int64_t at = 0;
   auto take = [&](int64_t bytes) {
     const int64_t here = at;
     at += (bytes + 255) / 256 * 256;
@@ -211,14 +205,15 @@ void Schedule::lay_out(const DevicePlan& plan, const ScheduleOptions& options) {
   w.partial = take(partial_ * scalar);
   w.partial_loss = take(merges_.empty() ? 0 : int64_t(items_.size()) * 8);
   w.orders = take(orders_ * 4);
-  int64_t total = 0;
+  int64_t total = 0, coords = 1;
+  for (const NetRecord& net : plan.nets()) coords = std::max<int64_t>(coords, net.n_coords);
+  // A block for 64 or more rows of the largest, as long as that is not many more than run at once.
+  mirror_parts_ = int(std::clamp<int64_t>(
+      int64_t(limits_.sms) * 16 / std::max<int64_t>(plan_nets_, 1), 1, ceil_div(coords, 64)));
   for (const NetRecord& net : plan.nets()) total += net.n_flat;
   w.grad = take(split_training_ ? total * scalar : 0);
   w.loss = take(split_training_ ? plan_nets_ * 8 : 0);
   w.active = take(split_training_ ? plan_nets_ : 0);
-  for (const Launch& l : launches_)
-    if (l.global) arenas = std::max(arenas, l.grid * l.arena);
-  w.arenas = take(arenas);
   w.wide.numbers = take(wide_.numbers() * scalar);
   w.wide.losses = take(wide_.networks() * wide_.tiles() * 8);
   w.wide.tops = take(wide_.tops() * scalar);

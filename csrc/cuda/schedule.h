@@ -15,8 +15,6 @@ struct Launch {
   int first, count;  // items
   int grid, threads;
   int64_t shared;  // bytes of shared memory a block
-  bool global;     // the block's memory lies in the workspace, `arena` bytes apart
-  int64_t arena;
 };
 
 struct ScheduleOptions {
@@ -30,7 +28,7 @@ struct WideLayout {
   int64_t numbers, losses, tops, orders, go;
 };
 struct WorkspaceLayout {
-  int64_t partial, partial_loss, orders, grad, loss, active, arenas;
+  int64_t partial, partial_loss, orders, grad, loss, active;
   WideLayout wide;
   int64_t size;
 };
@@ -45,12 +43,14 @@ class Schedule {
   const WorkspaceLayout& workspace() const { return workspace_; }
   //! Training of the networks one block can hold, by launches a step instead of by that block.
   bool split_training() const { return split_training_; }
-  //! The networks no block can hold; not for curvature, which takes them in the workspace.
+  //! The networks no block can hold.
   const WideSchedule& wide() const { return wide_; }
   //! Whether training needs launches for every step.
   bool counts_steps() const { return split_training_ || !wide_.empty(); }
   bool is_double() const { return is_double_; }
   int networks() const { return int(plan_nets_); }
+  //! Blocks that mirror a network's Hessian.
+  int mirror_parts() const { return mirror_parts_; }
 
   //! items, merges, wide networks [B] (1 or 0), their lists, as they are copied to the device.
   int64_t block_bytes() const;
@@ -74,6 +74,7 @@ class Schedule {
   bool is_double_, split_training_ = false;
   int n_;
   int64_t plan_nets_ = 0;
+  int mirror_parts_ = 1;
   Limits limits_;
   std::vector<Shape> shapes_;
   std::vector<Item> items_;

@@ -33,11 +33,12 @@ WideSchedule::WideSchedule(const DevicePlan& plan, const std::vector<int>& nets,
   const int64_t at_once = std::min<int64_t>(batch, chunk_);
   int tile = 8;
   while (tile < kWideTile && tile < at_once) tile *= 2;
-  make_items(plan, tile / (is_double ? 2 : 4), (at_once + tile - 1) / tile, sms);
+  wanted_ = int64_t(sms) * kBlocksPerSm;
+  make_items(plan, tile / (is_double ? 2 : 4), (at_once + tile - 1) / tile * group_);
 }
 
 // packs, tiles: of the samples done at once.
-void WideSchedule::make_items(const DevicePlan& plan, int packs, int64_t tiles, int sms) {
+void WideSchedule::make_items(const DevicePlan& plan, int packs, int64_t tiles) {
   const int depth = plan.nets()[nets_[0].net].n_layers;
   auto launch = [&](const auto& body) {
     WideRange range{int(items_.size()), 0};
@@ -45,7 +46,6 @@ void WideSchedule::make_items(const DevicePlan& plan, int packs, int64_t tiles, 
     range.count = int(items_.size()) - range.first;
     return range;
   };
-  const int64_t wanted = int64_t(sms) * kBlocksPerSm;
   // Units of a layer an item takes: as many as leave enough blocks, but work for all threads.
   auto units = [&](int layer, bool inputs) {
     int each = kWideUnits, least = 8;
@@ -61,14 +61,14 @@ void WideSchedule::make_items(const DevicePlan& plan, int packs, int64_t tiles, 
       }
       return sum * tiles;
     };
-    while (each / 2 >= least && blocks() < wanted) each /= 2;
+    while (each / 2 >= least && blocks() < wanted_) each /= 2;
     return each;
   };
   int64_t edges = 0;
   for (const WideNet& w : nets_)
     for (int l = 0; l < depth; ++l) edges += plan.layers()[plan.nets()[w.net].first_layer + l].nnz;
   const int each_edges =
-      int(std::clamp<int64_t>(edges / wanted / 64 * 64, kFewestEdges, kWideEntries));
+      int(std::clamp<int64_t>(edges / wanted_ / 64 * 64, kFewestEdges, kWideEntries));
   auto cut = [&](int w, int layer, int whole, int each) {
     for (int at = 0; at < whole; at += each)
       items_.push_back({w, layer, at, std::min(each, whole - at), 0, 0});
@@ -77,6 +77,9 @@ void WideSchedule::make_items(const DevicePlan& plan, int packs, int64_t tiles, 
   for (int l = 0; l < depth; ++l) {
     auto layer = [&](const NetRecord& net) { return plan.layers()[net.first_layer + l]; };
     const int up = units(l, false), down = units(l, true);
+    most_units_.push_back(0);
+    for (const WideNet& w : nets_)
+      most_units_[l] = std::max(most_units_[l], layer(plan.nets()[w.net]).n_out);
     forward_.push_back(
         launch([&](int w, const NetRecord& net) { cut(w, l, layer(net).n_out, up); }));
     backward_.push_back(launch([&](int w, const NetRecord& net) {
@@ -111,17 +114,28 @@ void WideSchedule::lay_out(const DevicePlan& plan, bool is_double, int n_samples
   moments_ = options.moments;
   shared_order_ = int(std::clamp<int64_t>((options.shared_block - kOrderReserve) / 2, 0, 65536));
   const int64_t scalar = is_double ? 8 : 4;
-  int64_t rows = 0, d_in = 0;
+  int64_t rows = 0, tangents = 0, d_in = 0;
   for (const WideNet& w : nets_) d_in = std::max<int64_t>(d_in, plan.nets()[w.net].d_in);
   gathers_ = options.batch_size > 0 || d_in * round_up(n_samples, kWideTile) > INT32_MAX;
   for (const WideNet& w : nets_) {
     const NetRecord& net = plan.nets()[w.net];
     rows += 2 * net.n_hidden + net.d_out + (gathers_ ? net.d_in : 0);
+    columns_ = std::max(columns_, net.n_math);
+    if (!options.curvature) continue;
+    rows += 2 * net.n_hidden + net.d_out + 1;
+    tangents += 2 * net.n_hidden + net.d_out + net.widest;
   }
   const int64_t all = round_up(n_samples, kWideTile);
-  int64_t fits = kLargestChunk;
-  while (fits > kWideTile && fits * rows * scalar > kRowBytes) fits /= 2;
-  chunk_ = int(std::min(all, fits));
+  int64_t fits = std::min<int64_t>(kLargestChunk, all);
+  if (options.curvature) {
+    given_ = options.vectors;
+    group_ = given_ > 0 ? std::min(given_, kWideGroup) : 2 * kWideGroup;
+  }
+  // Fewer samples first, then fewer vectors.
+  while (fits * (rows + group_ * tangents) * scalar > kRowBytes && (fits > kWideTile || group_ > 1))
+    if (fits > 8 * kWideTile || group_ == 1) fits = std::max<int64_t>(fits / 2, kWideTile);
+    else if (group_ > 1) group_ = (group_ + 1) / 2;
+  chunk_ = int(round_up(fits, kWideTile));
   ld_ = chunk_ + kRowPad;
   // Whole chunks, and the last one in tiles of 32 or more (or one tile).
   tiles_ = n_samples / kWideTile + chunk_ / 32 + 1;
@@ -135,14 +149,28 @@ void WideSchedule::lay_out(const DevicePlan& plan, bool is_double, int n_samples
     const NetRecord& net = plan.nets()[w.net];
     w.p = take(net.n_params);
     w.m = take(options.training ? net.n_params : 0);
-    w.v = take(options.moments ? net.n_params : 0);
-    w.g = take(net.n_math);
+    w.v = take(options.moments ? net.n_params : int64_t(net.n_math) * (options.curvature * given_));
+    w.g = take(int64_t(net.n_math) * given_);
     w.x = take(gathers_ ? int64_t(net.d_in) * ld_ : 0);
     w.a = take(int64_t(net.n_hidden) * ld_);
     w.d = take(int64_t(net.n_hidden) * ld_);
     w.f = take(int64_t(net.d_out) * ld_);
+    if (!options.curvature) continue;
+    w.e = take(int64_t(net.n_hidden) * ld_);
+    w.c = take(int64_t(net.n_hidden) * ld_);
+    w.prob = take(int64_t(net.d_out) * ld_);
+    w.ones = take(ld_);
+    w.r = take(int64_t(net.n_hidden) * group_ * ld_);
+    w.rf = take(int64_t(net.d_out) * group_ * ld_);
+    w.ra = take(int64_t(net.n_hidden) * group_ * ld_);
+    w.s = take(int64_t(net.widest) * group_ * ld_);
   }
   numbers_ = at;
+}
+
+int WideSchedule::parts(int units) const {
+  const int64_t most = columns_ / 64 + 1;  // a group of 8 columns for each of 8 warps
+  return int(std::clamp<int64_t>(wanted_ / (int64_t(networks()) * units), 1, most));
 }
 
 int64_t WideSchedule::items_at() const {

@@ -1,46 +1,20 @@
-#include "cuda/wide.cuh"
-
-#include <algorithm>
-
-#include "cuda/engine.h"
+#include "cuda/wide_gradient.cuh"
+#include "cuda/wide_run.cuh"
+#include "cuda/wide_train.cuh"
 
 namespace edt::cuda {
 namespace {
 
-int power_of_two(int n) {
-  int p = 8;
-  while (p < n) p *= 2;
-  return p;
-}
-
-// The wide networks' part of a call.
 template <class T>
-class Runner {
+class Runner : public WideRun<T> {
  public:
-  Runner(const Call& c, const Data<T>& data)
-      : c_(c), s_(c.schedule.wide()), pr_(problem_of(c, data)) {
-    const WideLayout& w = c.schedule.workspace().wide;
-    const unsigned char* block = c.schedule_block + c.schedule.wide_at();
-    wide_ = {reinterpret_cast<const WideNet*>(block),
-             reinterpret_cast<const WideItem*>(block + s_.items_at()),
-             reinterpret_cast<T*>(c.workspace + w.numbers),
-             reinterpret_cast<double*>(c.workspace + w.losses),
-             reinterpret_cast<T*>(c.workspace + w.tops),
-             reinterpret_cast<int*>(c.workspace + w.orders),
-             c.workspace + w.go,
-             s_.tiles(),
-             s_.ld()};
-    who_.active = c.active;
-  }
+  using WideRun<T>::WideRun;
 
   // The networks running at one step, from now on.
   void at_step(const TrainState<T>& st, int64_t step) {
     who_ = {nullptr, st.status, st.steps, step};
   }
 
-  void gather(const T* theta, const T* m, const T* v) {
-    run("wide gather", wide_gather_kernel<T>, s_.vectors(), who_, theta, m, v);
-  }
   void scatter(T* theta, T* m, T* v) {
     run("wide scatter", wide_scatter_kernel<T>, s_.vectors(), theta, m, v);
   }
@@ -55,32 +29,18 @@ class Runner {
   // `ordered`. Returns the number of partial losses.
   int evaluate(int first, int count, bool ordered, T scale, T* predict, const T* cotangent,
                bool losses, bool gradient) {
-    int slot = 0;
-    for (int at = first; at < first + count; at += s_.chunk()) {
-      WideChunk chunk{};
-      chunk.first = at;
-      chunk.count = std::min(s_.chunk(), first + count - at);
-      chunk.tile = std::min(power_of_two(chunk.count), kWideTile);
-      chunk.ordered = ordered;
-      chunk.gathered = s_.gathers();
-      // Inputs read where they stand end with their padding.
-      const auto tiles = [&] { return (chunk.count + chunk.tile - 1) / chunk.tile; };
-      if (!chunk.gathered)
-        while (at + tiles() * chunk.tile > pr_.data.n_pad) chunk.tile /= 2;
-      chunk.tiles = tiles();
-      chunk.slot = slot;
-      chunk.accumulate = at > first;
-      slot += chunk.tiles;
+    return this->in_chunks(first, count, ordered, [&](const WideChunk& chunk) {
       pass(chunk, scale, predict, cotangent, losses, gradient);
-    }
-    return slot;
+    });
   }
 
   void loss(int slots, double* out) {
     launch("wide loss", wide_loss_kernel<T>, s_.networks(), kWideThreads, int64_t(kReserved),
            c_.stream, pr_, wide_, who_, slots, out);
   }
-  void flat(T* grad) { run("wide gradient to flat", wide_flat_kernel<T>, s_.flat(), who_, grad); }
+  void flat(T* grad) {
+    run("wide gradient to flat", wide_flat_kernel<T>, s_.flat(), who_, grad, int64_t(0), 1);
+  }
 
   void decide(const Hyper& hp, const TrainState<T>& st, int slots, bool minibatch, bool decides,
               bool last, int64_t row) {
@@ -96,45 +56,32 @@ class Runner {
   }
 
  private:
+  using Base = WideRun<T>;
+  using Base::c_;
+  using Base::pr_;
+  using Base::s_;
+  using Base::who_;
+  using Base::wide_;
+
   // One block an item.
   template <class... P, class... A>
   void run(const char* name, void (*kernel)(Problem<T>, Wide<T>, P...), const WideRange& range,
            A... args) {
-    launch(name, kernel, range.count, kWideThreads, int64_t(0), c_.stream, pr_, from(range),
+    launch(name, kernel, range.count, kWideThreads, int64_t(0), c_.stream, pr_, this->from(range),
            args...);
   }
-  // One block an item and tile.
-  template <class K>
-  void over(const char* name, K kernel, const WideRange& range, const WideChunk& chunk) {
-    launch(name, kernel, range.count * chunk.tiles, kWideThreads, int64_t(0), c_.stream, pr_,
-           from(range), who_, chunk);
-  }
-  Wide<T> from(const WideRange& range) const {
-    Wide<T> w = wide_;
-    w.items += range.first;
-    return w;
-  }
-
   void pass(const WideChunk& chunk, T scale, T* predict, const T* cotangent, bool losses,
             bool gradient) {
-    if (chunk.gathered) over("wide inputs", wide_inputs_kernel<T>, s_.inputs(), chunk);
-    for (int l = 0; l < s_.layers(); ++l)
-      over("wide forward", wide_forward_kernel<T>, s_.forward(l), chunk);
-    launch("wide output", wide_output_kernel<T>, s_.networks() * chunk.tiles, kWideTile,
+    this->template forward<1>(chunk);
+    launch("wide output", wide_output_kernel<T, false>, s_.networks() * chunk.tiles, kWideTile,
            int64_t(kReserved), c_.stream, pr_, wide_, who_, chunk, scale, predict, cotangent,
            int(losses));
     if (!gradient) return;
     for (int l = s_.layers() - 1; l > 0; --l)
-      over("wide backward", wide_backward_kernel<T>, s_.backward(l), chunk);
+      this->over("wide backward", wide_backward_kernel<T>, s_.backward(l), chunk);
     launch("wide gradient", wide_gradient_kernel<T>, s_.gradient().count, kWideThreads,
-           wide_gradient_bytes<T>(), c_.stream, pr_, from(s_.gradient()), who_, chunk);
+           wide_gradient_bytes<T>(), c_.stream, pr_, this->from(s_.gradient()), who_, chunk);
   }
-
-  const Call& c_;
-  const WideSchedule& s_;
-  Problem<T> pr_;
-  Wide<T> wide_{};
-  WideWho who_{};
 };
 
 }  // namespace

@@ -16,8 +16,12 @@ namespace edt::cuda {
 struct WideNet {
   int net;
   int top, tops;       // its gradient items
-  int64_t p, m, v, g;  // vectors: parameters, moments, gradient
-  int64_t x, a, d, f;  // rows: inputs (if gathered), activations, dL/dz, outputs
+  int64_t p, m, v, g;  // vectors: parameters, moments, gradient; curvature: of v and g many
+  int64_t x, a, d, f;  // rows: inputs (if gathered), activations, s' and then dL/dz, outputs
+  // Curvature only (d stays s'). Rows: dL/dz, s'' and then s'' dA, probabilities, ones; and for
+  // every vector of a group: Rz and then Rd of hidden units and of outputs, Ra, scratch.
+  int64_t e, c, prob, ones;
+  int64_t r, rf, ra, s;
 };
 
 //! A piece of one network's work.
@@ -39,12 +43,15 @@ constexpr int kWideUnits = 64;      // at most; fewer where that leaves multipro
 constexpr int kWideEntries = 2048;  // of a vector, and at most edges of a gradient
 constexpr int kWideEdges = 4;       // loaded at a time
 constexpr int kWideGradRows = 32, kWideGradColumns = 64;
+constexpr int kWideGroup = 8;  // vectors at once, at most; units of Hessians twice as many
 
 struct WideOptions {
   bool training = false;  // keeps parameters and the first moment (or momentum) between steps
   bool moments = false;   // and the second
   int64_t batch_size = 0;
   int64_t shared_block = 0;  // bytes of shared memory a block may have
+  bool curvature = false;
+  int vectors = 0;  // of curvature; 0: Hessians
 };
 
 class WideSchedule {
@@ -65,6 +72,12 @@ class WideSchedule {
   int chunk() const { return chunk_; }
   //! Distance of rows.
   int ld() const { return ld_; }
+  //! Curvature: vectors (or units) done at once, and all of them; units of the widest network.
+  int group() const { return group_; }
+  int vectors_given() const { return given_; }
+  int most_units(int layer) const { return most_units_[layer]; }
+  //! Blocks that share the columns of a unit's rows of Hessians, for so many units at once.
+  int parts(int units) const;
   //! Whether inputs are copied to rows: minibatches, or more inputs than an int counts.
   bool gathers() const { return gathers_; }
   //! Samples whose order a block's shared memory holds, as 16-bit numbers.
@@ -82,14 +95,16 @@ class WideSchedule {
   void write(unsigned char* to) const;
 
  private:
-  void make_items(const DevicePlan& plan, int packs, int64_t tiles, int sms);
+  void make_items(const DevicePlan& plan, int packs, int64_t tiles);
   void lay_out(const DevicePlan& plan, bool is_double, int n_samples, const WideOptions& options);
 
   std::vector<WideNet> nets_;
   std::vector<WideItem> items_;
   std::vector<WideRange> forward_, backward_;
   WideRange inputs_{}, gradient_{}, vectors_{}, flat_{};
-  int chunk_ = 0, ld_ = 0, shared_order_ = 0;
+  std::vector<int> most_units_;
+  int chunk_ = 0, ld_ = 0, shared_order_ = 0, group_ = 1, given_ = 1, columns_ = 0;
+  int64_t wanted_ = 0;  // blocks
   bool gathers_ = false, moments_ = false;
   int64_t numbers_ = 0, tiles_ = 0;
 };

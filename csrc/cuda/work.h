@@ -30,6 +30,18 @@ struct Problem {
   int act;
 };
 
+//! Where results go.
+template <class T>
+struct Results {
+  T* predict;          // [B, n, d_out], or null
+  const T* cotangent;  // [B, n, d_out]: what the gradient starts from instead of the loss, or null
+  double* loss;        // [B], or null
+  T* grad;             // flat, or null; hvp: vectors, `stride` entries apart
+  int64_t stride;
+  T* partial;            // of items that share a network
+  double* partial_loss;  // [items]
+};
+
 //! A share of the work on one network; one block does one at a time.
 struct Item {
   int net;

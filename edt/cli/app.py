@@ -136,7 +136,7 @@ def _explain(error: Exception) -> tuple[str, int]:
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror or error}", BROKEN
     if isinstance(error, MemoryError):
-        return "out of memory; ask for fewer seeds or widths", BROKEN
+        return str(error) or "out of memory; ask for fewer seeds or widths", BROKEN
     if isinstance(error, (ValueError, TypeError)):
         return str(error), USAGE
     return f"{type(error).__name__}: {error}", BROKEN

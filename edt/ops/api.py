@@ -231,6 +231,7 @@ def hessian(
 
     Raises:
         TypeError, ValueError: bad arguments.
+        MemoryError: the matrices do not fit what is free; names both in bytes, before any work.
 
     Example:
         >>> torch.linalg.eigvalsh(edt.ops.hessian(ens, task)[0]).shape

@@ -13,6 +13,7 @@ import torch
 from edt import _core
 from edt.ops.activations import ACTIVATION_CODES
 from edt.ops.compiled import dataset, matrix_offsets, structure
+from edt.ops.memory import room_for_hessians
 from edt.ops.problem import Problem
 from edt.ops.threads import set_core_threads
 
@@ -151,7 +152,9 @@ def hessians(theta: torch.Tensor, problem: Problem, *, ggn: bool = False) -> lis
 
 
 def _hessian(call: _Call, offsets: torch.Tensor, size: int, ggn: bool) -> torch.Tensor:
-    coords, out = call.structure.coords, call.theta.new_empty(size)
+    coords = call.structure.coords
+    room_for_hessians(size, coords, call.theta)
+    out = call.theta.new_empty(size)
     _core.prepare_matrices(
         out.data_ptr(), out.element_size(), offsets.data_ptr(), coords.data_ptr(), coords.numel()
     )

@@ -17,6 +17,7 @@ from edt.errors import ShapeError
 from edt.ops.activations import ACTIVATION_CODES
 from edt.ops.cache import TensorCache
 from edt.ops.compiled import matrix_offsets
+from edt.ops.memory import room_for_hessians
 from edt.ops.problem import Problem
 from edt.tasks import LOSSES
 
@@ -447,6 +448,7 @@ def hessian(theta: torch.Tensor, problem: Problem, size: int, *, ggn: bool = Fal
     offsets = matrix_offsets(coords, coords, theta.element_size())
     if size != int(offsets[-1]):
         raise ValueError(f"size must be {int(offsets[-1])}, got {size}")
+    room_for_hessians(size, coords, theta)
     out = theta.new_zeros(size)
     launcher.matrices(theta, out, _moved(offsets, theta.device), ggn=ggn)
     return out

@@ -12,6 +12,7 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.ops.checks import parameters, vectors_of
+from edt.ops.memory import room_for_hessians
 
 __all__ = ["hessian", "loss_and_grad", "owns", "product"]
 
@@ -51,6 +52,7 @@ def hessian(
     sizes = (objective.coords * objective.coords).tolist()
     starts = torch.zeros(len(sizes) + 1, dtype=torch.int64)
     starts[1:] = torch.tensor(sizes).cumsum(0)
+    room_for_hessians(int(starts[-1]), objective.coords, flat)
     buffer = torch.zeros(int(starts[-1]), dtype=flat.dtype)
     objective.hessian(flat, buffer, starts, ggn=ggn)
     return [

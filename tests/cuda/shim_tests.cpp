@@ -76,7 +76,9 @@ void one_case(int seed) {
   }
   const double pruned = draw.whole(0, 2) * 0.4, frozen = draw.whole(0, 1) * 0.2;
   std::vector<uint8_t> state(total);
-  std::vector<T> theta(total), vectors(2 * total);
+  // More vectors than wide networks take at once, now and then.
+  const int K = draw.chance() < 0.2 ? 11 : 2;
+  std::vector<T> theta(total), vectors(K * total);
   for (int64_t k = 0; k < total; ++k) {
     state[k] = draw.chance() < pruned ? kPruned : draw.chance() < frozen ? kFrozen : kTrainable;
     theta[k] = state[k] == kPruned ? T(0) : T(0.4 * draw.normal());
@@ -161,10 +163,10 @@ void one_case(int seed) {
         std::vector<T>(losses_wanted.begin(), losses_wanted.end()));
 
   const bool ggn = draw.chance() < 0.5;
-  found.assign(2 * total, T(7));
+  found.assign(K * total, T(7));
   wanted = found;
-  hvp<T>(host, theta.data(), 2, vectors.data(), wanted.data(), total, ggn);
-  with(cuda::Job::curvature, {2, false, 0}, thetad.p.get(), [&](const cuda::Call& c) {
+  hvp<T>(host, theta.data(), K, vectors.data(), wanted.data(), total, ggn);
+  with(cuda::Job::curvature, {K, false, 0}, thetad.p.get(), [&](const cuda::Call& c) {
     cuda::hvp<T>(c, samples, vd.p.get(), found.data(), total, ggn);
   });
   close("hvp", seed, found, wanted);

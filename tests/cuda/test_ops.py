@@ -9,48 +9,18 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kernel_calls import everything, products
 from op_cases import Case, any_case, compare, going_round, wide_case
 
 from edt.ops import cuda
 from edt.ops.activations import ACTIVATION_CODES
 from edt.ops.checks import problem_of
-from edt.ops.compiled import matrix_offsets
 
 VECTORS = 2
 
 
-def kernels(ens, task, index, vectors, cotangent):
-    """All results of the kernels, by name."""
-    problem, theta = problem_of(ens, task, index), ens.theta
-    coords = cuda.plan_of(problem, theta.device).coords
-    offsets = matrix_offsets(coords, coords, theta.element_size())
-    out = first_order(ens, task, index, vectors, cotangent)
-    out["ggn_vp"] = cuda.hvp(theta, vectors, problem, ggn=True)
-    for name, ggn in (("hessian", False), ("ggn", True)):
-        buffer = cuda.hessian(theta, problem, int(offsets[-1]), ggn=ggn)
-        out[name] = [
-            buffer[at : at + size * size].view(size, size)
-            for at, size in zip(offsets[:-1].tolist(), coords.tolist(), strict=True)
-        ]
-    return out
-
-
-def first_order(ens, task, index, vectors, cotangent):
-    """What large networks can be asked for."""
-    problem, theta = problem_of(ens, task, index), ens.theta
-    losses, grad = cuda.loss_and_grad(theta, problem)
-    return {
-        "predict": cuda.predict(theta, problem),
-        "vjp": cuda.predict_vjp(theta, cotangent, problem),
-        "loss": cuda.loss(theta, problem),
-        "loss beside grad": losses,
-        "grad": grad,
-        "hvp": cuda.hvp(theta, vectors, problem),
-    }
-
-
 def check_all(case):
-    compare(case, kernels, vectors=VECTORS)
+    compare(case, everything, vectors=VECTORS)
 
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
@@ -74,7 +44,7 @@ def test_sample_counts(shim, samples):
 @pytest.mark.parametrize("masks", ["dense", "very sparse"])
 def test_wide_layers(shim, masks, dtype):
     """Layers wide enough for the tall register tiles, dense and gathered (no Hessian: too slow)."""
-    compare(wide_case(masks, dtype), first_order, vectors=VECTORS)
+    compare(wide_case(masks, dtype), products, vectors=VECTORS)
 
 
 @pytest.mark.parametrize("masks", ["dense", "sparse", "very sparse", "frozen"])
@@ -95,19 +65,6 @@ def test_samples_shared_among_blocks(shim):
     check_all(case)
 
 
-def test_networks_that_no_block_holds(shim):
-    """Layer by layer in global memory; curvature by blocks on the workspace."""
-    shim.set_limits(2, 1200, 2400)
-    case = Case(samples=70, hidden=((6, 3), (2, 2)), d_out=2, masks="sparse", seed=4)
-    ens, task, index = case.build()
-    plan = cuda.plan_of(problem_of(ens, task, index), ens.device)
-    schedule, _ = plan.schedule("gradient", True, task.N)
-    assert schedule.wide_networks == ens.B
-    schedule, _ = plan.schedule("curvature", True, task.N)
-    assert all(launch["global"] for launch in schedule.launches)
-    check_all(case)
-
-
 @pytest.mark.parametrize("order", ["backward", "shuffled"])
 def test_order_of_threads_does_not_matter(shim, order):
     """A missing barrier shows as results that depend on which thread runs first."""
@@ -116,10 +73,10 @@ def test_order_of_threads_does_not_matter(shim, order):
     draw = torch.Generator().manual_seed(1)
     vectors = torch.randn(VECTORS, ens.total, generator=draw, dtype=torch.float64)
     cotangent = torch.randn(ens.B, task.N, 2, generator=draw, dtype=torch.float64)
-    first = kernels(ens, task, index, vectors, cotangent)
+    first = everything(ens, task, index, vectors, cotangent)
     for seed in range(2):
         shim.set_order(order, seed)
-        again = kernels(ens, task, index, vectors, cotangent)
+        again = everything(ens, task, index, vectors, cotangent)
         for name, value in first.items():
             pairs = zip(value, again[name], strict=True)
             assert all(torch.equal(a, b) for a, b in pairs), name

@@ -10,13 +10,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kernel_calls import everything, products
 from op_cases import MASKS, Case, any_case, compare
 from short_runs import STEPS, results, start
 
 from edt import Ensemble, Task
-from edt.ops import cuda
+from edt.ops import cpu, cuda
 from edt.ops.checks import problem_of
-from edt.ops.cpu import loss_and_grad
+from edt.ops.compiled import matrix_offsets
 from edt.training.cuda import CudaEngine
 from edt.training.engine import Engine
 from edt.training.state import RUNNING
@@ -35,19 +36,6 @@ def wide_networks(case, job="gradient", **options):
     return plan.schedule(job, double, task.N, **options)[0].wide_networks
 
 
-def evaluations(ens, task, index, _, cotangent):
-    """What wide networks have kernels of their own for."""
-    problem, theta = problem_of(ens, task, index), ens.theta
-    losses, grad = cuda.loss_and_grad(theta, problem)
-    return {
-        "predict": cuda.predict(theta, problem),
-        "vjp": cuda.predict_vjp(theta, cotangent, problem),
-        "loss": cuda.loss(theta, problem),
-        "loss beside grad": losses,
-        "grad": grad,
-    }
-
-
 @settings(
     max_examples=40,
     deadline=None,
@@ -55,7 +43,7 @@ def evaluations(ens, task, index, _, cotangent):
 )
 @given(data=st.data())
 def test_anything(tiny_blocks, data):
-    compare(data.draw(any_case(networks=3)), evaluations, vectors=1)
+    compare(data.draw(any_case(networks=3)), everything, vectors=3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -64,13 +52,14 @@ def test_anything(tiny_blocks, data):
 def test_pieces_of_layers(tiny_blocks, samples, masks, dtype):
     """More units and edges than an item takes, counts around the sizes of tiles, unlike widths."""
     hidden = ((70, 37), (5, 131))
+    # Derivatives that do not fade where pre-activations are in the tens: there the reference's own
+    # roundings would be more than its results.
     case = Case(
-        "softplus", "cross_entropy", dtype, hidden, d_in=67, d_out=5, masks=masks, samples=samples
+        "sin", "cross_entropy", dtype, hidden, d_in=67, d_out=5, masks=masks, samples=samples
     )
-    assert wide_networks(case) == 2
-    # Ten times the terms of the usual cases, and no averages over samples where there is one: the
-    # CPU engine is up to 100 units off here.
-    compare(case, evaluations, vectors=1, roundings=200)
+    assert wide_networks(case) == wide_networks(case, "curvature", vectors=1) == 2
+    # Ten times the terms of the usual cases.
+    compare(case, products, vectors=1, roundings=200)
 
 
 @pytest.mark.parametrize("masks", ["dense", "sparse"])
@@ -81,19 +70,60 @@ def test_samples_in_chunks(tiny_blocks, masks):
     ens, task, index = case.build()
     problem = problem_of(ens, task, index)
     assert wide_networks(case) == 2
-    for found, wanted in zip(
-        cuda.loss_and_grad(ens.theta, problem), loss_and_grad(ens.theta, problem), strict=True
+    vectors = torch.randn(2, ens.total, dtype=torch.float64, generator=torch.manual_seed(0))
+    size = hessian_size(ens, problem)
+    for found, wanted in (
+        *zip(
+            cuda.loss_and_grad(ens.theta, problem),
+            cpu.loss_and_grad(ens.theta, problem),
+            strict=True,
+        ),
+        (cuda.hvp(ens.theta, vectors, problem), cpu.hvp(ens.theta, vectors, problem)),
+        (cuda.hessian(ens.theta, problem, size), cpu.hessian(ens.theta, problem, size)),
     ):
-        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(found, wanted, rtol=1e-11, atol=1e-13)
     torch.testing.assert_close(
-        cuda.predict(ens.theta, problem)[:, -100:], plain_outputs(ens, task, index)[:, -100:]
+        cuda.predict(ens.theta, problem)[:, -100:], cpu.predict(ens.theta, problem)[:, -100:]
     )
 
 
-def plain_outputs(ens, task, index):
-    from edt.ops.cpu import predict
+def hessian_size(ens, problem):
+    coords = cuda.plan_of(problem, ens.device).coords
+    return int(matrix_offsets(coords, coords, ens.theta.element_size())[-1])
 
-    return predict(ens.theta, problem_of(ens, task, index))
+
+@pytest.mark.parametrize("masks", ["dense", "mixed"])
+def test_more_vectors_than_go_at_once(tiny_blocks, masks):
+    """Eleven are a group and a rest; what is beside a vector does not change its product."""
+    ens, task, index = Case(hidden=((6, 3), (2, 5)), d_out=2, masks=masks, samples=140).build()
+    problem = problem_of(ens, task, index)
+    vectors = torch.randn(11, ens.total, dtype=torch.float64, generator=torch.manual_seed(0))
+    together = cuda.hvp(ens.theta, vectors, problem)
+    torch.testing.assert_close(together, cpu.hvp(ens.theta, vectors, problem))
+    for k in (0, 7, 8, 10):
+        assert torch.equal(cuda.hvp(ens.theta, vectors[k : k + 1], problem)[0], together[k])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("masks", ["dense", "sparse"])
+def test_hessians_of_more_units_than_go_at_once(tiny_blocks, masks, dtype):
+    """Unlike widths: the units of one network end before those of the other."""
+    case = Case(
+        "softplus", dtype=dtype, hidden=((19, 2), (3, 21)), d_in=11, masks=masks, samples=33
+    )
+    compare(case, everything, vectors=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("order", ["backward", "shuffled"])
+def test_order_of_threads_in_hessians(tiny_blocks, order, dtype):
+    case = Case(dtype=dtype, hidden=((9, 4), (3, 2)), d_in=5, d_out=2, masks="mixed", samples=140)
+    ens, task, index = case.build()
+    problem = problem_of(ens, task, index)
+    size = hessian_size(ens, problem)
+    first = cuda.hessian(ens.theta, problem, size)
+    tiny_blocks.set_order(order, 1)
+    assert torch.equal(cuda.hessian(ens.theta, problem, size), first)
 
 
 @pytest.mark.parametrize("order", ["backward", "shuffled"])
@@ -101,11 +131,13 @@ def test_order_of_threads_does_not_matter(tiny_blocks, order):
     case = Case(hidden=((70, 9), (3, 20)), d_in=5, d_out=2, masks="mixed", samples=140)
     ens, task, index = case.build()
     cotangent = torch.randn(ens.B, task.N, 2, dtype=torch.float64)
-    first = evaluations(ens, task, index, None, cotangent)
+    vectors = torch.randn(2, ens.total, dtype=torch.float64)
+    first = products(ens, task, index, vectors, cotangent)
     for seed in range(2):
         tiny_blocks.set_order(order, seed)
-        again = evaluations(ens, task, index, None, cotangent)
-        assert all(torch.equal(first[name], again[name]) for name in first)
+        again = products(ens, task, index, vectors, cotangent)
+        for name, value in first.items():
+            assert all(map(torch.equal, value, again[name])), name
 
 
 def lenet(sparsity, B=2, samples=20):
@@ -132,11 +164,31 @@ def test_lenet(shim, sparsity):
     problem = problem_of(ens, task, torch.zeros(2, dtype=torch.int64))
     plan = cuda.plan_of(problem, ens.device)
     assert plan.schedule("gradient", False, task.N)[0].wide_networks == 2
+    assert plan.schedule("curvature", False, task.N, vectors=2)[0].wide_networks == 2
     loss, grad = cuda.loss_and_grad(ens.theta, problem)
-    wanted, slope = loss_and_grad(ens.theta, problem)
+    wanted, slope = cpu.loss_and_grad(ens.theta, problem)
     # Sums of up to 784 terms in float32, in unlike orders.
     torch.testing.assert_close(loss, wanted, rtol=1e-5, atol=0)
     torch.testing.assert_close(grad, slope, rtol=1e-4, atol=1e-6)
+    vectors = torch.randn(2, ens.total, generator=torch.manual_seed(0))
+    for ggn in (False, True):
+        found = cuda.hvp(ens.theta, vectors, problem, ggn=ggn)
+        exact = cpu.hvp(ens.theta, vectors, problem, ggn=ggn)
+        torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_hessian_of_a_sparse_lenet(shim, dtype):
+    shim.set_limits(132, 227 * 1024, 228 * 1024)
+    ens, task = lenet(0.998, B=1, samples=9)
+    ens, task = ens.to(dtype), task.to(dtype)
+    problem = problem_of(ens, task, torch.zeros(1, dtype=torch.int64))
+    size = hessian_size(ens, problem)
+    found, wanted = cuda.hessian(ens.theta, problem, size), cpu.hessian(ens.theta, problem, size)
+    assert wanted.abs().max() > 0.01
+    torch.testing.assert_close(
+        found, wanted, rtol=1e-4, atol=1e-12 if dtype == torch.float64 else 1e-5
+    )
 
 
 @pytest.mark.parametrize(

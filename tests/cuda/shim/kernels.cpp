@@ -4,3 +4,4 @@
 #include "cuda/hvp.cu"
 #include "cuda/train.cu"
 #include "cuda/wide.cu"
+#include "cuda/wide_curvature.cu"
