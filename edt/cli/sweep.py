@@ -100,6 +100,7 @@ def sweep(
     or by Slurm. Same spec, same bits, whatever the engine, the number of workers and interruptions.
     """
     from edt.places import place
+    from edt.report.words import count
     from edt.sweeps import make_plan, read_spec
     from edt.sweeps import sweep as run
 
@@ -107,6 +108,8 @@ def sweep(
     planned = make_plan(found)
     folder = place(out if out is not None else spec.stem)
     console = console_for(as_json)
+    runs, shards = count(planned.runs, "run"), count(len(planned.members), "shard")
+    size = f"[bold]{runs}[/] in {shards}, about {_time(planned.seconds)} of one core"
     if plan:
         facts = {
             "runs": planned.runs,
@@ -117,15 +120,9 @@ def sweep(
         if as_json:
             print(json.dumps(facts, indent=1))
         else:
-            console.print(
-                f"[bold]{planned.runs:,} runs[/] in {len(planned.members):,} shards, about "
-                f"{_time(planned.seconds)} of one core"
-            )
+            console.print(size)
         return
-    console.print(
-        f"[bold]{planned.runs:,} runs[/] in {len(planned.members):,} shards, about "
-        f"{_time(planned.seconds)} of one core -> {folder}/"
-    )
+    console.print(f"{size} -> {folder}/")
     options = _options(engine, address, cpus, gpus)
     _go(
         lambda: run(

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 from edt import tasks as task_makers
 from edt.errors import EdtError, unknown_choice
 from edt.experiments.base import Spec
-from edt.sweeps.axes import grid_values
+from edt.sweeps.axes import AXES, grid_values
 from edt.tasks import Task
 
 ANALYSIS = ("spectrum", "embedding", "census")
@@ -179,6 +180,14 @@ def read_spec(path: str | os.PathLike[str]) -> SweepSpec:
         raise SpecError(f"{file}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError, too
         raise SpecError(f"{file}: not TOML: {error}") from None
+    names = {entry.name for entry in fields(SweepSpec)}
+    for key in values:
+        # The commonest slip: an axis at the top of the file.
+        axis = get_close_matches(key, AXES, n=1)
+        if key not in names and axis:
+            raise SpecError(
+                f"{file}: {key!r} is not a field; the axis {axis[0]!r} goes under [grid]"
+            )
     try:
         return SweepSpec.from_dict(values)
     except (ArithmeticError, TypeError, ValueError) as error:

@@ -84,6 +84,12 @@ def test_unreadable_files_are_named(tmp_path):
     (tmp_path / "bad.toml").write_text("grid = [")
     with pytest.raises(SpecError, match=r"bad\.toml: not TOML"):
         read_spec(tmp_path / "bad.toml")
+    (tmp_path / "flat.toml").write_text("widths = [2, 4]")
+    with pytest.raises(SpecError, match=r"'widths' is not a field; the axis 'width' goes under"):
+        read_spec(tmp_path / "flat.toml")
+    (tmp_path / "other.toml").write_text("colour = 1")
+    with pytest.raises(SpecError, match="field must be one of"):
+        read_spec(tmp_path / "other.toml")
 
 
 def test_large_plans_are_quick_to_make():
