@@ -10,15 +10,22 @@ Reference: https://filesystem-spec.readthedocs.io
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from functools import total_ordering
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["Folder", "Location", "Remote", "is_url", "place"]
+__all__ = ["Folder", "Location", "Remote", "at_once", "is_url", "place"]
+
+Item = TypeVar("Item")
+Out = TypeVar("Out")
+
+#: Calls under way at once behind a URL.
+CALLS = 16
 
 
 @total_ordering
@@ -72,25 +79,25 @@ class Remote:
 
     def exists(self) -> bool:
         """Whether there is a file or a folder."""
-        return bool(self._fs.exists(self.url))
+        return bool(self._ask("exists"))
 
     def is_file(self) -> bool:
         """Whether there is a file."""
-        return bool(self._fs.isfile(self.url))
+        return bool(self._ask("isfile"))
 
     def is_dir(self) -> bool:
         """Whether there is a folder; stores of objects have one only where it holds something."""
-        return bool(self._fs.isdir(self.url))
+        return bool(self._ask("isdir"))
 
     def mkdir(self, parents: bool = True, exist_ok: bool = True) -> None:
-        """Make the folder and those above it, where there is such a thing."""
-        self._fs.makedirs(self.url, exist_ok=exist_ok)
+        """Nothing: a folder comes with its first file."""
 
     def iterdir(self) -> Iterator[Remote]:
         """What the folder holds."""
-        self._fs.invalidate_cache()  # listings may be older than what others wrote
-        for entry in self._fs.ls(self.url, detail=False):
-            yield self / str(entry).rstrip("/").rsplit("/", 1)[-1]
+        for entry in self._ask("ls", detail=False):
+            # Some tools mark a folder in a store of objects by an empty object of its name.
+            if self._path(str(entry)) != self._path(self.url):
+                yield self / str(entry).rstrip("/").rsplit("/", 1)[-1]
 
     def glob(self, pattern: str) -> Iterator[Remote]:
         """Entries whose names fit, folder by folder; ``*`` does not cross folders."""
@@ -110,24 +117,73 @@ class Remote:
         Raises:
             FileNotFoundError: none is there.
         """
-        return bytes(self._fs.cat_file(self.url))
+        return bytes(self._ask("cat_file"))
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """The whole file as text."""
         return self.read_bytes().decode(encoding)
 
     def write_bytes(self, data: bytes) -> None:
-        """Write the whole file in one piece, over what was there."""
-        self._fs.makedirs(self.parent.url, exist_ok=True)
-        self._fs.pipe_file(self.url, data)
+        """Write the whole file in one piece, over what was there.
+
+        Raises:
+            FileNotFoundError: the top of the URL, a bucket say, is not there; it is never made.
+        """
+        try:
+            self._ask("pipe_file", data)
+        except FileNotFoundError:
+            # Where folders are things of their own, this one may not be there yet.
+            top, path = self._path(self.url).partition("/")[::2]
+            if not path or not self._ask("exists", at=top):
+                raise
+            self.parent._ask("makedirs", exist_ok=True)
+            self._ask("pipe_file", data)
+
+    def create_bytes(self, data: bytes) -> bool:
+        """Write the whole file unless there is one; whether it was written.
+
+        In stores with conditional puts (S3, say) one of several callers writes, whenever they
+        come; elsewhere it is looked for first, and another may come in between.
+        """
+        if self.exists():
+            return False
+        try:
+            self._ask("pipe_file", data, mode="create")
+        except FileExistsError:
+            return False
+        except FileNotFoundError:  # no folder yet
+            self.write_bytes(data)
+        except ConnectionError as error:
+            if not isinstance(error.__cause__, (TypeError, ValueError, NotImplementedError)):
+                raise
+            self.write_bytes(data)  # the file system does not know the mode
+        return True
 
     def unlink(self) -> None:
         """Delete the file.
 
         Raises:
-            FileNotFoundError: none is there.
+            FileNotFoundError: none is there; some stores do not tell.
         """
-        self._fs.rm_file(self.url)
+        self._ask("rm_file")
+
+    def _ask(self, what: str, *words: Any, at: str | None = None, **options: Any) -> Any:
+        """Call the file system.
+
+        Raises:
+            ConnectionError: for errors that are no `OSError`: each file system has its own.
+        """
+        self._fs.invalidate_cache()  # listings may be older than what others wrote
+        try:
+            return getattr(self._fs, what)(self.url if at is None else at, *words, **options)
+        except (OSError, ImportError):
+            raise
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}".strip()
+            raise ConnectionError(f"{self.url}: {text}") from error
+
+    def _path(self, url: str) -> str:
+        return str(self._fs._strip_protocol(url)).rstrip("/")
 
     def __str__(self) -> str:
         return self.url
@@ -152,6 +208,14 @@ class Remote:
 Folder = Path | Remote
 #: How callers may name one.
 Location = str | os.PathLike[str] | Remote
+
+
+def at_once(folder: Folder, function: Callable[[Item], Out], items: Iterable[Item]) -> list[Out]:
+    """``[function(item) for item in items]``; behind a URL many at a time, for each waits long."""
+    if not isinstance(folder, Remote):
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(CALLS) as pool:
+        return list(pool.map(function, items))
 
 
 def is_url(where: object) -> bool:

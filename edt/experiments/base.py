@@ -182,13 +182,16 @@ class Parts:
         plan: every part.
         folder: directory of the run, or None to keep everything in memory.
         bar: shows progress.
+        digest: of the spec; parts of another run count as not done.
     """
 
-    def __init__(self, plan: list[Part], folder: Folder | None, bar: Tracker) -> None:
+    def __init__(
+        self, plan: list[Part], folder: Folder | None, bar: Tracker, digest: str = ""
+    ) -> None:
         self.left = {part.name: part for part in plan}
         self.files = None if folder is None else PartFiles(folder)
         self.seconds: dict[str, float] = {}
-        self._bar = bar
+        self._bar, self._digest = bar, digest
         self._networks: dict[str, Ensemble] = {}
 
     def run(self, work: Callable[..., Made], *stages: str) -> list[pd.DataFrame]:
@@ -211,7 +214,7 @@ class Parts:
     def _one(self, part: Part, work: Callable[..., Made]) -> pd.DataFrame:
         del self.left[part.name]
         self._bar.now(part.text)
-        if self.files is not None and self.files.whole(part.name) is not None:
+        if self.files is not None and self.files.whole(part.name, self._digest) is not None:
             table = self.files.table(part.name)
         else:
             clock = time.monotonic()
@@ -236,6 +239,7 @@ class Parts:
                     cost=part.cost,
                     seconds=time.monotonic() - clock,
                     threads=torch.get_num_threads(),
+                    spec=self._digest,
                 )
             elif networks is not None:
                 self._networks[part.name] = networks
@@ -281,12 +285,13 @@ def run_experiment(
         if folder is not None:
             PartFiles(folder).sweep_up()
             note_start(folder, 1, "local", {})
-        parts = Parts(plan, folder, bar)
+        parts = Parts(plan, folder, bar, spec.digest)
         tables = body(parts)
         if parts.left:
             raise RuntimeError(f"parts of the plan were not run: {list(parts.left)}")
         done = result(spec, tables, parts.seconds, folder)
-        if folder is not None:
+        if folder is not None and store is not None:
+            store.check()
             facts = {"spec_digest": spec.digest, "kind": result.kind}
             write_whole(folder, tables, [part.name for part in plan], facts)
     return done

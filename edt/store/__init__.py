@@ -13,8 +13,10 @@
 
 In a local folder every file is written beside its place, synced and renamed, and the folder is
 locked while a run works on it. Behind an fsspec URL there is neither lock nor renaming: files are
-put as whole objects, and a part counts once its manifest and all checksums are right. Two runs on
-one URL do each other's work twice and write the same bytes.
+put as whole objects, and a part counts once its manifest, which names the run's spec, and all
+checksums are right. Two processes with one run do each other's work twice and write the same
+bytes. Of two runs that start at one moment, one gets the URL where the store has conditional puts;
+one that finds at its end that another has taken over its place writes no tables.
 """
 
 from __future__ import annotations

@@ -78,18 +78,25 @@ class Store:
                 "give another directory"
             )
         same = found is not None and self._same(found)
-        if found is not None and not same and not fresh:
-            raise DirectoryError(
-                f"{self.path} holds another run ({self._why(found)}); give another directory, or "
-                "--fresh to delete that run and start over"
-            )
+        if not fresh:
+            self._refuse_another(found)
         self.path.mkdir(parents=True, exist_ok=True)
         self._acquire()
         if fresh and found is not None:
             self._clear()
         if fresh or not same:
             marker = {"kind": kind, "format": FORMAT, "identity": self.identity}
-            replace_file(self.path / MARKER, json.dumps(marker, indent=1).encode())
+            self._mark(json.dumps(marker, indent=1).encode(), over=fresh)
+
+    def check(self) -> None:
+        """Insist that the directory is still this run's; behind a URL no lock keeps it.
+
+        Raises:
+            DirectoryError: another run has taken it over.
+        """
+        found = read_marker(self.path)
+        if found is None or not self._same(found):
+            raise DirectoryError(f"{self.path} was taken over by another run meanwhile")
 
     def close(self) -> None:
         """Give the directory free."""
@@ -110,6 +117,21 @@ class Store:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _refuse_another(self, found: Mapping[str, Any] | None) -> None:
+        if found is not None and not self._same(found):
+            raise DirectoryError(
+                f"{self.path} holds another run ({self._why(found)}); give another directory, or "
+                "--fresh to delete that run and start over"
+            )
+
+    def _mark(self, marker: bytes, *, over: bool) -> None:
+        """Write the marker; behind a URL a run that started at the same moment may be there."""
+        file = self.path / MARKER
+        if isinstance(file, Path) or over:
+            replace_file(file, marker)
+        elif not file.create_bytes(marker):
+            self._refuse_another(read_marker(self.path))
 
     def _same(self, found: Mapping[str, Any]) -> bool:
         return (
@@ -184,6 +206,8 @@ def read_marker(path: Folder) -> dict[str, Any] | None:
     """Contents of ``edt.json``; None where there is none or it is not ours."""
     try:
         found = json.loads((path / MARKER).read_text())
+    except ConnectionError:  # not known to be missing
+        raise
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and "identity" in found else None

@@ -19,9 +19,14 @@ def read_note(
         kinds: entries that must be there, and their types; a float may be whole. Numbers must be
             finite.
         others: entries that may be there. None: any.
+
+    Raises:
+        ConnectionError: what is behind the URL does not answer.
     """
     try:
         found = json.loads(file.read_text())
+    except ConnectionError:  # not known to be missing
+        raise
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or not kinds.keys() <= found.keys():

@@ -6,7 +6,6 @@ whole, so two writers of one part do no harm.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 import traceback
@@ -24,7 +23,7 @@ from edt.files import replace_file
 from edt.places import Folder, Location, place
 from edt.store.directory import PARTS
 from edt.store.notes import read_note
-from edt.store.tables import encode_table, read_table
+from edt.store.tables import encode_table, read_table, sha256
 
 #: A temporary file this old (seconds) belongs to a writer that was killed.
 STALE = 600.0
@@ -41,6 +40,7 @@ class Manifest:
         cost: predicted, in the unit of the plan.
         seconds: wall-clock time it took, on ``threads`` threads at the end.
         finished: time of day (Unix seconds).
+        spec: `edt.experiments.Spec.digest` of the run it is a part of; "" where that is not known.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Manifest:
     seconds: float
     threads: int
     finished: float
+    spec: str = ""
 
 
 _MANIFEST = {
@@ -78,6 +79,7 @@ class PartFiles:
         cost: float,
         seconds: float,
         threads: int,
+        spec: str = "",
     ) -> Manifest:
         """Write a part: networks, tables, and last the manifest.
 
@@ -85,7 +87,7 @@ class PartFiles:
             name: of the part.
             tables: by kind, the main one first; the kind "" is for a part's only table.
             networks: of the part, if it has any.
-            cost, seconds, threads: as in `Manifest`.
+            cost, seconds, threads, spec: as in `Manifest`.
 
         Raises:
             OSError: the disk is full, say; the part then does not count as done.
@@ -106,6 +108,7 @@ class PartFiles:
             seconds=seconds,
             threads=threads,
             finished=time.time(),
+            spec=spec,
         )
         self._put(
             name, "manifest.json", json.dumps(vars(manifest), indent=1, sort_keys=True).encode()
@@ -114,18 +117,26 @@ class PartFiles:
             self._file(name, "failed.json").unlink()
         return manifest
 
-    def manifest(self, name: str) -> Manifest | None:
-        """Manifest of a part that is done, else None. The files it lists are not looked at."""
-        found = read_note(self._file(name, "manifest.json"), _MANIFEST, others={})
+    def manifest(self, name: str, spec: str = "") -> Manifest | None:
+        """Manifest of a part that is done, else None. The files it lists are not looked at.
+
+        Args:
+            name: of the part.
+            spec: of the run; a part of another one, which took over the directory of this, is not
+                done. "": any.
+        """
+        found = read_note(self._file(name, "manifest.json"), _MANIFEST, others={"spec": str})
         if found is None or found["name"] != name:
+            return None
+        if spec and found.get("spec", "") not in ("", spec):
             return None
         # Names of files in this very folder, not ways out of it.
         plain = all(file and not set(file) & set("/\\\0") for file in found["files"])
         return Manifest(**found) if plain else None
 
-    def whole(self, name: str) -> Manifest | None:
+    def whole(self, name: str, spec: str = "") -> Manifest | None:
         """Manifest of a part all of whose files have the bytes that were written, else None."""
-        manifest = self.manifest(name)
+        manifest = self.manifest(name, spec)
         if manifest is None:
             return None
         try:
@@ -133,6 +144,8 @@ class PartFiles:
                 sha256((self.folder / file).read_bytes()) == sum_
                 for file, sum_ in manifest.files.items()
             )
+        except ConnectionError:  # not known to be missing
+            raise
         except OSError:
             return None
         return manifest if right else None
@@ -142,13 +155,19 @@ class PartFiles:
         with suppress(FileNotFoundError):
             self._file(name, "manifest.json").unlink()
 
-    def table(self, name: str, kind: str = "") -> pd.DataFrame:
+    def table(self, name: str, kind: str = "", manifest: Manifest | None = None) -> pd.DataFrame:
         """A table of a part.
+
+        Args:
+            name: of the part.
+            kind: of the table.
+            manifest: of the part, whose checksum the table must have.
 
         Raises:
             CheckpointError: missing or corrupted.
         """
-        return read_table(self._file(name, _table(kind)))
+        file = self._file(name, _table(kind))
+        return read_table(file, None if manifest is None else manifest.files.get(file.name, ""))
 
     def networks(self, name: str) -> Ensemble:
         """The networks of a part.
@@ -196,8 +215,3 @@ class PartFiles:
 
 def _table(kind: str) -> str:
     return f"{kind}.parquet" if kind else "parquet"
-
-
-def sha256(data: bytes) -> str:
-    """SHA-256, hexadecimal."""
-    return hashlib.sha256(data).hexdigest()

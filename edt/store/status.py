@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edt.places import Folder
+from edt.places import Folder, at_once
 from edt.store.directory import in_use
 from edt.store.parts import PartFiles
 from edt.store.session import last_session
@@ -69,7 +69,7 @@ def measure(
         runs: trainings of a sweep; costs are then seconds of one worker. None: an experiment.
     """
     files = PartFiles(folder)
-    done = [found for found in map(files.manifest, costs) if found is not None]
+    done = [found for found in at_once(folder, files.manifest, costs) if found is not None]
     total = sum(costs.values())
     cost_left = sum(costs.values()) - sum(costs[manifest.name] for manifest in done)
     cost_left = max(cost_left, 0.0) if len(done) < len(costs) else 0.0

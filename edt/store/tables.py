@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 
 import pandas as pd
@@ -22,23 +23,25 @@ def write_table(path: Folder, frame: pd.DataFrame) -> None:
     replace_file(path, encode_table(frame))
 
 
-def read_table(path: Folder) -> pd.DataFrame:
+def read_table(path: Folder, expected: str | None = None) -> pd.DataFrame:
     """Read a Parquet table.
 
-    Raises:
-        CheckpointError: missing, truncated or not Parquet; names the file.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    return decode_table(path.read_bytes(), path)
-
-
-def decode_table(data: bytes, path: Folder) -> pd.DataFrame:
-    """The table in the bytes of a Parquet file.
+    Args:
+        path: of the file.
+        expected: its SHA-256; None: any.
 
     Raises:
-        CheckpointError: not Parquet; names the file.
+        CheckpointError: missing, truncated, not Parquet or not the bytes expected; names the file.
     """
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
+        raise CheckpointError(f"{path}: no such file") from None
+    if expected is not None and expected != sha256(data):
+        raise CheckpointError(
+            f"{path}: corrupted (its checksum is not the one that was noted when it was written); "
+            "'edt resume' makes it again"
+        )
     try:
         return pd.read_parquet(io.BytesIO(data))
     except Exception as error:  # pyarrow has many, and none of them names the file
@@ -46,3 +49,8 @@ def decode_table(data: bytes, path: Folder) -> pd.DataFrame:
             f"{path}: truncated, corrupted or not Parquet ({type(error).__name__}); "
             "delete it and run again"
         ) from None
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256, hexadecimal."""
+    return hashlib.sha256(data).hexdigest()

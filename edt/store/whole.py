@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from edt.files import CheckpointError, replace_file
-from edt.places import Folder
+from edt.files import replace_file
+from edt.places import Folder, at_once
 from edt.store.directory import PARTS
 from edt.store.notes import read_note
-from edt.store.parts import PartFiles, sha256
-from edt.store.tables import decode_table, encode_table
+from edt.store.parts import PartFiles
+from edt.store.tables import encode_table, read_table, sha256
 
 MANIFEST = "manifest.json"
 
@@ -38,8 +38,7 @@ def write_whole(
         replace_file(folder / f"{name}.parquet", data)
         sums[f"{name}.parquet"] = sha256(data)
     files = PartFiles(folder)
-    for part in parts:
-        manifest = files.manifest(part)
+    for manifest in at_once(folder, files.manifest, parts):
         found = {} if manifest is None else manifest.files
         sums |= {f"{PARTS}/{name}": sum_ for name, sum_ in found.items()}
     whole = {**facts, "sha256": sums}
@@ -53,16 +52,7 @@ def read_whole(folder: Folder, name: str) -> pd.DataFrame:
         CheckpointError: missing, or not the bytes that ``manifest.json`` lists.
     """
     path = folder / f"{name}.parquet"
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    data = path.read_bytes()
-    expected = _sums(folder).get(path.name)
-    if expected is not None and expected != sha256(data):
-        raise CheckpointError(
-            f"{path}: corrupted (its checksum is not the one in {MANIFEST}); 'edt resume {folder}' "
-            "makes it again"
-        )
-    return decode_table(data, path)
+    return read_table(path, _sums(folder).get(path.name))
 
 
 def _sums(folder: Folder) -> dict[str, str]:

@@ -13,9 +13,11 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.experiments.base import Experiment, Part, Spec
+from edt.files import CheckpointError
 from edt.landscape import outcomes
+from edt.places import at_once
 from edt.stats import wilson
-from edt.store import PartFiles
+from edt.store import Manifest, PartFiles
 from edt.sweeps.analysis import census_tables
 from edt.sweeps.axes import AXES
 from edt.sweeps.plan import Plan, make_plan, shard_name
@@ -92,9 +94,19 @@ def assemble(plan: Plan, shards: PartFiles) -> dict[str, pd.DataFrame]:
     spec = plan.spec
     names = [shard_name(k) for k in range(len(plan.members))]
     kinds = ["runs", *[word for word in spec.analysis if word != "census"]]
+    done: list[tuple[str, Manifest]] = []
+    found = at_once(shards.folder, lambda name: shards.manifest(name, spec.digest), names)
+    for name, manifest in zip(names, found, strict=True):
+        if manifest is None:
+            raise CheckpointError(f"{shards.folder}: {name} is missing; run again")
+        done.append((name, manifest))
     tables = {}
     for kind in kinds:
-        whole = pd.concat([shards.table(name, kind) for name in names], ignore_index=True)
+
+        def read(one: tuple[str, Manifest], kind: str = kind) -> pd.DataFrame:
+            return shards.table(one[0], kind, one[1])
+
+        whole = pd.concat(at_once(shards.folder, read, done), ignore_index=True)
         tables[kind] = whole.sort_values("run", kind="stable", ignore_index=True)
     axes = plan.table().drop(columns=["seconds"])
     runs = axes.merge(tables["runs"], on="run", validate="one_to_one")

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from edt.experiments.progress import tracker
-from edt.places import Folder, Location, Remote, place
+from edt.places import Folder, Location, Remote, at_once, place
 from edt.store import PartFiles, Store, last_session, note_start, write_whole
 from edt.sweeps.engines import Failure, SweepError, make_engine
 from edt.sweeps.engines.base import cores
@@ -128,13 +128,21 @@ def _in_directory(
     with Store(directory, Sweep.kind, identity, fresh=fresh) as store:
         shards = PartFiles(store.path)
         shards.sweep_up()
-        todo = []
-        for k in range(len(plan.members)):
-            if shards.whole(shard_name(k)) is None:
-                shards.discard(shard_name(k))
-                todo.append(k)
+
+        def whole(k: int) -> bool:
+            return shards.whole(shard_name(k), plan.spec.digest) is not None
+
+        numbers = range(len(plan.members))
+        todo = [
+            k
+            for k, done in zip(numbers, at_once(store.path, whole, numbers), strict=True)
+            if not done
+        ]
+        for k in todo:
+            shards.discard(shard_name(k))
         if todo:
             _compute(plan, todo, store.path, engine, workers, progress, options)
+        store.check()
         computed = time.monotonic()
         tables = assemble(plan, shards)
         facts = {"spec_digest": plan.spec.digest, "kind": Sweep.kind, "runs": plan.runs}

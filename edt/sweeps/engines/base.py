@@ -12,6 +12,7 @@ from typing import Protocol
 from edt.errors import EdtError
 from edt.store import Manifest, PartFiles
 from edt.sweeps.plan import Job
+from edt.sweeps.spec import SweepSpec
 
 #: A shard is given up after this many attempts.
 ATTEMPTS = 3
@@ -80,6 +81,7 @@ def _execute(directory: str, job: Job) -> Manifest:
         cost=job.cost,
         seconds=seconds,
         threads=core_threads(),
+        spec=SweepSpec.from_dict(job.spec).digest,
     )
 
 
