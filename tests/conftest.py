@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
 import torch
+from cuda_shim import gpu, shim, shim_module  # noqa: F401  fixtures
 
 from edt.ensemble import Ensemble
 from edt.ops import cuda
 from edt.tasks import Task
 
 DEVICES = ("cpu", "cuda") if cuda.usable() else ("cpu",)
+# A GPU that is not there, for its kernels and for what may not be mixed; slow (`pretend_gpu`).
+PRETENDED = ("pretended",) if os.environ.get("EDT_PRETEND_GPU") else ()
 
 
-@pytest.fixture(params=DEVICES)
+@pytest.fixture(params=(*DEVICES, *PRETENDED))
 def device(request):
     """Where a test runs: on the CPU, and on a GPU where the CUDA engine is usable."""
+    if request.param == "pretended":
+        request.getfixturevalue("gpu")
+        return "cuda"
     return request.param
+
+
+@pytest.fixture
+def place(device):
+    """Networks and tasks, moved to the test's device: one, or several as a tuple."""
+
+    def move(*things):
+        moved = tuple(thing.to(device=device) for thing in things)
+        return moved if len(moved) > 1 else moved[0]
+
+    return move
 
 
 @pytest.fixture

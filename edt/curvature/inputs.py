@@ -16,10 +16,10 @@ __all__ = ["prepare", "probes", "whole"]
 def prepare(
     ens: Any, task: Any, theta: torch.Tensor | None, task_index: Any
 ) -> tuple[Objective, torch.Tensor]:
-    """(objective, flat parameters) of an ensemble on a task.
+    """(objective, flat parameters) of an ensemble on a task; the parameters on the CPU.
 
     Args:
-        ens: B networks.
+        ens: B networks, on any device: the objective works there.
         task: an `edt.Task`, or a task with an objective of its own (`edt.population`).
         theta: flat ``[total]``, default the ensemble's own.
         task_index: int64 ``[B]``, default 0.
@@ -35,8 +35,8 @@ def prepare(
             index = torch.as_tensor(task_index, dtype=torch.int64).expand(int(ens.B)).clone()
     else:
         found = problem_of(ens, task, task_index).task_index
-        index = torch.zeros(int(ens.B), dtype=torch.int64) if found is None else found
-    return objective_of(ens, task, index), parameters(ens, theta).detach().contiguous()
+        index = torch.zeros(int(ens.B), dtype=torch.int64) if found is None else found.cpu()
+    return objective_of(ens, task, index), parameters(ens, theta).detach().cpu().contiguous()
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:

@@ -20,8 +20,8 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
     ``matmat`` sends all K columns through the kernel in one pass.
 
     Args:
-        ens: B networks.
-        task: data.
+        ens: B networks, on the CPU or a GPU; vectors are numpy's either way.
+        task: data, on their device.
         network: which one.
         task_index: which target; int, default 0.
         ggn: the Gauss-Newton part instead of the Hessian.
@@ -47,11 +47,13 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
     def _matmat(self, columns: Any) -> Any:
         rows = torch.as_tensor(np.ascontiguousarray(np.asarray(columns).T))
         vectors = torch.zeros(
-            (rows.shape[0], self._network.theta.numel()), dtype=self._network.dtype
+            (rows.shape[0], self._network.theta.numel()),
+            dtype=self._network.dtype,
+            device=self._network.device,
         )
-        vectors[:, self._positions] = rows.to(self._network.dtype)
+        vectors[:, self._positions] = rows.to(self._network.device, self._network.dtype)
         out = self._product(self._network, self._task, vectors, task_index=self._task_index)
-        return out[:, self._positions].T.numpy()
+        return out[:, self._positions].T.cpu().numpy()
 
     def _matvec(self, vector: Any) -> Any:
         return self._matmat(np.asarray(vector).reshape(-1, 1))[:, 0]

@@ -52,6 +52,7 @@ def gradient_flow(
     record_params: bool = False,
     task_index: Any = None,
     max_seconds: float | None = None,
+    device: Any = "auto",
     progress: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 30.0,
@@ -86,6 +87,9 @@ def gradient_flow(
         record_params: also keep the parameters at the recorded times.
         task_index: int64 ``[B]``, default 0.
         max_seconds: stop after about this much wall-clock time.
+        device: where losses, gradients, Hessians and products with them are computed: "cpu",
+            "cuda", "cuda:1", or "auto", where the networks are. Stages and factorisations are the
+            CPU's either way. Networks come back to where they were.
         progress: show a progress bar on a terminal.
         checkpoint: directory for a checkpoint every ``checkpoint_every`` seconds, at the end and
             at Ctrl-C.
@@ -107,7 +111,7 @@ def gradient_flow(
     J. Comput. Appl. Math. 88 (1998) (RKC2); J. Brea et al., arXiv 2301.10638 (gradient flow of
     multilayer perceptrons).
     """
-    inputs = ready("gradient_flow", task, networks, task_index, progress)
+    inputs = ready("gradient_flow", task, networks, task_index, progress, device)
     if not isinstance(method, str) or method not in METHODS:
         raise unknown_choice("method", method, METHODS)
     end = checks.number("max_time", max_time, strict=True)
@@ -190,7 +194,9 @@ def gradient_flow(
             else "give checkpoint=DIR to be able to resume"
         )
         print(f"edt: stopped early, returning what is there; {hint}", file=sys.stderr)
-    return _result(inputs.networks, state, settings, inputs.task_index, interrupted, seconds)
+    result = _result(inputs.networks, state, settings, inputs.task_index, interrupted, seconds)
+    result.networks = result.networks.to(device=inputs.home)
+    return result
 
 
 def _times(record: Any, end: float) -> torch.Tensor:
@@ -233,7 +239,7 @@ def _rates(time_scales: Any, ens: Ensemble) -> torch.Tensor | None:
             f"time_scales must have shape [{ens.total}] (one per parameter), "
             f"got {list(time_scales.shape)}"
         )
-    scales = time_scales.detach().to(torch.float64).clone()
+    scales = time_scales.detach().to("cpu", torch.float64).clone()
     bad = torch.nonzero(~(torch.isfinite(scales) & (scales > 0.0))).flatten()
     if bad.numel():
         k = int(bad[0])

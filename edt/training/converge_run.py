@@ -58,6 +58,7 @@ def converge(
     maxnorm: Any = None,
     dense_limit: int = 2000,
     max_seconds: float | None = None,
+    device: Any = "auto",
     progress: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: Any = "auto",
@@ -103,6 +104,10 @@ def converge(
             `edt.objectives.NormPenalty`; loss, gradient and eigenvalues then include the penalty.
         dense_limit: see ``method``.
         max_seconds: stop after about this much wall-clock time.
+        device: where losses, gradients, Hessians and products with them are computed: "cpu",
+            "cuda", "cuda:1", or "auto", where the networks are. Eigensystems and the decisions of
+            the optimisers are the CPU's either way, Jacobians too. Networks come back to where
+            they were.
         progress: show a progress bar on a terminal.
         checkpoint: directory. The networks are then worked through in groups of bounded predicted
             cost, each group is written there when it is done, and an interrupted run loses the
@@ -124,7 +129,7 @@ def converge(
     Reference: J. Nocedal, S. Wright, "Numerical Optimization", 2006, chapters 4, 7 and 10;
     M. Transtrum, J. Sethna, arXiv 1201.5885.
     """
-    inputs = ready("converge", task, networks, task_index, progress)
+    inputs = ready("converge", task, networks, task_index, progress, device)
     if not isinstance(method, str) or method not in METHODS:
         raise unknown_choice("method", method, METHODS)
     tol = checks.number("tol", tol, strict=True)
@@ -159,6 +164,7 @@ def converge(
             folder, work.groups(), lambda chosen, left: _run(work.part(chosen), left, False),
             max_seconds, progress,
         )  # fmt: skip
+    result.networks = result.networks.to(device=inputs.home)
     if result.interrupted and progress:
         hint = (
             f"the same call resumes from {os.fspath(checkpoint)}"

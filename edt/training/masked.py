@@ -11,11 +11,11 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
-from edt.ops import cuda
 from edt.ops.own import owns
 from edt.tasks import Task
 from edt.training import checks
 from edt.training.checkpoint import CheckpointError, digest
+from edt.training.devices import training_device
 from edt.training.engine import engine_for
 from edt.training.objective_engine import ObjectiveEngine
 from edt.training.record import record_steps
@@ -258,36 +258,6 @@ def as_task(task: Any) -> Task:
     if isinstance(task, (tuple, list)) and len(task) == 2:
         return Task(task[0], task[1])
     raise TypeError(f"task must be an edt.Task or a pair (x, y), got {type(task).__name__}")
-
-
-def check_device(device: Any) -> None:
-    """What only the CPU does."""
-    kind = getattr(device, "type", device)
-    if kind not in ("auto", "cpu"):
-        raise unknown_choice("device", str(device), ["auto", "cpu"])
-
-
-def training_device(device: Any, networks: Ensemble | None) -> torch.device:
-    """Where to train.
-
-    Raises:
-        ValueError: not a device, or one that cannot be used here.
-    """
-    if device == "auto":
-        if isinstance(networks, Ensemble) and networks.device.type == "cuda":
-            return networks.device
-        return torch.device("cuda" if cuda.usable() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except (RuntimeError, TypeError):
-        raise unknown_choice("device", str(device), ["auto", "cpu", "cuda"]) from None
-    if chosen.type not in ("cpu", "cuda"):
-        raise unknown_choice("device", str(device), ["auto", "cpu", "cuda"])
-    if chosen.type == "cuda" and not cuda.usable():
-        raise ValueError(
-            f"device={str(device)!r} cannot be used here; 'edt doctor' says why, device='cpu' works"
-        )
-    return chosen
 
 
 def check_fits(task: Task, ens: Ensemble) -> Task:

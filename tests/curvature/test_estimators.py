@@ -59,9 +59,9 @@ def test_all_steps_give_the_whole_spectrum():
     )
 
 
-def test_density_of_networks(cases):
+def test_density_of_networks(cases, place):
     ens, data = cases.ensemble([5, 8]), cases.task()
-    found = curvature.spectral_density(ens, data, steps=30, vectors=40)
+    found = curvature.spectral_density(*place(ens, data), steps=30, vectors=40)
     for b, density in enumerate(found):
         values = torch.linalg.eigvalsh(cases.torch_hessian(ens, data, b))
         assert density.size == len(values)
@@ -85,9 +85,10 @@ def test_density_of_networks(cases):
         curvature.spectral_density(ens, data, steps=2.5)
 
 
-def test_trace_of_networks(cases):
+def test_trace_of_networks(cases, place):
     ens, data = cases.ensemble([5, 8, 2], pruned=0.2), cases.task()
     exact = [float(cases.torch_hessian(ens, data, b).trace()) for b in range(3)]
+    ens, data = place(ens, data)
     for method in ("hutch++", "hutchinson"):
         found = curvature.hessian_trace(ens, data, products=15, method=method)
         for b in range(3):
@@ -120,10 +121,10 @@ def test_hutch_pp_is_better_where_the_spectrum_decays():
         assert abs(np.mean(values)) < 4.0 * np.std(values) / 20**0.5 + 1e-12
 
 
-def test_diagonal(cases):
+def test_diagonal(cases, place):
     ens, data = cases.ensemble([4, 6], pruned=0.2, frozen=0.1), cases.task()
-    mean, error = curvature.hessian_diagonal(ens, data, vectors=200)
-    rough, spread = curvature.hessian_diagonal(ens, data, vectors=12)
+    mean, error = curvature.hessian_diagonal(*place(ens, data), vectors=200)
+    rough, spread = curvature.hessian_diagonal(*place(ens, data), vectors=12)
     free = ens.state == 1
     exact = torch.zeros_like(mean)
     exact[free] = torch.cat([cases.torch_hessian(ens, data, b).diagonal() for b in range(2)])
@@ -135,9 +136,9 @@ def test_diagonal(cases):
     assert bool(((rough - exact)[free].abs() <= 10.0 * spread[free] + 1e-10).all())
 
 
-def test_split(cases):
+def test_split(cases, place):
     ens, data = cases.ensemble([3, 5], pruned=0.1), cases.task()
-    for b, parts in enumerate(curvature.hessian_split(ens, data)):
+    for b, parts in enumerate(curvature.hessian_split(*place(ens, data))):
         hess = cases.torch_hessian(ens, data, b)
         torch.testing.assert_close(parts.hessian, torch.linalg.eigvalsh(hess), rtol=0, atol=1e-12)
         assert float(parts.ggn[0]) >= -1e-13
@@ -149,14 +150,14 @@ def test_split(cases):
     # At zero residual nothing is left of R.
     row = ens.layer_widths[0].tolist()
     outputs = cases.forward(cases.part(ens, 0), row, data.x)
-    exact = curvature.hessian_split(ens.network(0), type(data)(data.x, outputs))[0]
+    exact = curvature.hessian_split(*place(ens.network(0), type(data)(data.x, outputs)))[0]
     assert exact.share < 1e-13
 
 
-def test_inertia_without_eigenvalues(cases):
+def test_inertia_without_eigenvalues(cases, place):
     for seed in range(6):
         ens = cases.ensemble([4], seed=seed, pruned=0.3 if seed % 2 else 0.0)
-        data = cases.critical(ens, seed=seed)
+        ens, data = place(ens, cases.critical(ens, seed=seed))
         dense = curvature.count_directions(ens, data)
         factored = curvature.count_directions(ens, data, method="ldl")
         for name in ("n_neg", "n_zero", "n_pos"):

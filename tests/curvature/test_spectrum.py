@@ -11,9 +11,9 @@ from edt.curvature.dense import eigensystems
 
 
 @pytest.mark.parametrize("pruned", [0.0, 0.3])
-def test_spectrum(cases, pruned):
+def test_spectrum(cases, place, pruned):
     ens, data = cases.ensemble([2, 5, 3], pruned=pruned, frozen=pruned / 2), cases.task()
-    found, vectors = curvature.hessian_spectrum(ens, data, vectors=True)
+    found, vectors = curvature.hessian_spectrum(*place(ens, data), vectors=True)
     for b, values in enumerate(found):
         hess = cases.torch_hessian(ens, data, b)
         expected = torch.linalg.eigvalsh(hess)
@@ -24,16 +24,17 @@ def test_spectrum(cases, pruned):
         torch.testing.assert_close(back, hess, rtol=0, atol=1e-12 * size)
 
 
-def test_index_at_exact_critical_points(cases):
+def test_index_at_exact_critical_points(cases, place):
     for seed in range(8):
         ens = cases.ensemble([4], seed=seed)
         data = cases.critical(ens, seed=seed)
         expected = torch.linalg.eigvalsh(cases.torch_hessian(ens, data))
-        found = curvature.count_directions(ens, data, directions=True)
+        there = place(ens, data)
+        found = curvature.count_directions(*there, directions=True)
         assert int(found.n_neg[0]) == int((expected < -float(found.eps_H[0])).sum())
         assert int(found.n_neg + found.n_zero + found.n_pos) == len(expected)
-        assert torch.equal(curvature.index(ens, data), found.n_neg)
-        assert torch.equal(curvature.escape_dimensions(ens, data), found.n_neg)
+        assert torch.equal(curvature.index(*there), found.n_neg)
+        assert torch.equal(curvature.escape_dimensions(*there), found.n_neg)
         for way in found.directions[0]:
             curve = way @ cases.torch_hessian(ens, data) @ way
             assert float(curve) < 0.0 and float(way.norm()) == pytest.approx(1.0)
@@ -54,9 +55,10 @@ def test_verdicts():
     assert curvature.verdict(1, 2) == "saddle"
 
 
-def test_operator_and_lanczos(cases):
+def test_operator_and_lanczos(cases, place):
     ens, data = cases.ensemble([4, 6], pruned=0.2), cases.task()
     hess = cases.torch_hessian(ens, data, 1).numpy()
+    ens, data = place(ens, data)
     operator = curvature.HessianOperator(ens, data, 1)
     block = np.random.default_rng(0).standard_normal((hess.shape[0], 5))
     size = np.abs(hess).sum(1).max()

@@ -33,10 +33,12 @@ def split(ens, cases, share):
     return cases.ensemble([width + 1]).with_theta(torch.cat(parts))
 
 
-def test_reaches_the_bottom(cases):
+def test_reaches_the_bottom(cases, place):
     data = teacher_task(cases)
     ens = cases.ensemble([1, 2, 2, 3, 3, 4, 6], seed=3)
-    result = training.converge(data, ens, progress=False)
+    result = training.converge(*place(data, ens), progress=False)
+    assert result.networks.device == place(ens).device
+    result.networks = result.networks.to(device="cpu")
     good = [s == "converged" for s in result.status]
     assert sum(good) >= 5, result.to_pandas().to_string()
     for b, name in enumerate(result.status):
@@ -74,13 +76,13 @@ def test_alone_and_in_a_crowd_and_threads(cases):
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("pruned", [0.0, 0.3])
-def test_exact_critical_points(cases, seed, pruned):
+def test_exact_critical_points(cases, place, seed, pruned):
     ens = cases.ensemble([3], seed=seed, pruned=pruned)
     data = cases.critical(ens, seed=seed)
-    result = training.converge(data, ens, escape_saddles=False, progress=False)
+    result = training.converge(*place(data, ens), escape_saddles=False, progress=False)
     assert result.status == ["converged"]
     # Newton may polish the last bits of a point that is critical to rounding, no more.
-    torch.testing.assert_close(result.networks.theta, ens.theta, rtol=0, atol=1e-9)
+    torch.testing.assert_close(result.networks.theta.cpu(), ens.theta, rtol=0, atol=1e-9)
     eigenvalues = torch.linalg.eigvalsh(cases.torch_hessian(ens, data))
     # Eigenvalues are known to a few u ||H|| ~ 1e-15; pruning leaves dead units, hence true zeros.
     zero = eigenvalues.abs() < 1e-13

@@ -1,0 +1,47 @@
+"""Where to train: the word a caller gave, made a device that can be used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from edt.ensemble import Ensemble
+from edt.errors import unknown_choice
+from edt.ops import cuda
+
+__all__ = ["training_device", "usable_device"]
+
+
+def usable_device(device: Any, default: torch.device) -> torch.device:
+    """The device meant by "auto" (the default), "cpu", "cuda", "cuda:1" or a `torch.device`.
+
+    Raises:
+        ValueError: not a device, or one that cannot be used here.
+    """
+    if isinstance(device, str) and device == "auto":
+        return default
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise unknown_choice("device", str(device), ["auto", "cpu", "cuda"]) from None
+    if chosen.type not in ("cpu", "cuda"):
+        raise unknown_choice("device", str(device), ["auto", "cpu", "cuda"])
+    if chosen.type == "cuda" and not cuda.usable():
+        raise ValueError(
+            f"device={str(device)!r} cannot be used here; 'edt doctor' says why, device='cpu' works"
+        )
+    return chosen
+
+
+def training_device(device: Any, networks: Ensemble | None) -> torch.device:
+    """Where first-order training runs: "auto" is a GPU if one can be used, the networks' if theirs
+    is one.
+
+    Raises:
+        ValueError: not a device, or one that cannot be used here.
+    """
+    default = torch.device("cuda" if cuda.usable() else "cpu")
+    if isinstance(networks, Ensemble) and networks.device.type == "cuda":
+        default = networks.device
+    return usable_device(device, default)
