@@ -18,7 +18,7 @@ from edt.frames import Tabular
 from edt.training.structure import hidden_widths, pack, unpack
 
 KIND = "converge-result"
-_NUMBERS = ("loss", "grad_max", "min_eig", "max_eig", "eps_H", "closeness", "moving")
+_NUMBERS = ("loss", "grad_max", "min_eig", "max_eig", "eps_H", "closeness", "moving", "loss_floor")
 _COUNTS = ("index", "n_flat", "lbfgs_iterations", "newton_iterations", "task_index")
 _TENSORS = (*_NUMBERS, *_COUNTS, "pair")
 
@@ -48,6 +48,9 @@ class ConvergeResult(Tabular):
         pair: int64 ``[B, 2]``, the closest opponents; closeness: float64 ``[B]``, how close; see
             `edt.training.channels.opponents`.
         moving: float64 ``[B]``, length of the last Newton step relative to ``|theta|`` (0: none).
+        loss_floor: float64 ``[B]``, what rounding the parameters makes of loss 0, see
+            `edt.training.floor.loss_floor`: a loss within a few times of it cannot be told from 0.
+            NaN where no Jacobian of residuals can be formed.
         maxnorm: float64 ``[B]``, the soft bound that is part of the loss, or None.
         task: fingerprint of the data.
         tol: the bound on ``max|grad|`` that was asked for.
@@ -71,6 +74,7 @@ class ConvergeResult(Tabular):
     pair: torch.Tensor
     closeness: torch.Tensor
     moving: torch.Tensor
+    loss_floor: torch.Tensor
     maxnorm: torch.Tensor | None
     task: str
     tol: float
@@ -121,6 +125,7 @@ class ConvergeResult(Tabular):
                 "max_eig": self.max_eig.tolist(),
                 "eps_H": self.eps_H.tolist(),
                 "closeness": self.closeness.tolist(),
+                "loss_floor": self.loss_floor.tolist(),
                 "iterations": self.iterations.tolist(),
                 "newton_iterations": self.newton_iterations.tolist(),
             }

@@ -30,6 +30,7 @@ from edt.training.descent import (
     OutOfTime,
 )
 from edt.training.escape import Spectra, escape, measure
+from edt.training.floor import loss_floor
 from edt.training.groups import Checkpoint, cost_groups, in_groups
 from edt.training.inputs import Inputs, ready
 from edt.training.plan import METHODS, Plan
@@ -53,7 +54,7 @@ def converge(
     lbfgs_steps: int = 2000,
     newton_steps: int = 1000,
     memory: int = 20,
-    polish: bool = False,
+    polish: bool = True,
     escape_saddles: bool = True,
     maxnorm: Any = None,
     dense_limit: int = 2000,
@@ -69,8 +70,9 @@ def converge(
     eigenvalues of ``H_b``: with ``eps_H = 10 u P ||H||_2`` the verdict is "minimum" (all above
     eps_H), "flat" (none below -eps_H, some within) or "saddle"; the index counts those below.
     Saddles are left and the search goes on. A squared error that may be on its way to zero is
-    taken there by Levenberg-Marquardt on the Jacobian (`edt.training.levenberg`). No step is taken
-    that raises the loss (beyond its rounding). A network's result does not depend on the others.
+    taken there by Levenberg-Marquardt on the Jacobian (`edt.training.levenberg`,
+    `edt.training.excursions`). No network moves to a higher loss (beyond its rounding). A network's
+    result does not depend on the others.
 
     ==============  =========================================================================
     method          what runs
@@ -93,10 +95,10 @@ def converge(
         lbfgs_steps, newton_steps: iterations of L-BFGS, and of Levenberg-Marquardt and Newton, a
             network may take (again after each saddle it leaves).
         memory: pairs kept by L-BFGS.
-        polish: a wide network near zero loss moves on a valley that goes on downwards ever more
-            slowly. By default it stops there once ``max|grad| <= tol`` and the loss falls by less
-            than a factor 10 in 20 iterations; with ``polish=True`` it goes on to 1e-27 of the
-            targets' size, or until ``newton_steps`` are spent.
+        polish: take squared errors below 1e-8 of the targets' size down the curved valleys of zero
+            loss, to 1e-27 of that size, by excursions (`edt.training.excursions`). A network may
+            end a distance of about 1 from where it was, always lower. False: it stops in the valley
+            once ``max|grad| <= tol`` and the loss falls by less than a factor 10 in 20 iterations.
         escape_saddles: leave strict saddles along their most negative direction and go on. If
             False there is no first stage, and Newton goes to the nearest critical point, saddles
             included, by lowering ``|grad|``: start close to one.
@@ -276,6 +278,7 @@ def _result(
     pairs = opponents(ended)
     unfinished = (state.status == STALLED) | (state.status == MAX_STEPS)
     state.status[unfinished & (pairs.closeness <= CLOSE)] = CHANNEL
+    finite = torch.nonzero(torch.isfinite(state.loss)).flatten()
     verdicts = []
     for b, code in enumerate(state.status.tolist()):
         negative, zero = int(spectra.negative[b]), int(spectra.zero[b])
@@ -301,6 +304,7 @@ def _result(
         pair=torch.stack([pairs.first, pairs.second], 1),
         closeness=pairs.closeness,
         moving=state.moving,
+        loss_floor=loss_floor(work.inputs.objective, state.theta, finite),
         maxnorm=work.maxnorm,
         task=work.inputs.fingerprint,
         tol=state.tol,

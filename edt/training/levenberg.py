@@ -31,7 +31,7 @@ from edt.objectives import Objective
 from edt.training.descent import RUNNING, Descent
 from edt.training.progress import Meter
 
-__all__ = ["can_levenberg", "levenberg"]
+__all__ = ["FLOOR", "ZERO_SOON", "can_levenberg", "levenberg", "together"]
 
 #: Entries of the largest Jacobian that is formed, and of those held at once.
 LARGEST, TOGETHER = 20_000_000, 8_000_000
@@ -102,11 +102,11 @@ def levenberg(
     meter: Meter,
     *,
     switch: float,
-    polish: bool,
+    goal: float = FLOOR,
 ) -> None:
     """Lower the squared error of the chosen networks; decides nobody's status.
 
-    A network leaves at `FLOOR`; at ``max|grad| <= switch`` unless its loss may be on its way to
+    A network leaves at the goal; at ``max|grad| <= switch`` unless its loss may be on its way to
     zero (`ZERO_SOON`); when no step goes down, progress is slow, or the budget is spent. Once
     ``max|grad| <= state.tol``, slow means less than a factor 10 in `PATIENCE` iterations.
 
@@ -116,43 +116,43 @@ def levenberg(
         iterations: budget of each network.
         meter: progress.
         switch: gradient at which Newton is better.
-        polish: keep to the slower pace to the end.
+        goal: loss at which a network leaves, as a share of the targets' size.
     """
     work = chosen[state.status[chosen] == RUNNING]
     tracks = {b: Track(iterations) for b in work.tolist()}
-    work = _still(state, work, tracks, switch, polish)
+    work = _still(state, work, tracks, switch, goal)
     while work.numel():
-        for part in _groups(state, work):
+        for part in together(state.objective, work):
             state.check_time()
             _iterate(state, part, tracks)
             meter.update(int((state.grad_max <= state.tol).sum()), work.numel(), state.loss)
-        work = _still(state, work, tracks, switch, polish)
+        work = _still(state, work, tracks, switch, goal)
 
 
 def _still(
-    state: Descent, work: torch.Tensor, tracks: dict[int, Track], switch: float, polish: bool
+    state: Descent, work: torch.Tensor, tracks: dict[int, Track], switch: float, goal: float
 ) -> torch.Tensor:
     """The networks that go on."""
     on = []
     for b in work.tolist():
         track, loss, scale = tracks[b], float(state.loss[b]), float(state.objective.scale[b])
         track.note(loss)
-        there = loss <= FLOOR * scale
+        there = loss <= goal * scale
         handed = float(state.grad_max[b]) <= switch and loss > ZERO_SOON * scale
         # The gradient asks for nothing more: go on down the valley only while that is cheap.
         enough = float(state.grad_max[b]) <= state.tol and track.since_decade > PATIENCE
         spent = track.failed or track.left <= 0 or track.since > PATIENCE
-        if not (there or handed or spent or (enough and not polish)):
+        if not (there or handed or spent or enough):
             on.append(b)
     return torch.tensor(on, dtype=torch.int64)
 
 
-def _groups(state: Descent, work: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Consecutive networks whose Jacobians fit together."""
-    rows = int(getattr(state.objective, "rows", 1))
+def together(objective: Objective, work: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Consecutive networks of ``work`` whose Jacobians may be held at once."""
+    rows = int(getattr(objective, "rows", None) or 1)
     part: list[int] = []
     held = 0
-    for b, size in zip(work.tolist(), state.coords[work].tolist(), strict=True):
+    for b, size in zip(work.tolist(), objective.coords[work].tolist(), strict=True):
         if part and held + rows * size > TOGETHER:
             yield torch.tensor(part, dtype=torch.int64)
             part, held = [], 0

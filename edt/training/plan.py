@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from edt.training.descent import CONVERGED, MAX_STEPS, RUNNING, STALLED, Descent, lbfgs
+from edt.training.excursions import DEEP, GOOD, MORE_SHARES, excursions
 from edt.training.levenberg import FLOOR, ZERO_SOON, can_levenberg, levenberg
 from edt.training.newton import newton
 from edt.training.progress import Meter
@@ -18,6 +19,8 @@ METHODS = ("auto", "lbfgs+newton", "newton", "lm", "cg")
 #: Gradient at which L-BFGS and Levenberg-Marquardt hand over: below it a few Newton steps are
 #: cheaper.
 SWITCH = 1e-6
+#: Rounds of steps downwards and excursions, and by what the loss must fall in one for another.
+ROUNDS, FELL = 4, 0.5
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Plan:
         method: one of `METHODS`.
         lbfgs_steps, newton_steps: iterations of each stage.
         memory: pairs kept by L-BFGS.
-        polish: follow slow valleys to zero loss for as long as the budget lasts.
+        polish: follow valleys to zero loss by excursions.
     """
 
     method: str
@@ -51,15 +54,12 @@ class Plan:
         able = can_levenberg(state.objective) & dense
         if self.method == "lm":
             squares = able[work]
-            levenberg(
-                state, work[squares], self.newton_steps, meter, switch=switch, polish=self.polish
-            )
+            goal = GOOD if self.polish else FLOOR
+            levenberg(state, work[squares], self.newton_steps, meter, switch=switch, goal=goal)
             newton(state, work[~squares], self.newton_steps, meter, ggn=True, switch=switch)
         elif self.method != "newton":
             lbfgs(state, work, self.memory, self.lbfgs_steps, switch, meter)
         tried = torch.zeros(state.B, dtype=torch.bool)
-        if self.method == "lm":
-            tried[work] = able[work]
         self._to_zero(state, work, able, tried, meter)
         newton(state, work[dense[work]], self.newton_steps, meter)
         steihaug(state, work[~dense[work]], self.newton_steps, meter)
@@ -75,7 +75,7 @@ class Plan:
         tried: torch.Tensor,
         meter: Meter,
     ) -> torch.Tensor:
-        """Levenberg-Marquardt for networks near zero loss that have not had it; returns them."""
+        """Down the valleys of zero loss with networks near it that have not been; returns them."""
         share = state.loss / state.objective.scale
         open_ = torch.zeros(state.B, dtype=torch.bool)
         for code in (RUNNING, CONVERGED, STALLED, MAX_STEPS):
@@ -84,5 +84,18 @@ class Plan:
         chosen = work[near[work]] if self.newton_steps else work[:0]
         tried[chosen] = True
         state.status[chosen] = RUNNING
-        levenberg(state, chosen, self.newton_steps, meter, switch=0.0, polish=self.polish)
+        if not self.polish:
+            levenberg(state, chosen, self.newton_steps, meter, switch=0.0)
+            return chosen
+        levenberg(state, chosen, self.newton_steps, meter, switch=0.0, goal=GOOD)
+        excursions(state, chosen, self.newton_steps, meter, least=DEEP)
+        stuck = chosen
+        for _ in range(ROUNDS):
+            before = state.loss[stuck].clone()
+            levenberg(state, stuck, self.newton_steps, meter, switch=0.0)
+            excursions(state, stuck, self.newton_steps, meter, least=GOOD, shares=MORE_SHARES)
+            on = (state.loss[stuck] <= FELL * before) & (
+                state.loss[stuck] <= GOOD * state.objective.scale[stuck]
+            )
+            stuck = stuck[on]
         return chosen

@@ -12,6 +12,7 @@ from edt.curvature.spectrum import groups
 from edt.curvature.verdicts import inertia, verdict, zero_threshold
 from edt.objectives import NormPenalty, Objective, hessians
 from edt.training.converge_result import ConvergeResult
+from edt.training.floor import loss_floor
 from edt.training.inputs import ready
 from edt.training.structure import segment_max
 
@@ -28,9 +29,10 @@ def recheck(result: ConvergeResult, task: Any) -> pd.DataFrame:
         task: the data it was made with.
 
     Returns:
-        One row a network: ``loss``, ``grad_max``, ``min_eig``, ``max_eig``, ``eps_H``, ``index``,
-        ``n_flat``, the ``verdict`` these numbers give at the result's ``tol``, and ``agrees``:
-        whether it is the stored one. Numbers that are not finite have the verdict "unconverged".
+        One row a network: ``loss``, ``grad_max``, ``loss_floor``, ``min_eig``, ``max_eig``,
+        ``eps_H``, ``index``, ``n_flat``, the ``verdict`` these numbers give at the result's
+        ``tol``, and ``agrees``: whether it is the stored one. Numbers that are not finite have the
+        verdict "unconverged".
 
     Raises:
         ValueError: other data than the result's.
@@ -53,10 +55,13 @@ def recheck(result: ConvergeResult, task: Any) -> pd.DataFrame:
     objective.loss_and_grad(theta, loss, grad)
     slope = segment_max(grad.abs(), objective.offsets)
     finite = torch.isfinite(loss) & torch.isfinite(slope)
+    chosen = torch.nonzero(finite).flatten()
+    floor = loss_floor(inputs.objective, theta, chosen)
     rows: list[dict[str, Any]] = [
         {
             "loss": float(loss[b]),
             "grad_max": float(slope[b]),
+            "loss_floor": float(floor[b]),
             "min_eig": float("nan"),
             "max_eig": float("nan"),
             "eps_H": float("nan"),
@@ -66,7 +71,6 @@ def recheck(result: ConvergeResult, task: Any) -> pd.DataFrame:
         }
         for b in range(objective.B)
     ]
-    chosen = torch.nonzero(finite).flatten()
     for place in groups(objective.coords[chosen]):
         part = chosen[place]
         spectra = eigenvalues(hessians(objective, theta, part))
