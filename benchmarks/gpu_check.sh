@@ -1,55 +1,164 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, in under nine minutes: build, CUDA tests, compute-sanitizer over a
-# small set of them, benchmarks. Leaves logs, JSON, a table and a plot under benchmarks/results/.
-# A step that fails is recorded and does not stop the others; the exit code is the number of them.
+# small set of them, benchmarks. A step that fails is recorded and does not stop the others; the exit
+# code is the number of them. Needs no network.
 #
-# PYTHON   interpreter with torch (CUDA build), pytest and hypothesis (default python3)
+# PYTHON            interpreter with torch (CUDA build) and what edt needs (default python3)
+# EDT_GPU_OUT       folder for summary.json, figures and logs (default benchmarks/results/gpu-check)
+# EDT_GPU_SECONDS   for all of it (default 520)
+# EDT_GPU_PREBUILT  1: the core is built already
+# EDT_COMMIT        the commit, where the sources came without their repository
 set -uo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
-out=benchmarks/results/gpu-check
-mkdir -p "$out"
+out=${EDT_GPU_OUT:-benchmarks/results/gpu-check}
+limit=${EDT_GPU_SECONDS:-520}
 started=$SECONDS
-limit=520
 failed=0
-summary="$out/summary.json"
 rows=()
+mkdir -p "$out"
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+# Every card can be asked, and none is kept by a process for itself.
+export XLA_PYTHON_CLIENT_PREALLOCATE=false
+
+left() { echo $((limit - (SECONDS - started))); }
 
 # step NAME SECONDS COMMAND...: runs it within its time and what is left of the whole.
 step() {
-  local name=$1 most=$2 left=$((limit - (SECONDS - started))) code begin=$SECONDS
+  local name=$1 most=$2 code begin=$SECONDS
   shift 2
-  [ "$left" -lt "$most" ] && most=$left
+  [ "$(left)" -lt "$most" ] && most=$(left)
   if [ "$most" -lt 5 ]; then
     code=-1
-    printf '== %s: no time left\n' "$name"
+    echo "== $name: no time left" | tee "$out/$name.log"
   else
-    printf '== %s\n' "$name"
-    timeout "$most" "$@" >"$out/$name.log" 2>&1
+    echo "== $name"
+    timeout -k 5 "$most" "$@" >"$out/$name.log" 2>&1
     code=$?
+    [ "$code" -eq 124 ] && echo "stopped after $most s" >>"$out/$name.log"
+    grep -E '^(FAILED|ERROR) ' "$out/$name.log" | head -n 20
     tail -n 3 "$out/$name.log"
-    printf '== %s: exit code %s, %s s\n' "$name" "$code" $((SECONDS - begin))
+    echo "== $name: exit code $code, $((SECONDS - begin)) s"
   fi
   [ "$code" -eq 0 ] || failed=$((failed + 1))
   rows+=("{\"step\": \"$name\", \"exit_code\": $code, \"seconds\": $((SECONDS - begin))}")
-  (IFS=,; printf '{"steps": [%s]}\n' "${rows[*]}") >"$summary"
+  write_summary
+  return "$code"
 }
 
-nvidia-smi >"$out/nvidia-smi.log" 2>&1 || { echo "no GPU here"; exit 1; }
+skip() {
+  echo "== $1: skipped: $2"
+  rows+=("{\"step\": \"$1\", \"skipped\": \"$2\"}")
+  write_summary
+}
+
+write_summary() {
+  (IFS=,; printf '{"place": %s, "steps": [%s]}\n' "${place:-null}" "${rows[*]}") >"$out/summary.json"
+}
+
+nvidia-smi >"$out/nvidia-smi.log" 2>&1 || { echo "no GPU here: nvidia-smi says"; tail -n 3 "$out/nvidia-smi.log"; exit 1; }
+
+# What is here, and what is missing for which steps.
+place=$("$PYTHON" - <<'PY'
+import importlib.metadata as installed
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime, timezone
+
+NEEDS = {
+    "build": ("setuptools", "cmake", "ninja", "pybind11"),
+    "tests": ("torch", "numpy", "scipy", "pandas", "pyarrow", "xarray", "safetensors", "rich",
+              "typer", "sklearn", "matplotlib", "pytest", "hypothesis"),
+    "benchmarks": ("matplotlib", "jax"),
+}
+
+
+def there(name):
+    return importlib.util.find_spec(name) is not None
+
+
+def version(name):
+    try:
+        return installed.version(name)
+    except installed.PackageNotFoundError:
+        return None
+
+
+def output(*command):
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        return done.stdout.strip() if done.returncode == 0 else None
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+
+
+missing = {step: [n for n in names if not there(n)] for step, names in NEEDS.items()}
+for step, names in missing.items():
+    if names:
+        print(f"missing for {step}: {', '.join(names)}", file=sys.stderr)
+card = output("nvidia-smi", "--query-gpu=name,driver_version,compute_cap", "--format=csv,noheader")
+print(json.dumps({
+    "gpu": card.splitlines()[0] if card else None,
+    "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    "commit": os.environ.get("EDT_COMMIT") or output("git", "rev-parse", "HEAD"),
+    "python": platform.python_version(),
+    "versions": {name: version(name) for name in ("torch", "jax", "numpy", "pytest", "pybind11")},
+    "missing": {step: names for step, names in missing.items() if names},
+    "xdist": there("xdist"),
+}))
+PY
+) || { echo "$PYTHON does not run"; exit 1; }
+echo "$place"
+write_summary
+
+# Once here, the figures of a run cut short come along, too.
+finish() {
+  tar -czf "$out/logs.tar.gz" -C "$out" --exclude=logs.tar.gz . 2>/dev/null || true
+  echo "in $out: $(cd "$out" && ls | tr '\n' ' ')"
+  exit "$failed"
+}
+
 export EDT_CUDA=1 EDT_CUDA_ARCHS=${EDT_CUDA_ARCHS:-native}
-step build 240 "$PYTHON" setup.py build_ext --inplace
-step doctor 30 "$PYTHON" -m edt doctor --json
-step tests 150 "$PYTHON" -m pytest tests/cuda/test_on_gpu.py tests/cuda/test_training.py tests/ops \
-  tests/training -k "cuda and not shim"
-sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
-if [ -x "$sanitizer" ]; then
-  for tool in memcheck racecheck initcheck synccheck; do
-    step "$tool" 40 "$sanitizer" --tool "$tool" --error-exitcode 9 \
-      "$PYTHON" -m pytest tests/cuda/test_on_gpu.py -k "agree and not jacobian"
-  done
+if [ "${EDT_GPU_PREBUILT:-0}" = 1 ]; then
+  skip build "EDT_GPU_PREBUILT=1"
 else
-  echo "no compute-sanitizer here"
+  step build 240 "$PYTHON" setup.py build_ext --inplace
 fi
-left=$((limit - (SECONDS - started)))
-step benchmarks "$left" "$PYTHON" -m benchmarks.gpu --seconds $((left - 30)) --out benchmarks/results
-exit "$failed"
+# Whether the kernels run at all: nothing else is worth its time if not.
+step kernels 60 "$PYTHON" -c '
+import torch, edt
+from edt.ops import cuda
+assert cuda.usable(), "no CUDA engine, or no GPU for torch: see doctor.log"
+ens = edt.Ensemble.init(widths=[3, 40], seeds=[0], d_in=2, d_out=1)
+x = torch.linspace(-1, 1, 50, dtype=torch.float64)[:, None].repeat(1, 2)
+task = edt.Task(x, x[:, :1].sin())
+here, there = edt.ops.loss(ens, task), edt.ops.loss(ens.to(device="cuda"), task.to(device="cuda"))
+torch.testing.assert_close(there.cpu(), here, rtol=1e-11, atol=0)
+print("kernels run, losses agree with the CPU:", there.tolist())
+'
+runs=$?
+step doctor 30 "$PYTHON" -m edt doctor --json
+[ "$runs" -eq 0 ] || { echo "the kernels do not run: tests and benchmarks are left out"; finish; }
+
+workers=()
+case "$place" in *'"xdist": true'*) workers=(-n 8) ;; esac
+step tests 130 "$PYTHON" -m pytest "${workers[@]}" tests/cuda/test_on_gpu.py \
+  tests/cuda/test_training.py tests/ops tests/training tests/curvature tests/flow \
+  -k "cuda and not shim" --durations=10
+# Without torch's cache every tensor is an allocation of its own, so that reads past its end show.
+sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
+for tool in memcheck racecheck initcheck synccheck; do
+  if [ -x "$sanitizer" ]; then
+    step "$tool" 35 env PYTORCH_NO_CUDA_MEMORY_CACHING=1 "$sanitizer" --tool "$tool" \
+      --error-exitcode 9 "$PYTHON" -m pytest -p no:cacheprovider tests/cuda/test_on_gpu.py \
+      -k "agree and not jacobian"
+  else
+    skip "$tool" "no compute-sanitizer here"
+  fi
+done
+step benchmarks "$(left)" "$PYTHON" -m benchmarks.gpu --seconds $(($(left) - 25)) --out "$out"
+finish

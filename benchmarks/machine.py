@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
@@ -56,7 +57,12 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The checked-out commit, with a plus sign if the compiled or Python sources differ from it."""
+    """The checked-out commit, with a plus sign if the compiled or Python sources differ from it.
+
+    EDT_COMMIT says it where the sources came without their repository.
+    """
+    if os.environ.get("EDT_COMMIT"):
+        return os.environ["EDT_COMMIT"]
     root = Path(__file__).parent.parent
 
     def git(*arguments: str) -> str:

@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "bindings/hyper.h"
 #include "cpu/engine.h"
 #include "cpu/pages.h"
 #include "cpu/pool.h"
@@ -86,26 +87,6 @@ std::unique_ptr<Dataset> make_dataset(Pointer x, Pointer y, Pointer coef, int64_
         std::make_unique<DatasetT<float>>(n_tasks, n, d_in, d_out, Loss(loss), at<const float>(x),
                                           at<const void>(y), at<const float>(coef));
   return out;
-}
-
-HyperParameters read_hyper(const py::dict& d) {
-  HyperParameters hp;
-  const auto name = d["optimizer"].cast<std::string>();
-  if (name == "sgd") hp.optimizer = Optimizer::sgd;
-  else if (name == "adam") hp.optimizer = Optimizer::adam;
-  else if (name == "adamw") hp.optimizer = Optimizer::adamw;
-  else throw py::value_error("optimizer must be 'sgd', 'adam' or 'adamw', got '" + name + "'");
-  hp.momentum = d["momentum"].cast<double>();
-  hp.dampening = d["dampening"].cast<double>();
-  hp.nesterov = d["nesterov"].cast<bool>();
-  hp.beta1 = d["beta1"].cast<double>();
-  hp.beta2 = d["beta2"].cast<double>();
-  hp.eps = d["eps"].cast<double>();
-  hp.batch_size = d["batch_size"].cast<int64_t>();
-  hp.tol = d["tol"].cast<double>();
-  hp.loss_target = d["loss_target"].cast<double>();
-  hp.last_step = d["last_step"].cast<int64_t>();
-  return hp;
 }
 
 double fma_peak(bool is_double, int threads, double seconds) {

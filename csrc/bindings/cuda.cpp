@@ -7,8 +7,8 @@
 
 #include <memory>
 
+#include "bindings/hyper.h"
 #include "cuda/engine.h"
-#include "cuda/hyper.h"
 #include "math/activations_list.h"
 
 namespace py = pybind11;
@@ -56,26 +56,6 @@ Job job_of(const std::string& name) {
   if (name == "curvature") return Job::curvature;
   throw py::value_error("job must be 'forward', 'gradient', 'train' or 'curvature', got '" + name +
                         "'");
-}
-
-Hyper hyper_of(const py::dict& d) {
-  Hyper hp{};
-  const auto name = d["optimizer"].cast<std::string>();
-  if (name == "sgd") hp.optimizer = 0;
-  else if (name == "adam") hp.optimizer = 1;
-  else if (name == "adamw") hp.optimizer = 2;
-  else throw py::value_error("optimizer must be 'sgd', 'adam' or 'adamw', got '" + name + "'");
-  hp.momentum = d["momentum"].cast<double>();
-  hp.dampening = d["dampening"].cast<double>();
-  hp.nesterov = d["nesterov"].cast<bool>();
-  hp.beta1 = d["beta1"].cast<double>();
-  hp.beta2 = d["beta2"].cast<double>();
-  hp.eps = d["eps"].cast<double>();
-  hp.batch_size = d["batch_size"].cast<int64_t>();
-  hp.tol = d["tol"].cast<double>();
-  hp.loss_target = d["loss_target"].cast<double>();
-  hp.last_step = d["last_step"].cast<int64_t>();
-  return hp;
 }
 
 // The arguments every call starts with.
@@ -248,8 +228,9 @@ void bind_calls(py::module_& m) {
                     Pointer seeds, Pointer factors, int64_t factors_start, Pointer status,
                     Pointer loss_, Pointer grad_norm, Pointer record, int64_t n_record,
                     Pointer history_loss, Pointer history_grad, Pointer host_record) {
-    const Hyper hp = hyper_of(hyper);
-    if (hp.optimizer != 0 && !(mom1 && mom2)) throw py::value_error("adam needs both moments");
+    const HyperParameters hp = read_hyper(hyper);
+    if (hp.optimizer != Optimizer::sgd && !(mom1 && mom2))
+      throw py::value_error("adam needs both moments");
     if (hp.momentum != 0 && !mom1) throw py::value_error("momentum needs its buffer");
     run(head, [&](const Call& c, const auto& data) {
       using T = Scalar<decltype(data)>;

@@ -121,7 +121,28 @@ EDT_DEVICE void dense_forward(const LayerRecord& ly, const T* p, Rows<const T> a
   });
 }
 
-// U edges at a time: their loads do not wait for one another. Pays where rows are in global memory.
+// acc += weight(k) times the row of samples place(k) points to, over edges [k, end). U at a time:
+// their loads do not wait for one another. Pays where rows are in global memory.
+template <class T, int U, class Weight, class Place>
+EDT_DEVICE void add_edges(Pack<T>& acc, int k, int end, const Weight& weight, const Place& place) {
+  if constexpr (U > 1) {
+    EDT_NO_UNROLL
+    for (; k + U <= end; k += U) {
+      T w[U];
+      Pack<T> in[U];
+      EDT_UNROLL
+      for (int u = 0; u < U; ++u) {
+        w[u] = weight(k + u);
+        in[u] = load(place(k + u));
+      }
+      EDT_UNROLL
+      for (int u = 0; u < U; ++u) add_scaled(acc, w[u], in[u]);
+    }
+  }
+  EDT_NO_UNROLL
+  for (; k < end; ++k) add_scaled(acc, weight(k), load(place(k)));
+}
+
 template <class T, int U = 1>
 EDT_DEVICE void sparse_forward(const LayerRecord& ly, const int* ints, const T* p, Rows<const T> a,
                                Rows<T> z, Tile tile, Terms terms) {
@@ -131,24 +152,9 @@ EDT_DEVICE void sparse_forward(const LayerRecord& ly, const int* ints, const T* 
       EDT_UNROLL
       for (int e = 0; e < Pack<T>::N; ++e) acc.v[e] += p[ly.bias + j];
     }
-    const int end = ints[ly.row_ptr + j + 1];
-    int k = ints[ly.row_ptr + j];
-    if constexpr (U > 1) {
-      EDT_NO_UNROLL
-      for (; k + U <= end; k += U) {
-        T w[U];
-        Pack<T> in[U];
-        EDT_UNROLL
-        for (int u = 0; u < U; ++u) {
-          w[u] = p[ly.w + k + u];
-          in[u] = load(a.at(ints[ly.col + k + u], s));
-        }
-        EDT_UNROLL
-        for (int u = 0; u < U; ++u) add_scaled(acc, w[u], in[u]);
-      }
-    }
-    EDT_NO_UNROLL
-    for (; k < end; ++k) add_scaled(acc, p[ly.w + k], load(a.at(ints[ly.col + k], s)));
+    add_edges<T, U>(
+        acc, ints[ly.row_ptr + j], ints[ly.row_ptr + j + 1], [&](int k) { return p[ly.w + k]; },
+        [&](int k) { return a.at(ints[ly.col + k], s); });
     store(z.at(j, s), acc);
   });
 }
@@ -213,25 +219,10 @@ EDT_DEVICE void sparse_backward(const LayerRecord& ly, const int* ints, const T*
                                 Rows<const T> dz, Rows<T> da, Tile tile, bool accumulate) {
   for_pieces<T, 1>(ly.n_in, tile, [&](int i, int s) {
     Pack<T> acc = accumulate ? load(da.at(i, s)) : splat(T(0));
-    const int end = ints[ly.t_ptr + i + 1];
-    int k = ints[ly.t_ptr + i];
-    if constexpr (U > 1) {
-      EDT_NO_UNROLL
-      for (; k + U <= end; k += U) {
-        T w[U];
-        Pack<T> in[U];
-        EDT_UNROLL
-        for (int u = 0; u < U; ++u) {
-          w[u] = p[ints[ly.t_edge + k + u]];
-          in[u] = load(dz.at(ints[ly.t_row + k + u], s));
-        }
-        EDT_UNROLL
-        for (int u = 0; u < U; ++u) add_scaled(acc, w[u], in[u]);
-      }
-    }
-    EDT_NO_UNROLL
-    for (; k < end; ++k)
-      add_scaled(acc, p[ints[ly.t_edge + k]], load(dz.at(ints[ly.t_row + k], s)));
+    add_edges<T, U>(
+        acc, ints[ly.t_ptr + i], ints[ly.t_ptr + i + 1],
+        [&](int k) { return p[ints[ly.t_edge + k]]; },
+        [&](int k) { return dz.at(ints[ly.t_row + k], s); });
     store_scaled<Times>(da, i, s, acc);
   });
 }

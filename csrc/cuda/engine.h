@@ -1,8 +1,8 @@
 // Calls over whole ensembles on a device. Nothing here allocates or waits: memory comes from the
 // caller (sizes: DevicePlan, Schedule), work goes to the caller's stream.
 #pragma once
-#include "cuda/hyper.h"
 #include "cuda/schedule.h"
+#include "cuda/training.h"
 
 namespace edt::cuda {
 
@@ -33,7 +33,7 @@ void hessian(const Call&, const Data<T>&, T* out, const int64_t* offsets, bool g
 //! Runs every network with status 0 to step `until`; first: the least step of those; record: the
 //! recorded steps on the host. The last two only matter where the schedule counts steps.
 template <class T>
-void train(const Call&, const Data<T>&, const Hyper&, const TrainState<T>&, int64_t first,
+void train(const Call&, const Data<T>&, const HyperParameters&, const TrainState<T>&, int64_t first,
            const int64_t* record);
 
 //! The parts of the calls that are the other networks' and the wide ones' (wide.cu,
@@ -49,8 +49,8 @@ void wide_hvp(const Call&, const Data<T>&, const T* vectors, T* out, int64_t str
 template <class T>
 void wide_hessian(const Call&, const Data<T>&, T* out, const int64_t* offsets, bool ggn);
 template <class T>
-void wide_train(const Call&, const Data<T>&, const Hyper&, const TrainState<T>&, int64_t first,
-                const int64_t* record);
+void wide_train(const Call&, const Data<T>&, const HyperParameters&, const TrainState<T>&,
+                int64_t first, const int64_t* record);
 
 //! The activation and its derivatives up to `order` at n numbers; out [order + 1, n].
 template <class T>

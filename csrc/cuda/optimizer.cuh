@@ -1,19 +1,12 @@
 // What training on a device shares, however its steps are cut into launches: one parameter's
 // update, the verdict on an evaluation, the order of an epoch's samples.
 #pragma once
-#include "cuda/hyper.h"
 #include "cuda/passes.cuh"
+#include "cuda/training.h"
 #include "math/philox.h"
+#include "math/power.h"
 
 namespace edt::cuda {
-
-// x^n by squaring, as on the CPU.
-EDT_HD double integer_power(double x, int64_t n) {
-  double r = 1.0;
-  for (; n > 0; n >>= 1, x *= x)
-    if (n & 1) r *= x;
-  return r;
-}
 
 // One parameter's update, with the numbers of one step.
 template <class T>
@@ -22,11 +15,12 @@ struct Rule {
   bool adaptive, heavy, nesterov;
 
   // c1, c2: 1 - beta^(step + 1), for adam.
-  EDT_DEVICE Rule(const Hyper& hp, int64_t step, double lr, double wd, double c1, double c2) {
-    adaptive = hp.optimizer != 0;
+  EDT_DEVICE Rule(const HyperParameters& hp, int64_t step, double lr, double wd, double c1,
+                  double c2) {
+    adaptive = hp.optimizer != Optimizer::sgd;
     heavy = !adaptive && hp.momentum != 0;
-    nesterov = hp.nesterov != 0;
-    const bool decoupled = hp.optimizer == 2;
+    nesterov = hp.nesterov;
+    const bool decoupled = hp.optimizer == Optimizer::adamw;
     rate = T(adaptive ? -lr / c1 : -lr);
     decay = T(decoupled ? 0.0 : wd);
     mu = T(hp.momentum);
@@ -63,10 +57,10 @@ EDT_DEVICE T* entry_of(T* p, int64_t at) {
   return p ? p + at : nullptr;
 }
 
-EDT_HD bool wants_target(const Hyper& hp) { return hp.loss_target > -HUGE_VAL; }
+EDT_HD bool wants_target(const HyperParameters& hp) { return hp.loss_target > -HUGE_VAL; }
 
 // Where the evaluation at one step leaves a network.
-EDT_DEVICE Status verdict(const Hyper& hp, double loss, double grad_max) {
+EDT_DEVICE Status verdict(const HyperParameters& hp, double loss, double grad_max) {
   if (!is_finite(loss) || !is_finite(grad_max)) return Status::diverged;
   if (hp.batch_size == 0 && hp.tol > 0 && grad_max <= hp.tol) return Status::converged;
   return loss <= hp.loss_target ? Status::target : Status::running;

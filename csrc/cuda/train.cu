@@ -6,7 +6,8 @@ namespace edt::cuda {
 namespace {
 
 template <class T>
-void train_fused(const Call& c, const Problem<T>& pr, const Hyper& hp, const TrainState<T>& st) {
+void train_fused(const Call& c, const Problem<T>& pr, const HyperParameters& hp,
+                 const TrainState<T>& st) {
   const auto* items = reinterpret_cast<const Item*>(c.schedule_block);
   int* orders = reinterpret_cast<int*>(c.workspace + c.schedule.workspace().orders);
   for (const Launch& l : c.schedule.launches())
@@ -15,8 +16,8 @@ void train_fused(const Call& c, const Problem<T>& pr, const Hyper& hp, const Tra
 }
 
 template <class T>
-void train_split(const Call& call, const Data<T>& data, const Hyper& hp, const TrainState<T>& st,
-                 int64_t first) {
+void train_split(const Call& call, const Data<T>& data, const HyperParameters& hp,
+                 const TrainState<T>& st, int64_t first) {
   const WorkspaceLayout& w = call.schedule.workspace();
   T* grad = reinterpret_cast<T*>(call.workspace + w.grad);
   double* loss = reinterpret_cast<double*>(call.workspace + w.loss);
@@ -38,7 +39,7 @@ void train_split(const Call& call, const Data<T>& data, const Hyper& hp, const T
 }  // namespace
 
 template <class T>
-void train(const Call& c, const Data<T>& data, const Hyper& hp, const TrainState<T>& st,
+void train(const Call& c, const Data<T>& data, const HyperParameters& hp, const TrainState<T>& st,
            int64_t first, const int64_t* record) {
   const DeviceGuard guard(c.device);
   if (c.schedule.split_training()) train_split(c, data, hp, st, first);
@@ -46,9 +47,9 @@ void train(const Call& c, const Data<T>& data, const Hyper& hp, const TrainState
   wide_train(c, data, hp, st, first, record);
 }
 
-template void train<float>(const Call&, const Data<float>&, const Hyper&, const TrainState<float>&,
-                           int64_t, const int64_t*);
-template void train<double>(const Call&, const Data<double>&, const Hyper&,
+template void train<float>(const Call&, const Data<float>&, const HyperParameters&,
+                           const TrainState<float>&, int64_t, const int64_t*);
+template void train<double>(const Call&, const Data<double>&, const HyperParameters&,
                             const TrainState<double>&, int64_t, const int64_t*);
 
 }  // namespace edt::cuda

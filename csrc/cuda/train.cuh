@@ -27,7 +27,7 @@ EDT_DEVICE int64_t next_record(const int64_t* record, int64_t n, int64_t step) {
 }
 
 template <class T>
-EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hyper& hp,
+EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const HyperParameters& hp,
                               const TrainState<T>& st, int* orders, unsigned char* memory) {
   const int b = item.net;
   if (st.status[b] != int8_t(Status::running)) return;
@@ -79,7 +79,7 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
     const T scale = minibatch ? T(double(N) / double(count)) : T(1);
 
     // g: the gradient, then summed over the groups and 0 where nothing is trained.
-    if (hp.optimizer != 0 && threadIdx.x < 2)
+    if (hp.optimizer != Optimizer::sgd && threadIdx.x < 2)
       board[threadIdx.x] = 1.0 - integer_power(threadIdx.x ? hp.beta2 : hp.beta1, s + 1);
     for (int64_t k = threadIdx.x; k < int64_t(n.net.n_math) * item.groups; k += blockDim.x)
       g[k] = T(0);
@@ -164,7 +164,7 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
 
 template <class T>
 EDT_KERNEL(kMaxThreads)
-train_kernel(Problem<T> pr, const Item* items, int n_items, Hyper hp, TrainState<T> st,
+train_kernel(Problem<T> pr, const Item* items, int n_items, HyperParameters hp, TrainState<T> st,
              int* orders) {
   EDT_SHARED(memory);
   for (int i = int(blockIdx.x); i < n_items; i += int(gridDim.x)) {
@@ -174,14 +174,14 @@ train_kernel(Problem<T> pr, const Item* items, int n_items, Hyper hp, TrainState
 }
 
 // The step up to which a call evaluates.
-EDT_DEVICE int64_t last_evaluation(int64_t until, const Hyper& hp) {
+EDT_DEVICE int64_t last_evaluation(int64_t until, const HyperParameters& hp) {
   return until < hp.last_step ? until - 1 : until;
 }
 
 // Split training, before the first step: which networks still run. Wide ones have their own way.
 template <class T>
 EDT_KERNEL(256)
-begin_kernel(Hyper hp, TrainState<T> st, const uint8_t* is_wide, uint8_t* active) {
+begin_kernel(HyperParameters hp, TrainState<T> st, const uint8_t* is_wide, uint8_t* active) {
   const int64_t b = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (b < st.networks)
     active[b] = st.status[b] == int8_t(Status::running) &&
@@ -192,7 +192,7 @@ begin_kernel(Hyper hp, TrainState<T> st, const uint8_t* is_wide, uint8_t* active
 // network's step; a network that stops here leaves the active set.
 template <class T>
 EDT_KERNEL(kMaxThreads)
-step_kernel(Problem<T> pr, Hyper hp, TrainState<T> st, const double* loss, const T* grad,
+step_kernel(Problem<T> pr, HyperParameters hp, TrainState<T> st, const double* loss, const T* grad,
             uint8_t* active) {
   EDT_SHARED(memory);
   const int b = int(blockIdx.x);
@@ -202,7 +202,7 @@ step_kernel(Problem<T> pr, Hyper hp, TrainState<T> st, const double* loss, const
   const T* g = grad + n.net.flat;
   double* board = reinterpret_cast<double*>(memory + kReserved / 2);
   const int64_t s = st.steps[b], row = next_record(st.record, st.n_record, s);
-  if (hp.optimizer != 0 && threadIdx.x < 2)
+  if (hp.optimizer != Optimizer::sgd && threadIdx.x < 2)
     board[threadIdx.x] = 1.0 - integer_power(threadIdx.x ? hp.beta2 : hp.beta1, s + 1);
   T top = T(0);
   for (int k = int(threadIdx.x); k < n.net.n_flat; k += int(blockDim.x))

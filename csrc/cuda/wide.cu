@@ -42,14 +42,14 @@ class Runner : public WideRun<T> {
     run("wide gradient to flat", wide_flat_kernel<T>, s_.flat(), who_, grad, int64_t(0), 1);
   }
 
-  void decide(const Hyper& hp, const TrainState<T>& st, int slots, bool minibatch, bool decides,
-              bool last, int64_t row) {
+  void decide(const HyperParameters& hp, const TrainState<T>& st, int slots, bool minibatch,
+              bool decides, bool last, int64_t row) {
     launch("wide decision", wide_decide_kernel<T>, s_.networks(), kWideThreads, int64_t(kReserved),
            c_.stream, pr_, wide_, who_, hp, st, slots, int(minibatch), int(decides), int(last),
            row);
   }
-  void update(const Hyper& hp, const TrainState<T>& st) {
-    const bool adaptive = hp.optimizer != 0;
+  void update(const HyperParameters& hp, const TrainState<T>& st) {
+    const bool adaptive = hp.optimizer != Optimizer::sgd;
     const double c1 = adaptive ? 1.0 - integer_power(hp.beta1, who_.step + 1) : 1.0;
     const double c2 = adaptive ? 1.0 - integer_power(hp.beta2, who_.step + 1) : 1.0;
     run("wide update", wide_update_kernel<T>, s_.vectors(), hp, st, who_.step, c1, c2);
@@ -99,8 +99,8 @@ void wide_evaluate(const Call& c, const Data<T>& data, T* predict, const T* cota
 }
 
 template <class T>
-void wide_train(const Call& c, const Data<T>& data, const Hyper& hp, const TrainState<T>& state,
-                int64_t first, const int64_t* record) {
+void wide_train(const Call& c, const Data<T>& data, const HyperParameters& hp,
+                const TrainState<T>& state, int64_t first, const int64_t* record) {
   if (c.schedule.wide().empty()) return;
   TrainState<T> st = state;
   if (!c.schedule.wide().moments()) st.v = nullptr;
@@ -138,9 +138,9 @@ template void wide_evaluate<float>(const Call&, const Data<float>&, float*, cons
                                    float*);
 template void wide_evaluate<double>(const Call&, const Data<double>&, double*, const double*,
                                     double*, double*);
-template void wide_train<float>(const Call&, const Data<float>&, const Hyper&,
+template void wide_train<float>(const Call&, const Data<float>&, const HyperParameters&,
                                 const TrainState<float>&, int64_t, const int64_t*);
-template void wide_train<double>(const Call&, const Data<double>&, const Hyper&,
+template void wide_train<double>(const Call&, const Data<double>&, const HyperParameters&,
                                  const TrainState<double>&, int64_t, const int64_t*);
 
 }  // namespace edt::cuda

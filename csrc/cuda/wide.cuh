@@ -10,7 +10,7 @@
 // Sums have a fixed order: packs by lane, shuffle tree, tiles, chunks. There are no atomics.
 #pragma once
 #include "cuda/evaluate.cuh"
-#include "cuda/hyper.h"
+#include "cuda/training.h"
 #include "cuda/wide.h"
 
 namespace edt::cuda {

@@ -67,8 +67,8 @@ wide_order_kernel(Problem<T> pr, Wide<T> wide, const int8_t* status, const uint6
 // evaluation only makes the step. decides: it may stop a network; row: of the history, or -1.
 template <class T>
 EDT_KERNEL(kWideThreads)
-wide_decide_kernel(Problem<T>, Wide<T> wide, WideWho who, Hyper hp, TrainState<T> st, int slots,
-                   int minibatch, int decides, int last, int64_t row) {
+wide_decide_kernel(Problem<T>, Wide<T> wide, WideWho who, HyperParameters hp, TrainState<T> st,
+                   int slots, int minibatch, int decides, int last, int64_t row) {
   EDT_SHARED(memory);
   const int index = int(blockIdx.x);
   const WideNet w = wide.nets[index];
@@ -107,8 +107,8 @@ wide_decide_kernel(Problem<T>, Wide<T> wide, WideWho who, Hyper hp, TrainState<T
 // The optimiser's step on a piece of a network; c1, c2: 1 - beta^(step + 1).
 template <class T>
 EDT_KERNEL(kWideThreads)
-wide_update_kernel(Problem<T> pr, Wide<T> wide, Hyper hp, TrainState<T> st, int64_t step, double c1,
-                   double c2) {
+wide_update_kernel(Problem<T> pr, Wide<T> wide, HyperParameters hp, TrainState<T> st, int64_t step,
+                   double c1, double c2) {
   const WideItem item = wide.items[blockIdx.x];
   if (!wide.go[item.wide]) return;
   const WideWork<T> work(pr, wide, item.wide);

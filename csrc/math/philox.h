@@ -5,11 +5,7 @@
 #pragma once
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define EDT_HOST_DEVICE __host__ __device__
-#else
-#define EDT_HOST_DEVICE
-#endif
+#include "math/host_device.h"
 
 namespace edt {
 

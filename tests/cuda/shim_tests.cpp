@@ -189,24 +189,14 @@ void one_case(int seed) {
 
   // Ten steps of training.
   const int64_t steps = 10, batch = draw.chance() < 0.5 ? 0 : draw.whole(1, N);
-  const int optimizer = draw.whole(0, 2);
-  cuda::Hyper hyper{};
-  hyper.optimizer = optimizer;
+  HyperParameters hyper;
+  hyper.optimizer = Optimizer(draw.whole(0, 2));
   hyper.momentum = 0.5;
-  hyper.beta1 = 0.9;
   hyper.beta2 = 0.99;
   hyper.eps = 1e-6;
   hyper.batch_size = batch >= N ? 0 : batch;
   hyper.loss_target = -HUGE_VAL;
   hyper.last_step = steps;
-  HyperParameters same;
-  same.optimizer = Optimizer(optimizer);
-  same.momentum = 0.5;
-  same.beta2 = 0.99;
-  same.eps = 1e-6;
-  same.batch_size = hyper.batch_size;
-  same.loss_target = -HUGE_VAL;
-  same.last_step = steps;
   const std::vector<double> rate(B, 0.01), decay(B, 0.02), factors(steps, 1.0);
   const std::vector<uint64_t> seeds(B, uint64_t(seed));
   const std::vector<int64_t> record{0, 3, steps};
@@ -229,10 +219,10 @@ void one_case(int seed) {
   };
   Run a = start(), b = start();
   train<T>(host, a.theta.data(), a.m.data(), a.v.data(),
-           TrainArrays{a.steps.data(), steps, same, rate.data(), decay.data(), seeds.data(),
+           TrainArrays{a.steps.data(), steps, hyper, rate.data(), decay.data(), seeds.data(),
                        factors.data(), 0, a.status.data(), a.loss.data(), a.grad.data(),
                        record.data(), 3, a.history_loss.data(), a.history_grad.data()});
-  with(cuda::Job::train, {1, optimizer != 0, hyper.batch_size}, b.theta.data(),
+  with(cuda::Job::train, {1, hyper.optimizer != Optimizer::sgd, hyper.batch_size}, b.theta.data(),
        [&](const cuda::Call& c) {
          const cuda::TrainState<T> st{b.theta.data(),
                                       b.m.data(),

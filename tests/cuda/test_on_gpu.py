@@ -8,6 +8,8 @@ from op_cases import Case
 
 import edt
 from edt import _core, ops
+from edt.ops import cuda
+from edt.ops.checks import problem_of
 
 
 @pytest.fixture
@@ -112,6 +114,43 @@ def test_wide_networks(sparsity, batch_size):
     with torch.cuda.stream(torch.cuda.Stream()):
         again = edt.masked_train(task, ens, device="cuda", **run)
     assert torch.equal(again.networks.theta, there.networks.theta)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("sparsity", [None, 0.9])
+def test_curvature_of_wide_networks_agrees_with_the_cpu(sparsity, dtype):
+    """More vectors than go at once; Hessians where they are small; the same bits again."""
+    ens = edt.Ensemble.init([600, 560], range(1), d_in=20, d_out=10, sparsity=sparsity, dtype=dtype)
+    draw = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(70, n, generator=draw, dtype=dtype) for n in (20, 10))
+    task, v = edt.Task(x, y), torch.randn(11, ens.total, generator=draw, dtype=dtype)
+    far, far_task = ens.to(device="cuda"), task.to(device="cuda")
+    plan = cuda.plan_of(problem_of(far, far_task, None), far.device)
+    schedule, _ = plan.schedule("curvature", dtype == torch.float64, 70, vectors=11)
+    assert schedule.wide_networks == 2
+    bound = {torch.float64: (1e-10, 1e-11), torch.float32: (1e-3, 1e-4)}[dtype]
+    for product in (ops.hvp, ops.ggn_vp):
+        found = product(far, far_task, v.cuda())
+        torch.testing.assert_close(found.cpu(), product(ens, task, v), rtol=bound[0], atol=bound[1])
+        assert torch.equal(product(far, far_task, v.cuda()), found)
+    if sparsity is not None:
+        for there, here in zip(ops.hessian(far, far_task), ops.hessian(ens, task), strict=True):
+            torch.testing.assert_close(there.cpu(), here, rtol=bound[0], atol=bound[1])
+
+
+def test_products_of_wide_networks_in_a_cuda_graph():
+    ens = edt.Ensemble.init([600], range(1), d_in=20, d_out=10, sparsity=0.9).to(device="cuda")
+    x = torch.rand(64, 20, dtype=torch.float64)
+    task, v = edt.Task(x, x[:, :10]).to(device="cuda"), torch.ones_like(ens.theta)[None]
+    plan = cuda.plan_of(problem_of(ens, task, None), ens.device)
+    assert plan.schedule("curvature", True, 64, vectors=1)[0].wide_networks == 1
+    wanted = ops.hvp(ens, task, v)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = ops.hvp(ens, task, v)
+    graph.replay()
+    torch.cuda.synchronize()
+    assert torch.equal(found, wanted)
 
 
 def test_training_agrees_with_the_cpu(small):

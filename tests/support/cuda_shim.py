@@ -131,7 +131,7 @@ def gpu(shim: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.dev
     monkeypatch.setattr(cuda, "_index", lambda _: 0)
     monkeypatch.setattr(cuda, "_stream", lambda _: 0)
     monkeypatch.setattr(cuda._copies, "_entries", {})
-    monkeypatch.setattr(memory, "free_bytes", lambda _: None)
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 2**40)
     monkeypatch.setattr(
         torch.cuda, "current_stream", lambda _: SimpleNamespace(synchronize=lambda: None)
     )

@@ -64,6 +64,8 @@ def _call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return _attribute(getattr(owner, "__name__", ""), func, args, kwargs)
     if name.split(".")[0] in _OPS and "edt" in str(getattr(func, "_qualified_op_name", "")):
         return _operator(func, args, kwargs)
+    if name == "cuda":
+        return _there(_here(args[0]).clone())
     tensors = [a for a in tree_leaves((args, kwargs)) if isinstance(a, torch.Tensor)]
     gpu = [t for t in tensors if isinstance(t, Pretended)]
     if name == "data_ptr":
@@ -83,7 +85,7 @@ def _call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     goes = target.type == "cuda" if target is not None else _result_there(name, args, gpu)
     if not goes:
         return tree_map(_here, out)
-    if name in ("to", "cuda") and not gpu:
+    if name == "to" and not gpu:
         out = out.clone()
     if args and isinstance(args[0], Pretended) and out is plain_args[0]:
         return args[0]  # in place
@@ -100,8 +102,6 @@ def _target(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.d
     """The device a call names, if it names one."""
     if name == "cpu":
         return torch.device("cpu")
-    if name == "cuda":
-        return GPU
     device = kwargs.get("device")
     if device is None and name == "to":
         for value in args[1:]:

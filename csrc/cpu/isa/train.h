@@ -13,16 +13,9 @@
 #include "cpu/isa/passes.h"
 #include "cpu/isa/vectors.h"
 #include "math/philox.h"
+#include "math/power.h"
 
 namespace edt::EDT_ISA_NS {
-
-// x^n by squaring: the same bits with any math library.
-inline double integer_power(double x, int64_t n) {
-  double r = 1.0;
-  for (; n > 0; n >>= 1, x *= x)
-    if (n & 1) r *= x;
-  return r;
-}
 
 template <class T>
 struct Stepper {

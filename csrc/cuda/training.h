@@ -1,19 +1,10 @@
-// What a training call is given.
+// Where a training call finds and leaves its numbers.
 #pragma once
 #include <cstdint>
 
+#include "layout/training.h"
+
 namespace edt::cuda {
-
-struct Hyper {
-  int optimizer;  // 0 sgd, 1 adam, 2 adamw
-  int nesterov;
-  double momentum, dampening, beta1, beta2, eps;
-  int64_t batch_size;  // 0: full batch
-  double tol, loss_target;
-  int64_t last_step;  // of the run: a call that ends before leaves its last evaluation to the next
-};
-
-enum class Status : int8_t { running = 0, converged = 1, diverged = 2, target = 3 };
 
 template <class T>
 struct TrainState {
