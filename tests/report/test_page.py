@@ -2,7 +2,8 @@
 
 Figures are drawn by plotly; the pictures under them serve without scripts, and in print.
 
-Needs playwright and a Chromium; skipped where there is none.
+Needs playwright and a Chromium; skipped where there is none. axe-core, which looks for what keeps
+others from using a page, is no part of the repository: `.ci/browser.sh` gets it where npm is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import shutil
 from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +38,7 @@ from edt.report.write import REPORTS
 from edt.sweeps import SweepSpec, sweep
 from edt.sweeps.kinds import RUNNERS
 
+ROOT = Path(__file__).parents[2]
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -267,6 +270,61 @@ def test_pictures_stand_in(pages, browser, how):
         assert figure.locator("img").bounding_box()["width"] > 100
         assert figure.locator(".plots").bounding_box() is None
     context.close()
+
+
+@pytest.fixture(scope="module")
+def axe():
+    """The source of axe-core, where `.ci/browser.sh` could get it."""
+    file = ROOT / "build" / "axe" / "package" / "axe.min.js"
+    if not file.is_file():
+        pytest.skip("no axe-core")
+    return file.read_text(encoding="utf-8")
+
+
+def grave(page, axe):
+    """Serious and critical violations of the rules of accessibility: what, and where."""
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    assert len(found["passes"]) > 20
+    return [
+        (one["id"], [node["target"] for node in one["nodes"]])
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_grave_in_reports(pages, look, axe, scheme, size):
+    for kind in ("width-sweep", "sweep"):
+        page = look(pages[kind], color_scheme=scheme, viewport=size, is_mobile=size is PHONE)
+        assert grave(page, axe) == [], kind
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_grave_in_the_documentation(browser, axe, scheme, size):
+    if not (ROOT / "site" / "index.html").is_file():
+        pytest.skip("no site: make docs")
+    with browser.new_context(
+        color_scheme=scheme, viewport=size, is_mobile=size is PHONE, offline=True
+    ) as context:
+        page = context.new_page()
+        for name in ("", "howto/sweeps/", "api/training/", "theory/"):
+            page.goto((ROOT / "site" / name / "index.html").as_uri())
+            page.wait_for_selector("[aria-label='Code block 1']", state="attached")
+            assert grave(page, axe) == [], name
+
+
+def test_axe_sees_what_is_wrong(browser, axe):
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.set_content("<html lang=en><title>A</title><main><h1>A</h1><img src='a'></main>")
+        page.evaluate(axe)
+        found = page.evaluate("axe.run(document)")
+        assert [one["id"] for one in found["violations"] if one["impact"] == "critical"] == [
+            "image-alt"
+        ]
 
 
 def test_a_page_holds_plotly_once_or_says_that_it_is_missing(monkeypatch):
