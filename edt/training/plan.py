@@ -59,12 +59,12 @@ class Plan:
             newton(state, work[~squares], self.newton_steps, meter, ggn=True, switch=switch)
         elif self.method != "newton":
             lbfgs(state, work, self.memory, self.lbfgs_steps, switch, meter)
-        tried = torch.zeros(state.B, dtype=torch.bool)
-        self._to_zero(state, work, able, tried, meter)
+        reached = torch.full((state.B,), float("inf"), dtype=torch.float64)
+        self._to_zero(state, work, able, reached, meter)
         newton(state, work[dense[work]], self.newton_steps, meter)
         steihaug(state, work[~dense[work]], self.newton_steps, meter)
         # Newton may have found the way to zero where the first stage had not.
-        late = self._to_zero(state, work, able, tried, meter)
+        late = self._to_zero(state, work, able, reached, meter)
         newton(state, late, self.newton_steps, meter)
 
     def _to_zero(
@@ -72,30 +72,42 @@ class Plan:
         state: Descent,
         work: torch.Tensor,
         able: torch.Tensor,
-        tried: torch.Tensor,
+        reached: torch.Tensor,
         meter: Meter,
     ) -> torch.Tensor:
-        """Down the valleys of zero loss with networks near it that have not been; returns them."""
+        """Down the valleys of zero loss with networks near it; returns them.
+
+        Args:
+            reached: float64 ``[B]``, share of the targets' size at which the last call left a
+                network, inf without one; updated in place. It is not repeated for a network, unless
+                that has come within the reach of excursions since.
+        """
         share = state.loss / state.objective.scale
         open_ = torch.zeros(state.B, dtype=torch.bool)
         for code in (RUNNING, CONVERGED, STALLED, MAX_STEPS):
             open_ |= state.status == code
-        near = open_ & able & ~tried & (share > FLOOR) & (share <= ZERO_SOON)
+        fresh = reached == float("inf")
+        if self.polish:
+            fresh |= (reached > GOOD) & (share <= GOOD)
+        near = open_ & able & fresh & (share > FLOOR) & (share <= ZERO_SOON)
         chosen = work[near[work]] if self.newton_steps else work[:0]
-        tried[chosen] = True
         state.status[chosen] = RUNNING
-        if not self.polish:
+        if self.polish:
+            self._excursions(state, chosen, meter)
+        else:
             levenberg(state, chosen, self.newton_steps, meter, switch=0.0)
-            return chosen
+        reached[chosen] = state.loss[chosen] / state.objective.scale[chosen]
+        return chosen
+
+    def _excursions(self, state: Descent, chosen: torch.Tensor, meter: Meter) -> None:
+        """Excursions from a low enough loss, and steps downwards where those fail, in turn."""
         levenberg(state, chosen, self.newton_steps, meter, switch=0.0, goal=GOOD)
         excursions(state, chosen, self.newton_steps, meter, least=DEEP)
-        stuck = chosen
         for _ in range(ROUNDS):
-            before = state.loss[stuck].clone()
-            levenberg(state, stuck, self.newton_steps, meter, switch=0.0)
-            excursions(state, stuck, self.newton_steps, meter, least=GOOD, shares=MORE_SHARES)
-            on = (state.loss[stuck] <= FELL * before) & (
-                state.loss[stuck] <= GOOD * state.objective.scale[stuck]
-            )
-            stuck = stuck[on]
-        return chosen
+            before = state.loss[chosen].clone()
+            levenberg(state, chosen, self.newton_steps, meter, switch=0.0)
+            excursions(state, chosen, self.newton_steps, meter, least=GOOD, shares=MORE_SHARES)
+            now = state.loss[chosen]
+            chosen = chosen[(now <= FELL * before) & (now <= GOOD * state.objective.scale[chosen])]
+            if not chosen.numel():
+                break
