@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench docs build sanitize fuzz lock clean
+.PHONY: help demo test lint format bench docs build sanitize fuzz lock pythons clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ fuzz: ## readers of files under atheris, a minute each (ARGS="toml --seconds 600
 lock: ## pin the packages of development in requirements/dev.lock
 	@bash .ci/setup.sh test,lint,docs
 	$(PY) .ci/lock.py
+
+pythons: ## install, build and test with every Python from 3.10 to 3.13 that is here
+	bash .ci/pythons.sh
 
 build: ## rebuild the compiled core in place
 	$(PY) setup.py build_ext --inplace

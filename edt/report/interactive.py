@@ -45,7 +45,7 @@ def engine() -> str:
 def _plotly() -> str | None:
     """plotly.js as plotly's Python package carries it, gzip in base64; None without the package."""
     try:
-        source = files("plotly").joinpath("package_data", "plotly.min.js").read_bytes()
+        source = (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
     except (ModuleNotFoundError, FileNotFoundError):
         return None
     return base64.b64encode(gzip.compress(source, 9, mtime=0)).decode("ascii")
