@@ -83,11 +83,34 @@ EDT_DEVICE Samples samples_of(const Wide<T>& wide, const WideChunk& chunk, int i
           smaller(chunk.tile, chunk.count - sample)};
 }
 
-// What a block of a launch over items and tiles does.
+// What a block of a launch over items and tiles (and vectors, `vectors` an item) does.
 struct WidePlace {
-  int item, sample;
+  int item, vector, sample;
   EDT_DEVICE explicit WidePlace(const WideChunk& chunk)
-      : item(int(blockIdx.x) / chunk.tiles), sample(int(blockIdx.x) % chunk.tiles * chunk.tile) {}
+      : item(int(blockIdx.x) / chunk.tiles),
+        vector(0),
+        sample(int(blockIdx.x) % chunk.tiles * chunk.tile) {}
+  EDT_DEVICE WidePlace(const WideChunk& chunk, int vectors)
+      : item(int(blockIdx.x) / chunk.tiles / vectors),
+        vector(int(blockIdx.x) / chunk.tiles % vectors),
+        sample(int(blockIdx.x) % chunk.tiles * chunk.tile) {}
+};
+
+// A block's part of a layer.
+template <class T>
+struct WideFrame {
+  const int vector, sample;
+  const WideItem item;
+  const WideWork<T> work;
+  EDT_DEVICE WideFrame(const Problem<T>& pr, const Wide<T>& wide, const WidePlace& place)
+      : vector(place.vector),
+        sample(place.sample),
+        item(wide.items[place.item]),
+        work(pr, wide, item.wide) {}
+  // The item's rows of those of all units that enter layer l.
+  EDT_DEVICE Rows<T> rows(int64_t at, int l) const {
+    return work.n.hidden(work.rows(at, sample), l).row(item.first);
+  }
 };
 
 // A layer's part that an item's units are: outputs ...
@@ -143,15 +166,13 @@ wide_gather_kernel(Problem<T> pr, Wide<T> wide, WideWho who, const T* theta, con
 template <class T>
 EDT_KERNEL(kWideThreads)
 wide_inputs_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk) {
-  const WidePlace place(chunk);
-  const WideItem item = wide.items[place.item];
-  const WideWork<T> work(pr, wide, item.wide);
-  if (!who(work.w.net)) return;
-  const Samples samples = samples_of(wide, chunk, item.wide, pr.data.n, place.sample);
-  const Rows<T> x = work.rows(work.w.x, place.sample);
-  const T* from = pr.data.x + int64_t(work.n.task) * pr.data.d_in * pr.data.n_pad;
-  for (int t = int(threadIdx.x); t < item.count * chunk.tile; t += int(blockDim.x)) {
-    const int i = item.first + t / chunk.tile, s = t % chunk.tile;
+  const WideFrame<T> at(pr, wide, WidePlace(chunk));
+  if (!who(at.work.w.net)) return;
+  const Samples samples = samples_of(wide, chunk, at.item.wide, pr.data.n, at.sample);
+  const Rows<T> x = at.work.rows(at.work.w.x, at.sample);
+  const T* from = pr.data.x + int64_t(at.work.n.task) * pr.data.d_in * pr.data.n_pad;
+  for (int t = int(threadIdx.x); t < at.item.count * chunk.tile; t += int(blockDim.x)) {
+    const int i = at.item.first + t / chunk.tile, s = t % chunk.tile;
     *x.at(i, s) = from[i * pr.data.n_pad + samples(s)];
   }
 }
@@ -166,23 +187,21 @@ EDT_CALLED void wide_activate(int act, T* a, T* d, T* d2, int ld, int units, int
 template <class T, int K>
 EDT_KERNEL_BLOCKS(kWideThreads, 2)
 wide_forward_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk) {
-  const WidePlace place(chunk);
-  const WideItem item = wide.items[place.item];
-  const WideWork<T> work(pr, wide, item.wide);
+  const WideFrame<T> at(pr, wide, WidePlace(chunk));
+  const WideWork<T>& work = at.work;
   if (!who(work.w.net)) return;
-  const Net<T>& n = work.n;
-  const int l = item.layer;
-  const bool last = l == n.last();
-  const Rows<T> z = choose(last, work.rows(work.w.f, place.sample),
-                           n.hidden(work.rows(work.w.a, place.sample), l + 1))
-                        .row(item.first);
-  wide_up(outputs_of(n.layers[l], item), n.ints, work.parameters(),
-          work.below(pr, chunk, l, place.sample), z, tile_of<T>(chunk.tile), Terms{});
+  const int l = at.item.layer;
+  const bool last = l == work.n.last();
+  const Rows<T> z = choose(last, work.rows(work.w.f, at.sample),
+                           work.n.hidden(work.rows(work.w.a, at.sample), l + 1))
+                        .row(at.item.first);
+  wide_up(outputs_of(work.n.layers[l], at.item), work.n.ints, work.parameters(),
+          work.below(pr, chunk, l, at.sample), z, tile_of<T>(chunk.tile), Terms{});
   if (last) return;
-  const Rows<T> d = n.hidden(work.rows(work.w.d, place.sample), l + 1).row(item.first);
-  const Rows<T> d2 = n.hidden(work.rows(work.w.c, place.sample), l + 1).row(item.first);
+  const Rows<T> d = at.rows(work.w.d, l + 1);
   __syncthreads();
-  wide_activate<K>(pr.act, z.p, d.p, K > 1 ? d2.p : d.p, d.ld, item.count, chunk.tile);
+  wide_activate<K>(pr.act, z.p, d.p, K > 1 ? at.rows(work.w.c, l + 1).p : d.p, d.ld, at.item.count,
+                   chunk.tile);
 }
 
 // Outputs to where the caller wants them, the tile's loss, and dL/df; one block a network and tile.
@@ -222,15 +241,12 @@ wide_output_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk, T 
 template <class T>
 EDT_KERNEL_BLOCKS(kWideThreads, 2)
 wide_backward_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk) {
-  const WidePlace place(chunk);
-  const WideItem item = wide.items[place.item];
-  const WideWork<T> work(pr, wide, item.wide);
+  const WideFrame<T> at(pr, wide, WidePlace(chunk));
+  const WideWork<T>& work = at.work;
   if (!who(work.w.net)) return;
-  const Net<T>& n = work.n;
-  const int l = item.layer;
-  wide_down<true>(inputs_of(n.layers[l], item), n.ints, work.parameters(),
-                  read(work.delta(work.w.d, l, place.sample)),
-                  n.hidden(work.rows(work.w.d, place.sample), l).row(item.first),
+  const int l = at.item.layer;
+  wide_down<true>(inputs_of(work.n.layers[l], at.item), work.n.ints, work.parameters(),
+                  read(work.delta(work.w.d, l, at.sample)), at.rows(work.w.d, l),
                   tile_of<T>(chunk.tile), false);
 }
 

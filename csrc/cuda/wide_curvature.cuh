@@ -20,15 +20,6 @@ struct WideGroup {
   int64_t ld;  // distance of rows of tangents
 };
 
-// What a block of a launch over items, vectors and tiles does.
-struct WideVectorPlace {
-  int item, vector, sample;
-  EDT_DEVICE WideVectorPlace(const WideChunk& chunk, const WideGroup& group)
-      : item(int(blockIdx.x) / chunk.tiles / group.count),
-        vector(int(blockIdx.x) / chunk.tiles % group.count),
-        sample(int(blockIdx.x) % chunk.tiles * chunk.tile) {}
-};
-
 // One network's rows and vectors.
 template <class T>
 struct WideCurvature {
@@ -81,21 +72,16 @@ wide_vectors_kernel(Problem<T> pr, Wide<T> wide, WideWho who, const T* vectors, 
 template <class T>
 EDT_KERNEL_BLOCKS(kWideThreads, 2)
 wide_bend_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk) {
-  const WidePlace place(chunk);
-  const WideItem item = wide.items[place.item];
-  const WideWork<T> work(pr, wide, item.wide);
+  const WideFrame<T> at(pr, wide, WidePlace(chunk));
+  const WideWork<T>& work = at.work;
   if (!who(work.w.net)) return;
-  const Net<T>& n = work.n;
-  const int l = item.layer;
+  const int l = at.item.layer;
   const Tile tile = tile_of<T>(chunk.tile);
-  auto hidden = [&](int64_t at) {
-    return n.hidden(work.rows(at, place.sample), l).row(item.first);
-  };
-  const Rows<T> d = hidden(work.w.e);
-  wide_down<false>(inputs_of(n.layers[l], item), n.ints, work.parameters(),
-                   read(work.delta(work.w.e, l, place.sample)), d, tile, false);
+  const Rows<T> d = at.rows(work.w.e, l);
+  wide_down<false>(inputs_of(work.n.layers[l], at.item), work.n.ints, work.parameters(),
+                   read(work.delta(work.w.e, l, at.sample)), d, tile, false);
   __syncthreads();
-  bend(d, d, hidden(work.w.d), hidden(work.w.c), item.count, tile);
+  bend(d, d, at.rows(work.w.d, l), at.rows(work.w.c, l), at.item.count, tile);
 }
 
 // Not inlined: the products' registers are not its own.
@@ -109,33 +95,30 @@ template <class T>
 EDT_KERNEL_BLOCKS(kWideThreads, 2)
 wide_push_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk, WideGroup group,
                  int given) {
-  const WideVectorPlace place(chunk, group);
-  const WideItem item = wide.items[place.item];
-  const WideWork<T> work(pr, wide, item.wide);
+  const WideFrame<T> at(pr, wide, WidePlace(chunk, group.count));
+  const WideWork<T>& work = at.work;
   if (!who(work.w.net)) return;
-  const Net<T>& n = work.n;
-  const WideCurvature<T> cu{work, chunk, group, place.vector};
-  const int l = item.layer;
+  const WideCurvature<T> cu{work, chunk, group, at.vector};
+  const int l = at.item.layer, first = at.item.first;
   const Tile tile = tile_of<T>(chunk.tile);
-  const LayerRecord ly = outputs_of(n.layers[l], item);
-  const Rows<T> z = cu.tangent(l, place.sample).row(item.first);
+  const LayerRecord ly = outputs_of(work.n.layers[l], at.item);
+  const Rows<T> z = cu.tangent(l, at.sample).row(first);
   if (given)
-    wide_up(ly, n.ints, cu.weights(), work.below(pr, chunk, l, place.sample), z, tile, Terms{});
+    wide_up(ly, work.n.ints, cu.weights(), work.below(pr, chunk, l, at.sample), z, tile, Terms{});
   if (l > 0)
-    wide_up(ly, n.ints, work.parameters(), read(cu.below_tangent(l, place.sample)), z, tile,
+    wide_up(ly, work.n.ints, work.parameters(), read(cu.below_tangent(l, at.sample)), z, tile,
             Terms{given != 0, false});
-  if (l == n.last()) return;
+  if (l == work.n.last()) return;
   __syncthreads();
-  wide_push_through(z.p, z.ld, cu.derivative(work.w.d, l + 1, place.sample).row(item.first).p,
-                    work.ld, cu.below_tangent(l + 1, place.sample).row(item.first).p, item.count,
-                    chunk.tile);
+  wide_push_through(z.p, z.ld, at.rows(work.w.d, l + 1).p, work.ld,
+                    cu.below_tangent(l + 1, at.sample).row(first).p, at.item.count, chunk.tile);
 }
 
 // Tangents of the outputs times the loss's curvature; one block a network, vector and tile.
 template <class T>
 EDT_KERNEL(kWideTile)
 wide_curve_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk, WideGroup group) {
-  const WideVectorPlace place(chunk, group);
+  const WidePlace place(chunk, group.count);
   const WideWork<T> work(pr, wide, place.item);
   if (!who(work.w.net)) return;
   const WideCurvature<T> cu{work, chunk, group, place.vector};
@@ -149,25 +132,22 @@ template <class T>
 EDT_KERNEL_BLOCKS(kWideThreads, 2)
 wide_pull_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk, WideGroup group,
                  int given) {
-  const WideVectorPlace place(chunk, group);
-  const WideItem item = wide.items[place.item];
-  const WideWork<T> work(pr, wide, item.wide);
+  const WideFrame<T> at(pr, wide, WidePlace(chunk, group.count));
+  const WideWork<T>& work = at.work;
   if (!who(work.w.net)) return;
-  const Net<T>& n = work.n;
-  const WideCurvature<T> cu{work, chunk, group, place.vector};
-  const int l = item.layer;
+  const WideCurvature<T> cu{work, chunk, group, at.vector};
+  const int l = at.item.layer, first = at.item.first;
   const Tile tile = tile_of<T>(chunk.tile);
-  const LayerRecord ly = inputs_of(n.layers[l], item);
-  const Rows<T> product = cu.rows(work.w.s, place.sample).row(item.first);
-  wide_down<false>(ly, n.ints, work.parameters(), read(cu.tangent(l, place.sample)), product, tile,
-                   false);
+  const LayerRecord ly = inputs_of(work.n.layers[l], at.item);
+  const Rows<T> product = cu.rows(work.w.s, at.sample).row(first);
+  wide_down<false>(ly, work.n.ints, work.parameters(), read(cu.tangent(l, at.sample)), product,
+                   tile, false);
   if (given && !group.ggn)
-    wide_down<false>(ly, n.ints, cu.weights(), read(work.delta(work.w.e, l, place.sample)), product,
-                     tile, true);
+    wide_down<false>(ly, work.n.ints, cu.weights(), read(work.delta(work.w.e, l, at.sample)),
+                     product, tile, true);
   __syncthreads();
-  pull_through(product, cu.derivative(work.w.d, l, place.sample).row(item.first),
-               cu.derivative(work.w.c, l, place.sample).row(item.first),
-               cu.tangent(l - 1, place.sample).row(item.first), item.count, group.ggn != 0, tile);
+  pull_through(product, at.rows(work.w.d, l), at.rows(work.w.c, l),
+               cu.tangent(l - 1, at.sample).row(first), at.item.count, group.ggn != 0, tile);
 }
 
 // Writes or adds entries of a compressed vector.
@@ -201,7 +181,7 @@ template <class T>
 EDT_KERNEL(kWideTile)
 wide_start_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk, WideGroup group,
                   int l) {
-  const WideVectorPlace place(chunk, group);
+  const WidePlace place(chunk, group.count);
   const WideWork<T> work(pr, wide, place.item);
   const Net<T>& n = work.n;
   if (!who(work.w.net)) return;

@@ -30,6 +30,7 @@ SOURCES = (
     ROOT / "csrc/bindings/cuda.cpp",
     SHIM / "shim.cpp",
     SHIM / "kernels.cpp",
+    SHIM / "wide_kernels.cpp",
     SHIM / "module.cpp",
 )
 # As the CPU engine: which products are fused is written in the code.

@@ -3,5 +3,3 @@
 #include "cuda/hessian.cu"
 #include "cuda/hvp.cu"
 #include "cuda/train.cu"
-#include "cuda/wide.cu"
-#include "cuda/wide_curvature.cu"
