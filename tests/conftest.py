@@ -46,11 +46,11 @@ def equal(device):
     On a GPU the order of a sum depends on what else is in the launch, only not on the run.
     """
 
-    def check(found, expected):
+    def check(found, expected, atol=1e-12):
         if device == "cpu":
             assert torch.equal(found, expected)
         else:
-            torch.testing.assert_close(found.cpu(), expected.cpu(), rtol=1e-10, atol=1e-12)
+            torch.testing.assert_close(found.cpu(), expected.cpu(), rtol=1e-10, atol=atol)
 
     return check
 

@@ -208,7 +208,7 @@ class Ensemble(Exchange):
             activation=parts.activation,
             bias=parts.bias,
             theta=parts.theta,
-            state=parts.state,
+            state=parts.state.to(parts.theta.device),
             ids=ids,
         )
 

@@ -196,6 +196,7 @@ def channel_limits(
         raise ShapeError("channel_limits needs networks with one hidden layer and one output")
     if task.loss != "mse":
         raise ValueError(f"channel_limits needs loss='mse', got {task.loss!r}")
+    networks, task = networks.to(device="cpu"), task.to(device="cpu")
     pairs = opponents(networks)
     found: list[ChannelLimit | None] = []
     for b in range(int(networks.B)) if chosen is None else chosen:

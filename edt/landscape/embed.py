@@ -166,7 +166,7 @@ def zero_output(ens: Ensemble, incoming: torch.Tensor, *, layer: int = 0) -> Emb
             f"incoming must have shape [q, {fan_in}] "
             f"({'weights, then bias' if ens.has_bias else 'weights'}), got {tuple(incoming.shape)}"
         )
-    rows = incoming.to(ens.dtype)
+    rows = incoming.to(ens.theta)
     wide = []
     for b in range(int(ens.B)):
         layers = unpack(ens, b)
@@ -193,7 +193,7 @@ def constant(
     _check_layer(ens, layer)
     if not ens.has_bias:
         raise ValueError("constant needs networks with biases: there is no bias to compensate in")
-    value = torch.tensor(float(bias), dtype=ens.dtype)
+    value = ens.theta.new_tensor(float(bias))
     wide = []
     for b in range(int(ens.B)):
         layers = unpack(ens, b)
@@ -201,7 +201,7 @@ def constant(
         a = (
             out.weight.new_zeros(out.weight.shape[0])
             if outgoing is None
-            else outgoing.to(ens.dtype)
+            else outgoing.to(ens.theta)
         )
         if a.shape != (out.weight.shape[0],):
             raise ShapeError(

@@ -113,6 +113,8 @@ def grow(
     wide: list[Network] = []
     parents: list[list[torch.Tensor]] = []
     portions: list[list[torch.Tensor]] = []
+    home = ens.device
+    ens = ens.to(device="cpu")
     for b in range(ens.B):
         draws = np.random.Generator(np.random.Philox(key=np.array([seed, b], dtype=np.uint64)))
         narrow = unpack(ens, b)
@@ -127,7 +129,7 @@ def grow(
             parents.append([torch.from_numpy(row) for row in origin])
             portions.append([torch.from_numpy(row) for row in share])
     source = torch.arange(ens.B).repeat_interleave(copies)
-    return Growth(pack(wide, ens), source, parents, portions)
+    return Growth(pack(wide, ens).to(device=home), source, parents, portions)
 
 
 def _widths(ens: Ensemble, width: Any) -> list[int]:

@@ -101,7 +101,7 @@ class SplitMatrices:
     def _kernel(self) -> tuple[int, torch.Tensor]:
         size = self.B.shape[0]
         if not self.P.shape[0] or not size:
-            return 0, torch.eye(size, dtype=self.B.dtype)
+            return 0, torch.eye(size, dtype=self.B.dtype, device=self.B.device)
         _, singular, right = torch.linalg.svd(self.P, full_matrices=True)
         rank = int((singular > self.eps_P).sum())
         return rank, right[rank:].T

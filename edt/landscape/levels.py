@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 Floats = npt.ArrayLike
 
@@ -58,7 +59,8 @@ def loss_levels(losses: Floats, relative_gap: float = RELATIVE_GAP, floor: float
         raise ValueError(f"relative_gap must be positive, got {relative_gap}")
     if not (np.isfinite(floor) and floor >= 0.0):
         raise ValueError(f"floor must be >= 0, got {floor}")
-    values = np.asarray(losses, dtype=np.float64).ravel()
+    given = losses.cpu() if isinstance(losses, torch.Tensor) else losses
+    values = np.asarray(given, dtype=np.float64).ravel()
     label = np.full(values.size, -1, dtype=np.int64)
     finite = np.flatnonzero(np.isfinite(values))
     if not finite.size:

@@ -66,6 +66,8 @@ def opponents(networks: Ensemble, *, output_bias: bool = True) -> Opponents:
     )
     if networks.layer_widths.shape[1] != 3:
         return found
+    # A few numbers a network: not worth the GPU's time.
+    networks = networks.to(device="cpu")
     odd = networks.activation in ODD
     for b, (d_in, width, d_out) in enumerate(networks.layer_widths.tolist()):
         start, end = int(networks.offsets[b]), int(networks.offsets[b + 1])

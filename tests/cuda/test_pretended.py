@@ -12,7 +12,7 @@ import torch
 from op_cases import Case
 
 import edt
-from edt import curvature, ops
+from edt import curvature, landscape, ops
 from edt.objectives import DeviceObjective, objective_of
 
 
@@ -168,6 +168,29 @@ def test_training(networks, options):
     a, b = (edt.masked_train(task, ens, device=ens.device, **run) for ens, task in networks)
     assert b.networks.device.type == "cuda"
     torch.testing.assert_close(b.networks.theta.cpu(), a.networks.theta, rtol=1e-8, atol=1e-9)
+
+
+def test_networks_keep_their_device(networks):
+    """What is made of networks on the GPU is on the GPU, with the CPU's numbers."""
+    (ens, _), (far, _) = networks
+    narrow, there = ens.network(0), far.network(0)
+    row = torch.ones(1, 3, dtype=torch.float64)
+    for make in (
+        lambda e: edt.Ensemble.from_modules([e.to_module(0)]),
+        lambda e: edt.embed.split(e, 0, 0.3).networks,
+        lambda e: edt.embed.zero_output(e, row).networks,
+        lambda e: edt.embed.constant(e, 0.5, torch.ones(1)).networks,
+        lambda e: landscape.grow(e, 4).networks,
+        lambda e: e.with_frozen(e.state == 0).select([0]),
+    ):
+        found, wanted = make(there), make(narrow)
+        assert found.device == far.device
+        assert torch.equal(found.theta.cpu(), wanted.theta)
+        assert found.state.device == far.device
+    levels = [edt.loss_levels(ops.loss(*place)).label for place in networks]
+    assert (levels[0] == levels[1]).all()
+    limits = [landscape.channel_limits(place[1], place[0], steps=2)[1] for place in networks]
+    assert limits[0].closeness == limits[1].closeness
 
 
 def test_infinite_data_stays_on_the_cpu(gpu):

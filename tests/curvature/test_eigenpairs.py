@@ -102,8 +102,9 @@ def test_networks_together(cases, place, equal):
         expected = torch.linalg.eigvalsh(hess)
         torch.testing.assert_close(pairs.values, expected[:3], rtol=0, atol=1e-9)
         alone = curvature.extreme_eigenpairs(far.network(b), far_data, 3)[0]
-        equal(alone.values, pairs.values)
-        equal(alone.vectors, pairs.vectors)
+        # Vectors are as exact as their residuals over the gaps, beside rounding of unlike order.
+        equal(alone.values, pairs.values, atol=1e-9)
+        equal(alone.vectors, pairs.vectors, atol=1e-6)
         assert float(ggn[b].values[0]) >= 0.0
     with pytest.raises(ValueError, match=r"k must be in 1\.\."):
         curvature.extreme_eigenpairs(ens, data, 40)

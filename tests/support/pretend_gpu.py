@@ -134,10 +134,10 @@ def _insist_on_one_device(
         return
     cpu = [t for t in tensors if not isinstance(t, Pretended) and t.dim() > 0]
     if name in ("__getitem__", "__setitem__", "index_put_"):
-        if not isinstance(args[0], Pretended):
-            raise RuntimeError(f"{name}: a tensor of the CPU with indices or values of the GPU")
         values = args[2] if len(args) > 2 else None
         indices = [i for i in tree_leaves(args[1]) if isinstance(i, torch.Tensor)]
+        if not isinstance(args[0], Pretended) and indices:
+            raise RuntimeError(f"{name}: a tensor of the CPU with indices or values of the GPU")
         if not indices or not isinstance(values, torch.Tensor):
             return
         cpu = [values] if values.dim() > 0 and not isinstance(values, Pretended) else []
