@@ -45,14 +45,47 @@ EDT_INLINE V exponent_of(const V& t) {
   return out;
 }
 
+// exp of a non-positive argument; at most the least normal number where it would leave the normal
+// range, and 0 at minus infinity. x = n ln2 / J + r: 2^(n / J) for n mod J comes from a table of J
+// entries in a register, so that r is small and its polynomial short.
+template <class V>
+EDT_INLINE V exp_by_table(const V& x) {
+  using T = typename V::Scalar;
+  using N = Native<T>;
+  using C = Coef<T>;
+  constexpr int bits = kTableBits<T>, J = 1 << bits;
+  const V xc = max(x, V::set1(exp_floor<T>()));
+  const V magic = V::set1(N::magic + T(N::bias * J));
+  const V t = fma(xc, c<V>(1.4426950408889634 * J), magic);
+  const V n = t - magic;
+  V r;
+  if constexpr (sizeof(T) == 4 && kFused) {
+    // ln2 happens to lie within 3e-9 of a float32: no second part.
+    r = fnma(n, c<V>(0.69314718055994530942 / J), xc);
+  } else {
+    r = fnma(n, V::set1(C::ln2[0] / J), xc);
+    r = fnma(n, V::set1(C::ln2[1] / J), r);
+  }
+  const V p = fma(r * r, poly(r, C::exp_near), r);
+  typename N::I low[V::kRegisters];
+#pragma GCC unroll 16
+  for (int k = 0; k < V::kRegisters; ++k) low[k] = (typename N::I)t.v[k];
+  V s = look_up(table_index<T>(low), C::exp_bits);
+#pragma GCC unroll 16
+  for (int k = 0; k < V::kRegisters; ++k)
+    s.v[k] = (typename N::V)((typename N::I)s.v[k] + (low[k] << (N::mantissa - bits)));
+  return fma(s, p, s);
+}
+
 // exp of a non-positive argument; 0 where it would leave the normal range. With M1 also exp - 1 to
-// full relative accuracy.
+// full relative accuracy, for which 2^(n / J) would have to be known beyond working precision.
 template <class V>
 struct ExpNeg {
   V e, m1;
 };
 template <bool M1, class V>
 EDT_INLINE ExpNeg<V> exp_nonpositive(const V& x) {
+  if constexpr (!M1) return {exp_by_table(x), V{}};
   using T = typename V::Scalar;
   using C = Coef<T>;
   const V xc = max(x, V::set1(exp_floor<T>()));
@@ -64,10 +97,7 @@ EDT_INLINE ExpNeg<V> exp_nonpositive(const V& x) {
   const V q = poly(r, C::exp);
   const V p = fma(r * r, q, r);
   const V s = exponent_of(t);
-  ExpNeg<V> out;
-  out.e = fma(s, p, s);
-  if constexpr (M1) out.m1 = fma(s, p, s - c<V>(1));
-  return out;
+  return {fma(s, p, s), fma(s, p, s - c<V>(1))};
 }
 
 // exp over the full range: +inf above the largest finite result, 0 below the least normal one.
@@ -219,8 +249,42 @@ struct Activation<Act::sigmoid> : Halved<Activation<Act::sigmoid>> {
   }
 };
 
-// softplus z = max(z, 0) + log1p(e), e = exp(-|z|). One reciprocal r = 1 / ((1+e)(2+e)) serves the
-// logistic derivative ((2+e) r = 1/(1+e)) and the logarithm's t = e / (2+e) = e (1+e) r.
+// base + log1p(e) and, with Inverse, 1 / (1 + e), for e in [0, 1] near the node e_j. In float32
+// log1p(e) = log1p(r) - log c_j, with c_j a short number close to 1 / (1 + e_j), r = (1 + e) c_j -
+// 1 and a polynomial in r. In float64 that would be a long one: log1p(e) = log1p(e_j) + 2 atanh(t),
+// t = (e - e_j) / (2 + e + e_j), an odd polynomial, and one division by (1 + e) (2 + e + e_j)
+// serves both.
+template <bool Inverse, class V>
+EDT_INLINE V log1p_unit(const V& e, const V& base, V* inverse) {
+  using T = typename V::Scalar;
+  using N = Native<T>;
+  using C = Coef<T>;
+  const V nearest = fma(e, c<V>((1 << kTableBits<T>)-1), V::set1(N::magic));
+  typename N::I low[V::kRegisters];
+#pragma GCC unroll 16
+  for (int k = 0; k < V::kRegisters; ++k) low[k] = (typename N::I)nearest.v[k];
+  const auto j = table_index<T>(low);
+  const V node = look_up(j, C::log1p_node), log = base + look_up(j, C::log1p_at);
+  const V e1 = e + c<V>(1);
+  if constexpr (sizeof(T) == 4) {
+    if constexpr (Inverse) *inverse = c<V>(1) / e1;
+    const V r = fma(e, node, node - c<V>(1));
+    return log + fma(r * r, poly(r, C::log1p_near), r);
+  } else {
+    const V near = e - node, both = (e + node) + c<V>(2);
+    V t;
+    if constexpr (Inverse) {
+      const V d = c<V>(1) / (e1 * both);
+      t = near * e1 * d;
+      *inverse = both * d;
+    } else {
+      t = near / both;
+    }
+    return fma(t, poly(t * t, C::log1p_near), log);
+  }
+}
+
+// softplus z = max(z, 0) + log1p(e), e = exp(-|z|); the derivative needs 1 / (1 + e).
 template <>
 struct Activation<Act::softplus> : Halved<Activation<Act::softplus>> {
   template <int K>
@@ -233,18 +297,9 @@ struct Activation<Act::softplus> : Halved<Activation<Act::softplus>> {
   }
   template <int K, class V>
   static EDT_INLINE void second(const V& z, const V* u, V* s) {
-    using T = typename V::Scalar;
-    const V e1 = u[0] + c<V>(1), e2 = u[0] + c<V>(2);
-    const V base = max(z, V::zero());
-    if constexpr (K == 0) {
-      const V t = u[0] / e2;
-      s[0] = fma(t, poly(t * t, Coef<T>::log1p), base);
-    } else {
-      const V r = c<V>(1) / (e1 * e2);
-      const V t = u[0] * e1 * r;
-      s[0] = fma(t, poly(t * t, Coef<T>::log1p), base);
-      logistic<K - 1>(z, u, e2 * r, s + 1);
-    }
+    V inverse;
+    s[0] = log1p_unit<(K >= 1)>(u[0], max(z, V::zero()), &inverse);
+    if constexpr (K >= 1) logistic<K - 1>(z, u, inverse, s + 1);
   }
 };
 
@@ -300,13 +355,10 @@ struct Activation<Act::selu> : Whole<Activation<Act::selu>> {
 // z^2 - h for h = z^2 as rounded: without a fused multiply-add by splitting z in halves (Dekker).
 template <class V>
 EDT_INLINE V square_error(const V& z, const V& h) {
-#if defined(EDT_ISA_AVX512) || defined(EDT_ISA_AVX2)
-  return fma(z, z, -h);
-#else
+  if constexpr (kFused) return fma(z, z, -h);
   const V big = z * c<V>(sizeof(typename V::Scalar) == 4 ? 4097.0 : 134217729.0);
   const V hi = big - (big - z), lo = z - hi;
   return ((hi * hi - h) + c<V>(2) * (hi * lo)) + lo * lo;
-#endif
 }
 
 // z clamped to [-50, 50], where everything but erf itself has long been 0 (so that z^2 does not
@@ -387,13 +439,13 @@ EDT_INLINE V reduce_pi(const V& z, const V& n) {
   using T = typename V::Scalar;
   using C = Coef<T>;
   V r = z;
-#if defined(EDT_ISA_AVX512) || defined(EDT_ISA_AVX2)
-  for (int k = 0; k < 2; ++k) r = fnma(n, V::set1(C::pi[k]), r);
-#else
-  const double piece = sizeof(T) == 4 ? 1 << 11 : 1 << 20;
-  const V high = round_bits(n * c<V>(1 / piece)).value * c<V>(piece), low = n - high;
-  for (int k = 0; k < 2; ++k) r = (r - high * V::set1(C::pi[k])) - low * V::set1(C::pi[k]);
-#endif
+  if constexpr (kFused) {
+    for (int k = 0; k < 2; ++k) r = fnma(n, V::set1(C::pi[k]), r);
+  } else {
+    const double piece = sizeof(T) == 4 ? 1 << 11 : 1 << 20;
+    const V high = round_bits(n * c<V>(1 / piece)).value * c<V>(piece), low = n - high;
+    for (int k = 0; k < 2; ++k) r = (r - high * V::set1(C::pi[k])) - low * V::set1(C::pi[k]);
+  }
   return fnma(n, V::set1(C::pi[2]), r);
 }
 

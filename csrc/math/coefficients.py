@@ -3,6 +3,8 @@
 Run: python csrc/math/coefficients.py > csrc/math/coefficients.h   (needs mpmath)
 """
 
+import struct
+
 import mpmath as mp
 
 mp.mp.dps = 60
@@ -89,6 +91,56 @@ POLYS = {
     ),
 }
 
+# Tables of 2^bits entries that fit half a register of AVX2, for exp and log1p near one of them.
+TABLE_BITS = {"float": 3, "double": 2}
+
+
+def near_tables(ctype):
+    """name -> values of what exp_by_table and log1p_unit (activations.h) need."""
+    entries = 1 << TABLE_BITS[ctype]
+    float32 = ctype == "float"
+    half = mp.log(2) / 2 / entries * mp.mpf("1.01")
+    exp, *_ = POLYS["exp"]
+    out = {"exp_near": chebyshev_monomials(exp, -half, half, 2 if float32 else 7)}
+    if float32:
+        # Short enough that (1 + e) c - 1 is rounded once.
+        unit = mp.mpf(2) ** 12
+        nodes = [mp.nint(unit / (1 + mp.mpf(j) / 7)) / unit for j in range(entries)]
+        widest = max(
+            abs((1 + min(max(mp.mpf(2 * j + side) / 14, 0), 1)) * nodes[j] - 1)
+            for j in range(entries)
+            for side in (-1, 1)
+        )
+        series = guard(lambda r: (mp.log1p(r) - r) / r**2, -mp.mpf(1) / 2)
+        out["log1p_near"] = chebyshev_monomials(series, -widest, widest, 4)
+        logs = [-mp.log(c) for c in nodes]
+    else:
+        nodes = [mp.nint(mp.mpf(j) / 3 * 64) / 64 for j in range(entries)]
+        widest = max(
+            abs((e - nodes[j]) / (2 + e + nodes[j]))
+            for j in range(entries)
+            for e in (min(max(mp.mpf(2 * j + side) / 6, 0), 1) for side in (-1, 1))
+        )
+        atanh, *_ = POLYS["log1p"]
+        out["log1p_near"] = chebyshev_monomials(atanh, mp.mpf(0), (widest * 1.01) ** 2, 6)
+        logs = [mp.log1p(e) for e in nodes]
+    return out | {"log1p_node": nodes, "log1p_at": logs}
+
+
+def exp_bits(ctype):
+    """Bits of 2^(j / J) less those that j itself will add when it is shifted to the exponent."""
+    kind, mantissa = ("f", 23) if ctype == "float" else ("d", 52)
+    shape = {"f": "<i", "d": "<q"}[kind]
+    bits = TABLE_BITS[ctype]
+
+    def of(x):
+        return struct.unpack(shape, struct.pack("<" + kind, float(x)))[0]
+
+    return [
+        of(mp.mpf(2) ** (mp.mpf(j) / 2**bits)) - of(1) - (j << (mantissa - bits))
+        for j in range(1 << bits)
+    ]
+
 
 def split(value, bits, parts):
     """value as a sum of parts with `bits` significant bits each (the last one in full)."""
@@ -109,7 +161,8 @@ def number(value, suffix):
 
 
 def main():
-    print("// Made by coefficients.py; do not edit. Lowest order first.\n#pragma once\n")
+    print("// Made by coefficients.py; do not edit. Lowest order first.\n#pragma once")
+    print("#include <cstdint>\n")
     print("namespace edt {\n\ntemplate <class T>\nstruct Coef;\n")
     for ctype, suffix, which in (("float", "f", 3), ("double", "", 4)):
         print(f"template <>\nstruct Coef<{ctype}> {{")
@@ -117,6 +170,12 @@ def main():
             c = chebyshev_monomials(f, lo, hi, terms[which - 3])
             body = ",\n      ".join(number(v, suffix) for v in c)
             print(f"  static constexpr {ctype} {name}[] = {{\n      {body}}};")
+        for name, c in near_tables(ctype).items():
+            body = ",\n      ".join(number(v, suffix) for v in c)
+            print(f"  static constexpr {ctype} {name}[] = {{\n      {body}}};")
+        whole = "int32_t" if ctype == "float" else "int64_t"
+        body = ",\n      ".join(str(v) for v in exp_bits(ctype))
+        print(f"  static constexpr {whole} exp_bits[] = {{\n      {body}}};")
         short = 11 if ctype == "float" else 32
         ln2 = split(mp.log(2), short, 2)
         pi = split(mp.pi, short, 3)

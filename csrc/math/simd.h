@@ -36,6 +36,13 @@ using Floats = __m256;
 using Doubles = __m256d;
 #endif
 
+// Whether fma is one instruction with one rounding.
+#if defined(EDT_INTRINSIC)
+constexpr bool kFused = true;
+#else
+constexpr bool kFused = false;
+#endif
+
 template <class T>
 struct Native;
 template <>
@@ -294,6 +301,62 @@ EDT_INLINE Vec<T, P> pow2(const Rounded<T, P>& r) {
   Vec<T, P> out;
   EDT_EACH out.v[p] = (typename N::V)((r.bits[p] + N::bias) << N::mantissa);
   return out;
+}
+
+// Tables of one half register of AVX2: 8 floats or 4 doubles, looked up by the low 3 or 2 bits of
+// each lane. AVX-512 could hold twice that; both use the same, for the same bits.
+template <class T>
+constexpr int kTableBits = sizeof(T) == 4 ? 3 : 2;
+
+// Lanes that a table can be indexed with; AVX2 looks doubles up as pairs of 32 bits.
+template <class T, int P>
+struct TableIndex {
+  typename Native<T>::I i[P];
+};
+template <class T, int P>
+EDT_INLINE TableIndex<T, P> table_index(const typename Native<T>::I (&bits)[P]) {
+  TableIndex<T, P> r;
+#if defined(EDT_ISA_AVX2)
+  using I = typename Native<T>::I;
+  EDT_EACH {
+    if constexpr (sizeof(T) == 4) {
+      r.i[p] = bits[p];
+    } else {
+      const __m256 twice = _mm256_castsi256_ps(_mm256_slli_epi64((__m256i)bits[p], 1));
+      r.i[p] = (I)_mm256_or_si256(_mm256_castps_si256(_mm256_moveldup_ps(twice)),
+                                  _mm256_set1_epi64x(int64_t(1) << 32));
+    }
+  }
+#else
+  EDT_EACH r.i[p] = bits[p];
+#endif
+  return r;
+}
+// The entries of a table of T, or of integers of its size (then as bits).
+template <class E, class T, int P>
+EDT_INLINE Vec<T, P> look_up(const TableIndex<T, P>& at, const E (&table)[1 << kTableBits<T>]) {
+  static_assert(sizeof(E) == sizeof(T));
+  Vec<T, P> r;
+#if defined(EDT_ISA_AVX512)
+  using R = typename Vec<T, P>::V;
+  const __m256 half = _mm256_loadu_ps(reinterpret_cast<const float*>(table));
+  EDT_EACH {
+    if constexpr (sizeof(T) == 4)
+      r.v[p] = (R)_mm512_permutexvar_ps((__m512i)at.i[p], _mm512_broadcast_f32x8(half));
+    else
+      r.v[p] = (R)_mm512_permutexvar_pd((__m512i)at.i[p],
+                                        _mm512_broadcast_f64x4(_mm256_castps_pd(half)));
+  }
+#elif defined(EDT_ISA_AVX2)
+  using R = typename Vec<T, P>::V;
+  const __m256 whole = _mm256_loadu_ps(reinterpret_cast<const float*>(table));
+  EDT_EACH r.v[p] = (R)_mm256_permutevar8x32_ps(whole, (__m256i)at.i[p]);
+#else
+  EDT_EACH for (int l = 0; l < Vec<T, P>::L / P; ++l)
+      std::memcpy(reinterpret_cast<char*>(&r.v[p]) + l * sizeof(T),
+                  &table[at.i[p][l] & ((1 << kTableBits<T>)-1)], sizeof(T));
+#endif
+  return r;
 }
 
 // Fixed tree: lanes i and i + L/2, then i and i + L/4, ...

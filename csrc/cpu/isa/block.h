@@ -26,21 +26,16 @@ using ActPass = void (*)(const T* z, T* const* out, int64_t n);
 
 // Vectors an activation works on at once: the dependency chains are far longer than the window in
 // which a processor finds independent work, so several must be interleaved in the code; more would
-// leave the registers.
-#if defined(EDT_ISA_AVX512)
-constexpr int kActVecs = 4;
-#elif defined(EDT_ISA_AVX2)
-constexpr int kActVecs = 2;
-#else
-constexpr int kActVecs = 1;
-#endif
+// leave the registers. With AVX2 a vector is two registers already.
+template <class T>
+constexpr int kActVecs = kParts > 1 ? 1 : sizeof(T) == 4 ? 2 : 4;
 
 // sigma and derivatives of a row; z may be out[0]. Activations in two halves take the row in pieces
 // whose parts stay in the first-level cache.
 template <class T, Act A, int K>
 void act_pass(const T* z, T* const* out, int64_t n) {
   using V = Vec<T>;
-  using W = Vec<T, kActVecs * kParts>;
+  using W = Vec<T, kActVecs<T> * kParts>;
   using F = Activation<A>;
   constexpr int parts = F::template parts<K>();
   constexpr int64_t piece = parts ? 16 * W::L : int64_t(1) << 40;
