@@ -29,27 +29,23 @@ EDT_INLINE V poly(const V& x, const typename V::Scalar (&k)[N]) {
   return r;
 }
 
-// 2^n for n = round(x log2 e), n in the low bits of `t`, which carries the exponent's bias: one
-// shift. The least argument gives n = -bias and so exactly 0.
+// The least argument, for which n in exp_nonpositive is -bias J and so the result exactly 0.
 template <class T>
 constexpr T exp_floor() {
   return sizeof(T) == 4 ? T(-88.0296) : T(-709.0895);
 }
-template <class V>
-EDT_INLINE V exponent_of(const V& t) {
-  using N = Native<typename V::Scalar>;
-  V out;
-#pragma GCC unroll 16
-  for (int p = 0; p < V::kRegisters; ++p)
-    out.v[p] = (typename N::V)((typename N::I)t.v[p] << N::mantissa);
-  return out;
-}
-
 // exp of a non-positive argument; at most the least normal number where it would leave the normal
-// range, and 0 at minus infinity. x = n ln2 / J + r: 2^(n / J) for n mod J comes from a table of J
-// entries in a register, so that r is small and its polynomial short.
+// range, and 0 at minus infinity. With M1 also exp - 1 to full relative accuracy.
+//
+// x = n ln2 / J + r: 2^(n / J) for n mod J comes from a table of J entries in a register, so r is
+// small and its polynomial short. What the entry lacks to the true power is added to e^r - 1, where
+// exp - 1 needs it.
 template <class V>
-EDT_INLINE V exp_by_table(const V& x) {
+struct ExpNeg {
+  V e, m1;
+};
+template <bool M1, class V>
+EDT_INLINE ExpNeg<V> exp_nonpositive(const V& x) {
   using T = typename V::Scalar;
   using N = Native<T>;
   using C = Coef<T>;
@@ -58,46 +54,24 @@ EDT_INLINE V exp_by_table(const V& x) {
   const V magic = V::set1(N::magic + T(N::bias * J));
   const V t = fma(xc, c<V>(1.4426950408889634 * J), magic);
   const V n = t - magic;
-  V r;
-  if constexpr (sizeof(T) == 4 && kFused) {
-    // ln2 happens to lie within 3e-9 of a float32: no second part.
-    r = fnma(n, c<V>(0.69314718055994530942 / J), xc);
-  } else {
-    r = fnma(n, V::set1(C::ln2[0] / J), xc);
-    r = fnma(n, V::set1(C::ln2[1] / J), r);
-  }
-  const V p = fma(r * r, poly(r, C::exp_near), r);
+  V r = fnma(n, V::set1(C::ln2[0] / J), xc);
+  r = fnma(n, V::set1(C::ln2[1] / J), r);
+  V q;
+  if constexpr (M1) q = poly(r, C::expm1_near);
+  else q = poly(r, C::exp_near);
+  const V p = fma(r * r, q, r);
   typename N::I low[V::kRegisters];
 #pragma GCC unroll 16
   for (int k = 0; k < V::kRegisters; ++k) low[k] = (typename N::I)t.v[k];
-  V s = look_up(table_index<T>(low), C::exp_bits);
+  const auto j = table_index<T>(low);
+  V s = look_up(j, C::exp_bits);
 #pragma GCC unroll 16
   for (int k = 0; k < V::kRegisters; ++k)
     s.v[k] = (typename N::V)((typename N::I)s.v[k] + (low[k] << (N::mantissa - bits)));
-  return fma(s, p, s);
-}
-
-// exp of a non-positive argument; 0 where it would leave the normal range. With M1 also exp - 1 to
-// full relative accuracy, for which 2^(n / J) would have to be known beyond working precision.
-template <class V>
-struct ExpNeg {
-  V e, m1;
-};
-template <bool M1, class V>
-EDT_INLINE ExpNeg<V> exp_nonpositive(const V& x) {
-  if constexpr (!M1) return {exp_by_table(x), V{}};
-  using T = typename V::Scalar;
-  using C = Coef<T>;
-  const V xc = max(x, V::set1(exp_floor<T>()));
-  const V magic = V::set1(Native<T>::magic + T(Native<T>::bias));
-  const V t = fma(xc, c<V>(1.4426950408889634), magic);
-  const V n = t - magic;
-  V r = fnma(n, V::set1(C::ln2[0]), xc);
-  r = fnma(n, V::set1(C::ln2[1]), r);
-  const V q = poly(r, C::exp);
-  const V p = fma(r * r, q, r);
-  const V s = exponent_of(t);
-  return {fma(s, p, s), fma(s, p, s - c<V>(1))};
+  ExpNeg<V> out;
+  out.e = fma(s, p, s);
+  if constexpr (M1) out.m1 = fma(s, p + look_up(j, C::exp_lacks), s - c<V>(1));
+  return out;
 }
 
 // exp over the full range: +inf above the largest finite result, 0 below the least normal one.

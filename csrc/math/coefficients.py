@@ -96,12 +96,16 @@ TABLE_BITS = {"float": 3, "double": 2}
 
 
 def near_tables(ctype):
-    """name -> values of what exp_by_table and log1p_unit (activations.h) need."""
+    """name -> values of what exp_nonpositive and log1p_unit (activations.h) need."""
     entries = 1 << TABLE_BITS[ctype]
     float32 = ctype == "float"
     half = mp.log(2) / 2 / entries * mp.mpf("1.01")
     exp, *_ = POLYS["exp"]
-    out = {"exp_near": chebyshev_monomials(exp, -half, half, 2 if float32 else 7)}
+    # exp - 1 is small where exp is not: one term more in float32.
+    out = {
+        "exp_near": chebyshev_monomials(exp, -half, half, 2 if float32 else 7),
+        "expm1_near": chebyshev_monomials(exp, -half, half, 3 if float32 else 7),
+    }
     if float32:
         # Short enough that (1 + e) c - 1 is rounded once.
         unit = mp.mpf(2) ** 12
@@ -127,19 +131,20 @@ def near_tables(ctype):
     return out | {"log1p_node": nodes, "log1p_at": logs}
 
 
-def exp_bits(ctype):
-    """Bits of 2^(j / J) less those that j itself will add when it is shifted to the exponent."""
-    kind, mantissa = ("f", 23) if ctype == "float" else ("d", 52)
-    shape = {"f": "<i", "d": "<q"}[kind]
+def exp_table(ctype):
+    """Bits of 2^(j / J), less those that j itself adds when it is shifted to the exponent; and what
+    each lacks to the true power, relative to it."""
+    shape, kind, mantissa = ("<i", "<f", 23) if ctype == "float" else ("<q", "<d", 52)
     bits = TABLE_BITS[ctype]
-
-    def of(x):
-        return struct.unpack(shape, struct.pack("<" + kind, float(x)))[0]
-
-    return [
-        of(mp.mpf(2) ** (mp.mpf(j) / 2**bits)) - of(1) - (j << (mantissa - bits))
-        for j in range(1 << bits)
-    ]
+    whole, lacks = [], []
+    one = struct.unpack(shape, struct.pack(kind, 1.0))[0]
+    for j in range(1 << bits):
+        power = mp.mpf(2) ** (mp.mpf(j) / 2**bits)
+        packed = struct.pack(kind, float(power))
+        whole.append(struct.unpack(shape, packed)[0] - one - (j << (mantissa - bits)))
+        held = mp.mpf(struct.unpack(kind, packed)[0])
+        lacks.append((power - held) / held)
+    return whole, lacks
 
 
 def split(value, bits, parts):
@@ -174,8 +179,11 @@ def main():
             body = ",\n      ".join(number(v, suffix) for v in c)
             print(f"  static constexpr {ctype} {name}[] = {{\n      {body}}};")
         whole = "int32_t" if ctype == "float" else "int64_t"
-        body = ",\n      ".join(str(v) for v in exp_bits(ctype))
+        bits, lacks = exp_table(ctype)
+        body = ",\n      ".join(map(str, bits))
         print(f"  static constexpr {whole} exp_bits[] = {{\n      {body}}};")
+        body = ",\n      ".join(number(v, suffix) for v in lacks)
+        print(f"  static constexpr {ctype} exp_lacks[] = {{\n      {body}}};")
         short = 11 if ctype == "float" else 32
         ln2 = split(mp.log(2), short, 2)
         pi = split(mp.pi, short, 3)

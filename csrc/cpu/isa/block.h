@@ -28,14 +28,17 @@ using ActPass = void (*)(const T* z, T* const* out, int64_t n);
 // which a processor finds independent work, so several must be interleaved in the code; more would
 // leave the registers. With AVX2 a vector is two registers already.
 template <class T>
-constexpr int kActVecs = kParts > 1 ? 1 : sizeof(T) == 4 ? 2 : 4;
+constexpr int act_vecs() {
+  if (kParts > 1) return 1;
+  return sizeof(T) == 4 ? 2 : 4;
+}
 
 // sigma and derivatives of a row; z may be out[0]. Activations in two halves take the row in pieces
 // whose parts stay in the first-level cache.
 template <class T, Act A, int K>
 void act_pass(const T* z, T* const* out, int64_t n) {
   using V = Vec<T>;
-  using W = Vec<T, kActVecs<T> * kParts>;
+  using W = Vec<T, act_vecs<T>() * kParts>;
   using F = Activation<A>;
   constexpr int parts = F::template parts<K>();
   constexpr int64_t piece = parts ? 16 * W::L : int64_t(1) << 40;
