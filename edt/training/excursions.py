@@ -80,16 +80,18 @@ class Track:
     since: int = 0
     tried: int = 0
 
-    def note(self, loss: float, place: torch.Tensor) -> None:
-        """Take note of the loss after a step to ``place``."""
+    def note(self, loss: float, place: torch.Tensor) -> bool:
+        """Take note of the loss after a step to ``place``; whether c has failed."""
         self.left -= 1
         self.since += 1
         if loss < self.best:
             self.best, self.lowest = loss, place
         if self.best <= BRISK * self.mark:
             self.mark, self.since, self.tried = self.best, 0, 0
-        if self.since >= PATIENCE:
-            self.give_up()
+        if self.since < PATIENCE:
+            return False
+        self.give_up()
+        return True
 
     def give_up(self) -> None:
         """Go on with the next c."""
@@ -105,6 +107,7 @@ def excursions(
     *,
     least: float,
     shares: tuple[float, ...] = SHARES,
+    back: bool = False,
 ) -> None:
     """Lower the squared error of the chosen networks near zero loss; decides nobody's status.
 
@@ -120,6 +123,8 @@ def excursions(
             size. One that is not near 0 may lie in a channel to infinity that the network was not
             in.
         shares: factors c.
+        back: whether each c sets out from where the network stands, not from where the last one
+            ended.
     """
     work = chosen[state.status[chosen] == RUNNING]
     share = state.loss[work] / state.objective.scale[work]
@@ -132,7 +137,7 @@ def excursions(
     while work.numel():
         for part in together(state.objective, work):
             state.check_time()
-            _iterate(state, part, trial, tracks)
+            _iterate(state, part, trial, tracks, back)
             meter.update(int((state.grad_max <= state.tol).sum()), work.numel(), state.loss)
         over = [_over(tracks[b], float(state.objective.scale[b])) for b in work.tolist()]
         ended = torch.tensor(over, dtype=torch.bool)
@@ -168,7 +173,7 @@ def _cost(state: Descent, part: torch.Tensor) -> float:
 
 
 def _iterate(
-    state: Descent, part: torch.Tensor, trial: torch.Tensor, tracks: dict[int, Track]
+    state: Descent, part: torch.Tensor, trial: torch.Tensor, tracks: dict[int, Track], back: bool
 ) -> None:
     """One step of each network of ``part`` from ``trial`` (flat, updated in place)."""
     objective: Any = state.objective
@@ -178,8 +183,10 @@ def _iterate(
         at, track = state.coordinates(b), tracks[b]
         loss = float((both[b][:, -1] ** 2).sum())
         state.newton_iterations[b] += 1
-        track.note(loss, trial[at])
-        if loss < float("inf"):
+        failed = track.note(loss, trial[at])
+        if failed and back:
+            trial[at] = state.theta[at]
+        elif loss < float("inf"):
             shares[b] = max(track.shares[0] * loss / float(objective.scale[b]), LEAST)
         else:
             track.give_up()

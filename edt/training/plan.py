@@ -100,9 +100,17 @@ class Plan:
         return chosen
 
     def _excursions(self, state: Descent, chosen: torch.Tensor, meter: Meter) -> None:
-        """Excursions from a low enough loss, and steps downwards where those fail, in turn."""
+        """Excursions from a low enough loss, and steps downwards where those fail, in turn.
+
+        As long as there are dampings to try, excursions count only where they end deep: others may
+        end in a channel to infinity.
+        """
         levenberg(state, chosen, self.newton_steps, meter, switch=0.0, goal=GOOD)
         excursions(state, chosen, self.newton_steps, meter, least=DEEP)
+        levenberg(state, chosen, self.newton_steps, meter, switch=0.0)
+        excursions(
+            state, chosen, self.newton_steps, meter, least=DEEP, shares=MORE_SHARES, back=True
+        )
         for _ in range(ROUNDS):
             before = state.loss[chosen].clone()
             levenberg(state, chosen, self.newton_steps, meter, switch=0.0)
