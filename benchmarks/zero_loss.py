@@ -8,8 +8,9 @@ reach. The others are counted as
 
 - *zero*: loss below 1e-25;
 - *floor*: above, but within 100 times of what rounding its parameters makes (`loss_floor`);
-- *minimum*: loss above 1e-8 of the targets' size and converged, or below it with a residual
-  orthogonal to the range of the Jacobian, so that no first-order change lowers it;
+- *minimum*: converged, and the loss is above 1e-8 of the targets' size, or all eigenvalues are
+  positive, or the residual is orthogonal to the range of the Jacobian: no first-order change
+  lowers it;
 - *open*: the rest. Each is listed with its numbers.
 """
 
@@ -90,7 +91,10 @@ def kinds(ends: edt.training.ConvergeResult, task: edt.Task, cell: Cell) -> list
         elif status == "channel":
             out.append("channel")
         elif status == "converged" and (
-            loss > GOOD * size or cell.width < cell.teacher or outside(ends, task, b) > ORTHOGONAL
+            ends.verdict[b] == "minimum"
+            or loss > GOOD * size
+            or cell.width < cell.teacher
+            or outside(ends, task, b) > ORTHOGONAL
         ):
             out.append("minimum")
         else:

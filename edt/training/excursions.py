@@ -120,8 +120,8 @@ def excursions(
         iterations: Jacobians each network may take.
         meter: progress.
         least: a network moves to the lowest point where that is below this share of the targets'
-            size. One that is not near 0 may lie in a channel to infinity that the network was not
-            in.
+            size, and nine tenths of the loss are gone. A point that is not near 0 may lie in a
+            channel to infinity that the network was not in.
         shares: factors c.
         back: whether each c sets out from where the network stands, not from where the last one
             ended.
@@ -199,8 +199,12 @@ def _iterate(
 
 def _keep(state: Descent, ended: torch.Tensor, tracks: dict[int, Track], least: float) -> None:
     """Move networks to their lowest points, where the loss as the objective has it is lower."""
-    lowest = [tracks[b].best / float(state.objective.scale[b]) for b in ended.tolist()]
-    moving = ended[torch.tensor(lowest, dtype=torch.float64) <= least]
+    worth = [
+        tracks[b].best <= least * float(state.objective.scale[b])
+        and tracks[b].best <= BRISK * float(state.loss[b])
+        for b in ended.tolist()
+    ]
+    moving = ended[torch.tensor(worth, dtype=torch.bool)]
     if not moving.numel():
         return
     trial = state.theta.clone()

@@ -106,6 +106,8 @@ class Plan:
         end in a channel to infinity.
         """
         levenberg(state, chosen, self.newton_steps, meter, switch=0.0, goal=GOOD)
+        # The others have had all the steps downwards that are worth their while.
+        chosen = chosen[state.loss[chosen] <= GOOD * state.objective.scale[chosen]]
         excursions(state, chosen, self.newton_steps, meter, least=DEEP)
         levenberg(state, chosen, self.newton_steps, meter, switch=0.0)
         excursions(
