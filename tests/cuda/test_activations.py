@@ -1,8 +1,8 @@
 """The scalar activations of the kernels against the vector code of the CPU engine.
 
-Both evaluate the same formulas with the same polynomials; a fused multiply-add here or there in
-another place moves a result by a few units in the last place of the larger of it and its scale
-(derivatives that cross zero are differences of terms of order one).
+Exponentials and logarithms are taken in different ways (the vector code looks parts of them up), so
+results differ by a few units in the last place of their terms. Where terms cancel (the third
+derivative of g, the first of gelu) these are of the size of the other derivatives.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from edt.ops import cpu, cuda
 from edt.ops.activations import ACTIVATION_CODES
 
-UNITS = 8
+UNITS = 12
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -24,8 +24,9 @@ def test_as_on_the_cpu(shim, name, dtype):
     z = torch.cat([span, tiny.double()]).to(dtype)
     found, wanted = cuda.activation(name, z, 3), cpu.activation(name, z, 3)
     eps = torch.finfo(dtype).eps
-    # What a derivative is made of: terms up to sigma' |z|^k.
-    scale = torch.maximum(wanted.abs(), wanted[1].abs() * (1 + z.abs()) ** 2)
+    # What a derivative is made of: the others, times powers of z.
+    scale = wanted[1:].abs().amax(0) * (1 + z.abs()) ** 2
+    scale = torch.maximum(wanted.abs(), scale)
     limit = UNITS * eps * scale + 8 * torch.finfo(dtype).tiny
     assert bool(((found - wanted).abs() <= limit).all())
 
