@@ -1,4 +1,4 @@
-"""What works where nothing but torch and numpy is installed: networks, data, operators."""
+"""What works where nothing but torch and numpy is installed: all but tables, files and pictures."""
 
 from __future__ import annotations
 
@@ -30,6 +30,18 @@ edt.functional_call(ens, ens.theta, task.x)
 theta = ens.theta.clone().requires_grad_(True)
 edt.loss(ens, task, theta).sum().backward()
 assert torch.equal(theta.grad, grad)
+trained = edt.masked_train(task, widths=[2, 4], seeds=range(2), steps=50)
+assert trained.recorded.loss.shape[1] == 4 and trained.status == ["max_steps"] * 4
+bottom = edt.converge(task, trained.networks)
+assert torch.equal(bottom.index, edt.index(bottom.networks, task))
+edt.gradient_flow(task, ens, max_time=0.1)
+edt.extreme_eigenpairs(ens, task), edt.spectral_density(ens, task), edt.hessian_trace(ens, task)
+try:
+    trained.to_pandas()
+except ModuleNotFoundError as error:
+    assert error.name == "pandas"
+else:
+    raise AssertionError("pandas was found")
 back = edt.Ensemble.from_modules([ens.to_module(b) for b in range(ens.B)])
 assert torch.equal(back.theta, ens.theta) and len(ens.to_numpy()) == 5
 try:
@@ -38,11 +50,18 @@ except ModuleNotFoundError as error:
     assert error.name == "safetensors"
 else:
     raise AssertionError("safetensors was found")
+import edt.cli
+try:
+    edt.cli.main()
+except SystemExit as error:
+    assert error.code == "edt: the command line needs typer: pip install typer", error.code
+else:
+    raise AssertionError("typer was found")
 print("bare")
 """
 
 
-def test_networks_and_operators_need_torch_and_numpy_alone(tmp_path):
+def test_training_minima_and_curvature_need_torch_and_numpy_alone(tmp_path):
     toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     project = toml.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {spec.replace(">", "=").partition("=")[0].strip() for spec in project["dependencies"]}

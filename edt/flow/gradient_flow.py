@@ -14,7 +14,7 @@ import torch
 from edt.ensemble import Ensemble
 from edt.errors import ShapeError, unknown_choice
 from edt.flow.events import Limits
-from edt.flow.result import FlowResult, history_dataset
+from edt.flow.result import FlowResult
 from edt.flow.run import Settings, restore, run, start
 from edt.flow.state import RUNNING, STATUS, State
 from edt.flow.step import Dynamics, Tolerance
@@ -22,6 +22,7 @@ from edt.objectives import NormPenalty, Objective
 from edt.objectives.noise import loss_noise
 from edt.training import checks
 from edt.training.checkpoint import CheckpointError, digest
+from edt.training.history import Record
 from edt.training.inputs import ready
 from edt.training.structure import fingerprint_structure
 
@@ -289,7 +290,7 @@ def _result(
         gradients=state.gradients,
         products=state.products,
         hessians=state.hessians,
-        history=history_dataset(settings.limits.times, loss, grad, params),
+        recorded=Record("time", settings.limits.times, loss, grad, params),
         task_index=task_index,
         interrupted=interrupted,
         seconds=seconds,

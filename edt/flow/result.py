@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
-import xarray as xr
 
 from edt.ensemble import Ensemble
 from edt.files import expect, parsing, read, words, write
 from edt.frames import Tabular, with_ends
+from edt.training.history import Record
 from edt.training.structure import hidden_widths, pack, unpack
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 KIND = "flow-result"
 _NUMBERS = ("loss", "grad_max", "time")
@@ -36,8 +41,7 @@ class FlowResult(Tabular):
         steps, refusals: int64 ``[B]``, steps accepted and refused.
         gradients, products, hessians: int64 ``[B]``, gradients, Hessian-vector products and
             Hessians evaluated (without those of the records).
-        history: dataset over (time, network) with ``loss``, ``grad_norm`` (``max|grad|``) and,
-            when asked for, ``params`` (time, parameter). Entries after a network's end are NaN.
+        recorded: what was recorded on the way, as tensors; see `history`.
         task_index: int64 ``[B]``.
         interrupted: ended by Ctrl-C or ``max_seconds``.
         seconds: wall-clock time.
@@ -54,10 +58,16 @@ class FlowResult(Tabular):
     gradients: torch.Tensor
     products: torch.Tensor
     hessians: torch.Tensor
-    history: xr.Dataset
+    recorded: Record
     task_index: torch.Tensor
     interrupted: bool
     seconds: float
+
+    @cached_property
+    def history(self) -> xr.Dataset:
+        """Over (time, network): ``loss``, ``grad_norm`` (``max|grad|``) and, when asked for,
+        ``params`` (time, parameter). Entries after a network's end are NaN."""
+        return self.recorded.dataset()
 
     def trajectory(self, b: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Network b's recorded path.
@@ -68,15 +78,13 @@ class FlowResult(Tabular):
         Raises:
             ValueError: the parameters were not recorded. IndexError: no such network.
         """
-        if "params" not in self.history:
+        if self.recorded.params is None:
             raise ValueError("parameters were not recorded; use gradient_flow(record_params=True)")
         if not 0 <= b < len(self.status):
             raise IndexError(f"b must be in 0..{len(self.status) - 1}, got {b}")
-        loss = torch.tensor(self.history["loss"].values[:, b])
-        known = int((~torch.isnan(loss)).sum())
+        known = int((~torch.isnan(self.recorded.loss[:, b])).sum())
         span = slice(int(self.networks.offsets[b]), int(self.networks.offsets[b + 1]))
-        times = torch.tensor(self.history["time"].values[:known])
-        return times, torch.tensor(self.history["params"].values[:known, span])
+        return self.recorded.at[:known].clone(), self.recorded.params[:known, span].clone()
 
     def to_xarray(self) -> xr.Dataset:
         """The history with the final numbers of every network beside it."""
@@ -89,6 +97,8 @@ class FlowResult(Tabular):
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a network."""
+        import pandas as pd
+
         return pd.DataFrame(
             {
                 "network": range(len(self.status)),
@@ -109,8 +119,7 @@ class FlowResult(Tabular):
         """Write one safetensors file (whole, then renamed) and a readable JSON copy beside it."""
         tensors, structure = pack(self.networks)
         tensors |= {name: getattr(self, name) for name in (*_NUMBERS, *_COUNTS)}
-        for name in ("time", *self.history.data_vars):
-            tensors[f"history.{name}"] = torch.tensor(self.history[name].values)
+        tensors |= self.recorded.tensors()
         header = {
             "structure": structure,
             "status": self.status,
@@ -141,12 +150,7 @@ class FlowResult(Tabular):
                 networks=networks,
                 status=words(header, "status", B),
                 method=words(header, "method", B),
-                history=history_dataset(
-                    tensors["history.time"],
-                    tensors["history.loss"],
-                    tensors["history.grad_norm"],
-                    tensors.get("history.params"),
-                ),
+                recorded=Record.of_tensors("time", tensors),
                 interrupted=bool(header["interrupted"]),
                 seconds=float(header["seconds"]),
                 **{name: tensors[name] for name in (*_NUMBERS, *_COUNTS)},
@@ -158,18 +162,3 @@ class FlowResult(Tabular):
             f"FlowResult({len(self.status)} networks: {status}; {int(self.steps.sum()):,} steps, "
             f"{self.seconds:.1f} s{'; interrupted' if self.interrupted else ''})"
         )
-
-
-def history_dataset(
-    times: torch.Tensor, loss: torch.Tensor, grad: torch.Tensor, params: torch.Tensor | None
-) -> xr.Dataset:
-    """The history from ``[R]`` times, ``[R, B]`` losses and gradients and ``[R, total]``."""
-    variables = {
-        "loss": (("time", "network"), loss.numpy()),
-        "grad_norm": (("time", "network"), grad.numpy()),
-    }
-    if params is not None:
-        variables["params"] = (("time", "parameter"), params.numpy())
-    return xr.Dataset(
-        variables, coords={"time": times.numpy(), "network": range(int(loss.shape[1]))}
-    )

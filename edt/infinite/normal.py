@@ -29,7 +29,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy.special import owens_t
 
 __all__ = ["CLOSED", "Pairs", "Singles", "bivariate_normal", "pairs", "singles"]
 
@@ -60,6 +59,8 @@ def bivariate_normal(h: torch.Tensor, k: torch.Tensor, rho: torch.Tensor) -> tor
 class _Bivariate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, h: torch.Tensor, k: torch.Tensor, rho: torch.Tensor) -> torch.Tensor:
+        from scipy.special import owens_t
+
         ctx.save_for_backward(h, k, rho)
         # Owen's formula divides by h and k; 0 is approached from above.
         x, y, r = (part.detach().numpy() for part in (h, k, rho))

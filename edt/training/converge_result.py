@@ -6,9 +6,8 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 
 from edt.curvature.verdicts import Evidence
@@ -16,6 +15,9 @@ from edt.ensemble import Ensemble
 from edt.files import expect, parsing, read, words, write
 from edt.frames import Tabular
 from edt.training.structure import hidden_widths, pack, unpack
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KIND = "converge-result"
 _NUMBERS = ("loss", "grad_max", "min_eig", "max_eig", "eps_H", "closeness", "moving", "loss_floor")
@@ -108,6 +110,8 @@ class ConvergeResult(Tabular):
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a network; ``index`` and ``n_flat`` are missing (NA) off critical points."""
+        import pandas as pd
+
         critical = [word != "unconverged" for word in self.verdict]
         return pd.DataFrame(
             {
@@ -226,5 +230,7 @@ class ConvergeResult(Tabular):
 
 def _where(known: list[bool], counts: torch.Tensor) -> pd.Series[Any]:
     """Counts as nullable integers, missing where unknown (or -1)."""
+    import pandas as pd
+
     rows = zip(known, counts.tolist(), strict=True)
     return pd.Series([n if good and n >= 0 else None for good, n in rows], dtype="Int64")

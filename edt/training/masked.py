@@ -17,9 +17,10 @@ from edt.training import checks
 from edt.training.checkpoint import CheckpointError, digest
 from edt.training.devices import training_device
 from edt.training.engine import engine_for
+from edt.training.history import Record
 from edt.training.objective_engine import ObjectiveEngine
 from edt.training.record import record_steps
-from edt.training.result import TrainResult, history_dataset
+from edt.training.result import TrainResult
 from edt.training.run import Settings, restore, run
 from edt.training.schedules import ScheduleLike, describe, learning_rate_factors
 from edt.training.state import CONVERGED, DIVERGED, TARGET, Rule, State
@@ -379,8 +380,12 @@ def _result(ens: Ensemble, state: State, settings: Settings, index: torch.Tensor
         grad_norm=state.grad_norm,
         status=status,
         steps=state.steps,
-        history=history_dataset(
-            settings.rule.record, state.history_loss, state.history_grad, state.history_params
+        recorded=Record(
+            "step",
+            settings.rule.record,
+            state.history_loss,
+            state.history_grad,
+            state.history_params,
         ),
         task_index=index,
         interrupted=state.interrupted,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import sys
 import time
+from importlib.util import find_spec
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def _short(value: float) -> str:
@@ -26,7 +29,7 @@ def quantiles(loss: torch.Tensor) -> str:
 
 
 class Meter:
-    """A progress bar on stderr when it is a terminal; silent otherwise.
+    """A progress bar on stderr when it is a terminal (and rich is there); silent otherwise.
 
     Args:
         enabled: the caller's ``progress`` argument.
@@ -35,11 +38,20 @@ class Meter:
     """
 
     def __init__(self, enabled: bool, label: str, total: int) -> None:
-        self.live = bool(enabled) and sys.stderr.isatty()
+        self.live = bool(enabled) and sys.stderr.isatty() and find_spec("rich") is not None
         self.started = time.monotonic()
         self._first: int | None = None
         self._bar: Progress | None = None
         if self.live:
+            from rich.console import Console
+            from rich.progress import (
+                BarColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
+
             self._bar = Progress(
                 TextColumn("[bold]{task.description}"),
                 BarColumn(bar_width=24),
@@ -82,4 +94,6 @@ class Meter:
     def summary(self, text: str) -> None:
         """Print one closing line (only where the bar was shown)."""
         if self.live:
+            from rich.console import Console
+
             Console(stderr=True).print(text, highlight=False)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 
 from edt.curvature.dense import eigenvalues
@@ -15,6 +14,9 @@ from edt.training.converge_result import ConvergeResult
 from edt.training.floor import loss_floor
 from edt.training.inputs import ready
 from edt.training.structure import segment_max
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["recheck"]
 
@@ -41,6 +43,8 @@ def recheck(result: ConvergeResult, task: Any) -> pd.DataFrame:
         >>> result = edt.ConvergeResult.load("ends.safetensors")  # doctest: +SKIP
         >>> result.recheck(task)["agrees"].all()  # doctest: +SKIP
     """
+    import pandas as pd
+
     inputs = ready("recheck", task, result.networks, result.task_index, False)
     if inputs.fingerprint != result.task:
         raise ValueError(

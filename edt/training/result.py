@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
-import xarray as xr
 
 from edt.ensemble import Ensemble
 from edt.files import expect, parsing, read, words, write
 from edt.frames import Tabular, with_ends
+from edt.training.history import Record
 from edt.training.structure import hidden_widths, pack, unpack
 from edt.training.validation import Validation
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 KIND = "train-result"
 
@@ -32,8 +36,7 @@ class TrainResult(Tabular):
             "stopped" (the validation loss rose for too long), "max_steps", "diverged" (loss or
             gradient not finite) or "interrupted".
         steps: int64 ``[B]``, optimiser steps taken.
-        history: dataset over (step, network) with ``loss``, ``grad_norm`` and, when asked for,
-            ``params`` (step, parameter). Entries after a network's end are NaN.
+        recorded: what was recorded on the way, as tensors; see `history`.
         task_index: int64 ``[B]``.
         interrupted: the run ended by Ctrl-C or ``max_seconds`` before its last step.
         seconds: wall-clock time, earlier parts of a resumed run included.
@@ -45,14 +48,22 @@ class TrainResult(Tabular):
     grad_norm: torch.Tensor
     status: list[str]
     steps: torch.Tensor
-    history: xr.Dataset
+    recorded: Record
     task_index: torch.Tensor
     interrupted: bool
     seconds: float
     validation: Validation | None = None
 
+    @cached_property
+    def history(self) -> xr.Dataset:
+        """Over (step, network): ``loss``, ``grad_norm`` and, when asked for, ``params`` (step,
+        parameter). Entries after a network's end are NaN."""
+        return self.recorded.dataset()
+
     def to_pandas(self) -> pd.DataFrame:
         """One row a network: widths, task, loss, grad_norm, steps, status, parameters."""
+        import pandas as pd
+
         return pd.DataFrame(
             {
                 "network": range(len(self.status)),
@@ -81,10 +92,8 @@ class TrainResult(Tabular):
             "grad_norm": self.grad_norm,
             "steps": self.steps,
             "task_index": self.task_index,
-            "history.step": torch.tensor(self.history["step"].values, dtype=torch.int64),
+            **self.recorded.tensors(),
         }
-        for name in self.history.data_vars:
-            tensors[f"history.{name}"] = torch.tensor(self.history[name].values)
         header = {
             "structure": structure,
             "status": self.status,
@@ -116,12 +125,7 @@ class TrainResult(Tabular):
                 grad_norm=tensors["grad_norm"],
                 status=words(header, "status", B),
                 steps=tensors["steps"],
-                history=history_dataset(
-                    tensors["history.step"],
-                    tensors["history.loss"],
-                    tensors["history.grad_norm"],
-                    tensors.get("history.params"),
-                ),
+                recorded=Record.of_tensors("step", tensors),
                 task_index=tensors["task_index"],
                 interrupted=bool(header["interrupted"]),
                 seconds=float(header["seconds"]),
@@ -140,21 +144,3 @@ class TrainResult(Tabular):
             f"TrainResult({len(self.status)} networks: {counts}; {span}; {self.seconds:.1f} s"
             f"{'; interrupted' if self.interrupted else ''})"
         )
-
-
-def history_dataset(
-    steps: torch.Tensor,
-    loss: torch.Tensor,
-    grad_norm: torch.Tensor,
-    params: torch.Tensor | None,
-) -> xr.Dataset:
-    """Assemble the history from ``[R]`` steps, ``[R, B]`` losses and gradients, ``[R, flat]``."""
-    variables: dict[str, Any] = {
-        "loss": (("step", "network"), loss.numpy()),
-        "grad_norm": (("step", "network"), grad_norm.numpy()),
-    }
-    if params is not None:
-        variables["params"] = (("step", "parameter"), params.numpy())
-    return xr.Dataset(
-        variables, coords={"step": steps.numpy(), "network": range(int(loss.shape[1]))}
-    )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
-import xarray as xr
 
 from edt.ensemble import Ensemble
 from edt.training.engine import engine_for
 from edt.training.state import RUNNING
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from edt.tasks import Task
 
 #: Status of a network that stopped early.
@@ -27,13 +29,27 @@ class Validation:
         best: the networks at their least validation loss.
         loss: float64 ``[B]``, that loss.
         step: int64 ``[B]``, the step it was met at.
-        history: validation loss over (step, network); NaN after a network's end.
+        steps: int64 ``[R]``, the steps it was evaluated at.
+        losses: float64 ``[R, B]``, what it was there; NaN after a network's end.
     """
 
     best: Ensemble
     loss: torch.Tensor
     step: torch.Tensor
-    history: xr.DataArray
+    steps: torch.Tensor
+    losses: torch.Tensor
+
+    @cached_property
+    def history(self) -> xr.DataArray:
+        """``losses`` over (step, network)."""
+        import xarray as xr
+
+        return xr.DataArray(
+            self.losses.numpy(),
+            dims=("step", "network"),
+            coords={"step": self.steps.numpy(), "network": range(self.loss.numel())},
+            name="validation_loss",
+        )
 
 
 class Watch:
@@ -118,10 +134,6 @@ class Watch:
             best=networks.with_theta(self.best_theta.cpu()),
             loss=self.best_loss.cpu(),
             step=self.best_step.cpu(),
-            history=xr.DataArray(
-                self.history.cpu().numpy(),
-                dims=("step", "network"),
-                coords={"step": self.steps.numpy(), "network": range(self.best_loss.numel())},
-                name="validation_loss",
-            ),
+            steps=self.steps,
+            losses=self.history.cpu(),
         )
