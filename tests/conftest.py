@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -13,6 +14,10 @@ from cuda_shim import gpu, shim, shim_module  # noqa: F401  fixtures
 from edt.ensemble import Ensemble
 from edt.ops import cuda
 from edt.tasks import Task
+
+# A shell starts what it puts in the background with Ctrl-C ignored, and children inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DEVICES = ("cpu", "cuda") if cuda.usable() else ("cpu",)
 # A GPU that is not there, for its kernels and for what may not be mixed; slow (`pretend_gpu`).
