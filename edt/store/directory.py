@@ -72,6 +72,9 @@ class Store:
         found = read_marker(self.path)
         strange = self._strangers() if found is None else []
         if strange:
+            # Another process may have claimed the place since the first look.
+            found = read_marker(self.path)
+        if strange and found is None:
             raise DirectoryError(
                 f"{self.path} is not empty and was not written by edt "
                 f"({strange[0]}{' and more' if len(strange) > 1 else ''}); "
