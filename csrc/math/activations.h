@@ -48,6 +48,7 @@ template <bool M1, class V>
 EDT_INLINE ExpNeg<V> exp_nonpositive(const V& x) {
   using T = typename V::Scalar;
   using N = Native<T>;
+  using I = typename N::I;
   using C = Coef<T>;
   constexpr int bits = kTableBits<T>, J = 1 << bits;
   const V xc = max(x, V::set1(exp_floor<T>()));
@@ -60,14 +61,11 @@ EDT_INLINE ExpNeg<V> exp_nonpositive(const V& x) {
   if constexpr (M1) q = poly(r, C::expm1_near);
   else q = poly(r, C::exp_near);
   const V p = fma(r * r, q, r);
-  typename N::I low[V::kRegisters];
-#pragma GCC unroll 16
-  for (int k = 0; k < V::kRegisters; ++k) low[k] = (typename N::I)t.v[k];
-  const auto j = table_index<T>(low);
+  const auto j = table_index(t);
   V s = look_up(j, C::exp_bits);
 #pragma GCC unroll 16
   for (int k = 0; k < V::kRegisters; ++k)
-    s.v[k] = (typename N::V)((typename N::I)s.v[k] + (low[k] << (N::mantissa - bits)));
+    s.v[k] = (typename N::V)((I)s.v[k] + ((I)t.v[k] << (N::mantissa - bits)));
   ExpNeg<V> out;
   out.e = fma(s, p, s);
   if constexpr (M1) out.m1 = fma(s, p + look_up(j, C::exp_lacks), s - c<V>(1));
@@ -231,13 +229,8 @@ struct Activation<Act::sigmoid> : Halved<Activation<Act::sigmoid>> {
 template <bool Inverse, class V>
 EDT_INLINE V log1p_unit(const V& e, const V& base, V* inverse) {
   using T = typename V::Scalar;
-  using N = Native<T>;
   using C = Coef<T>;
-  const V nearest = fma(e, c<V>((1 << kTableBits<T>)-1), V::set1(N::magic));
-  typename N::I low[V::kRegisters];
-#pragma GCC unroll 16
-  for (int k = 0; k < V::kRegisters; ++k) low[k] = (typename N::I)nearest.v[k];
-  const auto j = table_index<T>(low);
+  const auto j = table_index(fma(e, c<V>((1 << kTableBits<T>)-1), V::set1(Native<T>::magic)));
   const V node = look_up(j, C::log1p_node), log = base + look_up(j, C::log1p_at);
   const V e1 = e + c<V>(1);
   if constexpr (sizeof(T) == 4) {

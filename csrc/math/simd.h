@@ -308,27 +308,27 @@ EDT_INLINE Vec<T, P> pow2(const Rounded<T, P>& r) {
 template <class T>
 constexpr int kTableBits = sizeof(T) == 4 ? 3 : 2;
 
-// Lanes that a table can be indexed with; AVX2 looks doubles up as pairs of 32 bits.
+// Lanes of bits that a table can be indexed with; AVX2 looks doubles up as pairs of 32 bits.
 template <class T, int P>
 struct TableIndex {
   typename Native<T>::I i[P];
 };
 template <class T, int P>
-EDT_INLINE TableIndex<T, P> table_index(const typename Native<T>::I (&bits)[P]) {
+EDT_INLINE TableIndex<T, P> table_index(const Vec<T, P>& bits) {
+  using I = typename Native<T>::I;
   TableIndex<T, P> r;
 #if defined(EDT_ISA_AVX2)
-  using I = typename Native<T>::I;
   EDT_EACH {
     if constexpr (sizeof(T) == 4) {
-      r.i[p] = bits[p];
+      r.i[p] = (I)bits.v[p];
     } else {
-      const __m256 twice = _mm256_castsi256_ps(_mm256_slli_epi64((__m256i)bits[p], 1));
+      const __m256 twice = _mm256_castsi256_ps(_mm256_slli_epi64((__m256i)bits.v[p], 1));
       r.i[p] = (I)_mm256_or_si256(_mm256_castps_si256(_mm256_moveldup_ps(twice)),
                                   _mm256_set1_epi64x(int64_t(1) << 32));
     }
   }
 #else
-  EDT_EACH r.i[p] = bits[p];
+  EDT_EACH r.i[p] = (I)bits.v[p];
 #endif
   return r;
 }

@@ -9,12 +9,14 @@ the same alone and in a crowd, and for any `torch.set_num_threads`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import torch
+
+from edt.ops.threads import torch_threads
 
 Item = TypeVar("Item")
 Out = TypeVar("Out")
@@ -23,15 +25,9 @@ Out = TypeVar("Out")
 _THREADS_PAY = 2e7
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[int]:
+def one_blas_thread() -> AbstractContextManager[int]:
     """Run the body with one BLAS thread; yields the number there were."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(threads)
+    return torch_threads(1)
 
 
 def for_each(function: Callable[[Item], Out], items: Sequence[Item], work: float) -> list[Out]:

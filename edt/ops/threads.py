@@ -7,11 +7,14 @@ converging call it several times a second. Threads change no bits.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from edt import _core
 
-__all__ = ["core_threads", "lend", "set_core_threads"]
+__all__ = ["core_threads", "lend", "set_core_threads", "torch_threads"]
 
 _lent = 0
 
@@ -30,3 +33,14 @@ def core_threads() -> int:
 def set_core_threads() -> None:
     """Tell the core; to be done before every call."""
     _core.set_num_threads(core_threads())
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[int]:
+    """Run the body with so many threads of torch; yields the number there were."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from edt.objectives import Objective
+from edt.objectives import Coordinates, Objective
 from edt.training.levenberg import can_levenberg, together
 
 __all__ = ["loss_floor"]
@@ -27,20 +27,17 @@ def loss_floor(objective: Objective, theta: torch.Tensor, chosen: torch.Tensor) 
     Args:
         objective: of B networks.
         theta: flat float64.
-        chosen: int64, networks with finite parameters.
+        chosen: int64, ascending, networks with finite parameters.
 
     Returns:
         float64 ``[B]``; NaN for other networks and where no Jacobian can be formed.
     """
     out = torch.full((objective.B,), float("nan"), dtype=torch.float64)
     able: Any = objective
-    positions = torch.nonzero(objective.trainable).flatten()
-    ends = torch.cumsum(objective.coords, 0)
     for part in together(objective, chosen[can_levenberg(objective)[chosen]]):
-        both = able.jacobians(theta, part)
-        for b, columns in zip(part.tolist(), both, strict=True):
-            size = int(objective.coords[b])
-            place = positions[int(ends[b]) - size : int(ends[b])]
-            moved = ((columns[:, :size] ** 2).sum(0) * theta[place] ** 2).sum()
-            out[b] = ROUNDING**2 * (moved + objective.scale[b])
+        both, at = able.jacobians(theta, part), Coordinates(objective, part)
+        packed = at.pack(theta)
+        for k, columns in enumerate(both):
+            moved = ((columns[:, :-1] ** 2).sum(0) * at.part(packed, k) ** 2).sum()
+            out[part[k]] = ROUNDING**2 * (moved + objective.scale[part[k]])
     return out

@@ -18,11 +18,11 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from edt.ops.threads import lend
+from edt.ops.threads import lend, torch_threads
 from edt.store import Manifest, PartFiles
 from edt.sweeps.engines.base import ATTEMPTS, Failure, Outcome, attempt, cores
 from edt.sweeps.plan import Job
@@ -98,7 +98,7 @@ class _Desk:
         """The next outcome; computes jobs here until there is one."""
         while self._here and self._outcomes.empty():
             if (job := self._take()) is not None:
-                with _threads(self.threads):
+                with torch_threads(self.threads):
                     self._outcomes.put(attempt(self.directory, job))
             else:
                 self._here = False
@@ -175,19 +175,6 @@ class _Desk:
         worker.end()
         with self._lock:
             self._workers.discard(worker)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """torch with so many threads."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _Worker:
