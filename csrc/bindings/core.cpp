@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "bindings/hyper.h"
+#include "bindings/lock.h"
 #include "cpu/engine.h"
 #include "cpu/pages.h"
 #include "cpu/pool.h"
@@ -26,10 +27,13 @@ T* at(Pointer p) {
   return reinterpret_cast<T*>(p);
 }
 
-// Asks Python whether a signal handler (Ctrl-C) has raised. Only the main thread runs handlers.
+// Asks Python whether a signal handler (Ctrl-C) has raised. Only the main thread runs handlers. The
+// others do not ask: they hold the turn of the pool here, and might be kept with it at the end.
 struct SignalPoll {
   bool* raised;
+  bool main;
   bool operator()() const {
+    if (!main) return false;
     py::gil_scoped_acquire hold;
     if (PyErr_CheckSignals() == 0) return false;
     *raised = true;
@@ -52,9 +56,10 @@ void run(const Plan& plan, const Dataset& data, Pointer task_index, int act, Poi
       throw py::value_error("task_index[" + std::to_string(b) + "] must be in 0.." +
                             std::to_string(data.n_tasks - 1) + ", got " + std::to_string(index[b]));
   bool raised = false;
-  const Call call{plan, data, index, act, at<const uint8_t>(active), SignalPoll{&raised}};
+  const Call call{
+      plan, data, index, act, at<const uint8_t>(active), SignalPoll{&raised, main_thread()}};
   {
-    py::gil_scoped_release release;
+    Unlocked here;
     body(call);
   }
   if (raised) throw py::error_already_set();
@@ -140,6 +145,8 @@ PYBIND11_MODULE(_core, m) {
       .def_readonly("d_in", &Dataset::d_in)
       .def_readonly("d_out", &Dataset::d_out);
 
+  py::module_::import("atexit").attr("register")(py::cpp_function(&hold_threads));
+
   m.def("set_num_threads", &set_num_threads);
   m.def("get_num_threads", &num_threads);
   m.def("isas", [] {
@@ -167,7 +174,7 @@ PYBIND11_MODULE(_core, m) {
     return d;
   });
   m.def("fma_peak", &fma_peak, py::arg("is_double"), py::arg("n_threads"), py::arg("seconds"),
-        py::call_guard<py::gil_scoped_release>());
+        py::call_guard<Unlocked>());
 
   m.def("activation", [](int act, int order, int64_t n, Pointer in, Pointer out, bool is_double) {
     if (act < 0 || act >= kActivations || order < 0 || order > 3)

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "bindings/hyper.h"
+#include "bindings/lock.h"
 #include "cuda/engine.h"
 #include "math/activations_list.h"
 
@@ -112,7 +113,7 @@ template <class Body>
 void run(const py::tuple& head, const Body& body) {
   const Head h = head_of(head);
   const Call c = h.call();
-  py::gil_scoped_release release;
+  Unlocked here;
   h.data.visit([&](const auto& data) { body(c, data); });
 }
 
@@ -198,7 +199,7 @@ void bind_calls(py::module_& m) {
                          int device, Pointer stream) {
     if (act < 0 || act >= kActivations || order < 0 || order > 3)
       throw py::value_error("activation code or order out of range");
-    py::gil_scoped_release release;
+    Unlocked here;
     if (is_double)
       activation(act, order, n, at<const double>(in), at<double>(out), device, at<void>(stream));
     else activation(act, order, n, at<const float>(in), at<float>(out), device, at<void>(stream));
