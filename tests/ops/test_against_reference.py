@@ -62,6 +62,21 @@ def test_every_remainder(processor, samples, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("samples", [3, 40, 150])
+@pytest.mark.parametrize("d_in", [3, 4, 7, 8, 13, 20, 40])
+def test_gradients_of_dense_layers(processor, d_in, samples, dtype):
+    """Dot products and outer products: pieces of every size, on both sides of where they change."""
+
+    def compute(ens, task, index, *_):
+        return {"grad": ops.loss_and_grad(ens, task, task_index=index)[1]}
+
+    hidden = ((4, 3), (7, 13), (14, 6), (27, 5))
+    data = {"d_in": d_in, "samples": samples, "seed": samples + d_in}
+    case = Case("softplus", dtype=dtype, hidden=hidden, **data)
+    compare(case, compute, vectors=1, device=processor)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("masks", ["dense", "very sparse"])
 def test_wide_layers(device, masks, dtype):
     """Wide layers (no matrices: the reference is slow)."""

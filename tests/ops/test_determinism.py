@@ -44,13 +44,15 @@ def same_bits(one, two):
     return len(one) == len(two) and all(map(torch.equal, one, two))
 
 
-@pytest.fixture(params=["narrow", "deep", "entropy"])
+@pytest.fixture(params=["narrow", "deep", "entropy", "wide"])
 def crowd(request, cases):
     """Networks of many sizes, enough samples for several blocks, and vectors."""
     shape = {
         "narrow": {"hidden": tuple((h,) for h, _ in CROWD), "d_in": 4},
         "deep": {"hidden": CROWD, "d_in": 3, "d_out": 2, "masks": "mixed"},
         "entropy": {"hidden": CROWD, "d_out": 3, "loss": "cross_entropy", "masks": "sparse"},
+        # Dense layers whose gradients are outer products, with some columns left over.
+        "wide": {"hidden": tuple((3 * h, 2 * w) for h, w in CROWD), "d_in": 21},
     }[request.param]
     case = cases.Case("softplus", samples=611, targets=3, seed=3, **shape)
     ens, task, index = case.build()

@@ -7,6 +7,7 @@
 // never changes a bit.
 #pragma once
 #include "cpu/isa/block.h"
+#include "cpu/isa/transpose.h"
 
 namespace edt::EDT_ISA_NS {
 
@@ -62,26 +63,35 @@ EDT_INLINE void forward_sparse(const Layer& ly, const T* p, const T* in, int64_t
   for (int s = 0; s < S; ++s) acc[s].store(out + j * ldo + s0 + s * V::L);
 }
 
-template <int S, bool Acc, class T>
-void forward_strip(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out, int64_t ldo,
-                   int64_t s0, bool bias) {
+// R rows over samples [s, end).
+template <int R, bool Acc, class T>
+EDT_INLINE void forward_rows(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out,
+                             int64_t ldo, int j, int64_t s, int64_t end, bool bias) {
+  constexpr int64_t step = int64_t(kTileVecs) * Vec<T>::L;
+  for (; s + step <= end; s += step)
+    forward_tile<R, kTileVecs, Acc>(ly, p, in, ldi, out, ldo, j, s, bias);
+  for (; s < end; s += Vec<T>::L) forward_tile<R, 1, Acc>(ly, p, in, ldi, out, ldo, j, s, bias);
+}
+
+template <bool Acc, class T>
+void forward_chunk(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out, int64_t ldo,
+                   int64_t s, int64_t end, bool bias) {
   int j = 0;
   for (; j + kTileRows <= ly.n_out; j += kTileRows)
-    forward_tile<kTileRows, S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
-  for (; j + 2 <= ly.n_out; j += 2) forward_tile<2, S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
-  for (; j < ly.n_out; ++j) forward_tile<1, S, Acc>(ly, p, in, ldi, out, ldo, j, s0, bias);
+    forward_rows<kTileRows, Acc>(ly, p, in, ldi, out, ldo, j, s, end, bias);
+  for (; j + 2 <= ly.n_out; j += 2) forward_rows<2, Acc>(ly, p, in, ldi, out, ldo, j, s, end, bias);
+  for (; j < ly.n_out; ++j) forward_rows<1, Acc>(ly, p, in, ldi, out, ldo, j, s, end, bias);
 }
 
 // Z (+)= W A (+ b) over n samples.
 template <bool Acc = false, class T>
 void affine_forward(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out, int64_t ldo,
                     int64_t n, bool bias = true) {
-  constexpr int64_t step = int64_t(kTileVecs) * Vec<T>::L, wide = kSparseVecs * Vec<T>::L;
+  constexpr int64_t chunk = int64_t(kChunkVecs) * Vec<T>::L, wide = kSparseVecs * Vec<T>::L;
   int64_t s = 0;
   if (ly.dense) {
-    for (; s + step <= n; s += step)
-      forward_strip<kTileVecs, Acc>(ly, p, in, ldi, out, ldo, s, bias);
-    for (; s < n; s += Vec<T>::L) forward_strip<1, Acc>(ly, p, in, ldi, out, ldo, s, bias);
+    for (; s < n; s += chunk)
+      forward_chunk<Acc>(ly, p, in, ldi, out, ldo, s, std::min(n, s + chunk), bias);
     return;
   }
   for (; s + wide <= n; s += wide)
@@ -136,29 +146,113 @@ EDT_INLINE void backward_sparse(const Layer& ly, const T* p, const T* dz, int64_
   for (int s = 0; s < S; ++s) acc[s].store(out + i * ld + s0 + s * V::L);
 }
 
-template <int S, bool Acc, class T>
-void backward_strip(const Layer& ly, const T* p, const T* dz, int64_t ld, T* out, int64_t s0) {
+// R rows over samples [s, end).
+template <int R, bool Acc, class T>
+EDT_INLINE void backward_rows(const Layer& ly, const T* p, const T* dz, int64_t ld, T* out, int i,
+                              int64_t s, int64_t end) {
+  constexpr int64_t step = int64_t(kTileVecs) * Vec<T>::L;
+  for (; s + step <= end; s += step) backward_tile<R, kTileVecs, Acc>(ly, p, dz, ld, out, i, s);
+  for (; s < end; s += Vec<T>::L) backward_tile<R, 1, Acc>(ly, p, dz, ld, out, i, s);
+}
+
+template <bool Acc, class T>
+void backward_chunk(const Layer& ly, const T* p, const T* dz, int64_t ld, T* out, int64_t s,
+                    int64_t end) {
   int i = 0;
   for (; i + kTileRows <= ly.n_in; i += kTileRows)
-    backward_tile<kTileRows, S, Acc>(ly, p, dz, ld, out, i, s0);
-  for (; i + 2 <= ly.n_in; i += 2) backward_tile<2, S, Acc>(ly, p, dz, ld, out, i, s0);
-  for (; i < ly.n_in; ++i) backward_tile<1, S, Acc>(ly, p, dz, ld, out, i, s0);
+    backward_rows<kTileRows, Acc>(ly, p, dz, ld, out, i, s, end);
+  for (; i + 2 <= ly.n_in; i += 2) backward_rows<2, Acc>(ly, p, dz, ld, out, i, s, end);
+  for (; i < ly.n_in; ++i) backward_rows<1, Acc>(ly, p, dz, ld, out, i, s, end);
 }
 
 // dA (+)= W^T dZ; rows of dz and out are ld apart.
 template <bool Acc = false, class T>
 void affine_backward(const Layer& ly, const T* p, const T* dz, int64_t ld, T* out, int64_t n) {
-  constexpr int64_t step = int64_t(kTileVecs) * Vec<T>::L, wide = kSparseVecs * Vec<T>::L;
+  constexpr int64_t chunk = int64_t(kChunkVecs) * Vec<T>::L, wide = kSparseVecs * Vec<T>::L;
   int64_t s = 0;
   if (ly.dense) {
-    for (; s + step <= n; s += step) backward_strip<kTileVecs, Acc>(ly, p, dz, ld, out, s);
-    for (; s < n; s += Vec<T>::L) backward_strip<1, Acc>(ly, p, dz, ld, out, s);
+    for (; s < n; s += chunk) backward_chunk<Acc>(ly, p, dz, ld, out, s, std::min(n, s + chunk));
     return;
   }
   for (; s + wide <= n; s += wide)
     for (int i = 0; i < ly.n_in; ++i) backward_sparse<kSparseVecs, Acc>(ly, p, dz, ld, out, i, s);
   for (; s < n; s += Vec<T>::L)
     for (int i = 0; i < ly.n_in; ++i) backward_sparse<1, Acc>(ly, p, dz, ld, out, i, s);
+}
+
+// The gradient of a dense layer in one of two forms. Dot products: lanes are samples, and every
+// entry ends in a sum over lanes. Outer products: lanes are inputs, turned panel by panel, and no
+// entry needs such a sum, which is what counts when samples are few beside the rows that share a
+// panel.
+
+// g of R rows += outer products of n samples with a panel of S vectors, `cols` of its lanes in use.
+template <int R, int S, class T>
+EDT_INLINE void outer_tile(const Layer& ly, const T* dz, int64_t ld, const T* panel, int64_t n,
+                           T* g, int j0, int i0, int cols) {
+  using V = Vec<T>;
+  V acc[R][S];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int q = 0; q < S; ++q) acc[r][q] = V::zero();
+  const T* d = dz + j0 * ld;
+  for (int64_t s = 0; s < n; ++s, panel += S * V::L) {
+    V x[S];
+#pragma GCC unroll 4
+    for (int q = 0; q < S; ++q) x[q] = V::load(panel + q * V::L);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const V dr = V::set1(d[r * ld + s]);
+#pragma GCC unroll 4
+      for (int q = 0; q < S; ++q) acc[r][q] = fma(dr, x[q], acc[r][q]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+    T* gr = g + ly.row_start[j0 + r] + i0;
+    if (cols == S * V::L) {
+#pragma GCC unroll 4
+      for (int q = 0; q < S; ++q) (V::loadu(gr + q * V::L) + acc[r][q]).storeu(gr + q * V::L);
+    } else {
+      alignas(64) T last[S * V::L];
+#pragma GCC unroll 4
+      for (int q = 0; q < S; ++q) acc[r][q].store(last + q * V::L);
+      for (int k = 0; k < cols; ++k) gr[k] += last[k];
+    }
+  }
+}
+
+// The columns [i, i + cols) of the gradient, at most S vectors.
+template <int S, class T>
+void outer_columns(const Layer& ly, const T* dz, int64_t ld, const T* in, int64_t ldi, int64_t n,
+                   T* g, int i, int cols) {
+  constexpr int W = S * Vec<T>::L;
+  alignas(64) T panel[kPanelSamples * W];
+  for (int64_t s = 0; s < n; s += kPanelSamples) {
+    const int64_t m = std::min<int64_t>(kPanelSamples, n - s);
+    if (cols < W) std::fill(panel, panel + m * W, T(0));
+    transpose_rows(in + i * ldi + s, ldi, m, cols, panel, W);
+    const T* d = dz + s;
+    int j = 0;
+    for (; j + kOuterRows <= ly.n_out; j += kOuterRows)
+      outer_tile<kOuterRows, S>(ly, d, ld, panel, m, g, j, i, cols);
+    for (; j + 4 <= ly.n_out; j += 4) outer_tile<4, S>(ly, d, ld, panel, m, g, j, i, cols);
+    for (; j + 2 <= ly.n_out; j += 2) outer_tile<2, S>(ly, d, ld, panel, m, g, j, i, cols);
+    if (j < ly.n_out) outer_tile<1, S>(ly, d, ld, panel, m, g, j, i, cols);
+  }
+}
+
+// As many columns of the gradient by outer products as fill vectors by half; returns how many.
+template <class T>
+int outer_gradient(const Layer& ly, const T* dz, int64_t ld, const T* in, int64_t ldi, int64_t n,
+                   T* g) {
+  constexpr int L = Vec<T>::L;
+  int i = 0;
+  for (; i + kOuterVecs * L <= ly.n_in; i += kOuterVecs * L)
+    outer_columns<kOuterVecs>(ly, dz, ld, in, ldi, n, g, i, kOuterVecs * L);
+  for (; ly.n_in - i >= L / 2; i += L)
+    outer_columns<1>(ly, dz, ld, in, ldi, n, g, i, std::min(L, ly.n_in - i));
+  return std::min(i, ly.n_in);
 }
 
 // RJ x RI entries of the gradient. One native register at a time of each virtual vector, so that
@@ -201,8 +295,7 @@ EDT_INLINE void gradient_tile(const Layer& ly, const T* dz, int64_t ld, const T*
 
 template <int RJ, class T>
 void gradient_rows(const Layer& ly, const T* dz, int64_t ld, const T* in, int64_t ldi, int64_t n,
-                   T* g, int j) {
-  int i = 0;
+                   T* g, int j, int i) {
   // Four left over are better split evenly.
   for (; ly.n_in - i >= 3 && ly.n_in - i != 4; i += 3)
     gradient_tile<RJ, 3>(ly, dz, ld, in, ldi, n, g, j, i);
@@ -251,9 +344,11 @@ template <class T>
 void affine_gradient(const Layer& ly, const T* dz, int64_t ld, const T* in, int64_t ldi, int64_t n,
                      T* g, bool with_bias = true) {
   if (ly.dense) {
+    const bool outer = ly.n_out >= 4 && n * int64_t(sizeof(T)) <= kOuterBytes * ly.n_out;
+    const int from = outer ? outer_gradient(ly, dz, ld, in, ldi, n, g) : 0;
     int j = 0;
-    for (; j + 4 <= ly.n_out; j += 4) gradient_rows<4>(ly, dz, ld, in, ldi, n, g, j);
-    for (; j < ly.n_out; ++j) gradient_rows<1>(ly, dz, ld, in, ldi, n, g, j);
+    for (; j + 4 <= ly.n_out; j += 4) gradient_rows<4>(ly, dz, ld, in, ldi, n, g, j, from);
+    for (; j < ly.n_out; ++j) gradient_rows<1>(ly, dz, ld, in, ldi, n, g, j, from);
   } else {
     for (int j = 0; j < ly.n_out; ++j) {
       const int* col = ly.col.data() + ly.row_ptr[j];

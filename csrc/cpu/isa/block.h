@@ -13,10 +13,24 @@ namespace edt::EDT_ISA_NS {
 #if defined(EDT_ISA_AVX512)
 constexpr int kTileVecs = 4;  // sample vectors a register tile holds
 constexpr int kTileRows = 6;
+constexpr int kOuterVecs = 2;  // vectors of inputs a tile of outer products holds
+constexpr int kOuterRows = 12;
 #else
 constexpr int kTileVecs = 1;
 constexpr int kTileRows = 6;
+constexpr int kOuterVecs = 1;
+constexpr int kOuterRows = 6;
 #endif
+
+// Sample vectors that all rows of a dense layer go by before the next: the weights of a tile of
+// rows are read once for all of them, and narrow layers stay in the first-level cache.
+constexpr int kChunkVecs = 4;
+
+// Samples of a panel of turned inputs: 8 or 16 KiB.
+constexpr int64_t kPanelSamples = 128;
+// Outer products are taken where a row of samples has at most this many bytes for every row of the
+// layer, as every row shares the turned panel.
+constexpr int64_t kOuterBytes = 64;
 
 // Sample vectors one sparse weight is applied to at a time: its index and value are read once.
 constexpr int kSparseVecs = 4;

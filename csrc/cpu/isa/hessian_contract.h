@@ -107,13 +107,6 @@ void pack_columns(const T* src, int64_t ld, int64_t n, int cols, T* dst) {
   }
 }
 
-// Rows of samples, ld apart -> one row a sample, ldd apart.
-template <class T>
-void transpose_rows(const T* src, int64_t ld, int64_t n, int rows, T* dst, int64_t ldd) {
-  for (int r = 0; r < rows; ++r)
-    for (int64_t s = 0; s < n; ++s) dst[s * ldd + r] = src[r * ld + s];
-}
-
 // Number of pairs i <= h out of n, and the place of one: rows of the upper triangle in order.
 EDT_INLINE int64_t n_pairs(int64_t n) { return n * (n + 1) / 2; }
 EDT_INLINE int pair_index(int n, int i, int h) {

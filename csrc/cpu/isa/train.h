@@ -89,19 +89,23 @@ struct Minibatch {
     const int64_t first = step % per_epoch * size, count = std::min(size, d.n - first);
     const int64_t pad = padded<T>(int(count)), width = d.row_size();
     const T* rows = d.rows() + task * d.n * width;
+    const int last = int(count) - 1;
+    const auto at_row = [&](int s) { return rows + order[first + s] * width; };
     // A strip of features stays in the first-level cache while the samples go by.
-    constexpr int64_t kStrip = 16, kAhead = 8;
+    constexpr int64_t kStrip = 32;
+    constexpr int kAhead = 8;
     for (int64_t i0 = 0; i0 < width; i0 += kStrip) {
       const int64_t strip = std::min(kStrip, width - i0);
-      T* to = store + i0 * ld;
-      for (int64_t s = 0; s < count; ++s) {
+      const auto row = [&](int s) {
         // The rows lie anywhere in memory: ask for one a few turns ahead.
-        __builtin_prefetch(rows + order[first + std::min(s + kAhead, count - 1)] * width + i0);
-        const T* row = rows + order[first + s] * width + i0;
-        for (int64_t i = 0; i < strip; ++i) to[i * ld + s] = row[i];
-      }
+        const char* ahead = reinterpret_cast<const char*>(at_row(std::min(s + kAhead, last)) + i0);
+        for (int64_t b = 0; b < strip * int64_t(sizeof(T)); b += 64) __builtin_prefetch(ahead + b);
+        return at_row(s) + i0;
+      };
+      T* to = store + i0 * ld;
+      transpose(row, int(count), strip, to, ld);
       for (int64_t i = 0; i < strip; ++i)
-        for (int64_t s = count; s < pad; ++s) to[i * ld + s] = to[i * ld + count - 1];
+        for (int64_t s = count; s < pad; ++s) to[i * ld + s] = to[i * ld + last];
     }
     T* coef = store + (width - 1) * ld;
     const T scale = T(double(d.n) / double(count));
