@@ -40,6 +40,19 @@ def sparsity_case(dtype: str) -> str:
     return f"Sparsity {dtype}"
 
 
+LENET_SPARSITIES = (None, 0.9, 0.98)
+
+
+def lenet_case(sparsity: float | None) -> str:
+    """16 LeNet-300-100 in minibatches."""
+    return "LeNet-300-100, " + ("dense" if sparsity is None else f"{sparsity:.0%} pruned")
+
+
+def is_lenet(case: str) -> bool:
+    """Whether a case is of LeNet-300-100."""
+    return case.startswith("LeNet")
+
+
 PRODUCTS_CASE = "8 HVPs on W float64"
 
 

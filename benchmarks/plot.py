@@ -40,12 +40,12 @@ def write_plot(
     """Write the PNG; returns the path."""
     compared = [case for case in figures.cases() if EDT in figures.of(case)]
     compared = [case for case in compared if len(figures.of(case)) > 1]
-    training = [case for case in compared if names.is_training(case)]
+    training = [case for case in compared if names.is_training(case) or names.is_lenet(case)]
     curvature = [case for case in compared if case not in training and not names.is_one(case)]
     with styled(LIGHT):
         figure, axes = new_figure(2, 2, size=(17.0, 13.0))
         _cases(axes[0, 0], figures, training)
-        axes[0, 0].set_title("One Adam step of 192 networks (workload W)")
+        axes[0, 0].set_title("One Adam step: 192 networks (workload W), 16 LeNets")
         _cases(axes[0, 1], figures, curvature)
         axes[0, 1].set_title("Second derivatives, and minima")
         _growth(axes[1, 0], figures.series)
