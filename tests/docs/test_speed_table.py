@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import names
+
 ROOT = Path(__file__).parents[2]
 #: A row's first words, its case in the record, and the contenders of its columns.
 ROWS = {
@@ -32,14 +34,19 @@ def readme():
     return (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def times():
-    """Seconds by case and contender, of the record that the README links."""
-    path = re.search(r"benchmarks/results/[\w-]+\.json", readme())[0]
+def record(place):
+    """Seconds by case and contender, of one of the records that the README links."""
+    path = re.findall(r"benchmarks/results/[\w-]+\.json", readme())[place]
     found: dict[str, dict[str, float]] = {}
     for row in json.loads((ROOT / path).read_text(encoding="utf-8"))["measurements"]:
         found.setdefault(row["case"], {})[row["contender"]] = row["seconds"]
     return found
+
+
+@pytest.fixture(scope="module")
+def times():
+    """The record of the table."""
+    return record(0)
 
 
 def table():
@@ -71,3 +78,12 @@ def test_padded_vmap(times):
     assert said * 1e-3 == pytest.approx(
         times["W softplus float32"]["torch.func.vmap, padded"], 5e-3
     )
+
+
+def test_lenet():
+    times = record(1)
+    said = re.findall(r"([\d.]+)\s+times\s+less", readme())
+    for words, sparsity in zip(said, names.LENET_SPARSITIES, strict=True):
+        found = times[names.lenet_case(sparsity)]
+        ratio = found[names.BADDBMM] / found["edt"]
+        assert float(words) == pytest.approx(ratio, rel=0.03), sparsity
