@@ -82,8 +82,8 @@ def as_tensor(name: str, value: Any) -> torch.Tensor:
             return torch.from_numpy(np.array(value, order="C"))
         shared: torch.Tensor = from_dlpack(value)
         return shared
-    except (TypeError, BufferError, RuntimeError) as error:
-        raise TypeError(f"{name} must hold numbers: {error}") from None
+    except (TypeError, ValueError, BufferError, RuntimeError) as error:
+        raise TypeError(f"{name} must hold numbers torch can read: {error}") from None
 
 
 def check_dtype(dtype: Any) -> None:

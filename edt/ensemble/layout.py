@@ -47,7 +47,8 @@ def hidden_table(widths: Any) -> np.ndarray:
         if rows and len(row) != len(rows[0]):
             raise ValueError(
                 "widths must all have the same depth: "
-                f"widths[0] has {len(rows[0])} hidden layers, widths[{b}] has {len(row)}"
+                f"widths[0] has {len(rows[0])} hidden layer{'s' if len(rows[0]) > 1 else ''}, "
+                f"widths[{b}] has {len(row)}"
             )
         rows.append(row)
     if not rows:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from edt.ensemble import Ensemble
+from edt.ensemble.checks import flag
 from edt.errors import ShapeError, unknown_choice
 from edt.flow.events import Limits
 from edt.flow.result import FlowResult
@@ -21,7 +21,7 @@ from edt.flow.step import Dynamics, Tolerance
 from edt.objectives import NormPenalty, Objective
 from edt.objectives.noise import loss_noise
 from edt.training import checks
-from edt.training.checkpoint import CheckpointError, digest
+from edt.training.checkpoint import CheckpointError, checkpoint_folder, digest, make_writable
 from edt.training.history import Record
 from edt.training.inputs import ready
 from edt.training.structure import fingerprint_structure
@@ -146,9 +146,9 @@ def gradient_flow(
     if max_seconds is not None:
         max_seconds = checks.number("max_seconds", max_seconds)
     every = checks.number("checkpoint_every", checkpoint_every)
-    if not (isinstance(resume, bool) or resume == "auto"):
-        raise unknown_choice("resume", resume, ["auto", "True", "False"])
-    file = None if checkpoint is None else _checkpoint_file(checkpoint)
+    checks.resume_word(resume, checkpoint)
+    file = None if checkpoint is None else checkpoint_folder(checkpoint) / CHECKPOINT_NAME
+    record_params = flag("record_params", record_params)
     implicit = (
         inputs.networks.coords <= limit
         if method == "auto"
@@ -172,7 +172,7 @@ def gradient_flow(
             "loss_target": repr(limits.loss_target),
             "norm_limit": repr(limits.norm_limit),
             "max_steps": limits.max_steps,
-            "record_params": bool(record_params),
+            "record_params": record_params,
             "numbers": digest(numbers)[:32],
         },
         max_seconds=max_seconds,
@@ -180,12 +180,15 @@ def gradient_flow(
         checkpoint_every=every,
         progress=bool(progress),
     )
-    state = State.start(objective, inputs.networks.theta, times.numel(), bool(record_params))
+    state = State.start(objective, inputs.networks.theta, times.numel(), record_params)
     if file is not None and resume is True and not file.is_file():
         raise CheckpointError(f"{file}: no checkpoint to resume from (resume=True)")
-    if file is not None and resume and file.is_file():
+    resuming = file is not None and bool(resume) and file.is_file()
+    if file is not None and resuming:
         state = restore(file, state, settings.specification)
-    else:
+    if file is not None:
+        make_writable(file.parent)
+    if not resuming:
         state = start(state, settings)
     state, interrupted, seconds = run(state, settings)
     if interrupted and progress:
@@ -206,7 +209,7 @@ def _times(record: Any, end: float) -> torch.Tensor:
         return torch.zeros(0, dtype=torch.float64)
     if isinstance(record, str):
         if record != "log":
-            raise unknown_choice("record", record, ["log"])
+            raise ValueError(f"record must be 'log', a sequence of times or None, got {record!r}")
         count = max(int(np.floor(np.log10(end / FIRST_TIME) * PER_DECADE + 1e-9)) + 1, 0)
         grid = FIRST_TIME * 10.0 ** (np.arange(count) / PER_DECADE)
         grid = grid[grid < end * (1.0 - 1e-9)]
@@ -249,13 +252,6 @@ def _rates(time_scales: Any, ens: Ensemble) -> torch.Tensor | None:
             "parameter (Ensemble.with_frozen) to keep it where it is"
         )
     return 1.0 / scales
-
-
-def _checkpoint_file(directory: str | os.PathLike[str]) -> Path:
-    folder = Path(directory)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"checkpoint must be a directory, {folder} is a file")
-    return folder / CHECKPOINT_NAME
 
 
 def _result(

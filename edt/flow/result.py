@@ -157,8 +157,10 @@ class FlowResult(Tabular):
             )
 
     def __repr__(self) -> str:
+        count = len(self.status)
+        networks = f"{count} network{'s' if count != 1 else ''}"
         status = ", ".join(f"{n} {name}" for name, n in Counter(self.status).most_common())
         return (
-            f"FlowResult({len(self.status)} networks: {status}; {int(self.steps.sum()):,} steps, "
+            f"FlowResult({networks}: {status}; {int(self.steps.sum()):,} steps, "
             f"{self.seconds:.1f} s{'; interrupted' if self.interrupted else ''})"
         )

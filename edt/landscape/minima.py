@@ -120,8 +120,8 @@ def find_minima(
     *,
     widths: Any = None,
     seeds: Any = None,
-    activation: str = "tanh",
-    init: str = "glorot",
+    activation: str | None = None,
+    init: str | None = None,
     task_index: Any = None,
     steps: int = 2000,
     lr: Any = 0.01,
@@ -139,7 +139,7 @@ def find_minima(
     Args:
         task: data.
         networks: starts; or None, and then ``widths`` x ``seeds`` random ones of ``activation``
-            and ``init``, as in `edt.masked_train`.
+            ("tanh") and ``init`` ("glorot"), as in `edt.masked_train`.
         task_index: int64 ``[B]``, default 0.
         steps, lr, schedule: of Adam; ``steps=0`` goes straight to `edt.converge`.
         good: a run is good at or below ``good`` times the target's variance if ``realisable``
@@ -174,7 +174,7 @@ def find_minima(
         widths=widths,
         seeds=seeds,
         activation=activation,
-        init=init,
+        init="glorot" if init is None and networks is None else init,
         task_index=None if task_index is None else index,
         optimizer="adam",
         steps=steps,

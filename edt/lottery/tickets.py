@@ -122,7 +122,8 @@ class Tickets:
 
     def __repr__(self) -> str:
         share = float(self.keep.double().mean())
-        return f"Tickets({len(self)} tickets, {100 * share:.1f}% of {self.start!r})"
+        tickets = f"{len(self)} ticket{'s' if len(self) != 1 else ''}"
+        return f"Tickets({tickets}, {100 * share:.1f}% of {self.start!r})"
 
 
 def neuron_mask(ens: Ensemble, neurons: torch.Tensor, layer: int = 0) -> torch.Tensor:

@@ -51,7 +51,9 @@ def problem_of(ens: Ensemble, task: Task, task_index: Any) -> Problem:
             hint = "; the networks come first, then the task" if swapped else ""
             raise TypeError(f"ens must be an edt.Ensemble, got {type(ens).__name__}{hint}")
         if not isinstance(task, Task):
-            raise TypeError(f"task must be an edt.Task, got {type(task).__name__}")
+            pair = isinstance(task, (tuple, list)) and len(task) == 2
+            hint = "; edt.Task(x, y) makes one of a pair" if pair else ""
+            raise TypeError(f"task must be an edt.Task, got {type(task).__name__}{hint}")
         _fit(ens, task)
     return Problem(
         state=ens.state,
@@ -149,7 +151,10 @@ def task_index_of(value: Any, networks: int, tasks: int, name: str = "task_index
     Raises:
         TypeError: not integers. ShapeError: wrong length. ValueError: out of range, not on the CPU.
     """
-    out = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+    try:
+        out = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} must hold integers, got {value!r:.60}") from None
     if out.is_floating_point() or out.is_complex() or out.dtype == torch.bool:
         raise TypeError(f"{name} must hold integers, got dtype {out.dtype}")
     _has_engine(name, out)

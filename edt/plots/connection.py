@@ -85,4 +85,5 @@ def _barriers(
     ax.set_xlim(-0.5, len(kinds) - 0.5)
     ax.grid(False, axis="x")
     ax.set_ylabel("barrier (loss)")
-    ax.set_title(f"Barriers of {heights.shape[1]} pairs")
+    pairs = heights.shape[1]
+    ax.set_title(f"Barriers of {pairs} pair{'s' if pairs > 1 else ''}")

@@ -63,7 +63,7 @@ def plot_trajectories(
             ax.set_xlim(0.0, float(at.max()) * 1.1 or 1.0)
             ax.set_xlabel("optimiser steps" if clock == "step" else "time of the flow")
             ax.set_ylabel(word)
-        axes[0, 0].set_title(f"{len(chosen)} networks on their way")
+        axes[0, 0].set_title(f"{len(chosen)} network{'s' if len(chosen) > 1 else ''} on the way")
         handles = [
             Line2D([], [], color=style[width][0], ls=style[width][1], lw=2.2,
                    label=f"width {'-'.join(map(str, width))} ({widths.count(width)})")

@@ -244,11 +244,14 @@ def _tensor(name: str, value: Any, kinds: tuple[Literal["int", "float"], ...]) -
     floating = given.dtype in DTYPES
     whole = not given.is_floating_point() and not given.is_complex() and given.dtype != torch.bool
     if not ((floating and "float" in kinds) or (whole and "int" in kinds)):
-        wanted = {"int": "an integer dtype", "float": "torch.float32 or torch.float64"}
-        hint = "; for class indices use loss='cross_entropy'" if name == "y" and whole else ""
+        wanted = {"int": "an integer dtype", "float": "dtype torch.float32 or torch.float64"}
+        hint = ""
+        if name == "y":
+            hint = "; for class indices use loss='cross_entropy'" if whole else ""
+            if kinds == ("int",):
+                hint = " (class indices, not one-hot rows: y.argmax(1) makes them)"
         raise TypeError(
-            f"{name} must have dtype {' or '.join(wanted[k] for k in kinds)}, "
-            f"got {given.dtype}{hint}"
+            f"{name} must have {' or '.join(wanted[k] for k in kinds)}, got {given.dtype}{hint}"
         )
     return given.detach()
 
@@ -266,7 +269,10 @@ def _finite(name: str, tensor: torch.Tensor) -> None:
 def _inputs(x: Any) -> torch.Tensor:
     out = _tensor("x", x, ("float",))
     if out.dim() not in (2, 3):
-        raise ShapeError(f"x must have shape [N, d_in] or [T, N, d_in], got {list(out.shape)}")
+        column = "; x[:, None] makes a column of it" if out.dim() == 1 else ""
+        raise ShapeError(
+            f"x must have shape [N, d_in] or [T, N, d_in], got {list(out.shape)}{column}"
+        )
     _nonempty("x", out)
     _finite("x", out)
     return out.clone(memory_format=torch.contiguous_format)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from edt.errors import unknown_choice
 from edt.ops.checks import task_index_of
 
 
@@ -87,8 +88,20 @@ def index_per_network(name: str, value: Any, networks: int, tasks: int) -> torch
     """
     if value is None:
         return torch.zeros(networks, dtype=torch.int64)
-    here = torch.as_tensor(value).detach().cpu()
+    here = value.detach().cpu() if isinstance(value, torch.Tensor) else value
     return task_index_of(here, networks, tasks, name).clone().contiguous()
+
+
+def resume_word(resume: Any, checkpoint: Any) -> None:
+    """Insist on "auto", True or False, and on a checkpoint for True.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if not (isinstance(resume, bool) or resume == "auto"):
+        raise unknown_choice("resume", str(resume), ["auto", "True", "False"])
+    if resume is True and checkpoint is None:
+        raise ValueError("resume=True needs checkpoint=..., the directory to resume from")
 
 
 def seed_bits(name: str, value: Any, networks: int) -> torch.Tensor:

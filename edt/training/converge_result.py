@@ -220,10 +220,12 @@ class ConvergeResult(Tabular):
         )
 
     def __repr__(self) -> str:
+        count = len(self.status)
+        networks = f"{count} network{'s' if count != 1 else ''}"
         status = ", ".join(f"{n} {name}" for name, n in Counter(self.status).most_common())
         verdict = ", ".join(f"{n} {name}" for name, n in Counter(self.verdict).most_common())
         return (
-            f"ConvergeResult({len(self.status)} networks: {status}; {verdict}; "
+            f"ConvergeResult({networks}: {status}; {verdict}; "
             f"{self.seconds:.1f} s{'; interrupted' if self.interrupted else ''})"
         )
 

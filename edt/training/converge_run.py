@@ -12,6 +12,7 @@ import torch
 
 from edt.curvature.verdicts import verdict
 from edt.ensemble import Ensemble
+from edt.ensemble.checks import flag
 from edt.errors import unknown_choice
 from edt.objectives import NormPenalty, Objective
 from edt.training import checks
@@ -141,6 +142,9 @@ def converge(
     limit = checks.whole("dense_limit", dense_limit, 1)
     if max_seconds is not None:
         max_seconds = checks.number("max_seconds", max_seconds)
+    polish = flag("polish", polish)
+    escape_saddles = flag("escape_saddles", escape_saddles)
+    checks.resume_word(resume, checkpoint)
     bound: torch.Tensor | None = None
     if maxnorm is not None:
         bound = checks.per_network("maxnorm", maxnorm, inputs.networks.B)
@@ -156,8 +160,8 @@ def converge(
             f"escape_saddles=False forms Hessians: use a method other than 'cg', or raise "
             f"dense_limit ({limit}) above the largest network's {big} coordinates"
         )
-    plan = Plan(method, lbfgs_steps, newton_steps, memory, bool(polish))
-    work = Work(inputs, plan, tol, bound, dense, bool(escape_saddles))
+    plan = Plan(method, lbfgs_steps, newton_steps, memory, polish)
+    work = Work(inputs, plan, tol, bound, dense, escape_saddles)
     if checkpoint is None:
         result = _run(work, max_seconds, progress)
     else:

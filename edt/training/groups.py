@@ -14,8 +14,15 @@ from typing import Any
 
 import torch
 
-from edt.errors import unknown_choice
-from edt.training.checkpoint import CheckpointError, differences, parsing, read, write
+from edt.training.checkpoint import (
+    CheckpointError,
+    checkpoint_folder,
+    differences,
+    make_writable,
+    parsing,
+    read,
+    write,
+)
 from edt.training.converge_result import ConvergeResult
 from edt.training.progress import Meter
 
@@ -63,25 +70,21 @@ class Checkpoint:
     """The directory of finished groups of one run.
 
     Args:
-        folder: directory; made when the first group is written.
-        resume: as in `edt.converge`.
+        folder: directory; made if it is not there.
+        resume: as in `edt.converge`, checked.
         specification: identifies the run.
 
     Raises:
-        ValueError: ``folder`` is a file, ``resume`` is not an allowed word.
+        TypeError, ValueError: ``folder`` is not the path of a directory.
         CheckpointError: a group is unreadable or of another run (unless ``resume`` is False),
-            or there is none although ``resume`` is True.
+            there is none although ``resume`` is True, or the folder cannot be written to.
     """
 
     def __init__(
         self, folder: str | os.PathLike[str], resume: Any, specification: dict[str, Any]
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = checkpoint_folder(folder)
         self.specification = specification
-        if not (isinstance(resume, bool) or resume == "auto"):
-            raise unknown_choice("resume", str(resume), ["auto", "True", "False"])
-        if self.folder.exists() and not self.folder.is_dir():
-            raise ValueError(f"checkpoint must be a directory, {self.folder} is a file")
         found = sorted(self.folder.glob("converge-*.safetensors"))
         if resume is True and not found:
             raise CheckpointError(
@@ -94,6 +97,7 @@ class Checkpoint:
                 file.with_suffix(".json").unlink(missing_ok=True)
             else:
                 self._done[file.name] = self._read(file)
+        make_writable(self.folder)
 
     def _read(self, file: Path) -> ConvergeResult:
         tensors, header = read(file, KIND)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from edt.ensemble import Ensemble
+from edt.ensemble.checks import check_dtype, flag
+from edt.ensemble.init import SCHEMES
 from edt.errors import unknown_choice
 from edt.ops.own import owns
 from edt.tasks import Task
 from edt.training import checks
-from edt.training.checkpoint import CheckpointError, digest
+from edt.training.checkpoint import CheckpointError, checkpoint_folder, digest, make_writable
 from edt.training.devices import training_device
 from edt.training.engine import engine_for
 from edt.training.history import Record
@@ -28,6 +29,8 @@ from edt.training.structure import as_dtype, fingerprint_structure, fingerprint_
 from edt.training.validation import STOPPED, Watch
 
 OPTIMIZERS = ("gd", "sgd", "adam", "adamw")
+#: The learning rate's factor is kept for every step, eight bytes each.
+MOST_STEPS = 10**9
 CHECKPOINT_NAME = "train.safetensors"
 _STATUS = {CONVERGED: "converged", DIVERGED: "diverged", TARGET: "target", STOPPED: "stopped"}
 
@@ -40,8 +43,8 @@ def masked_train(
     seeds: Any = None,
     masks: Any = None,
     sparsity: Any = None,
-    activation: str = "tanh",
-    init: str = "torch",
+    activation: str | None = None,
+    init: str | None = None,
     optimizer: str = "adam",
     steps: int = 1000,
     lr: Any = 1e-3,
@@ -82,7 +85,7 @@ def masked_train(
             `edt.population`; full batches, float64).
         networks: the ensemble to train (not modified); or None, and then
         widths, seeds, masks, sparsity, activation, init: describe new networks, as in
-            `Ensemble.init` (``init`` is its scheme).
+            `Ensemble.init` (``init`` is its scheme); activation "tanh", init "torch" by default.
         optimizer: "gd", "sgd" (momentum, nesterov, dampening), "adam" or "adamw" (betas, eps).
         steps: optimiser steps.
         lr, weight_decay: number, or one per network ``[B]``. The decay is L2 for gd, sgd and adam,
@@ -128,9 +131,14 @@ def masked_train(
         data,
         networks,
         dtype,
-        {"widths": widths, "seeds": seeds, "masks": masks, "sparsity": sparsity},
-        activation,
-        init,
+        {
+            "widths": widths,
+            "seeds": seeds,
+            "masks": masks,
+            "sparsity": sparsity,
+            "activation": activation,
+            "init": init,
+        },
     )
     data = _check_own(data, ens, where, batch_size) if owns(data) else check_fits(data, ens)
     index = checks.index_per_network("task_index", task_index, ens.B, data.T)
@@ -138,6 +146,8 @@ def masked_train(
         data, optimizer, momentum, nesterov, dampening, betas, eps, batch_size, tol, loss_target
     )
     steps = checks.whole("steps", steps, 0)
+    if steps > MOST_STEPS:
+        raise ValueError(f"steps must be <= {MOST_STEPS:,}, got {steps:,}")
     rates = checks.per_network("lr", lr, ens.B)
     decay = checks.per_network("weight_decay", weight_decay, ens.B)
     seed_bits = checks.seed_bits("data_seed", data_seed, ens.B)
@@ -146,9 +156,10 @@ def masked_train(
     if max_seconds is not None:
         max_seconds = checks.number("max_seconds", max_seconds)
     every = checks.number("checkpoint_every", checkpoint_every)
-    if not (isinstance(resume, bool) or resume == "auto"):
-        raise unknown_choice("resume", str(resume), ["auto", "True", "False"])
-    file = None if checkpoint is None else _checkpoint_file(checkpoint)
+    checks.resume_word(resume, checkpoint)
+    folder = None if checkpoint is None else checkpoint_folder(checkpoint)
+    file = None if folder is None else folder / CHECKPOINT_NAME
+    record_params = flag("record_params", record_params)
     settings = Settings(
         steps=steps,
         rule=Rule({**hyper, "last_step": steps}, rates, decay, seed_bits, factors, recorded),
@@ -172,7 +183,7 @@ def masked_train(
             )[:32],
             "lr": _span(rates),
             "weight_decay": _span(decay),
-            "record_params": bool(record_params),
+            "record_params": record_params,
         },
         max_seconds=max_seconds,
         checkpoint_file=file,
@@ -189,16 +200,19 @@ def masked_train(
     settings.watch = _watch(moved, data, validation, index, steps, validate_every, patience)
     if settings.watch is not None and validation is not None:
         settings.specification["validation"] = {
-            "task": fingerprint_task(check_fits(as_task(validation), ens)),
+            "task": fingerprint_task(
+                check_fits(as_task(validation, "validation"), ens, "validation")
+            ),
             "every": validate_every,
             "patience": patience,
         }
-    state = State.start(moved.theta, ens.B, settings.rule, bool(record_params))
+    state = State.start(moved.theta, ens.B, settings.rule, record_params)
     if file is not None:
         if resume is True and not file.is_file():
             raise CheckpointError(f"{file}: no checkpoint to resume from (resume=True)")
         if resume and file.is_file():
             restore(state, file, settings.specification, settings.watch)
+        make_writable(file.parent)
     run(engine, state, settings)
     state.to_cpu()
     result = _result(ens.to(device="cpu"), state, settings, index)
@@ -229,7 +243,7 @@ def _watch(
         if patience is not None:
             raise ValueError("patience needs validation=..., the data it looks at")
         return None
-    other = check_fits(as_task(validation), ens)
+    other = check_fits(as_task(validation, "validation"), ens, "validation")
     if other.loss != data.loss or other.T != data.T:
         raise ValueError(
             f"validation must have the task's loss and targets ({data.loss}, {data.T}), got "
@@ -252,24 +266,25 @@ def _check_own(task: Any, ens: Ensemble, where: torch.device, batch_size: Any) -
     return task
 
 
-def as_task(task: Any) -> Task:
-    """A `Task` as it is, or one made from ``(x, y)``."""
+def as_task(task: Any, name: str = "task") -> Task:
+    """A `Task` as it is, or one made from ``(x, y)``; ``name`` is the argument's."""
     if isinstance(task, Task):
         return task
     if isinstance(task, (tuple, list)) and len(task) == 2:
         return Task(task[0], task[1])
-    raise TypeError(f"task must be an edt.Task or a pair (x, y), got {type(task).__name__}")
+    hint = "; the task comes first, then the networks" if isinstance(task, Ensemble) else ""
+    raise TypeError(f"{name} must be an edt.Task or a pair (x, y), got {type(task).__name__}{hint}")
 
 
-def check_fits(task: Task, ens: Ensemble) -> Task:
-    """Check sizes and return the task in the networks' dtype."""
+def check_fits(task: Task, ens: Ensemble, name: str = "task") -> Task:
+    """Check sizes and return the task in the networks' dtype; ``name`` is the argument's."""
     if int(ens.B) < 1:
         raise ValueError("networks must hold at least one network, got an empty ensemble")
     d_in, d_out = int(ens.layer_widths[0, 0]), int(ens.layer_widths[0, -1])
     if (d_in, d_out) != (task.d_in, task.d_out):
         raise ValueError(
-            f"networks map {d_in} inputs to {d_out} outputs, the task has d_in={task.d_in} and "
-            f"d_out={task.d_out}"
+            f"{name} must have d_in={d_in} and d_out={d_out} like the networks, got "
+            f"d_in={task.d_in} and d_out={task.d_out}"
         )
     return task if task.dtype == ens.dtype else task.to(ens.dtype)
 
@@ -279,27 +294,33 @@ def _ensemble(
     networks: Ensemble | None,
     dtype: torch.dtype | None,
     new: dict[str, Any],
-    activation: str,
-    init: str,
 ) -> Ensemble:
-    if dtype not in (None, torch.float32, torch.float64):
-        raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+    if dtype is not None:
+        check_dtype(dtype)
     if networks is not None:
         if not isinstance(networks, Ensemble):
-            raise TypeError(f"networks must be an edt.Ensemble, got {type(networks).__name__}")
+            modules = isinstance(networks, (torch.nn.Module, list, tuple))
+            hint = "; edt.Ensemble.from_modules makes one of torch modules" if modules else ""
+            raise TypeError(
+                f"networks must be an edt.Ensemble, got {type(networks).__name__}{hint}"
+            )
         given = [name for name, value in new.items() if value is not None]
         if given:
-            raise ValueError(f"networks are given, so {given[0]} must not be: it makes new ones")
+            raise ValueError(f"networks are given, so {given[0]} must not be: it is for new ones")
         return as_dtype(networks, dtype or networks.dtype)
     if new["widths"] is None:
         raise ValueError("give either networks=... or widths=... (with seeds=...)")
-    options = {name: new[name] for name in ("masks", "sparsity") if new[name] is not None}
+    options = {
+        name: new[name] for name in ("masks", "sparsity", "activation") if new[name] is not None
+    }
+    init = "torch" if new["init"] is None else new["init"]
+    if not isinstance(init, str) or init not in SCHEMES:
+        raise unknown_choice("init", init, list(SCHEMES))
     return Ensemble.init(
         widths=new["widths"],
         seeds=0 if new["seeds"] is None else new["seeds"],
         d_in=task.d_in,
         d_out=task.d_out,
-        activation=activation,
         scheme=init,
         dtype=dtype or torch.float64,
         **options,
@@ -322,6 +343,7 @@ def _hyper(
         raise unknown_choice("optimizer", str(optimizer), list(OPTIMIZERS))
     momentum = checks.number("momentum", momentum)
     dampening = checks.number("dampening", dampening)
+    nesterov = flag("nesterov", nesterov)
     if optimizer != "sgd" and (momentum or dampening or nesterov):
         raise ValueError(
             f"momentum, dampening and nesterov need optimizer='sgd', not {optimizer!r}"
@@ -343,7 +365,7 @@ def _hyper(
         "optimizer": "sgd" if optimizer == "gd" else optimizer,
         "momentum": momentum,
         "dampening": dampening,
-        "nesterov": bool(nesterov),
+        "nesterov": nesterov,
         "beta1": first,
         "beta2": second,
         "eps": checks.number("eps", eps),
@@ -351,13 +373,6 @@ def _hyper(
         "tol": tol,
         "loss_target": target,
     }
-
-
-def _checkpoint_file(directory: str | os.PathLike[str]) -> Path:
-    folder = Path(directory)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"checkpoint must be a directory, {folder} is a file")
-    return folder / CHECKPOINT_NAME
 
 
 def _json(value: Any) -> Any:

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from edt.errors import unknown_choice
-
 Record = None | str | int | Sequence[int]
 
 #: Log-spaced records per factor of ten in the step.
@@ -32,7 +30,9 @@ def record_steps(record: Any, steps: int) -> torch.Tensor:
         return torch.zeros(0, dtype=torch.int64)
     if isinstance(record, str):
         if record != "log":
-            raise unknown_choice("record", record, ["log"])
+            raise ValueError(
+                f"record must be 'log', an integer, a sequence of steps or None, got {record!r}"
+            )
         top = np.log10(max(steps, 1))
         count = int(np.ceil(top * PER_DECADE)) + 1
         grid = np.rint(10.0 ** (np.arange(count) / PER_DECADE)).astype(np.int64)

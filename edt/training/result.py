@@ -132,6 +132,8 @@ class TrainResult(Tabular):
             )
 
     def __repr__(self) -> str:
+        count = len(self.status)
+        networks = f"{count} network{'s' if count != 1 else ''}"
         counts = ", ".join(f"{n} {name}" for name, n in Counter(self.status).most_common())
         finite = self.loss[torch.isfinite(self.loss)]
         span = (
@@ -141,6 +143,6 @@ class TrainResult(Tabular):
             else "no finite loss"
         )
         return (
-            f"TrainResult({len(self.status)} networks: {counts}; {span}; {self.seconds:.1f} s"
+            f"TrainResult({networks}: {counts}; {span}; {self.seconds:.1f} s"
             f"{'; interrupted' if self.interrupted else ''})"
         )

@@ -143,21 +143,21 @@ def learning_rate_factors(schedule: ScheduleLike, steps: int) -> Factors:
         ValueError: unknown name, or a factor that is negative or not finite.
         TypeError: neither a name, nor a `Schedule`, nor callable.
     """
-    clock = np.arange(steps, dtype=np.float64)
     if schedule is None:
         values = np.ones(steps)
     elif isinstance(schedule, str):
         if schedule not in NAMED:
             raise unknown_choice("schedule", schedule, list(NAMED))
-        values = NAMED[schedule].factors(clock, steps)
+        values = NAMED[schedule].factors(np.arange(steps, dtype=np.float64), steps)
     elif isinstance(schedule, Schedule):
+        clock = np.arange(steps, dtype=np.float64)
         values = np.asarray(schedule.factors(clock, steps), dtype=np.float64)
-    elif callable(schedule):
-        values = np.array([float(schedule(t)) for t in range(steps)], dtype=np.float64)
+    elif callable(schedule) and not isinstance(schedule, type):
+        values = np.array([_called(schedule, t) for t in range(steps)], dtype=np.float64)
     else:
         raise TypeError(
-            f"schedule must be None, one of {sorted(NAMED)}, an edt.training.Schedule or a "
-            f"function step -> factor, got {type(schedule).__name__}"
+            f"schedule must be None, one of {', '.join(map(repr, NAMED))}, an "
+            f"edt.training.Schedule or a function step -> factor, got {schedule!r:.60}"
         )
     bad = np.flatnonzero(~np.isfinite(values) | (values < 0.0))
     if bad.size:
@@ -166,6 +166,16 @@ def learning_rate_factors(schedule: ScheduleLike, steps: int) -> Factors:
             "number >= 0"
         )
     return np.ascontiguousarray(values)
+
+
+def _called(schedule: Callable[[int], float], step: int) -> float:
+    factor = schedule(step)
+    try:
+        return float(factor)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"schedule must return a number, got {factor!r:.60} at step {step}"
+        ) from None
 
 
 def describe(schedule: ScheduleLike) -> Any:

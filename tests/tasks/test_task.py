@@ -178,7 +178,7 @@ BAD = [
     ({"weights": torch.ones(N, dtype=torch.bool)}, TypeError, "bool"),
 ]
 BAD_CLASSES = [
-    ({"y": C.double()}, TypeError, "y must have dtype an integer dtype, got torch.float64"),
+    ({"y": C.double()}, TypeError, r"y must have an integer dtype, got torch.float64 .*argmax"),
     ({"y": C[:, None]}, ShapeError, r"x has shape \[6, 3\], y \[6, 1\]"),
     ({"y": C[None, None]}, ShapeError, "class indices"),
     ({"y": C[:4]}, ShapeError, r"y \[4\]"),

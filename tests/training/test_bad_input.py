@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import edt.training as training
+from edt.flow import gradient_flow
 
 TRAIN = [
     ({"optimizer": "adamm"}, ValueError, "did you mean"),
@@ -43,6 +44,25 @@ TRAIN = [
     ({"max_seconds": -1}, ValueError, "max_seconds"),
     ({"resume": "maybe"}, ValueError, "resume"),
     ({"widths": [3]}, ValueError, "widths"),
+    ({"activation": "relu"}, ValueError, "networks are given, so activation"),
+    ({"init": "he"}, ValueError, "networks are given, so init"),
+    ({"optimizer": "sgd", "nesterov": "yes", "momentum": 0.9}, TypeError, "nesterov must be True"),
+    ({"record_params": "no"}, TypeError, "record_params must be True or False, got 'no'"),
+    ({"record": "all"}, ValueError, "record must be 'log', an integer, .*got 'all'"),
+    ({"steps": 10**12}, ValueError, "steps must be <= 1,000,000,000, got 1,000,000,000,000"),
+    ({"schedule": lambda t: "fast"}, TypeError, "schedule must return a number, got 'fast'"),
+    ({"schedule": torch.optim.lr_scheduler.StepLR}, TypeError, "schedule must be None, .*StepLR"),
+    ({"task_index": "first"}, TypeError, "task_index must hold integers, got 'first'"),
+    ({"validation": 5}, TypeError, "validation must be an edt.Task or a pair"),
+    (
+        {"validation": (torch.zeros(4, 1), torch.zeros(4, 1))},
+        ValueError,
+        "validation must have d_in",
+    ),
+    ({"dtype": "float32"}, ValueError, "dtype must be torch.float32 .*got 'float32'"),
+    ({"checkpoint": 3}, TypeError, "checkpoint must be the path of a directory, got 3"),
+    ({"checkpoint": ""}, ValueError, "checkpoint must be the path of a directory, got ''"),
+    ({"checkpoint": None, "resume": True}, ValueError, "resume=True needs checkpoint"),
 ]
 
 
@@ -62,6 +82,11 @@ CONVERGE = [
     ({"memory": 0}, ValueError, "memory"),
     ({"task_index": [5, 0]}, ValueError, "task_index"),
     ({"max_seconds": float("inf")}, ValueError, "max_seconds"),
+    ({"polish": "no"}, TypeError, "polish must be True or False, got 'no'"),
+    ({"escape_saddles": 0}, TypeError, "escape_saddles must be True or False, got 0"),
+    ({"checkpoint": 3}, TypeError, "checkpoint must be the path of a directory, got 3"),
+    ({"resume": True}, ValueError, "resume=True needs checkpoint"),
+    ({"resume": "maybe"}, ValueError, "resume must be one of"),
 ]
 
 
@@ -84,6 +109,35 @@ def test_wrong_kinds_of_task_and_networks(cases):
         training.masked_train(cases.task(d_in=3), cases.ensemble([2]))
     with pytest.raises(ValueError, match="d_out"):
         training.converge(cases.task(d_out=2), cases.ensemble([2]))
+
+
+def test_new_networks_are_checked_by_their_argument(cases):
+    with pytest.raises(ValueError, match=r"init must be one of 'torch', .*got 'xavier'"):
+        training.masked_train(cases.task(), widths=[2], init="xavier")
+    with pytest.raises(TypeError, match=r"got Sequential; edt\.Ensemble\.from_modules"):
+        training.masked_train(cases.task(), torch.nn.Sequential())
+    with pytest.raises(TypeError, match="got Ensemble; the task comes first"):
+        training.converge(cases.ensemble([2]), cases.task())
+
+
+RUNS = {
+    "masked_train": (training.masked_train, "run", {"steps": 10}),
+    "converge": (training.converge, "_run", {}),
+    "gradient_flow": (gradient_flow, "run", {"max_time": 1.0}),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_checkpoints_that_cannot_be_written_are_refused_before_the_work(
+    cases, tmp_path, monkeypatch, name
+):
+    """Found out at the end of a run, this would cost the run."""
+    function, work, options = RUNS[name]
+    monkeypatch.setitem(function.__globals__, work, lambda *_: pytest.fail("it has begun"))
+    (tmp_path / "file").write_text("mine")
+    place = tmp_path / "file" / "below"
+    with pytest.raises(training.CheckpointError, match=r"checkpoint='.*below': cannot write"):
+        function(cases.task(), cases.ensemble([2]), checkpoint=place, progress=False, **options)
 
 
 def test_checkpoint_path_that_is_a_file(cases, tmp_path):
