@@ -42,6 +42,9 @@ def plot_controls(rates: pd.DataFrame, r: int, *, theme: Theme = LIGHT) -> Figur
         low, high = float(rates["dimension"].min()), float(rates["dimension"].max())
         ticks = [t for t in (5, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200, 400, 800, 1600)
                  if 0.9 * low <= t <= 1.1 * high]  # fmt: skip
+        if len(ticks) < 3:
+            found = sorted({int(d) for d in rates["dimension"]})
+            ticks = sorted({found[0], found[len(found) // 2], found[-1]})
         left.set_xticks(ticks, [str(t) for t in ticks])
         left.minorticks_off()
         left.set_xlabel("trained parameters")

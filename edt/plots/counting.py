@@ -53,9 +53,11 @@ def _numbers(ax: Axes, counting: pd.DataFrame, theme: Theme) -> None:
     if len(won):
         first = int(won.min())
         ax.axvspan(first - 0.5, widths.max() + 0.6, color=theme.green, alpha=0.12, lw=0, zorder=0)
-    ax.set_ylabel("log10 of the number of subspaces")
-    when = f"minima outnumber from m = {int(won.min())}" if len(won) else "minima never outnumber"
-    ax.set_title(f"Subspaces, not basins: {when}")
+    ax.set_ylabel("log10 of subspaces (not basins)")
+    when = f"minima lead from m = {int(won.min())}" if len(won) else "minima never lead"
+    ax.set_title(f"Subspaces: {when}")
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(bottom, top + 0.1 * (top - bottom))  # for the labels of lines that end high
     label_ends(ax, float(widths.max()), ends, gap=0.14)
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from edt.plots.rates import rate_line
-from edt.plots.style import LIGHT, MARKERS, Theme, new_figure, percent_axis, styled
+from edt.plots.style import LIGHT, MARKERS, Theme, key_below, new_figure, percent_axis, styled
 
 
 def plot_ways(ends: pd.DataFrame, starts: pd.DataFrame, r: int, *, theme: Theme = LIGHT) -> Figure:
@@ -62,7 +62,7 @@ def _good(ax: Axes, ends: pd.DataFrame, r: int, theme: Theme) -> None:
     ax.set_xlabel("width reached (hidden neurons)")
     percent_axis(ax, "runs that reach a good minimum")
     ax.set_title("Where the ways down end")
-    ax.legend(loc="lower right")
+    key_below(ax)
 
 
 def _spread(ax: Axes, groups: list[pd.Series], added: list[int], theme: Theme) -> None:

@@ -111,7 +111,8 @@ def _dimensions(ax: Axes, points: pd.DataFrame, theme: Theme) -> None:
         ends.append((float(own["value"].iloc[-1]), SHARES[kind], colour))
     ax.set_xticks(range(len(added)), [str(count) for count in added])
     ax.set_xlim(-0.5, len(added) - 0.5)
-    ax.set_ylim(bottom=0.0, top=1.12 * max(end for end, _, _ in ends) + 0.3)
+    top = float(table[["value", "high", "predicted"]].max().max())
+    ax.set_ylim(bottom=0.0, top=(1.1 + 0.08 * (len(ends) + 1)) * top + 0.3)  # room for the key
     ax.set_xlabel("neurons added by splitting")
     ax.set_ylabel("negative directions")
     agree, clear = agreement(points)

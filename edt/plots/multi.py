@@ -7,7 +7,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from edt.plots.rates import rate_line
-from edt.plots.style import LIGHT, Theme, new_figure, percent_axis, readable_on, styled
+from edt.plots.style import (
+    LIGHT,
+    Theme,
+    key_below,
+    new_figure,
+    percent_axis,
+    readable_on,
+    styled,
+)
 
 #: The four ways a network and its tickets can fare.
 CELLS = {
@@ -58,7 +66,7 @@ def plot_multi_start(agreement: pd.DataFrame, r: int, *, theme: Theme = LIGHT) -
         left.set_xlabel(f"width m (floor(m/{r}) tickets of {r} neurons)")
         percent_axis(left, "win (95% Wilson)")
         left.set_title("Together and alone")
-        left.legend(loc="lower right")
+        key_below(left)
         colours = cell_colours(theme)
         base = np.zeros(len(widths))
         at = np.arange(len(widths))

@@ -10,7 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from edt.plots.rates import dodged, rate_line, size_axis, spans_decades
-from edt.plots.style import LIGHT, Theme, new_figure, percent_axis, readable_on, styled
+from edt.plots.style import (
+    LIGHT,
+    Theme,
+    key_below,
+    new_figure,
+    percent_axis,
+    readable_on,
+    styled,
+)
 
 #: Label of the size of each kind of change.
 SIZE = {
@@ -57,7 +65,7 @@ def plot_wins(
         size_axis(left, sizes, SIZE[change])
         percent_axis(left, "networks that win (95% Wilson)")
         left.set_title("The ticket is kept, the rest changes")
-        left.legend(loc="lower left")
+        key_below(left)
         _same(right, wins[wins["group"] == "winning"], theme)
         size_axis(right, sizes, SIZE[change])
     return figure

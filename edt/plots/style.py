@@ -19,6 +19,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,14 @@ def label_ends(
             fontsize=12,
             clip_on=False,
         )
+
+
+def key_below(ax: Axes, columns: int = 2, handles: Sequence[Any] | None = None) -> Legend:
+    """A key under the axes, where it hides no data whatever they are."""
+    given = {} if handles is None else {"handles": handles}
+    return ax.legend(
+        **given, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=columns, columnspacing=1.4
+    )
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:

@@ -13,6 +13,7 @@ from edt.plots.style import (
     LIGHT,
     MARKERS,
     Theme,
+    key_below,
     label_ends,
     new_figure,
     percent_axis,
@@ -39,7 +40,7 @@ def plot_success(
         theme: colours.
     """
     with styled(theme):
-        figure, axes = new_figure(2, size=(13.0, 5.6), width_ratios=[1.0, 1.0])
+        figure, axes = new_figure(2, size=(13.0, 6.0), width_ratios=[1.0, 1.0])
         left, right = axes[0]
         _rates(left, success, goal, target_name, theme)
         _tickets(right, success, reference_width, target_name, theme)
@@ -101,7 +102,7 @@ def _rates(ax: Axes, success: pd.DataFrame, goal: str, target_name: str, theme: 
     width_axis(ax, everyone["width"].tolist())
     percent_axis(ax, f"runs that {goal}")
     ax.set_title("Success against width")
-    _key(ax, everyone, theme, target_name if len(targets) > 1 else None)
+    _key(ax, theme, target_name if len(targets) > 1 else None)
 
 
 def _points(ax: Axes, table: pd.DataFrame, colour: str, marker: str, theme: Theme) -> None:
@@ -156,17 +157,10 @@ def _handles(theme: Theme, target_name: str | None = None) -> list[Line2D]:
     ]
 
 
-def _key(ax: Axes, success: pd.DataFrame, theme: Theme, target_name: str | None = None) -> None:
-    """Coloured words with a sample of their line, where the rising curves leave room."""
+def _key(ax: Axes, theme: Theme, target_name: str | None = None) -> None:
+    """Coloured words with a sample of their line."""
     handles = _handles(theme, target_name)
-    low = bool(success["disjoint_high"].max() < 0.35)
-    legend = ax.legend(
-        handles=handles,
-        loc="center right" if low else "lower right",
-        handlelength=1.9,
-        labelspacing=0.45,
-    )
-    for text, handle in zip(legend.get_texts(), handles, strict=True):
+    for text, handle in zip(key_below(ax, 2, handles).get_texts(), handles, strict=True):
         text.set_color(handle.get_color())
 
 
