@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from edt.curvature.dense import one_blas_thread
-from edt.curvature.inputs import prepare
+from edt.curvature.inputs import check_ensemble, prepare, which_network, whole
 from edt.curvature.products import Solver, drive
 from edt.curvature.verdicts import UNIT
 from edt.ensemble import Ensemble
@@ -92,13 +92,13 @@ def extreme_eigenpairs(
     if which not in WHICH:
         raise unknown_choice("which", which, WHICH)
     smallest = int(objective.coords.min())
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= smallest:
+    k = whole("k", k)
+    if k > smallest:
         raise ValueError(
             f"k must be in 1..{smallest} (coordinates of the smallest network), got {k}"
         )
-    for name, value, least in (("block", block, 1), ("basis", basis, k + 1)):
-        if value is not None and value < least:
-            raise ValueError(f"{name} must be >= {least}, got {value}")
+    block = None if block is None else whole("block", block)
+    basis = None if basis is None else whole("basis", basis, k + 1)
     if not tol >= 0.0:
         raise ValueError(f"tol must be >= 0, got {tol}")
     solvers = {
@@ -145,17 +145,18 @@ def lanczos(
         (eigenvalues ``[k]`` ascending, eigenvectors ``[k, P]``), float64.
 
     Raises:
-        ValueError: k or ``which`` out of range. IndexError: no such network.
+        TypeError: an argument is of another kind. ValueError: k or ``which`` out of range, or
+            parameters that are not finite. IndexError: no such network.
     """
-    if not 0 <= network < int(ens.B):
-        raise IndexError(f"network must be in 0..{int(ens.B) - 1}, got {network}")
-    alone = ens.network(network)
+    check_ensemble(ens, task)
+    alone = ens.network(which_network(ens, network))
     size = int(alone.coords[0])
     if which not in WHICH:
         raise unknown_choice("which", which, WHICH)
-    if not 1 <= k < size:
+    k = whole("k", k)
+    if k >= size:
         raise ValueError(f"k must be in 1..{size - 1} (fewer than the coordinates), got {k}")
-    index = torch.tensor([int(task_index)], dtype=torch.int64)
+    index = torch.tensor([whole("task_index", task_index, 0)], dtype=torch.int64)
     found = extreme_eigenpairs(alone, task, k, which=which, task_index=index, tol=tol, seed=seed)[0]
     return found.values, found.vectors
 

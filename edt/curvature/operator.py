@@ -9,7 +9,9 @@ import torch
 from scipy.sparse.linalg import LinearOperator
 
 from edt import ops
+from edt.curvature.inputs import check_ensemble, which_network, whole
 from edt.ensemble import Ensemble
+from edt.ops.checks import problem_of
 from edt.tasks import Task
 
 
@@ -27,17 +29,17 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         ggn: the Gauss-Newton part instead of the Hessian.
 
     Raises:
-        IndexError: no such network.
+        TypeError, ValueError: an argument is wrong; names it. IndexError: no such network.
     """
 
     def __init__(
         self, ens: Ensemble, task: Task, network: int = 0, task_index: int = 0, *, ggn: bool = False
     ) -> None:
-        if not 0 <= network < int(ens.B):
-            raise IndexError(f"network must be in 0..{int(ens.B) - 1}, got {network}")
-        self._network = ens.network(network)
+        check_ensemble(ens, task)
+        self._network = ens.network(which_network(ens, network))
         self._task = task
-        self._task_index = torch.tensor([int(task_index)], dtype=torch.int64)
+        self._task_index = torch.tensor([whole("task_index", task_index, 0)], dtype=torch.int64)
+        problem_of(self._network, task, self._task_index)
         self._product = ops.ggn_vp if ggn else ops.hvp
         self._positions = torch.nonzero(self._network.state == 1).flatten()
         size = self._positions.numel()
@@ -45,6 +47,8 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         super().__init__(dtype=np.dtype(kind), shape=(size, size))
 
     def _matmat(self, columns: Any) -> Any:
+        if np.iscomplexobj(columns):
+            return self._matmat(columns.real) + 1j * self._matmat(columns.imag)
         rows = torch.as_tensor(np.ascontiguousarray(np.asarray(columns).T))
         vectors = torch.zeros(
             (rows.shape[0], self._network.theta.numel()),

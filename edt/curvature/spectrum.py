@@ -15,7 +15,7 @@ from edt.curvature.verdicts import inertia, zero_threshold
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
 from edt.frames import Tabular, per_network
-from edt.objectives import hessians
+from edt.objectives import Objective, hessians
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,8 +67,25 @@ def _hessians(
 ) -> Iterator[list[torch.Tensor]]:
     objective, flat = prepare(ens, task, theta, task_index)
     for chosen in groups(objective.coords):
-        found = hessians(objective, flat, chosen)
-        yield [matrix.to(torch.float64) for matrix in found]
+        yield finite_hessians(objective, flat, chosen)
+
+
+def finite_hessians(
+    objective: Objective, flat: torch.Tensor, chosen: torch.Tensor, *, ggn: bool = False
+) -> list[torch.Tensor]:
+    """float64 Hessians (Gauss-Newton matrices) of the chosen networks.
+
+    Raises:
+        ValueError: one holds NaN or Inf, where an eigensolver would only say that it failed.
+    """
+    found = [m.to(torch.float64) for m in hessians(objective, flat, chosen, ggn=ggn)]
+    for b, matrix in zip(chosen.tolist(), found, strict=True):
+        if not bool(torch.isfinite(matrix).all()):
+            raise ValueError(
+                f"the Hessian of network {b} must be finite, got NaN or Inf: its parameters are "
+                "too large (did it diverge?); leave it out by ens.select"
+            )
+    return found
 
 
 def hessian_spectrum(
@@ -95,6 +112,10 @@ def hessian_spectrum(
         list of float64 ``[P_b]`` ascending; with ``vectors`` a pair of lists, the second holding
         ``[P_b, P_b]`` with eigenvectors in columns.
 
+    Raises:
+        TypeError, ValueError: an argument is wrong, or a network's parameters or Hessian are not
+            finite; names it.
+
     Example:
         >>> spectrum = hessian_spectrum(networks, task)  # doctest: +SKIP
     """
@@ -108,6 +129,23 @@ def hessian_spectrum(
         else:
             values += eigenvalues(matrices)
     return (values, columns) if vectors else values
+
+
+def finite_spectra(ens: Ensemble, task: Any, task_index: torch.Tensor) -> list[torch.Tensor | None]:
+    """`hessian_spectrum`, with None for networks whose parameters or Hessian are not finite."""
+    out: list[torch.Tensor | None] = [None] * ens.B
+    sizes = (ens.offsets[1:] - ens.offsets[:-1]).cpu()
+    wild = (~torch.isfinite(ens.theta.detach().cpu())).to(torch.float64)
+    alive = torch.nonzero(torch.segment_reduce(wild, "sum", lengths=sizes) == 0.0).flatten()
+    if not alive.numel():
+        return out
+    objective, flat = prepare(ens.select(alive), task, None, task_index[alive])
+    for chosen in groups(objective.coords):
+        found = [m.to(torch.float64) for m in hessians(objective, flat, chosen)]
+        tame = [k for k, matrix in enumerate(found) if bool(torch.isfinite(matrix).all())]
+        for k, values in zip(tame, eigenvalues([found[k] for k in tame]), strict=True):
+            out[int(alive[chosen[k]])] = values
+    return out
 
 
 def count_directions(
@@ -135,7 +173,8 @@ def count_directions(
         An `Inertia`.
 
     Raises:
-        ValueError: unknown method, or directions without eigenvectors.
+        ValueError: unknown method, directions without eigenvectors, or a network whose parameters
+            or Hessian are not finite.
     """
     if not isinstance(method, str) or method not in METHODS:
         raise unknown_choice("method", str(method), METHODS)

@@ -9,9 +9,8 @@ import torch
 
 from edt.curvature.dense import eigenvalues
 from edt.curvature.inputs import prepare
-from edt.curvature.spectrum import groups
+from edt.curvature.spectrum import finite_hessians, groups
 from edt.ensemble import Ensemble
-from edt.objectives import hessians
 
 __all__ = ["HessianSplit", "hessian_split"]
 
@@ -59,8 +58,8 @@ def hessian_split(
     objective, flat = prepare(ens, task, theta, task_index)
     out = []
     for chosen in groups(objective.coords):
-        whole = [m.to(torch.float64) for m in hessians(objective, flat, chosen)]
-        square = [m.to(torch.float64) for m in hessians(objective, flat, chosen, ggn=True)]
+        whole = finite_hessians(objective, flat, chosen)
+        square = finite_hessians(objective, flat, chosen, ggn=True)
         rest = [h - g for h, g in zip(whole, square, strict=True)]
         spectra = (eigenvalues(whole), eigenvalues(square), eigenvalues(rest))
         for h, g, r in zip(*spectra, strict=True):

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from edt.curvature import count_directions, hessian_spectrum
+from edt.curvature import count_directions
+from edt.curvature.spectrum import finite_spectra
 from edt.ensemble import Ensemble
 from edt.landscape import predicted_inertia, split_matrices
 from edt.landscape.census import census
@@ -36,13 +37,13 @@ EMBEDDING: dict[str, str] = {
 def spectrum_table(
     runs: Sequence[int], networks: Ensemble, task: Task, targets: torch.Tensor
 ) -> pd.DataFrame:
-    """All eigenvalues of every Hessian, ascending: columns `SPECTRUM`."""
+    """All eigenvalues of every Hessian, ascending: columns `SPECTRUM`; none of what diverged."""
     suited = task if task.dtype == networks.dtype else task.to(networks.dtype)
-    found = hessian_spectrum(networks, suited, task_index=targets)
-    parts = [
-        pd.DataFrame({"run": run, "k": range(values.numel()), "eigenvalue": values.tolist()})
-        for run, values in zip(runs, found, strict=True)
-    ]
+    parts = [pd.DataFrame({name: pd.Series([], dtype=kind) for name, kind in SPECTRUM.items()})]
+    for run, values in zip(runs, finite_spectra(networks, suited, targets), strict=True):
+        if values is not None:
+            rows = {"run": run, "k": range(values.numel()), "eigenvalue": values.tolist()}
+            parts.append(pd.DataFrame(rows))
     return pd.concat(parts, ignore_index=True).astype(SPECTRUM)
 
 

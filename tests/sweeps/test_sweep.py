@@ -85,6 +85,20 @@ def test_analysis_agrees_with_the_functions_it_stands_for():
     assert set(done.runs["outcome"]) <= set(edt.landscape.OUTCOMES)
 
 
+def test_runs_that_diverged_leave_the_spectra_of_the_others():
+    """Their Hessians hold NaN, on which LAPACK fails: the shard would be lost with them."""
+    spec = SweepSpec(
+        task={"name": "teacher_student", "n": 32},
+        grid={"width": [2, 3], "seed": 0, "optimizer": "sgd", "lr": [0.01, 1e9], "steps": 50,
+              "activation": "relu"},
+        analysis=["spectrum"],
+    )  # fmt: skip
+    done = sweep(spec, workers=0, progress=False)
+    finite = np.isfinite(done.runs["loss"])
+    assert finite.sum() == 2
+    assert set(done.tables["spectrum"]["run"]) == set(done.runs["run"][finite])
+
+
 def test_unmeasured_runs_are_not_called_minima(reference):
     runs = Sweep.load(reference).runs
     assert set(runs["outcome"]) <= {"good", "unconverged"}
