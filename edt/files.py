@@ -15,6 +15,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -135,14 +136,15 @@ def read(path: Location, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, 
 
     path = place(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
+        folder = isinstance(path, Path) and path.is_dir()
+        raise CheckpointError(f"{path}: {'is a folder, not a file' if folder else 'no such file'}")
     try:
         metadata, tensors = _open(path)
         header = json.loads(metadata["edt"])
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{path}: truncated, corrupted or not an edt file "
-            f"({type(error).__name__}: {error}); delete it to start afresh"
+            f"({type(error).__name__}: {error}){_advice(kind)}"
         ) from None
     if not isinstance(header, dict) or header.get("kind") != kind:
         found = header.get("kind") if isinstance(header, dict) else header
@@ -155,15 +157,19 @@ def read(path: Location, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, 
         intact = header.get("header_sha256") == _header_digest(header)
     if header.get("sha256") != digest(tensors):
         raise CheckpointError(
-            f"{path}: corrupted (the checksum of its tensors does not match); "
-            "delete it to start afresh"
+            f"{path}: corrupted (the checksum of its tensors does not match){_advice(kind)}"
         )
     if not intact:
         raise CheckpointError(
-            f"{path}: corrupted (the checksum of its header does not match); "
-            "delete it to start afresh"
+            f"{path}: corrupted (the checksum of its header does not match){_advice(kind)}"
         )
     return tensors, header
+
+
+def _advice(kind: str) -> str:
+    """A checkpoint can be made again; what a person saved, perhaps not."""
+    passing = kind.endswith(("-checkpoint", "-group"))
+    return "; delete it to start afresh" if passing else ""
 
 
 @contextmanager

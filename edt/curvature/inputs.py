@@ -53,16 +53,16 @@ def check_ensemble(ens: Any, task: Any = None) -> None:
         raise TypeError(f"ens must be an edt.Ensemble, got {type(ens).__name__}{hint}")
 
 
-def which_network(ens: Ensemble, network: Any) -> int:
-    """The place of one network.
+def which_network(ens: Ensemble, network: Any, name: str = "network") -> int:
+    """The place of one network; ``name`` is the argument's.
 
     Raises:
         TypeError: not an integer. IndexError: no such network.
     """
     if isinstance(network, bool) or not isinstance(network, (int, np.integer)):
-        raise TypeError(f"network must be an integer, got {network!r}")
+        raise TypeError(f"{name} must be an integer, got {network!r}")
     if not 0 <= network < ens.B:
-        raise IndexError(f"network must be in 0..{ens.B - 1}, got {network}")
+        raise IndexError(f"{name} must be in 0..{ens.B - 1}, got {network}")
     return int(network)
 
 

@@ -96,7 +96,7 @@ def check_dtype(dtype: Any) -> None:
         raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype!r}")
 
 
-def network_indices(indices: Any, networks: int) -> np.ndarray:
+def network_indices(indices: Any, networks: int, name: str = "indices") -> np.ndarray:
     """Indices into B networks, int64 in 0..B-1, from integers in -B..B-1 or a bool mask ``[B]``.
 
     Raises:
@@ -107,21 +107,21 @@ def network_indices(indices: Any, networks: int) -> np.ndarray:
     if isinstance(indices, torch.Tensor):
         indices = indices.detach().cpu().numpy()
     if not isinstance(indices, (np.ndarray, list, tuple)):
-        raise TypeError(f"indices must be integers or a bool mask, got {indices!r}")
+        raise TypeError(f"{name} must be integers or a bool mask, got {indices!r}")
     index = np.asarray(indices)
     if index.ndim != 1:
-        raise ShapeError(f"indices must have one dimension, got shape {list(index.shape)}")
+        raise ShapeError(f"{name} must have one dimension, got shape {list(index.shape)}")
     if index.dtype == np.bool_:
         if index.size != networks:
-            raise ShapeError(f"indices (a bool mask) must have length {networks}, got {index.size}")
+            raise ShapeError(f"{name} (a bool mask) must have length {networks}, got {index.size}")
         index = np.flatnonzero(index)
     if index.size == 0:
-        raise ValueError("indices must choose at least one network, got none")
+        raise ValueError(f"{name} must choose at least one network, got none")
     if not np.issubdtype(index.dtype, np.integer):
-        raise TypeError(f"indices must be integers or a bool mask, got dtype {index.dtype}")
+        raise TypeError(f"{name} must be integers or a bool mask, got dtype {index.dtype}")
     index = index.astype(np.int64)
     bad = np.flatnonzero((index < -networks) | (index >= networks))
     if bad.size:
         k = int(bad[0])
-        raise IndexError(f"indices[{k}] must be in 0..{networks - 1}, got {int(index[k])}")
+        raise IndexError(f"{name}[{k}] must be in 0..{networks - 1}, got {int(index[k])}")
     return np.where(index < 0, index + networks, index)

@@ -124,6 +124,8 @@ def census(task: Task, minima: Minima, tolerances: Tolerances | None = None) -> 
     Reference: B. Simsek et al., ICML 2021, arXiv 2105.12221 (irreducible points); A. Chao,
     Biometrics 43 (1987) 783; I. J. Good, Biometrika 40 (1953) 237.
     """
+    if not isinstance(minima, Minima):
+        raise TypeError(f"minima must come from find_minima, got {type(minima).__name__}")
     limits = tolerances or Tolerances()
     runs = _frame(minima)
     settled = runs["outcome"].isin(SETTLED)

@@ -15,12 +15,13 @@ Reference: F. Martinelli et al., "Flat channels to infinity in neural loss lands
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 
 import torch
 
 from edt.ensemble import Ensemble
+from edt.ensemble.checks import network_indices
 from edt.errors import ShapeError
 from edt.ops.activations import ACTIVATION_FUNCTIONS
 from edt.tasks import Task
@@ -185,7 +186,8 @@ def channel_limits(
         directions. That the pair is close is for the caller to judge (``closeness``).
 
     Raises:
-        ShapeError: another depth or several outputs. ValueError: another loss.
+        ShapeError: another depth or several outputs. ValueError: another loss. TypeError,
+            IndexError: chosen holds no networks.
 
     Example:
         >>> ended = converge(task, networks)  # doctest: +SKIP
@@ -196,10 +198,14 @@ def channel_limits(
         raise ShapeError("channel_limits needs networks with one hidden layer and one output")
     if task.loss != "mse":
         raise ValueError(f"channel_limits needs loss='mse', got {task.loss!r}")
+    places = list(range(int(networks.B)))
+    if chosen is not None:
+        none = isinstance(chosen, Sized) and len(chosen) == 0
+        places = [] if none else network_indices(chosen, networks.B, "chosen").tolist()
     networks, task = networks.to(device="cpu"), task.to(device="cpu")
     pairs = opponents(networks)
     found: list[ChannelLimit | None] = []
-    for b in range(int(networks.B)) if chosen is None else chosen:
+    for b in places:
         if int(pairs.first[b]) < 0:
             found.append(None)
             continue

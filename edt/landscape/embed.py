@@ -28,6 +28,7 @@ from typing import Any
 import torch
 
 from edt.ensemble import Ensemble
+from edt.ensemble.checks import as_tensor
 from edt.errors import ShapeError
 from edt.landscape.grow import Growth, grow
 from edt.landscape.layers import ACTIVATIONS, Layer, Network, pack, unpack
@@ -84,12 +85,20 @@ def split(
         `Embedding` with B networks.
 
     Raises:
+        TypeError: neuron or mu of another kind. ShapeError: neuron of another length.
         ValueError: shares do not sum to 1, no such layer or neuron.
 
     Example:
         >>> wide = split(narrow, neuron=2, mu=0.5).networks  # doctest: +SKIP
     """
-    index = torch.as_tensor(neuron, dtype=torch.int64)
+    _check_layer(ens, layer)
+    try:
+        index = torch.as_tensor(neuron)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"neuron must be an index or one per network, got {neuron!r:.60}") from None
+    if index.is_floating_point() or index.is_complex() or index.dtype == torch.bool:
+        raise TypeError(f"neuron must hold integers, got dtype {index.dtype}")
+    index = index.to("cpu", torch.int64)
     if index.dim() == 0:
         index = index.expand(int(ens.B))
     if index.shape != (int(ens.B),):
@@ -136,12 +145,17 @@ def split_pairs(
     return Embedding(pack(wide, ens), source.clone(), neuron.clone(), layer, len(shares) - 1)
 
 
-def split_shares(mu: float | Sequence[float]) -> tuple[float, ...]:
-    """Output shares as a tuple that sums to 1; raises ValueError otherwise."""
-    if isinstance(mu, (int, float)):
-        shares: tuple[float, ...] = (float(mu), 1.0 - float(mu))
-    else:
-        shares = tuple(float(share) for share in mu)
+def split_shares(mu: Any) -> tuple[float, ...]:
+    """Output shares as a tuple that sums to 1.
+
+    Raises:
+        TypeError: not numbers. ValueError: not finite, or another sum.
+    """
+    try:
+        single = isinstance(mu, (int, float)) or getattr(mu, "ndim", 1) == 0
+        shares = (float(mu), 1.0 - float(mu)) if single else tuple(float(share) for share in mu)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"mu must be a number or a sequence of numbers, got {mu!r:.60}") from None
     if not shares or not abs(sum(shares) - 1.0) <= 1e-12 * max(1.0, *map(abs, shares)):
         raise ValueError(f"mu: the output shares must be finite and sum to 1, got {shares}")
     return shares
@@ -156,10 +170,14 @@ def zero_output(ens: Ensemble, incoming: torch.Tensor, *, layer: int = 0) -> Emb
 
     Args:
         ens: B networks whose layer before has one size I.
-        incoming: ``[q, I]``, or ``[q, I + 1]`` with the bias last.
+        incoming: ``[q, I]``, or ``[q, I + 1]`` with the bias last; a tensor, array or lists.
         layer: hidden layer, from 0.
+
+    Raises:
+        TypeError, ValueError: not finite numbers. ShapeError: another shape.
     """
     _check_layer(ens, layer)
+    incoming = _numbers("incoming", incoming)
     fan_in = int(ens.layer_widths[0, layer]) + int(ens.has_bias)
     if incoming.dim() != 2 or incoming.shape[1] != fan_in or not incoming.shape[0]:
         raise ShapeError(
@@ -193,7 +211,8 @@ def constant(
     _check_layer(ens, layer)
     if not ens.has_bias:
         raise ValueError("constant needs networks with biases: there is no bias to compensate in")
-    value = ens.theta.new_tensor(float(bias))
+    value = _numbers("bias", [bias]).to(ens.theta)[0]
+    outgoing = None if outgoing is None else _numbers("outgoing", outgoing)
     wide = []
     for b in range(int(ens.B)):
         layers = unpack(ens, b)
@@ -301,7 +320,22 @@ def _everyone(ens: Ensemble, wide: list[Network], layer: int, added: int) -> Emb
     )
 
 
+def _numbers(name: str, value: Any) -> torch.Tensor:
+    """Finite numbers from a tensor, an array or lists."""
+    if isinstance(value, (list, tuple)):
+        try:
+            value = torch.tensor(value, dtype=torch.float64)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{name} must hold numbers: {error}") from None
+    out = as_tensor(name, value)
+    if not bool(torch.isfinite(out).all()):
+        raise ValueError(f"{name} must be finite, got {out.tolist()!r:.60}")
+    return out
+
+
 def _check_layer(ens: Ensemble, layer: int) -> None:
+    if not isinstance(ens, Ensemble):
+        raise TypeError(f"ens must be an edt.Ensemble, got {type(ens).__name__}")
     depth = int(ens.layer_widths.shape[1]) - 2
     if not 0 <= layer < depth:
         raise ValueError(f"layer must be a hidden layer 0..{depth - 1}, got {layer}")

@@ -136,13 +136,15 @@ def escape_experiment(
         ``fall`` that hundredth: the time along an eigenvector if the loss were quadratic.
 
     Raises:
-        ValueError: an argument is wrong, or there is no bad minimum.
+        TypeError, ValueError: an argument is wrong, or there is no bad minimum.
         KeyboardInterrupt: Ctrl-C.
 
     Example:
         >>> minima = find_minima(task, widths=[3], seeds=range(50))  # doctest: +SKIP
         >>> escape_experiment(task, minima, add=(1, 2, 4)).table()  # doctest: +SKIP
     """
+    if not isinstance(minima, Minima):
+        raise TypeError(f"minima must come from find_minima, got {type(minima).__name__}")
     step = checks.number("step", step, strict=True)
     random = checks.whole("random", random, 0)
     descent_steps = checks.whole("descent_steps", descent_steps, 0)

@@ -37,6 +37,7 @@ import torch
 
 from edt.curvature import count_directions
 from edt.curvature.dense import one_blas_thread
+from edt.curvature.inputs import which_network
 from edt.curvature.verdicts import FACTOR, UNIT
 from edt.ensemble import Ensemble
 from edt.landscape.embed import split_shares
@@ -123,8 +124,9 @@ def split_matrices(
         one `SplitMatrices` per neuron.
 
     Raises:
-        ValueError: no such layer.
+        ValueError: no such layer. IndexError: no such network.
     """
+    b = which_network(ens, b, "b")
     with one_blas_thread():  # small sums: threads cost more than they give
         return _matrices([_double(item) for item in unpack(ens, b)], ens, task, layer, target)
 

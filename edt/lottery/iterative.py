@@ -18,6 +18,7 @@ from edt.lottery.places import places
 from edt.lottery.prune import Shares, prune_lowest
 from edt.lottery.trial import Ends, Protocol, run_trial
 from edt.tasks import Task
+from edt.training.checks import whole
 
 T = TypeVar("T")
 #: Scores ``[total]`` of trained networks.
@@ -72,11 +73,26 @@ def iterative_pruning(
 
     Yields:
         `Round` after `Round`; stop taking them to stop early.
+
+    Raises:
+        TypeError, ValueError: an argument is wrong, or what ``train`` returns; when the first round
+            is asked for.
     """
+    rounds = whole("rounds", rounds, 0)
+    if rewind is not None and rewind.layer_widths.tolist() != start.layer_widths.tolist():
+        raise ValueError(
+            f"rewind must hold the networks of start after k steps, {start!r}, got {rewind!r}"
+        )
     source = start if rewind is None else rewind
     current = start
     for number in range(rounds + 1):
-        trained, outcome = train(current)
+        returned = train(current)
+        if not (isinstance(returned, tuple) and len(returned) == 2):
+            raise TypeError(
+                "train must return a pair (trained networks, anything), got "
+                f"{type(returned).__name__}"
+            )
+        trained, outcome = returned
         yield Round(number, current, trained, outcome)
         if number < rounds:
             now = share(number) if callable(share) else share

@@ -142,10 +142,12 @@ def neuron_mask(ens: Ensemble, neurons: torch.Tensor, layer: int = 0) -> torch.T
         bool ``[total]``.
 
     Raises:
-        ShapeError, ValueError: wrong shape, or no such hidden layer.
+        TypeError: no tensor. ShapeError, ValueError: wrong shape, or no such hidden layer.
     """
     if not 0 <= layer < ens.depth:
         raise ValueError(f"layer must be a hidden layer, 0..{ens.depth - 1}, got {layer}")
+    if not isinstance(neurons, torch.Tensor):
+        raise TypeError(f"neurons must be a torch.Tensor of bool, got {type(neurons).__name__}")
     widest = int(ens.layer_widths[:, layer + 1].max())
     if neurons.dim() != 2 or neurons.shape[0] != ens.B or neurons.shape[1] < widest:
         raise ShapeError(

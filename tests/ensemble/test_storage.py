@@ -79,8 +79,11 @@ def test_missing_foreign_and_other_kinds(ens, tmp_path):
     with pytest.raises(CheckpointError, match="no such file"):
         Ensemble.load(tmp_path / "none.safetensors")
     save_file({"theta": ens.theta}, tmp_path / "foreign.safetensors")
-    with pytest.raises(CheckpointError, match="not an edt file"):
+    with pytest.raises(CheckpointError, match="not an edt file") as refused:
         Ensemble.load(tmp_path / "foreign.safetensors")
+    assert "delete" not in str(refused.value)  # advice for checkpoints: this is a person's file
+    with pytest.raises(CheckpointError, match="is a folder, not a file"):
+        Ensemble.load(tmp_path)
     write(tmp_path / "other.safetensors", "train-checkpoint", {"theta": ens.theta}, {})
     with pytest.raises(CheckpointError, match="holds 'train-checkpoint', expected 'ensemble'"):
         Ensemble.load(tmp_path / "other.safetensors")
