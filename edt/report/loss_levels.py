@@ -140,8 +140,8 @@ def plateaus(row: Any) -> str:
         some = f"{finite:,} {'is' if finite == 1 else 'are'} at finite weights"
         where = f"{some}, the others in channels of narrower networks"
     return (
-        f" {where}; {known:,} of {whole:,} lie at the height of an end found at the narrower "
-        f"width (to {SAME_HEIGHT:g})."
+        f" {where}; {known:,} of {whole:,} {'lies' if known == 1 else 'lie'} at the height of an "
+        f"end found at the narrower width (to {SAME_HEIGHT:g})."
     )
 
 

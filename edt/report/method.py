@@ -46,7 +46,8 @@ def protocol(story: Story) -> list[tuple[str, str]]:
         (
             "Training",
             f"full-batch Adam, {spec.steps:,} steps, learning rate {spec.lr:g}, {spec.schedule} "
-            f"schedule; then up to {spec.lbfgs_rounds} rounds of {spec.lbfgs_steps:,} L-BFGS "
+            f"schedule; then up to {count(spec.lbfgs_rounds, 'round')} of "
+            f"{spec.lbfgs_steps:,} L-BFGS "
             f"iterations; then trust-region Newton on the exact Hessian (up to {spec.newton_steps} "
             f"iterations, saddles are left) to max|∂L| ≤ {spec.tol:.0e}".replace("e-", "e−"),
         ),

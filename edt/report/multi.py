@@ -90,7 +90,7 @@ def _body(
                     (
                         "Training",
                         f"full-batch Adam, {spec.steps:,} steps, learning rate {spec.lr:g}, "
-                        f"{spec.schedule}; then up to {spec.lbfgs_rounds} rounds of "
+                        f"{spec.schedule}; then up to {count(spec.lbfgs_rounds, 'round')} of "
                         f"{spec.lbfgs_steps:,} L-BFGS iterations; the same together and alone",
                     ),
                     ("Win", f"loss ≤ {spec.good:g} × variance of the target"),

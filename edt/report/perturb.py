@@ -262,7 +262,8 @@ def _protocol(run: PerturbRest) -> list[tuple[str, str]]:
         (
             "Training",
             f"full-batch Adam, {spec.steps:,} steps, learning rate {spec.lr:g}, {spec.schedule}; "
-            f"then up to {spec.lbfgs_rounds} rounds of {spec.lbfgs_steps:,} L-BFGS iterations",
+            f"then up to {count(spec.lbfgs_rounds, 'round')} of "
+            f"{spec.lbfgs_steps:,} L-BFGS iterations",
         ),
         ("Win", f"loss ≤ {spec.good:g} × variance of the target"),
         (

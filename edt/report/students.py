@@ -33,7 +33,8 @@ def student_protocol(spec: StudentSpec) -> list[tuple[str, str]]:
         (
             "Training",
             f"full-batch Adam, {spec.steps:,} steps, learning rate {spec.lr:g}, {spec.schedule}; "
-            f"then up to {spec.lbfgs_rounds} rounds of {spec.lbfgs_steps:,} L-BFGS iterations; "
+            f"then up to {count(spec.lbfgs_rounds, 'round')} of "
+            f"{spec.lbfgs_steps:,} L-BFGS iterations; "
             f"then trust-region Newton on the exact Hessian (up to {spec.newton_steps}, saddles "
             f"are left) to max|∂L| ≤ {spec.tol:.0e}. A student is let go once it is good",
         ),
