@@ -198,6 +198,10 @@ def export(
         print(file)
 
 
+#: Rows of a table that the terminal shows.
+ROWS = 40
+
+
 def _go(start: Callable[[], Experiment], folder: Folder, console: Console, as_json: bool) -> None:
     from edt.cli.tables import print_experiment
     from edt.report.write import write_any_report
@@ -215,7 +219,14 @@ def _go(start: Callable[[], Experiment], folder: Folder, console: Console, as_js
     }
 
     def show(console: Console, done: Experiment) -> None:
-        print_experiment(console, {name: t.head(40) for name, t in done.summary().items()})
+        found = done.summary()
+        print_experiment(console, {name: table.head(ROWS) for name, table in found.items()})
+        for name, table in found.items():
+            if len(table) > ROWS:
+                console.print(
+                    f"{name.replace('_', ' ')}: the first {ROWS} of {len(table):,} rows; "
+                    "--json prints all"
+                )
 
     took = sum(done.seconds.values())
     tell(console, done, facts, took, tables=lambda d: d.summary(), show=show, as_json=as_json)

@@ -36,6 +36,12 @@ def spec(tmp_path):
     return file
 
 
+def test_rows_that_the_terminal_leaves_out_are_counted(spec, tmp_path, capsys):
+    spec.write_text(SPEC.replace("lr = [0.05, 0.1]", f"lr = {[k / 100 for k in range(1, 22)]}"))
+    assert main(["sweep", spec, "--out", tmp_path / "run", "--workers", "0", "--no-progress"]) == 0
+    assert "outcomes: the first 40 of 42 rows" in capsys.readouterr().out
+
+
 def test_sweep_status_resume_export(spec, tmp_path, capsys):
     out = tmp_path / "run"
     assert main(["sweep", spec, "--out", out, "--workers", "0", "--json"]) == 0
