@@ -220,14 +220,18 @@ def sparsity(record: Recorder) -> None:
 
 
 def lenets(
-    share: float | None, dtype: torch.dtype, samples: int, count: int
+    share: float | None,
+    dtype: torch.dtype,
+    samples: int,
+    count: int,
+    hidden: tuple[int, int] = (300, 100),
 ) -> tuple[Ensemble, Task]:
-    """LeNet-300-100 on random pictures."""
+    """LeNet-300-100, or another of two hidden layers, on random pictures."""
     draw = torch.Generator().manual_seed(0)
     x = torch.rand(samples, 784, generator=draw, dtype=dtype)
     y = torch.randint(0, 10, (samples,), generator=draw)
     ens = Ensemble.init(
-        [(30, 10) if settings.SMOKE else (300, 100)],
+        [(30, 10) if settings.SMOKE else hidden],
         range(count),
         d_in=784,
         d_out=10,
@@ -238,17 +242,33 @@ def lenets(
     return ens, Task(x, y, "cross_entropy", n_classes=10)
 
 
-def lenet(record: Recorder, batch: int = 60) -> None:
-    """Sixteen LeNet-300-100 of 60,000 samples, dense and masked, in minibatches."""
+def lenet(record: Recorder) -> None:
+    """Sixteen LeNet-300-100 of 60,000 samples, dense and masked, in minibatches of 60."""
+    count, samples = (2, 180) if settings.SMOKE else (16, 60_000)
+    for share in (0.98, 0.9, None):
+        ens, task = lenets(share, torch.float32, samples, count)
+        label = f"LeNet-300-100, 16 networks, sparsity {share or 0}, float32"
+        _minibatches(record, label, ens, task, 60)
+
+
+def tensor_cores(record: Recorder) -> None:
+    """Dense wide networks in float64, in minibatches."""
+    for name, hidden, count, samples, batch in (
+        ("LeNet-300-100, 16 networks", (300, 100), 16, 60_000, 60),
+        ("784-1024-1024-10, 1 network", (1024, 1024), 1, 8192, 1024),
+    ):
+        if settings.SMOKE:
+            count, samples, batch = 2, 180, 60
+        ens, task = lenets(None, torch.float64, samples, count, hidden)
+        _minibatches(record, f"{name}, sparsity 0, float64", ens, task, batch)
+
+
+def _minibatches(record: Recorder, label: str, ens: Ensemble, task: Task, batch: int) -> None:
     peers = {
         "torch baddbmm": lambda ens, task: Minibatches(ens, task, batch),
         "CUDA graph of baddbmm": lambda ens, task: Graphed(Minibatches(ens, task, batch)),
     }
-    for share in (0.98, 0.9, None):
-        count, samples = (2, 200) if settings.SMOKE else (16, 60_000)
-        ens, task = lenets(share, torch.float32, samples, count)
-        label = f"LeNet-300-100, 16 networks, sparsity {share or 0}, float32"
-        _compare(record, label, ens, task, peers, batch_size=batch)
+    _compare(record, label, ens, task, peers, batch_size=batch)
 
 
 def wide_curvature(record: Recorder) -> None:
@@ -413,6 +433,7 @@ def main() -> None:
     utilisation(record)
     sparsity(record)
     lenet(record)
+    tensor_cores(record)
     record.run()
     plot(record.path, record.content)
     print(f"written: {record.path}")

@@ -6,24 +6,9 @@
 // delta(l), below_tangent(l).
 #pragma once
 #include "cuda/tangents.cuh"
+#include "cuda/tensor.cuh"
 
 namespace edt::cuda {
-
-// c += a b for 8 rows, 8 columns and 4 samples of a warp, by the float64 tensor core (sm_80 and
-// newer): lane l holds a[l / 4][l % 4], b[l % 4][l / 4] and c[l / 4][2 (l % 4) + {0, 1}].
-EDT_DEVICE void multiply_tile(double (&c)[2], double a, double b) {
-#if defined(__CUDACC__)
-  asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
-      : "+d"(c[0]), "+d"(c[1])
-      : "d"(a), "d"(b));
-#else
-  const double* all = edt_shim::warp_pairs(a, b);
-  const int lane = int(threadIdx.x) % kWarp;
-  for (int k = 0; k < 4; ++k)
-    for (int q = 0; q < 2; ++q)
-      c[q] = fma(all[2 * (lane / 4 * 4 + k)], all[2 * ((lane % 4 * 2 + q) * 4 + k) + 1], c[q]);
-#endif
-}
 
 // What a column of the Hessian is made of, in one pass: sum_n a_i (rd a + d ra).
 template <class T>

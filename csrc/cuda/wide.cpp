@@ -18,6 +18,8 @@ constexpr int64_t kBlocksPerSm = 4;
 // An item of a sparse gradient: work for eight warps.
 constexpr int64_t kFewestEdges = 256;
 
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 }  // namespace
 
 WideSchedule::WideSchedule(const DevicePlan& plan, const std::vector<int>& nets, bool is_double,
@@ -34,25 +36,33 @@ WideSchedule::WideSchedule(const DevicePlan& plan, const std::vector<int>& nets,
   int tile = 8;
   while (tile < kWideTile && tile < at_once) tile *= 2;
   wanted_ = int64_t(sms) * kBlocksPerSm;
-  make_items(plan, tile / (is_double ? 2 : 4), (at_once + tile - 1) / tile * group_);
+  make_items(plan, is_double, tile, (at_once + tile - 1) / tile * group_);
 }
 
-// packs, tiles: of the samples done at once.
-void WideSchedule::make_items(const DevicePlan& plan, int packs, int64_t tiles) {
+// tile: samples of one; tiles: of the samples done at once, for all vectors.
+void WideSchedule::make_items(const DevicePlan& plan, bool is_double, int tile, int64_t tiles) {
   const int depth = plan.nets()[nets_[0].net].n_layers;
   auto launch = [&](const auto& body) {
-    WideRange range{int(items_.size()), 0};
+    WideRange range{int(items_.size()), 0, false};
     for (int w = 0; w < networks(); ++w) body(w, plan.nets()[nets_[w].net]);
     range.count = int(items_.size()) - range.first;
     return range;
   };
+  auto dense = [&](int layer) {
+    return std::any_of(nets_.begin(), nets_.end(), [&](const WideNet& w) {
+      return plan.layers()[plan.nets()[w.net].first_layer + layer].dense != 0;
+    });
+  };
+  // The tensor cores do four small results at half the rate of one of 64 x 128 (tensor.cuh), which
+  // pays where fewer than half of the multiprocessors would have one.
+  const int64_t large_wanted = wanted_ / kBlocksPerSm / 2;
   // Units of a layer an item takes: as many as leave enough blocks, but work for all threads.
   auto units = [&](int layer, bool inputs) {
-    int each = kWideUnits, least = 8;
-    for (const WideNet& w : nets_)
-      if (plan.layers()[plan.nets()[w.net].first_layer + layer].dense)
-        least = std::max(least, 4 * kWideThreads / packs);
-      else least = std::max(least, kWideThreads / packs);
+    const bool tensor = is_double && dense(layer);
+    const int rows_at_once = kWideThreads * (is_double ? 2 : 4) / tile;
+    const int least = tensor ? 32 : std::max(8, (dense(layer) ? 4 : 1) * rows_at_once);
+    const int64_t wanted = tensor && tile == kWideTile ? large_wanted : wanted_;
+    int each = kWideUnits;
     auto blocks = [&] {
       int64_t sum = 0;
       for (const WideNet& w : nets_) {
@@ -61,7 +71,7 @@ void WideSchedule::make_items(const DevicePlan& plan, int packs, int64_t tiles) 
       }
       return sum * tiles;
     };
-    while (each / 2 >= least && blocks() < wanted_) each /= 2;
+    while (each / 2 >= least && blocks() < wanted) each /= 2;
     return each;
   };
   int64_t edges = 0;
@@ -85,7 +95,22 @@ void WideSchedule::make_items(const DevicePlan& plan, int packs, int64_t tiles) 
     backward_.push_back(launch([&](int w, const NetRecord& net) {
       if (l > 0) cut(w, l, layer(net).n_in, down);
     }));
+    forward_[l].dense = backward_[l].dense = dense(l);
   }
+  // Rectangles of the gradients of dense layers.
+  auto rectangles = [&](int scale) {
+    int64_t sum = 0;
+    for (const WideNet& w : nets_)
+      for (int l = 0; l < depth; ++l) {
+        const LayerRecord& ly = plan.layers()[plan.nets()[w.net].first_layer + l];
+        if (ly.dense)
+          sum += ceil_div(ly.n_out, scale * kWideGradRows) *
+                 ceil_div(ly.n_in, scale * kWideGradColumns);
+      }
+    return sum * group_;
+  };
+  const int scale = is_double && rectangles(2) >= large_wanted ? 2 : 1;
+  const int height = scale * kWideGradRows, width = scale * kWideGradColumns;
   const int first = int(items_.size());
   gradient_ = launch([&](int w, const NetRecord& net) {
     const int begin = int(items_.size());
@@ -93,10 +118,10 @@ void WideSchedule::make_items(const DevicePlan& plan, int packs, int64_t tiles) 
     for (int l = 0; l < depth; ++l) {
       const LayerRecord& ly = plan.layers()[net.first_layer + l];
       if (ly.dense) {
-        for (int j = 0; j < ly.n_out; j += kWideGradRows)
-          for (int i = 0; i < ly.n_in; i += kWideGradColumns)
-            items_.push_back({w, l, j, std::min(kWideGradRows, ly.n_out - j), i,
-                              std::min(kWideGradColumns, ly.n_in - i)});
+        for (int j = 0; j < ly.n_out; j += height)
+          for (int i = 0; i < ly.n_in; i += width)
+            items_.push_back(
+                {w, l, j, std::min(height, ly.n_out - j), i, std::min(width, ly.n_in - i)});
         continue;
       }
       // The biases come with the first edges, if there are any.

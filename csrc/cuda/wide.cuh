@@ -5,11 +5,15 @@
 // A block does one item: some units of one layer by one tile of samples. Neighbouring threads hold
 // neighbouring packs of samples, so loads of rows are whole lines; a layer's inputs are read once
 // a block of 64 units from the second-level cache and again from the first. Per multiply-add of a
-// dense layer 1/32 wide load of samples and as many of weights; sparse layers 1/4 each.
+// dense layer 1/32 wide load of samples and as many of weights; sparse layers 1/4 each. Dense
+// layers in float64 go through the tensor cores (tensor.cuh).
 //
 // Sums have a fixed order: packs by lane, shuffle tree, tiles, chunks. There are no atomics.
 #pragma once
+#include <type_traits>
+
 #include "cuda/evaluate.cuh"
+#include "cuda/tensor.cuh"
 #include "cuda/training.h"
 #include "cuda/wide.h"
 
@@ -52,7 +56,7 @@ struct WideWho {
 
 template <class T>
 struct WideWork {
-  const WideNet w;
+  const WideNet& w;  // not copied: registers are scarce
   const Net<T> n;
   T* numbers;
   int ld;
@@ -100,7 +104,7 @@ struct WidePlace {
 template <class T>
 struct WideFrame {
   const int vector, sample;
-  const WideItem item;
+  const WideItem& item;
   const WideWork<T> work;
   EDT_DEVICE WideFrame(const Problem<T>& pr, const Wide<T>& wide, const WidePlace& place)
       : vector(place.vector),
@@ -129,19 +133,27 @@ EDT_DEVICE LayerRecord inputs_of(LayerRecord ly, const WideItem& item) {
   return ly;
 }
 
+//! Bytes of shared memory of products with dense layers.
+template <class T>
+constexpr int64_t kWideProductBytes = std::is_same_v<T, double> ? kTensorBytes : 0;
+
 // z = W a + b of such a part.
 template <class T>
 EDT_DEVICE void wide_up(const LayerRecord& ly, const int* ints, const T* p, Rows<const T> a,
-                        Rows<T> z, Tile tile, Terms terms) {
-  if (ly.dense) affine_forward(ly, ints, p, a, z, tile, terms);
-  else sparse_forward<T, kWideEdges>(ly, ints, p, a, z, tile, terms);
+                        Rows<T> z, Tile tile, Terms terms, unsigned char* memory) {
+  if (!ly.dense) sparse_forward<T, kWideEdges>(ly, ints, p, a, z, tile, terms);
+  else if constexpr (std::is_same_v<T, double>)
+    tensor_forward(ly, p, a, z, tile, terms, reinterpret_cast<double*>(memory));
+  else affine_forward(ly, ints, p, a, z, tile, terms);
 }
 // da = W^T dz, with Times times what is in da.
 template <bool Times, class T>
 EDT_DEVICE void wide_down(const LayerRecord& ly, const int* ints, const T* p, Rows<const T> dz,
-                          Rows<T> da, Tile tile, bool accumulate) {
-  if (ly.dense) affine_backward<Times>(ly, ints, p, dz, da, tile, accumulate);
-  else sparse_backward<Times, T, kWideEdges>(ly, ints, p, dz, da, tile, accumulate);
+                          Rows<T> da, Tile tile, bool accumulate, unsigned char* memory) {
+  if (!ly.dense) sparse_backward<Times, T, kWideEdges>(ly, ints, p, dz, da, tile, accumulate);
+  else if constexpr (std::is_same_v<T, double>)
+    tensor_backward<Times>(ly, p, dz, da, tile, accumulate, reinterpret_cast<double*>(memory));
+  else affine_backward<Times>(ly, ints, p, dz, da, tile, accumulate);
 }
 
 // Compressed parameters (and moments) of a piece of a network.
@@ -187,6 +199,7 @@ EDT_CALLED void wide_activate(int act, T* a, T* d, T* d2, int ld, int units, int
 template <class T, int K>
 EDT_KERNEL_BLOCKS(kWideThreads, 2)
 wide_forward_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk) {
+  EDT_SHARED(memory);
   const WideFrame<T> at(pr, wide, WidePlace(chunk));
   const WideWork<T>& work = at.work;
   if (!who(work.w.net)) return;
@@ -196,7 +209,7 @@ wide_forward_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk) {
                            work.n.hidden(work.rows(work.w.a, at.sample), l + 1))
                         .row(at.item.first);
   wide_up(outputs_of(work.n.layers[l], at.item), work.n.ints, work.parameters(),
-          work.below(pr, chunk, l, at.sample), z, tile_of<T>(chunk.tile), Terms{});
+          work.below(pr, chunk, l, at.sample), z, tile_of<T>(chunk.tile), Terms{}, memory);
   if (last) return;
   const Rows<T> d = at.rows(work.w.d, l + 1);
   __syncthreads();
@@ -241,13 +254,14 @@ wide_output_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk, T 
 template <class T>
 EDT_KERNEL_BLOCKS(kWideThreads, 2)
 wide_backward_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk) {
+  EDT_SHARED(memory);
   const WideFrame<T> at(pr, wide, WidePlace(chunk));
   const WideWork<T>& work = at.work;
   if (!who(work.w.net)) return;
   const int l = at.item.layer;
   wide_down<true>(inputs_of(work.n.layers[l], at.item), work.n.ints, work.parameters(),
                   read(work.delta(work.w.d, l, at.sample)), at.rows(work.w.d, l),
-                  tile_of<T>(chunk.tile), false);
+                  tile_of<T>(chunk.tile), false, memory);
 }
 
 // The sum of a network's partial losses, the same for every thread.

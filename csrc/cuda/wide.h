@@ -34,6 +34,7 @@ struct WideItem {
 
 struct WideRange {
   int first, count;
+  bool dense;  // products with a dense layer are among them
 };
 
 //! Samples of a tile, and what an item takes of the rest.
@@ -42,7 +43,7 @@ constexpr int kWideThreads = 256;
 constexpr int kWideUnits = 64;      // at most; fewer where that leaves multiprocessors idle
 constexpr int kWideEntries = 2048;  // of a vector, and at most edges of a gradient
 constexpr int kWideEdges = 4;       // loaded at a time
-constexpr int kWideGradRows = 32, kWideGradColumns = 64;
+constexpr int kWideGradRows = 32, kWideGradColumns = 64;  // twice as many of large ones in float64
 constexpr int kWideGroup = 8;  // vectors at once, at most; units of Hessians twice as many
 
 struct WideOptions {
@@ -95,7 +96,7 @@ class WideSchedule {
   void write(unsigned char* to) const;
 
  private:
-  void make_items(const DevicePlan& plan, int packs, int64_t tiles);
+  void make_items(const DevicePlan& plan, bool is_double, int tile, int64_t tiles);
   void lay_out(const DevicePlan& plan, bool is_double, int n_samples, const WideOptions& options);
 
   std::vector<WideNet> nets_;

@@ -87,7 +87,7 @@ class CurvatureRun : public WideRun<T> {
   template <class K>
   void over_vectors(const char* name, K kernel, const WideRange& range, const WideChunk& chunk,
                     const WideGroup& group, bool given) {
-    launch(name, kernel, range.count * group.count * chunk.tiles, kWideThreads, int64_t(0),
+    launch(name, kernel, range.count * group.count * chunk.tiles, kWideThreads, this->shared(range),
            c_.stream, pr_, this->from(range), who_, chunk, group, int(given));
   }
 

@@ -72,6 +72,7 @@ wide_vectors_kernel(Problem<T> pr, Wide<T> wide, WideWho who, const T* vectors, 
 template <class T>
 EDT_KERNEL_BLOCKS(kWideThreads, 2)
 wide_bend_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk) {
+  EDT_SHARED(memory);
   const WideFrame<T> at(pr, wide, WidePlace(chunk));
   const WideWork<T>& work = at.work;
   if (!who(work.w.net)) return;
@@ -79,7 +80,7 @@ wide_bend_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk) {
   const Tile tile = tile_of<T>(chunk.tile);
   const Rows<T> d = at.rows(work.w.e, l);
   wide_down<false>(inputs_of(work.n.layers[l], at.item), work.n.ints, work.parameters(),
-                   read(work.delta(work.w.e, l, at.sample)), d, tile, false);
+                   read(work.delta(work.w.e, l, at.sample)), d, tile, false, memory);
   __syncthreads();
   bend(d, d, at.rows(work.w.d, l), at.rows(work.w.c, l), at.item.count, tile);
 }
@@ -95,6 +96,7 @@ template <class T>
 EDT_KERNEL_BLOCKS(kWideThreads, 2)
 wide_push_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk, WideGroup group,
                  int given) {
+  EDT_SHARED(memory);
   const WideFrame<T> at(pr, wide, WidePlace(chunk, group.count));
   const WideWork<T>& work = at.work;
   if (!who(work.w.net)) return;
@@ -104,10 +106,11 @@ wide_push_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk, Wide
   const LayerRecord ly = outputs_of(work.n.layers[l], at.item);
   const Rows<T> z = cu.tangent(l, at.sample).row(first);
   if (given)
-    wide_up(ly, work.n.ints, cu.weights(), work.below(pr, chunk, l, at.sample), z, tile, Terms{});
+    wide_up(ly, work.n.ints, cu.weights(), work.below(pr, chunk, l, at.sample), z, tile, Terms{},
+            memory);
   if (l > 0)
     wide_up(ly, work.n.ints, work.parameters(), read(cu.below_tangent(l, at.sample)), z, tile,
-            Terms{given != 0, false});
+            Terms{given != 0, false}, memory);
   if (l == work.n.last()) return;
   __syncthreads();
   wide_push_through(z.p, z.ld, at.rows(work.w.d, l + 1).p, work.ld,
@@ -132,6 +135,7 @@ template <class T>
 EDT_KERNEL_BLOCKS(kWideThreads, 2)
 wide_pull_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk, WideGroup group,
                  int given) {
+  EDT_SHARED(memory);
   const WideFrame<T> at(pr, wide, WidePlace(chunk, group.count));
   const WideWork<T>& work = at.work;
   if (!who(work.w.net)) return;
@@ -141,10 +145,10 @@ wide_pull_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk, Wide
   const LayerRecord ly = inputs_of(work.n.layers[l], at.item);
   const Rows<T> product = cu.rows(work.w.s, at.sample).row(first);
   wide_down<false>(ly, work.n.ints, work.parameters(), read(cu.tangent(l, at.sample)), product,
-                   tile, false);
+                   tile, false, memory);
   if (given && !group.ggn)
     wide_down<false>(ly, work.n.ints, cu.weights(), read(work.delta(work.w.e, l, at.sample)),
-                     product, tile, true);
+                     product, tile, true, memory);
   __syncthreads();
   pull_through(product, at.rows(work.w.d, l), at.rows(work.w.c, l),
                cu.tangent(l - 1, at.sample).row(first), at.item.count, group.ggn != 0, tile);

@@ -3,7 +3,8 @@
 // samples of the chunk.
 //
 // Per multiply-add of a sparse layer 1/4 wide load of samples (the row of dz stays in registers
-// along the edges of a unit) and nothing else; of a dense one 1/8 from shared memory.
+// along the edges of a unit) and nothing else; of a dense one 1/8 from shared memory. Dense layers
+// in float64 go through the tensor cores (tensor.cuh).
 #pragma once
 #include "cuda/wide.cuh"
 
@@ -69,12 +70,13 @@ EDT_DEVICE void wide_edges(const LayerRecord& ly, const int* ints, const WidePai
   }
 }
 
-// Sums of dz of all units: the gradient of the biases. A warp takes a unit.
+// Sums of dz of units [first, first + count): the gradient of their biases. A warp takes a unit.
 template <class T, class Sink>
-EDT_DEVICE void wide_biases(const LayerRecord& ly, Rows<const T> dz, int packs, const Sink& sink) {
+EDT_DEVICE void wide_biases(const LayerRecord& ly, Rows<const T> dz, int first, int count,
+                            int packs, const Sink& sink) {
   constexpr int K = kPack<T>;
   const int lane = int(threadIdx.x) % kWarp, warps = int(blockDim.x) / kWarp;
-  for (int j = int(threadIdx.x) / kWarp; j < ly.n_out; j += warps) {
+  for (int j = first + int(threadIdx.x) / kWarp; j < first + count; j += warps) {
     T sum = T(0);
     for (int v = lane; v < packs; v += kWarp) {
       const Pack<T> d = load(dz.at(j, v * K));
@@ -142,15 +144,40 @@ EDT_DEVICE void wide_rectangle(const LayerRecord& ly, const WideItem& item,
     sink(ly.bias + item.first + j, g[part.bias + j]);
 }
 
+// The same on the tensor cores; the sums stay in registers.
+template <class Sink>
+EDT_DEVICE void wide_rectangle(const LayerRecord& ly, const WideItem& item,
+                               const WidePairs<double>& pairs, int samples, unsigned char* memory,
+                               const Sink& sink) {
+  tensor_product(
+      item.count, item.columns, from_zero,
+      [&](auto& sums, int j, int i) {
+        EDT_NO_UNROLL
+        for (int term = 0; term < pairs.count; ++term) {
+          const Rows<const double> dz = pairs.d(term), a = pairs.a(term);
+          sums.add(Factor<true>{dz.at(item.first, 0), dz.ld, item.count}.from(j),
+                   Factor<true>{a.at(item.column, 0), a.ld, item.columns}.from(i), samples,
+                   reinterpret_cast<double*>(memory));
+        }
+      },
+      [&](int j, int i, const double (&x)[2]) {
+        const int k = ly.w + (item.first + j) * ly.ld_w + item.column + i;
+        sink(k, x[0]);
+        if (i + 1 < item.columns) sink(k + 1, x[1]);
+      });
+  if (item.column == 0 && ly.bias >= 0)
+    wide_biases(ly, pairs.d0, item.first, item.count, samples / kPack<double>, sink);
+}
+
 //! Bytes of shared memory of the gradient kernel: what every device gives.
 template <class T>
 constexpr int64_t wide_gradient_bytes() {
+  if (std::is_same_v<T, double>) return kTensorBytes;
   return kReserved + int64_t(sizeof(T)) *
                          ((kWideGradRows + kWideGradColumns) *
                           (kWideGradSamples<T> + kPack<T>)+kWideGradRows * (kWideGradColumns + 1));
 }
 static_assert(wide_gradient_bytes<float>() <= 48 * 1024);
-static_assert(wide_gradient_bytes<double>() <= 48 * 1024);
 
 // An item's part of a gradient.
 template <class T, class Sink>
@@ -163,7 +190,7 @@ EDT_DEVICE void wide_piece(const LayerRecord& ly, const int* ints, const WideIte
   }
   const int packs = samples / kPack<T>;
   wide_edges(ly, ints, pairs, item.first, item.count, packs, sink);
-  if (item.first == 0 && ly.bias >= 0) wide_biases(ly, pairs.d0, packs, sink);
+  if (item.first == 0 && ly.bias >= 0) wide_biases(ly, pairs.d0, 0, ly.n_out, packs, sink);
 }
 
 template <class T>

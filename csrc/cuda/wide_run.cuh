@@ -69,9 +69,10 @@ class WideRun {
   // One block an item and tile.
   template <class K>
   void over(const char* name, K kernel, const WideRange& range, const WideChunk& chunk) {
-    launch(name, kernel, range.count * chunk.tiles, kWideThreads, int64_t(0), c_.stream, pr_,
+    launch(name, kernel, range.count * chunk.tiles, kWideThreads, shared(range), c_.stream, pr_,
            from(range), who_, chunk);
   }
+  static int64_t shared(const WideRange& range) { return range.dense ? kWideProductBytes<T> : 0; }
   Wide<T> from(const WideRange& range) const {
     Wide<T> w = wide_;
     w.items += range.first;

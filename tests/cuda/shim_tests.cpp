@@ -58,8 +58,11 @@ struct Device {
 template <class T>
 void one_case(int seed) {
   Draw draw{std::mt19937_64(uint64_t(seed))};
-  const int depth = draw.whole(1, 3), B = draw.whole(1, 3), N = draw.whole(1, 70);
-  const int d_in = draw.whole(1, 6), d_out = draw.whole(2, 3), loss = draw.whole(0, 1);
+  // Now and then layers and samples beyond the tiles of the tensor cores.
+  const bool large = seed % 5 == 4;
+  const int depth = draw.whole(1, large ? 2 : 3), B = draw.whole(1, large ? 2 : 3);
+  const int N = draw.whole(1, large ? 140 : 70), d_in = draw.whole(1, large ? 40 : 6);
+  const int d_out = draw.whole(2, 3), loss = draw.whole(0, 1);
   const bool bias = draw.chance() < 0.7;
   const int act = draw.whole(0, kActivations - 1);
   std::vector<int64_t> widths;
@@ -68,7 +71,7 @@ void one_case(int seed) {
     int64_t before = d_in;
     widths.push_back(d_in);
     for (int l = 0; l <= depth; ++l) {
-      const int64_t h = l == depth ? d_out : draw.whole(1, depth == 1 ? 20 : 6);
+      const int64_t h = l == depth ? d_out : draw.whole(1, large ? 140 : depth == 1 ? 20 : 6);
       widths.push_back(h);
       total += (before + bias) * h;
       before = h;
@@ -130,7 +133,9 @@ void one_case(int seed) {
   settings.order = edt_shim::Order(draw.whole(0, 2));
   settings.seed = uint64_t(seed);
   settings.sms = draw.whole(1, 8);
-  settings.shared_block = draw.chance() < 0.3 ? 1500 : draw.chance() < 0.5 ? 8000 : 227 * 1024;
+  settings.shared_block = large || draw.chance() < 0.3 ? 1500
+                          : draw.chance() < 0.5        ? 8000
+                                                       : 227 * 1024;
   settings.shared_sm = 3 * settings.shared_block;
   auto with = [&](cuda::Job job, const cuda::ScheduleOptions& options, const void* parameters,
                   const auto& body) {

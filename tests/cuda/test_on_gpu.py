@@ -100,13 +100,16 @@ def test_errors_name_kernel_and_launch():
 @pytest.mark.parametrize("sparsity", [None, 0.9, 0.98])
 @pytest.mark.parametrize("batch_size", [None, 60])
 def test_wide_networks(sparsity, batch_size):
-    """LeNet-300-100: the CPU's losses, the same bits again, and on a stream of its own."""
+    """LeNet-300-100: the CPU's losses, the same bits again, and on a stream of its own. So many
+    samples that the tensor cores' large tiles leave no multiprocessor idle.
+    """
     ens = edt.Ensemble.init(
         [(300, 100)], range(2), d_in=784, d_out=10, activation="tanh", sparsity=sparsity
     )
     draw = torch.Generator().manual_seed(0)
-    x = torch.rand(300, 784, generator=draw, dtype=torch.float64)
-    task = edt.Task(x, torch.randint(0, 10, (300,), generator=draw), "cross_entropy", n_classes=10)
+    x = torch.rand(1024, 784, generator=draw, dtype=torch.float64)
+    y = torch.randint(0, 10, (1024,), generator=draw)
+    task = edt.Task(x, y, "cross_entropy", n_classes=10)
     run = {"steps": 12, "lr": 1e-3, "batch_size": batch_size, "progress": False}
     here = edt.masked_train(task, ens, device="cpu", **run)
     there = edt.masked_train(task, ens, device="cuda", **run)

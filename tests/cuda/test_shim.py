@@ -23,6 +23,13 @@ def test_unwritten_shared_memory_is_nan(shim):
     assert math.isnan(shim.unwritten_memory())
 
 
+def test_copies_nobody_waits_for(shim):
+    assert shim.copy(True, True) == [2.0] * 32
+    assert all(map(math.isnan, shim.copy(False, True)))
+    with pytest.raises(RuntimeError, match="not aligned"):
+        shim.copy(True, False)
+
+
 def test_missing_barrier_shows_in_the_order_of_threads(shim):
     assert shim.race(True) == [42] * 32
     found = set()

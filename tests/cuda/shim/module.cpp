@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 #include "bindings/cuda.h"
 
+#include <utility>
 #include <vector>
 
 #include "shim.h"
@@ -17,6 +18,14 @@ void shuffle_of_some() {
 }
 void product_of_some() {
   if (threadIdx.x % 2 == 0) edt_shim::warp_pairs(1.0, 2.0);
+}
+// Thread 0's copy, which the others read after a barrier; with or without its having waited for it.
+void copy(const double* from, double* out, bool wait) {
+  double* board = reinterpret_cast<double*>(edt_shim::shared_memory());
+  if (threadIdx.x == 0) edt_shim::copy_async(board, from, true);
+  if (wait) edt_shim::await_copies();
+  __syncthreads();
+  out[threadIdx.x] = board[1];
 }
 void unwritten_memory(double* out) {
   if (threadIdx.x == 0) *out = reinterpret_cast<double*>(edt_shim::shared_memory())[3];
@@ -40,12 +49,20 @@ PYBIND11_MODULE(edt_cuda_shim, m) {
     edt_shim::run("unwritten_memory", 1, 32, 64, [&] { unwritten_memory(&out); });
     return out;
   });
+  m.def("copy", [](bool wait, bool aligned) {
+    alignas(16) const double from[4] = {1, 2, 3, 4};
+    std::vector<double> out(32);
+    edt_shim::run("copy", 1, 32, 64, [&] { copy(from + !aligned, out.data(), wait); });
+    return out;
+  });
   m.def("race", [](bool wait) {
     std::vector<int> out(32);
     edt_shim::run("race", 1, 32, 64, [&] { race(out.data(), wait); });
     return out;
   });
   edt::bind_cuda(m);
+  // Since the last call.
+  m.def("tensor_products", [] { return std::exchange(edt_shim::tensor_products(), 0); });
   m.def("set_order", [](const std::string& order, uint64_t seed) {
     auto& s = edt_shim::settings();
     s.order = order == "forward"    ? edt_shim::Order::forward

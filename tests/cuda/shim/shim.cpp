@@ -1,6 +1,7 @@
 #include "shim.h"
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <random>
 #include <stdexcept>
@@ -39,12 +40,20 @@ struct Fiber {
   const void* site = nullptr;
   uint64_t slot = 0, seen = 0;  // value given to and taken from a shuffle
   int lane_xor = 0;             // kPairs: all lanes' pairs instead
-  double pair[2] = {}, pairs[2 * kWarp] = {};
+  double pair[2] = {};
+  struct Copy {
+    double* to;
+    const double* from;
+    bool real;
+  };
+  std::vector<Copy> copies;
 };
 
 struct Machine {
   std::vector<std::unique_ptr<Fiber>> fibers;
+  std::vector<std::array<double, 2 * kWarp>> pairs;  // of each warp
   int current = -1;
+  std::string fault;  // of a fiber, which cannot throw itself
   const std::function<void()>* body = nullptr;
   unsigned char* shared = nullptr;
   void* fake_stack = nullptr;
@@ -114,6 +123,7 @@ void fiber_main() {
 void prepare(Fiber& f) {
   f.state = State::ready;
   f.fake_stack = nullptr;
+  f.copies.clear();
 #if defined(__x86_64__)
   auto top = reinterpret_cast<uintptr_t>(f.stack.get() + kStack) & ~uintptr_t(15);
   auto* sp = reinterpret_cast<void**>(top);
@@ -171,8 +181,10 @@ bool release(int threads) {
       complete &= fibers[t]->state == State::warp_barrier &&
                   fibers[t]->lane_xor == fibers[w]->lane_xor && fibers[t]->site == fibers[w]->site;
     if (!complete) continue;
+    // The lanes have read the last ones: all stand at the next product.
     for (int t = w; t < end && fibers[w]->lane_xor == kPairs; ++t)
-      for (int u = w; u < end; ++u) std::copy_n(fibers[u]->pair, 2, fibers[t]->pairs + 2 * (u - w));
+      std::copy_n(fibers[t]->pair, 2, machine.pairs[w / kWarp].data() + 2 * (t - w));
+    tensor_products() += fibers[w]->lane_xor == kPairs;
     for (int t = w; t < end && fibers[w]->lane_xor != kPairs; ++t) {
       const int from = w + ((t - w) ^ fibers[t]->lane_xor);
       if (from >= end) throw std::runtime_error("a shuffle reads a lane that does not exist");
@@ -214,6 +226,7 @@ void run_block(const std::string& what, int block, int threads) {
       if (machine.fibers[t]->state == State::ready) resume(t);
     bool done = true;
     for (int t = 0; t < threads; ++t) done &= machine.fibers[t]->state == State::done;
+    if (!machine.fault.empty()) throw std::runtime_error(what + ": " + machine.fault);
     if (done) return;
     if (!release(threads)) diverged(what, block, threads);
   }
@@ -235,7 +248,9 @@ void run(const std::string& what, int grid, int threads, int64_t shared,
   if (threads < 1 || threads > 1024 || threads % kWarp != 0 || shared > most)
     throw std::runtime_error(what + ": invalid launch");
   while (int(machine.fibers.size()) < threads) machine.fibers.push_back(std::make_unique<Fiber>());
+  machine.pairs.resize(machine.fibers.size() / kWarp);
   machine.body = &body;
+  machine.fault.clear();
   blockDim = {unsigned(threads), 1, 1};
   gridDim = {unsigned(grid), 1, 1};
   for (int block = 0; block < grid; ++block) {
@@ -269,7 +284,27 @@ const double* warp_pairs(double a, double b) {
   f.pair[0] = a;
   f.pair[1] = b;
   warp_exchange(nullptr, 0, kPairs);
-  return f.pairs;
+  return machine.pairs[size_t(machine.current) / kWarp].data();
+}
+
+int64_t& tensor_products() {
+  static int64_t count = 0;
+  return count;
+}
+
+void copy_async(double* to, const double* from, bool real) {
+  if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % 16 != 0)
+    machine.fault = "an asynchronous copy that is not aligned";
+  Fiber& f = *machine.fibers[machine.current];
+  f.copies.push_back({to, from, real});
+  // Whether a copy comes early or late must not matter.
+  if (settings().order == Order::shuffled && f.copies.size() % 2 == 1) await_copies();
+}
+
+void await_copies() {
+  for (const Fiber::Copy& copy : machine.fibers[machine.current]->copies)
+    for (int i = 0; i < 2; ++i) copy.to[i] = copy.real ? copy.from[i] : 0.0;
+  machine.fibers[machine.current]->copies.clear();
 }
 
 }  // namespace edt_shim

@@ -40,6 +40,12 @@ void block_barrier(const void* site);
 uint64_t warp_exchange(const void* site, uint64_t value, int lane_xor);
 //! All lanes' (a, b), lane by lane; the pointer is valid until the next call of the same thread.
 const double* warp_pairs(double a, double b);
+//! How often a warp has had its pairs: its products on the tensor cores.
+int64_t& tensor_products();
+
+//! 16 bytes, or zeros, that arrive when the thread waits for them; in shuffled order some at once.
+void copy_async(double* to, const double* from, bool real);
+void await_copies();
 
 }  // namespace edt_shim
 
