@@ -10,6 +10,7 @@ import torch
 from edt.ensemble import Ensemble
 from edt.objectives import Objective, objective_of
 from edt.ops.checks import parameters, problem_of
+from edt.ops.own import owns
 
 __all__ = ["check_ensemble", "prepare", "probes", "which_network", "whole"]
 
@@ -30,7 +31,7 @@ def prepare(
             finite.
     """
     check_ensemble(ens, task)
-    if callable(getattr(task, "objective", None)):
+    if owns(task):
         index = torch.zeros(int(ens.B), dtype=torch.int64)
         if task_index is not None:
             index = torch.as_tensor(task_index, dtype=torch.int64).expand(int(ens.B)).clone()

@@ -12,6 +12,7 @@ from edt import ops
 from edt.curvature.inputs import check_ensemble, which_network, whole
 from edt.ensemble import Ensemble
 from edt.ops.checks import problem_of
+from edt.ops.own import owns
 from edt.tasks import Task
 
 
@@ -39,7 +40,8 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         self._network = ens.network(which_network(ens, network))
         self._task = task
         self._task_index = torch.tensor([whole("task_index", task_index, 0)], dtype=torch.int64)
-        problem_of(self._network, task, self._task_index)
+        if not owns(task):
+            problem_of(self._network, task, self._task_index)
         self._product = ops.ggn_vp if ggn else ops.hvp
         self._positions = torch.nonzero(self._network.state == 1).flatten()
         size = self._positions.numel()
