@@ -219,34 +219,11 @@ def sparsity(record: Recorder) -> None:
         record.add(f"64 x 64, sparsity {share or 0}", "edt", partial(_step_seconds, ens))
 
 
-def lenets(
-    share: float | None,
-    dtype: torch.dtype,
-    samples: int,
-    count: int,
-    hidden: tuple[int, int] = (300, 100),
-) -> tuple[Ensemble, Task]:
-    """LeNet-300-100, or another of two hidden layers, on random pictures."""
-    draw = torch.Generator().manual_seed(0)
-    x = torch.rand(samples, 784, generator=draw, dtype=dtype)
-    y = torch.randint(0, 10, (samples,), generator=draw)
-    ens = Ensemble.init(
-        [(30, 10) if settings.SMOKE else hidden],
-        range(count),
-        d_in=784,
-        d_out=10,
-        activation="relu" if dtype == torch.float32 else "tanh",
-        dtype=dtype,
-        sparsity=share,
-    )
-    return ens, Task(x, y, "cross_entropy", n_classes=10)
-
-
 def lenet(record: Recorder) -> None:
     """Sixteen LeNet-300-100 of 60,000 samples, dense and masked, in minibatches of 60."""
     count, samples = (2, 180) if settings.SMOKE else (16, 60_000)
     for share in (0.98, 0.9, None):
-        ens, task = lenets(share, torch.float32, samples, count)
+        ens, task = workload.lenets(share, torch.float32, samples, count)
         label = f"LeNet-300-100, 16 networks, sparsity {share or 0}, float32"
         _minibatches(record, label, ens, task, 60)
 
@@ -259,7 +236,7 @@ def tensor_cores(record: Recorder) -> None:
     ):
         if settings.SMOKE:
             count, samples, batch = 2, 180, 60
-        ens, task = lenets(None, torch.float64, samples, count, hidden)
+        ens, task = workload.lenets(None, torch.float64, samples, count, hidden)
         _minibatches(record, f"{name}, sparsity 0, float64", ens, task, batch)
 
 
@@ -275,7 +252,7 @@ def wide_curvature(record: Recorder) -> None:
     """Products with 8 vectors for 16 LeNet-300-100, and one exact Hessian at 98% sparsity."""
     count, samples = (2, 40) if settings.SMOKE else (16, 1024)
     for share in (0.98, 0.9, None):
-        ens, data = lenets(share, torch.float32, samples, count)
+        ens, data = workload.lenets(share, torch.float32, samples, count)
         where, task = ens.to(device="cuda"), data.to(device="cuda")
         vectors = torch.randn(8, ens.total, device="cuda")
 
@@ -293,7 +270,7 @@ def wide_curvature(record: Recorder) -> None:
         label = f"8 products, LeNet-300-100, {count} networks, sparsity {share or 0}, float32"
         record.add(label, "edt", ours)
         record.add(label, "torch.func", peer)
-    ens, data = lenets(0.98, torch.float64, samples, 1)
+    ens, data = workload.lenets(0.98, torch.float64, samples, 1)
     where, task = ens.to(device="cuda"), data.to(device="cuda")
     record.add(
         "Hessian of a LeNet-300-100, sparsity 0.98, float64",

@@ -9,8 +9,10 @@ import edt
 from benchmarks.workload import BETA1, BETA2, EPSILON, LEARNING_RATE
 
 
-def train(ens: edt.Ensemble, task: edt.Task, steps: int) -> edt.TrainResult:
-    """Full-batch Adam; argument checks, set-up and the final evaluation are part of the time."""
+def train(
+    ens: edt.Ensemble, task: edt.Task, steps: int, batch_size: int | None = None
+) -> edt.TrainResult:
+    """Adam; argument checks, set-up and the final evaluation are part of the time."""
     return edt.masked_train(
         task,
         ens,
@@ -19,6 +21,7 @@ def train(ens: edt.Ensemble, task: edt.Task, steps: int) -> edt.TrainResult:
         lr=LEARNING_RATE,
         betas=(BETA1, BETA2),
         eps=EPSILON,
+        batch_size=batch_size,
         record=None,
         progress=False,
     )

@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-import edt
-from benchmarks import names, settings
+from benchmarks import names, settings, subject, workload
 from benchmarks.agreement import check_losses
 from benchmarks.figures import EDT, Figures
 from benchmarks.peers.torch_minibatch import Minibatches
 from benchmarks.timing import timed
-from benchmarks.workload import BETA1, BETA2, EPSILON, LEARNING_RATE
 from edt import Ensemble, Task
 
 BATCH = 60
@@ -27,41 +25,14 @@ EDT_STEPS = 3 if settings.SMOKE else 200
 
 @cache
 def problem(sparsity: float | None, samples: int = SAMPLES) -> tuple[Ensemble, Task]:
-    """Networks and random pictures."""
-    draw = torch.Generator().manual_seed(0)
-    x = torch.rand(samples, 784, generator=draw)
-    y = torch.randint(0, 10, (samples,), generator=draw)
-    ens = Ensemble.init(
-        [(300, 100)],
-        range(NETWORKS),
-        d_in=784,
-        d_out=10,
-        activation="relu",
-        dtype=torch.float32,
-        sparsity=sparsity,
-    )
-    return ens, Task(x, y, "cross_entropy", n_classes=10)
-
-
-def train(ens: Ensemble, task: Task, steps: int) -> edt.TrainResult:
-    """Adam in minibatches."""
-    return edt.masked_train(
-        task,
-        ens,
-        steps=steps,
-        batch_size=BATCH,
-        lr=LEARNING_RATE,
-        betas=(BETA1, BETA2),
-        eps=EPSILON,
-        record=None,
-        progress=False,
-    )
+    """The networks and random pictures."""
+    return workload.lenets(sparsity, torch.float32, samples, NETWORKS)
 
 
 @pytest.mark.parametrize("sparsity", names.LENET_SPARSITIES)
 def test_edt(sparsity: float | None, benchmark: Any, figures: Figures) -> None:
     ens, task = problem(sparsity)
-    timing = timed(benchmark, lambda: train(ens, task, EDT_STEPS), EDT_STEPS)
+    timing = timed(benchmark, lambda: subject.train(ens, task, EDT_STEPS, BATCH), EDT_STEPS)
     figures.add(names.lenet_case(sparsity), EDT, timing)
 
 
@@ -71,7 +42,7 @@ def test_baddbmm(sparsity: float | None, benchmark: Any, figures: Figures) -> No
     ens, few = problem(sparsity, BATCH)
     peer = Minibatches(ens, few, BATCH)
     peer.advance(STEPS)
-    before, after = (train(ens, few, steps).loss.numpy() for steps in (0, STEPS))
+    before, after = (subject.train(ens, few, steps, BATCH).loss.numpy() for steps in (0, STEPS))
     check_losses(names.BADDBMM, "float32", before, after, peer.losses())
 
     peer = Minibatches(*problem(sparsity), BATCH)

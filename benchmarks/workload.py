@@ -1,7 +1,7 @@
-"""Workload W: what is trained, the same numbers for edt and every peer.
+"""What is trained, the same numbers for edt and every peer: workload W, and LeNet-300-100.
 
-192 networks 4 -> width -> 1 of widths 2, 4, 8, 16, 32 and 64, 32 seeds each, with biases, half of
-the first-layer weights pruned; 1,024 samples, mse, full-batch Adam with learning rate 1e-3.
+W: 192 networks 4 -> width -> 1 of widths 2, 4, 8, 16, 32 and 64, 32 seeds each, with biases, half
+of the first-layer weights pruned; 1,024 samples, mse, full-batch Adam with learning rate 1e-3.
 """
 
 from __future__ import annotations
@@ -154,3 +154,26 @@ def flat(ens: Ensemble, parts: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -
             first, last = ens.offsets[row : row + 2].tolist()
             out[..., first:last] = joined[at]
     return out
+
+
+def lenets(
+    share: float | None,
+    dtype: torch.dtype,
+    samples: int,
+    count: int,
+    hidden: tuple[int, int] = (300, 100),
+) -> tuple[Ensemble, Task]:
+    """LeNet-300-100, or another of two hidden layers, on random pictures."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.rand(samples, 784, generator=draw, dtype=dtype)
+    y = torch.randint(0, 10, (samples,), generator=draw)
+    ens = Ensemble.init(
+        [(30, 10) if settings.SMOKE else hidden],
+        range(count),
+        d_in=784,
+        d_out=10,
+        activation="relu" if dtype == torch.float32 else "tanh",
+        dtype=dtype,
+        sparsity=share,
+    )
+    return ens, Task(x, y, "cross_entropy", n_classes=10)
