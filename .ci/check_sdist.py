@@ -8,9 +8,9 @@ import tarfile
 from pathlib import Path
 
 NEEDED = [
-    *("csrc", "edt", "tests", "benchmarks", "docs", "examples", "requirements", ".ci"),
+    *("csrc", "edt", "tests", "benchmarks", "docs", "examples", "requirements", ".ci", ".github"),
     *("CMakeLists.txt", "MANIFEST.in", "Makefile", "mkdocs.yml", "setup.py", "pyproject.toml"),
-    "README.md",
+    *(".clang-format", "README.md", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE"),
 ]
 
 
