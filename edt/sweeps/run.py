@@ -9,8 +9,9 @@ from typing import Any
 
 from edt.experiments.progress import tracker
 from edt.places import Folder, Location, Remote, at_once, place
-from edt.store import PartFiles, Store, last_session, note_start, write_whole
-from edt.sweeps.engines import Failure, SweepError, make_engine
+from edt.store import DirectoryError, PartFiles, Store, last_session, note_start, write_whole
+from edt.store.session import SESSION
+from edt.sweeps.engines import ENGINES, Failure, SweepError, make_engine
 from edt.sweeps.engines.base import cores
 from edt.sweeps.plan import Plan, make_plan, shard_name
 from edt.sweeps.result import Sweep, assemble
@@ -92,24 +93,68 @@ def resume_sweep(
 
     Args:
         directory: of an earlier `sweep`.
-        engine, workers, options: as for `sweep`; what is left out is as it was at the last start,
-            as long as the engine is the same.
+        engine, workers, options: as for `sweep`. Engine, workers and ``cpus`` that are left out are
+            as at the last start (with the same engine); nothing else is taken from the directory,
+            and where the last start had more, the call must name the engine.
         progress: show a progress bar on a terminal.
 
     Raises:
-        DirectoryError: it holds no sweep. Otherwise as `sweep`.
+        DirectoryError: it holds no sweep, or asks for what is not taken from a directory. Otherwise
+            as `sweep`.
     """
     folder = place(directory)
     spec = Sweep.spec_of(folder)
+    chosen, options = _as_before(folder, engine, {"workers": workers, **options})
+    workers = options.pop("workers", None)
+    return sweep(spec, folder, engine=chosen, workers=workers, progress=progress, **options)
+
+
+#: What `resume_sweep` takes from a directory beside the engine's name, and the most it may be. All
+#: else (an address, a cluster, options of a queue) can connect or run something, and a directory is
+#: data that anybody may have written: it comes from the call, or not at all.
+RESTORED = {"workers": 1000, "cpus": 1024}
+
+
+def _as_before(
+    folder: Folder, engine: str | None, given: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Engine and options of a resume: those of the call, then what may be taken from the directory.
+
+    Raises:
+        DirectoryError: the last start had options that are not taken from there, and the call says
+            nothing of them; or the directory says what no start can have written.
+    """
     session = last_session(folder)
     asked = {} if session is None else session.asked
     before = asked.get("engine", "local")
-    if engine in (None, before):
-        workers = asked.get("workers") if workers is None else workers
-        options = {**asked.get("options", {}), **options}
-    return sweep(
-        spec, folder, engine=engine or before, workers=workers, progress=progress, **options
-    )
+    here = {name: value for name, value in given.items() if value is not None}
+    if engine not in (None, before):
+        return engine, here
+    if before not in ENGINES:
+        raise DirectoryError(
+            f"{folder}: {SESSION} names the engine {before!r:.60}; --engine must say which to take "
+            f"({', '.join(ENGINES)})"
+        )
+    kept = asked.get("options", {})
+    kept = {**(kept if isinstance(kept, dict) else {}), "workers": asked.get("workers")}
+    kept = {name: value for name, value in kept.items() if value is not None and name not in here}
+    for name, value in kept.items():
+        if name not in RESTORED:
+            if engine is not None:
+                continue
+            raise DirectoryError(
+                f"{folder}: the last start had {name:.30}={value!r:.60}, and what connects or runs "
+                f"something is not taken from a directory; give --engine {before} and the options "
+                "you want (in Python: edt.sweeps.resume(DIR, engine=..., ...))"
+            )
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not (whole and 0 <= value <= RESTORED[name]):
+            raise DirectoryError(
+                f"{folder}: {SESSION} has {name}={value!r:.60}; a whole number up to "
+                f"{RESTORED[name]} is taken from there, or give --{name}"
+            )
+    restored = {name: value for name, value in kept.items() if name in RESTORED}
+    return before, {**restored, **here}
 
 
 def _in_directory(

@@ -7,12 +7,13 @@ Reference: https://github.com/facebookincubator/submitit
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edt.store import Manifest, PartFiles
+from edt.store import DirectoryError, Manifest, PartFiles
 from edt.sweeps.engines.base import ATTEMPTS, Failure, attempt
 from edt.sweeps.plan import Job
 
@@ -58,9 +59,7 @@ class Slurm:
 
     def run(self, directory: str, jobs: Sequence[Job]) -> Iterator[Manifest | Failure]:
         """See `edt.sweeps.engines.Engine`. What a lost job left undone goes to a new one."""
-        executor = self.submitit.AutoExecutor(
-            folder=str(Path(directory) / ".submitit"), cluster=self.cluster
-        )
+        executor = self.submitit.AutoExecutor(folder=_desk(directory), cluster=self.cluster)
         executor.update_parameters(
             timeout_min=self.minutes, cpus_per_task=self.cpus, name="edt", **self.options
         )
@@ -95,6 +94,19 @@ class Slurm:
                 notes = {note["name"]: note["error"] for note in shards.failures()}
                 for name in left:
                     yield Failure(name, notes.get(name, "the queue's job ended before it"))
+
+
+def _desk(directory: str) -> str:
+    """A new folder for submitit, which unpickles what it finds in its own.
+
+    Raises:
+        DirectoryError: ``.submitit`` leads out of the directory.
+    """
+    folder = Path(directory) / ".submitit"
+    folder.mkdir(exist_ok=True)
+    if folder.is_symlink():
+        raise DirectoryError(f"{folder} is a symbolic link; nothing is run from there")
+    return tempfile.mkdtemp(dir=folder)
 
 
 def _hand(directory: str, jobs: list[Job], threads: int) -> None:
