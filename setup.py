@@ -3,6 +3,9 @@
 Environment:
     EDT_BUILD_TYPE   Release (default) or Debug
     EDT_SANITIZE     1: build with AddressSanitizer and UndefinedBehaviorSanitizer
+    EDT_ISAS         instruction sets of the CPU: "all" that the compiler knows (default, for
+                     wheels), "native" (the best that this machine runs; default for a checkout
+                     installed in place) or names, e.g. "avx2,baseline"
     EDT_CUDA         auto (default): the CUDA engine where nvcc is found and works; 1: insist; 0: no
     EDT_CUDA_ARCHS   "80;90;100;120" (default; those nvcc knows, and PTX for newer ones), "native"
                      (the GPUs of this machine) or "ptx" (PTX alone: the driver compiles at first
@@ -49,6 +52,7 @@ class CMakeBuild(build_ext):
         stays = self.in_place or bool(getattr(self, "editable_mode", False))
         tag = sys.implementation.cache_tag
         build = ROOT / "build" / f"core-{tag}" if stays else Path(self.build_temp) / "cmake"
+        isas = os.environ.get("EDT_ISAS") or ("native" if stays else "all")
         if os.environ.get("EDT_BUILD_DIR"):
             build, stays = ROOT / os.environ["EDT_BUILD_DIR"], True
         build = build.resolve()
@@ -65,6 +69,7 @@ class CMakeBuild(build_ext):
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
             f"-DEDT_VERSION={self.distribution.get_version()}",
+            f"-DEDT_ISAS={isas}",
             f"-DEDT_SANITIZE={'ON' if os.environ.get('EDT_SANITIZE') == '1' else 'OFF'}",
         ]
         build_core(cmake, options, build, cuda_options(stays))

@@ -3,6 +3,7 @@
 #
 # PYTHON    interpreter to build the environment from (default python3)
 # VENV      folder of the environment (default .venv)
+# EDT_ISAS  instruction sets of the core (default native; see setup.py)
 # An installed torch (2.6 or newer) is reused; otherwise torch==2.13.0 is installed. What compiles and
 # installs tells its progress in build/setup-*.log.
 set -euo pipefail
@@ -13,7 +14,7 @@ extras=${1:-}
 stamp="$VENV/.edt-${extras:-plain}"
 
 inputs=$(find setup.py pyproject.toml CMakeLists.txt csrc .ci/setup.sh -type f | LC_ALL=C sort)
-now=$(cat $inputs | cksum)
+now="$(cat $inputs | cksum) ${EDT_ISAS:-native}"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$now" ]; then exit 0; fi
 
 say() { printf 'setup: %s\n' "$*" >&2; }

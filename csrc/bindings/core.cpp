@@ -163,6 +163,7 @@ PYBIND11_MODULE(_core, m) {
     for (const Isa* isa : compiled_isas()) names.push_back(isa->name);
     d["compiler"] = EDT_COMPILER;
     d["isas"] = names;
+    d["max_order"] = kMaxOrder;
 #if defined(EDT_HAVE_CUDA)
     d["cuda"] = true;
     d["cuda_code"] = EDT_CUDA_CODE;
@@ -177,7 +178,7 @@ PYBIND11_MODULE(_core, m) {
         py::call_guard<Unlocked>());
 
   m.def("activation", [](int act, int order, int64_t n, Pointer in, Pointer out, bool is_double) {
-    if (act < 0 || act >= kActivations || order < 0 || order > 3)
+    if (act < 0 || act >= kActivations || order < 0 || order > kMaxOrder)
       throw py::value_error("activation code or order out of range");
     const Isa& isa = current_isa();
     if (is_double) isa.f64->activation(act, order, n, at<const double>(in), at<double>(out));

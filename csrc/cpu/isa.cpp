@@ -3,23 +3,25 @@
 #include <stdexcept>
 
 #include "cpu/kernels.h"
+#include "cpu/runs.h"
 
 namespace edt {
 
-#define EDT_ISA(ns, test)                                                                          \
+#define EDT_ISA(ns)                                                                                \
   namespace ns {                                                                                   \
   extern const KernelTable<float> table_float;                                                     \
   extern const KernelTable<double> table_double;                                                   \
-  static const Isa isa{#ns, [] { return bool(test); }, &table_float, &table_double};               \
+  static const Isa isa{#ns, runs_##ns, &table_float, &table_double};                               \
   }
 #if defined(EDT_HAVE_AVX512)
-EDT_ISA(avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
+EDT_ISA(avx512)
 #endif
 #if defined(EDT_HAVE_AVX2)
-EDT_ISA(avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+EDT_ISA(avx2)
 #endif
-EDT_ISA(baseline, true)
+#if defined(EDT_HAVE_BASELINE)
+EDT_ISA(baseline)
+#endif
 
 const std::vector<const Isa*>& compiled_isas() {
   static const std::vector<const Isa*> all = {
@@ -29,7 +31,10 @@ const std::vector<const Isa*>& compiled_isas() {
 #if defined(EDT_HAVE_AVX2)
       &avx2::isa,
 #endif
-      &baseline::isa};
+#if defined(EDT_HAVE_BASELINE)
+      &baseline::isa,
+#endif
+  };
   return all;
 }
 
@@ -53,7 +58,9 @@ const Isa* first_choice() {
   }
   for (const Isa* isa : compiled_isas())
     if (isa->supported()) return isa;
-  throw std::runtime_error("no compiled instruction set runs on this processor");
+  throw std::runtime_error(
+      "this edt was compiled for another processor; build it here (make build), or with "
+      "EDT_ISAS=all for any");
 }
 
 std::atomic<const Isa*> chosen{nullptr};

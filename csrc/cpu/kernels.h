@@ -14,6 +14,12 @@
 
 namespace edt {
 
+// Derivatives of the activations that are compiled: two for the passes, a third for tests alone.
+#if !defined(EDT_MAX_ORDER)
+#define EDT_MAX_ORDER 3
+#endif
+constexpr int kMaxOrder = EDT_MAX_ORDER;
+
 template <class T>
 struct Problem {
   const DatasetT<T>* data;

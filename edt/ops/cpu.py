@@ -180,7 +180,10 @@ def jacobian(theta: torch.Tensor, problem: Problem) -> list[torch.Tensor]:
 
 
 def activation(name: str, z: torch.Tensor, order: int) -> torch.Tensor:
-    """The activation and its first ``order`` (0..3) derivatives at ``z``, ``[order + 1, *z]``."""
+    """The activation and its first ``order`` derivatives at ``z``, ``[order + 1, *z]``.
+
+    Up to the second, and the third where the core was built with ``EDT_ISAS=all``.
+    """
     z = z.contiguous()
     out = z.new_empty(order + 1, *z.shape)
     _core.activation(

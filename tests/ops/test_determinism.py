@@ -96,7 +96,8 @@ def test_vectors_do_not_see_each_other(crowd):
 
 
 @pytest.mark.skipif(
-    not {"avx2", "avx512"} <= set(_core.isas()), reason="needs both AVX2 and AVX-512"
+    not {"avx2", "avx512"} <= set(_core.isas()),
+    reason="needs EDT_ISAS=all, AVX2 and AVX-512",
 )
 def test_avx512_and_avx2_give_the_same_bits(crowd):
     before, found = _core.isa(), {}

@@ -87,15 +87,18 @@ void act_pass(const T* z, T* const* out, int64_t n) {
     });
   }
 }
-template <class T, int... A>
-ActPass<T> find_act(int act, int order, std::integer_sequence<int, A...>) {
-  static constexpr ActPass<T> table[][4] = {{act_pass<T, Act(A), 0>, act_pass<T, Act(A), 1>,
-                                             act_pass<T, Act(A), 2>, act_pass<T, Act(A), 3>}...};
-  return table[act][order];
+// Numbers act * (kMaxOrder + 1) + order.
+template <class T, int... N>
+ActPass<T> find_act(int number, std::integer_sequence<int, N...>) {
+  constexpr int orders = kMaxOrder + 1;
+  static constexpr ActPass<T> table[] = {act_pass<T, Act(N / orders), N % orders>...};
+  return table[number];
 }
 template <class T>
 ActPass<T> find_act(int act, int order) {
-  return find_act<T>(act, order, std::make_integer_sequence<int, int(Act::count)>{});
+  constexpr int orders = kMaxOrder + 1;
+  return find_act<T>(act * orders + order,
+                     std::make_integer_sequence<int, kActivations * orders>{});
 }
 
 template <class T>
