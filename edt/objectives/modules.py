@@ -1,0 +1,403 @@
+"""The objective of torch modules: losses and derivatives by `torch.func`, networks side by side.
+
+Networks of one architecture are evaluated together by `vmap`; a module that vmap refuses is
+evaluated one network at a time, by plain autograd (`ModuleObjective.looped` says why). Products
+with the Hessian differentiate the gradient once more in reverse, those with the Gauss-Newton
+matrix go forward through the outputs (``J v``), through the loss (``l'' J v``) and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.func import functional_call, grad, grad_and_value, jvp, vjp, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from edt.errors import ShapeError
+
+if TYPE_CHECKING:
+    from edt.ensemble.architecture import Architecture
+    from edt.ensemble.module_ensemble import ModuleEnsemble
+    from edt.tasks.module_task import Batch, ModuleTask
+
+__all__ = ["ModuleObjective", "evaluation"]
+
+#: Networks of one architecture evaluated side by side.
+AT_ONCE = 64
+#: Vectors multiplied, or columns of a Hessian formed, in one pass.
+VECTORS = 32
+
+
+class ModuleObjective:
+    """``L_b(theta_b)`` of module networks; see `edt.objectives.Objective`.
+
+    A network's bits may depend on the company it is evaluated in (`vmap` turns its products into
+    batched ones); the same call gives the same bits.
+
+    Args:
+        networks: the modules.
+        task: data of their dtype, on their device.
+        task_index: int64 ``[B]``.
+
+    Attributes:
+        looped: why a module's networks go one by one, by its class; empty if none do.
+    """
+
+    def __init__(
+        self, networks: ModuleEnsemble, task: ModuleTask, task_index: torch.Tensor
+    ) -> None:
+        self.networks, self.task = networks, task
+        self.task_index = task_index.to(torch.int64)
+        self.B = networks.B
+        self.offsets = networks.offsets
+        self.coords = networks.coords
+        self.trainable = networks.state == 1
+        self.squares = task.squares
+        self.scale = task.target_size()[self.task_index]
+        self.looped: dict[str, str] = {}
+        self._groups = [
+            _Group(architecture, members, task, networks.input_shape)
+            for architecture, members in networks.groups()
+        ]
+
+    def loss(
+        self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None
+    ) -> None:
+        """Losses; see `Objective`."""
+        for group, members, batches in self._work(active):
+            rows = self._rows(theta, members)
+            value = self._sum(group, batches, "value", rows)
+            loss[members.to(loss.device)] = value.double().to(loss.device)
+
+    def loss_and_grad(
+        self,
+        theta: torch.Tensor,
+        loss: torch.Tensor,
+        grad: torch.Tensor,
+        active: torch.Tensor | None = None,
+    ) -> None:
+        """Losses and gradient; see `Objective`."""
+        for group, members, batches in self._work(active):
+            rows = self._rows(theta, members)
+            slope, value, _ = self._sum(group, batches, "gradient", rows)
+            loss[members.to(loss.device)] = value.double().to(loss.device)
+            self._write(grad, members, slope)
+
+    def hvp(
+        self,
+        theta: torch.Tensor,
+        vectors: torch.Tensor,
+        out: torch.Tensor,
+        active: torch.Tensor | None = None,
+        *,
+        ggn: bool = False,
+    ) -> None:
+        """Products with K vectors; see `Objective`.
+
+        Raises:
+            ValueError: ``ggn`` of a loss that is no function of outputs, or an operation without
+                the derivatives that this needs.
+        """
+        if ggn and not self.task.splits:
+            raise ValueError(
+                "ggn needs a loss of outputs and targets; this task has step=(module, batch)"
+            )
+        live = vectors * self.trainable
+        for group, members, batches in self._work(active):
+            rows = self._rows(theta, members)
+            for start in range(0, vectors.shape[0], VECTORS):
+                part = slice(start, start + VECTORS)
+                given = self._rows(live[part], members)  # [n, K, P]
+                product = self._sum(group, batches, "ggn" if ggn else "hvp", rows, given)
+                self._write(out[part], members, product)
+
+    def hessian(
+        self,
+        theta: torch.Tensor,
+        out: torch.Tensor,
+        out_offsets: torch.Tensor,
+        active: torch.Tensor | None = None,
+        *,
+        ggn: bool = False,
+    ) -> None:
+        """Hessians or Gauss-Newton matrices, some columns at a time; see `Objective`."""
+        for group, members, _ in self._work(active):
+            for b in members.tolist():
+                start, stop = int(self.offsets[b]), int(self.offsets[b + 1])
+                where = torch.nonzero(self.trainable[start:stop]).flatten()
+                size = int(where.numel())
+                at = int(out_offsets[b])
+                matrix = out[at : at + size * size].view(size, size)
+                only = torch.zeros(self.B, dtype=torch.uint8)
+                only[b] = 1
+                for first in range(0, size, VECTORS):
+                    columns = where[first : first + VECTORS]
+                    unit = torch.zeros(
+                        columns.numel(), theta.numel(), dtype=theta.dtype, device=theta.device
+                    )
+                    unit[torch.arange(columns.numel()), start + columns] = 1.0
+                    found = torch.zeros_like(unit)
+                    self.hvp(theta, unit, found, only, ggn=ggn)
+                    matrix[first : first + VECTORS] = found[:, start:stop][:, where]
+                matrix.copy_(0.5 * (matrix + matrix.T))
+            del group
+
+    def predict(self, theta: torch.Tensor) -> list[torch.Tensor]:
+        """Outputs of every network, ``[N, ...]`` each."""
+        out: dict[int, list[torch.Tensor]] = {b: [] for b in range(self.B)}
+        for group, members, batches in self._work(None):
+            rows = self._rows(theta, members)
+            with evaluation(group.module(theta.device), self.task.mode):
+                for batch in batches:
+                    found = group.run("outputs", rows, batch)
+                    for k, b in enumerate(members.tolist()):
+                        out[b].append(found[k].detach())
+        return [torch.cat(parts) for parts in out.values()]
+
+    def jacobian(self, theta: torch.Tensor) -> list[torch.Tensor]:
+        """``[rows, P_b]`` of every network over its coordinates, outputs in order."""
+        out: dict[int, list[torch.Tensor]] = {b: [] for b in range(self.B)}
+        for group, members, batches in self._work(None):
+            rows = self._rows(theta, members)
+            with evaluation(group.module(theta.device), self.task.mode):
+                for batch in batches:
+                    for k, b in enumerate(members.tolist()):
+                        start, stop = int(self.offsets[b]), int(self.offsets[b + 1])
+                        found = group.jacobian(rows[k], batch)
+                        out[b].append(found[:, self.trainable[start:stop]])
+        return [torch.cat(parts) for parts in out.values()]
+
+    # ---------------------------------------------------------------------------------------
+
+    def _work(
+        self, active: torch.Tensor | None
+    ) -> Iterator[tuple[_Group, torch.Tensor, list[Batch]]]:
+        """(group, networks of one target, that target's batches), some networks at a time."""
+        for group in self._groups:
+            members = group.members
+            if active is not None:
+                members = members[active.cpu()[members].bool()]
+            for t in range(self.task.T):
+                mine = members[self.task_index.cpu()[members] == t]
+                for part in torch.split(mine, AT_ONCE):
+                    if part.numel():
+                        yield group, part, self.task.targets[t]
+
+    def _sum(self, group: _Group, batches: list[Batch], what: str, *rows: torch.Tensor) -> Any:
+        """Sum of what a group finds over batches, in order."""
+        module = group.module(self.networks.device)
+        total: Any = None
+        with evaluation(module, self.task.mode), torch.no_grad():
+            for batch in batches:
+                found = group.run(what, rows[0], batch, *rows[1:])
+                if total is None:
+                    total = found
+                elif isinstance(found, tuple):
+                    total = tuple(a + b for a, b in zip(total, found, strict=True))
+                else:
+                    total = total + found
+        if group.reason:
+            self.looped[type(module).__name__] = group.reason
+        return total
+
+    def _rows(self, flat: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
+        """``[..., total] -> [n, ..., P]``, the chosen networks' parts."""
+        parts = [
+            flat[..., int(self.offsets[b]) : int(self.offsets[b + 1])] for b in members.tolist()
+        ]
+        return torch.stack(parts).detach()
+
+    def _write(self, flat: torch.Tensor, members: torch.Tensor, rows: torch.Tensor) -> None:
+        """The chosen networks' parts ``[n, ..., P]`` to their places; 0 off the coordinates."""
+        for k, b in enumerate(members.tolist()):
+            span = slice(int(self.offsets[b]), int(self.offsets[b + 1]))
+            flat[..., span] = rows[k] * self.trainable[span]
+
+
+@dataclass
+class _Group:
+    """Networks of one architecture on one task.
+
+    Attributes:
+        architecture, members, task: whose.
+        input_shape: of a sample, or None: as the data has it.
+        reason: why vmap is not used; empty while it is.
+    """
+
+    architecture: Architecture
+    members: torch.Tensor
+    task: ModuleTask
+    input_shape: tuple[int, ...] | None
+    reason: str = ""
+
+    def module(self, device: torch.device) -> torch.nn.Module:
+        """What is called."""
+        return self.architecture.module_on(device)
+
+    def jacobian(self, row: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """``[outputs, P]`` of one network."""
+        point = row.clone().requires_grad_(True)
+        out = self._outputs(point, batch).reshape(-1)
+        parts = [
+            torch.autograd.grad(out[k], point, retain_graph=True)[0] for k in range(out.numel())
+        ]
+        return torch.stack(parts).detach()
+
+    def run(self, what: str, rows: torch.Tensor, batch: Batch, *more: torch.Tensor) -> Any:
+        """One of the calls below for networks side by side, or one by one where vmap refuses."""
+        if not self.reason:
+            try:
+                side = vmap(
+                    lambda row, *extra: getattr(self, f"_{what}")(row, batch, *extra),
+                    randomness="different",
+                )
+                return side(rows, *more)
+            except (ShapeError, TypeError):
+                raise
+            except (RuntimeError, NotImplementedError, ValueError) as error:
+                refused = str(error).splitlines()[0] if str(error) else type(error).__name__
+        else:
+            refused = self.reason
+        loop = getattr(self, f"_{what}_alone", getattr(self, f"_{what}"))
+        try:
+            found = [loop(row, batch, *(extra[k] for extra in more)) for k, row in enumerate(rows)]
+        except (RuntimeError, NotImplementedError) as error:
+            kind = type(self.architecture.skeleton).__name__
+            raise ValueError(
+                f"{kind} cannot be evaluated on this task ({what}): {str(error).splitlines()[0]}"
+            ) from error
+        self.reason = refused
+        if isinstance(found[0], tuple):
+            return tuple(torch.stack(part).detach() for part in zip(*found, strict=True))
+        return torch.stack(found).detach()
+
+    # One network, by torch.func ------------------------------------------------------------
+
+    def _call(self, flat: torch.Tensor) -> tuple[Callable[..., Any], dict[str, torch.Tensor]]:
+        """(the module with these numbers, its buffers, which calls may change)."""
+        parameters, buffers = self.architecture.tensors(flat)
+        module = self.module(flat.device)
+
+        def called(*args: Any, **kwargs: Any) -> Any:
+            return functional_call(module, (parameters, buffers), args, kwargs)
+
+        return called, buffers
+
+    def _inputs(self, batch: Batch) -> Any:
+        inputs = batch.content[0]
+        if self.input_shape is not None and isinstance(inputs, torch.Tensor):
+            return inputs.reshape(inputs.shape[0], *self.input_shape)
+        return inputs
+
+    def _outputs(self, flat: torch.Tensor, batch: Batch) -> torch.Tensor:
+        called, _ = self._call(flat)
+        return self.task.outputs(called, self._inputs(batch))
+
+    def _value_and_buffers(
+        self, flat: torch.Tensor, batch: Batch
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        called, buffers = self._call(flat)
+        if self.task.splits:
+            outputs = self.task.outputs(called, self._inputs(batch))
+            value = self.task.criterion(outputs, batch.content[1], batch)
+        else:
+            value = self.task.value(called, batch)
+        after = [
+            buffers[block.name].detach().reshape(-1).to(flat.dtype)
+            for block in self.architecture.blocks
+            if block.role == "buffer"
+        ]
+        learned = self.architecture.size - sum(part.numel() for part in after)
+        kept = flat.detach()[:learned]
+        return value, torch.cat([kept, *after]) if after else kept
+
+    def _value(self, flat: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return self._value_and_buffers(flat, batch)[0]
+
+    def _gradient(
+        self, flat: torch.Tensor, batch: Batch
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        slope, (value, after) = grad_and_value(
+            lambda point: self._value_and_buffers(point, batch), has_aux=True
+        )(flat)
+        return slope, value, after
+
+    def _hvp(self, flat: torch.Tensor, batch: Batch, vectors: torch.Tensor) -> torch.Tensor:
+        pull = vjp(grad(lambda point: self._value(point, batch)), flat)[1]
+        product: torch.Tensor = vmap(lambda v: pull(v)[0])(vectors)
+        return product
+
+    def _ggn(self, flat: torch.Tensor, batch: Batch, vectors: torch.Tensor) -> torch.Tensor:
+        def outputs(point: torch.Tensor) -> torch.Tensor:
+            return self._outputs(point, batch)
+
+        found = vjp(outputs, flat)
+        f, pull = found[0], found[1]
+        slope = grad(lambda out: self.task.criterion(out, batch.content[1], batch))
+
+        def product(v: torch.Tensor) -> torch.Tensor:
+            moved = jvp(outputs, (flat,), (v,))[1]
+            bent = jvp(slope, (f,), (moved,))[1]
+            back: torch.Tensor = pull(bent)[0]
+            return back
+
+        many: torch.Tensor = vmap(product)(vectors)
+        return many
+
+    # One network, by plain autograd: for what torch.func does not take -----------------------
+
+    def _gradient_alone(
+        self, flat: torch.Tensor, batch: Batch
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        with torch.enable_grad():
+            point = flat.clone().requires_grad_(True)
+            value, after = self._value_and_buffers(point, batch)
+            (slope,) = torch.autograd.grad(value, point)
+        return slope, value.detach(), after
+
+    def _hvp_alone(self, flat: torch.Tensor, batch: Batch, vectors: torch.Tensor) -> torch.Tensor:
+        with torch.enable_grad():
+            point = flat.clone().requires_grad_(True)
+            value = self._value(point, batch)
+            (slope,) = torch.autograd.grad(value, point, create_graph=True)
+            rows = [torch.autograd.grad(slope, point, v, retain_graph=True)[0] for v in vectors]
+        return torch.stack(rows)
+
+    def _ggn_alone(self, flat: torch.Tensor, batch: Batch, vectors: torch.Tensor) -> torch.Tensor:
+        with torch.enable_grad():
+            point = flat.clone().requires_grad_(True)
+            f = self._outputs(point, batch)
+            # J v as the derivative of u -> J^T u, which is linear in u.
+            u = torch.zeros_like(f, requires_grad=True)
+            (back,) = torch.autograd.grad(f, point, u, create_graph=True)
+            cut = f.detach().requires_grad_(True)
+            value = self.task.criterion(cut, batch.content[1], batch)
+            (slope,) = torch.autograd.grad(value, cut, create_graph=True)
+            rows = []
+            for v in vectors:
+                (moved,) = torch.autograd.grad(back, u, v, retain_graph=True)
+                (bent,) = torch.autograd.grad(slope, cut, moved, retain_graph=True)
+                (found,) = torch.autograd.grad(f, point, bent, retain_graph=True)
+                rows.append(found)
+        return torch.stack(rows)
+
+
+@contextmanager
+def evaluation(module: torch.nn.Module, mode: str) -> Iterator[None]:
+    """The module in a mode, with attention that can be differentiated twice; as before after."""
+    modes = {part: part.training for part in module.modules()}
+    fast = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        torch.backends.mha.set_fastpath_enabled(False)
+        module.train(mode == "train")
+        try:
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
+            for part, training in modes.items():
+                part.training = training

@@ -1,0 +1,346 @@
+"""`ModuleTask`: what torch modules learn, from tensors, batches or a loss of one's own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sized
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from torch.utils import _pytree as pytree
+
+from edt.ensemble.module_ensemble import ModuleEnsemble
+from edt.errors import ShapeError, unknown_choice
+from edt.tasks.task import Task
+
+__all__ = ["Batch", "ModuleTask"]
+
+#: Losses by name, ``(outputs, target) -> one number a sample``.
+PER_SAMPLE: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "mse": lambda f, y: (f - y).square().reshape(f.shape[0], -1).sum(1),
+    "cross_entropy": lambda f, y: (
+        F.cross_entropy(f, y, reduction="none").reshape(f.shape[0], -1).mean(1)
+    ),
+}
+MODES = ("eval", "train")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples that are evaluated together.
+
+    Attributes:
+        content: what ``step`` is given; or (inputs, target).
+        share: of the whole data's weight.
+        weights: ``[n]``, of the samples, adding up to ``share``; None: alike.
+        n: samples.
+    """
+
+    content: Any
+    share: float
+    weights: torch.Tensor | None
+    n: int
+
+
+class ModuleTask:
+    """Data and a loss for networks of any kind: ``L_b = sum_k share_k loss(batch_k; theta_b)``.
+
+    The loss of the data is the mean over samples. Batches are added in order, so every call gives
+    the same bits; they are kept in memory. (Batch norm in ``mode="train"`` uses each batch's own
+    statistics: then the loss depends on how the samples are split.)
+
+    Args:
+        data: ``(x [N, ...], y [N, ...])`` of tensors, an `edt.Task`, or batches: a list, or a
+            `torch.utils.data.DataLoader` that does not shuffle (read once).
+        loss: "mse" (sum over outputs, no factor 1/2), "cross_entropy" (classes on axis 1 of the
+            outputs, mean over further axes), or a function ``(outputs, target) -> mean over the
+            batch``, differentiable twice.
+        step: instead of ``loss``, a function ``(module, batch) -> mean over the batch`` of a batch
+            of any form, e.g. ``lambda module, batch: module(**batch).loss``.
+        size: samples of a batch, for ``step``: a function ``batch -> int``; default: the first
+            axis of its first tensor.
+        mode: "eval", or "train" for batch statistics and dropout.
+        at_once: samples of ``(x, y)`` evaluated together.
+        name: for tables and pictures.
+
+    Attributes:
+        N: samples. T: targets, 1 unless made of an `edt.Task` with several.
+
+    Raises:
+        TypeError, ValueError: an argument is wrong; names it.
+
+    Example:
+        >>> task = ModuleTask((torch.randn(20, 1, 8, 8), torch.arange(20) % 10), "cross_entropy")
+        >>> task
+        ModuleTask(20 samples in 1 batch, cross_entropy)
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        loss: Any = None,
+        *,
+        step: Callable[[Any, Any], torch.Tensor] | None = None,
+        size: Callable[[Any], int] | None = None,
+        mode: str = "eval",
+        at_once: int = 1024,
+        name: str | None = None,
+    ) -> None:
+        if mode not in MODES:
+            raise unknown_choice("mode", str(mode), MODES)
+        if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
+            raise ValueError(f"at_once must be an integer >= 1, got {at_once!r}")
+        if step is not None and (loss is not None or not callable(step)):
+            raise TypeError(
+                "step must be a function (module, batch) -> loss, given instead of loss"
+            )
+        if isinstance(data, Task):
+            if step is not None or loss not in (None, data.loss):
+                raise ValueError(f"an edt.Task has a loss of its own ({data.loss}), got another")
+            loss = data.loss
+        elif step is None:
+            loss = "cross_entropy" if loss is None else loss
+            if not callable(loss) and loss not in PER_SAMPLE:
+                raise unknown_choice("loss", loss, [*PER_SAMPLE, "a function"])
+        self.mode, self.name, self.step = mode, name, step
+        self._loss = loss
+        #: Name of the loss.
+        self.loss: str = _name_of(step if loss is None else loss)
+        self.targets: list[list[Batch]] = _targets(data, step, size, at_once)
+        self.N = sum(batch.n for batch in self.targets[0])
+        self.T = len(self.targets)
+
+    @classmethod
+    def of(cls, task: Any) -> ModuleTask:
+        """A task as modules take it: itself, or one made of an `edt.Task` or ``(x, y)``."""
+        return task if isinstance(task, ModuleTask) else cls(task)
+
+    @property
+    def splits(self) -> bool:
+        """Whether the loss is a function of outputs, as Gauss-Newton products need."""
+        return self.step is None
+
+    @property
+    def squares(self) -> bool:
+        """Whether the loss is a mean of squares."""
+        return bool(self._loss == "mse")
+
+    def value(self, module: Callable[..., Any], batch: Batch) -> torch.Tensor:
+        """The batch's part of the loss, a number."""
+        if self.step is not None:
+            return batch.share * self._number(self.step(module, batch.content))
+        inputs, target = batch.content
+        return self.criterion(self.outputs(module, inputs), target, batch)
+
+    def outputs(self, module: Callable[..., Any], inputs: Any) -> torch.Tensor:
+        """What the module makes of inputs."""
+        out = module(*inputs) if isinstance(inputs, tuple) else module(inputs)
+        if not isinstance(out, torch.Tensor):
+            raise TypeError(
+                f"a module must return a tensor for loss={self.loss!r}, got {type(out).__name__}; "
+                "give ModuleTask(step=...) to make a loss of it"
+            )
+        return out
+
+    def criterion(self, outputs: torch.Tensor, target: Any, batch: Batch) -> torch.Tensor:
+        """The batch's part of the loss from its outputs."""
+        if callable(self._loss):
+            return batch.share * self._number(self._loss(outputs, target))
+        if self._loss == "mse" and outputs.shape != target.shape:
+            raise ShapeError(
+                f"targets must have the shape of the outputs {list(outputs.shape)}, got "
+                f"{list(target.shape)}"
+            )
+        each = PER_SAMPLE[self._loss](outputs, target)
+        if batch.weights is None:
+            return each.sum() * (batch.share / batch.n)
+        return (each * batch.weights).sum()
+
+    def _number(self, value: Any) -> torch.Tensor:
+        if not isinstance(value, torch.Tensor) or value.numel() != 1:
+            got = (
+                f"shape {list(value.shape)}"
+                if isinstance(value, torch.Tensor)
+                else type(value).__name__
+            )
+            raise ShapeError(f"loss {self.loss!r} must return one number a batch, got {got}")
+        return value.reshape(())
+
+    def to(self, dtype: torch.dtype | None = None, device: Any = None) -> ModuleTask:
+        """The same with floating tensors in a dtype and all on a device."""
+
+        def move(value: Any) -> Any:
+            if not isinstance(value, torch.Tensor):
+                return value
+            kind = dtype if dtype is not None and value.is_floating_point() else value.dtype
+            return value.to(value.device if device is None else device, kind)
+
+        out = object.__new__(type(self))
+        out.__dict__.update(self.__dict__)
+        out.targets = [
+            [
+                Batch(pytree.tree_map(move, b.content), b.share, move(b.weights), b.n)
+                for b in batches
+            ]
+            for batches in self.targets
+        ]
+        return out
+
+    def objective(self, networks: Any, task_index: torch.Tensor) -> Any:
+        """The losses of module networks, an `edt.objectives.ModuleObjective`.
+
+        Args:
+            networks: an `edt.ModuleEnsemble`; data are taken to its dtype and device.
+            task_index: int64 ``[B]``.
+
+        Raises:
+            TypeError: other networks.
+        """
+        from edt.objectives.modules import ModuleObjective
+
+        if not isinstance(networks, ModuleEnsemble):
+            raise TypeError(
+                f"a ModuleTask needs an edt.ModuleEnsemble, got {type(networks).__name__}; "
+                "edt.Task is for both kinds of networks"
+            )
+        return ModuleObjective(networks, self.to(networks.dtype, networks.device), task_index)
+
+    def target_size(self) -> torch.Tensor:
+        """float64 ``[T]``, weighted mean of the squared targets; 1 where the loss is no square."""
+        if not self.squares:
+            return torch.ones(self.T, dtype=torch.float64)
+        sums = []
+        for batches in self.targets:
+            total = torch.zeros((), dtype=torch.float64)
+            for batch in batches:
+                each = batch.content[1].double().reshape(batch.n, -1).square().sum(1)
+                weights = batch.weights
+                total += (
+                    each.sum() * (batch.share / batch.n)
+                    if weights is None
+                    else (each * weights.double()).sum()
+                ).cpu()
+            sums.append(total)
+        return torch.stack(sums)
+
+    def fingerprint(self) -> str:
+        """Identifies data, loss and mode in checkpoints."""
+        mark = hashlib.sha256(f"{self.loss}/{self.mode}".encode())
+        for batches in self.targets:
+            for batch in batches:
+                leaves, shape = pytree.tree_flatten((batch.content, batch.weights, batch.share))
+                mark.update(repr(shape).encode())
+                for leaf in leaves:
+                    if isinstance(leaf, torch.Tensor):
+                        data = leaf.detach().cpu().contiguous()
+                        mark.update(f"{data.dtype}{list(data.shape)}".encode())
+                        mark.update(data.reshape(-1).view(torch.uint8).numpy().tobytes())
+                    else:
+                        mark.update(repr(leaf).encode())
+        return f"modules/{mark.hexdigest()[:32]}"
+
+    def __repr__(self) -> str:
+        count = len(self.targets[0])
+        many = f", {self.T} targets" if self.T > 1 else ""
+        mode = ", train mode" if self.mode == "train" else ""
+        return (
+            f"ModuleTask({self.N:,} samples in {count} batch{'es' if count > 1 else ''}, "
+            f"{self.loss}{many}{mode})"
+        )
+
+
+def _name_of(loss: Any) -> str:
+    return loss if isinstance(loss, str) else str(getattr(loss, "__name__", type(loss).__name__))
+
+
+def _targets(data: Any, step: Any, size: Any, at_once: int) -> list[list[Batch]]:
+    if isinstance(data, Task):
+        return [
+            _split(
+                data.x if data.x.dim() == 2 else data.x[t],
+                data.y if data.y.dim() == (2 if data.loss == "mse" else 1) else data.y[t],
+                data.coef[t],
+                at_once,
+            )
+            for t in range(data.T)
+        ]
+    pair = (
+        isinstance(data, (tuple, list))
+        and len(data) == 2
+        and all(isinstance(part, torch.Tensor) for part in data)
+    )
+    if pair and step is None:
+        x, y = data
+        if x.dim() < 1 or y.dim() < 1 or x.shape[0] != y.shape[0] or x.shape[0] < 1:
+            raise ShapeError(
+                f"data must have as many inputs as targets, at least one, got x "
+                f"{list(x.shape)} and y {list(y.shape)}"
+            )
+        return [_split(x, y, None, at_once)]
+    if not isinstance(data, Iterable) or isinstance(data, (str, bytes, torch.Tensor, dict)):
+        raise TypeError(
+            "data must be (x, y), an edt.Task, or batches (a list or a DataLoader), got "
+            f"{type(data).__name__}"
+        )
+    _refuse_shuffling(data)
+    contents = list(data)
+    if isinstance(data, Sized) and len(contents) != len(data):
+        raise ValueError(f"data ended after {len(contents)} batches, it said {len(data)}")
+    if not contents:
+        raise ValueError("data must hold at least one batch, got none")
+    if step is None:
+        for k, content in enumerate(contents):
+            if not isinstance(content, (tuple, list)) or len(content) != 2:
+                raise TypeError(
+                    f"batch {k} must be a pair (inputs, target), got {type(content).__name__}; "
+                    "give step=... for batches of another form"
+                )
+        contents = [(inputs, target) for inputs, target in contents]
+    counts = [_count(k, content, size) for k, content in enumerate(contents)]
+    total = sum(counts)
+    return [
+        [
+            Batch(content, count / total, None, count)
+            for content, count in zip(contents, counts, strict=True)
+        ]
+    ]
+
+
+def _split(
+    x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None, at_once: int
+) -> list[Batch]:
+    total = int(x.shape[0])
+    out = []
+    for start in range(0, total, at_once):
+        part = slice(start, min(start + at_once, total))
+        n = part.stop - part.start
+        mine = None if weights is None else weights[part]
+        share = n / total if mine is None else float(mine.double().sum())
+        out.append(Batch((x[part], y[part]), share, mine, n))
+    return out
+
+
+def _count(k: int, content: Any, size: Any) -> int:
+    if size is not None:
+        count = int(size(content))
+    else:
+        first = next(
+            (leaf for leaf in pytree.tree_leaves(content) if isinstance(leaf, torch.Tensor)), None
+        )
+        if first is None or first.dim() < 1:
+            raise TypeError(f"batch {k} holds no tensor to count samples by; give size=...")
+        count = int(first.shape[0])
+    if count < 1:
+        raise ValueError(f"batch {k} must hold at least one sample, got {count}")
+    return count
+
+
+def _refuse_shuffling(data: Any) -> None:
+    sampler = getattr(data, "sampler", None)
+    if isinstance(sampler, torch.utils.data.RandomSampler):
+        raise ValueError(
+            "data shuffles: sums over batches would differ from call to call; give a DataLoader "
+            "with shuffle=False (training shuffles by data_seed itself)"
+        )
