@@ -15,6 +15,8 @@ __version__ = "0.1.0"
 _HOME: dict[str, str] = {
     # networks and data
     "Ensemble": "edt.ensemble",
+    "ModuleEnsemble": "edt.ensemble",
+    "ModuleTask": "edt.tasks",
     "Task": "edt.tasks",
     # loss and derivatives, network by network
     "predict": "edt.ops",
@@ -84,6 +86,7 @@ _SUBPACKAGES = (
     "infinite",
     "landscape",
     "lottery",
+    "nets",
     "objectives",
     "ops",
     "plots",
@@ -109,7 +112,7 @@ if TYPE_CHECKING:
         lanczos,
         spectral_density,
     )
-    from edt.ensemble import Ensemble
+    from edt.ensemble import Ensemble, ModuleEnsemble
     from edt.errors import EdtError
     from edt.estimators import EnsembleClassifier, EnsembleRegressor
     from edt.experiments import WidthSweep, WidthSweepSpec, width_sweep
@@ -136,7 +139,7 @@ if TYPE_CHECKING:
     )
     from edt.stats import combinatorial_tickets, disjoint_tickets, effective_tickets, wilson
     from edt.sweeps import Sweep, SweepSpec, sweep
-    from edt.tasks import Task
+    from edt.tasks import ModuleTask, Task
     from edt.training import ConvergeResult, TrainResult, converge, masked_train
 
 __all__ = [
@@ -146,6 +149,8 @@ __all__ = [
     "EnsembleClassifier",
     "EnsembleRegressor",
     "HessianOperator",
+    "ModuleEnsemble",
+    "ModuleTask",
     "Sweep",
     "SweepSpec",
     "Task",

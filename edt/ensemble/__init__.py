@@ -5,5 +5,6 @@ from __future__ import annotations
 from edt.ensemble.activations import ACTIVATIONS
 from edt.ensemble.container import Ensemble
 from edt.ensemble.init import SCHEMES
+from edt.ensemble.module_ensemble import ModuleEnsemble
 
-__all__ = ["ACTIVATIONS", "SCHEMES", "Ensemble"]
+__all__ = ["ACTIVATIONS", "SCHEMES", "Ensemble", "ModuleEnsemble"]

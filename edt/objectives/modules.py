@@ -321,10 +321,11 @@ class _Group:
     def _gradient(
         self, flat: torch.Tensor, batch: Batch
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        slope, (value, after) = grad_and_value(
-            lambda point: self._value_and_buffers(point, batch), has_aux=True
-        )(flat)
-        return slope, value, after
+        def value(point: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return self._value_and_buffers(point, batch)
+
+        found = grad_and_value(value, has_aux=True)(flat)
+        return found[0], found[1][0], found[1][1]
 
     def _hvp(self, flat: torch.Tensor, batch: Batch, vectors: torch.Tensor) -> torch.Tensor:
         pull = vjp(grad(lambda point: self._value(point, batch)), flat)[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edt.tasks.mnist import IdxError, mnist
+from edt.tasks.module_task import ModuleTask
 from edt.tasks.real import breast_cancer, diabetes, digits, mnist1d
 from edt.tasks.rosenbrock import rosenbrock
 from edt.tasks.task import LOSSES, Task
@@ -12,6 +13,7 @@ from edt.tasks.xor import one_logit, xor
 __all__ = [
     "LOSSES",
     "IdxError",
+    "ModuleTask",
     "Task",
     "breast_cancer",
     "diabetes",
