@@ -328,7 +328,10 @@ class _Group:
         return found[0], found[1][0], found[1][1]
 
     def _hvp(self, flat: torch.Tensor, batch: Batch, vectors: torch.Tensor) -> torch.Tensor:
-        pull = vjp(grad(lambda point: self._value(point, batch)), flat)[1]
+        def value(point: torch.Tensor) -> torch.Tensor:
+            return self._value(point, batch)
+
+        pull: Any = vjp(grad(value), flat)[1]
         product: torch.Tensor = vmap(lambda v: pull(v)[0])(vectors)
         return product
 
