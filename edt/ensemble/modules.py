@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn.utils import prune
+from torch.nn.utils import parametrize, prune
 
 from edt.ensemble.activations import activation_module, name_of
 from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE
@@ -145,8 +145,50 @@ def _flatten(name: str, module: Any) -> list[nn.Module]:
     return [module]
 
 
+#: Dictionaries of hooks that may change what a module computes or learns.
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def _check_plain(name: str, module: nn.Module) -> None:
+    """Refuse what would be misread: modules that compute something else than their layers say.
+
+    Raises:
+        ValueError: names the part and what can hold it.
+    """
+    elsewhere = "edt.ModuleEnsemble holds any module"
+    seen: dict[int, str] = {}
+    for path, part in module.named_modules(remove_duplicate=False):
+        where = f"{name}.{path}" if path else name
+        for kind in (nn.Sequential, nn.Linear):
+            if isinstance(part, kind) and (
+                type(part).forward is not kind.forward or "forward" in vars(part)
+            ):
+                raise ValueError(
+                    f"{where} is a {kind.__name__} with a forward of its own "
+                    f"({type(part).__name__}); {elsewhere}"
+                )
+        if parametrize.is_parametrized(part):
+            raise ValueError(
+                f"{where} has parametrised parameters; make them plain by "
+                f"torch.nn.utils.parametrize.remove_parametrizations, or: {elsewhere}"
+            )
+        for hooks in _HOOKS:
+            for hook in getattr(part, hooks).values():
+                if not isinstance(hook, prune.BasePruningMethod):
+                    kind_of = getattr(hook, "__qualname__", type(hook).__name__)
+                    raise ValueError(f"{where} has a hook ({kind_of}); {elsewhere}")
+        for short, value in part._parameters.items():
+            label = f"{where}.{short}"
+            if value is not None and seen.setdefault(id(value), label) != label:
+                raise ValueError(
+                    f"{label} is {seen[id(value)]} once more: shared parameters would come "
+                    f"apart; {elsewhere}"
+                )
+
+
 def _read(name: str, module: Any) -> tuple[list[_Affine], str]:
     leaves = _flatten(name, module)
+    _check_plain(name, module)
     linear = [k for k, leaf in enumerate(leaves) if isinstance(leaf, nn.Linear)]
     if len(linear) < 2 or linear[0] != 0 or linear[-1] != len(leaves) - 1:
         raise ValueError(

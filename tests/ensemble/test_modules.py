@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
+import edt
 from edt.ensemble import ACTIVATIONS, Ensemble
 from edt.ensemble.activations import activation_module, name_of
 from edt.ops.activations import ACTIVATION_FUNCTIONS
@@ -155,3 +156,66 @@ BAD = [
 def test_from_modules_refuses(modules, kind, says):
     with pytest.raises(kind, match=says):
         Ensemble.from_modules(modules)
+
+
+class Skipping(nn.Sequential):
+    """A chain by its parts, not by what it computes."""
+
+    def forward(self, x):
+        return self[2](self[1](self[0](x))) + x[:, :1]
+
+
+class Doubled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def chain():
+    return mlp(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+
+
+def hooked(register):
+    module = chain()
+    getattr(module[0], register)(lambda *arguments: None)
+    return module
+
+
+def normed(function):
+    module = chain()
+    function(module[0])
+    return module
+
+
+def patched():
+    module = chain()
+    module[0].forward = lambda x: torch.zeros(x.shape[0], 3)
+    return module
+
+
+def shared():
+    layer = nn.Linear(2, 2)
+    return mlp(layer, nn.ReLU(), layer)
+
+
+MISREAD = [
+    (Skipping(*chain()), r"modules\[0\] is a Sequential with a forward of its own \(Skipping\)"),
+    (mlp(mlp(Doubled(2, 3)), nn.ReLU(), nn.Linear(3, 1)), r"modules\[0\]\.0\.0 is a Linear"),
+    (patched(), r"modules\[0\]\.0 is a Linear with a forward of its own"),
+    (shared(), r"modules\[0\]\.2\.weight is modules\[0\]\.0\.weight once more"),
+    (normed(torch.nn.utils.parametrizations.weight_norm), r"modules\[0\]\.0 has parametrised"),
+    (normed(torch.nn.utils.parametrizations.spectral_norm), "parametrised"),
+    *((hooked(name), r"modules\[0\]\.0 has a hook") for name in (
+        "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook",
+        "register_full_backward_pre_hook",
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("module, says", MISREAD)
+def test_what_would_be_misread_is_refused_and_held_by_module_ensembles(module, says):
+    with pytest.raises(ValueError, match=says + r"(.|\n)*edt\.ModuleEnsemble holds any module"):
+        Ensemble.from_modules([module])
+    x = torch.randn(5, 2)
+    held = edt.ModuleEnsemble([module])
+    module.eval()
+    assert torch.equal(held.to_module(0)(x), module(x))
