@@ -53,6 +53,7 @@ _HOME: dict[str, str] = {
     "predicted_inertia": "edt.landscape",
     "split_matrices": "edt.landscape",
     "loss_levels": "edt.landscape",
+    "certify": "edt.landscape",
     "channel_limits": "edt.landscape",
     "outcomes": "edt.landscape",
     # statistics of success
@@ -119,6 +120,7 @@ if TYPE_CHECKING:
     from edt.flow.gradient_flow import gradient_flow
     from edt.infinite import population
     from edt.landscape import (
+        certify,
         channel_limits,
         embed,
         loss_levels,
@@ -158,6 +160,7 @@ __all__ = [
     "WidthSweep",
     "WidthSweepSpec",
     "__version__",
+    "certify",
     "channel_limits",
     "combinatorial_tickets",
     "converge",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edt.landscape import embed
 from edt.landscape.align import aligned_distance
 from edt.landscape.census import Census, Tolerances, census
+from edt.landscape.certificates import Certificates, certify
 from edt.landscape.channels import ChannelLimit, ChannelNetwork, channel_limits
 from edt.landscape.connect import Connection, connect, equal_pairs
 from edt.landscape.core import Core, reduce_network
@@ -28,6 +29,7 @@ from edt.landscape.inertia import (
     predicted_inertia,
     split_matrices,
 )
+from edt.landscape.labels import CERTIFIED, LABELS, Standing, label_of, overturned_by
 from edt.landscape.levels import Levels, loss_levels
 from edt.landscape.matching import Alignment, align_networks
 from edt.landscape.minima import Minima, find_minima
@@ -53,10 +55,13 @@ from edt.landscape.views import (
 )
 
 __all__ = [
+    "CERTIFIED",
     "DESTINATIONS",
+    "LABELS",
     "OUTCOMES",
     "Alignment",
     "Census",
+    "Certificates",
     "ChannelLimit",
     "ChannelNetwork",
     "Connection",
@@ -70,6 +75,7 @@ __all__ = [
     "Minima",
     "SafranShamir",
     "SplitMatrices",
+    "Standing",
     "Tolerances",
     "align_networks",
     "aligned_distance",
@@ -77,6 +83,7 @@ __all__ = [
     "bell",
     "census",
     "census_table",
+    "certify",
     "channel_limits",
     "connect",
     "constant_inertia",
@@ -93,6 +100,7 @@ __all__ = [
     "grow",
     "grown_inertia",
     "index_along_path",
+    "label_of",
     "limiting_ratio",
     "loss_levels",
     "loss_line",
@@ -100,6 +108,7 @@ __all__ = [
     "minimum_subspaces",
     "minimum_table",
     "outcomes",
+    "overturned_by",
     "path_directions",
     "plateaus",
     "population_gradient",

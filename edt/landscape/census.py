@@ -32,6 +32,7 @@ from edt.landscape.core import Core, reduce_network
 from edt.landscape.layers import target_of, unpack
 from edt.landscape.levels import loss_levels
 from edt.landscape.minima import Minima
+from edt.landscape.outcome import UNCERTIFIED
 from edt.landscape.tally import census_table, minimum_table, prediction_table
 from edt.tasks import Task
 
@@ -64,10 +65,11 @@ class Census:
 
     Attributes:
         runs: one row a run: ``run``, ``target``, ``width``, ``widths``, ``outcome``, ``verdict``,
-            ``loss``, ``index``; ``level``, ``function``, ``core``, ``minimum`` (numbers from 0
-            over all targets and widths, -1 for runs that are not at a minimum); ``core_width``
-            and how it came to be less than the width: ``duplicates``, ``dead``, ``constant``,
-            ``cancelled`` (-1 for runs that are not at the bottom, good ones included).
+            ``label``, ``loss``, ``index``; ``level``, ``function``, ``core``, ``minimum`` (numbers
+            from 0 over all targets and widths, -1 for runs that are not at a minimum);
+            ``core_width`` and how it came to be less than the width: ``duplicates``, ``dead``,
+            ``constant``, ``cancelled`` (-1 for runs that are not at the bottom, good ones
+            included).
         minima: one row a minimum, see `edt.landscape.tally.minimum_table`.
         cores: the core of each run; None where it is not at the bottom.
         tolerances: what counted as equal.
@@ -164,7 +166,7 @@ def census(task: Task, minima: Minima, tolerances: Tolerances | None = None) -> 
 
 def _frame(minima: Minima) -> pd.DataFrame:
     frame = minima.to_pandas().rename(columns={"task_index": "target"})
-    names = ["run", "target", "width", "widths", "outcome", "verdict", "loss", "index"]
+    names = ["run", "target", "width", "widths", "outcome", "verdict", "label", "loss", "index"]
     return frame[names].assign(level=-1, function=-1, core=-1, minimum=-1)
 
 
@@ -176,7 +178,11 @@ def _determined(minima: Minima, sizes: list[float], limits: Tolerances) -> list[
     change = limits.parameters * norm * (0.5 * minima.min_eig.clamp_min(0.0)).sqrt()
     scale = torch.tensor(sizes, dtype=torch.float64)[minima.task_index]
     shown = (change > limits.function * scale).tolist()
-    return [seen and word == "minimum" for seen, word in zip(shown, minima.verdict, strict=True)]
+    sharp = [
+        label == "minimum" if label != UNCERTIFIED else verdict == "minimum"
+        for label, verdict in zip(minima.label, minima.verdict, strict=True)
+    ]
+    return [seen and one for seen, one in zip(shown, sharp, strict=True)]
 
 
 class _Sorter:

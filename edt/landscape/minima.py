@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ import torch
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
 from edt.frames import Tabular
-from edt.landscape.outcome import OUTCOMES, outcomes
+from edt.landscape.certificates import Certificates, certify
+from edt.landscape.outcome import OUTCOMES, UNCERTIFIED, outcomes
 from edt.tasks import Task
 from edt.training import ConvergeResult, checks, converge, masked_train
 from edt.training.structure import hidden_widths
@@ -40,6 +41,8 @@ class Minima(Tabular):
         index, n_flat: int64 ``[B]``, negative and zero eigenvalues; -1 where not computed.
         min_eig: float64 ``[B]``, the smallest eigenvalue; NaN likewise.
         iterations: int64 ``[B]``, first-order steps, L-BFGS and Newton iterations together.
+        label: ``[B]``, certified labels (`edt.landscape.LABELS`); "uncertified" where a run was
+            good before, or certificates were not asked for.
     """
 
     networks: Ensemble
@@ -54,6 +57,10 @@ class Minima(Tabular):
     n_flat: torch.Tensor
     min_eig: torch.Tensor
     iterations: torch.Tensor
+    label: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.label = self.label or [UNCERTIFIED] * len(self.status)
 
     @classmethod
     def of(cls, ended: ConvergeResult, threshold: Any) -> Minima:
@@ -97,9 +104,9 @@ class Minima(Tabular):
         """The chosen runs, by int64 indices (at least one)."""
         rows = chosen.tolist()
         parts: dict[str, Any] = {"networks": self.networks.select(chosen)}
-        for field in fields(self)[1:]:
-            value = getattr(self, field.name)
-            parts[field.name] = (
+        for entry in fields(self)[1:]:
+            value = getattr(self, entry.name)
+            parts[entry.name] = (
                 value[chosen] if isinstance(value, torch.Tensor) else [value[b] for b in rows]
             )
         return Minima(**parts)
@@ -108,9 +115,9 @@ class Minima(Tabular):
         """One row a run."""
         frame = pd.DataFrame({"run": range(len(self)), "widths": hidden_widths(self.networks)})
         frame["width"] = self.networks.layer_widths[:, 1:-1].sum(dim=1).tolist()
-        for field in fields(self)[1:]:
-            value = getattr(self, field.name)
-            frame[field.name] = value.tolist() if isinstance(value, torch.Tensor) else value
+        for entry in fields(self)[1:]:
+            value = getattr(self, entry.name)
+            frame[entry.name] = value.tolist() if isinstance(value, torch.Tensor) else value
         return frame
 
 
@@ -132,9 +139,10 @@ def find_minima(
     tol: float = 1e-10,
     lbfgs_steps: int = 2000,
     newton_steps: int = 200,
+    certify_steps: int = 600,
     progress: bool = True,
 ) -> Minima:
-    """Train every start to the bottom: full-batch Adam, L-BFGS, trust-region Newton.
+    """Train every start to the bottom: full-batch Adam, L-BFGS, Newton; then certify what is there.
 
     Args:
         task: data.
@@ -148,6 +156,8 @@ def find_minima(
         finish: "bad" stops a run once it is good (realisable tasks; near loss 0 the valleys are
             flat and Newton is slow there); "all" drives every run to the bottom.
         tol, lbfgs_steps, newton_steps: as in `edt.converge`.
+        certify_steps: budget of `edt.landscape.certify` for runs that are not good: what is called
+            bad is a minimum that more optimisation does not move. 0: take `edt.converge`'s word.
         progress: show progress bars on a terminal.
 
     Returns:
@@ -210,11 +220,38 @@ def find_minima(
         newton_steps=newton_steps,
         progress=progress,
     )
+    if checks.whole("certify_steps", certify_steps, 0):
+        _certify(task, runs, finish == "bad", certify_steps, progress)
     if not realisable:
         for t in sorted(set(index.tolist())):
             runs.threshold[index == t] = float(runs.loss[index == t].min()) * (1.0 + good)
-    runs.outcome = outcomes(runs.loss, runs.threshold, runs.verdict, runs.status)
+    runs.outcome = outcomes(runs.loss, runs.threshold, runs.verdict, runs.status, runs.label)
     return runs
+
+
+def _certify(task: Task, runs: Minima, stop_good: bool, steps: int, progress: bool) -> None:
+    """Push and label runs, in place: those above their thresholds, or all."""
+    going = np.array([word != "diverged" for word in runs.status])
+    if stop_good:
+        going &= (runs.loss > runs.threshold).numpy()
+    chosen = torch.from_numpy(np.flatnonzero(going))
+    if not chosen.numel():
+        return
+    found: Certificates = certify(
+        task, runs.networks.select(chosen), task_index=runs.task_index[chosen], steps=steps,
+        progress=progress,
+    )  # fmt: skip
+    theta = runs.networks.theta.clone()
+    theta[torch.from_numpy(runs.networks.layout.select(chosen.numpy())[1])] = found.networks.theta
+    runs.networks = runs.networks.with_theta(theta)
+    for name in ("loss", "grad_max"):
+        getattr(runs, name)[chosen] = getattr(found, name)
+    for place, b in enumerate(chosen.tolist()):
+        at = found.standings[place]
+        runs.label[b] = found.label[place]
+        if at.measured:
+            runs.index[b], runs.n_flat[b], runs.min_eig[b] = at.index, at.n_zero, at.min_eig
+        runs.iterations[b] += at.steps
 
 
 def drive_down(

@@ -7,21 +7,36 @@ from typing import Any
 
 import torch
 
+from edt.landscape.labels import CERTIFIED
+
 #: Every outcome, best first.
-OUTCOMES = ("good", "bad", "saddle", "channel", "unconverged", "diverged")
+OUTCOMES = (
+    "good", "bad", "channel", "saturated", "drifting", "saddle", "unconverged", "diverged",
+)  # fmt: skip
+#: Label of a run that was not certified (`edt.landscape.certify`): good, or not looked at.
+UNCERTIFIED = "uncertified"
 
 
-def outcomes(loss: Any, threshold: Any, verdict: Sequence[str], status: Sequence[str]) -> list[str]:
+def outcomes(
+    loss: Any,
+    threshold: Any,
+    verdict: Sequence[str],
+    status: Sequence[str],
+    label: Sequence[str] | None = None,
+) -> list[str]:
     """Outcome of each run.
 
     "good": loss at or below the threshold, whatever else; it needs no convergence, the loss only
-    falls. "diverged", "channel", "saddle", "unconverged": as `edt.converge` says. "bad": a
-    converged minimum (or flat minimum) above the threshold.
+    falls. "bad": a certified minimum (or flat minimum) above the threshold. "channel", "saturated",
+    "drifting", "saddle": the certified label; "unconverged": "undecided". "diverged": as
+    `edt.converge` says. Without a label the word of `edt.converge` has to do: a channel whose
+    gradient slipped under the tolerance then counts as "bad".
 
     Args:
         loss: float ``[B]``.
         threshold: number or ``[B]``.
         verdict, status: ``[B]``, as in `edt.training.ConvergeResult`.
+        label: ``[B]`` of `edt.landscape.LABELS`, or `UNCERTIFIED`.
 
     Returns:
         list of ``[B]`` words from `OUTCOMES`.
@@ -31,19 +46,24 @@ def outcomes(loss: Any, threshold: Any, verdict: Sequence[str], status: Sequence
     """
     height = torch.as_tensor(loss, dtype=torch.float64).flatten()
     limit = torch.as_tensor(threshold, dtype=torch.float64).expand(height.shape)
-    if not len(verdict) == len(status) == height.numel():
+    words = [UNCERTIFIED] * height.numel() if label is None else label
+    if not len(verdict) == len(status) == len(words) == height.numel():
         raise ValueError(
-            f"loss, verdict and status must have the same length, got {height.numel()}, "
-            f"{len(verdict)} and {len(status)}"
+            f"loss, verdict, status and label must have the same length, got {height.numel()}, "
+            f"{len(verdict)}, {len(status)} and {len(words)}"
         )
     good = (height <= limit).tolist()
-    return [_word(g, v, s) for g, v, s in zip(good, verdict, status, strict=True)]
+    return [_word(*each) for each in zip(good, verdict, status, words, strict=True)]
 
 
-def _word(good: bool, verdict: str, status: str) -> str:
+def _word(good: bool, verdict: str, status: str, label: str) -> str:
     if good:
         return "good"
-    if status in ("diverged", "channel"):
+    if status == "diverged":
+        return status
+    if label != UNCERTIFIED:
+        return {"undecided": "unconverged"}.get(label, "bad" if label in CERTIFIED else label)
+    if status == "channel":
         return status
     if verdict in ("saddle", "unconverged"):
         return verdict

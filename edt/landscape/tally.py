@@ -14,6 +14,11 @@ from edt.stats import bootstrap, chao1, good_turing, wilson
 
 #: Value of ``target`` in rows that stand for all targets together.
 ALL = -1
+#: Columns for ends that are no minima, and the outcomes counted in each.
+NOT_MINIMA = {
+    "channel": ("channel",), "saturated": ("saturated",), "drifting": ("drifting",),
+    "saddle": ("saddle",), "undecided": ("unconverged", "diverged"),
+}  # fmt: skip
 
 
 def minimum_table(runs: pd.DataFrame) -> pd.DataFrame:
@@ -67,8 +72,9 @@ def census_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
 
     Returns:
         One row per (target, width), then one per width with ``target = -1`` for all targets:
-        ``runs``, ``good``, ``bad``, ``open`` (neither: no minimum was reached); ``bad_share`` of
-        all runs with Wilson bounds ``_low``, ``_high`` and bootstrap bounds ``_boot_low``,
+        ``runs``, ``good``, ``bad``, ``open`` (neither: no minimum was reached), and of these
+        ``channel``, ``saturated``, ``drifting``, ``saddle`` and ``undecided``; ``bad_share`` of all
+        runs with Wilson bounds ``_low``, ``_high`` and bootstrap bounds ``_boot_low``,
         ``_boot_high`` (over runs; over targets where there are five or more); ``settled_share``,
         bad ones among good and bad; ``levels``, ``functions`` and ``distinct`` minima among the
         bad runs, ``irreducible`` of them with no neuron to spare at this width; ``once`` and
@@ -219,6 +225,7 @@ def _row(target: int, width: int, group: pd.DataFrame, conf: float) -> dict[str,
         "good": good,
         "bad": len(bad),
         "open": len(group) - good - len(bad),
+        **{name: int(group["outcome"].isin(words).sum()) for name, words in NOT_MINIMA.items()},
         "bad_share": share.value,
         "bad_share_low": share.low,
         "bad_share_high": share.high,

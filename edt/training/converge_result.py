@@ -38,7 +38,9 @@ class ConvergeResult(Tabular):
             input weights within 1e-3, see `edt.training.channels`, or the parameter norm above
             1e3 and still growing) or "interrupted".
         verdict: ``[B]`` of "minimum" (no eigenvalue below -eps_H, none within it), "flat" (none
-            below, some within), "saddle" (some below) or "unconverged".
+            below, some within; or loss 0 to rounding, where none counts as below), "saddle" (some
+            below) or "unconverged". It says what the Hessian is there; whether a run would stay
+            there under more optimisation is what `edt.landscape.certify` says.
         index: int64 ``[B]``, eigenvalues below -eps_H; -1 where no Hessian was computed. It means
             something at critical points only: `to_pandas` shows it there and nowhere else.
         n_flat: int64 ``[B]``, eigenvalues within eps_H; -1 likewise.

@@ -31,7 +31,7 @@ from edt.training.descent import (
     OutOfTime,
 )
 from edt.training.escape import Spectra, escape, measure
-from edt.training.floor import loss_floor
+from edt.training.floor import loss_floor, zero_losses
 from edt.training.groups import Checkpoint, cost_groups, in_groups
 from edt.training.inputs import Inputs, ready
 from edt.training.plan import METHODS, Plan
@@ -283,6 +283,13 @@ def _result(
     unfinished = (state.status == STALLED) | (state.status == MAX_STEPS)
     state.status[unfinished & (pairs.closeness <= CLOSE)] = CHANNEL
     finite = torch.nonzero(torch.isfinite(state.loss)).flatten()
+    floor = loss_floor(work.inputs.objective, state.theta, finite)
+    # No index where rounding decides it: at loss 0 no direction leads down.
+    zero_loss = zero_losses(work.inputs.objective, state.theta, state.loss, finite, floor)
+    if work.maxnorm is None:
+        flat = zero_loss & (spectra.negative > 0)
+        spectra.zero[flat & (spectra.zero >= 0)] += spectra.negative[flat & (spectra.zero >= 0)]
+        spectra.negative[flat] = 0
     verdicts = []
     for b, code in enumerate(state.status.tolist()):
         negative, zero = int(spectra.negative[b]), int(spectra.zero[b])
@@ -308,7 +315,7 @@ def _result(
         pair=torch.stack([pairs.first, pairs.second], 1),
         closeness=pairs.closeness,
         moving=state.moving,
-        loss_floor=loss_floor(work.inputs.objective, state.theta, finite),
+        loss_floor=floor,
         maxnorm=work.maxnorm,
         task=work.inputs.fingerprint,
         tol=state.tol,

@@ -1,4 +1,4 @@
-"""How low a squared error can be in float64: what rounding the parameters alone makes of it."""
+"""How low a squared error can be in float64, and which losses cannot be told from 0."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import Any
 import torch
 
 from edt.objectives import Coordinates, Objective
+from edt.objectives.noise import loss_noise
 from edt.training.levenberg import can_levenberg, together
 
-__all__ = ["loss_floor"]
+__all__ = ["loss_floor", "zero_losses"]
 
 #: Largest relative error of a number rounded to float64.
 ROUNDING = 2.0**-53
+#: A loss within so many times its floor is 0 to rounding.
+ZERO = 100.0
 
 
 def loss_floor(objective: Objective, theta: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
@@ -41,3 +44,37 @@ def loss_floor(objective: Objective, theta: torch.Tensor, chosen: torch.Tensor) 
             moved = ((columns[:, :-1] ** 2).sum(0) * at.part(packed, k) ** 2).sum()
             out[part[k]] = ROUNDING**2 * (moved + objective.scale[part[k]])
     return out
+
+
+def zero_losses(
+    objective: Objective,
+    theta: torch.Tensor,
+    loss: torch.Tensor,
+    chosen: torch.Tensor,
+    floor: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Which squared losses are 0 as far as double precision can tell.
+
+    ``L <= max(100 floor, noise)`` with `loss_floor` and the rounding of the loss itself. There the
+    Hessian is its Gauss-Newton part, which has no negative eigenvalue: those that are counted are
+    the rounding of residuals that should be 0.
+
+    Args:
+        objective: of B networks.
+        theta: flat float64; loss: float64 ``[B]`` there.
+        chosen: int64, ascending, networks with finite parameters.
+        floor: of `loss_floor`, if known.
+
+    Returns:
+        bool ``[B]``; False for other networks and losses that are no squared errors.
+    """
+    zero = torch.zeros(objective.B, dtype=torch.bool)
+    if not objective.squares:
+        return zero
+    known = loss_floor(objective, theta, chosen) if floor is None else floor
+    noise = loss_noise(torch.zeros_like(loss), objective.scale)
+    own = getattr(objective, "rounding", None)
+    noise = noise if own is None else torch.maximum(noise, own)
+    below = loss <= torch.maximum(ZERO * torch.nan_to_num(known, nan=0.0), noise)
+    zero[chosen] = below[chosen]
+    return zero

@@ -11,7 +11,7 @@ from edt.curvature.spectrum import groups
 from edt.curvature.verdicts import inertia, verdict, zero_threshold
 from edt.objectives import NormPenalty, Objective, hessians
 from edt.training.converge_result import ConvergeResult
-from edt.training.floor import loss_floor
+from edt.training.floor import loss_floor, zero_losses
 from edt.training.inputs import ready
 from edt.training.structure import segment_max
 
@@ -61,6 +61,7 @@ def recheck(result: ConvergeResult, task: Any) -> pd.DataFrame:
     finite = torch.isfinite(loss) & torch.isfinite(slope)
     chosen = torch.nonzero(finite).flatten()
     floor = loss_floor(inputs.objective, theta, chosen)
+    zero_loss = zero_losses(inputs.objective, theta, loss, chosen, floor)
     rows: list[dict[str, Any]] = [
         {
             "loss": float(loss[b]),
@@ -81,6 +82,8 @@ def recheck(result: ConvergeResult, task: Any) -> pd.DataFrame:
         for b, values in zip(part.tolist(), spectra, strict=True):
             threshold = zero_threshold(values)
             negative, zero, _ = inertia(values, threshold)
+            if bool(zero_loss[b]) and result.maxnorm is None:
+                negative, zero = 0, zero + negative
             rows[b] |= {"eps_H": threshold, "index": negative, "n_flat": zero}
             if values.numel():
                 rows[b] |= {"min_eig": float(values[0]), "max_eig": float(values[-1])}

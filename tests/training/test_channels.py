@@ -46,13 +46,27 @@ def test_the_output_bias_is_an_opponent(cases):
     assert float(opponents(network(cases, rows), output_bias=False).closeness[0]) == 2.0
 
 
-def test_alone_in_a_crowd_and_deep(cases):
+def test_alone_in_a_crowd(cases):
     ens = cases.ensemble([2, 5, 3], seed=4)
     crowd = opponents(ens)
     for b in range(3):
         alone = opponents(ens.network(b))
         assert float(alone.closeness[0]) == float(crowd.closeness[b])
-    assert float(opponents(cases.ensemble([(2, 3)])).closeness[0]) == 2.0
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_pairs_of_every_hidden_layer(cases, layer):
+    ens = cases.ensemble([(3, 4)], seed=2)
+    assert float(opponents(ens).closeness[0]) > 1e-3
+    changed = ens.with_theta(ens.theta.clone())
+    weight, bias = changed.weight(0, layer), changed.bias(0, layer)
+    out = changed.weight(0, layer + 1)
+    weight[2], bias[2] = weight[1] * (1 + 1e-4), bias[1]
+    out[:, 2] = -2.0 * out[:, 1]
+    found = opponents(changed)
+    assert (int(found.layer[0]), int(found.first[0]), int(found.second[0])) == (layer, 1, 2)
+    assert float(found.closeness[0]) < 1e-7
+    assert float(found.reach[0]) == pytest.approx(float(out[:, 2].norm()), rel=1e-12)
 
 
 def test_converge_says_channel(cases):
