@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edt.tasks.mnist import IdxError, mnist
+from edt.tasks.cifar import CifarError, cifar10, cifar100
+from edt.tasks.mnist import IdxError, fashion_mnist, mnist
 from edt.tasks.module_task import ModuleTask
 from edt.tasks.real import breast_cancer, diabetes, digits, mnist1d
 from edt.tasks.rosenbrock import rosenbrock
@@ -12,12 +13,16 @@ from edt.tasks.xor import one_logit, xor
 
 __all__ = [
     "LOSSES",
+    "CifarError",
     "IdxError",
     "ModuleTask",
     "Task",
     "breast_cancer",
+    "cifar10",
+    "cifar100",
     "diabetes",
     "digits",
+    "fashion_mnist",
     "mnist",
     "mnist1d",
     "one_logit",

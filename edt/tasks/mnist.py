@@ -1,4 +1,4 @@
-"""MNIST (and other data in its format) from a local folder of IDX files."""
+"""MNIST and Fashion-MNIST from local folders of IDX files."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from edt.errors import EdtError, unknown_choice
 from edt.tasks.real import classification
 from edt.tasks.task import Task
 
-__all__ = ["IdxError", "mnist", "read_idx"]
+__all__ = ["IdxError", "fashion_mnist", "mnist", "read_idx"]
 
 _PREFIX = {"train": "train", "test": "t10k"}
-#: Subfolders to look in: torchvision keeps the files in MNIST/raw.
-_FOLDERS = ("", "raw", "MNIST/raw")
+#: Subfolders to look in: torchvision keeps the files in MNIST/raw or FashionMNIST/raw.
+_FOLDERS = {"mnist": ("", "raw", "MNIST/raw"), "fashion_mnist": ("", "raw", "FashionMNIST/raw")}
 _DTYPES = {
     0x08: ">u1",
     0x09: ">i1",
@@ -48,10 +48,11 @@ def mnist(
 
     Files are found as ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,
     ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``, with a dot before ``idx`` or a
-    ``.gz`` at the end, in the folder itself or where torchvision puts them.
+    ``.gz`` at the end, in the folder itself, where torchvision puts them, or each in a folder of
+    its own name (as Kaggle packs them).
 
     Args:
-        folder: where the files are.
+        folder: where the files are; ``~`` is understood.
         split: "train" or "test".
         samples: use only the first so many; default all.
         loss: "cross_entropy", or "mse" on one-hot targets.
@@ -68,20 +69,51 @@ def mnist(
 
     Reference: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, 1998.
     """
+    return _task("mnist", folder, split, samples, loss, standardise, dtype)
+
+
+def fashion_mnist(
+    folder: str | os.PathLike[str],
+    split: str = "train",
+    *,
+    samples: int | None = None,
+    loss: str = "cross_entropy",
+    standardise: bool = True,
+    dtype: torch.dtype = torch.float32,
+) -> Task:
+    """Fashion-MNIST: articles of clothing in the files and the format of `mnist`.
+
+    Args:
+        folder, split, samples, loss, standardise, dtype: as in `mnist`.
+
+    Reference: H. Xiao, K. Rasul, R. Vollgraf, arXiv 1708.07747.
+    """
+    return _task("fashion_mnist", folder, split, samples, loss, standardise, dtype)
+
+
+def _task(
+    name: str,
+    folder: str | os.PathLike[str],
+    split: str,
+    samples: int | None,
+    loss: str,
+    standardise: bool,
+    dtype: torch.dtype,
+) -> Task:
     if not isinstance(split, str) or split not in _PREFIX:
         raise unknown_choice("split", split, list(_PREFIX))
     if not isinstance(folder, (str, os.PathLike)):
         raise TypeError(f"folder must be a path, got {folder!r}")
-    root = Path(folder)
+    root = Path(folder).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"folder must be an existing folder, got {str(root)!r}")
     if samples is not None:
         samples = positive_int("samples", samples)
     standardise = flag("standardise", standardise)
     check_dtype(dtype)
-    image_file = _find(root, _PREFIX[split], "images", 3)
-    label_file = _find(root, _PREFIX[split], "labels", 1)
-    train_file = _find(root, "train", "images", 3) if standardise else image_file
+    image_file = _find(name, root, _PREFIX[split], "images", 3)
+    label_file = _find(name, root, _PREFIX[split], "labels", 1)
+    train_file = _find(name, root, "train", "images", 3) if standardise else image_file
     images, labels = _pixels(image_file), read_idx(label_file)
     if labels.ndim != 1 or labels.dtype != np.uint8:
         raise IdxError(f"{label_file}: must hold one byte per image, got shape {labels.shape}")
@@ -93,7 +125,7 @@ def mnist(
         raise IdxError(f"{label_file}: labels must be in 0..9, got {labels.max()}")
     if samples is not None and samples > labels.size:
         raise ValueError(f"samples must be at most {labels.size}, got {samples}")
-    info: dict[str, object] = {}
+    info: dict[str, object] = {"shape": (1, 28, 28)}
     x = torch.from_numpy(images[:samples].astype(np.float64) / 255.0)
     if standardise:
         reference = images if split == "train" else _pixels(train_file)
@@ -103,9 +135,9 @@ def mnist(
         mean = math.fsum(count * level) / reference.size
         std = math.sqrt(math.fsum(count * (level - mean) ** 2) / reference.size) or 1.0
         x = (x - mean) / std
-        info = {"x_mean": mean, "x_std": std}
+        info |= {"x_mean": mean, "x_std": std}
     y = torch.from_numpy(labels[:samples].astype(np.int64))
-    return classification("mnist", x.to(dtype), y, 10, loss, info)
+    return classification(name, x.to(dtype), y, 10, loss, info)
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
@@ -151,12 +183,13 @@ def _pixels(path: Path) -> np.ndarray:
     return images.reshape(images.shape[0], -1)
 
 
-def _find(root: Path, prefix: str, what: str, dims: int) -> Path:
+def _find(kind: str, root: Path, prefix: str, what: str, dims: int) -> Path:
     names = [
         f"{prefix}-{what}{dot}idx{dims}-ubyte{end}" for dot in ("-", ".") for end in ("", ".gz")
     ]
-    for folder in _FOLDERS:
+    for folder in _FOLDERS[kind]:
         for name in names:
-            if (root / folder / name).is_file():
-                return root / folder / name
+            for file in (root / folder / name, root / folder / name / name):
+                if file.is_file():
+                    return file
     raise FileNotFoundError(f"{root}: has none of {', '.join(names)}")
