@@ -3,10 +3,14 @@
 They go wherever scikit-learn's own go (pipelines, cross-validation, searches). Inputs are taken as
 they are: put a `sklearn.preprocessing.StandardScaler` in front. The trained networks are in
 ``networks_``, for everything else this package does with them.
+
+Equal samples count once, with the sum of their weights, and samples of weight 0 not at all: a
+sample of weight 2 and the same sample twice give the same bits.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,10 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from edt.ensemble import Ensemble
+from edt.ensemble.arrays import plain
 from edt.ops import predict
 from edt.tasks import Task
 from edt.training import TrainResult, converge, masked_train
@@ -33,6 +40,7 @@ class _Ensemble(BaseEstimator):  # type: ignore[misc]
     scikit-learn reads the parameters' names from the signature.
     """
 
+    networks_: Ensemble
     result_: TrainResult
 
     def __init__(
@@ -72,8 +80,16 @@ class _Ensemble(BaseEstimator):  # type: ignore[misc]
         first = self.random_state
         if first is None or not isinstance(first, (int, np.integer)):
             first = check_random_state(first).randint(2**31 - 1)
-        widths = [self.widths] if isinstance(self.widths, (int, np.integer)) else self.widths
+        # One architecture: a width, or the widths of several layers.
+        one = isinstance(self.widths, (int, np.integer, tuple))
+        widths: Any = [self.widths] if one else self.widths
         batch = self.batch_size
+        if batch is not None and (
+            isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1
+        ):
+            raise ValueError(
+                f"batch_size must be an integer >= 1, or None for all samples, got {batch!r}"
+            )
         result = masked_train(
             task,
             widths=list(widths),
@@ -88,48 +104,136 @@ class _Ensemble(BaseEstimator):  # type: ignore[misc]
             data_seed=int(first),
             progress=self.progress,
         )
-        self.networks_ = result.networks
-        if self.to_minima:
-            self.networks_ = converge(task, result.networks, progress=self.progress).networks
         self.result_ = result
         self.n_iter_ = int(result.steps.max())
+        lost = ~result.networks.finite | ~torch.isfinite(result.loss)
+        self.networks_ = self._without(result.networks, lost)
+        if self.to_minima:
+            ended = converge(task, self.networks_, progress=self.progress)
+            astray = ~ended.networks.finite | ~torch.isfinite(ended.loss)
+            self.networks_ = self._without(ended.networks, astray)
+            lost[torch.nonzero(~lost).flatten()[astray]] = True
+        self.diverged_ = lost.numpy()
+
+    def _without(self, networks: Ensemble, lost: torch.Tensor) -> Ensemble:
+        """The networks whose loss is a number; warns of the others."""
+        count = int(lost.sum())
+        if not count:
+            return networks
+        advice = f"lower lr ({self.lr}) or put a StandardScaler in front"
+        if count == len(lost):
+            raise ValueError(f"all {count} networks diverged: {advice}")
+        warnings.warn(
+            f"{count} of {len(lost)} networks diverged and are left out (diverged_): {advice}",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+        return networks.select(~lost)
 
     def _outputs(self, X: Any) -> torch.Tensor:
         """Outputs of every network, ``[B, N, d_out]``."""
         check_is_fitted(self, "networks_")
+        _plain("X", X)
         X = validate_data(self, X, reset=False, dtype=np.float64)
         x = torch.tensor(X)
         nothing = torch.zeros(len(x), self.networks_.d_out, dtype=torch.float64)
         return predict(self.networks_, Task(x, nothing))
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, **options: Any) -> Any:
+        named = {"X": X, "y": y, "sample_weight": sample_weight}
+        for name, value in named.items():
+            _plain(name, value)
+            _same_index(name, value, X)
         X, y = validate_data(self, X, y, dtype=np.float64, **options)
         weights = None
         if sample_weight is not None:
-            weights = torch.from_numpy(_check_sample_weight(sample_weight, X, dtype=np.float64))
-        return torch.tensor(X), y, weights
+            weights = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+            if not weights.any():
+                raise ValueError("sample_weight must have at least one entry > 0, got all zero")
+        return X, y, weights
+
+
+def _plain(name: str, value: Any) -> None:
+    """Refuse what scikit-learn's checks would take without its meaning."""
+    # These they take at their meaning, or refuse in their own words.
+    complex_array = isinstance(value, np.ndarray) and np.iscomplexobj(value)
+    if not (hasattr(value, "to_numpy") or hasattr(value, "toarray") or complex_array):
+        plain(name, value)
+
+
+def _same_index(name: str, value: Any, X: Any) -> None:
+    """Samples are matched by position, so labels that say otherwise are refused."""
+    if hasattr(value, "iloc") and hasattr(X, "iloc") and not value.index.equals(X.index):
+        raise ValueError(
+            f"{name} must have the index of X, row by row; use {name}.loc[X.index], or "
+            f"{name}.to_numpy() if its order is that of X"
+        )
+
+
+def _distinct(X: Array, y: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
+    """Every different sample once, with the sum of its weights, in an order of their own.
+
+    Samples that are all different and weigh the same are returned as they are.
+
+    Args:
+        X, y: ``[N, d]`` and ``[N, k]``. weights: ``[N]`` or None.
+    """
+    given = np.ones(len(X)) if weights is None else weights
+    rows, where = np.unique(np.column_stack([X, y]), axis=0, return_inverse=True)
+    if len(rows) == len(X) and bool((given == given[0]).all()):
+        return X, y, None
+    total = np.bincount(where.ravel(), given)
+    rows, total = rows[total > 0.0], total[total > 0.0]
+    return rows[:, : X.shape[1]].copy(), rows[:, X.shape[1] :].copy(), total
+
+
+def _mean(each: Array) -> Array:
+    """Mean ``[N, ...]`` over the networks ``[B, N, ...]`` whose outputs for a sample are finite.
+
+    Raises:
+        ValueError: no network's are, for some sample.
+    """
+    fine = np.isfinite(each).all(axis=tuple(range(2, each.ndim)))
+    if fine.all():
+        out: Array = each.mean(0)
+        return out
+    if not fine.any(0).all():
+        row = int(np.flatnonzero(~fine.any(0))[0])
+        raise ValueError(
+            f"X[{row}] must be of a size that the networks were trained for: the outputs of all "
+            f"{len(each)} overflow"
+        )
+    share = fine.reshape(fine.shape + (1,) * (each.ndim - 2))
+    total: Array = np.where(share, each, 0.0).sum(0) / share.sum(0)
+    return total
 
 
 class EnsembleRegressor(RegressorMixin, _Ensemble):  # type: ignore[misc]
     """Mean of an ensemble of networks trained on the squared error.
 
     Args:
-        widths: hidden width, or widths, as in `Ensemble.init` (tuples: several hidden layers).
-        members: networks per width.
+        widths: the hidden layer's width, or a tuple with the widths of several hidden layers; a
+            list of such architectures, of equally many layers, trains ``members`` of each.
+        members: networks per architecture.
         activation, sparsity: as in `Ensemble.init`.
         optimizer, steps, lr, weight_decay, batch_size: as in `masked_train`; a batch is at most
-            all samples.
+            all samples; None: full batch.
         to_minima: drive the trained networks on to critical points (`converge`); full data.
         random_state: int (the first seed), `numpy.random.RandomState` or None.
         progress: show progress bars.
 
     Attributes:
-        networks_: the `Ensemble`.
-        result_: `TrainResult`.
+        networks_: the `Ensemble` that predicts: without the networks that diverged (a
+            `ConvergenceWarning` says how many).
+        diverged_: bool, one a trained network.
+        result_: `TrainResult` of all of them.
         n_features_in_: inputs.
 
     Raises:
-        ValueError, TypeError: from ``fit``, as in `masked_train`.
+        ValueError, TypeError: from ``fit``, as in `masked_train`; all networks diverged; pandas
+            objects whose indices differ; masked arrays, quantities, tensors with gradients.
 
     Example:
         >>> from sklearn.datasets import load_diabetes
@@ -141,12 +245,15 @@ class EnsembleRegressor(RegressorMixin, _Ensemble):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> EnsembleRegressor:
         """Train; X ``[N, d]``, y ``[N]`` or ``[N, outputs]``, sample_weight ``[N]``."""
-        x, y, weights = self._checked(X, y, sample_weight, multi_output=True, y_numeric=True)
+        X, y, weights = self._checked(X, y, sample_weight, multi_output=True, y_numeric=True)
         targets = np.asarray(y, dtype=np.float64)
         self._flat = targets.ndim == 1
-        columns = torch.from_numpy(targets.reshape(len(x), -1).copy())
+        X, targets, weights = _distinct(X, targets.reshape(len(X), -1), weights)
+        x, columns = torch.tensor(X), torch.tensor(targets)
         # Networks start with outputs near 0 and of size 1: so do the targets.
-        share = torch.ones(len(x), dtype=torch.float64) if weights is None else weights
+        share = torch.ones(len(x), dtype=torch.float64)
+        if weights is not None:
+            share = torch.from_numpy(weights)
         share = (share / share.sum())[:, None]
         self.y_mean_ = (share * columns).sum(0)
         scale = (share * (columns - self.y_mean_).square()).sum(0).sqrt()
@@ -161,9 +268,12 @@ class EnsembleRegressor(RegressorMixin, _Ensemble):  # type: ignore[misc]
         return out[..., 0] if self._flat else out
 
     def predict(self, X: Any) -> Array:
-        """Mean over the networks, ``[N]`` or ``[N, outputs]``."""
-        out: Array = self.predict_each(X).mean(0)
-        return out
+        """Mean over the networks, ``[N]`` or ``[N, outputs]``; where some overflow, of the others.
+
+        Raises:
+            ValueError: all overflow.
+        """
+        return _mean(self.predict_each(X))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -185,17 +295,18 @@ class EnsembleClassifier(ClassifierMixin, _Ensemble):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> EnsembleClassifier:
         """Train; X ``[N, d]``, y ``[N]`` labels, sample_weight ``[N]``."""
-        x, y, weights = self._checked(X, y, sample_weight)
+        X, y, weights = self._checked(X, y, sample_weight)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y must have at least 2 classes, got one class: {self.classes_.tolist()}"
             )
+        X, codes, weights = _distinct(X, codes[:, None].astype(np.float64), weights)
         self._fit(
             Task(
-                x,
-                torch.from_numpy(codes.astype(np.int64)),
+                torch.tensor(X),
+                torch.from_numpy(codes[:, 0].astype(np.int64)),
                 loss="cross_entropy",
                 weights=weights,
                 n_classes=len(self.classes_),
@@ -209,9 +320,12 @@ class EnsembleClassifier(ClassifierMixin, _Ensemble):  # type: ignore[misc]
         return out
 
     def predict_proba(self, X: Any) -> Array:
-        """Mean class probabilities, ``[N, classes]``."""
-        out: Array = self.predict_proba_each(X).mean(0)
-        return out
+        """Mean class probabilities, ``[N, classes]``; where some networks overflow, of the others.
+
+        Raises:
+            ValueError: all overflow.
+        """
+        return _mean(self.predict_proba_each(X))
 
     def predict(self, X: Any) -> Array:
         """The most probable label, ``[N]``."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from edt.ensemble import Ensemble
+from edt.ensemble.arrays import integers
 from edt.objectives import Objective, objective_of
 from edt.ops.checks import parameters, problem_of
 from edt.ops.own import owns
@@ -34,7 +35,7 @@ def prepare(
     if owns(task):
         index = torch.zeros(int(ens.B), dtype=torch.int64)
         if task_index is not None:
-            index = torch.as_tensor(task_index, dtype=torch.int64).expand(int(ens.B)).clone()
+            index = integers("task_index", task_index).expand(int(ens.B)).clone()
     else:
         found = problem_of(ens, task, task_index).task_index
         index = torch.zeros(int(ens.B), dtype=torch.int64) if found is None else found.cpu()

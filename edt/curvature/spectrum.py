@@ -134,9 +134,7 @@ def hessian_spectrum(
 def finite_spectra(ens: Ensemble, task: Any, task_index: torch.Tensor) -> list[torch.Tensor | None]:
     """`hessian_spectrum`, with None for networks whose parameters or Hessian are not finite."""
     out: list[torch.Tensor | None] = [None] * ens.B
-    sizes = (ens.offsets[1:] - ens.offsets[:-1]).cpu()
-    wild = (~torch.isfinite(ens.theta.detach().cpu())).to(torch.float64)
-    alive = torch.nonzero(torch.segment_reduce(wild, "sum", lengths=sizes) == 0.0).flatten()
+    alive = torch.nonzero(ens.finite).flatten()
     if not alive.numel():
         return out
     objective, flat = prepare(ens.select(alive), task, None, task_index[alive])

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.dlpack import from_dlpack
 
+from edt.ensemble.arrays import as_tensor, plain
 from edt.errors import ShapeError
 
 __all__ = [
     "DTYPES",
-    "as_tensor",
     "check_dtype",
     "flag",
     "network_indices",
@@ -64,28 +63,6 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def as_tensor(name: str, value: Any) -> torch.Tensor:
-    """A tensor of the values of a tensor or of an array of any library that speaks DLPack.
-
-    It may share their memory: to be copied before it is kept or changed.
-
-    Raises:
-        TypeError: neither, or values that torch has no dtype for.
-    """
-    if isinstance(value, torch.Tensor):
-        return value
-    if not hasattr(value, "__dlpack__"):
-        raise TypeError(f"{name} must be a tensor or an array, got {type(value).__name__}")
-    try:
-        if isinstance(value, np.ndarray):
-            # A copy: not every array can be shared with torch (read-only, negative strides).
-            return torch.from_numpy(np.array(value, order="C"))
-        shared: torch.Tensor = from_dlpack(value)
-        return shared
-    except (TypeError, ValueError, BufferError, RuntimeError) as error:
-        raise TypeError(f"{name} must hold numbers torch can read: {error}") from None
-
-
 def check_dtype(dtype: Any) -> None:
     """Insist on one of `DTYPES`.
 
@@ -104,10 +81,14 @@ def network_indices(indices: Any, networks: int, name: str = "indices") -> np.nd
     """
     if isinstance(indices, range):
         indices = list(indices)
-    if isinstance(indices, torch.Tensor):
-        indices = indices.detach().cpu().numpy()
+    if isinstance(indices, torch.Tensor) or hasattr(indices, "__dlpack__"):
+        indices = as_tensor(name, indices).cpu().numpy()
     if not isinstance(indices, (np.ndarray, list, tuple)):
+        plain(name, indices)
         raise TypeError(f"{name} must be integers or a bool mask, got {indices!r}")
+    if isinstance(indices, (list, tuple)):
+        for item in indices:
+            plain(name, item)
     index = np.asarray(indices)
     if index.ndim != 1:
         raise ShapeError(f"{name} must have one dimension, got shape {list(index.shape)}")

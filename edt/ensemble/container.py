@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from edt.ensemble.activations import check_activation
-from edt.ensemble.checks import DTYPES, as_tensor, check_dtype, flag, network_indices
+from edt.ensemble.arrays import as_tensor
+from edt.ensemble.checks import DTYPES, check_dtype, flag, network_indices
 from edt.ensemble.exchange import Exchange
 from edt.ensemble.init import check_ids, check_seeds, default_ids, initial_theta
 from edt.ensemble.layout import Layout
@@ -358,6 +359,12 @@ class Ensemble(Exchange):
         return self.theta.device
 
     @property
+    def finite(self) -> torch.Tensor:
+        """bool ``[B]``, whether all parameters of a network are finite (False: it diverged)."""
+        wild = (~torch.isfinite(self.theta.detach().cpu())).to(torch.int64)
+        return torch.from_numpy(np.add.reduceat(wild.numpy(), self.layout.offsets[:-1]) == 0)
+
+    @property
     def plan(self) -> Any:
         """The compiled structure (`edt._core.Plan`); made at first use, shared by `with_theta`."""
         return self._structure.plan
@@ -516,7 +523,7 @@ def _theta(layout: Layout, theta: Any, dtype: torch.dtype | None) -> torch.Tenso
         check_dtype(dtype)
     if theta is None:
         return torch.zeros(layout.total, dtype=dtype or torch.float64)
-    given = as_tensor("theta", theta)
+    given = as_tensor("theta", theta, grad=True)
     wanted = DTYPES if dtype is None else (dtype,)
     if given.dtype not in wanted:
         raise TypeError(f"theta must have dtype {' or '.join(map(str, wanted))}, got {given.dtype}")

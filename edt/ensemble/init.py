@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from edt.ensemble.arrays import plain
 from edt.ensemble.checks import nonnegative
 from edt.ensemble.deviates import normal, uniform
 from edt.ensemble.layout import Layout
@@ -141,7 +142,7 @@ def default_ids(layout: Layout) -> torch.Tensor:
 
 
 def _integers(name: str, value: Any) -> list[int]:
-    if isinstance(value, (torch.Tensor, np.ndarray)):
+    if isinstance(plain(name, value), (torch.Tensor, np.ndarray)):
         value = value.tolist()
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         value = [value]
@@ -149,7 +150,7 @@ def _integers(name: str, value: Any) -> list[int]:
         raise TypeError(f"{name} must be an integer or a sequence of integers, got {value!r}")
     out = []
     for k, item in enumerate(value):
-        if isinstance(item, torch.Tensor) and item.numel() == 1:
+        if isinstance(plain(name, item), torch.Tensor) and item.numel() == 1:
             item = item.item()
         if isinstance(item, (bool, np.bool_)) or not isinstance(item, (int, np.integer)):
             raise TypeError(f"{name}[{k}] must be an integer, got {item!r}")

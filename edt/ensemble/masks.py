@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edt.ensemble.checks import as_tensor
+from edt.ensemble.arrays import as_tensor, plain
 from edt.ensemble.layout import Layout
 from edt.ensemble.philox import draws
 from edt.errors import ShapeError
@@ -65,7 +65,7 @@ def flat_mask(layout: Layout, name: str, masks: Any) -> torch.Tensor:
         flat = _zero_one(name, masks)
         layout.check_flat(name, flat)
         return flat.contiguous()
-    if not isinstance(masks, Sequence) or isinstance(masks, (str, bytes)):
+    if not isinstance(plain(name, masks), Sequence) or isinstance(masks, (str, bytes)):
         raise TypeError(
             f"{name} must be a flat tensor or a list (networks) of lists (layers) of tensors, "
             f"got {type(masks).__name__}"
@@ -101,7 +101,7 @@ def sparsities(layout: Layout, sparsity: Any) -> list[float]:
         TypeError: not numbers. ShapeError: wrong count. ValueError: outside [0, 1).
     """
     layers = layout.depth + 1
-    if isinstance(sparsity, (torch.Tensor, np.ndarray)):
+    if isinstance(plain("sparsity", sparsity), (torch.Tensor, np.ndarray)):
         sparsity = sparsity.tolist()
     if isinstance(sparsity, (str, bytes)):
         raise TypeError(f"sparsity must be a number in [0, 1) or one per layer, got {sparsity!r}")
@@ -152,7 +152,7 @@ def random_state(layout: Layout, sparsity: Any, seeds: np.ndarray, ids: np.ndarr
 
 
 def _zero_one(name: str, mask: Any) -> torch.Tensor:
-    tensor = torch.as_tensor(mask).detach()
+    tensor = as_tensor(name, mask)
     if tensor.dtype == torch.bool:
         return tensor.clone()
     if tensor.is_complex():
@@ -168,7 +168,7 @@ def _zero_one(name: str, mask: Any) -> torch.Tensor:
 
 
 def _fill(name: str, view: torch.Tensor, mask: Any) -> None:
-    if not isinstance(mask, (torch.Tensor, np.ndarray)):
+    if not isinstance(plain(name, mask), (torch.Tensor, np.ndarray)):
         raise TypeError(f"{name} must be a tensor, got {type(mask).__name__}")
     tensor = _zero_one(name, mask)
     if tensor.shape != view.shape:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from edt.ensemble import Ensemble
+from edt.ensemble.arrays import plain, reals
 from edt.ensemble.checks import flag
 from edt.errors import ShapeError, unknown_choice
 from edt.flow.events import Limits
@@ -214,14 +215,13 @@ def _times(record: Any, end: float) -> torch.Tensor:
         grid = FIRST_TIME * 10.0 ** (np.arange(count) / PER_DECADE)
         grid = grid[grid < end * (1.0 - 1e-9)]
         return torch.from_numpy(np.concatenate([[0.0], grid, [end]]))
-    if isinstance(record, bool) or not isinstance(record, (Sequence, np.ndarray, torch.Tensor)):
+    if isinstance(record, bool) or not isinstance(
+        plain("record", record), (Sequence, np.ndarray, torch.Tensor)
+    ):
         raise TypeError(
             f"record must be 'log', a sequence of times or None, got {type(record).__name__}"
         )
-    try:
-        times = torch.as_tensor(record, dtype=torch.float64).flatten().clone()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"record must hold numbers: {error}") from None
+    times = reals("record", record).flatten().clone()
     bad = torch.nonzero(~((times >= 0.0) & (times <= end))).flatten()
     if bad.numel():
         raise ValueError(

@@ -8,6 +8,7 @@ import torch
 from edt import ops
 from edt.curvature.dense import one_blas_thread
 from edt.ensemble import Ensemble
+from edt.ensemble.arrays import reals
 from edt.tasks import Task
 
 
@@ -30,7 +31,7 @@ def critical_task(ens: Ensemble, x: torch.Tensor, *, residual: float = 1.0, seed
     Raises:
         ValueError: too few samples.
     """
-    x = torch.as_tensor(x).to(torch.float64)
+    x = reals("x", x)
     ens = ens.to(torch.float64)
     blank = Task(x, x.new_zeros(x.shape[0], ens.d_out))
     outputs = ops.predict(ens, blank)

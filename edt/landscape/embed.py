@@ -28,7 +28,7 @@ from typing import Any
 import torch
 
 from edt.ensemble import Ensemble
-from edt.ensemble.checks import as_tensor
+from edt.ensemble.arrays import as_tensor, integers, reals
 from edt.errors import ShapeError
 from edt.landscape.grow import Growth, grow
 from edt.landscape.layers import ACTIVATIONS, Layer, Network, pack, unpack
@@ -92,13 +92,7 @@ def split(
         >>> wide = split(narrow, neuron=2, mu=0.5).networks  # doctest: +SKIP
     """
     _check_layer(ens, layer)
-    try:
-        index = torch.as_tensor(neuron)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"neuron must be an index or one per network, got {neuron!r:.60}") from None
-    if index.is_floating_point() or index.is_complex() or index.dtype == torch.bool:
-        raise TypeError(f"neuron must hold integers, got dtype {index.dtype}")
-    index = index.to("cpu", torch.int64)
+    index = integers("neuron", neuron)
     if index.dim() == 0:
         index = index.expand(int(ens.B))
     if index.shape != (int(ens.B),):
@@ -152,10 +146,12 @@ def split_shares(mu: Any) -> tuple[float, ...]:
         TypeError: not numbers. ValueError: not finite, or another sum.
     """
     try:
-        single = isinstance(mu, (int, float)) or getattr(mu, "ndim", 1) == 0
-        shares = (float(mu), 1.0 - float(mu)) if single else tuple(float(share) for share in mu)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"mu must be a number or a sequence of numbers, got {mu!r:.60}") from None
+        given = reals("mu", mu).flatten().tolist()
+    except TypeError as error:
+        words = f"mu must be a number or a sequence of numbers, got {mu!r:.60}"
+        raise TypeError(f"{words} ({error})") from None
+    single = isinstance(mu, (int, float)) or getattr(mu, "ndim", 1) == 0
+    shares = (given[0], 1.0 - given[0]) if single else tuple(given)
     if not shares or not abs(sum(shares) - 1.0) <= 1e-12 * max(1.0, *map(abs, shares)):
         raise ValueError(f"mu: the output shares must be finite and sum to 1, got {shares}")
     return shares
@@ -322,12 +318,7 @@ def _everyone(ens: Ensemble, wide: list[Network], layer: int, added: int) -> Emb
 
 def _numbers(name: str, value: Any) -> torch.Tensor:
     """Finite numbers from a tensor, an array or lists."""
-    if isinstance(value, (list, tuple)):
-        try:
-            value = torch.tensor(value, dtype=torch.float64)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"{name} must hold numbers: {error}") from None
-    out = as_tensor(name, value)
+    out = reals(name, value) if isinstance(value, (list, tuple)) else as_tensor(name, value)
     if not bool(torch.isfinite(out).all()):
         raise ValueError(f"{name} must be finite, got {out.tolist()!r:.60}")
     return out

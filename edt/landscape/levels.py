@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
+
+from edt.ensemble.arrays import reals
 
 Floats = npt.ArrayLike
 
@@ -59,8 +60,7 @@ def loss_levels(losses: Floats, relative_gap: float = RELATIVE_GAP, floor: float
         raise ValueError(f"relative_gap must be positive, got {relative_gap}")
     if not (np.isfinite(floor) and floor >= 0.0):
         raise ValueError(f"floor must be >= 0, got {floor}")
-    given = losses.cpu() if isinstance(losses, torch.Tensor) else losses
-    values = np.asarray(given, dtype=np.float64).ravel()
+    values = reals("losses", losses).numpy().ravel()
     label = np.full(values.size, -1, dtype=np.int64)
     finite = np.flatnonzero(np.isfinite(values))
     if not finite.size:

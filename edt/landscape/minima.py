@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
+from edt.ensemble.arrays import integers, reals
 from edt.errors import unknown_choice
 from edt.frames import Tabular
 from edt.landscape.certificates import Certificates, certify
@@ -70,7 +71,7 @@ class Minima(Tabular):
             ended: the runs.
             threshold: loss that counts as good, a number or ``[B]``.
         """
-        height = torch.as_tensor(threshold, dtype=torch.float64).expand(ended.loss.shape).clone()
+        height = reals("threshold", threshold).expand(ended.loss.shape).clone()
         return cls(
             networks=ended.networks,
             task_index=ended.task_index,
@@ -174,7 +175,7 @@ def find_minima(
     if finish not in FINISH:
         raise unknown_choice("finish", finish, FINISH)
     good = checks.number("good", good)
-    index = torch.as_tensor(0 if task_index is None else task_index, dtype=torch.int64)
+    index = integers("task_index", 0 if task_index is None else task_index)
     if not realisable:
         finish = "all"
     limit = good * task.variance

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
+from edt.ensemble.arrays import reals
 from edt.landscape.labels import CERTIFIED
 
 #: Every outcome, best first.
@@ -44,8 +43,8 @@ def outcomes(
     Raises:
         ValueError: lengths differ.
     """
-    height = torch.as_tensor(loss, dtype=torch.float64).flatten()
-    limit = torch.as_tensor(threshold, dtype=torch.float64).expand(height.shape)
+    height = reals("loss", loss).flatten()
+    limit = reals("threshold", threshold).expand(height.shape)
     words = [UNCERTIFIED] * height.numel() if label is None else label
     if not len(verdict) == len(status) == len(words) == height.numel():
         raise ValueError(

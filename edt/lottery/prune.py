@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from edt.ensemble import Ensemble
+from edt.ensemble.arrays import as_tensor
 from edt.ensemble.masks import PRUNED
 from edt.errors import ShapeError, unknown_choice
 from edt.lottery.places import group_sum, places, ranks
@@ -49,6 +50,7 @@ def prune_lowest(
         >>> prune_lowest(ens, ens.theta.abs(), 0.5).tolist()
         [0, 0, 1, 1, 0, 1]
     """
+    scores = as_tensor("scores", scores).cpu()
     if tuple(scores.shape) != (ens.total,):
         raise ShapeError(f"scores must have shape [{ens.total}], got {list(scores.shape)}")
     if scope not in SCOPES:

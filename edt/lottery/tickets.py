@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from edt.ensemble import Ensemble
+from edt.ensemble.arrays import integers
 from edt.ensemble.checks import network_indices
-from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE
+from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE, flat_mask
 from edt.errors import ShapeError
 from edt.lottery.places import group_sum, places
 
@@ -70,9 +71,9 @@ class Tickets:
         label = torch.arange(count) if names is None else names
         return cls(
             start,
-            torch.as_tensor(keep, dtype=torch.bool),
-            torch.as_tensor(index, dtype=torch.int64),
-            torch.as_tensor(label, dtype=torch.int64),
+            flat_mask(start.layout, "keep", keep),
+            integers("task_index", index),
+            integers("names", label),
         )
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ import torch
 
 from edt import _core
 from edt.ensemble import Ensemble
+from edt.ensemble.arrays import integers, plain
 from edt.errors import ShapeError, unknown_choice
 from edt.ops.problem import Problem
 from edt.tasks import Task
@@ -126,12 +127,14 @@ def vectors_of(ens: Ensemble, vectors: Any) -> torch.Tensor:
 def _tensor(name: str, value: Any, ens: Ensemble) -> torch.Tensor:
     if not isinstance(value, torch.Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+    plain(name, value, grad=True)
     _has_engine(name, value)
     if value.dtype != ens.dtype:
         raise TypeError(f"{name} must have the networks' dtype {ens.dtype}, got {value.dtype}")
     if value.device != ens.device:
         raise ValueError(f"{name} must be on {ens.device} like the networks, got {value.device}")
-    return value
+    # A view that stands for -x has the memory of x.
+    return value.resolve_neg()
 
 
 def _has_engine(name: str, tensor: torch.Tensor) -> None:
@@ -151,11 +154,8 @@ def task_index_of(value: Any, networks: int, tasks: int, name: str = "task_index
     Raises:
         TypeError: not integers. ShapeError: wrong length. ValueError: out of range, not on the CPU.
     """
-    try:
-        out = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{name} must hold integers, got {value!r:.60}") from None
-    if out.is_floating_point() or out.is_complex() or out.dtype == torch.bool:
+    out = plain(name, value) if isinstance(value, torch.Tensor) else integers(name, value)
+    if out.is_floating_point() or out.dtype == torch.bool:
         raise TypeError(f"{name} must hold integers, got dtype {out.dtype}")
     _has_engine(name, out)
     if out.dim() == 0:

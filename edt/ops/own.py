@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from edt.ensemble import Ensemble
+from edt.ensemble.arrays import integers
 from edt.ops.checks import parameters, vectors_of
 from edt.ops.memory import room_for_hessians
 
@@ -68,7 +69,7 @@ def _prepared(ens: Any, task: Any, theta: Any, task_index: Any) -> tuple[Any, to
         raise TypeError(f"losses over infinite data need float64 networks, got {ens.dtype}")
     index = torch.zeros(int(ens.B), dtype=torch.int64)
     if task_index is not None:
-        index = torch.as_tensor(task_index, dtype=torch.int64).expand(int(ens.B)).clone()
+        index = integers("task_index", task_index).expand(int(ens.B)).clone()
         if bool(((index < 0) | (index >= task.T)).any()):
             raise ValueError(f"task_index must be in 0..{task.T - 1}, got {index.tolist()}")
     flat = parameters(ens, theta).detach().contiguous()

@@ -100,7 +100,7 @@ def _heights(ax: Axes, runs: pd.DataFrame, theme: Theme) -> None:
                 transform=ax.transAxes)  # fmt: skip
         return
     for k, group in bad.groupby("teacher"):
-        levels = loss_levels(group["loss"])
+        levels = loss_levels(group["loss"].to_numpy())
         area = 900 * levels.count / int((runs["teacher"] == k).sum()) + 10
         ax.scatter(np.full(len(levels), int(str(k))), levels.loss, s=area, color=theme.red,
                    alpha=0.65, lw=0, zorder=3)  # fmt: skip

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from edt.ensemble.checks import DTYPES, as_tensor, check_dtype
+from edt.ensemble.arrays import as_tensor, integers, reals
+from edt.ensemble.checks import DTYPES, check_dtype
 from edt.errors import ShapeError, unknown_choice
 
 __all__ = ["LOSSES", "Task"]
@@ -232,15 +233,10 @@ class Task:
 def _tensor(name: str, value: Any, kinds: tuple[Literal["int", "float"], ...]) -> torch.Tensor:
     """A tensor from a tensor, any array, or nested lists of numbers (those become float64)."""
     if isinstance(value, (list, tuple)):
-        try:
-            value = np.asarray(value, dtype=np.int64 if kinds == ("int",) else np.float64)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"{name} must hold numbers: {error}") from None
+        value = integers(name, value) if kinds == ("int",) else reals(name, value)
     given = as_tensor(name, value)
     if given.device.type != "cpu":
         raise ValueError(f"{name} must be on the CPU, got {given.device}; use {name}.cpu()")
-    if given.layout != torch.strided:
-        raise TypeError(f"{name} must be a dense tensor, got {given.layout}")
     floating = given.dtype in DTYPES
     whole = not given.is_floating_point() and not given.is_complex() and given.dtype != torch.bool
     if not ((floating and "float" in kinds) or (whole and "int" in kinds)):
@@ -253,7 +249,7 @@ def _tensor(name: str, value: Any, kinds: tuple[Literal["int", "float"], ...]) -
         raise TypeError(
             f"{name} must have {' or '.join(wanted[k] for k in kinds)}, got {given.dtype}{hint}"
         )
-    return given.detach()
+    return given
 
 
 def _finite(name: str, tensor: torch.Tensor) -> None:

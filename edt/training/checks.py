@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from edt.ensemble.arrays import plain, reals
 from edt.errors import unknown_choice
 from edt.ops.checks import task_index_of
 
@@ -59,13 +60,11 @@ def per_network(name: str, value: Any, networks: int) -> torch.Tensor:
     """
     if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
         return torch.full((networks,), number(name, value), dtype=torch.float64)
-    if not isinstance(value, (torch.Tensor, np.ndarray, Sequence)) or isinstance(value, str):
+    if isinstance(value, str) or not (
+        isinstance(plain(name, value), Sequence) or hasattr(value, "__dlpack__")
+    ):
         raise TypeError(f"{name} must be a number or one number per network, got {value!r}")
-    try:
-        # The dtype is named at once: a list of floats would pass through float32 otherwise.
-        out = torch.as_tensor(value, dtype=torch.float64).detach().cpu().clone()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name} must hold numbers: {error}") from None
+    out = reals(name, value).clone()
     if out.ndim == 0:
         out = out.expand(networks).clone()
     if tuple(out.shape) != (networks,):
@@ -88,7 +87,8 @@ def index_per_network(name: str, value: Any, networks: int, tasks: int) -> torch
     """
     if value is None:
         return torch.zeros(networks, dtype=torch.int64)
-    here = value.detach().cpu() if isinstance(value, torch.Tensor) else value
+    plain(name, value)
+    here = value.cpu() if isinstance(value, torch.Tensor) else value
     return task_index_of(here, networks, tasks, name).clone().contiguous()
 
 
@@ -112,7 +112,9 @@ def seed_bits(name: str, value: Any, networks: int) -> torch.Tensor:
     """
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         seeds = [int(value)] * networks
-    elif isinstance(value, (torch.Tensor, np.ndarray, Sequence)) and not isinstance(value, str):
+    elif isinstance(plain(name, value), (torch.Tensor, np.ndarray, Sequence)) and not isinstance(
+        value, str
+    ):
         items = value.tolist() if isinstance(value, (torch.Tensor, np.ndarray)) else list(value)
         if not isinstance(items, list) or any(
             isinstance(s, bool) or not isinstance(s, (int, np.integer)) for s in items

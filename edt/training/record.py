@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from edt.ensemble.arrays import plain
+
 Record = None | str | int | Sequence[int]
 
 #: Log-spaced records per factor of ten in the step.
@@ -28,7 +30,7 @@ def record_steps(record: Any, steps: int) -> torch.Tensor:
     """
     if record is None:
         return torch.zeros(0, dtype=torch.int64)
-    if isinstance(record, str):
+    if isinstance(plain("record", record), str):
         if record != "log":
             raise ValueError(
                 f"record must be 'log', an integer, a sequence of steps or None, got {record!r}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -13,11 +15,19 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from edt import Task, ops
 from edt.estimators import EnsembleClassifier, EnsembleRegressor
+from edt.training import masked_train
 
 SMALL = {"widths": 8, "members": 2, "steps": 300, "lr": 0.02}
 
 
-@parametrize_with_checks([EnsembleRegressor(**SMALL), EnsembleClassifier(**SMALL)])
+@parametrize_with_checks(
+    [
+        EnsembleRegressor(),
+        EnsembleClassifier(),
+        EnsembleRegressor(**SMALL, batch_size=7),
+        EnsembleClassifier(**SMALL, batch_size=7),
+    ]
+)
 def test_contract(estimator, check):
     check(estimator)
 
@@ -71,8 +81,125 @@ def test_minima_and_seeds():
         ({"members": 1.5}, TypeError, "members must be an integer, got 1.5"),
         ({"activation": "tahn"}, ValueError, "tanh"),
         ({"lr": -1.0}, ValueError, "lr"),
+        ({"batch_size": "auto"}, ValueError, r"batch_size must be .* or None .*got 'auto'"),
+        ({"batch_size": 2.5}, ValueError, "batch_size must be an integer >= 1.*got 2.5"),
+        ({"batch_size": True}, ValueError, "batch_size must be an integer >= 1.*got True"),
+        ({"batch_size": 0}, ValueError, "batch_size must be an integer >= 1.*got 0"),
     ],
 )
 def test_bad_input(bad, kind, says):
     with pytest.raises(kind, match=says):
         EnsembleRegressor(**bad).fit(np.arange(4.0)[:, None], np.arange(4.0))
+
+
+@pytest.mark.parametrize(
+    ("widths", "layers", "networks"),
+    [(5, [5], 1), ((4, 3), [4, 3], 1), ([4, 3], [4], 2), ([(4, 3), (2, 2)], [4, 3], 2)],
+)
+def test_a_tuple_is_one_architecture(widths, layers, networks):
+    X = np.linspace(-1.0, 1.0, 20)[:, None]
+    model = EnsembleRegressor(widths=widths, members=2, steps=5).fit(X, X[:, 0])
+    assert 2 * networks == model.networks_.B
+    assert model.networks_.layer_widths[0, 1:-1].tolist() == layers
+
+
+def lose(monkeypatch, which):
+    """Training after which the parameters of some networks are what divergence leaves."""
+
+    def train(*args, **options):
+        result = masked_train(*args, **options)
+        theta = result.networks.theta.clone()
+        for b in which:
+            theta[result.networks.offsets[b]] = float("nan")
+        result.networks = result.networks.with_theta(theta)
+        return result
+
+    monkeypatch.setattr("edt.estimators.masked_train", train)
+
+
+@pytest.mark.parametrize("kind", [EnsembleRegressor, EnsembleClassifier])
+@pytest.mark.parametrize("to_minima", [False, True])
+def test_diverged_networks_have_no_say(kind, to_minima, monkeypatch):
+    X = np.random.default_rng(2).standard_normal((30, 2))
+    y = (X[:, 0] > 0).astype(float)
+    options = {"widths": 2, "steps": 20, "to_minima": to_minima}
+    whole = kind(members=4, **options).fit(X, y)
+    assert not whole.diverged_.any()
+    lose(monkeypatch, [0, 2])
+    with pytest.warns(ConvergenceWarning, match="2 of 4 networks diverged.*lower lr"):
+        model = kind(members=4, **options).fit(X, y)
+    assert model.diverged_.tolist() == [True, False, True, False]
+    assert model.networks_.B == 2
+    each = whole.predict_each if kind is EnsembleRegressor else whole.predict_proba_each
+    mine = model.predict if kind is EnsembleRegressor else model.predict_proba
+    np.testing.assert_array_equal(mine(X), each(X)[[1, 3]].mean(0))
+    lose(monkeypatch, range(4))
+    with pytest.raises(ValueError, match="all 4 networks diverged"):
+        kind(members=4, **options).fit(X, y)
+
+
+def test_too_large_a_step_is_an_error_not_a_prediction():
+    X, y = load_diabetes(return_X_y=True)
+    with pytest.raises(ValueError, match="all 3 networks diverged"):
+        EnsembleRegressor(
+            members=3, activation="relu", optimizer="sgd", lr=1e3, steps=500, widths=(8, 8)
+        ).fit(X, y)
+
+
+@pytest.mark.parametrize("kind", [EnsembleRegressor, EnsembleClassifier])
+def test_samples_on_which_networks_overflow(kind):
+    X = np.linspace(-1.0, 1.0, 10)[:, None]
+    model = kind(widths=2, members=3, steps=20, activation="relu").fit(X, X[:, 0] > 0.0)
+    theta = model.networks_.theta.clone()
+    theta[model.networks_.offsets[1] : model.networks_.offsets[2]] *= 1e200  # finite
+    model.networks_ = model.networks_.with_theta(theta)
+    answer = model.predict if kind is EnsembleRegressor else model.predict_proba
+    each = model.predict_each if kind is EnsembleRegressor else model.predict_proba_each
+    wild = ~np.isfinite(each(X)).reshape(3, 10, -1).all(2)
+    assert wild[1].any()
+    assert not wild[[0, 2]].any()
+    place = int(np.flatnonzero(wild[1])[0])
+    np.testing.assert_allclose(answer(X)[place], each(X)[[0, 2], place].mean(0), rtol=1e-15)
+    model.networks_ = model.networks_.select([1])
+    with pytest.raises(ValueError, match=rf"X\[{place}\] must be of a size.*overflow"):
+        model.predict(X)
+
+
+@pytest.mark.parametrize("kind", [EnsembleRegressor, EnsembleClassifier])
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_a_sample_twice_is_a_sample_of_weight_two(kind, batch_size):
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_normal((12, 2)), rng.integers(0, 2, 12)
+    weight = rng.integers(0, 3, 12)
+    order = rng.permutation(weight.sum())
+    again, labels = X.repeat(weight, axis=0)[order], y.repeat(weight)[order]
+    options = {"widths": 3, "members": 2, "steps": 50, "batch_size": batch_size}
+    one = kind(**options).fit(X, y, sample_weight=weight)
+    two = kind(**options).fit(again, labels)
+    np.testing.assert_array_equal(one.predict(X), two.predict(X))
+
+
+@pytest.mark.parametrize("kind", [EnsembleRegressor, EnsembleClassifier])
+def test_what_pandas_and_numpy_mean_is_not_lost(kind):
+    X = np.random.default_rng(4).standard_normal((8, 2))
+    y = (X[:, 0] > 0).astype(int)
+    model = kind(widths=2, members=1, steps=3)
+    frame = pd.DataFrame(X, columns=["a", "b"], index=range(10, 18))
+    right, wrong = pd.Series(y, index=frame.index), pd.Series(y)
+    model.fit(frame, right)
+    model.fit(frame, y)
+    assert list(model.feature_names_in_) == ["a", "b"]
+    with pytest.raises(ValueError, match=r"y must have the index of X.*y\.to_numpy\(\)"):
+        model.fit(frame, wrong)
+    with pytest.raises(ValueError, match="sample_weight must have the index of X"):
+        model.fit(frame, right, sample_weight=wrong + 1.0)
+    hidden = np.ma.array(X, mask=X > 1.0)
+    assert hidden.mask.any()
+    for call in (
+        lambda: model.fit(hidden, y),
+        lambda: model.fit(X, np.ma.array(y, mask=y == 1)),
+        lambda: model.fit(X, y, sample_weight=np.ma.array(y + 1.0, mask=y == 1)),
+        lambda: model.predict(hidden),
+    ):
+        with pytest.raises(TypeError, match=r"masked.*\.filled\("):
+            call()

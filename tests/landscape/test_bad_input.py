@@ -17,8 +17,8 @@ ENS = edt.Ensemble.init([2, 3], [0], d_in=1, d_out=1)
 NAN = float("nan")
 
 CALLS = [
-    (lambda: embed.split(ENS, neuron="first"), TypeError, "neuron must be an index.*got 'first'"),
-    (lambda: embed.split(ENS, neuron=0.5), TypeError, "neuron must hold integers, got dtype"),
+    (lambda: embed.split(ENS, neuron="first"), TypeError, "neuron must hold integers.*got 'first'"),
+    (lambda: embed.split(ENS, neuron=0.5), TypeError, "neuron must hold integers, got 0.5"),
     (lambda: embed.split(ENS, mu="half"), TypeError, "mu must be a number.*got 'half'"),
     (lambda: embed.split(ENS, mu=None), TypeError, "mu must be a number.*got None"),
     (lambda: embed.split(ENS.to_module(0)), TypeError, "ens must be an edt.Ensemble, got Sequent"),

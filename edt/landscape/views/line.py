@@ -13,6 +13,7 @@ import torch
 import xarray as xr
 
 from edt.ensemble import Ensemble
+from edt.ensemble.arrays import reals
 from edt.errors import ShapeError, unknown_choice
 from edt.files import expect, parsing, read, write
 from edt.frames import Tabular
@@ -252,10 +253,7 @@ def _positions(at: Any, low: float, high: float, count: int) -> torch.Tensor:
     """Ascending positions float64 ``[T]``."""
     if at is None:
         return torch.linspace(low, high, count, dtype=torch.float64)
-    try:
-        out = torch.as_tensor(at, dtype=torch.float64).detach().cpu().flatten()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"at must hold numbers: {error}") from None
+    out = reals("at", at).flatten()
     if not out.numel() or not bool(torch.isfinite(out).all()) or bool((out.diff() <= 0.0).any()):
         raise ValueError("at must hold ascending, finite numbers, at least one")
     return out

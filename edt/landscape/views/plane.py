@@ -13,6 +13,7 @@ import torch
 import xarray as xr
 
 from edt.ensemble import Ensemble
+from edt.ensemble.arrays import reals
 from edt.errors import ShapeError
 from edt.files import expect, parsing, read, write
 from edt.frames import Tabular
@@ -310,7 +311,7 @@ def _moments(path: Any, networks: Ensemble) -> torch.Tensor:
     if not isinstance(path, (torch.Tensor, np.ndarray, xr.DataArray)):
         raise TypeError(f"path must be a tensor [R, total], got {type(path).__name__}")
     values = path.to_numpy() if isinstance(path, xr.DataArray) else path
-    out = torch.as_tensor(values, dtype=torch.float64)
+    out = reals("path", values)
     if out.dim() != 2 or out.shape[1] != networks.total:
         raise ShapeError(f"path must have shape [R, {networks.total}], got {list(out.shape)}")
     return out
@@ -335,10 +336,7 @@ def _grid(
     alone = (high - low) <= 0.0
     low, high = torch.where(alone, -1.0, low), torch.where(alone, 1.0, high)
     if span is not None:
-        try:
-            given = torch.as_tensor(span, dtype=torch.float64)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(f"span must be a pair of numbers, or two pairs: {error}") from None
+        given = reals("span", span)
         if tuple(given.shape) not in ((2,), (2, 2)) or not bool(torch.isfinite(given).all()):
             raise ValueError(f"span must be a pair of numbers, or two pairs, got {span!r}")
         given = given.expand(2, 2)

@@ -73,7 +73,7 @@ def _heights(runs: pd.DataFrame, name: str) -> Panel:
     bad = runs[runs["spurious"] & (runs["status"] == "converged")]
     x, y, size, hover = [], [], [], []
     for k, group in bad.groupby("teacher"):
-        levels = loss_levels(group["loss"])
+        levels = loss_levels(group["loss"].to_numpy())
         starts = int((runs["teacher"] == k).sum())
         for height, count in zip(levels.loss.tolist(), levels.count.tolist(), strict=True):
             x.append(int(str(k)))
