@@ -14,6 +14,7 @@ from edt.errors import ShapeError
 __all__ = [
     "DTYPES",
     "check_dtype",
+    "finite_networks",
     "flag",
     "network_indices",
     "nonnegative",
@@ -71,6 +72,13 @@ def check_dtype(dtype: Any) -> None:
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype!r}")
+
+
+def finite_networks(theta: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+    """bool ``[B]`` on the CPU: all parameters of a network are finite (False: it diverged)."""
+    wild = ~torch.isfinite(theta.detach().cpu())
+    count = torch.nn.functional.pad(wild.cumsum(0), (1, 0))[offsets.cpu()]
+    return count[1:] == count[:-1]
 
 
 def network_indices(indices: Any, networks: int, name: str = "indices") -> np.ndarray:

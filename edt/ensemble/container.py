@@ -11,7 +11,7 @@ from torch import nn
 
 from edt.ensemble.activations import check_activation
 from edt.ensemble.arrays import as_tensor
-from edt.ensemble.checks import DTYPES, check_dtype, flag, network_indices
+from edt.ensemble.checks import DTYPES, check_dtype, finite_networks, flag, network_indices
 from edt.ensemble.exchange import Exchange
 from edt.ensemble.init import check_ids, check_seeds, default_ids, initial_theta
 from edt.ensemble.layout import Layout
@@ -361,8 +361,7 @@ class Ensemble(Exchange):
     @property
     def finite(self) -> torch.Tensor:
         """bool ``[B]``, whether all parameters of a network are finite (False: it diverged)."""
-        wild = (~torch.isfinite(self.theta.detach().cpu())).to(torch.int64)
-        return torch.from_numpy(np.add.reduceat(wild.numpy(), self.layout.offsets[:-1]) == 0)
+        return finite_networks(self.theta, self.offsets)
 
     @property
     def plan(self) -> Any:

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from edt.ensemble.architecture import Architecture, Reading, read_module
+from edt.ensemble.arrays import as_tensor
 from edt.ensemble.blocks import Block
-from edt.ensemble.checks import as_tensor, check_dtype, network_indices
+from edt.ensemble.checks import check_dtype, finite_networks, network_indices
 from edt.ensemble.init import check_ids, check_seeds
 from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE
 from edt.errors import ShapeError
@@ -306,6 +307,11 @@ class ModuleEnsemble:
         """int64 ``[B]``, trainable parameters ``P_b`` of each network."""
         live = (self._state == TRAINABLE).cpu().to(torch.int64)
         return torch.stack([part.sum() for part in torch.split(live, self.offsets.diff().tolist())])
+
+    @property
+    def finite(self) -> torch.Tensor:
+        """bool ``[B]``, whether all parameters of a network are finite (False: it diverged)."""
+        return finite_networks(self.theta, self.offsets)
 
     @property
     def labels(self) -> list[Any]:
