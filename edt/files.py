@@ -1,7 +1,7 @@
 """Tensors and their JSON header in one safetensors file, written whole.
 
-The header travels in the file's own metadata, so that one `os.replace` publishes both; a
-`<name>.json` copy lies beside it for people. SHA-256 sums of tensors and header are stored and
+The header travels in the file's own metadata, so that one `os.replace` publishes both; a copy for
+people lies beside it (`readable_copy`). SHA-256 sums of tensors and header are stored and
 checked, because safetensors itself notices a truncated file but not a flipped bit. No pickle
 anywhere. The package safetensors is imported when a file is written or read: networks and operators
 need none.
@@ -12,15 +12,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from edt.errors import EdtError
+from edt.limits import refusal
 from edt.places import Folder, Location, Remote, place
 
 __all__ = [
@@ -31,6 +33,8 @@ __all__ = [
     "expect",
     "parsing",
     "read",
+    "readable_copy",
+    "replace_at",
     "replace_file",
     "words",
     "write",
@@ -59,23 +63,53 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
 def replace_file(path: Folder, data: bytes) -> None:
     """Write ``data`` to a temporary file in the same folder, sync it, and rename it to ``path``.
 
-    Behind a URL: one put of the whole object. Stores of objects show it whole or not at all; on
-    other file systems a reader may find a part of it, which its checksum gives away.
+    A symbolic link stays one: the file it leads to is replaced. A new file gets the mode that the
+    umask leaves, a replaced one keeps its own. Behind a URL: one put of the whole object. Stores of
+    objects show it whole or not at all; on other file systems a reader may find a part of it, which
+    its checksum gives away.
+
+    Raises:
+        OSError: the disk is full, say; names the file.
     """
     if isinstance(path, Remote):
         path.write_bytes(data)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        replace_at(folder, target.name, data, path)
+    finally:
+        os.close(folder)
+
+
+def replace_at(folder: int, name: str, data: bytes, path: Path) -> None:
+    """`replace_file` in a folder that is open already; a link of that name is replaced.
+
+    Args:
+        folder: handle of the folder.
+        name: of the file in it.
+        data: all of it.
+        path: what errors call it.
+    """
+    made = f".{name}.{secrets.token_hex(6)}.tmp"
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        handle = os.open(made, flags, 0o666, dir_fd=folder)
         with os.fdopen(handle, "wb") as file:
+            with suppress(FileNotFoundError):
+                before = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if stat.S_ISREG(before.st_mode):
+                    os.fchmod(handle, stat.S_IMODE(before.st_mode) & 0o777)
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        if os.path.exists(name):
-            os.unlink(name)
+            os.fsync(handle)
+        os.replace(made, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException as error:
+        with suppress(OSError):
+            os.unlink(made, dir_fd=folder)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 
@@ -104,27 +138,39 @@ def write(
     tensors: Mapping[str, torch.Tensor],
     header: Mapping[str, Any],
 ) -> None:
-    """Write tensors and header as one safetensors file plus a readable JSON copy.
+    """Write tensors and header as one safetensors file plus a readable JSON copy of the header.
+
+    The copy has the file's whole name and ``.json`` after it: ``run.safetensors.json``.
 
     Args:
         path: file to write, by convention ending in ``.safetensors``.
         kind, tensors, header: as in `encode`.
 
     Raises:
-        ValueError: ``path`` ends in ``.json``, the name of the readable copy.
+        ValueError: ``path`` ends in ``.json``, which the file is not.
     """
     file = place(path)
     if file.suffix == ".json":
-        raise ValueError(
-            f"path must not end in .json (the readable copy's name), got {str(path)!r}"
-        )
+        raise ValueError(f"path must not end in .json (the file is binary), got {str(path)!r}")
     data, text = encode(kind, tensors, header)
     replace_file(file, data)
-    replace_file(file.with_suffix(".json"), text)
+    replace_file(readable_copy(file), text)
 
 
-def read(path: Location, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def readable_copy(file: Folder) -> Folder:
+    """Where the readable copy of a file's header lies."""
+    return file.parent / f"{file.name}.json"
+
+
+def read(
+    path: Location, kind: str, data: bytes | None = None
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read a file written by `write`.
+
+    Args:
+        path: of the file.
+        kind: what it must hold.
+        data: its bytes, where they have been read already.
 
     Returns:
         (tensors, header)
@@ -135,11 +181,11 @@ def read(path: Location, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, 
     from safetensors import SafetensorError
 
     path = place(path)
-    if not path.is_file():
+    if data is None and not path.is_file():
         folder = isinstance(path, Path) and path.is_dir()
         raise CheckpointError(f"{path}: {'is a folder, not a file' if folder else 'no such file'}")
     try:
-        metadata, tensors = _open(path)
+        metadata, tensors = _open(path, data)
         header = json.loads(metadata["edt"])
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
         raise CheckpointError(
@@ -224,10 +270,11 @@ def words(header: Mapping[str, Any], name: str, count: int) -> list[str]:
     return list(found)
 
 
-def _open(path: Folder) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+def _open(path: Folder, data: bytes | None) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     """Metadata and tensors of a safetensors file."""
-    if isinstance(path, Remote):
+    if data is None and isinstance(path, Remote):
         data = path.read_bytes()
+    if data is not None:
         from safetensors.torch import load
 
         tensors = load(data)  # refuses a header that does not fit the bytes
@@ -235,6 +282,9 @@ def _open(path: Folder) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
         return json.loads(data[8 : 8 + size]).get("__metadata__", {}), tensors
     from safetensors import safe_open
 
+    reason = refusal(path.stat().st_size) if isinstance(path, Path) else None
+    if reason is not None:
+        raise ValueError(f"it {reason}")
     with safe_open(str(path), framework="pt") as file:
         names = file.keys()
         return file.metadata() or {}, {name: file.get_tensor(name).clone() for name in names}

@@ -73,10 +73,6 @@ class Remote:
     def __truediv__(self, name: str) -> Remote:
         return Remote(f"{self.url}/{name}", _fs=self._fs)
 
-    def with_suffix(self, suffix: str) -> Remote:
-        """The same with another suffix."""
-        return self.parent / f"{self.stem}{suffix}"
-
     def exists(self) -> bool:
         """Whether there is a file or a folder."""
         return bool(self._ask("exists"))

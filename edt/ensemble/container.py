@@ -214,13 +214,17 @@ class Ensemble(Exchange):
         )
 
     @classmethod
-    def load(cls, path: Location) -> Ensemble:
+    def load(cls, path: Location, data: bytes | None = None) -> Ensemble:
         """Read a file written by `save`.
+
+        Args:
+            path: of the file.
+            data: its bytes, where they have been read already.
 
         Raises:
             CheckpointError: missing, truncated, corrupted or another kind of file.
         """
-        tensors, header = read_ensemble(path)
+        tensors, header = read_ensemble(path, data)
         table = tensors["layer_widths"]
         with parsing(path):
             return cls(

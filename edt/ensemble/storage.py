@@ -38,14 +38,18 @@ def _contents(ens: Ensemble) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 def read_ensemble(
-    path: Location,
+    path: Location, data: bytes | None = None
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors and header of a file written by `write_ensemble`.
+
+    Args:
+        path: of the file.
+        data: its bytes, where they have been read already.
 
     Raises:
         CheckpointError: missing, truncated, corrupted, another kind of file, or incomplete.
     """
-    tensors, header = read(path, KIND)
+    tensors, header = read(path, KIND, data)
     for name in ("theta", "state", "layer_widths", "ids"):
         if name not in tensors:
             raise CheckpointError(f"{path}: has no tensor {name!r}")

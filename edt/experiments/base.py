@@ -283,7 +283,6 @@ def run_experiment(
     with context as store, tracker(progress, sum(part.cost for part in plan)) as bar:
         folder = None if store is None else store.path
         if folder is not None:
-            PartFiles(folder).sweep_up()
             note_start(folder, 1, "local", {})
         parts = Parts(plan, folder, bar, spec.digest)
         tables = body(parts)

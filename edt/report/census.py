@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from edt.experiments.census_run import CensusRun
-from edt.files import replace_file
 from edt.landscape import crossover
 from edt.places import Folder, Location, place
 from edt.plots import interactive
@@ -20,6 +19,7 @@ from edt.report.method import REFERENCES, software
 from edt.report.publish import Picture, embed, write_provenance
 from edt.report.students import good_text, student_protocol
 from edt.report.words import count, interval, listed, number, percent, span
+from edt.store import inside
 
 #: Recomputes the numbers of the page; shown on it, and run by the tests.
 SNIPPET = """import pandas as pd
@@ -50,7 +50,9 @@ def write_census_report(run: CensusRun, directory: Location) -> Folder:
         "up to the order of neurons, the activation's symmetries and neurons to spare."
     )
     title = "A census of minima: does width remove the bad ones?"
-    replace_file(path, html.page(title, lead, _body(run, embedded, facts), _FOOTER).encode())
+    inside.write(
+        folder, path.name, html.page(title, lead, _body(run, embedded, facts), _FOOTER).encode()
+    )
     return path
 
 

@@ -9,7 +9,6 @@ import pandas as pd
 
 from edt.experiments.controls import ATTRIBUTIONS, Controls
 from edt.experiments.controls_spec import CONTROLS
-from edt.files import replace_file
 from edt.places import Folder, Location, place
 from edt.plots import interactive
 from edt.plots.controls import plot_controls
@@ -19,6 +18,7 @@ from edt.report.method import software
 from edt.report.models import p_value
 from edt.report.publish import Picture, embed, write_provenance
 from edt.report.words import count, listed, percent, span
+from edt.store import inside
 
 #: p below this counts as a difference.
 LEVEL = 0.05
@@ -66,7 +66,7 @@ def write_controls_report(run: Controls, directory: Location) -> Folder:
         _body(run, rates, found, embedded, facts),
         "Table: <code>runs.parquet</code> (one row a network); figure: <code>figures/</code>",
     )
-    replace_file(path, page.encode())
+    inside.write(folder, path.name, page.encode())
     return path
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from edt.experiments.lottery_curve import Lottery
-from edt.files import replace_file
 from edt.places import Folder, Location, place
 from edt.plots import interactive
 from edt.plots.curves import METHOD, plot_curves
@@ -16,6 +15,7 @@ from edt.report.html import Column
 from edt.report.method import software
 from edt.report.publish import Picture, embed, write_provenance
 from edt.report.words import count, number, percent
+from edt.store import inside
 
 REFERENCES = [
     "J. Frankle, M. Carbin, The lottery ticket hypothesis, ICLR 2019, arXiv 1803.03635.",
@@ -55,7 +55,7 @@ def write_lottery_report(run: Lottery, directory: Location) -> Folder:
         "Winning tickets and their controls", lead, _body(run, curves, embedded, facts), _FOOTER
     )
     path = folder / "report.html"
-    replace_file(path, page.encode())
+    inside.write(folder, path.name, page.encode())
     return path
 
 

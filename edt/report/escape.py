@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from edt.experiments.escape_run import EscapeRun
-from edt.files import replace_file
 from edt.landscape import DESTINATIONS
 from edt.places import Folder, Location, place
 from edt.plots import interactive
@@ -19,6 +18,7 @@ from edt.report.method import REFERENCES, software
 from edt.report.publish import Picture, embed, write_provenance
 from edt.report.students import good_text, student_protocol
 from edt.report.words import count, interval, listed, number, percent, span
+from edt.store import inside
 
 #: Recomputes the numbers of the page; shown on it, and run by the tests.
 SNIPPET = """import pandas as pd
@@ -51,7 +51,9 @@ def write_escape_report(run: EscapeRun, directory: Location) -> Folder:
         f"{len(run.points):,} ways, and left by {len(run.starts):,} runs."
     )
     title = "Do more neurons open ways out of bad minima?"
-    replace_file(path, html.page(title, lead, _body(run, embedded, facts), _FOOTER).encode())
+    inside.write(
+        folder, path.name, html.page(title, lead, _body(run, embedded, facts), _FOOTER).encode()
+    )
     return path
 
 

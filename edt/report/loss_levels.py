@@ -9,7 +9,6 @@ import pandas as pd
 from edt.experiments.loss_level_tables import CHANNEL_GAP, GROWTH, SAME_HEIGHT
 from edt.experiments.loss_levels import MERGE, LossLevels
 from edt.experiments.spec import format_widths
-from edt.files import replace_file
 from edt.landscape.levels import RELATIVE_GAP
 from edt.places import Folder, Location, place
 from edt.plots import interactive
@@ -19,6 +18,7 @@ from edt.report.html import Column
 from edt.report.method import software
 from edt.report.publish import Picture, embed, write_provenance
 from edt.report.words import count, number, percent, span
+from edt.store import inside
 from edt.training.channels import CLOSE
 
 REFERENCES = [
@@ -58,7 +58,7 @@ def write_loss_levels_report(run: LossLevels, directory: Location) -> Folder:
         "Loss levels of small networks", lead, _body(run, table, embedded, facts), _FOOTER
     )
     path = folder / "report.html"
-    replace_file(path, page.encode())
+    inside.write(folder, path.name, page.encode())
     return path
 
 

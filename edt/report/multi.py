@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from edt.experiments.multi_start import MultiStart
-from edt.files import replace_file
 from edt.places import Folder, Location, place
 from edt.plots import interactive
 from edt.plots.multi import plot_multi_start
@@ -17,6 +16,7 @@ from edt.report.method import software
 from edt.report.perturb import REFERENCES
 from edt.report.publish import Picture, embed, write_provenance
 from edt.report.words import count, interval, percent, span
+from edt.store import inside
 
 
 def write_multi_report(run: MultiStart, directory: Location) -> Folder:
@@ -45,7 +45,7 @@ def write_multi_report(run: MultiStart, directory: Location) -> Folder:
     )
     title = "Is a wide network many narrow ones started at once?"
     page = html.page(title, lead, _body(run, table, embedded, facts), _FOOTER)
-    replace_file(path, page.encode())
+    inside.write(folder, path.name, page.encode())
     return path
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from edt.experiments.perturb_rest import PerturbRest
-from edt.files import replace_file
 from edt.places import Folder, Location, place
 from edt.plots import interactive
 from edt.plots.perturb import GROUP, plot_adversary, plot_ticket_rates, plot_wins
@@ -17,6 +16,7 @@ from edt.report.method import software
 from edt.report.publish import Picture, embed, write_provenance
 from edt.report.words import count, number, percent, span
 from edt.stats import wilson
+from edt.store import inside
 
 HOW = {
     "matched": "the {r} neurons of a student that wins which end as the teacher's neurons (the "
@@ -96,7 +96,7 @@ def write_perturb_report(run: PerturbRest, directory: Location) -> Folder:
     path = folder / "report.html"
     title = "Can a winning ticket be made to fail?"
     page = html.page(title, _lead(run, wins), _body(run, wins, base, embedded, facts), _footer())
-    replace_file(path, page.encode())
+    inside.write(folder, path.name, page.encode())
     return path
 
 

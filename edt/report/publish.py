@@ -9,13 +9,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from edt.files import replace_file
 from edt.places import Folder
 from edt.plots.interactive import Panel
 from edt.plots.style import DARK, LIGHT, Theme, pdf, png, svg
 from edt.report import html
 from edt.report.provenance import Finished, provenance
-from edt.store import FIGURES
+from edt.store import FIGURES, inside
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,9 @@ def embed(pictures: Sequence[Picture], folder: Folder) -> dict[str, str]:
     for picture in pictures:
         light = picture.draw(LIGHT)
         vector = svg(light)
-        replace_file(folder / FIGURES / f"{picture.name}.png", png(light))
-        replace_file(folder / FIGURES / f"{picture.name}.svg", vector)
-        replace_file(folder / FIGURES / f"{picture.name}.pdf", pdf(light))
+        inside.write(folder, f"{FIGURES}/{picture.name}.png", png(light))
+        inside.write(folder, f"{FIGURES}/{picture.name}.svg", vector)
+        inside.write(folder, f"{FIGURES}/{picture.name}.pdf", pdf(light))
         embedded[picture.name] = html.figure(
             vector,
             svg(picture.draw(DARK)),
@@ -59,5 +58,5 @@ def embed(pictures: Sequence[Picture], folder: Folder) -> dict[str, str]:
 def write_provenance(run: Finished, folder: Folder) -> dict[str, Any]:
     """Write ``provenance.json`` and return what it holds."""
     facts = provenance(run)
-    replace_file(folder / "provenance.json", json.dumps(facts, indent=1).encode())
+    inside.write(folder, "provenance.json", json.dumps(facts, indent=1).encode())
     return facts

@@ -9,7 +9,6 @@ import pandas as pd
 
 from edt.experiments.safran_shamir import SafranShamirRun
 from edt.experiments.spec import format_widths
-from edt.files import replace_file
 from edt.landscape.spurious import NEWTON, SPURIOUS, STEP
 from edt.places import Folder, Location, place
 from edt.plots import interactive
@@ -19,6 +18,7 @@ from edt.report.html import Column
 from edt.report.method import software
 from edt.report.publish import Picture, embed, write_provenance
 from edt.report.words import count, listed, number, percent, span
+from edt.store import inside
 
 REFERENCES = [
     "I. Safran, O. Shamir, Spurious local minima are common in two-layer ReLU neural networks, "
@@ -62,7 +62,7 @@ def write_safran_shamir_report(run: SafranShamirRun, directory: Location) -> Fol
         "Spurious minima of relu students", lead, _body(run, table, embedded, facts), _FOOTER
     )
     path = folder / "report.html"
-    replace_file(path, page.encode())
+    inside.write(folder, path.name, page.encode())
     return path
 
 

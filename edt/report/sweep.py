@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from edt.files import replace_file
 from edt.places import Folder, Location, place
 from edt.plots import interactive
 from edt.plots.sweep import MOST_LINES, plot_sweep
@@ -18,6 +17,7 @@ from edt.report.html import Column
 from edt.report.method import software
 from edt.report.publish import Picture, embed, write_provenance
 from edt.report.words import count, listed, number, percent, span
+from edt.store import inside
 from edt.sweeps import Sweep
 from edt.sweeps.axes import AXES
 from edt.sweeps.result import outcome_rates
@@ -54,7 +54,7 @@ def write_sweep_report(run: Sweep, directory: Location) -> Folder:
     body = _body(run, embedded["sweep"], facts, varying)
     page = html.page("A sweep", lead, body, _FOOTER)
     path = folder / "report.html"
-    replace_file(path, page.encode())
+    inside.write(folder, path.name, page.encode())
     return path
 
 

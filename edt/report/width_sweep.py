@@ -6,7 +6,6 @@ from functools import partial
 
 from edt.experiments import ALL, WidthSweep
 from edt.experiments.splits import DESTINATIONS
-from edt.files import replace_file
 from edt.places import Folder, Location, place
 from edt.plots import (
     interactive,
@@ -30,6 +29,7 @@ from edt.report.models import (
 from edt.report.publish import Picture, embed, write_provenance
 from edt.report.story import Story
 from edt.report.words import interval, number, percent, span
+from edt.store import inside
 from edt.success import Comparison
 
 
@@ -58,7 +58,7 @@ def write_report(sweep: WidthSweep, directory: Location) -> Folder:
     facts = write_provenance(sweep, folder)
     path = folder / "report.html"
     page = html.page(story.title, story.lead, _body(story, models, embedded, facts), _footer())
-    replace_file(path, page.encode())
+    inside.write(folder, path.name, page.encode())
     return path
 
 

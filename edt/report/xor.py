@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from edt.experiments.xor import STARTS, TICKET, Xor
-from edt.files import replace_file
 from edt.places import Folder, Location, place
 from edt.plots import interactive
 from edt.plots.xor import plot_xor
@@ -25,6 +24,7 @@ from edt.report.models import (
 )
 from edt.report.publish import Picture, embed, write_provenance
 from edt.report.words import count, interval, listed, number, span
+from edt.store import inside
 from edt.success import Comparison
 
 #: Adjusted p below this counts as a difference.
@@ -75,7 +75,7 @@ def write_xor_report(run: Xor, directory: Location) -> Folder:
         _body(run, table, laws, embedded, facts),
         "Table: <code>runs.parquet</code> (one row a network); figures: <code>figures/</code>",
     )
-    replace_file(path, page.encode())
+    inside.write(folder, path.name, page.encode())
     return path
 
 

@@ -11,9 +11,10 @@
     *.parquet                   the tables, made from the parts at the end
     manifest.json               SHA-256 of all of these
 
-In a local folder every file is written beside its place, synced and renamed, and the folder is
-locked while a run works on it. Behind an fsspec URL there is neither lock nor renaming: files are
-put as whole objects, and a part counts once its manifest, which names the run's spec, and all
+Files in the directory of a run are reached through `edt.store.inside` only, which leads nowhere
+else. In a local folder every file is written beside its place, synced and renamed, and the folder
+is locked while a run works on it. Behind an fsspec URL there is neither lock nor renaming: files
+are put as whole objects, and a part counts once its manifest, which names the spec, and all
 checksums are right. Two processes with one run do each other's work twice and write the same
 bytes. Of two runs that start at one moment, one gets the URL where the store has conditional puts;
 one that finds at its end that another has taken over its place writes no tables.
@@ -21,19 +22,13 @@ one that finds at its end that another has taken over its place writes no tables
 
 from __future__ import annotations
 
-from edt.store.directory import (
-    FIGURES,
-    MARKER,
-    PARTS,
-    DirectoryError,
-    Store,
-    in_use,
-    read_marker,
-)
+from edt.store import inside
+from edt.store.directory import FIGURES, PARTS, Store, in_use, read_marker
+from edt.store.inside import MARKER, DirectoryError
 from edt.store.parts import Manifest, PartFiles
 from edt.store.session import Session, last_session, note_start
 from edt.store.status import Status, measure
-from edt.store.tables import read_table, write_table
+from edt.store.tables import read_table
 from edt.store.whole import read_whole, write_whole
 
 __all__ = [
@@ -47,12 +42,12 @@ __all__ = [
     "Status",
     "Store",
     "in_use",
+    "inside",
     "last_session",
     "measure",
     "note_start",
     "read_marker",
     "read_table",
     "read_whole",
-    "write_table",
     "write_whole",
 ]

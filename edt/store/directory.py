@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import random
+import stat
+import time
 from collections.abc import Mapping
 from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from edt.errors import EdtError
-from edt.files import replace_file
 from edt.places import Folder, Location, place
+from edt.store import inside
+from edt.store.inside import MARKER, DirectoryError
 
-MARKER = "edt.json"
 LOCK = ".lock"
+SESSION = "session.json"
 PARTS = "parts"
 FIGURES = "figures"
+#: Folders that a run writes to.
+FOLDERS = ("", PARTS, FIGURES)
 FORMAT = 1
 
 #: Everything a run writes beside `MARKER`; ``fresh=True`` deletes these and nothing else.
@@ -25,7 +32,7 @@ OUTPUTS = (
     "*.parquet",
     "provenance.json",
     "manifest.json",
-    "session.json",
+    SESSION,
     "summary.json",
     "report.html",
     f"{FIGURES}/*.png",
@@ -37,8 +44,12 @@ OUTPUTS = (
 )
 
 
-class DirectoryError(EdtError, ValueError):
-    """A directory that a run must not write to; the message says why and what to do."""
+#: Bytes of ``edt.json``: a spec is words and lists of numbers.
+MOST = 2**26
+#: Seconds for which a start waits for those who only look whether the directory is in use.
+PATIENCE = 5.0
+#: A temporary file this old (seconds) belongs to a writer that was killed.
+STALE = 600.0
 
 
 class Store:
@@ -83,13 +94,19 @@ class Store:
         same = found is not None and self._same(found)
         if not fresh:
             self._refuse_another(found)
+        self._refuse_links()
         self.path.mkdir(parents=True, exist_ok=True)
         self._acquire()
-        if fresh and found is not None:
-            self._clear()
-        if fresh or not same:
-            marker = {"kind": kind, "format": FORMAT, "identity": self.identity}
-            self._mark(json.dumps(marker, indent=1).encode(), over=fresh)
+        try:
+            if fresh and found is not None:
+                self._clear()
+            if fresh or not same:
+                marker = {"kind": kind, "format": FORMAT, "identity": self.identity}
+                self._mark(json.dumps(marker, indent=1).encode(), over=fresh)
+            self._sweep_up()
+        except BaseException:
+            self.close()
+            raise
 
     def check(self) -> None:
         """Insist that the directory is still this run's; behind a URL no lock keeps it.
@@ -105,8 +122,8 @@ class Store:
         """Give the directory free."""
         if self._lock is not None:
             # Removed while it is still held: whoever opened it in vain looks again (`_acquire`).
-            with suppress(OSError):
-                (self.path / LOCK).unlink()
+            with suppress(OSError, DirectoryError):
+                inside.delete(self.path, LOCK)
             os.close(self._lock)
             self._lock = None
 
@@ -132,7 +149,7 @@ class Store:
         """Write the marker; behind a URL a run that started at the same moment may be there."""
         file = self.path / MARKER
         if isinstance(file, Path) or over:
-            replace_file(file, marker)
+            inside.write(self.path, MARKER, marker)
         elif not file.create_bytes(marker):
             self._refuse_another(read_marker(self.path))
 
@@ -150,16 +167,46 @@ class Store:
         return "; ".join(changed[:3]) + ("; ..." if len(changed) > 3 else "")
 
     def _strangers(self) -> list[str]:
-        """Files in the way; what a run killed before its first write leaves is not."""
+        """Files in the way: all but what a run leaves that was killed, or deleted under way."""
         if not self.path.is_dir():
             return []
-        ours = (LOCK, f".{MARKER}.")
-        return sorted(p.name for p in self.path.iterdir() if not p.name.startswith(ours))
+        ours = (LOCK, f".{MARKER}.", f".{SESSION}.")
+        found = [
+            name
+            for name in inside.names(self.path)
+            if not name.startswith(ours) and name not in (SESSION, PARTS)
+        ]
+        patterns = [pattern.partition("/")[2] for pattern in OUTPUTS if pattern.startswith(PARTS)]
+        with suppress(DirectoryError):
+            for name in inside.names(self.path, PARTS):
+                if not _temporary(name) and not any(fnmatch(name, word) for word in patterns):
+                    found.append(f"{PARTS}/{name}")
+        return found
+
+    def _refuse_links(self) -> None:
+        """Raises DirectoryError where a folder that a run writes to leads elsewhere."""
+        if isinstance(self.path, Path):
+            for folder in FOLDERS:
+                inside.names(self.path, folder)
 
     def _clear(self) -> None:
-        for pattern in OUTPUTS:
-            for file in self.path.glob(pattern):
-                file.unlink()
+        for folder in FOLDERS:
+            prefix = f"{folder}/" if folder else ""
+            for name in inside.names(self.path, folder):
+                if any(fnmatch(prefix + name, pattern) for pattern in OUTPUTS):
+                    with suppress(FileNotFoundError, IsADirectoryError):
+                        inside.delete(self.path, prefix + name)
+
+    def _sweep_up(self) -> None:
+        """Delete temporary files of writers that were killed long ago."""
+        if not isinstance(self.path, Path):
+            return  # nothing is renamed there
+        for folder in FOLDERS:
+            path = self.path / folder
+            for name in filter(_temporary, inside.names(self.path, folder)):
+                with suppress(OSError):
+                    if time.time() - (path / name).lstat().st_mtime > STALE:
+                        inside.delete(self.path, f"{folder}/{name}" if folder else name)
 
     def _acquire(self) -> None:
         if not isinstance(self.path, Path):
@@ -168,52 +215,91 @@ class Store:
             import fcntl
         except ImportError:  # no advisory locks on this system
             return
-        file = self.path / LOCK
+        end = time.monotonic() + PATIENCE
         while True:
-            handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+            handle = self._open_lock(self.path)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
+                # `in_use` locks for a moment, too, but lets others do the same.
+                looked_at = _free(handle) and time.monotonic() < end
                 os.close(handle)
+                if looked_at:
+                    time.sleep(random.uniform(0.001, 0.01))
+                    continue
                 raise DirectoryError(
                     f"{self.path} is in use by another edt process; wait for it, or give another "
                     "directory"
                 ) from None
             # A lock on a file that was removed meanwhile keeps nobody out.
-            if file.exists() and os.fstat(handle).st_ino == file.stat().st_ino:
-                break
+            with suppress(OSError):
+                if os.fstat(handle).st_ino == (self.path / LOCK).lstat().st_ino:
+                    break
             os.close(handle)
         self._lock = handle
 
+    def _open_lock(self, path: Path) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            handle = os.open(path / LOCK, flags, 0o666)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise DirectoryError(
+                f"{path / LOCK} is a symbolic link, which no edt run makes; delete it"
+            ) from None
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise DirectoryError(f"{path / LOCK} is not a plain file; delete it")
+        return handle
+
 
 def in_use(path: Folder) -> bool | None:
-    """Whether a process holds the directory's lock now; None behind a URL, where nobody knows."""
+    """Whether a process holds the directory's lock now.
+
+    None where nobody knows: behind a URL, and where the lock may not be read.
+    """
     if not isinstance(path, Path):
         return None
     try:
-        import fcntl
+        import fcntl  # noqa: F401
 
-        handle = os.open(path / LOCK, os.O_RDWR)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        handle = os.open(path / LOCK, flags)
+    except PermissionError:
+        return None
     except (ImportError, OSError):
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
+        return not _free(handle)
     finally:
         os.close(handle)
-    return False
+
+
+def _free(handle: int) -> bool:
+    """Whether nobody holds an open lock file alone; takes part in it until the file is closed."""
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def read_marker(path: Folder) -> dict[str, Any] | None:
     """Contents of ``edt.json``; None where there is none or it is not ours."""
     try:
-        found = json.loads((path / MARKER).read_text())
+        found = json.loads(inside.read(path, MARKER, MOST))
     except ConnectionError:  # not known to be missing
         raise
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and "identity" in found else None
+
+
+def _temporary(name: str) -> bool:
+    return name.startswith(".") and name.endswith(".tmp")
 
 
 def _differences(there: Any, here: Any, prefix: str = "") -> list[str]:

@@ -7,24 +7,35 @@ from collections.abc import Mapping
 from typing import Any
 
 from edt.places import Folder
+from edt.store import inside
+
+#: Bytes of a note. The manifest of a whole run names all its files, 150 bytes each.
+MOST, MOST_WHOLE = 2**20, 2**28
 
 
 def read_note(
-    file: Folder, kinds: Mapping[str, type], others: Mapping[str, type] | None = None
+    folder: Folder,
+    name: str,
+    kinds: Mapping[str, type],
+    others: Mapping[str, type] | None = None,
+    *,
+    most: int = MOST,
 ) -> dict[str, Any] | None:
     """The entries of a JSON file; None where it is missing or holds something else.
 
     Args:
-        file: where it is.
+        folder: directory of a run.
+        name: of the file in it.
         kinds: entries that must be there, and their types; a float may be whole. Numbers must be
             finite.
         others: entries that may be there. None: any.
+        most: bytes it may have.
 
     Raises:
         ConnectionError: what is behind the URL does not answer.
     """
     try:
-        found = json.loads(file.read_text())
+        found = json.loads(inside.read(folder, name, most))
     except ConnectionError:  # not known to be missing
         raise
     except (OSError, ValueError, RecursionError):

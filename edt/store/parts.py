@@ -12,21 +12,18 @@ import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from edt.ensemble import Ensemble
 from edt.ensemble.storage import encode_ensemble
-from edt.files import replace_file
-from edt.places import Folder, Location, place
+from edt.files import CheckpointError
+from edt.places import Location, place
+from edt.store import inside
 from edt.store.directory import PARTS
 from edt.store.notes import read_note
 from edt.store.tables import encode_table, read_table, sha256
-
-#: A temporary file this old (seconds) belongs to a writer that was killed.
-STALE = 600.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class PartFiles:
     """The parts in the directory of a run."""
 
     def __init__(self, directory: Location) -> None:
-        self.folder: Folder = place(directory) / PARTS
+        self.root = place(directory)
 
     def write(
         self,
@@ -114,7 +111,7 @@ class PartFiles:
             name, "manifest.json", json.dumps(vars(manifest), indent=1, sort_keys=True).encode()
         )
         with suppress(FileNotFoundError):
-            self._file(name, "failed.json").unlink()
+            inside.delete(self.root, _file(name, "failed.json"))
         return manifest
 
     def manifest(self, name: str, spec: str = "") -> Manifest | None:
@@ -125,7 +122,7 @@ class PartFiles:
             spec: of the run; a part of another one, which took over the directory of this, is not
                 done. "": any.
         """
-        found = read_note(self._file(name, "manifest.json"), _MANIFEST, others={"spec": str})
+        found = read_note(self.root, _file(name, "manifest.json"), _MANIFEST, others={"spec": str})
         if found is None or found["name"] != name:
             return None
         if spec and found.get("spec", "") not in ("", spec):
@@ -141,19 +138,19 @@ class PartFiles:
             return None
         try:
             right = all(
-                sha256((self.folder / file).read_bytes()) == sum_
+                sha256(inside.read(self.root, f"{PARTS}/{file}")) == sum_
                 for file, sum_ in manifest.files.items()
             )
         except ConnectionError:  # not known to be missing
             raise
-        except OSError:
+        except (OSError, inside.DirectoryError):
             return None
         return manifest if right else None
 
     def discard(self, name: str) -> None:
         """Let a damaged part count as undone."""
         with suppress(FileNotFoundError):
-            self._file(name, "manifest.json").unlink()
+            inside.delete(self.root, _file(name, "manifest.json"))
 
     def table(self, name: str, kind: str = "", manifest: Manifest | None = None) -> pd.DataFrame:
         """A table of a part.
@@ -166,8 +163,9 @@ class PartFiles:
         Raises:
             CheckpointError: missing or corrupted.
         """
-        file = self._file(name, _table(kind))
-        return read_table(file, None if manifest is None else manifest.files.get(file.name, ""))
+        file = _file(name, _table(kind))
+        sum_ = None if manifest is None else manifest.files.get(file.rpartition("/")[2], "")
+        return read_table(self.root, file, sum_)
 
     def networks(self, name: str) -> Ensemble:
         """The networks of a part.
@@ -175,7 +173,12 @@ class PartFiles:
         Raises:
             CheckpointError: missing or corrupted.
         """
-        return Ensemble.load(self._file(name, "safetensors"))
+        file = _file(name, "safetensors")
+        try:
+            data = inside.read(self.root, file)
+        except (FileNotFoundError, inside.DirectoryError) as error:
+            raise CheckpointError(f"{self.root / file}: {error}") from None
+        return Ensemble.load(self.root / file, data)
 
     def fail(self, name: str, error: BaseException | str) -> None:
         """Note why an attempt failed; best effort, for the disk may be what failed."""
@@ -186,31 +189,23 @@ class PartFiles:
         )
         trace = None if isinstance(error, str) else "".join(traceback.format_exception(error))
         note = {"name": name, "error": text, "traceback": trace, "time": time.time()}
-        with suppress(OSError):
+        with suppress(OSError, inside.DirectoryError):
             self._put(name, "failed.json", json.dumps(note, indent=1).encode())
 
     def failures(self) -> list[dict[str, Any]]:
         """Notes of the parts whose last attempt failed, by name."""
-        found: list[Folder] = list(self.folder.glob("*.failed.json"))
-        files = sorted(found, key=lambda file: file.name)
-        notes = [read_note(file, {"name": str, "error": str}) for file in files]
+        found = [name for name in inside.names(self.root, PARTS) if name.endswith(".failed.json")]
+        kinds = {"name": str, "error": str}
+        notes = [read_note(self.root, f"{PARTS}/{name}", kinds) for name in found]
         return [note for note in notes if note is not None]
 
-    def sweep_up(self) -> None:
-        """Delete temporary files of writers that were killed long ago."""
-        if not isinstance(self.folder, Path):
-            return  # nothing is renamed there
-        for file in self.folder.glob(".*.tmp"):
-            with suppress(OSError):
-                if time.time() - file.stat().st_mtime > STALE:
-                    file.unlink()
-
     def _put(self, name: str, suffix: str, data: bytes) -> str:
-        replace_file(self._file(name, suffix), data)
+        inside.write(self.root, _file(name, suffix), data, claimed=True)
         return sha256(data)
 
-    def _file(self, name: str, suffix: str) -> Folder:
-        return self.folder / f"{name}.{suffix}"
+
+def _file(name: str, suffix: str) -> str:
+    return f"{PARTS}/{name}.{suffix}"
 
 
 def _table(kind: str) -> str:

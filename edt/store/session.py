@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from edt.files import replace_file
 from edt.places import Folder
+from edt.store import inside
+from edt.store.directory import SESSION
 from edt.store.notes import read_note
-
-SESSION = "session.json"
 
 
 @dataclass(frozen=True)
@@ -44,13 +43,13 @@ def note_start(folder: Folder, workers: int, engine: str, asked: Mapping[str, An
     """
     kept = {name: value for name, value in asked.items() if _plain(value)}
     now = Session(time.time(), workers, engine, kept, os.getpid())
-    replace_file(folder / SESSION, json.dumps(asdict(now), indent=1).encode())
+    inside.write(folder, SESSION, json.dumps(asdict(now), indent=1).encode(), claimed=True)
 
 
 def last_session(folder: Folder) -> Session | None:
     """The last start of the run in a folder; None where none is known."""
     others = {"engine": str, "asked": dict, "pid": int}
-    found = read_note(folder / SESSION, {"started": float, "workers": int}, others)
+    found = read_note(folder, SESSION, {"started": float, "workers": int}, others)
     return None if found is None else Session(**found)
 
 

@@ -4,51 +4,106 @@ from __future__ import annotations
 
 import hashlib
 import io
+from typing import Any
 
 import pandas as pd
 
-from edt.files import CheckpointError, replace_file
+from edt.files import CheckpointError
+from edt.limits import refusal
 from edt.places import Folder
+from edt.store import inside
+from edt.store.footer import read_footer
+
+#: What `encode_table` compresses with: by 21 at the most, so that what a page unpacks to is bounded
+#: by the file's size. gzip takes 1,000 bytes to one and zstd 10,000.
+CODECS = ("snappy", "none")
+#: Bytes of a value in memory, as Arrow and then as pandas hold it.
+VALUE = 16
+#: Bytes of a text in memory beside its characters: pandas may make it an object of Python.
+TEXT = 80
 
 
 def encode_table(frame: pd.DataFrame) -> bytes:
     """A table as the bytes of a Parquet file, without its index."""
     buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False)
+    frame.to_parquet(buffer, index=False, compression="snappy")
     return buffer.getvalue()
 
 
-def write_table(path: Folder, frame: pd.DataFrame) -> None:
-    """Write a table as Parquet, whole or not at all."""
-    replace_file(path, encode_table(frame))
-
-
-def read_table(path: Folder, expected: str | None = None) -> pd.DataFrame:
-    """Read a Parquet table.
+def read_table(folder: Folder, name: str, expected: str | None = None) -> pd.DataFrame:
+    """Read a Parquet table of a run.
 
     Args:
-        path: of the file.
+        folder: directory of the run.
+        name: of the file in it.
         expected: its SHA-256; None: any.
 
     Raises:
-        CheckpointError: missing, truncated, not Parquet or not the bytes expected; names the file.
+        CheckpointError: missing, truncated, not Parquet, not the bytes expected, or more than
+            fits in memory; names the file.
     """
+    path = folder / name
     try:
-        data = path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError):
+        data = inside.read(folder, name)
+    except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{path}: no such file") from None
+    except inside.DirectoryError as error:
+        raise CheckpointError(str(error)) from None
     if expected is not None and expected != sha256(data):
         raise CheckpointError(
             f"{path}: corrupted (its checksum is not the one that was noted when it was written); "
             "'edt resume' makes it again"
         )
     try:
-        return pd.read_parquet(io.BytesIO(data))
+        reason, frame = _decode(data)
     except Exception as error:  # pyarrow has many, and none of them names the file
         raise CheckpointError(
             f"{path}: truncated, corrupted or not Parquet ({type(error).__name__}); "
             "delete it and run again"
         ) from None
+    if frame is None:
+        raise CheckpointError(f"{path}: {reason}")
+    return frame
+
+
+def _decode(data: bytes) -> tuple[str, pd.DataFrame | None]:
+    """A table, or why it is not taken apart.
+
+    A few bytes of Parquet can stand for any number of rows, so these are counted before they are
+    made: in the footer, which is what the reader itself goes by.
+    """
+    from pyarrow import parquet
+
+    footer = read_footer(data)
+    strange = footer.codecs - set(CODECS)
+    if strange:
+        return f"compressed with {min(strange)}, which edt does not write", None
+    texts = footer.texts
+    reason = refusal(footer.rows * (VALUE * len(footer.columns) + TEXT * len(texts)))
+    if reason is not None:
+        return f"{footer.rows:,} rows of {len(footer.columns)} columns: it {reason}", None
+    # One long text repeated is short in a file: looked at as a dictionary first.
+    if texts:
+        words = parquet.read_table(io.BytesIO(data), columns=texts, read_dictionary=texts)
+        if words.column_names != texts:
+            return "names of its columns make no sense", None
+        reason = refusal(sum(_characters(words[name]) for name in texts))
+        if reason is not None:
+            return f"its texts: it {reason}", None
+    return "", pd.read_parquet(io.BytesIO(data))
+
+
+def _characters(column: Any) -> int:
+    """Bytes that a column of texts has when every row has its own, at most."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    total = 0
+    for chunk in column.chunks:
+        words = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
+        longest = compute.max(compute.binary_length(words)).as_py() or 0
+        total += longest * len(chunk)
+    return total
 
 
 def sha256(data: bytes) -> str:

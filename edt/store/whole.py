@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from edt.files import replace_file
 from edt.places import Folder, at_once
+from edt.store import inside
 from edt.store.directory import PARTS
-from edt.store.notes import read_note
+from edt.store.notes import MOST_WHOLE, read_note
 from edt.store.parts import PartFiles
 from edt.store.tables import encode_table, read_table, sha256
 
@@ -35,14 +35,15 @@ def write_whole(
     sums = {}
     for name, table in tables.items():
         data = encode_table(table)
-        replace_file(folder / f"{name}.parquet", data)
+        inside.write(folder, f"{name}.parquet", data, claimed=True)
         sums[f"{name}.parquet"] = sha256(data)
     files = PartFiles(folder)
     for manifest in at_once(folder, files.manifest, parts):
         found = {} if manifest is None else manifest.files
         sums |= {f"{PARTS}/{name}": sum_ for name, sum_ in found.items()}
     whole = {**facts, "sha256": sums}
-    replace_file(folder / MANIFEST, json.dumps(whole, indent=1, sort_keys=True).encode())
+    data = json.dumps(whole, indent=1, sort_keys=True).encode()
+    inside.write(folder, MANIFEST, data, claimed=True)
 
 
 def read_whole(folder: Folder, name: str) -> pd.DataFrame:
@@ -51,10 +52,10 @@ def read_whole(folder: Folder, name: str) -> pd.DataFrame:
     Raises:
         CheckpointError: missing, or not the bytes that ``manifest.json`` lists.
     """
-    path = folder / f"{name}.parquet"
-    return read_table(path, _sums(folder).get(path.name))
+    file = f"{name}.parquet"
+    return read_table(folder, file, _sums(folder).get(file))
 
 
 def _sums(folder: Folder) -> dict[str, str]:
-    found = read_note(folder / MANIFEST, {"sha256": dict})
+    found = read_note(folder, MANIFEST, {"sha256": dict}, most=MOST_WHOLE)
     return {} if found is None else dict(found["sha256"])

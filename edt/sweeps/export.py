@@ -10,13 +10,15 @@ import pandas as pd
 from edt.errors import unknown_choice
 from edt.files import replace_file
 from edt.places import Folder, Location, place
-from edt.store import read_whole
+from edt.store import inside, read_whole
 from edt.sweeps.axes import AXES
 from edt.sweeps.kinds import KINDS, kind_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
+#: Folder of a run's directory for what is exported.
+EXPORT = "export"
 FORMATS = ("csv", "parquet", "xarray")
 
 
@@ -43,18 +45,21 @@ def export(directory: Location, to: str, out: Location | None = None) -> list[Fo
     result = KINDS[kind_of(folder)]
     names = result.table_names(result.spec_of(folder))
     tables = {name: read_whole(folder, name) for name in names}
-    target = folder / "export" if out is None else place(out)
+    target = folder / EXPORT if out is None else place(out)
     written: list[Folder] = []
     for name, frame in tables.items():
         if to == "parquet":
-            path, data = target / f"{name}.parquet", (folder / f"{name}.parquet").read_bytes()
+            file, data = f"{name}.parquet", inside.read(folder, f"{name}.parquet")
         elif to == "csv":
-            path = target / f"{name}.csv"
+            file = f"{name}.csv"
             data = frame.to_csv(index=False, float_format="%.17g").encode()
         else:
-            path, data = target / f"{name}.nc", _netcdf(frame)
-        replace_file(path, data)
-        written.append(path)
+            file, data = f"{name}.nc", _netcdf(frame)
+        if out is None:
+            inside.write(folder, f"{EXPORT}/{file}", data)
+        else:
+            replace_file(target / file, data)
+        written.append(target / file)
     return written
 
 

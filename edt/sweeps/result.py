@@ -95,10 +95,10 @@ def assemble(plan: Plan, shards: PartFiles) -> dict[str, pd.DataFrame]:
     names = [shard_name(k) for k in range(len(plan.members))]
     kinds = ["runs", *[word for word in spec.analysis if word != "census"]]
     done: list[tuple[str, Manifest]] = []
-    found = at_once(shards.folder, lambda name: shards.manifest(name, spec.digest), names)
+    found = at_once(shards.root, lambda name: shards.manifest(name, spec.digest), names)
     for name, manifest in zip(names, found, strict=True):
         if manifest is None:
-            raise CheckpointError(f"{shards.folder}: {name} is missing; run again")
+            raise CheckpointError(f"{shards.root}: {name} is missing; run again")
         done.append((name, manifest))
     tables = {}
     for kind in kinds:
@@ -106,7 +106,7 @@ def assemble(plan: Plan, shards: PartFiles) -> dict[str, pd.DataFrame]:
         def read(one: tuple[str, Manifest], kind: str = kind) -> pd.DataFrame:
             return shards.table(one[0], kind, one[1])
 
-        whole = pd.concat(at_once(shards.folder, read, done), ignore_index=True)
+        whole = pd.concat(at_once(shards.root, read, done), ignore_index=True)
         tables[kind] = whole.sort_values("run", kind="stable", ignore_index=True)
     axes = plan.table().drop(columns=["seconds"])
     runs = axes.merge(tables["runs"], on="run", validate="one_to_one")

@@ -10,7 +10,7 @@ from typing import Any
 from edt.experiments.progress import tracker
 from edt.places import Folder, Location, Remote, at_once, place
 from edt.store import DirectoryError, PartFiles, Store, last_session, note_start, write_whole
-from edt.store.session import SESSION
+from edt.store.directory import SESSION
 from edt.sweeps.engines import ENGINES, Failure, SweepError, make_engine
 from edt.sweeps.engines.base import cores
 from edt.sweeps.plan import Plan, make_plan, shard_name
@@ -172,7 +172,6 @@ def _in_directory(
     clock = time.monotonic()
     with Store(directory, Sweep.kind, identity, fresh=fresh) as store:
         shards = PartFiles(store.path)
-        shards.sweep_up()
 
         def whole(k: int) -> bool:
             return shards.whole(shard_name(k), plan.spec.digest) is not None

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from edt.files import readable_copy
 from edt.training.checkpoint import (
     CheckpointError,
     checkpoint_folder,
@@ -94,7 +96,8 @@ class Checkpoint:
         for file in found:
             if resume is False:
                 file.unlink()
-                file.with_suffix(".json").unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    readable_copy(file).unlink()
             else:
                 self._done[file.name] = self._read(file)
         make_writable(self.folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -32,8 +34,8 @@ def test_round_trip(ens, tmp_path, dtype):
     ens.to(dtype).save(tmp_path / "deep" / "networks.safetensors")
     same(Ensemble.load(tmp_path / "deep" / "networks.safetensors"), ens.to(dtype))
     assert sorted(p.name for p in (tmp_path / "deep").iterdir()) == [
-        "networks.json",
         "networks.safetensors",
+        "networks.safetensors.json",
     ]
 
 
@@ -127,3 +129,43 @@ def test_digests_do_not_depend_on_strides():
     assert digest({"a": torch.tensor(1.0).double().expand(0)}) == digest({"a": none})
     square = torch.arange(4.0).reshape(2, 2)
     assert digest({"a": square.T}) == digest({"a": square.T.clone()}) != digest({"a": square})
+
+
+def test_neighbours_are_left_alone(ens, tmp_path):
+    """The readable copy took a person's own run.json, and lr0.1 and lr0.2 shared lr0.json."""
+    (tmp_path / "run.json").write_text("mine")
+    for name in ("run.safetensors", "lr0.1", "lr0.2"):
+        ens.save(tmp_path / name)
+    assert (tmp_path / "run.json").read_text() == "mine"
+    assert {p.name for p in tmp_path.glob("lr*")} == {"lr0.1", "lr0.1.json", "lr0.2", "lr0.2.json"}
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_modes_follow_the_umask(ens, tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        ens.save(tmp_path / "n.safetensors")
+    finally:
+        os.umask(before)
+    for file in tmp_path.iterdir():
+        assert file.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_replaced_file_keeps_its_mode(ens, tmp_path):
+    """What a person has closed to others stays closed."""
+    path = tmp_path / "n.safetensors"
+    ens.save(path)
+    path.chmod(0o600)
+    ens.save(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_saving_through_a_link_keeps_the_link(ens, tmp_path):
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "n.safetensors"
+    for target in ("disk/there", "disk/not-yet"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        ens.save(link)
+        assert link.is_symlink() and not (tmp_path / target).is_symlink()
+        same(Ensemble.load(tmp_path / target), ens)

@@ -87,7 +87,7 @@ def read_ensemble(data: bytes) -> None:
 
 
 def read_parquet(data: bytes) -> None:
-    assert read_table(put("runs.parquet", data)) is not None
+    assert read_table(put("runs.parquet", data).parent, "runs.parquet") is not None
 
 
 def export_parquet(data: bytes) -> None:
@@ -328,7 +328,7 @@ def taken_apart(save: Callable[[Path], Any]) -> Contents:
     clear()
     save(FOLDER)
     (path,) = FOLDER.glob("*.safetensors")
-    kind = json.loads(path.with_suffix(".json").read_text())["kind"]
+    kind = json.loads(path.with_name(f"{path.name}.json").read_text())["kind"]
     tensors, header = files.read(path, kind)
     own = ("format", "kind", "sha256", "header_sha256")
     return kind, tensors, {name: header[name] for name in header if name not in own}

@@ -30,12 +30,12 @@ def count_down(left: int) -> None:
     """Let the process die before one of its steps to disk."""
 
     def counted(real):
-        def step(*words):
+        def step(*words, **named):
             nonlocal left
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return real(*words)
+            return real(*words, **named)
 
         return step
 

@@ -68,7 +68,7 @@ def test_goes_on_where_it_was_cut_off(small, reference, url, monkeypatch):
     assert 0 < found.parts_done < found.parts and not found.finished
     files = PartFiles(url)
     done = [f"shard-{k:06d}" for k in range(found.parts) if files.manifest(f"shard-{k:06d}")]
-    file = files.folder / f"{done[0]}.runs.parquet"
+    file = files.root / "parts" / f"{done[0]}.runs.parquet"
     file.write_bytes(file.read_bytes()[:100])  # as a store without whole objects may leave it
     files.discard(done[1])
     assert files.whole(done[0]) is None

@@ -22,8 +22,8 @@ def test_result_round_trip(cases, tmp_path):
     assert back.history.equals(result.history) and back.status == result.status
     assert back.to_pandas().equals(result.to_pandas())
     assert "2 networks" in repr(back) and sorted(p.name for p in tmp_path.iterdir()) == [
-        "result.json",
         "result.safetensors",
+        "result.safetensors.json",
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from edt.errors import EdtError
 from edt.store import Manifest, PartFiles
+from edt.store.inside import GoneError
 from edt.sweeps.plan import Job
 from edt.sweeps.spec import SweepSpec
 
@@ -61,7 +62,8 @@ def attempt(directory: str, job: Job) -> Outcome:
         return _execute(directory, job)
     except Exception as error:
         PartFiles(directory).fail(job.name, error)
-        if isinstance(error, OSError) and error.errno in HOPELESS:
+        hopeless = isinstance(error, OSError) and error.errno in HOPELESS
+        if isinstance(error, OSError) and (hopeless or isinstance(error, GoneError)):
             return error
         return Failure(job.name, f"{type(error).__name__}: {error}".splitlines()[0])
 

@@ -1,0 +1,144 @@
+"""How much memory one thing may ask for, said before it is read or made.
+
+A header, a grid or a flag can ask for more than there is in a few bytes. Whoever is about to follow
+it asks here first: what does not fit is refused at once, with what it needs, what it may have, and
+how to allow more.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from edt.errors import EdtError
+
+__all__ = ["CEILING", "TooLargeError", "allowed", "free_memory", "insist", "refusal", "size"]
+
+#: Environment variable: the most gigabytes that one thing may ask for; ``edt --max-gb`` sets it.
+CEILING = "EDT_MAX_GB"
+#: Less than this is never asked about.
+SMALL = 2**26
+#: Where the system does not say what is free.
+UNKNOWN = 8 * 2**30
+
+
+class TooLargeError(EdtError, ValueError):
+    """What was asked for does not fit in memory; the message names it and how to allow more."""
+
+
+def free_memory() -> int | None:
+    """Bytes of memory this process may still have; None where the system does not say.
+
+    The least of what Linux counts as available, what its control group leaves, and what
+    ``ulimit -v`` leaves.
+    """
+    found = [_available(), _group(), _address_space()]
+    known = [value for value in found if value is not None]
+    return min(known) if known else None
+
+
+def allowed() -> tuple[int, str]:
+    """Bytes that one thing may ask for, and why so many."""
+    given = os.environ.get(CEILING)
+    if given:
+        try:
+            gigabytes = float(given)
+        except ValueError:
+            gigabytes = math.nan
+        if not 0.0 < gigabytes < 1e9:
+            raise ValueError(f"{CEILING} must be a number of gigabytes above 0, got {given!r}")
+        return int(gigabytes * 1e9), f"{CEILING}={given}"
+    free = free_memory()
+    if free is None:
+        return UNKNOWN, "this system does not say what is free"
+    return free * 4 // 5, "four fifths of the memory free here"
+
+
+def refusal(needed: int) -> str | None:
+    """Why so many bytes may not be asked for, in words that go after a name; None: they may."""
+    if needed < SMALL:
+        return None
+    most, why = allowed()
+    if needed <= most:
+        return None
+    return (
+        f"needs about {size(needed)} of memory, and may have {size(most)} ({why}); "
+        f"{CEILING}, or edt --max-gb, allows more"
+    )
+
+
+def insist(what: str, needed: int) -> None:
+    """Let so many bytes be asked for, or not.
+
+    Args:
+        what: asks; the subject of the message.
+        needed: bytes, as large as the integers of Python.
+
+    Raises:
+        TooLargeError: more than `allowed`.
+    """
+    reason = refusal(needed)
+    if reason is not None:
+        raise TooLargeError(f"{what} {reason}")
+
+
+def size(count: int) -> str:
+    """Bytes for people.
+
+    Example:
+        >>> size(3_900_000_000), size(10**21)
+        ('3.9 GB', '1,000,000,000 TB')
+    """
+    for unit, one in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
+        if count >= one:
+            whole = count // one
+            return f"{whole:,} {unit}" if whole >= 100 else f"{count / one:.2g} {unit}"
+    return f"{count:,} bytes"
+
+
+def _available() -> int | None:
+    try:
+        text = Path("/proc/meminfo").read_text()
+    except OSError:
+        return None
+    for line in text.splitlines():
+        name, _, rest = line.partition(":")
+        if name == "MemAvailable":
+            return int(rest.split()[0]) * 1024
+    return None
+
+
+def _group() -> int | None:
+    """What the control group leaves; memory it counts for files can be taken back."""
+    for folder, most, used, files in (
+        ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+        (
+            "/sys/fs/cgroup/memory",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_inactive_file",
+        ),
+    ):
+        root = Path(folder)
+        try:
+            limit = int((root / most).read_text())
+            spent = int((root / used).read_text())
+            stats = dict(line.split() for line in (root / "memory.stat").read_text().splitlines())
+            return max(limit - spent + int(stats.get(files, 0)), 0)
+        except (OSError, ValueError):  # no such group, or "max"
+            continue
+    return None
+
+
+def _address_space() -> int | None:
+    try:
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit == resource.RLIM_INFINITY:
+            return None
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        return int(max(limit - pages * resource.getpagesize(), 0))
+    except (ImportError, OSError, ValueError):
+        return None
