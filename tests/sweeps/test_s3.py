@@ -125,7 +125,8 @@ def shards(url):
     """Names of the shards that are done, each whole to the last bit."""
     files = PartFiles(url)
     found = [
-        file.name.removesuffix(".manifest.json") for file in files.folder.glob("*.manifest.json")
+        file.name.removesuffix(".manifest.json")
+        for file in (files.root / "parts").glob("*.manifest.json")
     ]
     assert all(files.whole(name) is not None for name in found)
     return found
