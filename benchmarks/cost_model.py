@@ -1,4 +1,4 @@
-"""Fit the coefficients of `edt.sweeps.cost`: ``python -m benchmarks.cost_model``.
+"""Fit the coefficients of `edt.runs.sweeps.cost`: ``python -m benchmarks.cost_model``.
 
 Processor time of one thread, so that other processes disturb it little; relative least squares with
 coefficients >= 0. Prints the constants to copy.
@@ -16,8 +16,8 @@ import torch
 from scipy.optimize import nnls
 
 import edt
-from edt.sweeps.plan import make_plan
-from edt.sweeps.spec import SweepSpec
+from edt.runs.sweeps.plan import make_plan
+from edt.runs.sweeps.spec import SweepSpec
 
 
 def seconds(work: Callable[[], object], repeats: int = 3) -> float:

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 from benchmarks import names
 from benchmarks.figures import EDT, Figures, Series
 from benchmarks.targets import Target, exponent
-from edt.plots.style import LIGHT, new_figure, png, styled
+from edt.show.style import LIGHT, new_figure, png, styled
 
 #: Contender -> (colour, marker). Markers alone tell the contenders of a panel apart.
 LOOK: dict[str, tuple[str, str]] = {

@@ -16,9 +16,9 @@ import pytest
 import edt
 from benchmarks import names, settings
 from benchmarks.figures import Figures
-from edt.store import PartFiles
-from edt.sweeps import SweepSpec, make_plan, sweep
-from edt.sweeps import run as sweep_run
+from edt.runs.store import PartFiles
+from edt.runs.sweeps import SweepSpec, make_plan, sweep
+from edt.runs.sweeps import run as sweep_run
 
 PLANNED = (5, 20) if settings.SMOKE else (50, 1000)
 #: About a minute of two cores, below which no workers are started; shards of five seconds.

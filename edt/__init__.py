@@ -65,13 +65,13 @@ _HOME: dict[str, str] = {
     "EnsembleRegressor": "edt.estimators",
     "EnsembleClassifier": "edt.estimators",
     # experiments
-    "width_sweep": "edt.experiments",
-    "WidthSweep": "edt.experiments",
-    "WidthSweepSpec": "edt.experiments",
+    "width_sweep": "edt.studies",
+    "WidthSweep": "edt.studies",
+    "WidthSweepSpec": "edt.studies",
     # sweeps
-    "sweep": "edt.sweeps",
-    "Sweep": "edt.sweeps",
-    "SweepSpec": "edt.sweeps",
+    "sweep": "edt.runs.sweeps",
+    "Sweep": "edt.runs.sweeps",
+    "SweepSpec": "edt.runs.sweeps",
     # errors
     "EdtError": "edt.errors",
 }
@@ -116,7 +116,6 @@ if TYPE_CHECKING:
     from edt.ensemble import Ensemble, ModuleEnsemble
     from edt.errors import EdtError
     from edt.estimators import EnsembleClassifier, EnsembleRegressor
-    from edt.experiments import WidthSweep, WidthSweepSpec, width_sweep
     from edt.flow.gradient_flow import gradient_flow
     from edt.infinite import population
     from edt.landscape import (
@@ -139,8 +138,9 @@ if TYPE_CHECKING:
         loss_and_grad,
         predict,
     )
+    from edt.runs.sweeps import Sweep, SweepSpec, sweep
     from edt.stats import combinatorial_tickets, disjoint_tickets, effective_tickets, wilson
-    from edt.sweeps import Sweep, SweepSpec, sweep
+    from edt.studies import WidthSweep, WidthSweepSpec, width_sweep
     from edt.tasks import ModuleTask, Task
     from edt.training import ConvergeResult, TrainResult, converge, masked_train
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from edt.plots.connection import plot_connection
-from edt.plots.landscape import plot_census, plot_escape, plot_paths
-from edt.plots.levels import plot_levels
-from edt.plots.loss_levels import plot_loss_levels
-from edt.plots.outcomes import plot_outcomes
-from edt.plots.spectra import plot_spectrum
-from edt.plots.splits import plot_splits
-from edt.plots.spurious import plot_safran_shamir, plot_spurious
-from edt.plots.style import DARK, LIGHT, THEMES, Theme, png, svg
-from edt.plots.success import plot_success, plot_targets
-from edt.plots.trajectories import plot_trajectories
-from edt.plots.views import plot_line, plot_plane
+from edt.show.connection import plot_connection
+from edt.show.landscape import plot_census, plot_escape, plot_paths
+from edt.show.spectra import plot_spectrum
+from edt.show.style import DARK, LIGHT, THEMES, Theme, png, svg
+from edt.show.trajectories import plot_trajectories
+from edt.show.views import plot_line, plot_plane
+from edt.studies.loss_levels.figures import plot_loss_levels
+from edt.studies.safran_shamir.figures import plot_safran_shamir, plot_spurious
+from edt.studies.width.levels_figure import plot_levels
+from edt.studies.width.outcomes_figure import plot_outcomes
+from edt.studies.width.splits_figure import plot_splits
+from edt.studies.width.success_figure import plot_success, plot_targets
 
 __all__ = [
     "DARK",

@@ -6,12 +6,12 @@ Run: python examples/iterative_pruning.py   (about fifteen seconds)
 import torch
 
 import edt
-from edt.experiments.lottery_curve import accuracy
 from edt.lottery import Recipe, Tickets
 from edt.lottery.controls import reinitialised
 from edt.lottery.interchange import tickets_to_modules
 from edt.lottery.iterative import iterative_pruning
 from edt.lottery.prune import density
+from edt.studies.lottery.run import accuracy
 
 train, test = (edt.tasks.digits(part, dtype=torch.float32) for part in ("train", "test"))
 recipe = Recipe("glorot")

@@ -8,9 +8,9 @@ import argparse
 from pathlib import Path
 
 import edt
-from edt.experiments import parse_widths
 from edt.landscape import census, escape_experiment, find_minima, index_along_path, plateaus
 from edt.plots import plot_census, plot_escape, plot_paths, png
+from edt.studies import parse_widths
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--widths", default="2..7", type=parse_widths)

@@ -12,7 +12,7 @@ from edt.places import place
 if TYPE_CHECKING:
     import pandas as pd
 
-    from edt.experiments import WidthSweep
+    from edt.studies import WidthSweep
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -74,8 +74,8 @@ def demo(
     Writes report.html (self-contained), figures, and Parquet tables; see --out.
     """
     from edt.cli.tables import print_sweep
-    from edt.experiments import demo_spec, format_widths, parse_widths, width_sweep
-    from edt.report import write_report
+    from edt.studies import demo_spec, format_widths, parse_widths, width_sweep
+    from edt.studies.reports import write_report
 
     if task == "diabetes" and teachers not in (None, 1):
         raise ValueError("--teachers is for --task teacher: diabetes has one target")

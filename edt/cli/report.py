@@ -24,7 +24,7 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write the report of a finished run: one HTML page that holds everything, and its figures."""
-    from edt.report import report_on
+    from edt.studies.reports import report_on
 
     path = report_on(directory)
     if as_json:

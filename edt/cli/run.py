@@ -13,8 +13,8 @@ from edt.cli.outcome import execute
 from edt.places import place
 
 if TYPE_CHECKING:
-    from edt.experiments.base import Experiment, Spec
     from edt.places import Folder
+    from edt.runs.experiment import Experiment, Spec
 
 run = typer.Typer(
     name="run",
@@ -163,9 +163,9 @@ def perturb_rest(
     rest of the network is changed in many ways; the whole network is trained; win rate against
     the size of the change, with intervals and controls.
     """
-    from edt.experiments.perturb_rest import run_perturb_rest
-    from edt.experiments.presets import perturb_spec
-    from edt.report import write_perturb_report
+    from edt.studies.perturb_rest.run import run_perturb_rest
+    from edt.studies.presets import perturb_spec
+    from edt.studies.reports import write_perturb_report
 
     changes = {
         "task": task, "ticket": ticket, "change": change, "sizes": sizes_of(sizes),
@@ -205,10 +205,10 @@ def multi_start(
     A wide network is cut into disjoint tickets; each is trained alone from its own initial
     weights, and all together as the wide network.
     """
-    from edt.experiments import parse_widths
-    from edt.experiments.multi_start import run_multi_start
-    from edt.experiments.presets import multi_spec
-    from edt.report import write_multi_report
+    from edt.studies import parse_widths
+    from edt.studies.multi_start.run import run_multi_start
+    from edt.studies.presets import multi_spec
+    from edt.studies.reports import write_multi_report
 
     changes = {
         "task": task, "widths": None if widths is None else parse_widths(widths), "seeds": seeds,
@@ -264,9 +264,9 @@ def lottery(
     Networks are trained, their smallest weights pruned, the survivors set back to their initial
     values, again and again; beside them the same masks with other weights, and other masks.
     """
-    from edt.experiments.lottery_curve import run_lottery
-    from edt.experiments.presets import lottery_spec
-    from edt.report import write_lottery_report
+    from edt.studies.lottery.run import run_lottery
+    from edt.studies.presets import lottery_spec
+    from edt.studies.reports import write_lottery_report
 
     changes = {
         "task": task, "folder": None if folder is None else str(folder), "rounds": rounds,

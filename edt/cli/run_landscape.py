@@ -80,8 +80,8 @@ def census(
     neurons, the activation's symmetries or neurons to spare are one. Shares of bad minima, how
     many are unseen, and what counting critical subspaces predicts.
     """
-    from edt.experiments import census_spec, format_widths, parse_widths, run_census
-    from edt.report import write_census_report
+    from edt.studies import census_spec, format_widths, parse_widths, run_census
+    from edt.studies.reports import write_census_report
 
     changes = {
         "widths": None if widths is None else parse_widths(widths), "seeds": seeds,
@@ -121,8 +121,9 @@ def escape(
     open, how many runs reach a good minimum, how far and how fast, against neurons added; and how
     many ways down are open along gradient descent's own paths.
     """
-    from edt.experiments import escape_spec, format_widths, parse_widths, run_escape
-    from edt.report import write_escape_report
+    from edt.studies import format_widths, parse_widths, run_escape
+    from edt.studies.escape import spec as escape_spec
+    from edt.studies.reports import write_escape_report
 
     changes = {
         "widths": None if widths is None else parse_widths(widths), "seeds": seeds,

@@ -13,7 +13,7 @@ from edt.places import place
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edt.experiments import LossLevels, SafranShamirRun
+    from edt.studies import LossLevels, SafranShamirRun
 
 SAFRAN_SHAMIR_EPILOG = """[bold]Examples[/bold]
 
@@ -81,9 +81,9 @@ def safran_shamir(
     The table of Safran and Shamir (2018): gradient descent with step 0.1 on the population loss in
     closed form, from many starts; ours beside the reported shares, with tests of the difference.
     """
-    from edt.experiments.reference_presets import safran_shamir_spec
-    from edt.experiments.safran_shamir import run_safran_shamir
-    from edt.report.safran_shamir import write_safran_shamir_report
+    from edt.studies.reference_presets import safran_shamir_spec
+    from edt.studies.safran_shamir.page import write_safran_shamir_report
+    from edt.studies.safran_shamir.run import run_safran_shamir
 
     changes = {
         "teachers": numbers(teachers, "--teachers"), "extra": numbers(extra, "--extra"),
@@ -101,8 +101,8 @@ def safran_shamir(
 
 def _show_safran_shamir(console: Console, done: SafranShamirRun) -> None:
     from edt.cli.tables import new_table
-    from edt.report.safran_shamir import comparison, percent_or_dash, signed
-    from edt.report.words import span
+    from edt.show.words import span
+    from edt.studies.safran_shamir.page import comparison, percent_or_dash, signed
 
     found = done.table()
     table = new_table("Starts that end in a spurious minimum")
@@ -161,10 +161,10 @@ def loss_levels(
     Figure 2 of arXiv 2506.14951: gradient flow from many starts at widths 1 to 5, without and with
     biases; minima, plateau saddles and channels to infinity, beside the reported shares.
     """
-    from edt.experiments import parse_widths
-    from edt.experiments.loss_levels import run_loss_levels
-    from edt.experiments.reference_presets import loss_levels_spec
-    from edt.report.loss_levels import write_loss_levels_report
+    from edt.studies import parse_widths
+    from edt.studies.loss_levels.page import write_loss_levels_report
+    from edt.studies.loss_levels.run import run_loss_levels
+    from edt.studies.reference_presets import loss_levels_spec
 
     changes = {
         "widths": None if widths is None else parse_widths(widths), "starts": starts,
@@ -183,9 +183,9 @@ def loss_levels(
 
 def _show_loss_levels(console: Console, done: LossLevels) -> None:
     from edt.cli.tables import new_table
-    from edt.experiments.loss_level_tables import ENDS
-    from edt.report.loss_levels import findings
-    from edt.report.words import number
+    from edt.show.words import number
+    from edt.studies.loss_levels.page import findings
+    from edt.studies.loss_levels.tables import ENDS
 
     found = done.table()
     table = new_table("Where starts end")

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from edt.experiments import WidthSweep
-    from edt.experiments.xor import Xor
+    from edt.studies import WidthSweep
+    from edt.studies.xor.run import Xor
 
 WIDTH_SWEEP_EPILOG = """[bold]Examples[/bold]
 
@@ -95,9 +95,9 @@ def width_sweep(
     an escape-dimension model and logistic regressions are fitted to the counts and compared.
     """
     from edt.cli.tables import print_sweep
-    from edt.experiments import demo_spec, format_widths, parse_widths
-    from edt.experiments import width_sweep as start
-    from edt.report import write_report
+    from edt.studies import demo_spec, format_widths, parse_widths
+    from edt.studies import width_sweep as start
+    from edt.studies.reports import write_report
 
     name = ALIASES.get(task, task)
     changes: dict[str, Any] = {
@@ -163,10 +163,10 @@ def xor(
     2-m-1 relu networks, full-batch gradient descent, 12,000 steps; success rates and effective
     tickets beside the reference, with a test of the difference at each width.
     """
-    from edt.experiments import parse_widths
-    from edt.experiments.presets import xor_spec
-    from edt.experiments.xor import run_xor
-    from edt.report import write_xor_report
+    from edt.studies import parse_widths
+    from edt.studies.presets import xor_spec
+    from edt.studies.reports import write_xor_report
+    from edt.studies.xor.run import run_xor
 
     changes: dict[str, Any] = {
         "widths": None if widths is None else parse_widths(widths), "seeds": seeds,
@@ -187,9 +187,9 @@ def print_xor(console: Console, done: Xor) -> None:
     import pandas as pd
 
     from edt.cli.tables import print_experiment
-    from edt.report.models import p_value
-    from edt.report.words import interval, number, span
-    from edt.report.xor import cent, verdict
+    from edt.show.words import interval, number, span
+    from edt.studies.common.models_page import p_value
+    from edt.studies.xor.page import cent, verdict
 
     table = done.success()
     shown = pd.DataFrame(
@@ -252,10 +252,10 @@ def controls(
     Frozen neurons, neurons of which only the outputs train, factored weights and random
     subspaces, each from the same starts as ordinary networks.
     """
-    from edt.experiments import parse_widths
-    from edt.experiments.controls import run_controls
-    from edt.experiments.presets import controls_spec
-    from edt.report import write_controls_report
+    from edt.studies import parse_widths
+    from edt.studies.controls.run import run_controls
+    from edt.studies.presets import controls_spec
+    from edt.studies.reports import write_controls_report
 
     changes: dict[str, Any] = {
         "widths": None if widths is None else parse_widths(widths), "seeds": seeds,

@@ -14,9 +14,9 @@ from edt.cli.outcome import console_for, interrupted, tell
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edt.experiments import Experiment
     from edt.places import Folder
-    from edt.store import Status
+    from edt.runs.store import Status
+    from edt.studies import Experiment
 
 SWEEP_EPILOG = """[bold]Examples[/bold]
 
@@ -100,9 +100,9 @@ def sweep(
     or by Slurm. Same spec, same bits, whatever the engine, the number of workers and interruptions.
     """
     from edt.places import place
-    from edt.report.words import count
-    from edt.sweeps import make_plan, read_spec
-    from edt.sweeps import sweep as run
+    from edt.runs.sweeps import make_plan, read_spec
+    from edt.runs.sweeps import sweep as run
+    from edt.show.words import count
 
     found = read_spec(spec)
     planned = make_plan(found)
@@ -135,7 +135,7 @@ def sweep(
 
 def status(directory: Directory, as_json: AsJson = False) -> None:
     """Show how far a sweep or an experiment is: progress, rate, time left, failures."""
-    from edt.sweeps import status as look
+    from edt.studies.kinds import status as look
 
     found = look(directory)
     if as_json:
@@ -169,7 +169,7 @@ def resume(
     What was run is in the directory; so are, for a sweep, engine and workers of the last start.
     """
     from edt.places import place
-    from edt.sweeps import resume as run
+    from edt.studies.kinds import resume as run
 
     folder = place(directory)
     options = {"engine": engine, "workers": workers, **_options(engine, address, cpus, gpus)}
@@ -188,7 +188,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write the tables of a finished run for other programs."""
-    from edt.sweeps import export as write
+    from edt.studies.export import export as write
 
     files = write(directory, to, out)
     if as_json:
@@ -204,7 +204,7 @@ ROWS = 40
 
 def _go(start: Callable[[], Experiment], folder: Folder, console: Console, as_json: bool) -> None:
     from edt.cli.tables import print_experiment
-    from edt.report.write import write_any_report
+    from edt.studies.reports import write_any_report
 
     try:
         done = start()

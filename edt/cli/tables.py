@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape, render
 from rich.table import Table
 
-from edt.experiments import ALL, WidthSweep
-from edt.report.words import number, percent, span
+from edt.show.words import number, percent, span
+from edt.studies import ALL, WidthSweep
 
 #: How names of columns begin whose numbers are shares of 1.
 SHARES = (

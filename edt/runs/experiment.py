@@ -15,10 +15,10 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
-from edt.experiments.progress import Tracker, tracker
 from edt.frames import Tabular
 from edt.places import Folder, Location, place
-from edt.store import (
+from edt.runs.progress import Tracker, tracker
+from edt.runs.store import (
     MARKER,
     DirectoryError,
     PartFiles,

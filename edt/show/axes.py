@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edt.plots.interactive.panel import Part, axis
-from edt.plots.rates import spans_decades
+from edt.show.panel import Part, axis
+from edt.show.rates import spans_decades
 
 
 def width_axis(

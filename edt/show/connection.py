@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from edt.landscape import Connection
-from edt.plots.style import LIGHT, Theme, new_figure, styled
+from edt.show.style import LIGHT, Theme, new_figure, styled
 
 #: What each kind of path is.
 PATHS = {

@@ -10,9 +10,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from edt.plots.interactive import Panel
-from edt.plots.interactive.panel import palette
-from edt.plots.style import THEMES
+from edt.show.panel import Panel, palette
+from edt.show.style import THEMES
 
 #: What a page says that was written without plotly.
 MISSING = "The figures are pictures only: plotly was not installed where this page was written."
@@ -33,7 +32,7 @@ def engine() -> str:
     if packed is None:
         return f'<p class="note">{MISSING}</p>'
     palettes = _json({name: palette(theme) for name, theme in THEMES.items()})
-    script = files("edt.report").joinpath("figures.js").read_text(encoding="utf-8")
+    script = files("edt.studies.reports").joinpath("figures.js").read_text(encoding="utf-8")
     return (
         f'<script type="application/json" id="palettes">{palettes}</script>'
         f'<script type="text/plain" id="plotly-source">{packed}</script>'

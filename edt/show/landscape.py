@@ -11,9 +11,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from edt.experiments.escape_run import EscapeRun
 from edt.landscape import DESTINATIONS, Census, Escape
-from edt.plots.style import (
+from edt.show.style import (
     LIGHT,
     MARKERS,
     Theme,
@@ -24,6 +23,7 @@ from edt.plots.style import (
     width_axis,
 )
 from edt.stats import bootstrap
+from edt.studies.escape.run import EscapeRun
 
 #: What becomes of a run that left an embedded bad minimum.
 ENDS = {
@@ -41,7 +41,7 @@ def plot_escape(escape: Escape | EscapeRun, *, theme: Theme = LIGHT) -> Figure:
     """Escape dimensions, ends of the ways down, and time to escape, against neurons added.
 
     Args:
-        escape: from `edt.landscape.escape_experiment` or `edt.experiments.run_escape`.
+        escape: from `edt.landscape.escape_experiment` or `edt.studies.run_escape`.
         theme: colours.
     """
     with styled(theme):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from edt.plots.interactive.panel import Part, numbers
+from edt.show.panel import Part, numbers
 
 #: matplotlib's markers in plotly's words.
 SYMBOLS = {
@@ -42,7 +42,7 @@ def line(
     Args:
         x, y: places.
         name: in the key; traces of one name are shown and hidden together.
-        colour: by name, see `edt.plots.interactive.panel`.
+        colour: by name, see `edt.show.panel`.
         hover: what a point says, one text a point.
         low, high: bounds of the intervals; a bound that is not finite ends at the point.
         marker: matplotlib's letter; None for a line without points.

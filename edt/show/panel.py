@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from edt.plots.style import LIGHT, Theme, readable_on
+from edt.show.style import LIGHT, Theme, readable_on
 
 #: A trace, an axis, or any other part of a plotly figure.
 Part = dict[str, Any]
@@ -30,7 +30,7 @@ class Panel:
 
     Attributes:
         title: over it.
-        traces: plotly traces, from `edt.plots.interactive.marks`.
+        traces: plotly traces, from `edt.show.marks`.
         x, y: plotly axes, from `axis`.
         more: further entries of plotly's layout (``barmode``, ``shapes``, ``annotations``).
         height: in CSS pixels; the width is that of the page.

@@ -10,11 +10,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from edt.places import Folder
-from edt.plots.interactive import Panel
-from edt.plots.style import DARK, LIGHT, Theme, pdf, png, svg
-from edt.report import html
-from edt.report.provenance import Finished, provenance
-from edt.store import FIGURES, inside
+from edt.runs.store import FIGURES, inside
+from edt.show import html
+from edt.show.panel import Panel
+from edt.show.provenance import Finished, provenance
+from edt.show.style import DARK, LIGHT, Theme, pdf, png, svg
 
 
 @dataclass(frozen=True)

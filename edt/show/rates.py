@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from edt.plots.style import Theme
+from edt.show.style import Theme
 
 
 def rate_line(

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter
 
 from edt.curvature import SpectralDensity
 from edt.curvature.verdicts import inertia, zero_threshold
-from edt.plots.style import LIGHT, Theme, new_figure, percent_axis, styled
+from edt.show.style import LIGHT, Theme, new_figure, percent_axis, styled
 
 #: Eigenvalues smaller than this share of the largest are drawn on the linear part of the axis.
 LINEAR = 1e-6

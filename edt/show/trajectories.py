@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from edt.flow import FlowResult
-from edt.plots.style import LIGHT, Theme, new_figure, styled
+from edt.show.style import LIGHT, Theme, new_figure, styled
 from edt.training import TrainResult
 
 #: Widths told apart; more share the last colour.

@@ -14,7 +14,7 @@ from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import MaxNLocator
 
 from edt.landscape.views import LossLine, LossPlane, Marks
-from edt.plots.style import LIGHT, Theme, new_figure, styled
+from edt.show.style import LIGHT, Theme, new_figure, styled
 
 #: Gradient at or below which a marked network is shown as a critical point.
 CRITICAL = 1e-7

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from edt.experiments.base import Experiment, Spec
-from edt.experiments.census_run import CensusRun, CensusSpec, run_census
-from edt.experiments.escape_run import EscapeRun, run_escape
-from edt.experiments.escape_spec import EscapeSpec
-from edt.experiments.landscape_presets import census_spec, escape_spec
-from edt.experiments.levels import level_table, outcome_table
-from edt.experiments.loss_level_tables import loss_level_table
-from edt.experiments.loss_levels import LossLevels, LossLevelsSpec, run_loss_levels
-from edt.experiments.lottery import ALL, pooled_tickets, success_table
-from edt.experiments.lottery_curve import Lottery, run_lottery
-from edt.experiments.lottery_spec import LotterySpec
-from edt.experiments.multi_spec import MultiStartSpec
-from edt.experiments.multi_start import MultiStart, run_multi_start
-from edt.experiments.perturb_rest import PerturbRest, run_perturb_rest
-from edt.experiments.perturb_spec import PerturbRestSpec
-from edt.experiments.presets import demo_spec, lottery_spec, multi_spec, perturb_spec
-from edt.experiments.reference_presets import loss_levels_spec, safran_shamir_spec
-from edt.experiments.result import WidthSweep
-from edt.experiments.safran_shamir import (
+from edt.runs.experiment import Experiment, Spec
+from edt.runs.store import DirectoryError
+from edt.studies.census.run import CensusRun, CensusSpec, run_census
+from edt.studies.common.levels import level_table, outcome_table
+from edt.studies.common.success_table import ALL, pooled_tickets, success_table
+from edt.studies.escape.run import EscapeRun, run_escape
+from edt.studies.escape.spec import EscapeSpec
+from edt.studies.landscape_presets import census_spec, escape_spec
+from edt.studies.loss_levels.run import LossLevels, LossLevelsSpec, run_loss_levels
+from edt.studies.loss_levels.tables import loss_level_table
+from edt.studies.lottery.run import Lottery, run_lottery
+from edt.studies.lottery.spec import LotterySpec
+from edt.studies.multi_start.run import MultiStart, run_multi_start
+from edt.studies.multi_start.spec import MultiStartSpec
+from edt.studies.perturb_rest.run import PerturbRest, run_perturb_rest
+from edt.studies.perturb_rest.spec import PerturbRestSpec
+from edt.studies.presets import demo_spec, lottery_spec, multi_spec, perturb_spec
+from edt.studies.reference_presets import loss_levels_spec, safran_shamir_spec
+from edt.studies.safran_shamir.run import (
     SafranShamirRun,
     SafranShamirSpec,
     run_safran_shamir,
     table_beside_published,
 )
-from edt.experiments.spec import WidthSweepSpec, format_widths, parse_widths
-from edt.experiments.splits import split_table
-from edt.experiments.sweep import width_sweep
-from edt.store import DirectoryError
+from edt.studies.width.result import WidthSweep
+from edt.studies.width.run import width_sweep
+from edt.studies.width.spec import WidthSweepSpec, format_widths, parse_widths
+from edt.studies.width.splits import split_table
 
 __all__ = [
     "ALL",

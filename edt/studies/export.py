@@ -10,9 +10,9 @@ import pandas as pd
 from edt.errors import unknown_choice
 from edt.files import replace_file
 from edt.places import Folder, Location, place
-from edt.store import inside, read_whole
-from edt.sweeps.axes import AXES
-from edt.sweeps.kinds import KINDS, kind_of
+from edt.runs.store import inside, read_whole
+from edt.runs.sweeps.axes import AXES
+from edt.studies.kinds import KINDS, kind_of
 
 if TYPE_CHECKING:
     import xarray as xr

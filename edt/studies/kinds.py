@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edt.experiments import (
+from edt.places import Folder, Location, place
+from edt.runs.store import DirectoryError, Status, measure, read_marker
+from edt.runs.sweeps.result import Sweep
+from edt.runs.sweeps.run import resume_sweep
+from edt.studies import (
     CensusRun,
     EscapeRun,
     Experiment,
@@ -24,12 +28,8 @@ from edt.experiments import (
     run_safran_shamir,
     width_sweep,
 )
-from edt.experiments.controls import Controls, run_controls
-from edt.experiments.xor import Xor, run_xor
-from edt.places import Folder, Location, place
-from edt.store import DirectoryError, Status, measure, read_marker
-from edt.sweeps.result import Sweep
-from edt.sweeps.run import resume_sweep
+from edt.studies.controls.run import Controls, run_controls
+from edt.studies.xor.run import Xor, run_xor
 
 #: What the directory of an experiment is read as, and what runs it.
 EXPERIMENTS: tuple[tuple[type[Experiment], Callable[..., Experiment]], ...] = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from edt.errors import unknown_choice
-from edt.experiments.census_run import CensusSpec
-from edt.experiments.escape_spec import EscapeSpec
-from edt.experiments.spec import TASKS
+from edt.studies.census.run import CensusSpec
+from edt.studies.escape.spec import EscapeSpec
+from edt.studies.width.spec import TASKS
 
-#: What ``--task`` takes: names of `edt.experiments.spec.TASKS`, and what the other commands call
+#: What ``--task`` takes: names of `edt.studies.width.spec.TASKS`, and what the other commands call
 #: the first of them.
 ALIASES = {"teacher-student": "teacher"}
 #: On real data minima of tanh networks lie at infinity (neurons become steps between samples);

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from edt.errors import unknown_choice
-from edt.experiments.controls_spec import ControlsSpec
-from edt.experiments.lottery_spec import LotterySpec
-from edt.experiments.multi_spec import MultiStartSpec
-from edt.experiments.perturb_spec import PerturbRestSpec
-from edt.experiments.spec import TASKS, WidthSweepSpec
-from edt.experiments.xor import XorSpec
+from edt.studies.controls.spec import ControlsSpec
+from edt.studies.lottery.spec import LotterySpec
+from edt.studies.multi_start.spec import MultiStartSpec
+from edt.studies.perturb_rest.spec import PerturbRestSpec
+from edt.studies.width.spec import TASKS, WidthSweepSpec
+from edt.studies.xor.run import XorSpec
 
 #: Fields that differ from the defaults, per task. On real data minima of tanh networks lie at
 #: infinity (neurons become steps between samples); with `g` many are finite.

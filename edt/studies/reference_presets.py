@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from edt.experiments.loss_levels import LossLevelsSpec
-from edt.experiments.safran_shamir import SafranShamirSpec
+from edt.studies.loss_levels.run import LossLevelsSpec
+from edt.studies.safran_shamir.run import SafranShamirSpec
 
 #: What ``--quick`` changes.
 QUICK_SAFRAN_SHAMIR: dict[str, Any] = {"teachers": (6, 8, 10), "extra": (0, 1), "starts": 60}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edt.experiments import (
+from edt.places import Folder, Location, place
+from edt.runs.sweeps import Sweep
+from edt.studies import (
     CensusRun,
     EscapeRun,
     Experiment,
@@ -16,22 +18,20 @@ from edt.experiments import (
     SafranShamirRun,
     WidthSweep,
 )
-from edt.experiments.controls import Controls
-from edt.experiments.xor import Xor
-from edt.places import Folder, Location, place
-from edt.report.census import write_census_report
-from edt.report.controls import write_controls_report
-from edt.report.curves import write_lottery_report
-from edt.report.escape import write_escape_report
-from edt.report.loss_levels import write_loss_levels_report
-from edt.report.multi import write_multi_report
-from edt.report.perturb import write_perturb_report
-from edt.report.safran_shamir import write_safran_shamir_report
-from edt.report.sweep import write_sweep_report
-from edt.report.width_sweep import write_report
-from edt.report.xor import write_xor_report
-from edt.sweeps import Sweep
-from edt.sweeps.kinds import KINDS, kind_of
+from edt.studies.census.page import write_census_report
+from edt.studies.controls.page import write_controls_report
+from edt.studies.controls.run import Controls
+from edt.studies.escape.page import write_escape_report
+from edt.studies.kinds import KINDS, kind_of
+from edt.studies.loss_levels.page import write_loss_levels_report
+from edt.studies.lottery.page import write_lottery_report
+from edt.studies.multi_start.page import write_multi_report
+from edt.studies.perturb_rest.page import write_perturb_report
+from edt.studies.safran_shamir.page import write_safran_shamir_report
+from edt.studies.sweep.page import write_sweep_report
+from edt.studies.width.page import write_report
+from edt.studies.xor.page import write_xor_report
+from edt.studies.xor.run import Xor
 
 #: Kind of a run to what writes its report.
 REPORTS: dict[str, Callable[[Any, Location], Folder]] = {

@@ -14,8 +14,8 @@ from typer.main import get_command
 
 from edt.cli import main as program
 from edt.cli.app import app
-from edt.store import PartFiles, in_use
-from edt.sweeps import status
+from edt.runs.store import PartFiles, in_use
+from edt.studies.kinds import status
 
 SWEEP = """
 task = "xor"
@@ -82,7 +82,7 @@ def test_unknown_options_are_wrong_use(words, capsys):
 
 
 def test_failed_shards_are_code_1(tmp_path, monkeypatch, capsys):
-    import edt.sweeps.shard as module
+    import edt.runs.sweeps.shard as module
 
     (tmp_path / "spec.toml").write_text('task = "xor"\ngrid = {steps = 1}\n')
     monkeypatch.setattr(module, "masked_train", lambda *a, **b: 1 / 0)

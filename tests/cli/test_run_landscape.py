@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from edt.cli import main as program
-from edt.experiments import CensusRun, EscapeRun
-from edt.report import census as census_page
-from edt.report import escape as escape_page
-from edt.report import report_on
+from edt.studies import CensusRun, EscapeRun
+from edt.studies.reports import census as census_page
+from edt.studies.reports import escape as escape_page
+from edt.studies.reports import report_on
 
 
 def main(arguments):

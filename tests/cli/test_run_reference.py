@@ -9,7 +9,7 @@ import pytest
 
 from edt.cli import main as program
 from edt.cli.run_reference import numbers
-from edt.experiments import loss_level_table, table_beside_published
+from edt.studies import loss_level_table, table_beside_published
 
 
 def main(arguments):

@@ -8,8 +8,8 @@ import os
 import pytest
 
 from edt.cli import main as program
-from edt.store import Store
-from edt.sweeps import SweepSpec
+from edt.runs.store import Store
+from edt.runs.sweeps import SweepSpec
 
 SPEC = """
 task = "xor"

@@ -27,16 +27,18 @@ import torch
 
 import edt
 from edt import files
-from edt.experiments import WidthSweep
 from edt.files import CheckpointError
 from edt.flow.result import FlowResult
 from edt.landscape import connect
 from edt.landscape.connect import Connection
 from edt.landscape.views.line import LossLine, loss_line
 from edt.landscape.views.plane import LossPlane, loss_plane
-from edt.report.write import report_on
-from edt.store import DirectoryError, PartFiles, Store, read_table
-from edt.sweeps import SpecError, Sweep, SweepSpec, export, read_spec, status
+from edt.runs.store import DirectoryError, PartFiles, Store, read_table
+from edt.runs.sweeps import SpecError, Sweep, SweepSpec, read_spec
+from edt.studies import WidthSweep
+from edt.studies.export import export
+from edt.studies.kinds import status
+from edt.studies.reports import report_on
 from edt.tasks.mnist import IdxError, mnist, read_idx
 from edt.training import ConvergeResult, TrainResult
 

@@ -14,7 +14,14 @@ from edt.landscape import (
     index_along_path,
     safran_shamir,
 )
-from edt.plots import DARK, plot_census, plot_escape, plot_paths, plot_spurious, png
+from edt.plots import (
+    DARK,
+    plot_census,
+    plot_escape,
+    plot_paths,
+    plot_spurious,
+    png,
+)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from small_sweep import SPEC, write_toml
 
-from edt.sweeps import SweepSpec, sweep
+from edt.runs.sweeps import SweepSpec, sweep
 
 
 @pytest.fixture(scope="session")

@@ -21,9 +21,9 @@ import torch
 
 torch.set_num_threads(1)  # a pool of threads would not survive the fork
 
-from edt.store import DirectoryError, Store  # noqa: E402
-from edt.sweeps import SweepSpec, sweep  # noqa: E402
-from edt.sweeps.shard import compute  # noqa: E402, F401  (imports what computing needs)
+from edt.runs.store import DirectoryError, Store  # noqa: E402
+from edt.runs.sweeps import SweepSpec, sweep  # noqa: E402
+from edt.runs.sweeps.shard import compute  # noqa: E402, F401  (imports what computing needs)
 
 
 def count_down(left: int) -> None:

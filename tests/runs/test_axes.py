@@ -10,8 +10,8 @@ import torch
 import edt
 from edt.curvature import count_directions
 from edt.landscape import Minima, census, split_every
-from edt.sweeps import AXES, Sweep, SweepSpec, sweep
-from edt.sweeps.axes import SCHEDULES
+from edt.runs.sweeps import AXES, Sweep, SweepSpec, sweep
+from edt.runs.sweeps.axes import SCHEDULES
 
 TASK = {"name": "teacher_student", "n": 48, "teachers": 2, "normalise": True}
 #: What the other axes are while one varies; enough steps that every setting shows.

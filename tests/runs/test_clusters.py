@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from edt.store import PartFiles
-from edt.sweeps import status, sweep
-from edt.sweeps.engines.base import Failure
-from edt.sweeps.engines.ray import Ray
-from edt.sweeps.engines.slurm import Slurm
-from edt.sweeps.plan import Job, make_plan
+from edt.runs.engines.base import Failure
+from edt.runs.engines.ray import Ray
+from edt.runs.engines.slurm import Slurm
+from edt.runs.store import PartFiles
+from edt.runs.sweeps import sweep
+from edt.runs.sweeps.plan import Job, make_plan
+from edt.studies.kinds import status
 
 TABLES = ("runs.parquet", "spectrum.parquet")
 

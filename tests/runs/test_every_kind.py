@@ -11,23 +11,18 @@ import time
 import pytest
 
 from edt.cli import main as program
-from edt.experiments import (
-    CensusSpec,
-    EscapeSpec,
-    LossLevelsSpec,
-    SafranShamirSpec,
-    WidthSweepSpec,
-    lottery_spec,
-    multi_spec,
-    perturb_spec,
-)
-from edt.experiments.controls_spec import ControlsSpec
-from edt.experiments.xor import XorSpec
 from edt.files import CheckpointError
-from edt.report.write import REPORTS
-from edt.store import DirectoryError, PartFiles, in_use
-from edt.sweeps import SweepSpec, export, resume, status, sweep
-from edt.sweeps.kinds import KINDS, RUNNERS
+from edt.runs.store import DirectoryError, PartFiles, in_use
+from edt.runs.sweeps import SweepSpec, sweep
+from edt.studies import CensusSpec, EscapeSpec, LossLevelsSpec, SafranShamirSpec, WidthSweepSpec
+from edt.studies.controls.spec import ControlsSpec
+from edt.studies.export import export
+from edt.studies.kinds import KINDS, RUNNERS, resume, status
+from edt.studies.lottery import spec as lottery_spec
+from edt.studies.multi_start import spec as multi_spec
+from edt.studies.perturb_rest import spec as perturb_spec
+from edt.studies.reports import REPORTS
+from edt.studies.xor.run import XorSpec
 
 TINY = {"steps": 200, "samples": 40, "lbfgs_rounds": 1}
 STUDENTS = {
@@ -125,7 +120,7 @@ def test_a_damaged_table_is_found_out_and_made_again(tmp_path):
 
 
 def test_a_part_that_fails_is_shown_until_it_succeeds(tmp_path, monkeypatch):
-    import edt.experiments.xor as module
+    import edt.studies.xor.run as module
 
     folder, real = tmp_path / "run", module.masked_train
     monkeypatch.setattr(module, "masked_train", lambda *a, **b: 1 / 0)
@@ -187,7 +182,7 @@ def test_resume_on_the_command_line(tmp_path, capsys):
 
 
 def test_resume_works_as_the_last_start_did(tmp_path, monkeypatch):
-    from edt.sweeps import run as module
+    from edt.runs.sweeps import run as module
 
     folder = tmp_path / "run"
     sweep(SPECS["sweep"], folder, workers=0)

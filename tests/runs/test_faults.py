@@ -22,8 +22,9 @@ import pytest
 
 from edt.cli import main as program
 from edt.files import CheckpointError
-from edt.store import DirectoryError, PartFiles, Store, in_use, read_marker
-from edt.sweeps import Sweep, SweepError, resume, status, sweep
+from edt.runs.store import DirectoryError, PartFiles, Store, in_use, read_marker
+from edt.runs.sweeps import Sweep, SweepError, sweep
+from edt.studies.kinds import resume, status
 
 TABLES = ("runs.parquet", "spectrum.parquet")
 linux = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
@@ -201,7 +202,7 @@ def test_a_shard_whose_worker_always_dies_is_given_up(small, reference, tmp_path
         while not over.is_set():
             for pid in children(os.getpid()):
                 command = Path(f"/proc/{pid}/cmdline").read_bytes() if _alive(pid) else b""
-                if b"edt.sweeps.worker" in command:
+                if b"edt.runs.engines.worker" in command:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import edt
-from edt.sweeps import SpecError, SweepSpec, make_plan, read_spec
+from edt.runs.sweeps import SpecError, SweepSpec, make_plan, read_spec
 
 
 def test_grid_is_every_combination_once(small):

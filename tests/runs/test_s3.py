@@ -19,12 +19,14 @@ import pytest
 from small_sweep import SPEC, write_toml
 
 from edt.cli import main as program
-from edt.experiments.xor import XorSpec, run_xor
 from edt.files import CheckpointError
 from edt.places import place
-from edt.report import report_on
-from edt.store import DirectoryError, PartFiles, Store
-from edt.sweeps import Sweep, SweepSpec, export, resume, status, sweep
+from edt.runs.store import DirectoryError, PartFiles, Store
+from edt.runs.sweeps import Sweep, SweepSpec, sweep
+from edt.studies.export import export
+from edt.studies.kinds import resume, status
+from edt.studies.reports import report_on
+from edt.studies.xor.run import XorSpec, run_xor
 
 pytest.importorskip("s3fs")
 pytest.importorskip("moto.server")

@@ -14,10 +14,12 @@ import torch
 
 import edt
 from edt.ops.threads import core_threads
-from edt.store import DirectoryError
-from edt.sweeps import SweepError, SweepSpec, export, make_plan, status, sweep
-from edt.sweeps.engines import local
-from edt.sweeps.result import Sweep
+from edt.runs.engines import local
+from edt.runs.store import DirectoryError
+from edt.runs.sweeps import SweepError, SweepSpec, make_plan, sweep
+from edt.runs.sweeps.result import Sweep
+from edt.studies.export import export
+from edt.studies.kinds import status
 
 
 def test_runs_are_those_of_single_calls(reference, small):
@@ -181,7 +183,7 @@ def test_the_last_shard_is_lent_the_cores_of_lanes_that_have_ended(small, tmp_pa
 
 
 def test_a_worker_imports_nothing_it_does_not_need():
-    code = "import sys, edt.sweeps.worker; print(*sys.modules)"
+    code = "import sys, edt.runs.engines.worker; print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     packages = {name.partition(".")[0] for name in ran.stdout.split()}
     assert "torch" in packages
@@ -190,7 +192,7 @@ def test_a_worker_imports_nothing_it_does_not_need():
 
 
 def test_worker_processes_are_for_work_that_is_worth_starting_them(small, tmp_path, monkeypatch):
-    from edt.sweeps import run as module
+    from edt.runs.sweeps import run as module
 
     made = []
     real = module.make_engine

@@ -10,8 +10,9 @@ import sys
 import pytest
 
 from edt.cli import main as program
-from edt.store import DirectoryError, PartFiles
-from edt.sweeps import SweepSpec, resume, sweep
+from edt.runs.store import DirectoryError, PartFiles
+from edt.runs.sweeps import SweepSpec, sweep
+from edt.studies.kinds import resume
 
 SMALL = SweepSpec(task="xor", grid={"seed": "0..3", "steps": 20, "init": ["he", "glorot"]})
 

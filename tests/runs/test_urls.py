@@ -8,12 +8,14 @@ import pytest
 
 from edt.cli import main as program
 from edt.ensemble import Ensemble
-from edt.experiments.xor import XorSpec, run_xor
 from edt.files import CheckpointError, read
 from edt.places import Remote, place
-from edt.report import report_on
-from edt.store import DirectoryError, PartFiles
-from edt.sweeps import Sweep, export, resume, status, sweep
+from edt.runs.store import DirectoryError, PartFiles
+from edt.runs.sweeps import Sweep, sweep
+from edt.studies.export import export
+from edt.studies.kinds import resume, status
+from edt.studies.reports import report_on
+from edt.studies.xor.run import XorSpec, run_xor
 
 TABLES = ("runs.parquet", "spectrum.parquet")
 

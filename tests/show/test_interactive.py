@@ -7,14 +7,14 @@ import json
 import pandas as pd
 import pytest
 
-from edt.experiments import success_table
 from edt.plots import DARK, LIGHT
-from edt.plots.interactive import success
-from edt.plots.interactive.marks import line, thinned
-from edt.plots.interactive.panel import Panel, axis, coloured, numbers
-from edt.plots.interactive.words import share, value
-from edt.report.interactive import panels_json
+from edt.show.hover import share, value
+from edt.show.interactive import panels_json
+from edt.show.marks import line, thinned
+from edt.show.panel import Panel, axis, coloured, numbers
 from edt.stats import wilson
+from edt.studies import success_table
+from edt.studies.width import success_panel as success
 
 
 def runs(*groups):

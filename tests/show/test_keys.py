@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from edt.experiments import success_table
 from edt.landscape import dominance_table
-from edt.plots.counting import plot_counting
-from edt.plots.landscape import plot_escape
-from edt.plots.success import plot_success
+from edt.show.landscape import plot_escape
+from edt.studies import success_table
+from edt.studies.census.counting import plot_counting
+from edt.studies.width.success_figure import plot_success
 
 
 def drawn(figure):

@@ -17,26 +17,20 @@ from pathlib import Path
 
 import pytest
 
-from edt.experiments import (
-    CensusSpec,
-    EscapeSpec,
-    SafranShamirSpec,
-    WidthSweepSpec,
-    loss_levels_spec,
-    lottery_spec,
-    multi_spec,
-    perturb_spec,
-)
-from edt.experiments.controls_spec import ControlsSpec
-from edt.experiments.xor import XorSpec
 from edt.plots import DARK, LIGHT
-from edt.plots.interactive.marks import line
-from edt.plots.interactive.panel import Panel, axis, coloured
-from edt.report import html, report_on
-from edt.report.interactive import MISSING
-from edt.report.write import REPORTS
-from edt.sweeps import SweepSpec, sweep
-from edt.sweeps.kinds import RUNNERS
+from edt.runs.sweeps import SweepSpec, sweep
+from edt.show import html
+from edt.show.interactive import MISSING
+from edt.show.marks import line
+from edt.show.panel import Panel, axis, coloured
+from edt.studies import CensusSpec, EscapeSpec, SafranShamirSpec, WidthSweepSpec, loss_levels_spec
+from edt.studies.controls.spec import ControlsSpec
+from edt.studies.kinds import RUNNERS
+from edt.studies.lottery import spec as lottery_spec
+from edt.studies.multi_start import spec as multi_spec
+from edt.studies.perturb_rest import spec as perturb_spec
+from edt.studies.reports import REPORTS, report_on
+from edt.studies.xor.run import XorSpec
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = next(
@@ -99,7 +93,7 @@ class Pages(dict):
             if kind in OTHERS:
                 # Their pictures are drawn, not rendered.
                 for form in ("svg", "png", "pdf"):
-                    patch.setattr(f"edt.report.publish.{form}", lambda figure: EMPTY)
+                    patch.setattr(f"edt.show.publish.{form}", lambda figure: EMPTY)
             self[kind] = report_on(folder)
         return self[kind]
 
@@ -334,7 +328,7 @@ def test_a_page_holds_plotly_once_or_says_that_it_is_missing(monkeypatch):
     assert page.count('id="plotly-source"') == 1 and len(page) < 3_000_000
     assert page == html.page("A", "A", [moving, moving], "A")
     assert "<script" not in html.page("A", "A", [still], "A")
-    monkeypatch.setattr("edt.report.interactive._plotly", lambda: None)
+    monkeypatch.setattr("edt.show.interactive._plotly", lambda: None)
     without = html.page("A", "A", [moving], "A")
     assert MISSING in without and "plotly-source" not in without
 
@@ -363,7 +357,7 @@ def luminance(colour):
 
 def test_text_stands_out_in_both_themes():
     """WCAG 2 AA: a contrast of 4.5 for text on the page and on cards."""
-    css = files("edt.report").joinpath("style.css").read_text()
+    css = files("edt.studies.reports").joinpath("style.css").read_text()
     themes = [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in css.split("@media")[:2]]
     assert len(themes) == 2
     for theme in themes:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from edt.experiments import WidthSweepSpec, width_sweep
-from edt.experiments.controls import run_controls
-from edt.experiments.controls_spec import ControlsSpec
-from edt.experiments.xor import XorSpec, run_xor
 from edt.plots import LIGHT
-from edt.report import publish, report_on
+from edt.show import publish
+from edt.studies import WidthSweepSpec, width_sweep
+from edt.studies.controls.run import run_controls
+from edt.studies.controls.spec import ControlsSpec
+from edt.studies.reports import report_on
+from edt.studies.xor.run import XorSpec, run_xor
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "width.md"
 SWEEP = WidthSweepSpec(
@@ -44,7 +45,7 @@ def plain_figures(monkeypatch):
         return {picture.name: f"<figure>{picture.caption}</figure>" for picture in pictures}
 
     for name in ("width_sweep", "xor", "controls"):
-        monkeypatch.setattr(f"edt.report.{name}.embed", embed)
+        monkeypatch.setattr(f"edt.studies.reports.{name}.embed", embed)
     assert publish.embed is not embed
 
 

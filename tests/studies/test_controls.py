@@ -10,7 +10,11 @@ import pandas as pd
 import pytest
 import torch
 
-from edt.experiments.controls import (
+from edt.lottery import run_trial
+from edt.lottery.objective_trial import run_objective_trial
+from edt.objectives import objective_of
+from edt.studies.common.targets import teacher_task
+from edt.studies.controls.run import (
     Controls,
     attribution_table,
     hold,
@@ -18,11 +22,7 @@ from edt.experiments.controls import (
     run_controls,
     start_networks,
 )
-from edt.experiments.controls_spec import ControlsSpec
-from edt.experiments.targets import teacher_task
-from edt.lottery import run_trial
-from edt.lottery.objective_trial import run_objective_trial
-from edt.objectives import objective_of
+from edt.studies.controls.spec import ControlsSpec
 
 SMALL = ControlsSpec(
     teachers=2, teacher_width=2, widths=(2, 4), seeds=5, samples=40, steps=300, lbfgs_rounds=1,

@@ -10,20 +10,20 @@ import pytest
 import torch
 
 from edt.ensemble import Ensemble
-from edt.experiments import (
+from edt.landscape import basin_table, census, find_minima, prediction_table
+from edt.ops import loss
+from edt.studies import (
     CensusRun,
     CensusSpec,
     EscapeRun,
     EscapeSpec,
     census_spec,
-    escape_spec,
     run_census,
     run_escape,
 )
-from edt.experiments.escape_run import dimension_table, open_table, plateau_table
-from edt.experiments.targets import make_task
-from edt.landscape import basin_table, census, find_minima, prediction_table
-from edt.ops import loss
+from edt.studies.common.targets import make_task
+from edt.studies.escape import spec as escape_spec
+from edt.studies.escape.run import dimension_table, open_table, plateau_table
 
 SMALL = {
     "teachers": 2, "teacher_width": 2, "d_in": 2, "samples": 64, "steps": 600, "lbfgs_rounds": 6,
@@ -168,7 +168,7 @@ def test_without_a_directory_and_without_bad_minima(tmp_path):
     done = run_escape(spec, progress=False)
     assert not len(done.starts) and not len(done.points) and not len(done.tables["paths"])
     assert done.summary() == {}
-    from edt.report import write_escape_report
+    from edt.studies.reports import write_escape_report
 
     page = write_escape_report(done, tmp_path).read_text()
     assert "No bad minimum was met" in page and "nan" not in page

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from edt.ensemble import Ensemble
-from edt.experiments import LossLevels, LossLevelsSpec, loss_level_table, run_loss_levels
-from edt.experiments.loss_level_tables import label_ends, label_levels
-from edt.experiments.loss_levels import MERGE
 from edt.landscape import embed, split_matrices
 from edt.landscape.core import reduce_network
 from edt.landscape.layers import unpack
 from edt.stats import wilson
+from edt.studies import LossLevels, LossLevelsSpec, loss_level_table, run_loss_levels
+from edt.studies.loss_levels.run import MERGE
+from edt.studies.loss_levels.tables import label_ends, label_levels
 from edt.tasks import rosenbrock
 from edt.training import converge
 

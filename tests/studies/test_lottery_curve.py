@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import edt
-from edt.experiments import Lottery, LotterySpec, run_lottery
-from edt.experiments.lottery_curve import accuracy, curve_table
-from edt.experiments.lottery_data import load_splits
-from edt.experiments.lottery_spec import METHODS
+from edt.studies import Lottery, LotterySpec, run_lottery
+from edt.studies.lottery.data import load_splits
+from edt.studies.lottery.run import accuracy, curve_table
+from edt.studies.lottery.spec import METHODS
 
 SMALL = LotterySpec(
     task="digits", hidden=(12, 8), seeds=2, rounds=2, steps=60, validate_every=20, samples=300,

@@ -7,8 +7,8 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from edt.experiments import MultiStart, MultiStartSpec, run_multi_start
-from edt.experiments.multi_start import agreement_table
+from edt.studies import MultiStart, MultiStartSpec, run_multi_start
+from edt.studies.multi_start.run import agreement_table
 
 SMALL = MultiStartSpec(
     teachers=2, teacher_width=2, widths=(2, 5), seeds=6, samples=40, steps=600, lbfgs_rounds=1,

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
-from edt.experiments.find_tickets import NoTicketError, choose, plant
-from edt.experiments.perturb_rest import PerturbRest, failing_paths, run_perturb_rest
-from edt.experiments.perturb_spec import PerturbRestSpec
-from edt.experiments.perturb_tables import win_table
 from edt.lottery import Recipe
 from edt.stats import wilson
+from edt.studies.common.find_tickets import NoTicketError, choose, plant
+from edt.studies.perturb_rest.run import PerturbRest, failing_paths, run_perturb_rest
+from edt.studies.perturb_rest.spec import PerturbRestSpec
+from edt.studies.perturb_rest.tables import win_table
 
 SMALL = PerturbRestSpec(
     teachers=1, teacher_width=2, width=4, samples=40, candidates=6, tickets=2, rests=4,

@@ -9,15 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from edt.experiments import (
-    SafranShamirRun,
-    SafranShamirSpec,
-    run_safran_shamir,
-    table_beside_published,
-)
-from edt.experiments.published import SAFRAN_SHAMIR, compare_counts, difference, holm
 from edt.landscape.safran_shamir import run_starts
 from edt.stats import wilson
+from edt.studies import SafranShamirRun, SafranShamirSpec, run_safran_shamir, table_beside_published
+from edt.studies.safran_shamir.published import SAFRAN_SHAMIR, compare_counts, difference, holm
 
 SMALL = SafranShamirSpec(teachers=(5, 8), extra=(0, 1), starts=20, seed=2)
 

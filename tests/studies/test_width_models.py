@@ -8,15 +8,15 @@ import math
 import pandas as pd
 import pytest
 
-from edt.experiments import demo_spec, success_table, width_sweep
-from edt.experiments.splits import empty_splits
-from edt.experiments.targets import make_task
-from edt.experiments.width_models import (
+from edt.studies import demo_spec, success_table, width_sweep
+from edt.studies.common.targets import make_task
+from edt.studies.common.width_models import (
     compare_models,
     escape_dimensions,
     model_counts,
     opened_per_neuron,
 )
+from edt.studies.width.splits import empty_splits
 
 
 def splits(rows):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 import time
 
-from edt.sweeps.engines import local
-from edt.sweeps.kinds import status
+from edt.runs.engines import local
+from edt.studies.kinds import status
 
 #: Seconds before each shard: about a worker's start, for all shards of the small sweep together.
 PAUSE = 0.1

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from edt.errors import unknown_choice
-from edt.sweeps.engines.base import Engine, Failure, SweepError
-from edt.sweeps.engines.local import Inline, Processes
+from edt.runs.engines.base import Engine, Failure, SweepError
+from edt.runs.engines.local import Inline, Processes
 
 ENGINES = ("local", "ray", "slurm")
 
@@ -31,11 +31,11 @@ def make_engine(name: str, workers: int | None, shards: int, **options: Any) -> 
         # One worker would only wait for the other: this process has the same cores.
         return Inline() if min(wanted, shards) <= 1 else Processes(min(wanted, shards))
     if name == "ray":
-        from edt.sweeps.engines.ray import Ray
+        from edt.runs.engines.ray import Ray
 
         return Ray(workers=workers, **options)
     if name == "slurm":
-        from edt.sweeps.engines.slurm import Slurm
+        from edt.runs.engines.slurm import Slurm
 
         return Slurm(workers or 8, **options)
     raise unknown_choice("engine", name, ENGINES)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edt.errors import EdtError
-from edt.store import Manifest, PartFiles
-from edt.store.inside import GoneError
-from edt.sweeps.plan import Job
-from edt.sweeps.spec import SweepSpec
+from edt.runs.store import Manifest, PartFiles
+from edt.runs.store.inside import GoneError
+from edt.runs.sweeps.plan import Job
+from edt.runs.sweeps.spec import SweepSpec
 
 #: A shard is given up after this many attempts.
 ATTEMPTS = 3
@@ -71,7 +71,7 @@ def attempt(directory: str, job: Job) -> Outcome:
 def _execute(directory: str, job: Job) -> Manifest:
     """Compute a shard and write it."""
     from edt.ops.threads import core_threads
-    from edt.sweeps.shard import compute
+    from edt.runs.sweeps.shard import compute
 
     clock = time.monotonic()
     shard = compute(job)

@@ -1,7 +1,7 @@
 """Worker processes on this machine; a worker that dies is replaced and its shard tried again.
 
 This process computes, too, so that for n shards at once n - 1 workers start. Workers are fresh
-interpreters (`edt.sweeps.worker`), fed through their standard input by one thread each: forking a
+interpreters (`edt.runs.engines.worker`), fed through their standard input by one thread each: forking a
 process whose threads hold locks is not safe, and multiprocessing's other start methods import the
 caller's script again. A worker ends itself when its input closes, that is, when this process is
 gone, however it ended. At the end, cores without work are lent to those that have some.
@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from edt.ops.threads import lend, torch_threads
-from edt.store import Manifest, PartFiles
-from edt.sweeps.engines.base import ATTEMPTS, Failure, Outcome, attempt, cores
-from edt.sweeps.plan import Job
+from edt.runs.engines.base import ATTEMPTS, Failure, Outcome, attempt, cores
+from edt.runs.store import Manifest, PartFiles
+from edt.runs.sweeps.plan import Job
 
 #: Seconds a worker may take to end when asked to.
 PATIENCE = 5.0
 #: What a worker runs. Nothing that is imported becomes garbage: not looking for it saves a fifth.
-START = "import gc; gc.disable(); from edt.sweeps.worker import main; main()"
+START = "import gc; gc.disable(); from edt.runs.engines.worker import main; main()"
 
 
 class Inline:
@@ -39,7 +39,7 @@ class Inline:
     workers = 1
 
     def run(self, directory: str, jobs: Sequence[Job]) -> Iterator[Manifest | Failure]:
-        """One job after another; see `edt.sweeps.engines.Engine`."""
+        """One job after another; see `edt.runs.engines.Engine`."""
         for job in jobs:
             outcome = attempt(directory, job)
             if isinstance(outcome, OSError):
@@ -60,7 +60,7 @@ class Processes:
         self.threads = threads or max(1, cores() // self.workers)
 
     def run(self, directory: str, jobs: Sequence[Job]) -> Iterator[Manifest | Failure]:
-        """See `edt.sweeps.engines.Engine`."""
+        """See `edt.runs.engines.Engine`."""
         lanes = min(self.workers, len(jobs))
         desk = _Desk(directory, self.threads, lanes, jobs)
         crew = [threading.Thread(target=desk.serve, daemon=True) for _ in range(lanes - 1)]

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
-from edt.store import Manifest, PartFiles
-from edt.sweeps.engines.base import ATTEMPTS, Failure, Outcome, attempt, cores
-from edt.sweeps.plan import Job
+from edt.runs.engines.base import ATTEMPTS, Failure, Outcome, attempt, cores
+from edt.runs.store import Manifest, PartFiles
+from edt.runs.sweeps.plan import Job
 
 
 class Ray:
@@ -60,7 +60,7 @@ class Ray:
         self._at_once = workers or 2 * self.workers
 
     def run(self, directory: str, jobs: Sequence[Job]) -> Iterator[Manifest | Failure]:
-        """See `edt.sweeps.engines.Engine`. A task whose worker dies is tried again by Ray."""
+        """See `edt.runs.engines.Engine`. A task whose worker dies is tried again by Ray."""
         ray = self.ray
         waiting = list(reversed(jobs))
         under_way: dict[Any, Job] = {}

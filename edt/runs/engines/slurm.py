@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edt.store import DirectoryError, Manifest, PartFiles
-from edt.sweeps.engines.base import ATTEMPTS, Failure, attempt
-from edt.sweeps.plan import Job
+from edt.runs.engines.base import ATTEMPTS, Failure, attempt
+from edt.runs.store import DirectoryError, Manifest, PartFiles
+from edt.runs.sweeps.plan import Job
 
 #: Seconds between looks at the queue.
 POLL = 0.5
@@ -58,7 +58,7 @@ class Slurm:
         self.options = dict(options or {})
 
     def run(self, directory: str, jobs: Sequence[Job]) -> Iterator[Manifest | Failure]:
-        """See `edt.sweeps.engines.Engine`. What a lost job left undone goes to a new one."""
+        """See `edt.runs.engines.Engine`. What a lost job left undone goes to a new one."""
         executor = self.submitit.AutoExecutor(folder=_desk(directory), cluster=self.cluster)
         executor.update_parameters(
             timeout_min=self.minutes, cpus_per_task=self.cpus, name="edt", **self.options

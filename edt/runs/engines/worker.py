@@ -1,4 +1,4 @@
-"""A worker process: orders in, outcomes out. Started by `edt.sweeps.engines.local`.
+"""A worker process: orders in, outcomes out. Started by `edt.runs.engines.local`.
 
 An order is a job, or how many threads the core may use from now on. Orders and outcomes are pickled
 on standard input and output, between this package and itself; nothing is unpickled that came from
@@ -18,8 +18,8 @@ from typing import BinaryIO
 import torch
 
 from edt.ops.threads import lend
-from edt.sweeps.engines.base import attempt
-from edt.sweeps.plan import Job
+from edt.runs.engines.base import attempt
+from edt.runs.sweeps.plan import Job
 
 
 def main() -> None:

@@ -11,7 +11,7 @@
     *.parquet                   the tables, made from the parts at the end
     manifest.json               SHA-256 of all of these
 
-Files in the directory of a run are reached through `edt.store.inside` only, which leads nowhere
+Files in the directory of a run are reached through `edt.runs.store.inside` only, which leads nowhere
 else. In a local folder every file is written beside its place, synced and renamed, and the folder
 is locked while a run works on it. Behind an fsspec URL there is neither lock nor renaming: files
 are put as whole objects, and a part counts once its manifest, which names the spec, and all
@@ -22,14 +22,14 @@ one that finds at its end that another has taken over its place writes no tables
 
 from __future__ import annotations
 
-from edt.store import inside
-from edt.store.directory import FIGURES, PARTS, Store, in_use, read_marker
-from edt.store.inside import MARKER, DirectoryError
-from edt.store.parts import Manifest, PartFiles
-from edt.store.session import Session, last_session, note_start
-from edt.store.status import Status, measure
-from edt.store.tables import read_table
-from edt.store.whole import read_whole, write_whole
+from edt.runs.store import inside
+from edt.runs.store.directory import FIGURES, PARTS, Store, in_use, read_marker
+from edt.runs.store.inside import MARKER, DirectoryError
+from edt.runs.store.parts import Manifest, PartFiles
+from edt.runs.store.session import Session, last_session, note_start
+from edt.runs.store.status import Status, measure
+from edt.runs.store.tables import read_table
+from edt.runs.store.whole import read_whole, write_whole
 
 __all__ = [
     "FIGURES",

@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import Any
 
 from edt.places import Folder, Location, place
-from edt.store import inside
-from edt.store.inside import MARKER, DirectoryError
+from edt.runs.store import inside
+from edt.runs.store.inside import MARKER, DirectoryError
 
 LOCK = ".lock"
 SESSION = "session.json"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edt.places import Folder
-from edt.store import inside
+from edt.runs.store import inside
 
 #: Bytes of a note. The manifest of a whole run names all its files, 150 bytes each.
 MOST, MOST_WHOLE = 2**20, 2**28

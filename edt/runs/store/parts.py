@@ -20,10 +20,10 @@ from edt.ensemble import Ensemble
 from edt.ensemble.storage import encode_ensemble
 from edt.files import CheckpointError
 from edt.places import Location, place
-from edt.store import inside
-from edt.store.directory import PARTS
-from edt.store.notes import read_note
-from edt.store.tables import encode_table, read_table, sha256
+from edt.runs.store import inside
+from edt.runs.store.directory import PARTS
+from edt.runs.store.notes import read_note
+from edt.runs.store.tables import encode_table, read_table, sha256
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Manifest:
         cost: predicted, in the unit of the plan.
         seconds: wall-clock time it took, on ``threads`` threads at the end.
         finished: time of day (Unix seconds).
-        spec: `edt.experiments.Spec.digest` of the run it is a part of; "" where that is not known.
+        spec: `edt.studies.Spec.digest` of the run it is a part of; "" where that is not known.
     """
 
     name: str

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edt.places import Folder
-from edt.store import inside
-from edt.store.directory import SESSION
-from edt.store.notes import read_note
+from edt.runs.store import inside
+from edt.runs.store.directory import SESSION
+from edt.runs.store.notes import read_note
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edt.places import Folder, at_once
-from edt.store.directory import in_use
-from edt.store.parts import PartFiles
-from edt.store.session import last_session
+from edt.runs.store.directory import in_use
+from edt.runs.store.parts import PartFiles
+from edt.runs.store.session import last_session
 
 
 @dataclass(frozen=True)

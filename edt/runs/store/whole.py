@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from edt.places import Folder, at_once
-from edt.store import inside
-from edt.store.directory import PARTS
-from edt.store.notes import MOST_WHOLE, read_note
-from edt.store.parts import PartFiles
-from edt.store.tables import encode_table, read_table, sha256
+from edt.runs.store import inside
+from edt.runs.store.directory import PARTS
+from edt.runs.store.notes import MOST_WHOLE, read_note
+from edt.runs.store.parts import PartFiles
+from edt.runs.store.tables import encode_table, read_table, sha256
 
 MANIFEST = "manifest.json"
 

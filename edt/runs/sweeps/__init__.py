@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from edt.store import Status
-from edt.sweeps.axes import AXES
-from edt.sweeps.engines import ENGINES, SweepError
-from edt.sweeps.export import export
-from edt.sweeps.kinds import resume, status
-from edt.sweeps.plan import Plan, make_plan
-from edt.sweeps.result import Sweep
-from edt.sweeps.run import sweep
-from edt.sweeps.spec import ANALYSIS, TASKS, SpecError, SweepSpec, read_spec
+from edt.runs.engines import ENGINES, SweepError
+from edt.runs.store import Status
+from edt.runs.sweeps.axes import AXES
+from edt.runs.sweeps.plan import Plan, make_plan
+from edt.runs.sweeps.result import Sweep
+from edt.runs.sweeps.run import sweep
+from edt.runs.sweeps.spec import ANALYSIS, TASKS, SpecError, SweepSpec, read_spec
+from edt.studies.export import export
+from edt.studies.kinds import resume, status
 
 __all__ = [
     "ANALYSIS",

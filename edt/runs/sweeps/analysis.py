@@ -15,8 +15,8 @@ from edt.landscape import predicted_inertia, split_matrices
 from edt.landscape.census import census
 from edt.landscape.embed import split_every
 from edt.landscape.minima import Minima
-from edt.sweeps.axes import AXES
-from edt.sweeps.spec import SweepSpec
+from edt.runs.sweeps.axes import AXES
+from edt.runs.sweeps.spec import SweepSpec
 from edt.tasks import Task
 from edt.training import ConvergeResult
 

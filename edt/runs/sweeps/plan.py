@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from edt.sweeps.axes import AXES
-from edt.sweeps.cost import Sizes, predict
-from edt.sweeps.spec import SweepSpec
+from edt.runs.sweeps.axes import AXES
+from edt.runs.sweeps.cost import Sizes, predict
+from edt.runs.sweeps.spec import SweepSpec
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 

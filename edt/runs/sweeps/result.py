@@ -12,17 +12,17 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
-from edt.experiments.base import Experiment, Part, Spec
 from edt.files import CheckpointError
 from edt.landscape import outcomes
 from edt.places import at_once
+from edt.runs.experiment import Experiment, Part, Spec
+from edt.runs.store import Manifest, PartFiles
+from edt.runs.sweeps.analysis import census_tables
+from edt.runs.sweeps.axes import AXES
+from edt.runs.sweeps.plan import Plan, make_plan, shard_name
+from edt.runs.sweeps.shard import COLUMNS
+from edt.runs.sweeps.spec import SweepSpec
 from edt.stats import wilson
-from edt.store import Manifest, PartFiles
-from edt.sweeps.analysis import census_tables
-from edt.sweeps.axes import AXES
-from edt.sweeps.plan import Plan, make_plan, shard_name
-from edt.sweeps.shard import COLUMNS
-from edt.sweeps.spec import SweepSpec
 
 
 @dataclass(repr=False)
@@ -57,7 +57,7 @@ class Sweep(Experiment):
 
     @property
     def runs(self) -> pd.DataFrame:
-        """One row a run: ``run``, all axes, `edt.sweeps.shard.COLUMNS`, threshold, outcome."""
+        """One row a run: ``run``, all axes, `edt.runs.sweeps.shard.COLUMNS`, threshold, outcome."""
         return self.tables["runs"]
 
     def to_xarray(self) -> Any:
@@ -65,7 +65,7 @@ class Sweep(Experiment):
 
         A union of points that is not a full grid has the single dimension "run".
         """
-        from edt.sweeps.export import dataset
+        from edt.studies.export import dataset
 
         return dataset(self.runs)
 

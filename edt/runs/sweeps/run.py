@@ -7,15 +7,22 @@ import tempfile
 import time
 from typing import Any
 
-from edt.experiments.progress import tracker
 from edt.places import Folder, Location, Remote, at_once, place
-from edt.store import DirectoryError, PartFiles, Store, last_session, note_start, write_whole
-from edt.store.directory import SESSION
-from edt.sweeps.engines import ENGINES, Failure, SweepError, make_engine
-from edt.sweeps.engines.base import cores
-from edt.sweeps.plan import Plan, make_plan, shard_name
-from edt.sweeps.result import Sweep, assemble
-from edt.sweeps.spec import SweepSpec, read_spec
+from edt.runs.engines import ENGINES, Failure, SweepError, make_engine
+from edt.runs.engines.base import cores
+from edt.runs.progress import tracker
+from edt.runs.store import (
+    DirectoryError,
+    PartFiles,
+    Store,
+    last_session,
+    note_start,
+    write_whole,
+)
+from edt.runs.store.directory import SESSION
+from edt.runs.sweeps.plan import Plan, make_plan, shard_name
+from edt.runs.sweeps.result import Sweep, assemble
+from edt.runs.sweeps.spec import SweepSpec, read_spec
 
 #: Seconds that a worker process takes to start, and the work of how many such times makes it worth
 #: that: starting then costs less than 5%.
@@ -41,8 +48,8 @@ def sweep(
     Args:
         spec: a `SweepSpec`, or the path of a TOML file that holds one.
         directory: where shards and tables go: a path or an fsspec URL (what a URL cannot promise
-            is in `edt.store`); None: a temporary one, and the result is in memory.
-        engine: "local" (processes on this machine), "ray" or "slurm" (`edt.sweeps.engines`); those
+            is in `edt.runs.store`); None: a temporary one, and the result is in memory.
+        engine: "local" (processes on this machine), "ray" or "slurm" (`edt.runs.engines`); those
             need a directory that every node sees.
         workers: processes or jobs at once, this one included where the engine is local; None: one
             a core, or this process alone where less than half a minute of work is left for each.
@@ -145,7 +152,7 @@ def _as_before(
             raise DirectoryError(
                 f"{folder}: the last start had {name:.30}={value!r:.60}, and what connects or runs "
                 f"something is not taken from a directory; give --engine {before} and the options "
-                "you want (in Python: edt.sweeps.resume(DIR, engine=..., ...))"
+                "you want (in Python: edt.runs.sweeps.resume(DIR, engine=..., ...))"
             )
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not (whole and 0 <= value <= RESTORED[name]):

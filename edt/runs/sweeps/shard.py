@@ -11,9 +11,9 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
-from edt.sweeps.analysis import embedding_table, spectrum_table
-from edt.sweeps.plan import Job
-from edt.sweeps.spec import SweepSpec
+from edt.runs.sweeps.analysis import embedding_table, spectrum_table
+from edt.runs.sweeps.plan import Job
+from edt.runs.sweeps.spec import SweepSpec
 from edt.tasks import Task
 from edt.training import ConvergeResult, TrainResult, converge, masked_train
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from edt import tasks as task_makers
 from edt.errors import EdtError, unknown_choice
-from edt.experiments.base import Spec
-from edt.sweeps.axes import AXES, grid_values
+from edt.runs.experiment import Spec
+from edt.runs.sweeps.axes import AXES, grid_values
 from edt.tasks import Task
 
 ANALYSIS = ("spectrum", "embedding", "census")
@@ -42,7 +42,7 @@ class SweepSpec(Spec):
     """A sweep: every combination of the values of its axes.
 
     Two equal specs give the same tables, bit for bit, with any engine, any number of workers and
-    any interruptions, as long as they train on the CPU. The axes are those of `edt.sweeps.AXES`:
+    any interruptions, as long as they train on the CPU. The axes are those of `edt.runs.sweeps.AXES`:
     task, activation, init, init_scale, bias, dtype, device (of first-order training: "cpu" or
     "cuda"), sparsity, optimizer, steps, schedule, batch_size (0: full batch), momentum, nesterov,
     beta1, beta2, eps, tol (0: do not converge), method, lbfgs_steps, newton_steps, target, width,

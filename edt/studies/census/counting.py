@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from edt.plots.rates import rate_line
-from edt.plots.style import (
+from edt.show.rates import rate_line
+from edt.show.style import (
     LIGHT,
     Theme,
     label_ends,

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from edt.experiments.census_run import CensusRun
 from edt.landscape import crossover
 from edt.places import Folder, Location, place
-from edt.plots import interactive
-from edt.plots.counting import plot_counting
-from edt.plots.landscape import plot_census
-from edt.report import html
-from edt.report.html import Column
-from edt.report.method import REFERENCES, software
-from edt.report.publish import Picture, embed, write_provenance
-from edt.report.students import good_text, student_protocol
-from edt.report.words import count, interval, listed, number, percent, span
-from edt.store import inside
+from edt.runs.store import inside
+from edt.show import html
+from edt.show.html import Column
+from edt.show.landscape import plot_census
+from edt.show.publish import Picture, embed, write_provenance
+from edt.show.words import count, interval, listed, number, percent, span
+from edt.studies.census import panels
+from edt.studies.census.counting import plot_counting
+from edt.studies.census.run import CensusRun
+from edt.studies.common.students_page import good_text, student_protocol
+from edt.studies.width.method import REFERENCES, software
 
 #: Recomputes the numbers of the page; shown on it, and run by the tests.
 SNIPPET = """import pandas as pd
@@ -75,7 +75,7 @@ def pictures(run: CensusRun) -> list[Picture]:
             "met, and Chao1's estimate with those nobody met; percentages are Good-Turing "
             "coverage. Every bad minimum: at every width it was met; the area is its share of that "
             "width's starts.",
-            lambda: interactive.census(run.census),
+            lambda: panels.census(run.census),
         )
     ]
     prediction = run.prediction()
@@ -91,7 +91,7 @@ def pictures(run: CensusRun) -> list[Picture]:
                 "more of the former. Measured: the share of bad minima (bootstrap over "
                 "targets) beside the critical share of all subspaces. They count different "
                 "things: subspaces are not basins.",
-                lambda: interactive.counting(prediction, run.pooled()),
+                lambda: panels.counting(prediction, run.pooled()),
             )
         )
     return found

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from edt.landscape import Census
-from edt.plots.interactive.axes import log_axis, percent_axis, width_axis
-from edt.plots.interactive.marks import line, points, rule
-from edt.plots.interactive.panel import Panel, Part, axis
-from edt.plots.interactive.words import lines, rows, share, value
-from edt.plots.landscape import bad_minima, pooled
+from edt.show.axes import log_axis, percent_axis, width_axis
+from edt.show.hover import lines, rows, share, value
+from edt.show.landscape import bad_minima, pooled
+from edt.show.marks import line, points, rule
+from edt.show.panel import Panel, Part, axis
 from edt.stats import wilson
 
 
@@ -121,7 +121,7 @@ def _ladder(met: pd.DataFrame, widths: list[int]) -> list[Panel]:
 
 
 def counting(table: pd.DataFrame, shares: pd.DataFrame) -> list[Panel]:
-    """Panels of `edt.plots.counting.plot_counting`.
+    """Panels of `edt.studies.census.counting.plot_counting`.
 
     Args:
         table: from `edt.landscape.prediction_table` or `dominance_table`.

@@ -7,11 +7,6 @@ from typing import ClassVar
 
 import pandas as pd
 
-from edt.experiments.base import Experiment, Part, Parts, run_experiment
-from edt.experiments.result import training_plan
-from edt.experiments.students import StudentSpec, train_students
-from edt.experiments.targets import make_task
-from edt.experiments.teachers import positive
 from edt.landscape import (
     Census,
     Core,
@@ -24,6 +19,11 @@ from edt.landscape import (
     prediction_table,
 )
 from edt.places import Location
+from edt.runs.experiment import Experiment, Part, Parts, run_experiment
+from edt.studies.common.students import StudentSpec, train_students
+from edt.studies.common.targets import make_task
+from edt.studies.common.teachers import positive
+from edt.studies.width.result import training_plan
 
 
 @dataclass(frozen=True)

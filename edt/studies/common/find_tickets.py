@@ -9,9 +9,9 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.errors import EdtError
-from edt.experiments.perturb_spec import PerturbRestSpec
 from edt.lottery import Ends, Tickets, match_teacher, neuron_mask, run_trial
 from edt.lottery.iterative import sparsest_winners
+from edt.studies.perturb_rest.spec import PerturbRestSpec
 from edt.tasks import Task
 
 #: Students of different targets start from different seeds, so that their rates are independent.

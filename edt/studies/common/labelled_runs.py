@@ -9,12 +9,12 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
-from edt.experiments.channels import closest_opponents, with_channels
-from edt.experiments.levels import label_levels
-from edt.experiments.spec import WidthSweepSpec
-from edt.experiments.targets import good_loss
 from edt.landscape import outcomes
 from edt.lottery import at_reference_scale
+from edt.studies.common.channels import closest_opponents, with_channels
+from edt.studies.common.levels import label_levels
+from edt.studies.common.targets import good_loss
+from edt.studies.width.spec import WidthSweepSpec
 from edt.tasks import Task
 from edt.training import ConvergeResult, converge, masked_train
 
@@ -38,7 +38,7 @@ COLUMNS: dict[str, str] = {
     "lbfgs_iterations": "int64",
     "newton_iterations": "int64",
     "norm": "float64",  # of the parameters
-    "twin": "float64",  # closeness of the nearest opponents, see `edt.experiments.channels`
+    "twin": "float64",  # closeness of the nearest opponents, see `edt.studies.common.channels`
     "threshold": "float64",
     "outcome": "str",
     "level": "int64",

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from edt.plots.style import LIGHT, Theme, new_figure, percent_axis, styled, width_axis
+from edt.show.style import LIGHT, Theme, new_figure, percent_axis, styled, width_axis
 from edt.stats import Interval, wilson
 from edt.success import Comparison
 

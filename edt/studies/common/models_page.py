@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from edt.plots import interactive
-from edt.plots.models import NAMES, plot_models
-from edt.report import html
-from edt.report.html import Column
-from edt.report.publish import Picture
-from edt.report.words import interval, listed, number, percent
+from edt.show import html
+from edt.show.html import Column
+from edt.show.publish import Picture
+from edt.show.words import interval, listed, number, percent
+from edt.studies.common import models_panel
+from edt.studies.common.models_figure import NAMES, plot_models
 from edt.success import Comparison
 
 #: AICs closer than this do not tell models apart.
@@ -28,7 +28,7 @@ def models_picture(found: Comparison, goal: str, name: str = "models") -> Pictur
         "Laws: measured rates with 95% Wilson intervals and maximum-likelihood fits; the price p "
         "of a ticket is fitted with the rest. Bars: Akaike's criterion above that of the best law; "
         "below 2 there is no telling apart.",
-        lambda: interactive.models(found, goal=goal),
+        lambda: models_panel.models(found, goal=goal),
     )
 
 

@@ -1,14 +1,14 @@
-"""Laws of width: `edt.plots.models`."""
+"""Laws of width: `edt.studies.common.models_figure`."""
 
 from __future__ import annotations
 
 import math
 
-from edt.plots.interactive.axes import percent_axis, width_axis
-from edt.plots.interactive.marks import bars, line, points
-from edt.plots.interactive.panel import Panel, axis
-from edt.plots.interactive.words import lines, rows, share
-from edt.plots.models import NAMES, curves, measured
+from edt.show.axes import percent_axis, width_axis
+from edt.show.hover import lines, rows, share
+from edt.show.marks import bars, line, points
+from edt.show.panel import Panel, axis
+from edt.studies.common.models_figure import NAMES, curves, measured
 from edt.success import Comparison
 
 #: Dashes of the laws, so that they differ without colour.
@@ -19,7 +19,7 @@ DASHES = {
 
 
 def models(found: Comparison, *, goal: str = "succeed") -> list[Panel]:
-    """Panels of `edt.plots.models.plot_models`.
+    """Panels of `edt.studies.common.models_figure.plot_models`.
 
     Args:
         found: from `edt.success.compare`.

@@ -10,11 +10,11 @@ import torch
 
 from edt.ensemble import ACTIVATIONS, SCHEMES, Ensemble
 from edt.errors import unknown_choice
-from edt.experiments.base import Parts, Spec
-from edt.experiments.result import TRAINING, training_plan
-from edt.experiments.runs import label_runs, run_part
-from edt.experiments.spec import WidthSweepSpec
 from edt.landscape import Minima
+from edt.runs.experiment import Parts, Spec
+from edt.studies.common.labelled_runs import label_runs, run_part
+from edt.studies.width.result import TRAINING, training_plan
+from edt.studies.width.spec import WidthSweepSpec
 from edt.tasks import Task
 
 
@@ -94,11 +94,11 @@ def train_students(spec: StudentSpec, task: Task, parts: Parts) -> tuple[pd.Data
 
     Args:
         spec: what to train.
-        task: of `edt.experiments.targets.make_task`.
+        task: of `edt.studies.common.targets.make_task`.
         parts: runs or reads the parts.
 
     Returns:
-        One row a student (`edt.experiments.runs.COLUMNS`), and the same as `Minima`, in the same
+        One row a student (`edt.studies.common.labelled_runs.COLUMNS`), and the same as `Minima`, in the same
         order.
 
     Raises:

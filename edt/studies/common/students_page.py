@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from edt.experiments import format_widths
-from edt.experiments.students import StudentSpec
-from edt.report.words import count, percent
+from edt.show.words import count, percent
+from edt.studies import format_widths
+from edt.studies.common.students import StudentSpec
 
 
 def student_protocol(spec: StudentSpec) -> list[tuple[str, str]]:

@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from edt.experiments.levels import pairs
 from edt.stats import (
     DRAWS,
     SEED,
@@ -29,6 +28,7 @@ from edt.stats import (
     effective_tickets,
     wilson,
 )
+from edt.studies.common.levels import pairs
 
 Array = npt.NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import torch
 
 from edt import tasks
 from edt.ensemble import Ensemble
-from edt.experiments.spec import WidthSweepSpec
+from edt.studies.width.spec import WidthSweepSpec
 from edt.tasks import Task
 
 #: Standard deviation of the teachers' biases: the kinks stay where the inputs are.

@@ -8,9 +8,9 @@ from typing import Any
 
 from edt.ensemble import ACTIVATIONS, SCHEMES
 from edt.errors import unknown_choice
-from edt.experiments.base import Spec
-from edt.experiments.spec import INPUTS
 from edt.lottery import Protocol, Recipe
+from edt.runs.experiment import Spec
+from edt.studies.width.spec import INPUTS
 
 
 @dataclass(frozen=True)

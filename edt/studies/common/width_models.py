@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from edt.experiments.lottery import ALL
+from edt.studies.common.success_table import ALL
 from edt.success import Comparison, Counts, compare
 
 #: Columns of a comparison's cells beside the counts.
@@ -22,7 +22,7 @@ def opened_per_neuron(splits: pd.DataFrame) -> pd.DataFrame:
     over neurons evenly, over loss levels by the number of runs that ended there.
 
     Args:
-        splits: table of `edt.experiments.width_sweep`.
+        splits: table of `edt.studies.width_sweep`.
 
     Returns:
         ``target``, ``width``, ``opened``; no row where nothing was split.
@@ -73,7 +73,7 @@ def model_counts(success: pd.DataFrame, splits: pd.DataFrame, r: int) -> Counts 
     """The counts that models are fitted to: every (target, width) with width at least r.
 
     Args:
-        success: from `edt.experiments.success_table`.
+        success: from `edt.studies.success_table`.
         splits: table of the sweep.
         r: reference width.
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from edt.plots.style import LIGHT, Theme, new_figure, percent_axis, styled
+from edt.show.style import LIGHT, Theme, new_figure, percent_axis, styled
 
 #: Control to (text, colour of the theme, marker).
 LOOKS = {
@@ -24,7 +24,7 @@ def plot_controls(rates: pd.DataFrame, r: int, *, theme: Theme = LIGHT) -> Figur
     """Success against trained parameters (left) and against neurons that learn (right).
 
     Args:
-        rates: from `edt.experiments.controls.rate_table`.
+        rates: from `edt.studies.controls.run.rate_table`.
         r: neurons of the teacher.
         theme: colours.
     """

@@ -7,18 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-from edt.experiments.controls import ATTRIBUTIONS, Controls
-from edt.experiments.controls_spec import CONTROLS
 from edt.places import Folder, Location, place
-from edt.plots import interactive
-from edt.plots.controls import plot_controls
-from edt.report import html
-from edt.report.html import Column
-from edt.report.method import software
-from edt.report.models import p_value
-from edt.report.publish import Picture, embed, write_provenance
-from edt.report.words import count, listed, percent, span
-from edt.store import inside
+from edt.runs.store import inside
+from edt.show import html
+from edt.show.html import Column
+from edt.show.publish import Picture, embed, write_provenance
+from edt.show.words import count, listed, percent, span
+from edt.studies.common.models_page import p_value
+from edt.studies.controls import panels
+from edt.studies.controls.figures import plot_controls
+from edt.studies.controls.run import ATTRIBUTIONS, Controls
+from edt.studies.controls.spec import CONTROLS
+from edt.studies.width.method import software
 
 #: p below this counts as a difference.
 LEVEL = 0.05
@@ -50,7 +50,7 @@ def write_controls_report(run: Controls, directory: Location) -> Folder:
         "Each mark is one way to train, all teachers together, with its 95% Wilson interval. If "
         "success went with the number of parameters, all marks would lie on one curve against "
         "dimension; if with neurons that can learn, on one curve against neurons.",
-        lambda: interactive.controls(rates, r),
+        lambda: panels.controls(rates, r),
     )
     embedded = embed([picture], folder)
     facts = write_provenance(run, folder)

@@ -1,4 +1,4 @@
-"""Dimension on one axis, neurons that learn on the other: `edt.plots.controls`."""
+"""Dimension on one axis, neurons that learn on the other: `edt.studies.controls.figures`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from edt.plots.controls import LOOKS
-from edt.plots.interactive.axes import log_axis, percent_axis, width_axis
-from edt.plots.interactive.marks import line
-from edt.plots.interactive.panel import Panel, Part
-from edt.plots.interactive.words import lines, rows, share
+from edt.show.axes import log_axis, percent_axis, width_axis
+from edt.show.hover import lines, rows, share
+from edt.show.marks import line
+from edt.show.panel import Panel, Part
+from edt.studies.controls.figures import LOOKS
 
 
 def controls(rates: pd.DataFrame, r: int) -> list[Panel]:
-    """Panels of `edt.plots.controls.plot_controls`.
+    """Panels of `edt.studies.controls.figures.plot_controls`.
 
     Args:
-        rates: from `edt.experiments.controls.rate_table`.
+        rates: from `edt.studies.controls.run.rate_table`.
         r: neurons of the teacher.
     """
     present = [name for name in LOOKS if (rates["control"] == name).any()]

@@ -14,15 +14,15 @@ import torch
 from edt.ensemble import Ensemble
 from edt.ensemble.deviates import normal
 from edt.ensemble.philox import draws
-from edt.experiments.base import Experiment, Part, Parts, Spec, run_experiment
-from edt.experiments.controls_spec import ControlsSpec
-from edt.experiments.find_tickets import SEED_STRIDE
-from edt.experiments.targets import teacher_task
 from edt.lottery import run_trial
 from edt.lottery.objective_trial import run_objective_trial
 from edt.objectives import Factors, MappedObjective, Subspace, objective_of, orthonormal
 from edt.places import Location
+from edt.runs.experiment import Experiment, Part, Parts, Spec, run_experiment
 from edt.stats import wilson
+from edt.studies.common.find_tickets import SEED_STRIDE
+from edt.studies.common.targets import teacher_task
+from edt.studies.controls.spec import ControlsSpec
 from edt.tasks import Task
 
 #: Streams of the random directions and factors, apart from those of networks and tickets.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edt.errors import unknown_choice
-from edt.experiments.spec import check_widths
-from edt.experiments.teachers import TeacherSpec
+from edt.studies.common.teachers import TeacherSpec
+from edt.studies.width.spec import check_widths
 
 #: Ways to train, in the order of tables and pictures, and what each is.
 CONTROLS: dict[str, str] = {

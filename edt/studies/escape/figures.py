@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from edt.plots.rates import rate_line
-from edt.plots.style import LIGHT, MARKERS, Theme, key_below, new_figure, percent_axis, styled
+from edt.show.rates import rate_line
+from edt.show.style import LIGHT, MARKERS, Theme, key_below, new_figure, percent_axis, styled
 
 
 def plot_ways(ends: pd.DataFrame, starts: pd.DataFrame, r: int, *, theme: Theme = LIGHT) -> Figure:
@@ -88,7 +88,7 @@ def plot_descent(paths: pd.DataFrame, places: pd.DataFrame, *, theme: Theme = LI
 
     Args:
         paths: table ``paths``.
-        places: from `edt.experiments.escape_run.plateau_table`.
+        places: from `edt.studies.escape.run.plateau_table`.
         theme: colours.
     """
     colours = palette(theme)

@@ -6,23 +6,23 @@ from typing import Any
 
 import pandas as pd
 
-from edt.experiments.escape_run import EscapeRun
 from edt.landscape import DESTINATIONS
 from edt.places import Folder, Location, place
-from edt.plots import interactive
-from edt.plots.escapes import plot_descent, plot_ways
-from edt.plots.landscape import plot_escape
-from edt.report import html
-from edt.report.html import Column
-from edt.report.method import REFERENCES, software
-from edt.report.publish import Picture, embed, write_provenance
-from edt.report.students import good_text, student_protocol
-from edt.report.words import count, interval, listed, number, percent, span
-from edt.store import inside
+from edt.runs.store import inside
+from edt.show import html
+from edt.show.html import Column
+from edt.show.landscape import plot_escape
+from edt.show.publish import Picture, embed, write_provenance
+from edt.show.words import count, interval, listed, number, percent, span
+from edt.studies.common.students_page import good_text, student_protocol
+from edt.studies.escape import panels
+from edt.studies.escape.figures import plot_descent, plot_ways
+from edt.studies.escape.run import EscapeRun
+from edt.studies.width.method import REFERENCES, software
 
 #: Recomputes the numbers of the page; shown on it, and run by the tests.
 SNIPPET = """import pandas as pd
-from edt.experiments.escape_run import dimension_table, open_table, plateau_table
+from edt.studies.escape.run import dimension_table, open_table, plateau_table
 from edt.landscape import escape_table
 
 points = pd.read_parquet("points.parquet")  # one row an embedded bad minimum
@@ -78,7 +78,7 @@ def pictures(run: EscapeRun) -> list[Picture]:
                 "Ways down: negative eigenvalues of the wide Hessian, mean with bootstrap interval "
                 "over minima; dashes: the closed form, from the narrow network alone. Ends: of all "
                 "runs. Steps: until gradient descent has lost a hundredth of the loss.",
-                lambda: interactive.escape(run),
+                lambda: panels.escape(run),
             ),
             Picture(
                 "ways",
@@ -93,7 +93,7 @@ def pictures(run: EscapeRun) -> list[Picture]:
                 "Ends: bootstrap intervals that draw whole minima (95%). How far: median, "
                 "quartiles, 5th and 95th percentile of all runs; channels to infinity make the "
                 "long distances.",
-                lambda: interactive.ways(
+                lambda: panels.ways(
                     run.table(("narrow", "width")),
                     run.starts,
                     spec.teacher_width if spec.realisable else 0,
@@ -109,7 +109,7 @@ def pictures(run: EscapeRun) -> list[Picture]:
                 "Students trained from random starts by plain gradient descent; colours are "
                 "targets. Dots: plateaus, where the gradient dips and grows again. Off critical "
                 "points the index counts directions in which the loss curves down.",
-                lambda: interactive.descent(run.tables["paths"], run.plateaus()),
+                lambda: panels.descent(run.tables["paths"], run.plateaus()),
             )
         )
     return found

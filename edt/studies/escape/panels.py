@@ -1,18 +1,14 @@
-"""Escapes: `edt.plots.plot_escape` and `edt.plots.escapes`."""
+"""Escapes: `edt.plots.plot_escape` and `edt.studies.escape.figures`."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from edt.experiments.escape_run import EscapeRun
 from edt.landscape import DESTINATIONS, Escape
-from edt.plots.escapes import palette
-from edt.plots.interactive.axes import log_axis, percent_axis, place_axis, width_axis
-from edt.plots.interactive.marks import bars, line, points, rule, thinned
-from edt.plots.interactive.panel import NAMES, Panel, Part, axis
-from edt.plots.interactive.words import lines, rows, share, value
-from edt.plots.landscape import (
+from edt.show.axes import log_axis, percent_axis, place_axis, width_axis
+from edt.show.hover import lines, rows, share, value
+from edt.show.landscape import (
     ENDS,
     SHARES,
     agreement,
@@ -22,15 +18,19 @@ from edt.plots.landscape import (
     start_groups,
     timed,
 )
-from edt.plots.style import MARKERS
+from edt.show.marks import bars, line, points, rule, thinned
+from edt.show.panel import NAMES, Panel, Part, axis
+from edt.show.style import MARKERS
 from edt.stats import wilson
+from edt.studies.escape.figures import palette
+from edt.studies.escape.run import EscapeRun
 
 
 def escape(run: Escape | EscapeRun) -> list[Panel]:
     """Panels of `edt.plots.plot_escape`.
 
     Args:
-        run: from `edt.landscape.escape_experiment` or `edt.experiments.run_escape`.
+        run: from `edt.landscape.escape_experiment` or `edt.studies.run_escape`.
     """
     return [_dimensions(run.points), *_times(timed(run)), _ends(run.starts)]
 
@@ -140,7 +140,7 @@ def _times(ways: pd.DataFrame) -> list[Panel]:
 
 
 def ways(ends: pd.DataFrame, starts: pd.DataFrame, r: int) -> list[Panel]:
-    """Panels of `edt.plots.escapes.plot_ways`.
+    """Panels of `edt.studies.escape.figures.plot_ways`.
 
     Args:
         ends: from `edt.landscape.escape_table` by ("narrow", "width").
@@ -233,11 +233,11 @@ def _spread(table: pd.DataFrame, name: str) -> list[Part]:
 
 
 def descent(paths: pd.DataFrame, places: pd.DataFrame) -> list[Panel]:
-    """Panels of `edt.plots.escapes.plot_descent`: one a width, three diagrams above each other.
+    """Panels of `edt.studies.escape.figures.plot_descent`: one a width, three diagrams above each other.
 
     Args:
         paths: table ``paths``.
-        places: from `edt.experiments.escape_run.plateau_table`.
+        places: from `edt.studies.escape.run.plateau_table`.
     """
     spans = {name: _span(paths[name]) for name in ("loss", "grad_norm")}
     top = float(paths["index"].max())

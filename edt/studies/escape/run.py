@@ -11,12 +11,6 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
-from edt.experiments.base import Experiment, Part, Parts, run_experiment
-from edt.experiments.escape_spec import EscapeSpec
-from edt.experiments.result import part_name, training_plan
-from edt.experiments.runs import seeds_of
-from edt.experiments.students import StudentSpec, train_students
-from edt.experiments.targets import make_task
 from edt.landscape import (
     Minima,
     census,
@@ -28,6 +22,12 @@ from edt.landscape import (
 from edt.landscape.escape import ratio
 from edt.lottery import at_reference_scale
 from edt.places import Location
+from edt.runs.experiment import Experiment, Part, Parts, run_experiment
+from edt.studies.common.labelled_runs import seeds_of
+from edt.studies.common.students import StudentSpec, train_students
+from edt.studies.common.targets import make_task
+from edt.studies.escape.spec import EscapeSpec
+from edt.studies.width.result import part_name, training_plan
 from edt.tasks import Task
 from edt.training import masked_train
 

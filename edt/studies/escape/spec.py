@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass, fields
 
 from edt.errors import unknown_choice
-from edt.experiments.spec import check_widths
-from edt.experiments.students import StudentSpec
-from edt.experiments.teachers import positive
 from edt.landscape.grow import SHARES
+from edt.studies.common.students import StudentSpec
+from edt.studies.common.teachers import positive
+from edt.studies.width.spec import check_widths
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from edt.experiments.loss_level_tables import ENDS
-from edt.plots.style import LIGHT, Theme, new_figure, styled, width_axis
+from edt.show.style import LIGHT, Theme, new_figure, styled, width_axis
+from edt.studies.loss_levels.tables import ENDS
 
 #: Words for people.
 WORDS = {

@@ -6,19 +6,19 @@ from typing import Any
 
 import pandas as pd
 
-from edt.experiments.loss_level_tables import CHANNEL_GAP, GROWTH, SAME_HEIGHT
-from edt.experiments.loss_levels import MERGE, LossLevels
-from edt.experiments.spec import format_widths
 from edt.landscape.levels import RELATIVE_GAP
 from edt.places import Folder, Location, place
-from edt.plots import interactive
-from edt.plots.loss_levels import WORDS, plot_loss_levels
-from edt.report import html
-from edt.report.html import Column
-from edt.report.method import software
-from edt.report.publish import Picture, embed, write_provenance
-from edt.report.words import count, number, percent, span
-from edt.store import inside
+from edt.runs.store import inside
+from edt.show import html
+from edt.show.html import Column
+from edt.show.publish import Picture, embed, write_provenance
+from edt.show.words import count, number, percent, span
+from edt.studies.loss_levels import panels
+from edt.studies.loss_levels.figures import WORDS, plot_loss_levels
+from edt.studies.loss_levels.run import MERGE, LossLevels
+from edt.studies.loss_levels.tables import CHANNEL_GAP, GROWTH, SAME_HEIGHT
+from edt.studies.width.method import software
+from edt.studies.width.spec import format_widths
 from edt.training.channels import CLOSE
 
 REFERENCES = [
@@ -46,7 +46,7 @@ def write_loss_levels_report(run: LossLevels, directory: Location) -> Folder:
         "Final losses of all starts, sorted within each width, without and with biases.",
         "Every mark is a run; within a width they are in the order of their losses, so that a "
         "level is a horizontal line as long as its share of the starts.",
-        lambda: interactive.loss_levels(runs),
+        lambda: panels.loss_levels(runs),
     )
     embedded = embed([picture], folder)
     facts = write_provenance(run, folder)
@@ -64,7 +64,7 @@ def write_loss_levels_report(run: LossLevels, directory: Location) -> Folder:
 
 _FOOTER = (
     "Table: <code>runs.parquet</code> (one row a start); figure: <code>figures/</code>. Every "
-    "number follows from the table: <code>edt.experiments.loss_level_table(runs)</code>."
+    "number follows from the table: <code>edt.studies.loss_level_table(runs)</code>."
 )
 
 

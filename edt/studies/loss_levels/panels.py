@@ -1,15 +1,15 @@
-"""Sorted final losses of every width: `edt.plots.loss_levels`."""
+"""Sorted final losses of every width: `edt.studies.loss_levels.figures`."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from edt.experiments.loss_level_tables import ENDS
-from edt.plots.interactive.axes import log_axis, width_axis
-from edt.plots.interactive.marks import points, thinned
-from edt.plots.interactive.panel import NAMES, Panel
-from edt.plots.interactive.words import lines, rows
-from edt.plots.loss_levels import MARKS, WORDS, end_colours, places
+from edt.show.axes import log_axis, width_axis
+from edt.show.hover import lines, rows
+from edt.show.marks import points, thinned
+from edt.show.panel import NAMES, Panel
+from edt.studies.loss_levels.figures import MARKS, WORDS, end_colours, places
+from edt.studies.loss_levels.tables import ENDS
 
 
 def loss_levels(runs: pd.DataFrame) -> list[Panel]:

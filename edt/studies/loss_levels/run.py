@@ -24,13 +24,13 @@ import torch
 from edt.curvature.dense import one_blas_thread
 from edt.ensemble import Ensemble
 from edt.ensemble.activations import check_activation
-from edt.experiments.base import Experiment, Part, Parts, Spec, run_experiment
-from edt.experiments.loss_level_tables import label_ends, label_levels, loss_level_table
-from edt.experiments.spec import check_widths
 from edt.flow import gradient_flow
 from edt.landscape.core import reduce_network
 from edt.landscape.layers import unpack
 from edt.places import Location
+from edt.runs.experiment import Experiment, Part, Parts, Spec, run_experiment
+from edt.studies.loss_levels.tables import label_ends, label_levels, loss_level_table
+from edt.studies.width.spec import check_widths
 from edt.tasks import Task, rosenbrock
 from edt.training import ConvergeResult, checks, converge
 
@@ -61,7 +61,7 @@ RUNS: dict[str, str] = {
     "norm": "float64",  # and at the end
     "core": "int64",  # neurons of the irreducible core
     "duplicates": "int64",  # neurons that repeat another
-    "end": "str",  # see `ENDS` of `edt.experiments.loss_level_tables`
+    "end": "str",  # see `ENDS` of `edt.studies.loss_levels.tables`
     "level": "int64",
 }
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 from edt import tasks
-from edt.experiments.lottery_spec import LotterySpec
+from edt.studies.lottery.spec import LotterySpec
 from edt.tasks import Task
 from edt.tasks.inputs import permutation
 

@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from edt.plots.rates import dodged
-from edt.plots.style import LIGHT, Theme, new_figure, styled
+from edt.show.rates import dodged
+from edt.show.style import LIGHT, Theme, new_figure, styled
 
 #: What each method is, in a few words.
 METHOD = {
@@ -41,7 +41,7 @@ def plot_curves(curves: pd.DataFrame, *, theme: Theme = LIGHT) -> Figure:
     """Test accuracy and the step of least validation loss against the weights that remain.
 
     Args:
-        curves: from `edt.experiments.lottery_curve.curve_table`.
+        curves: from `edt.studies.lottery.run.curve_table`.
         theme: colours.
     """
     with styled(theme):

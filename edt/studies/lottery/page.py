@@ -6,16 +6,16 @@ from typing import Any
 
 import pandas as pd
 
-from edt.experiments.lottery_curve import Lottery
 from edt.places import Folder, Location, place
-from edt.plots import interactive
-from edt.plots.curves import METHOD, plot_curves
-from edt.report import html
-from edt.report.html import Column
-from edt.report.method import software
-from edt.report.publish import Picture, embed, write_provenance
-from edt.report.words import count, number, percent
-from edt.store import inside
+from edt.runs.store import inside
+from edt.show import html
+from edt.show.html import Column
+from edt.show.publish import Picture, embed, write_provenance
+from edt.show.words import count, number, percent
+from edt.studies.lottery import panels
+from edt.studies.lottery.figures import METHOD, plot_curves
+from edt.studies.lottery.run import Lottery
+from edt.studies.width.method import software
 
 REFERENCES = [
     "J. Frankle, M. Carbin, The lottery ticket hypothesis, ICLR 2019, arXiv 1803.03635.",
@@ -42,7 +42,7 @@ def write_lottery_report(run: Lottery, directory: Location) -> Folder:
         "Test accuracy and speed of learning against the share of weights that remain.",
         "Means over seeds; bars: 95% intervals of the mean (Student). Accuracy is that at the "
         "least validation loss.",
-        lambda: interactive.curves(curves),
+        lambda: panels.curves(curves),
     )
     embedded = embed([picture], folder)
     facts = write_provenance(run, folder)

@@ -1,21 +1,21 @@
-"""Accuracy against sparsity: `edt.plots.curves`."""
+"""Accuracy against sparsity: `edt.studies.lottery.figures`."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from edt.plots.curves import METHOD, looks
-from edt.plots.interactive.marks import DASHES, line
-from edt.plots.interactive.panel import NAMES, Panel, Part, axis
-from edt.plots.interactive.words import lines, rows, share, value
-from edt.plots.rates import dodged
+from edt.show.hover import lines, rows, share, value
+from edt.show.marks import DASHES, line
+from edt.show.panel import NAMES, Panel, Part, axis
+from edt.show.rates import dodged
+from edt.studies.lottery.figures import METHOD, looks
 
 
 def curves(table: pd.DataFrame) -> list[Panel]:
-    """Panels of `edt.plots.curves.plot_curves`.
+    """Panels of `edt.studies.lottery.figures.plot_curves`.
 
     Args:
-        table: from `edt.experiments.lottery_curve.curve_table`.
+        table: from `edt.studies.lottery.run.curve_table`.
     """
     least = float(table["remaining"].min())
     ticks = [t for t in (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01) if t >= 0.9 * least]

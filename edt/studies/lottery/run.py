@@ -10,9 +10,6 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
-from edt.experiments.base import Experiment, Part, Parts, Spec, run_experiment
-from edt.experiments.lottery_data import Splits, load_splits
-from edt.experiments.lottery_spec import LotterySpec
 from edt.lottery import Recipe, Tickets
 from edt.lottery.controls import CONTROLS, control
 from edt.lottery.criteria import AT_START
@@ -20,6 +17,9 @@ from edt.lottery.iterative import magnitude
 from edt.lottery.prune import density, prune_lowest
 from edt.ops import predict
 from edt.places import Location
+from edt.runs.experiment import Experiment, Part, Parts, Spec, run_experiment
+from edt.studies.lottery.data import Splits, load_splits
+from edt.studies.lottery.spec import LotterySpec
 from edt.tasks import Task
 from edt.training import masked_train
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 
 from edt.ensemble import ACTIVATIONS, SCHEMES
 from edt.errors import unknown_choice
-from edt.experiments.base import Spec
-from edt.experiments.teachers import positive
+from edt.runs.experiment import Spec
+from edt.studies.common.teachers import positive
 
 TASKS = ("mnist1d", "digits", "mnist")
 METHODS = ("ticket", "reinit", "random", "shuffled", "signed", "oneshot", "snip", "grasp")

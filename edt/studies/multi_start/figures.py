@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from edt.plots.rates import rate_line
-from edt.plots.style import (
+from edt.show.rates import rate_line
+from edt.show.style import (
     LIGHT,
     Theme,
     key_below,
@@ -48,7 +48,7 @@ def plot_multi_start(agreement: pd.DataFrame, r: int, *, theme: Theme = LIGHT) -
     """Success against width, together and alone (left); agreement network by network (right).
 
     Args:
-        agreement: from `edt.experiments.multi_start.agreement_table`.
+        agreement: from `edt.studies.multi_start.run.agreement_table`.
         r: neurons of a ticket.
         theme: colours.
     """

@@ -6,17 +6,17 @@ from typing import Any
 
 import pandas as pd
 
-from edt.experiments.multi_start import MultiStart
 from edt.places import Folder, Location, place
-from edt.plots import interactive
-from edt.plots.multi import plot_multi_start
-from edt.report import html
-from edt.report.html import Column
-from edt.report.method import software
-from edt.report.perturb import REFERENCES
-from edt.report.publish import Picture, embed, write_provenance
-from edt.report.words import count, interval, percent, span
-from edt.store import inside
+from edt.runs.store import inside
+from edt.show import html
+from edt.show.html import Column
+from edt.show.publish import Picture, embed, write_provenance
+from edt.show.words import count, interval, percent, span
+from edt.studies.multi_start import panels
+from edt.studies.multi_start.figures import plot_multi_start
+from edt.studies.multi_start.run import MultiStart
+from edt.studies.perturb_rest.page import REFERENCES
+from edt.studies.width.method import software
 
 
 def write_multi_report(run: MultiStart, directory: Location) -> Folder:
@@ -33,7 +33,7 @@ def write_multi_report(run: MultiStart, directory: Location) -> Folder:
         "Success of wide networks, of their best ticket alone, and of single tickets.",
         "Together and alone: with 95% Wilson intervals; a multi-start would make the two upper "
         "lines one. Network by network: the same networks one by one.",
-        lambda: interactive.multi_start(table, r),
+        lambda: panels.multi_start(table, r),
     )
     embedded = embed([picture], folder)
     facts = write_provenance(run, folder)

@@ -1,22 +1,22 @@
-"""Wide networks and their tickets: `edt.plots.multi`."""
+"""Wide networks and their tickets: `edt.studies.multi_start.figures`."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from edt.plots.interactive.axes import percent_axis, place_axis, width_axis
-from edt.plots.interactive.marks import DASHES, bars, line
-from edt.plots.interactive.panel import NAMES, Panel
-from edt.plots.interactive.words import lines, rows, share
-from edt.plots.multi import CELLS, LINES, cell_colours
+from edt.show.axes import percent_axis, place_axis, width_axis
+from edt.show.hover import lines, rows, share
+from edt.show.marks import DASHES, bars, line
+from edt.show.panel import NAMES, Panel
 from edt.stats import wilson
+from edt.studies.multi_start.figures import CELLS, LINES, cell_colours
 
 
 def multi_start(table: pd.DataFrame, r: int) -> list[Panel]:
-    """Panels of `edt.plots.multi.plot_multi_start`.
+    """Panels of `edt.studies.multi_start.figures.plot_multi_start`.
 
     Args:
-        table: from `edt.experiments.multi_start.agreement_table`.
+        table: from `edt.studies.multi_start.run.agreement_table`.
         r: neurons of a ticket.
     """
     traces = []

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from edt.experiments.base import Experiment, Part, Parts, Spec, run_experiment
-from edt.experiments.find_tickets import SEED_STRIDE
-from edt.experiments.multi_spec import MultiStartSpec
-from edt.experiments.targets import teacher_task
 from edt.lottery import match_teacher, run_trial
 from edt.lottery.multistart import mutual_information, partition
 from edt.places import Location
+from edt.runs.experiment import Experiment, Part, Parts, Spec, run_experiment
 from edt.stats import bootstrap, wilson
+from edt.studies.common.find_tickets import SEED_STRIDE
+from edt.studies.common.targets import teacher_task
+from edt.studies.multi_start.spec import MultiStartSpec
 from edt.tasks import Task
 
 #: Columns of ``runs`` and their dtypes.

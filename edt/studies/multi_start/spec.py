@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edt.errors import unknown_choice
-from edt.experiments.spec import check_widths
-from edt.experiments.teachers import TeacherSpec
+from edt.studies.common.teachers import TeacherSpec
+from edt.studies.width.spec import check_widths
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from edt.plots.rates import dodged, rate_line, size_axis, spans_decades
-from edt.plots.style import (
+from edt.show.rates import dodged, rate_line, size_axis, spans_decades
+from edt.show.style import (
     LIGHT,
     Theme,
     key_below,
@@ -52,7 +52,7 @@ def plot_wins(
     """Win rate against the size of the change (left); is it the same ticket (right)?
 
     Args:
-        wins: from `edt.experiments.perturb_tables.win_table`.
+        wins: from `edt.studies.perturb_rest.tables.win_table`.
         change: kind of change.
         base: win rate of fresh students of the same width, a dotted line.
         theme: colours.

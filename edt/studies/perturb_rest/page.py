@@ -6,17 +6,17 @@ from typing import Any
 
 import pandas as pd
 
-from edt.experiments.perturb_rest import PerturbRest
 from edt.places import Folder, Location, place
-from edt.plots import interactive
-from edt.plots.perturb import GROUP, plot_adversary, plot_ticket_rates, plot_wins
-from edt.report import html
-from edt.report.html import Column
-from edt.report.method import software
-from edt.report.publish import Picture, embed, write_provenance
-from edt.report.words import count, number, percent, span
+from edt.runs.store import inside
+from edt.show import html
+from edt.show.html import Column
+from edt.show.publish import Picture, embed, write_provenance
+from edt.show.words import count, number, percent, span
 from edt.stats import wilson
-from edt.store import inside
+from edt.studies.perturb_rest import panels
+from edt.studies.perturb_rest.figures import GROUP, plot_adversary, plot_ticket_rates, plot_wins
+from edt.studies.perturb_rest.run import PerturbRest
+from edt.studies.width.method import software
 
 HOW = {
     "matched": "the {r} neurons of a student that wins which end as the teacher's neurons (the "
@@ -70,7 +70,7 @@ def write_perturb_report(run: PerturbRest, directory: Location) -> Folder:
             "initial weights are untouched throughout. Dotted: fresh students of the same width. "
             "Is it the ticket: among winning networks, how much of it plays the same part as "
             "before.",
-            lambda: interactive.wins(wins, spec.change, base=base),
+            lambda: panels.wins(wins, spec.change, base=base),
         ),
         Picture(
             "tickets",
@@ -78,7 +78,7 @@ def write_perturb_report(run: PerturbRest, directory: Location) -> Folder:
             "Win rate of every ticket at every size.",
             f"Each row is a ticket that won alone and in its own network; {spec.rests} rests a "
             "cell.",
-            lambda: interactive.tickets(runs, spec.change),
+            lambda: panels.tickets(runs, spec.change),
         ),
     ]
     if spec.change == "noise" and len(run.tables["adversary"]):
@@ -88,7 +88,7 @@ def write_perturb_report(run: PerturbRest, directory: Location) -> Folder:
                 lambda theme: plot_adversary(runs, run.tables["adversary"], theme=theme),
                 "Share of tickets that fail against the radius of the search.",
                 "A ticket counts as broken when one rest in the ball makes the whole network lose.",
-                lambda: interactive.adversary(runs, run.tables["adversary"]),
+                lambda: panels.adversary(runs, run.tables["adversary"]),
             )
         )
     embedded = embed(pictures, folder)

@@ -1,24 +1,24 @@
-"""Winning tickets among changed rests: `edt.plots.perturb`."""
+"""Winning tickets among changed rests: `edt.studies.perturb_rest.figures`."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from edt.plots.interactive.axes import percent_axis, size_axis
-from edt.plots.interactive.marks import heatmap, line
-from edt.plots.interactive.panel import NAMES, Panel, Part, axis
-from edt.plots.interactive.words import lines, rows, share
-from edt.plots.perturb import GROUP, SIZE, broken, group_looks, ticket_rates
-from edt.plots.rates import dodged, spans_decades
+from edt.show.axes import percent_axis, size_axis
+from edt.show.hover import lines, rows, share
+from edt.show.marks import heatmap, line
+from edt.show.panel import NAMES, Panel, Part, axis
+from edt.show.rates import dodged, spans_decades
 from edt.stats import wilson
+from edt.studies.perturb_rest.figures import GROUP, SIZE, broken, group_looks, ticket_rates
 
 
 def wins(table: pd.DataFrame, change: str, *, base: float | None = None) -> list[Panel]:
-    """Panels of `edt.plots.perturb.plot_wins`.
+    """Panels of `edt.studies.perturb_rest.figures.plot_wins`.
 
     Args:
-        table: from `edt.experiments.perturb_tables.win_table`.
+        table: from `edt.studies.perturb_rest.tables.win_table`.
         change: kind of change.
         base: win rate of fresh students of the same width.
     """
@@ -73,7 +73,7 @@ def _same(own: pd.DataFrame, sizes: list[float], label: str) -> list[Panel]:
 
 
 def tickets(runs: pd.DataFrame, change: str) -> list[Panel]:
-    """The panel of `edt.plots.perturb.plot_ticket_rates`.
+    """The panel of `edt.studies.perturb_rest.figures.plot_ticket_rates`.
 
     Args:
         runs: table ``runs`` of the experiment.
@@ -106,7 +106,7 @@ def tickets(runs: pd.DataFrame, change: str) -> list[Panel]:
 
 
 def adversary(runs: pd.DataFrame, table: pd.DataFrame) -> list[Panel]:
-    """The panel of `edt.plots.perturb.plot_adversary`.
+    """The panel of `edt.studies.perturb_rest.figures.plot_adversary`.
 
     Args:
         runs: table ``runs`` of an experiment whose change is "noise".

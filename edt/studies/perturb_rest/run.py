@@ -12,11 +12,6 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
-from edt.experiments.base import Experiment, Part, Parts, Spec, run_experiment
-from edt.experiments.find_tickets import Candidates, choose, train_candidates
-from edt.experiments.perturb_spec import PerturbRestSpec
-from edt.experiments.perturb_tables import ADVERSARY, MINIMAL, RUNS, win_table
-from edt.experiments.targets import teacher_task
 from edt.lottery import (
     Tickets,
     match_teacher,
@@ -29,6 +24,11 @@ from edt.lottery.adversary import evolve_adversary, gradient_adversary
 from edt.lottery.controls import random_ticket
 from edt.lottery.minimal import bisect_failure
 from edt.places import Location
+from edt.runs.experiment import Experiment, Part, Parts, Spec, run_experiment
+from edt.studies.common.find_tickets import Candidates, choose, train_candidates
+from edt.studies.common.targets import teacher_task
+from edt.studies.perturb_rest.spec import PerturbRestSpec
+from edt.studies.perturb_rest.tables import ADVERSARY, MINIMAL, RUNS, win_table
 from edt.tasks import Task
 
 #: Sorts of tickets, in the order of tables and pictures.
@@ -97,7 +97,7 @@ class PerturbRest(Experiment):
         ]
 
     def wins(self, conf: float = 0.95) -> pd.DataFrame:
-        """Win rates against size: see `edt.experiments.perturb_tables.win_table`."""
+        """Win rates against size: see `edt.studies.perturb_rest.tables.win_table`."""
         return win_table(self.tables["runs"], conf)
 
     def summary(self) -> dict[str, pd.DataFrame]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edt.errors import unknown_choice
-from edt.experiments.teachers import TeacherSpec
 from edt.lottery.rests import check_sizes
+from edt.studies.common.teachers import TeacherSpec
 
 TASKS = ("teacher-student",)
 TICKETS = ("matched", "planted", "magnitude")

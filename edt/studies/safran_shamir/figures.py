@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from edt.landscape.levels import loss_levels
-from edt.plots.style import LIGHT, MARKERS, Theme, label_ends, new_figure, styled, width_axis
+from edt.show.style import LIGHT, MARKERS, Theme, label_ends, new_figure, styled, width_axis
 
 
 def plot_spurious(table: pd.DataFrame, *, theme: Theme = LIGHT) -> Figure:
@@ -31,7 +31,7 @@ def plot_safran_shamir(table: pd.DataFrame, runs: pd.DataFrame, *, theme: Theme 
     """Shares beside reported ones (left); heights of the spurious minima at n = k (right).
 
     Args:
-        table: from `edt.experiments.table_beside_published`.
+        table: from `edt.studies.table_beside_published`.
         runs: table ``runs`` of the same run.
         theme: colours.
     """

@@ -7,18 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-from edt.experiments.safran_shamir import SafranShamirRun
-from edt.experiments.spec import format_widths
 from edt.landscape.spurious import NEWTON, SPURIOUS, STEP
 from edt.places import Folder, Location, place
-from edt.plots import interactive
-from edt.plots.spurious import plot_safran_shamir
-from edt.report import html
-from edt.report.html import Column
-from edt.report.method import software
-from edt.report.publish import Picture, embed, write_provenance
-from edt.report.words import count, listed, number, percent, span
-from edt.store import inside
+from edt.runs.store import inside
+from edt.show import html
+from edt.show.html import Column
+from edt.show.publish import Picture, embed, write_provenance
+from edt.show.words import count, listed, number, percent, span
+from edt.studies.safran_shamir import panels
+from edt.studies.safran_shamir.figures import plot_safran_shamir
+from edt.studies.safran_shamir.run import SafranShamirRun
+from edt.studies.width.method import software
+from edt.studies.width.spec import format_widths
 
 REFERENCES = [
     "I. Safran, O. Shamir, Spurious local minima are common in two-layer ReLU neural networks, "
@@ -50,7 +50,7 @@ def write_safran_shamir_report(run: SafranShamirRun, directory: Location) -> Fol
         "these minima.",
         "How often: share of spurious ends with 95% Wilson intervals; crosses: reported figures, "
         "which we have not verified. How high: every loss level; area is the share of all starts.",
-        lambda: interactive.safran_shamir(table, runs),
+        lambda: panels.safran_shamir(table, runs),
     )
     embedded = embed([picture], folder)
     facts = write_provenance(run, folder)
@@ -68,7 +68,7 @@ def write_safran_shamir_report(run: SafranShamirRun, directory: Location) -> Fol
 
 _FOOTER = (
     "Table: <code>runs.parquet</code> (one row a start); figure: <code>figures/</code>. Every "
-    "number follows from the table: <code>edt.experiments.table_beside_published(runs)</code>."
+    "number follows from the table: <code>edt.studies.table_beside_published(runs)</code>."
 )
 
 

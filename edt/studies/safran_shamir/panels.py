@@ -1,4 +1,4 @@
-"""Spurious minima: how often they are met, and how high they lie: `edt.plots.spurious`."""
+"""Spurious minima: how often they are met, and how high they lie: `edt.studies.safran_shamir.figures`."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import numpy as np
 import pandas as pd
 
 from edt.landscape.levels import loss_levels
-from edt.plots.interactive.axes import width_axis
-from edt.plots.interactive.marks import line, points
-from edt.plots.interactive.panel import NAMES, Panel, axis
-from edt.plots.interactive.words import lines, rows, share
-from edt.plots.spurious import extra_colours, extra_name
-from edt.plots.style import MARKERS
+from edt.show.axes import width_axis
+from edt.show.hover import lines, rows, share
+from edt.show.marks import line, points
+from edt.show.panel import NAMES, Panel, axis
+from edt.show.style import MARKERS
+from edt.studies.safran_shamir.figures import extra_colours, extra_name
 
 
 def safran_shamir(table: pd.DataFrame, runs: pd.DataFrame) -> list[Panel]:
     """Panels of `edt.plots.plot_safran_shamir`.
 
     Args:
-        table: from `edt.experiments.table_beside_published`.
+        table: from `edt.studies.table_beside_published`.
         runs: table ``runs`` of the same run.
     """
     more = runs["student"] - runs["teacher"]

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 
 from edt.errors import unknown_choice
-from edt.experiments.base import Experiment, Part, Parts, Spec, run_experiment
-from edt.experiments.published import (
+from edt.landscape.safran_shamir import FINISH, run_starts, spurious_table
+from edt.places import Location
+from edt.runs.experiment import Experiment, Part, Parts, Spec, run_experiment
+from edt.studies.safran_shamir.published import (
     SAFRAN_SHAMIR,
     SAFRAN_SHAMIR_STARTS,
     compare_counts,
     holm,
 )
-from edt.experiments.spec import check_widths
-from edt.landscape.safran_shamir import FINISH, run_starts, spurious_table
-from edt.places import Location
+from edt.studies.width.spec import check_widths
 from edt.training import checks
 
 __all__ = ["SafranShamirRun", "SafranShamirSpec", "run_safran_shamir", "table_beside_published"]

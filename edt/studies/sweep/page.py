@@ -10,17 +10,17 @@ from typing import Any
 import pandas as pd
 
 from edt.places import Folder, Location, place
-from edt.plots import interactive
-from edt.plots.sweep import MOST_LINES, plot_sweep
-from edt.report import html
-from edt.report.html import Column
-from edt.report.method import software
-from edt.report.publish import Picture, embed, write_provenance
-from edt.report.words import count, listed, number, percent, span
-from edt.store import inside
-from edt.sweeps import Sweep
-from edt.sweeps.axes import AXES
-from edt.sweeps.result import outcome_rates
+from edt.runs.store import inside
+from edt.runs.sweeps import Sweep
+from edt.runs.sweeps.axes import AXES
+from edt.runs.sweeps.result import outcome_rates
+from edt.show import html
+from edt.show.html import Column
+from edt.show.publish import Picture, embed, write_provenance
+from edt.show.words import count, listed, number, percent, span
+from edt.studies.sweep import panels
+from edt.studies.sweep.figures import MOST_LINES, plot_sweep
+from edt.studies.width.method import software
 
 #: Rows of the table of outcomes that the page shows; all are in the Parquet file.
 MOST_ROWS = 200
@@ -41,7 +41,7 @@ def write_sweep_report(run: Sweep, directory: Location) -> Folder:
         lambda theme: plot_sweep(runs, along, lines, theme=theme),
         f"Share of good runs and median loss against {along}.",
         caption(along, lines, varying),
-        lambda: interactive.sweep(runs, along, lines),
+        lambda: panels.sweep(runs, along, lines),
     )
     embedded = embed([picture], folder)
     facts = write_provenance(run, folder)

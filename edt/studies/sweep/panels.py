@@ -1,19 +1,19 @@
-"""A sweep at a glance: `edt.plots.sweep`."""
+"""A sweep at a glance: `edt.studies.sweep.figures`."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from edt.plots.interactive.axes import log_axis, percent_axis, place_axis
-from edt.plots.interactive.marks import DASHES, line
-from edt.plots.interactive.panel import NAMES, Panel
-from edt.plots.interactive.words import lines, share
-from edt.plots.sweep import MARKERS, MOST_LINES, line_colours, line_name, losses, rates
+from edt.show.axes import log_axis, percent_axis, place_axis
+from edt.show.hover import lines, share
+from edt.show.marks import DASHES, line
+from edt.show.panel import NAMES, Panel
+from edt.studies.sweep.figures import MARKERS, MOST_LINES, line_colours, line_name, losses, rates
 
 
 def sweep(runs: pd.DataFrame, along: str, by: list[str]) -> list[Panel]:
-    """Panels of `edt.plots.sweep.plot_sweep`.
+    """Panels of `edt.studies.sweep.figures.plot_sweep`.
 
     Args:
         runs: table of a sweep.

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from edt.plots.outcomes import WORDS, outcome_colours
-from edt.plots.style import LIGHT, MARKERS, Theme, new_figure, styled, width_axis
+from edt.show.style import LIGHT, MARKERS, Theme, new_figure, styled, width_axis
+from edt.studies.width.outcomes_figure import WORDS, outcome_colours
 
 
 def plot_levels(
@@ -31,7 +31,7 @@ def plot_levels(
 
     Args:
         runs: one row a network, labelled.
-        levels: from `edt.experiments.level_table`.
+        levels: from `edt.studies.level_table`.
         scale: losses are divided by it.
         unit: of the scaled loss.
         target_name: what one target is called.

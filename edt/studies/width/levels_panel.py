@@ -1,17 +1,17 @@
-"""The heights of the minima found: `edt.plots.levels`."""
+"""The heights of the minima found: `edt.studies.width.levels_figure`."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from edt.plots.interactive.axes import width_axis
-from edt.plots.interactive.marks import line, points, rule, thinned
-from edt.plots.interactive.panel import NAMES, Panel, Part, axis
-from edt.plots.interactive.words import lines, rows, value
-from edt.plots.levels import richest, strip, target_colours
-from edt.plots.outcomes import WORDS, outcome_colours
-from edt.plots.style import MARKERS
+from edt.show.axes import width_axis
+from edt.show.hover import lines, rows, value
+from edt.show.marks import line, points, rule, thinned
+from edt.show.panel import NAMES, Panel, Part, axis
+from edt.show.style import MARKERS
+from edt.studies.width.levels_figure import richest, strip, target_colours
+from edt.studies.width.outcomes_figure import WORDS, outcome_colours
 
 
 def levels(
@@ -26,7 +26,7 @@ def levels(
 
     Args:
         runs: one row a network, labelled.
-        table: from `edt.experiments.level_table`.
+        table: from `edt.studies.level_table`.
         scale: losses are divided by it.
         unit: of the scaled loss.
         target_name: what one target is called.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from edt.experiments import format_widths
-from edt.report.story import Story
-from edt.report.words import count, percent
+from edt.show.words import count, percent
+from edt.studies import format_widths
+from edt.studies.width.story import Story
 
 
 def protocol(story: Story) -> list[tuple[str, str]]:
@@ -154,7 +154,7 @@ REFERENCES = [
 
 
 def software(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """Versions and machine, from `edt.report.provenance`."""
+    """Versions and machine, from `edt.show.provenance`."""
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in facts["seconds"].items())
     versions = ", ".join(f"{name} {facts[name]}" for name in ("torch", "numpy", "scipy", "pandas"))
     return [

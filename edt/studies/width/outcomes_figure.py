@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from edt.plots.style import LIGHT, Theme, new_figure, readable_on, styled, width_axis
+from edt.show.style import LIGHT, Theme, new_figure, readable_on, styled, width_axis
 
 #: Words for people, in the order of `edt.landscape.OUTCOMES`.
 WORDS = {
@@ -37,7 +37,7 @@ def plot_outcomes(
     """Share of runs with each outcome against width.
 
     Args:
-        outcomes: from `edt.experiments.outcome_table`.
+        outcomes: from `edt.studies.outcome_table`.
         good_name: what a good run has reached.
         theme: colours.
     """

@@ -1,22 +1,22 @@
-"""What became of the runs of each width: `edt.plots.outcomes`."""
+"""What became of the runs of each width: `edt.studies.width.outcomes_figure`."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from edt.plots.interactive.axes import percent_axis, width_axis
-from edt.plots.interactive.marks import bars
-from edt.plots.interactive.panel import NAMES, Panel
-from edt.plots.interactive.words import lines, share
-from edt.plots.outcomes import WORDS, outcome_colours
+from edt.show.axes import percent_axis, width_axis
+from edt.show.hover import lines, share
+from edt.show.marks import bars
+from edt.show.panel import NAMES, Panel
 from edt.stats import wilson
+from edt.studies.width.outcomes_figure import WORDS, outcome_colours
 
 
 def outcomes(table: pd.DataFrame, *, good_name: str = "zero loss") -> list[Panel]:
     """The panel of `edt.plots.plot_outcomes`.
 
     Args:
-        table: from `edt.experiments.outcome_table`.
+        table: from `edt.studies.outcome_table`.
         good_name: what a good run has reached.
     """
     colours = outcome_colours(NAMES)

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
-from edt.experiments import ALL, WidthSweep
-from edt.experiments.splits import DESTINATIONS
 from edt.places import Folder, Location, place
-from edt.plots import (
-    interactive,
-    plot_levels,
-    plot_outcomes,
-    plot_splits,
-    plot_success,
-    plot_targets,
-)
-from edt.report import html
-from edt.report.html import Column
-from edt.report.method import REFERENCES, caveats, glossary, protocol, software
-from edt.report.models import (
+from edt.plots import plot_levels, plot_outcomes, plot_splits, plot_success, plot_targets
+from edt.runs.store import inside
+from edt.show import html
+from edt.show.html import Column
+from edt.show.publish import Picture, embed, write_provenance
+from edt.show.words import interval, number, percent, span
+from edt.studies import ALL, WidthSweep
+from edt.studies.common.models_page import (
     DRAWS,
     models_notes,
     models_picture,
@@ -26,10 +20,10 @@ from edt.report.models import (
     models_text,
     tests_table,
 )
-from edt.report.publish import Picture, embed, write_provenance
-from edt.report.story import Story
-from edt.report.words import interval, number, percent, span
-from edt.store import inside
+from edt.studies.width import levels_panel, outcomes_panel, splits_panel, success_panel
+from edt.studies.width.method import REFERENCES, caveats, glossary, protocol, software
+from edt.studies.width.splits import DESTINATIONS
+from edt.studies.width.story import Story
 from edt.success import Comparison
 
 
@@ -75,7 +69,7 @@ def pictures(story: Story) -> list[Picture]:
             f"Success: share of runs that {story.goal}, with 95% Wilson intervals, beside what "
             f"independent tickets of width r = {r} predict (bands: interval of p). Tickets: how "
             "many of them the measured rate amounts to.",
-            lambda: interactive.success(story.success, r, **names),
+            lambda: success_panel.success(story.success, r, **names),
         )
     ]
     if spec.targets > 1:
@@ -85,7 +79,7 @@ def pictures(story: Story) -> list[Picture]:
                 lambda theme: plot_targets(story.success, theme=theme, **names),
                 "Success rate against width and lottery predictions for each teacher.",
                 f"The same for each {story.target_name}. p is its success rate at width {r}.",
-                lambda: interactive.each_target(story.success, **names),
+                lambda: success_panel.each_target(story.success, **names),
             )
         )
     # Every target has variance 1, so a loss is a share of it.
@@ -96,7 +90,7 @@ def pictures(story: Story) -> list[Picture]:
             lambda theme: plot_outcomes(story.outcomes, good_name=story.good_name, theme=theme),
             "Share of runs with each outcome, one bar per width.",
             "Outcomes of all runs.",
-            lambda: interactive.outcomes(story.outcomes, good_name=story.good_name),
+            lambda: outcomes_panel.outcomes(story.outcomes, good_name=story.good_name),
         ),
         Picture(
             "levels",
@@ -106,7 +100,7 @@ def pictures(story: Story) -> list[Picture]:
             "Final loss of every run against width, and the number of distinct losses.",
             "Every run is a dot, sorted by loss within its width; rows of dots are loss "
             "levels. Heights: distinct losses among the bad minima of each width.",
-            lambda: interactive.levels(sweep.runs, story.levels, target_name=story.target_name),
+            lambda: levels_panel.levels(sweep.runs, story.levels, target_name=story.target_name),
         ),
         Picture(
             "splits",
@@ -116,7 +110,7 @@ def pictures(story: Story) -> list[Picture]:
             "Index of split minima, counted against predicted; share of strict saddles; ends.",
             "Escape dimensions: after splitting one neuron; numbers are splits. A way down: share "
             "with at least one, with 95% Wilson intervals. Ends: those of the wide networks.",
-            lambda: interactive.splits(sweep.splits, story.escapes, good_name=story.good_name),
+            lambda: splits_panel.splits(sweep.splits, story.escapes, good_name=story.good_name),
         ),
     ]
 

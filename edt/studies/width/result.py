@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 import pandas as pd
 
 from edt.ensemble import Ensemble
-from edt.experiments.base import Experiment, Part, Spec
-from edt.experiments.levels import level_table, outcome_table
-from edt.experiments.lottery import success_table
-from edt.experiments.spec import WidthSweepSpec
-from edt.experiments.splits import split_table
-from edt.store import PartFiles
+from edt.runs.experiment import Experiment, Part, Spec
+from edt.runs.store import PartFiles
+from edt.studies.common.levels import level_table, outcome_table
+from edt.studies.common.success_table import success_table
+from edt.studies.width.spec import WidthSweepSpec
+from edt.studies.width.splits import split_table
 
 if TYPE_CHECKING:
     from edt.success import Comparison
@@ -72,12 +72,12 @@ class WidthSweep(Experiment):
 
     @property
     def runs(self) -> pd.DataFrame:
-        """One row a network; see `edt.experiments.runs.COLUMNS`."""
+        """One row a network; see `edt.studies.common.labelled_runs.COLUMNS`."""
         return self.tables["runs"]
 
     @property
     def splits(self) -> pd.DataFrame:
-        """One row a split network; see `edt.experiments.splits.COLUMNS`."""
+        """One row a split network; see `edt.studies.width.splits.COLUMNS`."""
         return self.tables["splits"]
 
     def summary(self) -> dict[str, pd.DataFrame]:
@@ -110,7 +110,7 @@ class WidthSweep(Experiment):
         Returns:
             `edt.success.Comparison`; None where fewer than two widths are at least r.
         """
-        from edt.experiments.width_models import compare_models  # heavy, by way of scipy.stats
+        from edt.studies.common.width_models import compare_models  # heavy, by way of scipy.stats
 
         return compare_models(self.success(), self.splits, self.spec.reference_width, draws)
 

@@ -6,13 +6,13 @@ from functools import partial
 
 import pandas as pd
 
-from edt.experiments.base import Parts, run_experiment
-from edt.experiments.result import SPLITTING, TRAINING, WidthSweep, part_name
-from edt.experiments.runs import label_runs, run_part
-from edt.experiments.spec import WidthSweepSpec
-from edt.experiments.splits import empty_splits, split_part
-from edt.experiments.targets import make_task
 from edt.places import Location
+from edt.runs.experiment import Parts, run_experiment
+from edt.studies.common.labelled_runs import label_runs, run_part
+from edt.studies.common.targets import make_task
+from edt.studies.width.result import SPLITTING, TRAINING, WidthSweep, part_name
+from edt.studies.width.spec import WidthSweepSpec
+from edt.studies.width.splits import empty_splits, split_part
 
 
 def width_sweep(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from edt.errors import unknown_choice
-from edt.experiments.base import Spec
+from edt.runs.experiment import Spec
 
 TASKS = ("teacher", "rosenbrock", "diabetes")
 INPUTS = ("gaussian", "uniform", "grid", "sobol")

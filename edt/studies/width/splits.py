@@ -19,10 +19,10 @@ import torch
 
 from edt.curvature import count_directions
 from edt.ensemble import Ensemble
-from edt.experiments.channels import closest_opponents, with_channels
-from edt.experiments.spec import WidthSweepSpec
 from edt.landscape import outcomes, predicted_inertia, split_every, split_matrices
 from edt.stats import wilson
+from edt.studies.common.channels import closest_opponents, with_channels
+from edt.studies.width.spec import WidthSweepSpec
 from edt.tasks import Task
 from edt.training import converge
 

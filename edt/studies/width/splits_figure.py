@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from edt.experiments.splits import DESTINATIONS
-from edt.plots.style import LIGHT, Theme, label_ends, new_figure, readable_on, styled, width_axis
+from edt.show.style import LIGHT, Theme, label_ends, new_figure, readable_on, styled, width_axis
 from edt.stats import wilson
+from edt.studies.width.splits import DESTINATIONS
 
 WORDS = {
     "good": "the target",
@@ -33,7 +33,7 @@ def plot_splits(
 
     Args:
         splits: one row a split network.
-        escapes: from `edt.experiments.split_table`.
+        escapes: from `edt.studies.split_table`.
         good_name: what a good run has reached.
         theme: colours.
     """

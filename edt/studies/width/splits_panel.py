@@ -1,17 +1,17 @@
-"""Splitting a neuron of a bad minimum: `edt.plots.splits`."""
+"""Splitting a neuron of a bad minimum: `edt.studies.width.splits_figure`."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from edt.experiments.splits import DESTINATIONS
-from edt.plots.interactive.axes import percent_axis, width_axis
-from edt.plots.interactive.marks import bars, line, points, rule
-from edt.plots.interactive.panel import NAMES, Panel, axis
-from edt.plots.interactive.words import lines, rows, share
-from edt.plots.splits import WORDS, destination_colours, side_colours, side_names
+from edt.show.axes import percent_axis, width_axis
+from edt.show.hover import lines, rows, share
+from edt.show.marks import bars, line, points, rule
+from edt.show.panel import NAMES, Panel, axis
 from edt.stats import wilson
+from edt.studies.width.splits import DESTINATIONS
+from edt.studies.width.splits_figure import WORDS, destination_colours, side_colours, side_names
 
 
 def splits(
@@ -21,7 +21,7 @@ def splits(
 
     Args:
         table: one row a split network.
-        escapes: from `edt.experiments.split_table`.
+        escapes: from `edt.studies.split_table`.
         good_name: what a good run has reached.
     """
     if not len(table):

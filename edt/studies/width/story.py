@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from edt.experiments import ALL, WidthSweep
-from edt.experiments.splits import DESTINATIONS
 from edt.landscape import OUTCOMES
-from edt.plots.splits import WORDS as DESTINATION_WORDS
-from edt.report.html import tile
-from edt.report.words import count, interval, listed, percent, span
+from edt.show.html import tile
+from edt.show.words import count, interval, listed, percent, span
 from edt.stats import wilson
+from edt.studies import ALL, WidthSweep
+from edt.studies.width.splits import DESTINATIONS
+from edt.studies.width.splits_figure import WORDS as DESTINATION_WORDS
 
 Row = dict[str, Any]
 

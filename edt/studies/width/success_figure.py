@@ -8,8 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from edt.experiments.lottery import ALL
-from edt.plots.style import (
+from edt.show.style import (
     LIGHT,
     MARKERS,
     Theme,
@@ -20,6 +19,7 @@ from edt.plots.style import (
     styled,
     width_axis,
 )
+from edt.studies.common.success_table import ALL
 
 
 def plot_success(
@@ -33,7 +33,7 @@ def plot_success(
     """Success rate with lottery predictions (left), effective number of tickets (right).
 
     Args:
-        success: from `edt.experiments.success_table`.
+        success: from `edt.studies.success_table`.
         reference_width: r.
         goal: what a success is, in a few words.
         target_name: what one target is called.

@@ -1,16 +1,16 @@
-"""Success against width beside the lottery, and the tickets of a width: `edt.plots.success`."""
+"""Success against width beside the lottery, and the tickets of a width: `edt.studies.width.success_figure`."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from edt.experiments.lottery import ALL
-from edt.plots.interactive.axes import decades, percent_axis, width_axis
-from edt.plots.interactive.marks import band, line, points
-from edt.plots.interactive.panel import Panel, Part, axis
-from edt.plots.interactive.words import lines, rows, share, value
-from edt.plots.style import MARKERS
+from edt.show.axes import decades, percent_axis, width_axis
+from edt.show.hover import lines, rows, share, value
+from edt.show.marks import band, line, points
+from edt.show.panel import Panel, Part, axis
+from edt.show.style import MARKERS
+from edt.studies.common.success_table import ALL
 
 #: Predictions: column, name in the key, colour, dashes.
 READINGS = (
@@ -32,7 +32,7 @@ def success(
     """Panels of `edt.plots.plot_success`.
 
     Args:
-        table: from `edt.experiments.success_table`.
+        table: from `edt.studies.success_table`.
         r: reference width.
         goal: what a success is, in a few words.
         target_name: what one target is called.

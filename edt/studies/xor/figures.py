@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from edt.plots.rates import rate_line
-from edt.plots.style import LIGHT, Theme, label_ends, new_figure, percent_axis, styled, width_axis
+from edt.show.rates import rate_line
+from edt.show.style import LIGHT, Theme, label_ends, new_figure, percent_axis, styled, width_axis
 
 #: Start to (text, colour of the theme, marker, line).
 LOOKS = {
@@ -29,7 +29,7 @@ def plot_xor(table: pd.DataFrame, *, theme: Theme = LIGHT) -> Figure:
     """Success against width beside the reference (left), effective tickets (right).
 
     Args:
-        table: from `edt.experiments.xor.reference_table`.
+        table: from `edt.studies.xor.run.reference_table`.
         theme: colours.
     """
     with styled(theme):

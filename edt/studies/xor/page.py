@@ -6,14 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from edt.experiments.xor import STARTS, TICKET, Xor
 from edt.places import Folder, Location, place
-from edt.plots import interactive
-from edt.plots.xor import plot_xor
-from edt.report import html
-from edt.report.html import Column
-from edt.report.method import software
-from edt.report.models import (
+from edt.runs.store import inside
+from edt.show import html
+from edt.show.html import Column
+from edt.show.publish import Picture, embed, write_provenance
+from edt.show.words import count, interval, listed, number, span
+from edt.studies.common.models_page import (
     DRAWS,
     models_notes,
     models_picture,
@@ -22,9 +21,10 @@ from edt.report.models import (
     p_value,
     tests_table,
 )
-from edt.report.publish import Picture, embed, write_provenance
-from edt.report.words import count, interval, listed, number, span
-from edt.store import inside
+from edt.studies.width.method import software
+from edt.studies.xor import panels
+from edt.studies.xor.figures import plot_xor
+from edt.studies.xor.run import STARTS, TICKET, Xor
 from edt.success import Comparison
 
 #: Adjusted p below this counts as a difference.
@@ -58,7 +58,7 @@ def write_xor_report(run: Xor, directory: Location) -> Folder:
             "Success: share of runs with a mean cross-entropy below "
             f"{run.spec.success:g}. Tickets: how many networks of width 2 the rate amounts to, "
             "beside three ways to count them. Points of one width are set a little apart.",
-            lambda: interactive.xor(table),
+            lambda: panels.xor(table),
         ),
         *[models_picture(found, "learn XOR", f"models-{start}") for start, found in laws.items()],
     ]
@@ -142,7 +142,7 @@ def verdict(table: pd.DataFrame, start: str, *, comparable: bool) -> str:
     """Where one start differs from the reference, in a sentence.
 
     Args:
-        table: from `edt.experiments.xor.reference_table`.
+        table: from `edt.studies.xor.run.reference_table`.
         start: which.
         comparable: the protocol is the reference's.
     """

@@ -1,24 +1,24 @@
-"""Exclusive or against width: `edt.plots.xor`."""
+"""Exclusive or against width: `edt.studies.xor.figures`."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from edt.plots.interactive.axes import decades, percent_axis, width_axis
-from edt.plots.interactive.marks import DASHES, line
-from edt.plots.interactive.panel import Panel, Part, axis
-from edt.plots.interactive.words import lines, rows, share, value
-from edt.plots.xor import COUNTS, LOOKS
+from edt.show.axes import decades, percent_axis, width_axis
+from edt.show.hover import lines, rows, share, value
+from edt.show.marks import DASHES, line
+from edt.show.panel import Panel, Part, axis
+from edt.studies.xor.figures import COUNTS, LOOKS
 
 REFERENCE = "reference, 1,000 seeds"
 
 
 def xor(table: pd.DataFrame) -> list[Panel]:
-    """Panels of `edt.plots.xor.plot_xor`.
+    """Panels of `edt.studies.xor.figures.plot_xor`.
 
     Args:
-        table: from `edt.experiments.xor.reference_table`.
+        table: from `edt.studies.xor.run.reference_table`.
     """
     starts = list(dict.fromkeys(table["start"].tolist()))
     own = [(start, table[table["start"] == start]) for start in starts]

@@ -13,11 +13,11 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
-from edt.experiments.base import Experiment, Part, Parts, Spec, run_experiment
-from edt.experiments.spec import check_widths
-from edt.experiments.teachers import positive
 from edt.places import Location
+from edt.runs.experiment import Experiment, Part, Parts, Spec, run_experiment
 from edt.stats import effective_tickets, wilson
+from edt.studies.common.teachers import positive
+from edt.studies.width.spec import check_widths
 from edt.tasks.xor import one_logit, xor
 from edt.training import masked_train
 

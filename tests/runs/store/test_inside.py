@@ -15,9 +15,10 @@ import pytest
 
 import edt
 from edt.cli import main as program
-from edt.store import DirectoryError, PartFiles, Store, in_use, inside, read_marker
-from edt.store.directory import STALE
-from edt.sweeps import SweepSpec, resume, status, sweep
+from edt.runs.store import DirectoryError, PartFiles, Store, in_use, inside, read_marker
+from edt.runs.store.directory import STALE
+from edt.runs.sweeps import SweepSpec, sweep
+from edt.studies.kinds import resume, status
 
 SMALL = SweepSpec(task="xor", grid={"seed": "0..3", "steps": 20, "init": ["he", "glorot"]})
 
@@ -252,7 +253,7 @@ def test_another_user_sees_that_it_runs(run):
 LOOK = """
 import sys
 from pathlib import Path
-from edt.store import in_use
+from edt.runs.store import in_use
 while True:
     in_use(Path(sys.argv[1]))
 """
@@ -308,7 +309,7 @@ def test_a_directory_deleted_under_way_is_not_made_again(tmp_path):
 def test_a_directory_deleted_in_the_middle_of_a_sweep(tmp_path, monkeypatch):
     import shutil
 
-    from edt.sweeps.engines import base
+    from edt.runs.engines import base
 
     folder, real = tmp_path / "run", base._execute
 

@@ -1,0 +1,1 @@
+"""How results are shown: figures, interactive panels, pages and their words."""

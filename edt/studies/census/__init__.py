@@ -1,0 +1,1 @@
+"""Census: which minima a width has, and how many of each."""

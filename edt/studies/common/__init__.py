@@ -1,0 +1,1 @@
+"""What studies share: targets, students, labels of their ends, laws of width."""

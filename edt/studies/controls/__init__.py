@@ -1,0 +1,1 @@
+"""Controls: is it neurons or dimensions that width buys?"""

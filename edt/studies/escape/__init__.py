@@ -1,0 +1,1 @@
+"""Escape: how many directions lead out of a bad minimum once neurons are added."""

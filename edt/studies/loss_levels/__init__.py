@@ -1,0 +1,1 @@
+"""Loss levels: how many distinct heights the ends of training have."""

@@ -1,0 +1,1 @@
+"""Lottery: accuracy against sparsity by iterative magnitude pruning and its rivals."""

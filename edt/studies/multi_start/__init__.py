@@ -1,0 +1,1 @@
+"""Multi-start: many narrow networks against one wide one."""

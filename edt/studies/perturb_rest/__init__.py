@@ -1,0 +1,1 @@
+"""Perturb the rest: does a winning ticket win beside other neurons?"""

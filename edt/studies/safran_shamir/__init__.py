@@ -1,0 +1,1 @@
+"""Spurious minima over Gaussian inputs, beside the published counts."""

@@ -1,0 +1,1 @@
+"""The page of a sweep: a grid of trainings at a glance."""

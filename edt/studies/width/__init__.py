@@ -1,0 +1,1 @@
+"""Width sweep: what does width buy small networks?"""

@@ -1,0 +1,1 @@
+"""XOR: the smallest problem with bad minima."""
