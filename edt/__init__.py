@@ -64,7 +64,7 @@ _HOME: dict[str, str] = {
     # scikit-learn
     "EnsembleRegressor": "edt.estimators",
     "EnsembleClassifier": "edt.estimators",
-    # experiments
+    # studies
     "width_sweep": "edt.studies",
     "WidthSweep": "edt.studies",
     "WidthSweepSpec": "edt.studies",
@@ -82,7 +82,6 @@ _SUBPACKAGES = (
     "ensemble",
     "errors",
     "estimators",
-    "experiments",
     "flow",
     "infinite",
     "landscape",
@@ -91,9 +90,10 @@ _SUBPACKAGES = (
     "objectives",
     "ops",
     "plots",
-    "report",
+    "runs",
+    "show",
     "stats",
-    "sweeps",
+    "studies",
     "tasks",
     "training",
 )

@@ -2,7 +2,7 @@
 
 A `Remote` answers to the few names of `pathlib.Path` that the package uses, so that code which
 reads and writes whole files does not ask where they are. What a local folder has and a URL has not
-(locks, renaming, the time a file was written) is promised by nobody for a URL; see `edt.runs.store`.
+(locks, renaming, the time a file was written) is promised by nobody for a URL: `edt.runs.store`.
 
 Reference: https://filesystem-spec.readthedocs.io
 """

@@ -121,8 +121,7 @@ def escape(
     open, how many runs reach a good minimum, how far and how fast, against neurons added; and how
     many ways down are open along gradient descent's own paths.
     """
-    from edt.studies import format_widths, parse_widths, run_escape
-    from edt.studies.escape import spec as escape_spec
+    from edt.studies import escape_spec, format_widths, parse_widths, run_escape
     from edt.studies.reports import write_escape_report
 
     changes = {

@@ -127,7 +127,7 @@ def page(title: str, lead: str, body: Sequence[str], footer: str) -> str:
         footer: may hold inline tags.
     """
     text = "\n".join(body)
-    css = files("edt.studies.reports").joinpath("style.css").read_text(encoding="utf-8")
+    css = files("edt.show").joinpath("style.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

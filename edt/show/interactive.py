@@ -32,7 +32,7 @@ def engine() -> str:
     if packed is None:
         return f'<p class="note">{MISSING}</p>'
     palettes = _json({name: palette(theme) for name, theme in THEMES.items()})
-    script = files("edt.studies.reports").joinpath("figures.js").read_text(encoding="utf-8")
+    script = files("edt.show").joinpath("figures.js").read_text(encoding="utf-8")
     return (
         f'<script type="application/json" id="palettes">{palettes}</script>'
         f'<script type="text/plain" id="plotly-source">{packed}</script>'

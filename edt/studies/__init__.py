@@ -9,6 +9,8 @@ from edt.studies.common.levels import level_table, outcome_table
 from edt.studies.common.success_table import ALL, pooled_tickets, success_table
 from edt.studies.escape.run import EscapeRun, run_escape
 from edt.studies.escape.spec import EscapeSpec
+from edt.studies.export import export
+from edt.studies.kinds import resume, status
 from edt.studies.landscape_presets import census_spec, escape_spec
 from edt.studies.loss_levels.run import LossLevels, LossLevelsSpec, run_loss_levels
 from edt.studies.loss_levels.tables import loss_level_table
@@ -55,6 +57,7 @@ __all__ = [
     "census_spec",
     "demo_spec",
     "escape_spec",
+    "export",
     "format_widths",
     "level_table",
     "loss_level_table",
@@ -65,6 +68,7 @@ __all__ = [
     "parse_widths",
     "perturb_spec",
     "pooled_tickets",
+    "resume",
     "run_census",
     "run_escape",
     "run_loss_levels",
@@ -74,6 +78,7 @@ __all__ = [
     "run_safran_shamir",
     "safran_shamir_spec",
     "split_table",
+    "status",
     "success_table",
     "table_beside_published",
     "width_sweep",

@@ -6,29 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 from edt.places import Folder, Location, place
+from edt.runs.experiment import Experiment
 from edt.runs.store import DirectoryError, Status, measure, read_marker
 from edt.runs.sweeps.result import Sweep
 from edt.runs.sweeps.run import resume_sweep
-from edt.studies import (
-    CensusRun,
-    EscapeRun,
-    Experiment,
-    LossLevels,
-    Lottery,
-    MultiStart,
-    PerturbRest,
-    SafranShamirRun,
-    WidthSweep,
-    run_census,
-    run_escape,
-    run_loss_levels,
-    run_lottery,
-    run_multi_start,
-    run_perturb_rest,
-    run_safran_shamir,
-    width_sweep,
-)
+from edt.studies.census.run import CensusRun, run_census
 from edt.studies.controls.run import Controls, run_controls
+from edt.studies.escape.run import EscapeRun, run_escape
+from edt.studies.loss_levels.run import LossLevels, run_loss_levels
+from edt.studies.lottery.run import Lottery, run_lottery
+from edt.studies.multi_start.run import MultiStart, run_multi_start
+from edt.studies.perturb_rest.run import PerturbRest, run_perturb_rest
+from edt.studies.safran_shamir.run import SafranShamirRun, run_safran_shamir
+from edt.studies.width.result import WidthSweep
+from edt.studies.width.run import width_sweep
 from edt.studies.xor.run import Xor, run_xor
 
 #: What the directory of an experiment is read as, and what runs it.

@@ -6,32 +6,46 @@ from collections.abc import Callable
 from typing import Any
 
 from edt.places import Folder, Location, place
+from edt.runs.experiment import Experiment
 from edt.runs.sweeps import Sweep
-from edt.studies import (
-    CensusRun,
-    EscapeRun,
-    Experiment,
-    LossLevels,
-    Lottery,
-    MultiStart,
-    PerturbRest,
-    SafranShamirRun,
-    WidthSweep,
-)
 from edt.studies.census.page import write_census_report
+from edt.studies.census.run import CensusRun
 from edt.studies.controls.page import write_controls_report
 from edt.studies.controls.run import Controls
 from edt.studies.escape.page import write_escape_report
+from edt.studies.escape.run import EscapeRun
 from edt.studies.kinds import KINDS, kind_of
 from edt.studies.loss_levels.page import write_loss_levels_report
+from edt.studies.loss_levels.run import LossLevels
 from edt.studies.lottery.page import write_lottery_report
+from edt.studies.lottery.run import Lottery
 from edt.studies.multi_start.page import write_multi_report
+from edt.studies.multi_start.run import MultiStart
 from edt.studies.perturb_rest.page import write_perturb_report
+from edt.studies.perturb_rest.run import PerturbRest
 from edt.studies.safran_shamir.page import write_safran_shamir_report
+from edt.studies.safran_shamir.run import SafranShamirRun
 from edt.studies.sweep.page import write_sweep_report
 from edt.studies.width.page import write_report
+from edt.studies.width.result import WidthSweep
 from edt.studies.xor.page import write_xor_report
 from edt.studies.xor.run import Xor
+
+__all__ = [
+    "report_on",
+    "write_any_report",
+    "write_census_report",
+    "write_controls_report",
+    "write_escape_report",
+    "write_loss_levels_report",
+    "write_lottery_report",
+    "write_multi_report",
+    "write_perturb_report",
+    "write_report",
+    "write_safran_shamir_report",
+    "write_sweep_report",
+    "write_xor_report",
+]
 
 #: Kind of a run to what writes its report.
 REPORTS: dict[str, Callable[[Any, Location], Folder]] = {

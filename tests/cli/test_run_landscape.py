@@ -9,8 +9,8 @@ import pytest
 
 from edt.cli import main as program
 from edt.studies import CensusRun, EscapeRun
-from edt.studies.reports import census as census_page
-from edt.studies.reports import escape as escape_page
+from edt.studies.census import page as census_page
+from edt.studies.escape import page as escape_page
 from edt.studies.reports import report_on
 
 

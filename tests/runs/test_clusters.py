@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from edt.runs.engines.base import Failure
+from edt.runs.engines.base import Failure, Job
 from edt.runs.engines.ray import Ray
 from edt.runs.engines.slurm import Slurm
 from edt.runs.store import PartFiles
 from edt.runs.sweeps import sweep
-from edt.runs.sweeps.plan import Job, make_plan
+from edt.runs.sweeps.plan import make_plan
 from edt.studies.kinds import status
 
 TABLES = ("runs.parquet", "spectrum.parquet")

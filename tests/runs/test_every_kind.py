@@ -14,13 +14,19 @@ from edt.cli import main as program
 from edt.files import CheckpointError
 from edt.runs.store import DirectoryError, PartFiles, in_use
 from edt.runs.sweeps import SweepSpec, sweep
-from edt.studies import CensusSpec, EscapeSpec, LossLevelsSpec, SafranShamirSpec, WidthSweepSpec
+from edt.studies import (
+    CensusSpec,
+    EscapeSpec,
+    LossLevelsSpec,
+    SafranShamirSpec,
+    WidthSweepSpec,
+    lottery_spec,
+    multi_spec,
+    perturb_spec,
+)
 from edt.studies.controls.spec import ControlsSpec
 from edt.studies.export import export
 from edt.studies.kinds import KINDS, RUNNERS, resume, status
-from edt.studies.lottery import spec as lottery_spec
-from edt.studies.multi_start import spec as multi_spec
-from edt.studies.perturb_rest import spec as perturb_spec
 from edt.studies.reports import REPORTS
 from edt.studies.xor.run import XorSpec
 

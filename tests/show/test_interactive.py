@@ -14,7 +14,7 @@ from edt.show.marks import line, thinned
 from edt.show.panel import Panel, axis, coloured, numbers
 from edt.stats import wilson
 from edt.studies import success_table
-from edt.studies.width import success_panel as success
+from edt.studies.width.success_panel import success
 
 
 def runs(*groups):

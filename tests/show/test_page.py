@@ -23,12 +23,18 @@ from edt.show import html
 from edt.show.interactive import MISSING
 from edt.show.marks import line
 from edt.show.panel import Panel, axis, coloured
-from edt.studies import CensusSpec, EscapeSpec, SafranShamirSpec, WidthSweepSpec, loss_levels_spec
+from edt.studies import (
+    CensusSpec,
+    EscapeSpec,
+    SafranShamirSpec,
+    WidthSweepSpec,
+    loss_levels_spec,
+    lottery_spec,
+    multi_spec,
+    perturb_spec,
+)
 from edt.studies.controls.spec import ControlsSpec
 from edt.studies.kinds import RUNNERS
-from edt.studies.lottery import spec as lottery_spec
-from edt.studies.multi_start import spec as multi_spec
-from edt.studies.perturb_rest import spec as perturb_spec
 from edt.studies.reports import REPORTS, report_on
 from edt.studies.xor.run import XorSpec
 
@@ -357,7 +363,7 @@ def luminance(colour):
 
 def test_text_stands_out_in_both_themes():
     """WCAG 2 AA: a contrast of 4.5 for text on the page and on cards."""
-    css = files("edt.studies.reports").joinpath("style.css").read_text()
+    css = files("edt.show").joinpath("style.css").read_text()
     themes = [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in css.split("@media")[:2]]
     assert len(themes) == 2
     for theme in themes:

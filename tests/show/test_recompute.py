@@ -44,8 +44,8 @@ def plain_figures(monkeypatch):
             picture.panels()
         return {picture.name: f"<figure>{picture.caption}</figure>" for picture in pictures}
 
-    for name in ("width_sweep", "xor", "controls"):
-        monkeypatch.setattr(f"edt.studies.reports.{name}.embed", embed)
+    for name in ("width", "xor", "controls"):
+        monkeypatch.setattr(f"edt.studies.{name}.page.embed", embed)
     assert publish.embed is not embed
 
 

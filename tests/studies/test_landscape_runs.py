@@ -18,11 +18,11 @@ from edt.studies import (
     EscapeRun,
     EscapeSpec,
     census_spec,
+    escape_spec,
     run_census,
     run_escape,
 )
 from edt.studies.common.targets import make_task
-from edt.studies.escape import spec as escape_spec
 from edt.studies.escape.run import dimension_table, open_table, plateau_table
 
 SMALL = {

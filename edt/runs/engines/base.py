@@ -7,13 +7,11 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from edt.errors import EdtError
 from edt.runs.store import Manifest, PartFiles
 from edt.runs.store.inside import GoneError
-from edt.runs.sweeps.plan import Job
-from edt.runs.sweeps.spec import SweepSpec
 
 #: A shard is given up after this many attempts.
 ATTEMPTS = 3
@@ -23,6 +21,29 @@ HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 class SweepError(EdtError, RuntimeError):
     """A sweep that could not be finished; finished shards are kept."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything a worker needs to compute one shard; small, and picklable.
+
+    Attributes:
+        name: of the shard.
+        spec: `SweepSpec.to_dict` of the sweep.
+        digest: of the spec.
+        settings: the axes that all its runs share.
+        runs: their numbers.
+        columns: the other axes, one value a run.
+        cost: predicted seconds of one thread.
+    """
+
+    name: str
+    spec: dict[str, Any]
+    digest: str
+    settings: dict[str, Any]
+    runs: list[int]
+    columns: dict[str, list[Any]]
+    cost: float
 
 
 @dataclass(frozen=True)
@@ -83,7 +104,7 @@ def _execute(directory: str, job: Job) -> Manifest:
         cost=job.cost,
         seconds=seconds,
         threads=core_threads(),
-        spec=SweepSpec.from_dict(job.spec).digest,
+        spec=job.digest,
     )
 
 

@@ -1,7 +1,7 @@
 """Worker processes on this machine; a worker that dies is replaced and its shard tried again.
 
 This process computes, too, so that for n shards at once n - 1 workers start. Workers are fresh
-interpreters (`edt.runs.engines.worker`), fed through their standard input by one thread each: forking a
+interpreters (`edt.runs.engines.worker`), fed through their input by one thread each: forking a
 process whose threads hold locks is not safe, and multiprocessing's other start methods import the
 caller's script again. A worker ends itself when its input closes, that is, when this process is
 gone, however it ended. At the end, cores without work are lent to those that have some.
@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from edt.ops.threads import lend, torch_threads
-from edt.runs.engines.base import ATTEMPTS, Failure, Outcome, attempt, cores
+from edt.runs.engines.base import ATTEMPTS, Failure, Job, Outcome, attempt, cores
 from edt.runs.store import Manifest, PartFiles
-from edt.runs.sweeps.plan import Job
 
 #: Seconds a worker may take to end when asked to.
 PATIENCE = 5.0

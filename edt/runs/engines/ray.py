@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
-from edt.runs.engines.base import ATTEMPTS, Failure, Outcome, attempt, cores
+from edt.runs.engines.base import ATTEMPTS, Failure, Job, Outcome, attempt, cores
 from edt.runs.store import Manifest, PartFiles
-from edt.runs.sweeps.plan import Job
 
 
 class Ray:

@@ -13,9 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edt.runs.engines.base import ATTEMPTS, Failure, attempt
+from edt.runs.engines.base import ATTEMPTS, Failure, Job, attempt
 from edt.runs.store import DirectoryError, Manifest, PartFiles
-from edt.runs.sweeps.plan import Job
 
 #: Seconds between looks at the queue.
 POLL = 0.5

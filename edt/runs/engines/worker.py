@@ -18,8 +18,7 @@ from typing import BinaryIO
 import torch
 
 from edt.ops.threads import lend
-from edt.runs.engines.base import attempt
-from edt.runs.sweeps.plan import Job
+from edt.runs.engines.base import Job, attempt
 
 
 def main() -> None:

@@ -11,10 +11,10 @@
     *.parquet                   the tables, made from the parts at the end
     manifest.json               SHA-256 of all of these
 
-Files in the directory of a run are reached through `edt.runs.store.inside` only, which leads nowhere
-else. In a local folder every file is written beside its place, synced and renamed, and the folder
-is locked while a run works on it. Behind an fsspec URL there is neither lock nor renaming: files
-are put as whole objects, and a part counts once its manifest, which names the spec, and all
+Files in the directory of a run are reached through `edt.runs.store.inside` only, which leads
+nowhere else. In a local folder every file is written beside its place, synced and renamed, and the
+folder is locked while a run works on it. Behind an fsspec URL there is neither lock nor renaming:
+files are put as whole objects, and a part counts once its manifest, which names the spec, and all
 checksums are right. Two processes with one run do each other's work twice and write the same
 bytes. Of two runs that start at one moment, one gets the URL where the store has conditional puts;
 one that finds at its end that another has taken over its place writes no tables.

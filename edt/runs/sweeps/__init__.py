@@ -9,8 +9,6 @@ from edt.runs.sweeps.plan import Plan, make_plan
 from edt.runs.sweeps.result import Sweep
 from edt.runs.sweeps.run import sweep
 from edt.runs.sweeps.spec import ANALYSIS, TASKS, SpecError, SweepSpec, read_spec
-from edt.studies.export import export
-from edt.studies.kinds import resume, status
 
 __all__ = [
     "ANALYSIS",
@@ -23,10 +21,7 @@ __all__ = [
     "Sweep",
     "SweepError",
     "SweepSpec",
-    "export",
     "make_plan",
     "read_spec",
-    "resume",
-    "status",
     "sweep",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from edt.runs.engines.base import Job
 from edt.runs.sweeps.axes import AXES
 from edt.runs.sweeps.cost import Sizes, predict
 from edt.runs.sweeps.spec import SweepSpec
@@ -18,27 +19,6 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 #: Networks in one shard, about: their parameters and optimiser state are in memory together.
 MOST_RUNS = 20_000
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything a worker needs to compute one shard; small, and picklable.
-
-    Attributes:
-        name: of the shard.
-        spec: `SweepSpec.to_dict` of the sweep.
-        settings: the axes that all its runs share.
-        runs: their numbers.
-        columns: the other axes, one value a run.
-        cost: predicted seconds of one thread.
-    """
-
-    name: str
-    spec: dict[str, Any]
-    settings: dict[str, Any]
-    runs: list[int]
-    columns: dict[str, list[Any]]
-    cost: float
 
 
 @dataclass(frozen=True)
@@ -87,6 +67,7 @@ class Plan:
         return Job(
             name=shard_name(shard),
             spec=self.spec.to_dict(),
+            digest=self.spec.digest,
             settings=settings,
             runs=runs.tolist(),
             columns=columns,

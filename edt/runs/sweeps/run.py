@@ -152,7 +152,7 @@ def _as_before(
             raise DirectoryError(
                 f"{folder}: the last start had {name:.30}={value!r:.60}, and what connects or runs "
                 f"something is not taken from a directory; give --engine {before} and the options "
-                "you want (in Python: edt.runs.sweeps.resume(DIR, engine=..., ...))"
+                "you want (in Python: edt.studies.resume(DIR, engine=..., ...))"
             )
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not (whole and 0 <= value <= RESTORED[name]):

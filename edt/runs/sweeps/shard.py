@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
+from edt.runs.engines.base import Job
 from edt.runs.sweeps.analysis import embedding_table, spectrum_table
-from edt.runs.sweeps.plan import Job
 from edt.runs.sweeps.spec import SweepSpec
 from edt.tasks import Task
 from edt.training import ConvergeResult, TrainResult, converge, masked_train

@@ -42,7 +42,7 @@ class SweepSpec(Spec):
     """A sweep: every combination of the values of its axes.
 
     Two equal specs give the same tables, bit for bit, with any engine, any number of workers and
-    any interruptions, as long as they train on the CPU. The axes are those of `edt.runs.sweeps.AXES`:
+    any interruptions, as long as they train on the CPU. The axes are `edt.runs.sweeps.AXES`:
     task, activation, init, init_scale, bias, dtype, device (of first-order training: "cpu" or
     "cuda"), sparsity, optimizer, steps, schedule, batch_size (0: full batch), momentum, nesterov,
     beta1, beta2, eps, tol (0: do not converge), method, lbfgs_steps, newton_steps, target, width,

@@ -98,8 +98,8 @@ def train_students(spec: StudentSpec, task: Task, parts: Parts) -> tuple[pd.Data
         parts: runs or reads the parts.
 
     Returns:
-        One row a student (`edt.studies.common.labelled_runs.COLUMNS`), and the same as `Minima`, in the same
-        order.
+        One row a student (`edt.studies.common.labelled_runs.COLUMNS`), and the same as `Minima`,
+        in the same order.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; finished parts are kept.

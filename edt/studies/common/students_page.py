@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from edt.show.words import count, percent
-from edt.studies import format_widths
 from edt.studies.common.students import StudentSpec
+from edt.studies.width.spec import format_widths
 
 
 def student_protocol(spec: StudentSpec) -> list[tuple[str, str]]:

@@ -233,7 +233,7 @@ def _spread(table: pd.DataFrame, name: str) -> list[Part]:
 
 
 def descent(paths: pd.DataFrame, places: pd.DataFrame) -> list[Panel]:
-    """Panels of `edt.studies.escape.figures.plot_descent`: one a width, three diagrams above each other.
+    """Panels of `plot_descent`: one a width, three diagrams above each other.
 
     Args:
         paths: table ``paths``.

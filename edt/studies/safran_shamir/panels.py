@@ -1,4 +1,4 @@
-"""Spurious minima: how often they are met, and how high they lie: `edt.studies.safran_shamir.figures`."""
+"""Spurious minima: how often they are met, and how high they lie."""
 
 from __future__ import annotations
 

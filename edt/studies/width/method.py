@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edt.show.words import count, percent
-from edt.studies import format_widths
+from edt.studies.width.spec import format_widths
 from edt.studies.width.story import Story
 
 

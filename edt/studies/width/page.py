@@ -11,7 +11,6 @@ from edt.show import html
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import interval, number, percent, span
-from edt.studies import ALL, WidthSweep
 from edt.studies.common.models_page import (
     DRAWS,
     models_notes,
@@ -20,8 +19,10 @@ from edt.studies.common.models_page import (
     models_text,
     tests_table,
 )
+from edt.studies.common.success_table import ALL
 from edt.studies.width import levels_panel, outcomes_panel, splits_panel, success_panel
 from edt.studies.width.method import REFERENCES, caveats, glossary, protocol, software
+from edt.studies.width.result import WidthSweep
 from edt.studies.width.splits import DESTINATIONS
 from edt.studies.width.story import Story
 from edt.success import Comparison

@@ -11,7 +11,12 @@ from edt.show.marks import bars, line, points, rule
 from edt.show.panel import NAMES, Panel, axis
 from edt.stats import wilson
 from edt.studies.width.splits import DESTINATIONS
-from edt.studies.width.splits_figure import WORDS, destination_colours, side_colours, side_names
+from edt.studies.width.splits_figure import (
+    WORDS,
+    destination_colours,
+    side_colours,
+    side_names,
+)
 
 
 def splits(

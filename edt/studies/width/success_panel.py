@@ -1,4 +1,4 @@
-"""Success against width beside the lottery, and the tickets of a width: `edt.studies.width.success_figure`."""
+"""Success against width beside the lottery, and the tickets of a width."""
 
 from __future__ import annotations
 
