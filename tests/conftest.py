@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from cuda_shim import gpu, shim, shim_module  # noqa: F401  fixtures
+from durations import start as record_durations
 
 from edt.ensemble import Ensemble
 from edt.ops import cuda
@@ -18,6 +19,11 @@ from edt.tasks import Task
 # A shell starts what it puts in the background with Ctrl-C ignored, and children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config):
+    record_durations(config)
+
 
 DEVICES = ("cpu", "cuda") if cuda.usable() else ("cpu",)
 # A GPU that is not there, for its kernels and for what may not be mixed; slow (`pretend_gpu`).
