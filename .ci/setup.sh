@@ -11,11 +11,17 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
 VENV=${VENV:-.venv}
 extras=${1:-}
-stamp="$VENV/.edt-${extras:-plain}"
+# One stamp for each extra, so that what was set up with others is not set up again.
+stamps=("$VENV/.edt-plain")
+for extra in ${extras//,/ }; do stamps+=("$VENV/.edt-$extra"); done
 
 inputs=$(find setup.py pyproject.toml CMakeLists.txt csrc .ci/setup.sh -type f | LC_ALL=C sort)
 now="$(cat $inputs | cksum) ${EDT_ISAS:-native}"
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$now" ]; then exit 0; fi
+current() {
+  local stamp
+  for stamp in "${stamps[@]}"; do [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$now" ] || return 1; done
+}
+if current; then exit 0; fi
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 "$PYTHON" - <<'PY' || { say "Python 3.10 or newer is needed (set PYTHON=...)"; exit 1; }
@@ -103,4 +109,4 @@ start core
 start packages
 finish
 pip --no-build-isolation -e ".${extras:+[$extras]}"
-echo "$now" > "$stamp"
+for stamp in "${stamps[@]}"; do echo "$now" > "$stamp"; done

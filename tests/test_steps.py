@@ -1,0 +1,91 @@
+"""`.ci/steps.py`: order, two lanes, failures, and that no folder of tests is left out."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def ci(tmp_path, monkeypatch):
+    """The script, writing to a folder of the test."""
+    spec = importlib.util.spec_from_file_location("ci_steps", ROOT / ".ci" / "steps.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "ci_steps", module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "OUT", tmp_path)
+    return module
+
+
+def test_two_at_a_time_and_none_before_what_it_needs(ci, tmp_path):
+    """Each step writes when it began and ended; at no moment are there three."""
+    note = "date +%s%N >> {0}/{1}; sleep 0.4; date +%s%N >> {0}/{1}"
+    names = ["a", "b", "c", "d"]
+    todo = [ci.Step(n, note.format(tmp_path, n), ("d",) if n == "a" else ()) for n in names]
+    done = ci.run(todo)
+    assert [one.status for one in done] == [0] * 4
+    spans = {n: [int(t) for t in (tmp_path / n).read_text().split()] for n in names}
+    assert spans["a"][0] >= spans["d"][1]
+    for begin, _ in spans.values():
+        assert sum(first <= begin < last for first, last in spans.values()) <= 2
+
+
+def test_a_failure_starts_nothing_new_and_is_shown(ci, capsys):
+    steps = [ci.Step("bad", "echo so sorry; exit 3"), ci.Step("next", "echo no", ("bad",))]
+    done = ci.run(steps)
+    assert [(one.name, one.status) for one in done] == [("bad", 3)]
+    assert "so sorry" in capsys.readouterr().out
+    assert "FAILED" in ci.table(done, 1.0)
+
+
+def test_processors_are_counted_through_children(ci):
+    """A second of work in a grandchild, whatever the clock says."""
+    work = f"{sys.executable} -c 'import time\nwhile time.process_time() < 1: pass' && true"
+    (one,) = ci.run([ci.Step("work", work)])
+    assert 0.9 < one.processor < 3
+
+
+def alive(pid):
+    """Whether there is such a process that has not ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_nothing_is_left_running(ci):
+    """An interrupted run takes its steps along."""
+    running = ci.start(ci.Step("long", "sleep 60 & echo $!; wait"))
+    deadline = time.monotonic() + 30
+    while not (text := (ci.OUT / "long.log").read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    ci.end([running])
+    running.process.wait()
+    while alive(int(text)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_every_folder_of_tests_is_run_once(ci):
+    steps = {step.name: step.command.split() for step in ci.steps()}
+    heavy = [word for word in steps["tests-heavy"] if word.startswith("tests/")]
+    assert heavy and all((ROOT / name).is_dir() for name in heavy)
+    assert sorted(steps["tests-light"][3:]) == sorted(f"--ignore={name}" for name in heavy)
+
+
+def test_every_step_waits_only_for_others(ci):
+    names = [step.name for step in ci.steps()]
+    assert len(set(names)) == len(names)
+    assert all(need in names for step in ci.steps() for need in step.after)
+    assert [step.name for step in ci.chosen(["docs"])] == ["setup", "docs"]
+    with pytest.raises(SystemExit, match="no step nothing"):
+        ci.chosen(["nothing"])
