@@ -24,13 +24,19 @@ sigma(c); those over the new input weights vanish but for S.)
 
 Only signs carry over, not eigenvalues.
 
+All of this holds at critical points: where the gradient on the neuron's trainable weights is zero,
+as a share of the terms that cancel in it, and so small against its output weights that P is known
+(``a.P`` is that gradient, and says nothing of P where a is nearly 0). A constant unit needs more:
+a gradient of zero on the next biases, hence trainable ones, or ``sigma(c) = 0``. Where a premise
+fails the functions refuse.
+
 Reference: K. Fukumizu, S. Amari, Neural Networks 13 (2000) 317, theorems 1 and 3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -56,6 +62,14 @@ from edt.tasks import Task
 
 Counts = tuple[int, int, int]
 
+#: Counts that are not predicted, because a premise fails.
+UNKNOWN: Counts = (-1, -1, -1)
+
+#: A gradient above this share of the terms that cancel in it is not that of a critical point.
+PREMISE = 1e-6
+#: Nor, whatever its own terms, one above this share of the terms of a unit of slope 1.
+ROUNDED = 1e-12
+
 
 @dataclass(frozen=True)
 class SplitMatrices:
@@ -68,12 +82,14 @@ class SplitMatrices:
             absolute terms (the terms cancel, so the norm of B itself would be too optimistic).
         eps_P: singular values of P within this are zero: the same for P, and at least what the
             gradient ``a.P``, zero at an exact critical point, says about the distance to one.
+        unmet: which premise fails at this neuron, in words; empty where none does.
     """
 
     B: torch.Tensor
     P: torch.Tensor
     eps_B: float
     eps_P: float
+    unmet: str = ""
 
     @property
     def rank(self) -> int:
@@ -143,7 +159,12 @@ def predicted_inertia(
 
     Returns:
         (n_neg, n_zero, n_pos) of the wide Hessian; the formulas are at the top of this file.
+
+    Raises:
+        ValueError: the neuron is not where the formulas hold (``matrices.unmet``).
     """
+    if matrices.unmet:
+        raise ValueError(f"matrices must be of a neuron on a critical point: {matrices.unmet}")
     shares = split_shares(mu)
     copies = len(shares)
     plus = sum(share > 0.0 for share in shares)
@@ -173,7 +194,8 @@ def constant_inertia(
 
     Args:
         narrow: (n_neg, n_zero, n_pos) of the narrow Hessian.
-        ens: networks with trainable biases in the next layer; only network b is looked at.
+        ens: networks with trainable biases in the next layer; without them the unit's own output,
+            ``sigma(bias)``, must be 0. Only network b is looked at.
         task: data.
         b: network, on a critical point.
         bias: of the new unit, whose output weights are 0.
@@ -182,8 +204,12 @@ def constant_inertia(
 
     Returns:
         (n_neg, n_zero, n_pos) of the wide Hessian; the formula is at the top of this file.
+
+    Raises:
+        ValueError: the wide network would be on no critical point: the next biases are frozen,
+            pruned or missing while ``sigma(bias)`` is not 0, or their gradient is not zero.
     """
-    rank, inputs, outputs = _constant(ens, task, b, layer, target)
+    rank, inputs, outputs = _constant(ens, task, b, layer, target, [bias])
     q = rank if _slope(ens.activation, bias) else 0
     return narrow[0] + q, narrow[1] + inputs + outputs - 2 * q, narrow[2] + q
 
@@ -236,7 +262,9 @@ def grown_inertia(
             alive = _constant_slopes(growth, i, layer, parent)
             if alive:
                 if (b, layer) not in constants:
-                    constants[b, layer] = _constant(ens, task, b, layer, int(index[b]))[0]
+                    values = _constant_biases(growth, i, layer, parent)
+                    rank = _constant(ens, task, b, layer, int(index[b]), values)[0]
+                    constants[b, layer] = rank
                 more_each = constants[b, layer]
                 negative, positive = negative + alive * more_each, positive + alive * more_each
             for j in range(int(parent.max()) + 1):
@@ -253,18 +281,41 @@ def grown_inertia(
     return torch.tensor(rows, dtype=torch.int64).reshape(-1, 3)
 
 
-def _constant(ens: Ensemble, task: Task, b: int, layer: int, target: int) -> tuple[int, int, int]:
-    """Rank of S, and the numbers of input and output weights of a new unit."""
+def _constant(
+    ens: Ensemble, task: Task, b: int, layer: int, target: int, biases: Sequence[float]
+) -> tuple[int, int, int]:
+    """Rank of S, and the numbers of input and output weights of new units with these biases."""
     with one_blas_thread():
         layers = [_double(item) for item in unpack(ens, b)]
         inputs, _, delta = _backward(layers, ens.activation, task, target, layer)
         x = torch.cat([inputs, inputs.new_ones(inputs.shape[0], 1)], dim=1)
         matrix, sizes = delta.T @ x, delta.abs().T @ x.abs()
+        state = layers[layer + 1].bias_state
+        free = state is not None and bool((state == 1).all())
+        values = ACTIVATIONS[ens.activation](torch.tensor(list(biases), dtype=torch.float64))
+        if not free and bool((values != 0.0).any()):
+            raise ValueError(
+                f"ens must have trainable biases in layer {layer + 1} of network {b}: a constant "
+                "unit with an output of its own is on no critical point without them"
+            )
+        slope, terms = float(matrix[:, -1].norm()), float(sizes[:, -1].norm())
+        if free and slope > PREMISE * terms:
+            raise ValueError(
+                f"network {b} must be on a critical point: the gradient on the biases of layer "
+                f"{layer + 1} is {slope:.1e}, of terms of {terms:.1e}"
+            )
         noise = FACTOR * UNIT[torch.float64] * x.shape[1] * _norm(sizes)
         # The column of ones is the gradient on the next biases: zero at an exact critical point.
-        limit = max(noise, FACTOR * float(matrix[:, -1].norm()))
+        limit = max(noise, FACTOR * slope if free else 0.0)
         rank = int((torch.linalg.svdvals(matrix) > limit).sum())
     return rank, x.shape[1], delta.shape[1]
+
+
+def _constant_biases(growth: Growth, i: int, layer: int, parent: torch.Tensor) -> list[float]:
+    """Biases of the units without a parent."""
+    into = unpack(growth.networks, i)[layer]
+    assert into.bias is not None
+    return [float(value) for value in into.bias[torch.nonzero(parent < 0).flatten()]]
 
 
 def _constant_slopes(growth: Growth, i: int, layer: int, parent: torch.Tensor) -> int:
@@ -310,8 +361,28 @@ def _matrices(
         # What the gradient on the inputs, zero at an exact critical point, says about P: a frozen
         # output counts here, though it has no row in P.
         length = float(a.norm())
-        slack = float((x.T @ (pull * first[:, j])).norm()) / length if length > 0.0 else 0.0
-        found.append(_one(x, pull * second[:, j], delta[:, free_out], first[:, j], slack))
+        forced = x.T @ (pull * first[:, j])
+        slack = float(forced.norm()) / length if length > 0.0 else 0.0
+        terms = _norm((delta * first[:, j : j + 1]).abs().T @ x.abs())
+        # The gradient on the output weights is a sum like P, with the unit's output for its inputs.
+        value = ACTIVATIONS[ens.activation](before[:, j])
+        rise = float((delta[:, free_out].T @ value).norm())
+        rises = float((delta[:, free_out].abs().T @ value.abs()).norm())
+        unmet = ""
+        # A unit that is silent on nearly all data has terms of the size of rounding.
+        least = ROUNDED * _norm(delta.abs().T @ x.abs())
+        if slack > max(PREMISE * terms, least):
+            unmet = (
+                f"of neuron {j} the gradient on the input weights is {float(forced.norm()):.1e} at "
+                f"output weights of {length:.1e}, so that P is not known to be 0 along them"
+            )
+        elif rise > max(PREMISE * rises, least):
+            unmet = (
+                f"the gradient on the output weights of neuron {j} is {rise:.1e}, of terms of "
+                f"{rises:.1e}"
+            )
+        one = _one(x, pull * second[:, j], delta[:, free_out], first[:, j], slack)
+        found.append(replace(one, unmet=unmet))
     return found
 
 

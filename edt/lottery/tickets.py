@@ -24,6 +24,20 @@ class Tickets:
     is the **rest**. What becomes of a ticket when the rest is pruned, frozen or changed is what
     the protocols of this package ask.
 
+    What both need belongs to both. Kept parameters are **shared** when the rest could not be a
+    network without them: the bias of a unit that the rest feeds, too (of the outputs, above all),
+    and layers of which the ticket holds everything. Shared parameters stay and are trained in all
+    four forms:
+
+    ==============  ========  ======  ======
+    form            ticket    shared  rest
+    ==============  ========  ======  ======
+    `alone`         trained   trained pruned
+    `inside`        trained   trained trained
+    `rest_frozen`   trained   trained frozen
+    `without`       pruned    trained trained
+    ==============  ========  ======  ======
+
     Attributes:
         start: K whole networks at their initial parameters.
         keep: bool ``[total]``, True for the ticket's parameters.
@@ -89,6 +103,21 @@ class Tickets:
         """bool ``[total]``, what is neither ticket nor pruned."""
         return ~self.keep & (self.start.state != PRUNED)
 
+    @property
+    def shared(self) -> torch.Tensor:
+        """bool ``[total]``, kept parameters that the rest needs as well; see the class."""
+        at = places(self.start)
+        rest, weights = self.rest, ~at.bias
+        layers = at.networks * at.layers
+        # Units (network, layer, row) by one number; rows are below the longest.
+        unit = at.block * (int(at.row.max()) + 1) + at.row
+        fed = torch.zeros(int(unit.max()) + 1, dtype=torch.bool)
+        fed[unit[rest & weights]] = True
+        touched = torch.zeros(layers, dtype=torch.bool)
+        touched[at.block[rest]] = True
+        whole = ~touched[at.block] & touched.view(at.networks, -1).any(1)[at.network]
+        return self.keep & ((at.bias & fed[unit]) | whole)
+
     def select(self, indices: Any) -> Tickets:
         """The chosen tickets, in the given order, repeats allowed."""
         index = network_indices(indices, self.start.B)
@@ -118,8 +147,20 @@ class Tickets:
         return self.start.with_state(self.start.state.masked_fill(self.rest, FROZEN))
 
     def without(self) -> Ensemble:
-        """The rest as networks of their own: the ticket is pruned."""
-        return self.start.with_state(self.start.state.masked_fill(self.keep, PRUNED))
+        """The rest as networks of their own: the ticket is pruned, but for what is `shared`."""
+        own = self.keep & ~self.shared
+        return self.start.with_state(self.start.state.masked_fill(own, PRUNED))
+
+    def rest_as_features(self) -> Ensemble:
+        """The whole networks with a rest that can be turned down but not retrained.
+
+        The rest's input weights and biases are frozen at their initial values; its weights into the
+        last layer are trained like the ticket's. (With the whole rest frozen, r neurons face the
+        target minus a random function that no r neurons can give, and lose whatever they are.)
+        """
+        at = places(self.start)
+        features = self.rest & ~((at.layer == at.layers - 1) & ~at.bias)
+        return self.inside().with_state(self.inside().state.masked_fill(features, FROZEN))
 
     def __repr__(self) -> str:
         share = float(self.keep.double().mean())

@@ -168,6 +168,32 @@ def test_one_constant_unit(make):
             assert expected == tuple(int(n[b]) for n in (after.n_neg, after.n_zero, after.n_pos))
 
 
+@pytest.mark.parametrize("how", ["frozen", "none"])
+def test_a_constant_unit_needs_the_next_biases(make, how):
+    narrow = make.networks([3], 1, bias=how != "none")
+    if how == "frozen":
+        frozen = torch.zeros(narrow.total, dtype=torch.bool)
+        frozen[-1] = True
+        narrow = narrow.with_frozen(frozen)
+    data, _ = make.on_critical_points(narrow)
+    counted = edt.curvature.count_directions(narrow, data)
+    signs = tuple(int(n[0]) for n in (counted.n_neg, counted.n_zero, counted.n_pos))
+    with pytest.raises(ValueError, match="trainable biases"):
+        constant_inertia(signs, narrow, data, bias=0.6)
+    # tanh(0) = 0: the unit says nothing, and no bias has to answer it.
+    expected = constant_inertia(signs, narrow, data, bias=0.0)
+    assert sum(expected) == sum(signs) + 4
+
+
+def test_a_constant_unit_needs_a_critical_point(make):
+    narrow = make.networks([3], 1)
+    data, _ = make.on_critical_points(narrow)
+    theta = narrow.theta.clone()
+    theta[-1] += 0.1
+    with pytest.raises(ValueError, match="critical point"):
+        constant_inertia((0, 0, 13), narrow.with_theta(theta), data, bias=0.6)
+
+
 def test_draws(make):
     narrow = make.networks([3], 2)
     first = embed.grow(narrow, 9, shares="positive", seed=3)

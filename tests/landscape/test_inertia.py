@@ -192,3 +192,27 @@ def test_bad_layer(make):
     data, _ = make.on_critical_points(narrow)
     with pytest.raises(ValueError, match=r"hidden layer 0\.\.0, got 1"):
         split_matrices(narrow, data, layer=1)
+
+
+def test_refuses_off_critical_points(make):
+    narrow = make.networks([3], 1)
+    data, _ = make.on_critical_points(narrow)
+    assert not any(found.unmet for found in split_matrices(narrow, data))
+    step = torch.linspace(-1, 1, narrow.total).double()
+    off = narrow.with_theta(narrow.theta + 1e-3 * step)
+    with pytest.raises(ValueError, match="gradient on the"):
+        predicted_inertia((0, 0, 5), split_matrices(off, data)[0])
+
+
+def test_refuses_where_the_output_weight_says_nothing(make):
+    """At a = 1e-9 a gradient of 1e-9 P is below every tolerance, and P is not 0."""
+    narrow = make.networks([3], 1)
+    data, _ = make.on_critical_points(narrow)
+    faint = narrow.with_theta(narrow.theta.clone())
+    faint.weight(0, 1)[0, 1] *= 1e-9
+    _, grad = edt.loss_and_grad(faint, data)
+    found = split_matrices(faint, data)[1]
+    assert float(grad[2:4].abs().max()) < 1e-8
+    assert found.unmet
+    with pytest.raises(ValueError, match="output weights of"):
+        predicted_inertia((0, 0, 5), found)

@@ -15,7 +15,9 @@ def test_variants_split_the_network(tickets):
     start, keep, rest = tickets.start, tickets.keep, tickets.rest
     assert not (keep & rest).any()
     alone, without = tickets.alone(), tickets.without()
-    assert (alone.masks == keep).all() and (without.masks == rest).all()
+    shared = tickets.shared
+    assert not (shared & ~keep).any()
+    assert (alone.masks == keep).all() and (without.masks == (rest | shared)).all()
     assert (alone.theta[keep] == start.theta[keep]).all() and (alone.theta[~keep] == 0).all()
     frozen = tickets.rest_frozen()
     assert (frozen.frozen == rest).all() and (frozen.theta == start.theta).all()
@@ -113,3 +115,47 @@ def test_recipe_at_reference_scale_is_the_narrow_distribution():
         ]
         # 6,400 and more normals: the deviation is known to about 1%.
         assert abs(float(spread[0] / spread[1]) - 1) < 0.05
+
+
+def test_the_output_bias_belongs_to_ticket_and_rest():
+    ens = Ensemble.init([5, 6], range(2), d_in=3, d_out=2)
+    chosen = torch.zeros(4, 6, dtype=torch.bool)
+    chosen[:, :2] = True
+    tickets = Tickets.of(ens, neuron_mask(ens, chosen))
+    for b in range(ens.B):
+        assert ens.layout.bias(tickets.shared, b, 1).all()
+        assert not ens.layout.bias(tickets.shared, b, 0).any()
+        assert not ens.layout.weight(tickets.shared, b, 0).any()
+        for form in (tickets.alone(), tickets.inside(), tickets.rest_frozen(), tickets.without()):
+            assert form.bias_mask(b, 1).all()
+            assert not form.layout.bias(form.frozen, b, 1).any()
+        assert not tickets.without().weight_mask(b, 0)[:2].any()
+        assert tickets.without().weight_mask(b, 0)[2:].all()
+
+
+def test_layers_beside_a_ticket_of_neurons_belong_to_both():
+    ens = Ensemble.init([(4, 3, 2)], range(2), d_in=3, d_out=1)
+    chosen = torch.tensor([[True, True, False, False]] * 2)
+    tickets = Tickets.of(ens, neuron_mask(ens, chosen, layer=0))
+    without = tickets.without()
+    for layer in (2, 3):
+        assert without.weight_mask(0, layer).all() and without.bias_mask(0, layer).all()
+    assert without.weight_mask(1, 1)[:, 2:].all() and not without.weight_mask(1, 1)[:, :2].any()
+    # The rest of a ticket that is everything is nothing: nothing is shared.
+    assert not Tickets.of(ens, torch.ones(ens.total, dtype=torch.bool)).shared.any()
+
+
+def test_weights_of_a_sparse_ticket_are_its_own(tickets):
+    at = places(tickets.start)
+    weights = ~at.bias
+    alive = torch.zeros(at.layers * at.networks, dtype=torch.bool)
+    alive[at.block[tickets.rest]] = True
+    assert not (tickets.shared & weights & alive[at.block]).any()
+
+
+def test_rest_as_features(tickets):
+    at = places(tickets.start)
+    made = tickets.rest_as_features()
+    readout = (at.layer == at.layers - 1) & ~at.bias
+    assert (made.frozen == (tickets.rest & ~readout)).all()
+    assert (made.theta == tickets.start.theta).all()

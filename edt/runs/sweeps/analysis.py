@@ -14,6 +14,7 @@ from edt.ensemble import Ensemble
 from edt.landscape import predicted_inertia, split_matrices
 from edt.landscape.census import census
 from edt.landscape.embed import split_every
+from edt.landscape.inertia import UNKNOWN
 from edt.landscape.minima import Minima
 from edt.runs.sweeps.axes import AXES
 from edt.runs.sweeps.spec import SweepSpec
@@ -67,7 +68,7 @@ def embedding_table(
         source, neuron = wide.source.tolist(), wide.neuron.tolist()
         counted = count_directions(wide.networks, task, task_index=targets[wide.source])
         predicted = [
-            predicted_inertia(inertias[b], matrices[b][j], mu)
+            UNKNOWN if matrices[b][j].unmet else predicted_inertia(inertias[b], matrices[b][j], mu)
             for b, j in zip(source, neuron, strict=True)
         ]
         frame = {

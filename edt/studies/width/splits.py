@@ -20,6 +20,7 @@ import torch
 from edt.curvature import count_directions
 from edt.ensemble import Ensemble
 from edt.landscape import outcomes, predicted_inertia, split_every, split_matrices
+from edt.landscape.inertia import UNKNOWN
 from edt.stats import wilson
 from edt.studies.common.channels import closest_opponents, with_channels
 from edt.studies.width.spec import WidthSweepSpec
@@ -145,7 +146,7 @@ def split_part(
         source, neuron = wide.source.tolist(), wide.neuron.tolist()
         rows = chosen.iloc[source].reset_index(drop=True)
         predicted = [
-            predicted_inertia(inertias[b], matrices[b][j], mu)
+            UNKNOWN if matrices[b][j].unmet else predicted_inertia(inertias[b], matrices[b][j], mu)
             for b, j in zip(source, neuron, strict=True)
         ]
         frame = rows[["target", "width", "seed", "level", "level_runs", "loss"]].assign(
