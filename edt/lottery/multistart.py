@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from edt.ensemble import Ensemble
@@ -54,39 +52,3 @@ def partition(
     label = torch.arange(start.B) if names is None else names
     tickets = Tickets(wide, neuron_mask(wide, neurons), task_index[network], label[network])
     return Partition(tickets, network, part)
-
-
-def mutual_information(
-    one: npt.ArrayLike, other: npt.ArrayLike, given: npt.ArrayLike | None = None
-) -> float:
-    """Mutual information of two yes-or-no outcomes, in bits, from their counts.
-
-    ``I = sum p(a, b) log2(p(a, b) / (p(a) p(b)))``; with ``given`` the conditional information,
-    ``sum_g p(g) I_g``, which leaves out what the groups explain. Plug-in estimates are biased
-    upwards by about ``1 / (2 n ln 2)`` bits a group.
-
-    Args:
-        one, other: bool ``[n]``.
-        given: int ``[n]``, groups; default one group.
-
-    Example:
-        >>> mutual_information([True, True, False, False], [True, True, False, False])
-        1.0
-
-    Reference: T. Cover, J. Thomas, "Elements of Information Theory", 2006, chapter 2.
-    """
-    a, b = np.asarray(one, dtype=bool), np.asarray(other, dtype=bool)
-    group = np.zeros(a.size, dtype=np.int64) if given is None else np.asarray(given)
-    total = 0.0
-    for g in np.unique(group):
-        own = group == g
-        joint = np.array(
-            [[np.mean(a[own] & b[own]), np.mean(a[own] & ~b[own])],
-             [np.mean(~a[own] & b[own]), np.mean(~a[own] & ~b[own])]]
-        )  # fmt: skip
-        product = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-        cells = joint > 0
-        total += float(np.mean(own)) * float(
-            np.sum(joint[cells] * np.log2(joint[cells] / product[cells]))
-        )
-    return max(total, 0.0)

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from edt.ensemble import Ensemble
-from edt.lottery.multistart import mutual_information, partition
+from edt.lottery.multistart import partition
+from edt.stats import mutual_information
 
 
 def test_partition_covers_each_neuron_once():

@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 
 from edt.lottery import match_teacher, run_trial
-from edt.lottery.multistart import mutual_information, partition
+from edt.lottery.multistart import partition
 from edt.places import Location
 from edt.runs.experiment import Experiment, Part, Parts, Spec, run_experiment
-from edt.stats import bootstrap, wilson
+from edt.stats import bootstrap, mutual_information, wilson
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.targets import teacher_task
 from edt.studies.multi_start.spec import MultiStartSpec

@@ -1,0 +1,44 @@
+"""Intervals, nulls and tests: what a page may say of its numbers, and how surely."""
+
+from __future__ import annotations
+
+from edt.stats.association import (
+    Tested,
+    auc,
+    auc_test,
+    information_test,
+    mutual_information,
+    permuted,
+)
+from edt.stats.clusters import bca, cluster_rate, jackknife, mean_interval
+from edt.stats.crossed import Components, expected_losers, variance_components
+from edt.stats.interval import SEED, Interval
+from edt.stats.rates import combinatorial_tickets, disjoint_tickets, effective_tickets, wilson
+from edt.stats.resampling import bootstrap
+from edt.stats.unseen import Richness, chao1, good_turing
+
+__all__ = [
+    "SEED",
+    "Components",
+    "Interval",
+    "Richness",
+    "Tested",
+    "auc",
+    "auc_test",
+    "bca",
+    "bootstrap",
+    "chao1",
+    "cluster_rate",
+    "combinatorial_tickets",
+    "disjoint_tickets",
+    "effective_tickets",
+    "expected_losers",
+    "good_turing",
+    "information_test",
+    "jackknife",
+    "mean_interval",
+    "mutual_information",
+    "permuted",
+    "variance_components",
+    "wilson",
+]

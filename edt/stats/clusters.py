@@ -1,0 +1,197 @@
+"""Intervals where runs come in few clusters: teachers, tickets, minima.
+
+Runs of one teacher, or splits of one minimum, are no independent draws of what the teachers, or the
+minima, are like: the cluster is the unit. With a handful of clusters a percentile bootstrap is far
+too sure of itself (it covers 78% at 5 clusters where 95% are asked for), so these intervals are
+Student's, with one degree of freedom less than there are clusters.
+
+References: W. S. Gosset, Biometrika 6 (1908) 1; E. Korn, B. Graubard, Survey Methodology 24 (1998)
+193; N. Dean, M. Pagano, Stata J. 15 (2015) 484 (rates); B. Efron, C. Stein, Ann. Statist. 9 (1981)
+586 (jackknife); B. Efron, JASA 82 (1987) 171 (BCa).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from edt.stats.interval import SEED, Interval, check_conf, student_reach
+
+__all__ = ["bca", "cluster_rate", "jackknife", "mean_interval"]
+
+Floats = npt.NDArray[np.float64]
+
+
+def mean_interval(values: npt.ArrayLike, conf: float = 0.95) -> Interval:
+    """Student's interval of a mean: ``mean +- t_{k-1} s / sqrt(k)``.
+
+    Args:
+        values: float ``[k]``, one number a cluster (its mean, or a paired difference).
+        conf: coverage.
+
+    Returns:
+        `Interval`; bounds NaN for a single cluster.
+
+    Raises:
+        ValueError: no values, or a coverage out of range.
+
+    Example:
+        >>> str(mean_interval([0.1, 0.3, 0.2, 0.4]))
+        '0.25 [0.0446, 0.455]'
+    """
+    data = _rows(values)
+    check_conf(conf)
+    k = len(data)
+    value = float(data.mean())
+    if k < 2:
+        return Interval(value, math.nan, math.nan)
+    reach = student_reach(conf, k - 1) * float(data.std(ddof=1)) / math.sqrt(k)
+    return Interval(value, value - reach, value + reach)
+
+
+def cluster_rate(wins: npt.ArrayLike, runs: npt.ArrayLike, conf: float = 0.95) -> Interval:
+    """Rate of wins of clustered runs: Wilson's interval at the effective number of runs.
+
+    ``p = sum w / sum n``; the linearised variance between clusters,
+    ``v = k/(k-1) sum (w_i - p n_i)^2 / (sum n)^2``, against the binomial one gives the design
+    effect ``d = max(1, v N / p(1-p))``. The bounds are Wilson's with ``N/d`` runs and Student's
+    quantile of k - 1 degrees of freedom for the normal one. With one run a cluster that is
+    Wilson's own, but for the quantile.
+
+    Args:
+        wins, runs: ``[k]``, of each cluster.
+        conf: coverage.
+
+    Returns:
+        `Interval` within [0, 1]; the bounds are 0 and 1 for a single cluster: it says nothing of
+        the others.
+
+    Raises:
+        ValueError: counts that cannot be, or a coverage out of range.
+
+    Example:
+        >>> str(cluster_rate([8, 9, 4], [10, 10, 10]))
+        '0.7 [0.149, 0.968]'
+    """
+    won, tried = _rows(wins), _rows(runs)
+    check_conf(conf)
+    fits = won.shape == tried.shape and bool((tried >= 1).all())
+    if not fits or bool(((won < 0) | (won > tried)).any()):
+        raise ValueError("every cluster needs 0 <= wins <= runs and runs >= 1")
+    k, total = len(won), float(tried.sum())
+    rate = float(won.sum()) / total
+    if k < 2:
+        return Interval(rate, 0.0, 1.0)
+    spread = k / (k - 1) * float(((won - rate * tried) ** 2).sum()) / total
+    plain = rate * (1.0 - rate)
+    design = max(1.0, spread / plain) if plain > 0.0 else 1.0
+    # Never fewer than one run a cluster: clusters that agree to the last run are independent still.
+    size = max(total / design, float(min(k, total)))
+    if plain == 0.0:
+        size = float(k)  # nothing is known of how clusters differ
+    t = student_reach(conf, k - 1)
+    centre = (rate + t * t / (2 * size)) / (1 + t * t / size)
+    half = t / (1 + t * t / size) * math.sqrt(plain / size + t * t / (4 * size * size))
+    low = 0.0 if rate == 0.0 else max(0.0, centre - half)
+    high = 1.0 if rate == 1.0 else min(1.0, centre + half)
+    return Interval(rate, low, high)
+
+
+def jackknife(
+    rows: npt.ArrayLike, statistic: Callable[[Floats], float], conf: float = 0.95
+) -> Interval:
+    """Student's interval of a smooth statistic of clusters, with the jackknife's error.
+
+    ``se^2 = (k-1)/k sum (s_(i) - mean s_(.))^2`` with s_(i) the statistic without cluster i.
+
+    Args:
+        rows: float ``[k, ...]``, one row a cluster.
+        statistic: of such an array.
+        conf: coverage.
+
+    Returns:
+        `Interval`; bounds NaN for a single cluster, or where a statistic is.
+
+    Raises:
+        ValueError: no rows, or a coverage out of range.
+
+    Example:
+        >>> jackknife([0.1, 0.3, 0.2, 0.4], np.mean) == mean_interval([0.1, 0.3, 0.2, 0.4])
+        True
+    """
+    data = _rows(rows)
+    check_conf(conf)
+    k = len(data)
+    value = float(statistic(data))
+    if k < 2:
+        return Interval(value, math.nan, math.nan)
+    without = _left_out(data, statistic)
+    error = math.sqrt((k - 1) / k * float(((without - without.mean()) ** 2).sum()))
+    reach = student_reach(conf, k - 1) * error
+    return Interval(value, value - reach, value + reach)
+
+
+def bca(
+    rows: npt.ArrayLike,
+    statistic: Callable[[Floats], float],
+    conf: float = 0.95,
+    draws: int = 2000,
+    seed: int = SEED,
+) -> Interval:
+    """Bias-corrected and accelerated bootstrap interval of a statistic of clusters.
+
+    Quantiles ``Phi(z0 + (z0 + z) / (1 - a (z0 + z)))`` of the resampled statistic, z0 from the
+    share of resamples below the estimate, a from the jackknife. For 15 clusters and more; with
+    fewer take `jackknife`.
+
+    Args:
+        rows: float ``[k, ...]``, one row a cluster.
+        statistic: of such an array; draws where it is NaN are left out.
+        conf: coverage; draws, seed: resamples.
+
+    Returns:
+        `Interval`; bounds NaN where every draw is.
+
+    Raises:
+        ValueError: no rows, or a number out of range.
+    """
+    from scipy.special import ndtr, ndtri
+
+    data = _rows(rows)
+    check_conf(conf)
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, got {draws}")
+    value = float(statistic(data))
+    generator = np.random.Generator(np.random.Philox(seed))
+    picks = generator.integers(0, len(data), (draws, len(data)))
+    found = np.array([float(statistic(data[pick])) for pick in picks])
+    found = found[~np.isnan(found)]
+    if not found.size or len(data) < 2:
+        return Interval(value, math.nan, math.nan)
+    below = (float((found < value).sum()) + 0.5 * float((found == value).sum())) / found.size
+    z0 = float(ndtri(min(max(below, 0.5 / found.size), 1.0 - 0.5 / found.size)))
+    without = _left_out(data, statistic)
+    off = without.mean() - without
+    power = float((off**2).sum()) ** 1.5
+    a = float((off**3).sum()) / (6.0 * power) if power > 0.0 else 0.0
+    ends = []
+    for z in (float(ndtri((1 - conf) / 2)), float(ndtri((1 + conf) / 2))):
+        share = float(ndtr(z0 + (z0 + z) / (1.0 - a * (z0 + z))))
+        ends.append(float(np.quantile(found, share)))
+    return Interval(value, ends[0], ends[1])
+
+
+def _left_out(data: Floats, statistic: Callable[[Floats], float]) -> Floats:
+    """The statistic without each row in turn, ``[k]``."""
+    keep = ~np.eye(len(data), dtype=bool)
+    return np.array([float(statistic(data[row])) for row in keep])
+
+
+def _rows(values: npt.ArrayLike) -> Floats:
+    data = np.asarray(values, dtype=np.float64)
+    if data.ndim < 1 or not len(data):
+        raise ValueError(f"there must be at least one cluster, got shape {list(data.shape)}")
+    return data
