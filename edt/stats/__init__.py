@@ -13,11 +13,18 @@ from edt.stats.association import (
 from edt.stats.clusters import bca, cluster_rate, jackknife, mean_interval
 from edt.stats.crossed import Components, expected_losers, variance_components
 from edt.stats.interval import SEED, Interval
-from edt.stats.rates import combinatorial_tickets, disjoint_tickets, effective_tickets, wilson
+from edt.stats.rates import (
+    DRAWS,
+    combinatorial_tickets,
+    disjoint_tickets,
+    effective_tickets,
+    wilson,
+)
 from edt.stats.resampling import bootstrap
 from edt.stats.unseen import Richness, chao1, good_turing
 
 __all__ = [
+    "DRAWS",
     "SEED",
     "Components",
     "Interval",
