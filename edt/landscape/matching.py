@@ -57,7 +57,8 @@ def align_networks(networks: Ensemble, reference: Ensemble) -> Alignment:
         `Alignment`.
 
     Raises:
-        TypeError: not ensembles. ValueError: they differ in widths, activation or biases.
+        TypeError: not ensembles. ValueError: they differ in widths, activation or biases, or
+            a network diverged.
 
     Example:
         >>> moved = align_networks(ends.select([1]), ends.select([0]))  # doctest: +SKIP
@@ -76,6 +77,15 @@ def align_networks(networks: Ensemble, reference: Ensemble) -> Alignment:
             )
     if not torch.equal(networks.layer_widths.cpu(), reference.layer_widths.cpu()):
         raise ValueError("reference must have the widths of networks, network by network")
+    for name, ens in (("networks", networks), ("reference", reference)):
+        # Distances are squares of parameters.
+        size = ens.theta.detach().cpu().to(torch.float64).square()
+        wild = torch.nonzero(~ens.with_theta(size.to(ens.dtype).to(ens.device)).finite).flatten()
+        if wild.numel():
+            raise ValueError(
+                f"{name} must hold parameters whose squares are finite, network {int(wild[0])} "
+                "does not (did it diverge?); leave it out by ens.select"
+            )
     symmetry = SYMMETRIES[networks.activation]
     theta = networks.theta.detach().cpu().to(torch.float64).clone()
     goal = reference.theta.detach().cpu().to(torch.float64)

@@ -225,7 +225,9 @@ def find_minima(
         _certify(task, runs, finish == "bad", certify_steps, progress)
     if not realisable:
         for t in sorted(set(index.tolist())):
-            runs.threshold[index == t] = float(runs.loss[index == t].min()) * (1.0 + good)
+            known = runs.loss[(index == t) & torch.isfinite(runs.loss)]
+            if known.numel():
+                runs.threshold[index == t] = float(known.min()) * (1.0 + good)
     runs.outcome = outcomes(runs.loss, runs.threshold, runs.verdict, runs.status, runs.label)
     return runs
 

@@ -14,6 +14,7 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.ensemble.masks import PRUNED, TRAINABLE
+from edt.lottery.connectivity import connected
 from edt.lottery.draw import CONTROL_STREAM, bits, uniforms
 from edt.lottery.places import group_sum, places
 from edt.ops import hessian, hvp, loss_and_grad
@@ -115,10 +116,12 @@ def obs_prune(
         damping: see above.
 
     Returns:
-        `Ensemble` with the weights pruned and the others moved.
+        `Ensemble` with the weights pruned and the others moved. A network keeps its last path of
+        weights from inputs to outputs, and one without coordinates is returned as it is.
 
     Raises:
-        ValueError: networks too large, or a share out of range.
+        ValueError: networks too large, a share out of range, or a network whose parameters or
+            Hessian are not finite.
     """
     if not 0.0 <= share < 1.0:
         raise ValueError(f"share must be in [0, 1), got {share}")
@@ -130,16 +133,35 @@ def obs_prune(
     theta, state = ens.theta.clone(), ens.state.clone()
     at = places(ens)
     blocks = hessian(ens, task, task_index=task_index)
+    lost = [b for b, block in enumerate(blocks) if not bool(torch.isfinite(block).all())]
+    if lost:
+        raise ValueError(
+            f"ens must have finite Hessians, got NaN or Inf in {len(lost)} of {ens.B} networks, "
+            f"network {lost[0]} the first; leave out what diverged by ens.select"
+        )
     for b, block in enumerate(blocks):
+        if not block.numel():
+            continue
         own = torch.nonzero((at.network == b) & (ens.state == TRAINABLE)).flatten()
         weights = ~at.bias[own]
         values, vectors = torch.linalg.eigh(block.double())
         size = values.abs()
         inverse = (vectors / (size + damping * size.max().clamp_min(1e-300))) @ vectors.mT
         w = theta[own].double()
-        for _ in range(min(int(share * int(weights.sum()) + 0.5), int(weights.sum()) - 1)):
+        alone = ens.network(b)
+        local = own - int(ens.offsets[b])
+        whole = bool(connected(alone))
+        left = min(int(share * int(weights.sum()) + 0.5), int(weights.sum()) - 1)
+        while left > 0 and bool(weights.any()):
             saliency = w.square() / inverse.diagonal().clamp_min(1e-300)
             q = int(torch.where(weights, saliency, torch.inf).argmin())
+            trial = alone.state.clone()
+            trial[local[q]] = PRUNED
+            fewer = alone.with_state(trial)
+            if whole and not bool(connected(fewer)):
+                weights[q] = False
+                continue
+            alone, left = fewer, left - 1
             column = inverse[:, q].clone()
             w = w - w[q] / column[q] * column
             inverse = inverse - torch.outer(column, column) / column[q]
@@ -181,7 +203,7 @@ def edge_popup(
         pruned.
 
     Raises:
-        ValueError: density out of range.
+        ValueError: density out of range, or a network whose loss is never finite.
 
     Reference: V. Ramanujan et al., "What's hidden in a randomly weighted neural network?", CVPR
     2020, arXiv 1911.13299.
@@ -205,12 +227,19 @@ def edge_popup(
         better = (loss < best)[at.network]
         kept = torch.where(better, state, kept)
         best = torch.minimum(best, loss)
-        slope = ens.theta * grad
+        # A network whose gradient overflows stands still.
+        slope = torch.nan_to_num(ens.theta * grad, nan=0.0, posinf=0.0, neginf=0.0)
         size = group_sum(slope.double().square(), at.block, groups)
         count = group_sum(torch.ones_like(at.block), at.block, groups)
         scale = (size / count).sqrt().clamp_min(1e-300)[at.block]
         velocity = momentum * velocity + (slope / scale).to(score.dtype)
         score = score - 0.01 * lr * velocity
+    lost = torch.nonzero(~torch.isfinite(best)).flatten().tolist()
+    if lost and steps:
+        raise ValueError(
+            f"ens must have finite losses, got none under any mask tried for {len(lost)} of "
+            f"{ens.B} networks, network {lost[0]} the first; leave them out by ens.select"
+        )
     frozen = torch.where(kept == PRUNED, PRUNED, 2).to(torch.uint8)
     return ens.with_state(frozen)
 

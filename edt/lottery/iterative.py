@@ -15,7 +15,7 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.lottery.places import places
-from edt.lottery.prune import Shares, prune_lowest
+from edt.lottery.prune import Shares, prune_finite, prune_lowest
 from edt.lottery.trial import Ends, Protocol, run_trial
 from edt.tasks import Task
 from edt.training.checks import whole
@@ -41,6 +41,11 @@ class Round(Generic[T]):
     trained: Ensemble
     outcome: T
 
+    @property
+    def finite(self) -> torch.Tensor:
+        """bool ``[B]``, networks that did not diverge in this round."""
+        return self.trained.finite
+
 
 def magnitude(networks: Ensemble) -> torch.Tensor:
     """Score ``|w|`` of every parameter."""
@@ -59,6 +64,9 @@ def iterative_pruning(
 ) -> Iterator[Round[T]]:
     """Train, prune a share of what remains, rewind the survivors; all networks at once.
 
+    A network that diverged in a round (`Round.finite`) keeps its mask for the next one, for
+    nothing is known about its weights; if all of them did, the next round is refused.
+
     Args:
         start: B networks at step 0.
         train: networks at their start to (trained networks, anything); each round is one call.
@@ -76,7 +84,7 @@ def iterative_pruning(
 
     Raises:
         TypeError, ValueError: an argument is wrong, or what ``train`` returns; when the first round
-            is asked for.
+            is asked for; ValueError: the next round is asked for where every network diverged.
     """
     rounds = whole("rounds", rounds, 0)
     if rewind is not None and rewind.layer_widths.tolist() != start.layer_widths.tolist():
@@ -95,8 +103,13 @@ def iterative_pruning(
         trained, outcome = returned
         yield Round(number, current, trained, outcome)
         if number < rounds:
+            if not bool(trained.finite.any()):
+                raise ValueError(
+                    f"every network diverged in round {number}: there is nothing to prune by; "
+                    "train with smaller steps"
+                )
             now = share(number) if callable(share) else share
-            state = prune_lowest(trained, criterion(trained), now, scope)
+            state = prune_finite(trained, criterion(trained), now, scope)
             current = source.with_state(state)
 
 

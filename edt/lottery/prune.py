@@ -1,7 +1,9 @@
 """Which parameters to prune next, from a score each: by layer, over the whole network, by neuron.
 
-Scores say what a parameter is worth; the lowest go first. Only weights are pruned (biases stay),
-and no group is ever emptied: a layer without weights would cut the network in two.
+Scores say what a parameter is worth; the lowest go first. Only weights are pruned (biases stay).
+A network that a path of weights leads through keeps one, whatever the scores: without, it would be
+a constant, whose loss looks like that of a network that does not learn
+(`edt.lottery.connectivity`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from edt.ensemble import Ensemble
 from edt.ensemble.arrays import as_tensor
 from edt.ensemble.masks import PRUNED
 from edt.errors import ShapeError, unknown_choice
+from edt.lottery.connectivity import connected, strongest_path
 from edt.lottery.places import group_sum, places, ranks
 
 #: What is ranked against what.
@@ -29,11 +32,14 @@ def prune_lowest(
     """States with a share of the remaining weights pruned, those of lowest score first.
 
     In each group of n remaining weights ``round(share n)`` go (halves up; at least one if the
-    share is above 0, at most n - 1). Equal scores go in the order of their indices.
+    share is above 0, at most n - 1). Equal scores go in the order of their indices. Where that
+    would cut a network's last path from inputs to outputs, the weights (neurons) of its strongest
+    path, that of the largest least score, stay and the next lowest go instead, or fewer.
 
     Args:
         ens: B networks.
-        scores: ``[total]``; entries of pruned parameters and biases are not looked at.
+        scores: ``[total]``, infinite ones allowed; entries of pruned parameters and biases are not
+            looked at.
         share: in [0, 1); one number, or one per layer 0..D (scopes "layer" and "neuron").
         scope: "layer" ranks within each layer, "global" over all layers of a network, "neuron"
             prunes whole hidden neurons, ranked within their layer by the sum of the scores of
@@ -43,7 +49,8 @@ def prune_lowest(
         uint8 ``[total]``, the new states.
 
     Raises:
-        ShapeError: wrong length. ValueError: unknown scope, or a share out of range.
+        ShapeError: wrong length. ValueError: unknown scope, a share out of range, or a score that
+            is NaN (see `prune_finite` for networks that diverged).
 
     Example:
         >>> ens = Ensemble([2], d_in=2, d_out=1, bias=False, theta=torch.arange(6.0).double())
@@ -58,14 +65,74 @@ def prune_lowest(
     shares = layer_shares(ens, share)
     if scope == "global" and len(set(shares)) > 1:
         raise ValueError("scope 'global' takes one share for all layers")
+    _ranked(ens, scores)
+    state = _prune(ens, scores, shares, scope, torch.zeros(ens.total, dtype=torch.bool))
+    cut = connected(ens) & ~connected(ens.with_state(state))
+    if bool(cut.any()):
+        keep = strongest_path(ens, scores) & cut[places(ens).network]
+        state = _prune(ens, scores, shares, scope, keep)
+    return state
+
+
+def prune_finite(
+    ens: Ensemble, scores: torch.Tensor, share: Shares, scope: str = "layer"
+) -> torch.Tensor:
+    """As `prune_lowest`, but networks whose parameters are not finite keep their states.
+
+    What a diverged network's weights are worth is unknown, so none of them is chosen; their scores
+    are not looked at.
+
+    Args:
+        ens, scores, share, scope: as in `prune_lowest`.
+
+    Returns:
+        uint8 ``[total]``, the new states.
+
+    Raises:
+        ShapeError, ValueError: as in `prune_lowest`.
+    """
+    alive = torch.nonzero(ens.finite).flatten()
+    state = ens.state.clone()
+    if alive.numel() == ens.B:
+        return prune_lowest(ens, scores, share, scope)
+    scores = as_tensor("scores", scores).cpu()
+    ens.layout.check_flat("scores", scores)
+    if alive.numel():
+        place = torch.from_numpy(ens.layout.select(alive.numpy())[1])
+        state[place] = prune_lowest(ens.select(alive), scores[place], share, scope)
+    return state
+
+
+def _ranked(ens: Ensemble, scores: torch.Tensor) -> None:
+    """Insist on scores that can be ranked.
+
+    Raises:
+        ValueError: NaN at a weight that is not pruned.
+    """
+    at = places(ens)
+    lost = torch.isnan(scores) & ~at.bias & (ens.state != PRUNED)
+    if bool(lost.any()):
+        networks = torch.unique(at.network[lost])
+        raise ValueError(
+            f"scores must not be NaN, got {int(lost.sum())} in {networks.numel()} of {ens.B} "
+            f"networks, network {int(networks[0])} the first; leave out what diverged by "
+            "ens.select, or keep its mask by prune_finite"
+        )
+
+
+def _prune(
+    ens: Ensemble, scores: torch.Tensor, shares: list[float], scope: str, keep: torch.Tensor
+) -> torch.Tensor:
+    """The states after pruning; what ``keep`` (bool ``[total]``) names stays."""
     if scope == "neuron":
-        return _neurons(ens, scores, shares)
+        return _neurons(ens, scores, shares, keep)
     at = places(ens)
     where = torch.nonzero(~at.bias & (ens.state != PRUNED)).flatten()
     by_layer = scope == "layer"
     group = (at.block if by_layer else at.network)[where]
     part = torch.tensor(shares, dtype=torch.float64)[at.layer[where]]
-    gone = _lowest(scores[where], group, part, ens.B * (at.layers if by_layer else 1))
+    groups = ens.B * (at.layers if by_layer else 1)
+    gone = _lowest(scores[where], group, part, groups, keep[where])
     state = ens.state.clone()
     state[where[gone]] = PRUNED
     return state
@@ -87,16 +154,28 @@ def layer_shares(ens: Ensemble, share: Shares) -> list[float]:
 
 
 def _lowest(
-    scores: torch.Tensor, group: torch.Tensor, share: torch.Tensor, groups: int
+    scores: torch.Tensor,
+    group: torch.Tensor,
+    share: torch.Tensor,
+    groups: int,
+    keep: torch.Tensor,
 ) -> torch.Tensor:
-    """bool: the lowest ``round(share n)`` of every group, at least 1 (share > 0), never all."""
+    """bool: the lowest ``round(share n)`` of every group, at least 1 (share > 0), never all.
+
+    Those to keep are counted among the n, but none of them goes.
+    """
     count = group_sum(torch.ones_like(group), group, groups)[group]
     wanted = torch.floor(share * count + 0.5).to(torch.int64)
     wanted = torch.where(share > 0.0, wanted.clamp_min(1), wanted)
-    return ranks(scores, group) < torch.minimum(wanted, count - 1)
+    most = count - group_sum(keep, group, groups)[group].clamp_min(1)
+    order = ranks(scores, group)
+    order = ranks(order + keep * (order.numel() + 1), group)
+    return order < torch.minimum(wanted, most)
 
 
-def _neurons(ens: Ensemble, scores: torch.Tensor, shares: list[float]) -> torch.Tensor:
+def _neurons(
+    ens: Ensemble, scores: torch.Tensor, shares: list[float], keep: torch.Tensor
+) -> torch.Tensor:
     at = places(ens)
     state = ens.state.clone()
     worth = scores.to(torch.float64).masked_fill(at.bias | (ens.state == PRUNED), 0.0)
@@ -113,9 +192,14 @@ def _neurons(ens: Ensemble, scores: torch.Tensor, shares: list[float]) -> torch.
         live = torch.cat([ens.state[into], ens.state[out]]) != PRUNED
         alive = torch.nonzero(group_sum(live, owner, total) > 0).flatten()
         network = torch.repeat_interleave(torch.arange(ens.B), widths)[alive]
+        if bool(torch.isnan(value[alive]).any()):
+            raise ValueError(
+                "scores must not hold infinities of both signs at one neuron: their sum is NaN"
+            )
         share = torch.full((alive.numel(),), shares[layer], dtype=torch.float64)
+        kept = group_sum(torch.cat([keep[into], keep[out]]), owner, total) > 0
         dead = torch.zeros(total, dtype=torch.bool)
-        dead[alive[_lowest(value[alive], network, share, ens.B)]] = True
+        dead[alive[_lowest(value[alive], network, share, ens.B, kept[alive])]] = True
         below = at.layer == layer
         state[below] = state[below].masked_fill(
             dead[start[at.network[below]] + at.row[below]], PRUNED

@@ -16,7 +16,16 @@ TASK = edt.Task(X, torch.sin(3 * X))
 ENS = edt.Ensemble.init([2, 3], [0], d_in=1, d_out=1)
 NAN = float("nan")
 
+BROKEN = ENS.with_theta(torch.where(torch.arange(ENS.total) == ENS.total - 1, NAN, ENS.theta))
+
 CALLS = [
+    (lambda: edt.landscape.align_networks(BROKEN, ENS), ValueError, "networks.*network 1 does not"),
+    (lambda: edt.landscape.align_networks(ENS, BROKEN), ValueError, "reference.*network 1 does"),
+    (
+        lambda: edt.landscape.align_networks(ENS.with_theta(1e200 * ENS.theta), ENS),
+        ValueError,
+        "networks must hold parameters whose squares are finite, network 0",
+    ),
     (lambda: embed.split(ENS, neuron="first"), TypeError, "neuron must hold integers.*got 'first'"),
     (lambda: embed.split(ENS, neuron=0.5), TypeError, "neuron must hold integers, got 0.5"),
     (lambda: embed.split(ENS, mu="half"), TypeError, "mu must be a number.*got 'half'"),

@@ -69,6 +69,20 @@ def test_tasks_without_zero_loss():
     assert found.where("good").numel() >= 2
 
 
+def test_a_diverged_run_sets_no_threshold():
+    x = torch.linspace(-2, 2, 40, dtype=torch.float64)[:, None]
+    data = edt.Task(x, torch.sign(torch.sin(3 * x)))
+    start = edt.Ensemble.init([2], range(4), d_in=1, d_out=1)
+    options = {"steps": 500, "realisable": False, "progress": False}
+    theta = start.theta.clone()
+    theta[start.offsets[1]] = float("nan")
+    found = find_minima(data, start.with_theta(theta), **options)
+    alone = find_minima(data, start.select([0, 2, 3]), **options)
+    assert found.outcome[1] == "diverged"
+    assert [found.outcome[b] for b in (0, 2, 3)] == alone.outcome
+    assert torch.equal(found.threshold[[0, 2, 3]], alone.threshold)
+
+
 def test_container(teacher):
     start = edt.Ensemble.init([1, 2], range(3), d_in=2, d_out=1)
     ended = edt.converge(teacher, start, progress=False)

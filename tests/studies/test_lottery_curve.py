@@ -77,16 +77,28 @@ def test_accuracy_against_torch():
     assert accuracy(ens, task).tolist() == pytest.approx(wanted, abs=1.5 / task.N)
 
 
+def test_no_class_is_read_off_outputs_that_are_no_numbers():
+    task = edt.tasks.digits("test", dtype=torch.float32)
+    ens = edt.Ensemble.init([4, 4], [0], d_in=64, d_out=10, dtype=torch.float32, ids=[1, 2])
+    theta = ens.theta.clone()
+    theta[ens.offsets[1] :] = float("nan")
+    before = accuracy(ens, task)
+    # The largest of ten NaN is the first: a tenth of the digits are 0.
+    assert accuracy(ens.with_theta(theta), task).tolist() == [float(before[0]), 0.0]
+
+
 def test_curve_table_intervals():
     runs = pd.DataFrame(
         {"method": "ticket", "round": 0, "remaining": 1.0, "accuracy": [0.8, 0.9, 0.85],
-         "end_accuracy": 0.9, "best_step": 100}
+         "end_accuracy": 0.9, "best_step": 100, "connected": [True, True, False],
+         "status": ["max_steps", "diverged", "diverged"]}
     )  # fmt: skip
     row = curve_table(runs).iloc[0]
     # Student's 97.5% point with 2 degrees of freedom is 4.302653.
     reach = 4.302653 * 0.05 / 3**0.5
     assert row["accuracy_low"] == pytest.approx(0.85 - reach, abs=1e-6)
     assert row["accuracy_high"] == pytest.approx(0.85 + reach, abs=1e-6)
+    assert (row["seeds"], row["cut"], row["diverged"]) == (3, 1, 2)
     assert row["end_accuracy_low"] == row["end_accuracy_high"] == pytest.approx(0.9)
 
 

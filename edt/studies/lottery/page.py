@@ -174,5 +174,7 @@ def _table(curves: pd.DataFrame) -> str:
         Column("accuracy at early stopping", lambda row: cell(row, "accuracy")),
         Column("accuracy at the end", lambda row: cell(row, "end_accuracy")),
         Column("early stopping at step", lambda row: number(row["best_step"])),
+        Column("networks cut in two", lambda row: f"{row['cut']} of {row['seeds']}"),
+        Column("diverged", lambda row: f"{row['diverged']} of {row['seeds']}"),
     ]
     return html.table(curves, columns)

@@ -11,10 +11,11 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.lottery import Recipe, Tickets
+from edt.lottery.connectivity import connected, layers_cut
 from edt.lottery.controls import CONTROLS, control
 from edt.lottery.criteria import AT_START
 from edt.lottery.iterative import magnitude
-from edt.lottery.prune import density, prune_lowest
+from edt.lottery.prune import density, prune_finite, prune_lowest
 from edt.ops import predict
 from edt.places import Location
 from edt.runs.experiment import Experiment, Part, Parts, Spec, run_experiment
@@ -30,6 +31,8 @@ RUNS: dict[str, str] = {
     "seed": "int64",
     "remaining": "float64",  # share of the weights
     "weights": "int64",
+    "layers_cut": "int64",  # layers without a weight
+    "connected": "bool",  # whether a path of weights leads from inputs to outputs
     "best_step": "int64",  # of the least validation loss
     "validation_loss": "float64",
     "accuracy": "float64",  # on test data, at that step
@@ -156,7 +159,7 @@ class _Run:
         if number == 0:
             return Tickets.of(source, torch.ones(source.total, dtype=torch.bool), names=self.seeds)
         before = self._trained_tickets(number - 1)
-        state = prune_lowest(before, magnitude(before), self.spec.shares, self.spec.scope)
+        state = prune_finite(before, magnitude(before), self.spec.shares, self.spec.scope)
         return Tickets.of(source, state != 0, names=self.seeds)
 
     def _variant(self, method: str, tickets: Tickets) -> Ensemble:
@@ -167,7 +170,7 @@ class _Run:
             dense = self._trained_tickets(0)
             kept = tickets.start.state != 0
             shares = _layer_shares(tickets)
-            state = prune_lowest(dense, magnitude(dense), shares, "layer")
+            state = prune_finite(dense, magnitude(dense), shares, "layer")
             return tickets.start.with_state(state.masked_fill(~kept, 0))
         scores = AT_START[method](self.start, self.data.train)
         return self.start.with_state(prune_lowest(self.start, scores, share, "global"))
@@ -198,6 +201,8 @@ class _Run:
                 "seed": self.seeds * len(methods),
                 "remaining": density(networks).numpy(),
                 "weights": networks.coords.numpy(),
+                "layers_cut": layers_cut(networks).numpy(),
+                "connected": connected(networks).numpy(),
                 "best_step": found.step.numpy(),
                 "validation_loss": found.loss.numpy(),
                 "accuracy": accuracy(found.best, data.test).numpy(),
@@ -240,6 +245,8 @@ def _layer_shares(tickets: Tickets) -> list[float]:
 def accuracy(networks: Ensemble, task: Task) -> torch.Tensor:
     """Share of samples whose largest output is that of their class, float64 ``[B]``.
 
+    A sample whose outputs are not finite (a diverged network's) counts as wrong.
+
     Args:
         networks: B networks.
         task: cross-entropy task.
@@ -249,7 +256,10 @@ def accuracy(networks: Ensemble, task: Task) -> torch.Tensor:
     parts = []
     for first in range(0, networks.B, step):
         some = networks.select(range(first, min(first + step, networks.B)))
-        parts.append((predict(some, data).argmax(2) == task.y).double().mean(1))
+        outputs = predict(some, data)
+        # The largest of numbers that are none has no class: such an answer is wrong.
+        right = (outputs.argmax(2) == task.y) & torch.isfinite(outputs).all(2)
+        parts.append(right.double().mean(1))
     return torch.cat(parts)
 
 
@@ -261,7 +271,9 @@ def curve_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         conf: coverage.
 
     Returns:
-        One row per (method, round): ``remaining``, ``seeds``; ``accuracy`` (test, at the least
+        One row per (method, round): ``remaining``, ``seeds``, of which ``cut`` have no path of
+        weights from inputs to outputs and ``diverged`` did (their means count them, as what they
+        are: networks that fail); ``accuracy`` (test, at the least
         validation loss), ``end_accuracy`` (after the last step) and ``best_step``, each with
         ``_low`` and ``_high`` (NaN for a single seed; shares are cut to 0..1).
     """
@@ -275,6 +287,8 @@ def curve_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
                 "round": number,
                 "remaining": float(part["remaining"].mean()),
                 "seeds": len(part),
+                "cut": int((~part["connected"]).sum()),
+                "diverged": int((part["status"] == "diverged").sum()),
             }
             for name in ("accuracy", "end_accuracy", "best_step"):
                 values = part[name].to_numpy(dtype=np.float64)

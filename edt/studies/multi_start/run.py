@@ -102,6 +102,12 @@ def run_multi_start(
     return run_experiment(MultiStart, spec, directory, body, fresh=fresh, progress=progress)
 
 
+def _least(loss: torch.Tensor) -> torch.Tensor:
+    """Least finite loss of each row ``[n, count]``; NaN where all diverged."""
+    least = torch.where(torch.isfinite(loss), loss, torch.inf).amin(1)
+    return least.masked_fill(torch.isinf(least), torch.nan)
+
+
 def _part(spec: MultiStartSpec, task: Task, target: int, width: int) -> pd.DataFrame:
     r = spec.teacher_width
     seeds = [target * SEED_STRIDE + k for k in range(spec.seeds)]
@@ -131,7 +137,7 @@ def _part(spec: MultiStartSpec, task: Task, target: int, width: int) -> pd.DataF
             "together_loss": whole.loss.numpy(),
             "tickets": count,
             "alone": wins.sum(1).numpy(),
-            "alone_loss": alone.loss.view(spec.seeds, count).amin(1).numpy(),
+            "alone_loss": _least(alone.loss.view(spec.seeds, count)).numpy(),
             "held": (parts.amax(1).double() / r).numpy(),
             "holder_won": wins.gather(1, holder[:, None])[:, 0].numpy(),
         }
