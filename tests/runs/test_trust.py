@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
+import torch
 
+import edt
 from edt.cli import main as program
-from edt.runs.store import DirectoryError, PartFiles
+from edt.runs.store import DirectoryError, PartError, PartFiles
 from edt.runs.sweeps import SweepSpec, sweep
 from edt.studies.kinds import resume
 
@@ -113,3 +117,87 @@ def test_a_linked_folder_of_jobs_is_refused(unfinished, tmp_path):
     with pytest.raises(DirectoryError, match="symbolic link"):
         resume(unfinished, engine="slurm", cluster="local", workers=1, progress=False)
     assert not list(outside.iterdir())
+
+
+# Parts that are not what the plan says ------------------------------------------------------------
+
+
+@pytest.fixture
+def spectra(tmp_path):
+    """A finished sweep with spectra, its spec, and its tables."""
+    spec = SweepSpec(
+        task="xor", grid={"seed": "0..3", "steps": 20, "init": ["he", "glorot"], "width": 2},
+        analysis=["spectrum"],
+    )  # fmt: skip
+    folder = tmp_path / "run"
+    sweep(spec, folder, workers=0)
+    tables = {name: (folder / f"{name}.parquet").read_bytes() for name in ("runs", "spectrum")}
+    return folder, tables
+
+
+def rewrite(folder, kind, change, runs=None):
+    """Forge a table of the first shard, checksums and all."""
+    part = folder / "parts" / f"shard-000000.{kind}.parquet"
+    change(pd.read_parquet(part)).to_parquet(part, index=False)
+    manifest = folder / "parts" / "shard-000000.manifest.json"
+    note = json.loads(manifest.read_text())
+    note["files"][part.name] = hashlib.sha256(part.read_bytes()).hexdigest()
+    note["runs"] = note["runs"] if runs is None else runs
+    manifest.write_text(json.dumps(note))
+    (folder / "runs.parquet").unlink()
+
+
+FORGERIES = {
+    "too few rows": ("runs", lambda t: t.iloc[1:], "3 rows, the plan 4"),
+    "too many rows": ("runs", lambda t: pd.concat([t, t]), "8 rows, the plan 4"),
+    "rows of others": ("runs", lambda t: t.assign(run=t["run"] + 4), "'run'"),
+    "a row twice": ("runs", lambda t: t.iloc[[0, 0, 2, 3]], "'run'"),
+    "a column less": ("runs", lambda t: t.drop(columns="loss"), "no column 'loss'"),
+    "a column more": ("runs", lambda t: t.assign(more=1), "more"),
+    "another dtype": ("runs", lambda t: t.astype({"index": "float64"}), "'index' must be int64"),
+    "texts for losses": ("runs", lambda t: t.astype({"loss": str}), "'loss' must be float64"),
+    "no spectra": ("spectrum", lambda t: t.iloc[:0].drop(columns="k"), "no column 'k'"),
+    "short spectra": ("spectrum", lambda t: t.iloc[:-1], "spectra of shard-000000"),
+    "spectra of others": ("spectrum", lambda t: t.assign(run=7), "'run'"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_part_that_is_not_the_plans_is_named_and_made_again(spectra, name):
+    folder, tables = spectra
+    kind, change, words = FORGERIES[name]
+    rewrite(folder, kind, change)
+    with pytest.raises(PartError, match="shard-000000") as caught:
+        resume(folder, workers=0)
+    assert words in str(caught.value) and "edt resume" in str(caught.value)
+    # What the message says is so.
+    resume(folder, workers=0)
+    assert {name: (folder / f"{name}.parquet").read_bytes() for name in tables} == tables
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"files": {}},
+        {"files": {"shard-000001.runs.parquet": "00"}},
+        {"runs": 3},
+        {"spec": "0" * 16},
+        {"spec": ""},
+    ],
+    ids=str,
+)
+def test_a_manifest_that_is_not_the_plans_counts_for_nothing(spectra, change):
+    folder, tables = spectra
+    manifest = folder / "parts" / "shard-000000.manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **change}))
+    (folder / "runs.parquet").unlink()
+    resume(folder, workers=0)
+    assert {name: (folder / f"{name}.parquet").read_bytes() for name in tables} == tables
+
+
+def test_networks_of_another_number_are_named(spectra):
+    folder, _ = spectra
+    path = folder / "parts" / "shard-000000.safetensors"
+    edt.Ensemble.load(path).select(torch.tensor([0])).save(path)
+    with pytest.raises(PartError, match="holds 1 networks, the plan 4"):
+        edt.Sweep.load(folder).networks([0])

@@ -25,7 +25,7 @@ from __future__ import annotations
 from edt.runs.store import inside
 from edt.runs.store.directory import FIGURES, PARTS, Store, in_use, read_marker
 from edt.runs.store.inside import MARKER, DirectoryError
-from edt.runs.store.parts import Manifest, PartFiles
+from edt.runs.store.parts import Manifest, PartError, PartFiles, Wanted
 from edt.runs.store.session import Session, last_session, note_start
 from edt.runs.store.status import Status, measure
 from edt.runs.store.tables import read_table
@@ -37,10 +37,12 @@ __all__ = [
     "PARTS",
     "DirectoryError",
     "Manifest",
+    "PartError",
     "PartFiles",
     "Session",
     "Status",
     "Store",
+    "Wanted",
     "in_use",
     "inside",
     "last_session",

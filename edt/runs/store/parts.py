@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +59,45 @@ _MANIFEST = {
     "threads": int,
     "finished": float,
 }
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a part must have by the plan of its run.
+
+    Attributes:
+        kinds: of its tables, the main one first.
+        rows: of its main table; None: not known beforehand.
+        networks: whether it has any; None: not known beforehand.
+    """
+
+    kinds: tuple[str, ...]
+    rows: int | None = None
+    networks: bool | None = None
+
+    def fits(self, name: str, manifest: Mapping[str, Any]) -> bool:
+        """Whether a manifest lists just this."""
+        tables = {f"{name}.{_table(kind)}" for kind in self.kinds}
+        others = set(manifest["files"]) - tables
+        networks = others == {f"{name}.safetensors"}
+        return (
+            tables <= set(manifest["files"])
+            and (networks or not others)
+            and self.networks in (None, networks)
+            and self.rows in (None, manifest["runs"])
+        )
+
+
+class PartError(CheckpointError):
+    """A part whose contents are not those that the plan says; names it, and what mends it.
+
+    Attributes:
+        part: its name.
+    """
+
+    def __init__(self, part: str, message: str) -> None:
+        super().__init__(message)
+        self.part = part
 
 
 class PartFiles:
@@ -114,26 +153,29 @@ class PartFiles:
             inside.delete(self.root, _file(name, "failed.json"))
         return manifest
 
-    def manifest(self, name: str, spec: str = "") -> Manifest | None:
+    def manifest(self, name: str, spec: str = "", wanted: Wanted | None = None) -> Manifest | None:
         """Manifest of a part that is done, else None. The files it lists are not looked at.
 
         Args:
             name: of the part.
             spec: of the run; a part of another one, which took over the directory of this, is not
                 done. "": any.
+            wanted: what the part must have by the plan; one that has something else is not done.
         """
         found = read_note(self.root, _file(name, "manifest.json"), _MANIFEST, others={"spec": str})
         if found is None or found["name"] != name:
             return None
-        if spec and found.get("spec", "") not in ("", spec):
+        if spec and found.get("spec", "") != spec:
+            return None
+        if wanted is not None and not wanted.fits(name, found):
             return None
         # Names of files in this very folder, not ways out of it.
         plain = all(file and not set(file) & set("/\\\0") for file in found["files"])
         return Manifest(**found) if plain else None
 
-    def whole(self, name: str, spec: str = "") -> Manifest | None:
-        """Manifest of a part all of whose files have the bytes that were written, else None."""
-        manifest = self.manifest(name, spec)
+    def whole(self, name: str, spec: str = "", wanted: Wanted | None = None) -> Manifest | None:
+        """`manifest` of a part all of whose files have the bytes that were written, else None."""
+        manifest = self.manifest(name, spec, wanted)
         if manifest is None:
             return None
         try:
@@ -166,6 +208,37 @@ class PartFiles:
         file = _file(name, _table(kind))
         sum_ = None if manifest is None else manifest.files.get(file.rpartition("/")[2], "")
         return read_table(self.root, file, sum_)
+
+    def checked(
+        self,
+        name: str,
+        kind: str,
+        manifest: Manifest,
+        columns: Mapping[str, str],
+        keys: Mapping[str, Sequence[int]],
+        *,
+        every: bool,
+    ) -> pd.DataFrame:
+        """A table of a part, insisting on what the plan says of it.
+
+        Args:
+            name, kind, manifest: as in `table`.
+            columns: names to dtypes, in order; "str" is any text.
+            keys: columns to the values that the plan gives the part.
+            every: its rows must have just these, in order; otherwise none but these.
+
+        Raises:
+            PartError: it has something else. CheckpointError: as `table`.
+        """
+        table = self.table(name, kind, manifest)
+        wrong = _misfit(table, columns, keys, every)
+        if wrong is None:
+            return table
+        raise PartError(
+            name,
+            f"{self.root / _file(name, _table(kind))}: {wrong}, so it is no part of this run; "
+            "'edt resume' computes it again",
+        )
 
     def networks(self, name: str) -> Ensemble:
         """The networks of a part.
@@ -210,3 +283,26 @@ def _file(name: str, suffix: str) -> str:
 
 def _table(kind: str) -> str:
     return f"{kind}.parquet" if kind else "parquet"
+
+
+def _misfit(
+    table: pd.DataFrame, columns: Mapping[str, str], keys: Mapping[str, Sequence[int]], every: bool
+) -> str | None:
+    """In what a table differs from the plan; None: in nothing."""
+    if list(table.columns) != list(columns):
+        lost = [name for name in columns if name not in table.columns]
+        more = [str(name) for name in table.columns if name not in columns]
+        which = f"has no column {lost[0]!r}" if lost else f"has columns in another order or {more}"
+        return which[:200]
+    for name, kind in columns.items():
+        dtype = table[name].dtype
+        right = pd.api.types.is_string_dtype(dtype) if kind == "str" else str(dtype) == kind
+        if not (right or (kind == "str" and not len(table))):
+            return f"column {name!r} must be {kind}, is {dtype}"
+    for name, values in keys.items():
+        found = table[name].tolist()
+        if every and len(found) != len(values):
+            return f"has {len(found):,} rows, the plan {len(values):,}"
+        if found != list(values) if every else not set(found) <= set(values):
+            return f"holds values of {name!r} that the plan does not give it"
+    return None

@@ -16,8 +16,8 @@ from edt.files import CheckpointError
 from edt.landscape import outcomes
 from edt.places import at_once
 from edt.runs.experiment import Experiment, Part, Spec
-from edt.runs.store import Manifest, PartFiles
-from edt.runs.sweeps.analysis import census_tables
+from edt.runs.store import Manifest, PartError, PartFiles, Wanted
+from edt.runs.sweeps.analysis import EMBEDDING, SPECTRUM, census_tables
 from edt.runs.sweeps.axes import AXES
 from edt.runs.sweeps.plan import Plan, make_plan, shard_name
 from edt.runs.sweeps.shard import COLUMNS
@@ -89,22 +89,35 @@ def assemble(plan: Plan, shards: PartFiles) -> dict[str, pd.DataFrame]:
     """The tables of a sweep from those of its shards; the same bits in whatever order they came.
 
     Raises:
-        CheckpointError: a shard is missing or corrupted.
+        CheckpointError: a shard is missing or corrupted. PartError: it is not what the plan says.
     """
     spec = plan.spec
-    names = [shard_name(k) for k in range(len(plan.members))]
-    kinds = ["runs", *[word for word in spec.analysis if word != "census"]]
-    done: list[tuple[str, Manifest]] = []
-    found = at_once(shards.root, lambda name: shards.manifest(name, spec.digest), names)
-    for name, manifest in zip(names, found, strict=True):
+    numbers = range(len(plan.members))
+    done: list[tuple[int, Manifest]] = []
+    found = at_once(shards.root, lambda k: whole_shard(plan, shards, k, bytes_too=False), numbers)
+    for k, manifest in zip(numbers, found, strict=True):
         if manifest is None:
-            raise CheckpointError(f"{shards.root}: {name} is missing; run again")
-        done.append((name, manifest))
-    tables = {}
-    for kind in kinds:
+            raise CheckpointError(f"{shards.root}: {shard_name(k)} is missing; run again")
+        done.append((k, manifest))
+    tables: dict[str, pd.DataFrame] = {}
+    for kind in _kinds(spec):
 
-        def read(one: tuple[str, Manifest], kind: str = kind) -> pd.DataFrame:
-            return shards.table(one[0], kind, one[1])
+        def read(one: tuple[int, Manifest], kind: str = kind) -> pd.DataFrame:
+            k, manifest = one
+            keys = {"run": plan.members[k].tolist()}
+            table = shards.checked(
+                manifest.name, kind, manifest, MEASURED[kind], keys, every=kind == "runs"
+            )
+            if kind == "spectrum":
+                sizes = tables["runs"].set_index("run")["parameters"]
+                counts = table.groupby("run").size()
+                if not counts.equals(sizes.loc[counts.index].rename(None)):
+                    raise PartError(
+                        manifest.name,
+                        f"{shards.root}: the spectra of {manifest.name} are not those of its "
+                        "networks; 'edt resume' computes it again",
+                    )
+            return table
 
         whole = pd.concat(at_once(shards.root, read, done), ignore_index=True)
         tables[kind] = whole.sort_values("run", kind="stable", ignore_index=True)
@@ -116,6 +129,29 @@ def assemble(plan: Plan, shards: PartFiles) -> dict[str, pd.DataFrame]:
             spec, tables["runs"], lambda chosen: load_networks(plan, shards, chosen)
         )
     return tables
+
+
+#: Tables of a shard by kind, and their columns.
+MEASURED = {"runs": COLUMNS, "spectrum": SPECTRUM, "embedding": EMBEDDING}
+
+
+def _kinds(spec: SweepSpec) -> tuple[str, ...]:
+    return ("runs", *[word for word in spec.analysis if word != "census"])
+
+
+def whole_shard(
+    plan: Plan, shards: PartFiles, shard: int, *, bytes_too: bool = True
+) -> Manifest | None:
+    """Manifest of a shard that is done as the plan says, else None.
+
+    Args:
+        plan, shards: of the sweep.
+        shard: its number.
+        bytes_too: also compare the checksums of its files.
+    """
+    wanted = Wanted(_kinds(plan.spec), len(plan.members[shard]), networks=True)
+    look = shards.whole if bytes_too else shards.manifest
+    return look(shard_name(shard), plan.spec.digest, wanted)
 
 
 def load_networks(plan: Plan, shards: PartFiles, runs: Sequence[int]) -> Ensemble:
@@ -136,7 +172,14 @@ def load_networks(plan: Plan, shards: PartFiles, runs: Sequence[int]) -> Ensembl
         places = {int(run): k for k, run in enumerate(members)}
         here = np.flatnonzero(owner[wanted] == shard)
         rows = torch.tensor([places[int(run)] for run in wanted[here]])
-        parts.append(shards.networks(shard_name(shard)).select(rows))
+        networks = shards.networks(shard_name(shard))
+        if len(members) != networks.B:
+            raise PartError(
+                shard_name(shard),
+                f"{shards.root}: {shard_name(shard)} holds {networks.B} networks, the plan "
+                f"{len(members)}; 'edt resume' computes it again",
+            )
+        parts.append(networks.select(rows))
         order.append(here)
     return Ensemble.concat(parts).select(torch.from_numpy(np.argsort(np.concatenate(order))))
 

@@ -13,6 +13,7 @@ from edt.runs.engines.base import cores
 from edt.runs.progress import tracker
 from edt.runs.store import (
     DirectoryError,
+    PartError,
     PartFiles,
     Store,
     last_session,
@@ -21,7 +22,7 @@ from edt.runs.store import (
 )
 from edt.runs.store.directory import SESSION
 from edt.runs.sweeps.plan import Plan, make_plan, shard_name
-from edt.runs.sweeps.result import Sweep, assemble
+from edt.runs.sweeps.result import Sweep, assemble, whole_shard
 from edt.runs.sweeps.spec import SweepSpec, read_spec
 
 #: Seconds that a worker process takes to start, and the work of how many such times makes it worth
@@ -181,7 +182,7 @@ def _in_directory(
         shards = PartFiles(store.path)
 
         def whole(k: int) -> bool:
-            return shards.whole(shard_name(k), plan.spec.digest) is not None
+            return whole_shard(plan, shards, k) is not None
 
         numbers = range(len(plan.members))
         todo = [
@@ -195,7 +196,11 @@ def _in_directory(
             _compute(plan, todo, store.path, engine, workers, progress, options)
         store.check()
         computed = time.monotonic()
-        tables = assemble(plan, shards)
+        try:
+            tables = assemble(plan, shards)
+        except PartError as error:
+            shards.discard(error.part)  # so that the next start computes it
+            raise
         facts = {"spec_digest": plan.spec.digest, "kind": Sweep.kind, "runs": plan.runs}
         names = [shard_name(k) for k in range(len(plan.members))]
         write_whole(store.path, tables, names, facts)
