@@ -7,7 +7,8 @@ Environment:
                      wheels), "native" (the best that this machine runs; default for a checkout
                      installed in place) or names, e.g. "avx2,baseline"
     EDT_CUDA         auto (default): the CUDA engine where nvcc is found and works; 1: insist; 0: no
-    EDT_CUDA_ARCHS   "80;90;100;120" (default; those nvcc knows, and PTX for newer ones), "native"
+    EDT_CUDA_ARCHS   "80;90;100;120" (default; those nvcc knows, and PTX for newer ones; 80 is the
+                     least), "native"
                      (the GPUs of this machine) or "ptx" (PTX alone: the driver compiles at first
                      use). A checkout installed in place defaults to native, without a GPU to ptx.
     EDT_BUILD_DIR    folder for CMake's build, kept (default: build/core-* for a checkout installed
@@ -19,6 +20,7 @@ Environment:
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +31,9 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
+#: The architecture the kernels are written for: copies to shared memory on their own, float64
+#: tensor cores.
+LEAST_ARCH = 80
 
 
 class CMakeExtension(Extension):
@@ -120,27 +125,41 @@ def cuda_options(in_place: bool) -> list[str]:
             raise RuntimeError("EDT_CUDA=1, but no nvcc was found (set EDT_NVCC=/path/to/nvcc)")
         say("no nvcc found: building without the CUDA engine")
         return []
-    known = subprocess.run([nvcc, "--list-gpu-code"], capture_output=True, text=True)
-    codes = {line.strip() for line in known.stdout.split() if line.startswith("sm_")}
-    if known.returncode != 0 or not codes:
+    listed = subprocess.run([nvcc, "--list-gpu-code"], capture_output=True, text=True)
+    codes = {line.strip() for line in listed.stdout.split() if line.startswith("sm_")}
+    if listed.returncode != 0 or not codes:
         if wish == "1":
-            raise RuntimeError(f"{nvcc} --list-gpu-code failed: {known.stderr.strip()}")
+            raise RuntimeError(f"{nvcc} --list-gpu-code failed: {listed.stderr.strip()}")
         say(f"{nvcc} does not run: building without the CUDA engine")
         return []
     asked = os.environ.get("EDT_CUDA_ARCHS") or ("native" if in_place else "80;90;100;120")
     if asked == "native":
-        asked = ";".join(native_archs()) or "ptx"
-    archs = [] if asked == "ptx" else [arch for arch in asked.split(";") if f"sm_{arch}" in codes]
+        # A card the kernels cannot run on is as good as none.
+        here = [arch for arch in native_archs() if int(arch) >= LEAST_ARCH]
+        asked = ";".join(here) or "ptx"
+    archs = [] if asked == "ptx" else [arch for arch in known_archs(asked) if known(arch, codes)]
     if not archs and asked != "ptx":
         say(f"{nvcc} knows none of EDT_CUDA_ARCHS={asked}: PTX alone")
-    least = min([80, *(int(arch) for arch in archs)])
-    code = ",".join([*(f"sm_{arch}" for arch in archs), f"compute_{least}"])
-    return [
-        "-DEDT_CUDA=ON",
-        f"-DCMAKE_CUDA_COMPILER={nvcc}",
-        f"-DEDT_CUDA_CODE={code}",
-        f"-DEDT_CUDA_VIRTUAL={least}",
-    ]
+    code = ",".join([*(f"sm_{arch}" for arch in archs), f"compute_{LEAST_ARCH}"])
+    return ["-DEDT_CUDA=ON", f"-DCMAKE_CUDA_COMPILER={nvcc}", f"-DEDT_CUDA_CODE={code}"]
+
+
+def known_archs(asked: str) -> list[str]:
+    """The architectures of EDT_CUDA_ARCHS, checked: "80;90a" -> ["80", "90a"]."""
+    archs = [arch.strip() for arch in asked.replace(",", ";").split(";") if arch.strip()]
+    for arch in archs:
+        match = re.fullmatch(r"(\d+)a?", arch)
+        if match is None or int(match[1]) < LEAST_ARCH:
+            raise RuntimeError(
+                f"EDT_CUDA_ARCHS must be native, ptx or architectures from {LEAST_ARCH} on, "
+                f'such as "90" or "80;90a" (the kernels use what came with it), got {arch!r}'
+            )
+    return archs
+
+
+def known(arch: str, codes: set[str]) -> bool:
+    """Whether nvcc makes code for an architecture; it does not list those of one chip alone."""
+    return f"sm_{arch.removesuffix('a')}" in codes
 
 
 def native_archs() -> list[str]:

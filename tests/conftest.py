@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from cuda_shim import gpu, shim, shim_module  # noqa: F401  fixtures
+from cuda_shim import gpu, shim, shim_module, streams  # noqa: F401  fixtures
 from durations import start as record_durations
 
 from edt.ensemble import Ensemble

@@ -1,6 +1,6 @@
 // The CUDA engine's Python face. Pointers are device addresses (the blocks are written on the
-// host); memory belongs to the caller, work goes to the caller's stream, the interpreter lock is
-// released.
+// host); memory belongs to the caller, work goes to the caller's stream on the current device, the
+// interpreter lock is released.
 #include "bindings/cuda.h"
 
 #include <pybind11/stl.h>
@@ -66,7 +66,7 @@ struct Head {
   Pointer plan_block, schedule_block, workspace;
   const AnyData& data;
   Pointer task, active, theta;
-  int act, device;
+  int act;
   Pointer stream;
 
   Call call() const {
@@ -86,13 +86,12 @@ struct Head {
             at<const uint8_t>(active),
             at<const void>(theta),
             act,
-            device,
             at<void>(stream)};
   }
 };
 
 Head head_of(const py::tuple& t) {
-  if (t.size() != 12) throw py::value_error("a call needs 12 leading arguments");
+  if (t.size() != 11) throw py::value_error("a call needs 11 leading arguments");
   auto pointer = [&](int i) { return t[i].cast<Pointer>(); };
   return {t[0].cast<const DevicePlan&>(),
           t[1].cast<const Schedule&>(),
@@ -104,8 +103,7 @@ Head head_of(const py::tuple& t) {
           pointer(7),
           pointer(8),
           t[9].cast<int>(),
-          t[10].cast<int>(),
-          pointer(11)};
+          pointer(10)};
 }
 
 // body(call, data) without the interpreter lock, in the data's own type.
@@ -195,15 +193,15 @@ void bind_objects(py::module_& m) {
 }
 
 void bind_calls(py::module_& m) {
-  m.def("activation", [](int act, int order, int64_t n, Pointer in, Pointer out, bool is_double,
-                         int device, Pointer stream) {
-    if (act < 0 || act >= kActivations || order < 0 || order > 3)
-      throw py::value_error("activation code or order out of range");
-    Unlocked here;
-    if (is_double)
-      activation(act, order, n, at<const double>(in), at<double>(out), device, at<void>(stream));
-    else activation(act, order, n, at<const float>(in), at<float>(out), device, at<void>(stream));
-  });
+  m.def("activation",
+        [](int act, int order, int64_t n, Pointer in, Pointer out, bool is_double, Pointer stream) {
+          if (act < 0 || act >= kActivations || order < 0 || order > 3)
+            throw py::value_error("activation code or order out of range");
+          Unlocked here;
+          if (is_double)
+            activation(act, order, n, at<const double>(in), at<double>(out), at<void>(stream));
+          else activation(act, order, n, at<const float>(in), at<float>(out), at<void>(stream));
+        });
   m.def("evaluate", [](const py::tuple& head, Pointer predict, Pointer cotangent, Pointer loss,
                        Pointer grad) {
     if (cotangent && loss) throw py::value_error("a cotangent replaces the loss");
@@ -264,7 +262,17 @@ void bind_calls(py::module_& m) {
 
 void bind_cuda(py::module_& m) {
   m.doc() = "The CUDA engine. Private: use the functions of the package.";
-  m.def("device_count", &device_count);
+  m.def("runtime", [] {
+    const Runtime r = runtime();
+    py::dict out;
+    out["devices"] = r.devices;
+    out["driver"] = r.driver;
+    out["runtime"] = r.runtime;
+    out["error"] = r.error;
+    return out;
+  });
+  m.def("capability", &capability_of);
+  m.attr("least_capability") = kLeastCapability;
   m.def("limits", [](int device) {
     const Limits l = limits_of(device);
     return py::make_tuple(l.sms, l.shared_block, l.shared_sm);

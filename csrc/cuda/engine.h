@@ -1,5 +1,5 @@
 // Calls over whole ensembles on a device. Nothing here allocates or waits: memory comes from the
-// caller (sizes: DevicePlan, Schedule), work goes to the caller's stream.
+// caller (sizes: DevicePlan, Schedule), work goes to the caller's stream on the current device.
 #pragma once
 #include "cuda/schedule.h"
 #include "cuda/training.h"
@@ -16,7 +16,6 @@ struct Call {
   const uint8_t* active;  // or null
   const void* theta;
   int act;
-  int device;
   void* stream;
 };
 
@@ -54,7 +53,7 @@ void wide_train(const Call&, const Data<T>&, const HyperParameters&, const Train
 
 //! The activation and its derivatives up to `order` at n numbers; out [order + 1, n].
 template <class T>
-void activation(int act, int order, int64_t n, const T* in, T* out, int device, void* stream);
+void activation(int act, int order, int64_t n, const T* in, T* out, void* stream);
 
 //! The problem the kernels see.
 template <class T>

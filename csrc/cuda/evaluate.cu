@@ -51,14 +51,12 @@ void evaluate_narrow(const Call& c, const Data<T>& data, T* predict, const T* co
 template <class T>
 void evaluate(const Call& c, const Data<T>& data, T* predict, const T* cotangent, double* loss,
               T* grad) {
-  const DeviceGuard guard(c.device);
   evaluate_narrow(c, data, predict, cotangent, loss, grad);
   wide_evaluate(c, data, predict, cotangent, loss, grad);
 }
 
 template <class T>
-void activation(int act, int order, int64_t n, const T* in, T* out, int device, void* stream) {
-  const DeviceGuard guard(device);
+void activation(int act, int order, int64_t n, const T* in, T* out, void* stream) {
   launch("activation", activation_kernel<T>, int((n + 255) / 256), 256, int64_t(0), stream, act,
          order, n, in, out);
 }
@@ -71,7 +69,7 @@ template void evaluate_narrow<float>(const Call&, const Data<float>&, float*, co
                                      float*);
 template void evaluate_narrow<double>(const Call&, const Data<double>&, double*, const double*,
                                       double*, double*);
-template void activation<float>(int, int, int64_t, const float*, float*, int, void*);
-template void activation<double>(int, int, int64_t, const double*, double*, int, void*);
+template void activation<float>(int, int, int64_t, const float*, float*, void*);
+template void activation<double>(int, int, int64_t, const double*, double*, void*);
 
 }  // namespace edt::cuda

@@ -6,7 +6,6 @@ namespace edt::cuda {
 
 template <class T>
 void hessian(const Call& c, const Data<T>& data, T* out, const int64_t* offsets, bool ggn) {
-  const DeviceGuard guard(c.device);
   const Problem<T> pr = problem_of(c, data);
   const auto* items = reinterpret_cast<const Item*>(c.schedule_block);
   for (const Launch& l : c.schedule.launches())

@@ -76,9 +76,11 @@ EDT_DEVICE void add_unit(const P& cu, int l, int j, double* h, const int* coord,
       const Column<double> c = column_of<double>(cu, l, k, k < n.net.n_math && coord[k] >= 0);
       double acc[kTiles][2] = {};
       EDT_NO_UNROLL
-      for (int s = lane % 4; s < cu.samples(); s += 4) {
+      for (int first = 0; first < cu.samples(); first += 4) {
+        const int s = first + lane % 4;
         double b = c.rd[s] * c.a[s];
         if (c.ra) b = fma(c.d[s], c.ra[s], b);
+        converge();
         EDT_UNROLL
         for (int t = 0; t < kTiles; ++t)
           if (t < tiles) multiply_tile(acc[t], a[t][s], b);

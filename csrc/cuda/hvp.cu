@@ -6,7 +6,6 @@ namespace edt::cuda {
 template <class T>
 void hvp(const Call& c, const Data<T>& data, const T* vectors, T* result, int64_t stride,
          bool ggn) {
-  const DeviceGuard guard(c.device);
   const Problem<T> pr = problem_of(c, data);
   const Results<T> out = results_of<T>(c, nullptr, nullptr, nullptr, result, stride);
   const auto* items = reinterpret_cast<const Item*>(c.schedule_block);

@@ -1,12 +1,15 @@
-// Launching kernels: one place that knows streams, limits of the device and how errors read. The
-// test shim (tests/cuda/shim) gives the same functions another body.
+// Launching kernels: one place that knows streams, limits of the device and how errors read. Work
+// goes to the current device, which the caller chooses.
+//
+// The test shim (tests/cuda/shim) gives a launch another body; everything else here runs over it as
+// it is, on a runtime that is not there (shim/cuda_runtime.h).
 #pragma once
 #include <stdexcept>
 #include <string>
 
 #include "cuda/platform.h"
 
-#if defined(__CUDACC__)
+#if defined(__CUDACC__) || defined(EDT_CUDA_SHIM)
 #include <cuda_runtime.h>
 #endif
 
@@ -17,56 +20,55 @@ struct Limits {
   int sms;
   int64_t shared_block, shared_sm;
 };
-
-//! Devices a kernel can run on; 0 without a driver or a device.
-int device_count();
 Limits limits_of(int device);
 
-//! Makes `device` current as long as it lives.
-class DeviceGuard {
- public:
-  explicit DeviceGuard(int device);
-  ~DeviceGuard();
-  DeviceGuard(const DeviceGuard&) = delete;
-  DeviceGuard& operator=(const DeviceGuard&) = delete;
-
- private:
-  int before_, device_;
+//! What the runtime says about this machine. Versions as CUDA spells them: 13000 is 13.0.
+struct Runtime {
+  int devices = 0;    // kernels can run on; 0 without a driver or a device
+  int driver = 0;     // the newest CUDA the driver knows; 0 without one
+  int runtime = 0;    // the CUDA this was built with
+  std::string error;  // why there are no devices
 };
-
-//! Zeroes memory on the stream.
-void zero_async(void* memory, int64_t bytes, void* stream);
+Runtime runtime();
+//! Compute capability of a device: 90 is 9.0.
+int capability_of(int device);
 
 inline std::string describe(const char* kernel, int grid, int threads, int64_t shared) {
   return std::string(kernel) + "<<<" + std::to_string(grid) + " blocks, " +
          std::to_string(threads) + " threads, " + std::to_string(shared) + " bytes shared>>>";
 }
 
-#if defined(__CUDACC__)
+#if defined(__CUDACC__) || defined(EDT_CUDA_SHIM)
+//! Bytes of shared memory every kernel may have without asking.
+constexpr int64_t kSharedUnasked = 48 * 1024;
+
+//! Throws, and clears the error: the next good call would be blamed for it.
+[[noreturn]] void fail(cudaError_t error, const std::string& what);
 inline void check(cudaError_t error, const std::string& what) {
-  if (error != cudaSuccess)
-    throw std::runtime_error("edt: " + what + " failed: " + cudaGetErrorString(error) + " (" +
-                             cudaGetErrorName(error) + ")");
+  if (error != cudaSuccess) fail(error, what);
 }
+//! Lets blocks of a kernel have all the shared memory of the current device, as much of it as there
+//! is. Once a kernel and device: to the most, because another thread may need more than this one.
+cudaError_t allow_shared(const void* kernel);
 
 template <class... P, class... A>
 void launch(const char* name, void (*kernel)(P...), int grid, int threads, int64_t shared,
             void* stream, A... args) {
   if (grid == 0) return;
-  const std::string what = describe(name, grid, threads, shared);
-  if (shared > 48 * 1024)
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared)),
-          what);
-  kernel<<<grid, threads, size_t(shared), static_cast<cudaStream_t>(stream)>>>(args...);
-  check(cudaGetLastError(), what);
-}
-#elif defined(EDT_CUDA_SHIM)
-template <class... P, class... A>
-void launch(const char* name, void (*kernel)(P...), int grid, int threads, int64_t shared, void*,
-            A... args) {
-  if (grid == 0) return;
-  edt_shim::run(describe(name, grid, threads, shared), grid, threads, shared,
-                [&] { kernel(args...); });
+  cudaError_t error = cudaSuccess;
+  if (shared > kSharedUnasked) error = allow_shared(reinterpret_cast<const void*>(kernel));
+  if (error == cudaSuccess) {
+    cudaGetLastError();  // somebody else's
+#if defined(__CUDACC__)
+    kernel<<<grid, threads, size_t(shared), static_cast<cudaStream_t>(stream)>>>(args...);
+#else
+    edt_shim::launch(reinterpret_cast<const void*>(kernel), describe(name, grid, threads, shared),
+                     grid, threads, shared, [&] { kernel(args...); });
+    (void)stream;
+#endif
+    error = cudaGetLastError();
+  }
+  if (error != cudaSuccess) fail(error, describe(name, grid, threads, shared));
 }
 #endif
 

@@ -8,15 +8,17 @@
 
 namespace edt::cuda {
 
-// One parameter's update, with the numbers of one step.
+// One parameter's update, with the numbers of one step. One thread makes it for its block: it
+// counts in float64, which some cards do at 1/64 of the speed.
 template <class T>
 struct Rule {
   T rate, decay, mu, keep, b1, d1, b2, d2, root, eps, shrink;
   bool adaptive, heavy, nesterov;
 
   // c1, c2: 1 - beta^(step + 1), for adam.
-  EDT_DEVICE Rule(const HyperParameters& hp, int64_t step, double lr, double wd, double c1,
-                  double c2) {
+  EDT_DEVICE Rule(const HyperParameters& hp, const TrainState<T>& st, int b, int64_t step,
+                  double c1, double c2) {
+    const double lr = st.lr[b] * st.factors[step - st.factors_start], wd = st.weight_decay[b];
     adaptive = hp.optimizer != Optimizer::sgd;
     heavy = !adaptive && hp.momentum != 0;
     nesterov = hp.nesterov;
@@ -50,6 +52,24 @@ struct Rule {
     }
   }
 };
+
+// Where a block keeps its rule: what block_reduce leaves of the reserved memory.
+template <class T>
+EDT_DEVICE Rule<T>* rule_in(unsigned char* memory) {
+  static_assert(sizeof(Rule<T>) <= kReserved / 2);
+  return reinterpret_cast<Rule<T>*>(memory + kReserved / 2);
+}
+
+// Makes it by one thread; there for the others after a barrier.
+template <class T>
+EDT_DEVICE void make_rule(Rule<T>* rule, const HyperParameters& hp, const TrainState<T>& st, int b,
+                          int64_t step) {
+  if (threadIdx.x != 0) return;
+  const bool adaptive = hp.optimizer != Optimizer::sgd;
+  const double c1 = adaptive ? 1.0 - integer_power(hp.beta1, step + 1) : 1.0;
+  const double c2 = adaptive ? 1.0 - integer_power(hp.beta2, step + 1) : 1.0;
+  *rule = Rule<T>(hp, st, b, step, c1, c2);
+}
 
 // Null stays null.
 template <class T>

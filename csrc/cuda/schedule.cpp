@@ -16,8 +16,8 @@ constexpr Level kLevels[] = {{3, 128}, {1, kMaxThreads}};
 constexpr int kLevelCount = 2;
 constexpr int kNoLevel = kLevelCount;  // no block can hold it
 constexpr int kLargestTile = 1024, kSmallestTile = 8;
-// What the driver keeps of each block's shared memory.
-constexpr int64_t kSystemShared = 1024;
+// What the driver keeps of each block's shared memory, and the pieces it is given in.
+constexpr int64_t kSystemShared = 1024, kSharedUnit = 128;
 // Blocks wanted on every multiprocessor.
 constexpr int kBlocksPerSm = 4;
 // Flat entries one block of the merging kernel adds up.
@@ -93,8 +93,8 @@ Schedule::Shape Schedule::shape(const DevicePlan& plan, int b, Job job, bool mom
   // Enough pieces of rows by samples for all threads, if there are so many samples.
   const int enough = std::min(all, std::clamp(power_of_two(2048 / widest), 32, 512));
   for (int level = 0; level < kLevelCount; ++level) {
-    const int64_t room =
-        std::min(limits_.shared_block, limits_.shared_sm / kLevels[level].share - kSystemShared);
+    const int64_t share = limits_.shared_sm / kLevels[level].share / kSharedUnit * kSharedUnit;
+    const int64_t room = std::min(limits_.shared_block, share - kSystemShared);
     int groups = 1;
     if (job == Job::gradient || job == Job::train)
       while (groups < 4 && pieces * 8 * groups <= kLevels[level].threads) groups *= 2;

@@ -17,12 +17,19 @@
 namespace edt::cuda {
 
 // c += a b for 8 rows, 8 columns and 4 samples of a warp: lane l holds a[l / 4][l % 4],
-// b[l % 4][l / 4] and c[l / 4][2 (l % 4) + {0, 1}].
+// b[l % 4][l / 4] and c[l / 4][2 (l % 4) + {0, 1}]. All lanes must come together: callers' loops
+// and branches around it are the warp's, and converge() ends what lanes did on their own. Volatile,
+// so that it is not moved to where they do.
+EDT_DEVICE void converge() {
+#if defined(__CUDACC__)
+  __syncwarp();
+#endif
+}
 EDT_DEVICE void multiply_tile(double (&c)[2], double a, double b) {
 #if defined(__CUDACC__)
-  asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
-      : "+d"(c[0]), "+d"(c[1])
-      : "d"(a), "d"(b));
+  asm volatile("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
+               : "+d"(c[0]), "+d"(c[1])
+               : "d"(a), "d"(b));
 #else
   const double* all = edt_shim::warp_pairs(a, b);
   const int lane = int(threadIdx.x) % kWarp;

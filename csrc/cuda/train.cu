@@ -41,7 +41,6 @@ void train_split(const Call& call, const Data<T>& data, const HyperParameters& h
 template <class T>
 void train(const Call& c, const Data<T>& data, const HyperParameters& hp, const TrainState<T>& st,
            int64_t first, const int64_t* record) {
-  const DeviceGuard guard(c.device);
   if (c.schedule.split_training()) train_split(c, data, hp, st, first);
   else train_fused(c, problem_of(c, data), hp, st);
   wide_train(c, data, hp, st, first, record);

@@ -54,8 +54,6 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
   const int per_epoch = (N + batch - 1) / batch;
   int* order = batches ? orders + item.partial : nullptr;
   int64_t epoch = -1;
-  // Thread 0's numbers for all, beyond what block_reduce uses.
-  double* board = reinterpret_cast<double*>(memory + kReserved / 2);
   bool loaded = false;  // x holds all samples
 
   int64_t s = st.steps[b], row = next_record(st.record, st.n_record, s);
@@ -79,8 +77,7 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
     const T scale = minibatch ? T(double(N) / double(count)) : T(1);
 
     // g: the gradient, then summed over the groups and 0 where nothing is trained.
-    if (hp.optimizer != Optimizer::sgd && threadIdx.x < 2)
-      board[threadIdx.x] = 1.0 - integer_power(threadIdx.x ? hp.beta2 : hp.beta1, s + 1);
+    if (!last) make_rule(rule_in<T>(memory), hp, st, b, s);
     for (int64_t k = threadIdx.x; k < int64_t(n.net.n_math) * item.groups; k += blockDim.x)
       g[k] = T(0);
     double found = 0;
@@ -131,8 +128,7 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
         continue;
       }
     }
-    const Rule<T> rule(hp, s, st.lr[b] * st.factors[s - st.factors_start], st.weight_decay[b],
-                       board[0], board[1]);
+    const Rule<T>& rule = *rule_in<T>(memory);
     // Two loops, so that the compiler sees where the moments lie.
     if (own) {
       for (int k = int(threadIdx.x); k < n.net.n_params; k += int(blockDim.x))
@@ -200,10 +196,8 @@ step_kernel(Problem<T> pr, HyperParameters hp, TrainState<T> st, const double* l
   const Net<T> n(pr, b);
   const int* target = n.ints + n.net.target;
   const T* g = grad + n.net.flat;
-  double* board = reinterpret_cast<double*>(memory + kReserved / 2);
   const int64_t s = st.steps[b], row = next_record(st.record, st.n_record, s);
-  if (hp.optimizer != Optimizer::sgd && threadIdx.x < 2)
-    board[threadIdx.x] = 1.0 - integer_power(threadIdx.x ? hp.beta2 : hp.beta1, s + 1);
+  if (s < st.until) make_rule(rule_in<T>(memory), hp, st, b, s);
   T top = T(0);
   for (int k = int(threadIdx.x); k < n.net.n_flat; k += int(blockDim.x))
     if (target[k] >= 0) top = Largest{}(top, is_finite(g[k]) ? T(fabs(g[k])) : T(HUGE_VAL));
@@ -212,14 +206,12 @@ step_kernel(Problem<T> pr, HyperParameters hp, TrainState<T> st, const double* l
   const double grad_max = is_finite(found) && is_finite(big) ? double(big) : double(NAN);
   const Status status = verdict(hp, found, grad_max);
   const bool stop = s >= st.until || status != Status::running;
-  if (!stop) {
-    const Rule<T> rule(hp, s, st.lr[b] * st.factors[s - st.factors_start], st.weight_decay[b],
-                       board[0], board[1]);
+  const Rule<T>& rule = *rule_in<T>(memory);
+  if (!stop)
     for (int k = int(threadIdx.x); k < n.net.n_flat; k += int(blockDim.x))
       if (target[k] >= 0)
         rule(st.theta[n.net.flat + k], g[k], entry_of(st.m, n.net.flat + k),
              entry_of(st.v, n.net.flat + k));
-  }
   __syncthreads();
   if (threadIdx.x == 0) {
     if (row < st.n_record && st.record[row] == s) {

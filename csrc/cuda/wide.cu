@@ -52,7 +52,8 @@ class Runner : public WideRun<T> {
     const bool adaptive = hp.optimizer != Optimizer::sgd;
     const double c1 = adaptive ? 1.0 - integer_power(hp.beta1, who_.step + 1) : 1.0;
     const double c2 = adaptive ? 1.0 - integer_power(hp.beta2, who_.step + 1) : 1.0;
-    run("wide update", wide_update_kernel<T>, s_.vectors(), hp, st, who_.step, c1, c2);
+    launch("wide update", wide_update_kernel<T>, s_.vectors().count, kWideThreads,
+           int64_t(kReserved), c_.stream, pr_, this->from(s_.vectors()), hp, st, who_.step, c1, c2);
   }
 
  private:

@@ -109,14 +109,16 @@ template <class T>
 EDT_KERNEL(kWideThreads)
 wide_update_kernel(Problem<T> pr, Wide<T> wide, HyperParameters hp, TrainState<T> st, int64_t step,
                    double c1, double c2) {
+  EDT_SHARED(memory);
   const WideItem item = wide.items[blockIdx.x];
   if (!wide.go[item.wide]) return;
   const WideWork<T> work(pr, wide, item.wide);
   const NetRecord& net = work.n.net;
   const int* source = work.n.ints + net.source;
   const int b = work.w.net;
-  const Rule<T> rule(hp, step, st.lr[b] * st.factors[step - st.factors_start], st.weight_decay[b],
-                     c1, c2);
+  Rule<T>& rule = *rule_in<T>(memory);
+  if (threadIdx.x == 0) rule = Rule<T>(hp, st, b, step, c1, c2);
+  __syncthreads();
   T* p = wide.numbers + work.w.p;
   T* m = st.m ? wide.numbers + work.w.m : nullptr;
   T* v = st.v ? wide.numbers + work.w.v : nullptr;

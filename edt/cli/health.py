@@ -195,13 +195,42 @@ def _cuda() -> list[Finding]:
     except ImportError:
         device = None
     compiler = shutil.which("nvcc")
-    facts = {"built": built, "device": device, "nvcc": compiler}
+    facts: dict[str, Any] = {"built": built, "device": device, "nvcc": compiler}
     how = f"built ({info.get('cuda_compiler')}, for {info.get('cuda_code')})"
     text = f"{how if built else 'not built'}; {device or 'no usable GPU'}"
+    if built and device is not None:
+        return [_run_a_kernel(text, facts)]
     if built or device is None:
         return [Finding("cuda", "ok" if built else "note", text, "" if built else _NO_GPU, facts)]
     advice = "rebuild with EDT_CUDA=1" if compiler else "install nvcc, then rebuild with EDT_CUDA=1"
     return [Finding("cuda", "note", text, f"everything runs on the CPU; {advice}", facts)]
+
+
+def _run_a_kernel(text: str, facts: dict[str, Any]) -> Finding:
+    """What engine and driver say of each other, and one kernel's results beside the CPU's."""
+    import torch
+
+    from edt.ops import cpu, cuda
+
+    found = cuda.engine().runtime()
+    facts |= {name: found[name] for name in ("driver", "runtime")}
+    versions = [f"{v // 1000}.{v % 1000 // 10}" for v in (found["driver"], found["runtime"])]
+    text += f"; driver knows CUDA {versions[0]}, edt was built with {versions[1]}"
+    why = cuda.unusable()
+    if why is not None:
+        return Finding("cuda", "note", text, f"{_NO_GPU}: {why}", facts)
+    z = torch.linspace(-3, 3, 97, dtype=torch.float64)
+    wanted = cpu.activation("softplus", z, 1)
+    try:
+        off = float((cuda.activation("softplus", z.to("cuda"), 1).cpu() - wanted).abs().max())
+    except RuntimeError as error:
+        advice = "rebuild edt for this GPU (EDT_CUDA_ARCHS=native) or update the driver"
+        return Finding("cuda", "problem", f"{text}; a kernel fails: {error}", advice, facts)
+    facts["largest_difference"] = off
+    if not off < 1e-14:
+        text += f"; a kernel is off by {off:.1e}"
+        return Finding("cuda", "problem", text, "please report it", facts)
+    return Finding("cuda", "ok", f"{text}; a kernel agrees with the CPU to {off:.0e}", "", facts)
 
 
 _NO_GPU = "everything runs on the CPU"

@@ -66,7 +66,9 @@ def problem_of(ens: Ensemble, task: Task, task_index: Any) -> Problem:
         coef=task.coef,
         loss=task.loss,
         d_out=task.d_out,
-        task_index=None if task_index is None else task_index_of(task_index, ens.B, task.T),
+        task_index=None
+        if task_index is None
+        else task_index_of(task_index, ens.B, task.T, wait=False),
     )
 
 
@@ -148,11 +150,17 @@ def _has_engine(name: str, tensor: torch.Tensor) -> None:
     )
 
 
-def task_index_of(value: Any, networks: int, tasks: int, name: str = "task_index") -> torch.Tensor:
+def task_index_of(
+    value: Any, networks: int, tasks: int, name: str = "task_index", *, wait: bool = True
+) -> torch.Tensor:
     """``task_index`` as int64 ``[B]``.
 
+    Without ``wait`` nobody waits for a GPU to look at what lies there: it looks itself, and an
+    index out of range is its next error.
+
     Raises:
-        TypeError: not integers. ShapeError: wrong length. ValueError: out of range, not on the CPU.
+        TypeError: not integers. ShapeError: wrong length. ValueError: out of range, or on a device
+        without an engine. RuntimeError: out of range on a GPU, without ``wait``.
     """
     out = plain(name, value) if isinstance(value, torch.Tensor) else integers(name, value)
     if out.is_floating_point() or out.dtype == torch.bool:
@@ -166,7 +174,12 @@ def task_index_of(value: Any, networks: int, tasks: int, name: str = "task_index
         )
     out = out.to(torch.int64)
     # A traced call has no values to look at yet; the core checks them when it runs.
-    if not torch.compiler.is_compiling():
+    if torch.compiler.is_compiling():
+        return out
+    if out.is_cuda and not wait:
+        inside = ((out >= 0) & (out < tasks)).all()
+        torch._assert_async(inside, f"{name} must be in 0..{tasks - 1}")
+    else:
         bad = torch.nonzero((out < 0) | (out >= tasks)).flatten()
         if bad.numel() > 0:
             b = int(bad[0])

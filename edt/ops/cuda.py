@@ -2,12 +2,14 @@
 
 Python owns all memory, through torch's allocator: the structure and the work list of a call are
 blocks of bytes that the core writes once and that are then copied to the device and kept with the
-tensors they came from; workspaces are taken per call. Nothing here waits for the device.
+tensors they came from (`edt.ops.kept`); workspaces are taken per call. Nothing here waits for the
+device.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from edt.errors import ShapeError
 from edt.ops.activations import ACTIVATION_CODES
 from edt.ops.cache import TensorCache
 from edt.ops.compiled import matrix_offsets
+from edt.ops.kept import Kept, current_stream, on_device, outside_graphs
 from edt.ops.memory import room_for_hessians
 from edt.ops.problem import Problem
 from edt.tasks import LOSSES
@@ -34,6 +37,7 @@ __all__ = [
     "plan_of",
     "predict",
     "predict_vjp",
+    "unusable",
     "usable",
 ]
 
@@ -57,8 +61,43 @@ def engine() -> Any:
 
 
 def usable() -> bool:
-    """Whether the CUDA engine is built and torch sees a device it can run on."""
-    return getattr(_core, "cuda", None) is not None and torch.cuda.is_available()
+    """Whether the CUDA engine is built and can run on torch's current device."""
+    return unusable() is None
+
+
+def unusable() -> str | None:
+    """Why the CUDA engine cannot run on torch's current device, in one sentence; None: it can."""
+    if getattr(_core, "cuda", None) is None:
+        return "this build of edt has no CUDA engine"
+    if not torch.cuda.is_available():
+        return "PyTorch sees no GPU"
+    return _refused(torch.cuda.current_device())
+
+
+@lru_cache
+def _refused(device: int) -> str | None:
+    """What the engine's own runtime has against a device."""
+    found = engine().runtime()
+    if device >= found["devices"]:
+        if found["driver"] // 1000 < found["runtime"] // 1000:
+            return (
+                f"edt was built with CUDA {_version(found['runtime'])}, and this driver knows CUDA "
+                f"{_version(found['driver'])} at most: update the driver, or rebuild edt with an "
+                "older nvcc (EDT_NVCC)"
+            )
+        return f"CUDA finds no device {device}: {found['error'] or 'torch may count others'}"
+    capability, least = engine().capability(device), engine().least_capability
+    if capability < least:
+        return (
+            f"edt's kernels need compute capability {least // 10}.{least % 10}, and this GPU has "
+            f"{capability // 10}.{capability % 10}"
+        )
+    return None
+
+
+def _version(number: int) -> str:
+    """12080 -> "12.8"."""
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def _index(device: torch.device) -> int:
@@ -69,12 +108,9 @@ def _index(device: torch.device) -> int:
     )
 
 
-def _stream(device: torch.device) -> int:
-    return int(torch.cuda.current_stream(device).cuda_stream) if device.type == "cuda" else 0
-
-
 def _upload(maker: Any, device: torch.device) -> torch.Tensor:
     """The block of bytes that ``maker`` writes, on the device."""
+    outside_graphs(device, "structure or sizes")
     block = torch.empty(max(maker.block_bytes, 1), dtype=torch.uint8)
     maker.write(block.data_ptr())
     return block.to(device)
@@ -90,15 +126,19 @@ class DevicePlan:
         coords: int64 ``[B]`` on the CPU, trainable parameters of each network.
         total: parameters of all networks.
         first_target: zeros, int64 ``[B]``, once needed.
-        schedules: (schedule, its bytes) by job, sizes and options.
+        schedules: (schedule, its bytes, `Kept`) by job, sizes and options.
+        kept: what `Launcher` makes ready.
     """
 
     plan: Any
     block: torch.Tensor
     coords: torch.Tensor
     total: int
-    first_target: torch.Tensor | None = None
-    schedules: dict[tuple[Any, ...], tuple[Any, torch.Tensor]] = field(default_factory=dict)
+    first_target: Moved | None = None
+    schedules: dict[tuple[Any, ...], tuple[Any, torch.Tensor, Kept]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.kept = Kept(self.block)
 
     @property
     def networks(self) -> int:
@@ -114,7 +154,7 @@ class DevicePlan:
         vectors: int = 1,
         moments: bool = False,
         batch_size: int = 0,
-    ) -> tuple[Any, torch.Tensor]:
+    ) -> tuple[Any, torch.Tensor, Kept]:
         """The work list of one kind of call, made once."""
         key = (job, is_double, samples, vectors, moments, batch_size)
         if key not in self.schedules:
@@ -128,7 +168,8 @@ class DevicePlan:
                 moments,
                 batch_size,
             )
-            self.schedules[key] = (schedule, _upload(schedule, self.block.device))
+            block = _upload(schedule, self.block.device)
+            self.schedules[key] = (schedule, block, Kept(block))
         return self.schedules[key]
 
 
@@ -142,6 +183,7 @@ class DeviceData:
         samples, d_in, d_out: sizes.
         dtype: of the numbers.
         targets: T.
+        kept: what `Launcher` makes ready.
     """
 
     data: Any
@@ -152,20 +194,44 @@ class DeviceData:
     targets: int
     dtype: torch.dtype
 
+    def __post_init__(self) -> None:
+        self.kept = Kept(*self.tensors)
+
+
+class Moved:
+    """A tensor's copy on a device (or itself, where it is there already).
+
+    Attributes:
+        there: the copy, contiguous.
+        kept: what makes it ready; None for the tensor itself, which is its owner's business.
+    """
+
+    def __init__(self, tensor: torch.Tensor, *, own: bool) -> None:
+        self.there = tensor
+        self.kept = Kept(tensor) if own else None
+
+    def address(self, stream: torch.cuda.Stream | None) -> int:
+        """For the next call on a stream."""
+        if self.kept is not None:
+            self.kept.use(stream)
+        return int(self.there.data_ptr())
+
 
 _plans: TensorCache[DevicePlan] = TensorCache()
 _data: TensorCache[DeviceData] = TensorCache()
-_copies: TensorCache[torch.Tensor] = TensorCache()
+_copies: TensorCache[Moved] = TensorCache()
 
 
-def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+def moved(tensor: torch.Tensor, device: torch.device) -> Moved:
     """A contiguous copy on the device, kept as long as the original lives (no copying again, which
     a CUDA graph could not hold)."""
     if tensor.device == device and tensor.is_contiguous():
-        return tensor
+        return Moved(tensor, own=False)
     found = _copies.find((tensor,), device)
     if found is None:
-        found = _copies.store(tensor.to(device).contiguous(), (tensor,), device)
+        outside_graphs(device, "task_index or matrices")
+        found = Moved(tensor.to(device).contiguous(), own=True)
+        _copies.store(found, (tensor,), device)
     return found
 
 
@@ -181,6 +247,7 @@ def device_plan(
     found = _plans.find(key, bias, device)
     if found is not None:
         return found
+    outside_graphs(device, "structure")
     widths = layer_widths.to("cpu", torch.int64).contiguous()
     kinds = state.to("cpu", torch.uint8).contiguous()
     sizes = ((widths[:, :-1] + int(bias)) * widths[:, 1:]).sum(1)
@@ -220,9 +287,10 @@ def device_data(
     """
     key, rest = (x, y, coef), (loss, d_out)
     found = _data.find(key, *rest)
-    return (
-        found if found is not None else _data.store(_arrange(x, y, coef, loss, d_out), key, *rest)
-    )
+    if found is None:
+        outside_graphs(x.device, "data")
+        found = _data.store(_arrange(x, y, coef, loss, d_out), key, *rest)
+    return found
 
 
 def _arrange(
@@ -286,16 +354,17 @@ class Launcher:
         self.code = ACTIVATION_CODES[activation]
         if task_index is None:
             if plan.first_target is None:
-                plan.first_target = torch.zeros(
-                    plan.networks, dtype=torch.int64, device=self.device
-                )
-            task_index = plan.first_target
-        elif task_index.shape != (plan.networks,) or task_index.dtype != torch.int64:
+                outside_graphs(self.device, "structure")
+                zeros = torch.zeros(plan.networks, dtype=torch.int64, device=self.device)
+                plan.first_target = Moved(zeros, own=True)
+            self.task_index = plan.first_target
+            return
+        if task_index.shape != (plan.networks,) or task_index.dtype != torch.int64:
             raise ValueError(
                 f"task_index must be int64 with shape [{plan.networks}], "
                 f"got {task_index.dtype} with shape {list(task_index.shape)}"
             )
-        self.task_index = _moved(task_index, self.device)
+        self.task_index = moved(task_index, self.device)
 
     def call(
         self,
@@ -317,7 +386,7 @@ class Launcher:
                 f"theta must be {self.data.dtype} with shape [{self.plan.total}], "
                 f"got {theta.dtype} with shape {list(theta.shape)}"
             )
-        schedule, block = self.plan.schedule(
+        schedule, block, kept = self.plan.schedule(
             job,
             self.data.dtype == torch.float64,
             self.data.samples,
@@ -328,6 +397,9 @@ class Launcher:
         workspace = torch.empty(
             max(schedule.workspace_bytes, 1), dtype=torch.uint8, device=self.device
         )
+        stream = current_stream(self.device)
+        for each in (self.plan.kept, self.data.kept, kept):
+            each.use(stream)
         head = (
             self.plan.plan,
             schedule,
@@ -335,14 +407,14 @@ class Launcher:
             block.data_ptr(),
             workspace.data_ptr(),
             self.data.data,
-            self.task_index.data_ptr(),
+            self.task_index.address(stream),
             0 if active is None else active.data_ptr(),
             theta.data_ptr(),
             self.code,
-            _index(self.device),
-            _stream(self.device),
+            0 if stream is None else stream.cuda_stream,
         )
-        getattr(engine(), name)(head, *arguments)
+        with on_device(self.device):
+            getattr(engine(), name)(head, *arguments)
 
     def losses(
         self,
@@ -365,8 +437,9 @@ class Launcher:
         *,
         ggn: bool = False,
     ) -> None:
-        """Add Hessians at ``offsets[b]`` (on the device) of ``out``, which holds zeros there."""
-        arguments = (out.data_ptr(), offsets.data_ptr(), ggn)
+        """Add Hessians at ``offsets[b]`` of ``out``, which holds zeros there."""
+        place = moved(offsets, self.device).address(current_stream(self.device))
+        arguments = (out.data_ptr(), place, ggn)
         self.call("hessian", "curvature", theta, *arguments, active=active, vectors=0)
 
 
@@ -450,7 +523,7 @@ def hessian(theta: torch.Tensor, problem: Problem, size: int, *, ggn: bool = Fal
         raise ValueError(f"size must be {int(offsets[-1])}, got {size}")
     room_for_hessians(size, coords, theta)
     out = theta.new_zeros(size)
-    launcher.matrices(theta, out, _moved(offsets, theta.device), ggn=ggn)
+    launcher.matrices(theta, out, offsets, ggn=ggn)
     return out
 
 
@@ -459,14 +532,15 @@ def activation(name: str, z: torch.Tensor, order: int) -> torch.Tensor:
     z = z.contiguous()
     out = z.new_empty(order + 1, *z.shape)
     if z.numel() > 0:
-        engine().activation(
-            ACTIVATION_CODES[name],
-            order,
-            z.numel(),
-            z.data_ptr(),
-            out.data_ptr(),
-            z.dtype == torch.float64,
-            _index(z.device),
-            _stream(z.device),
-        )
+        stream = current_stream(z.device)
+        with on_device(z.device):
+            engine().activation(
+                ACTIVATION_CODES[name],
+                order,
+                z.numel(),
+                z.data_ptr(),
+                out.data_ptr(),
+                z.dtype == torch.float64,
+                0 if stream is None else stream.cuda_stream,
+            )
     return out

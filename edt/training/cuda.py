@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from edt.ops.cuda import Launcher, device_data, device_plan
+from edt.ops.cuda import Launcher, Moved, device_data, device_plan
+from edt.ops.kept import current_stream
 from edt.training.state import RUNNING, Rule, State
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class CudaEngine:
         self.offsets = ens.offsets.to(self.device, torch.int64)
         self.coords = ens.coords.to(torch.int64)
         self.trainable = ens.state == 1
-        self._constants: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._constants: dict[int, tuple[torch.Tensor, Moved]] = {}
 
     def wait(self) -> None:
         """Return when all calls so far have finished."""
@@ -49,9 +50,9 @@ class CudaEngine:
         """Address of the device's copy of a tensor that does not change."""
         known = self._constants.get(id(tensor))
         if known is None or known[0] is not tensor:
-            known = (tensor, tensor.to(self.device).contiguous())
+            known = (tensor, Moved(tensor.to(self.device).contiguous(), own=True))
             self._constants[id(tensor)] = known
-        return int(known[1].data_ptr())
+        return known[1].address(current_stream(self.device))
 
     def loss(
         self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None
@@ -73,7 +74,7 @@ class CudaEngine:
         """Run every running network to step ``until``; see `TrainingEngine`."""
         moments, batch_size = state.v is not None, int(rule.hyper["batch_size"])
         plan, data = self.launcher.plan, self.launcher.data
-        schedule, _ = plan.schedule(
+        schedule, _, _ = plan.schedule(
             "train",
             data.dtype == torch.float64,
             data.samples,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -29,9 +31,17 @@ def usable_device(device: Any, default: torch.device) -> torch.device:
         raise unknown_choice("device", str(device), ["auto", "cpu", "cuda"])
     if chosen.type == "cuda" and not cuda.usable():
         raise ValueError(
-            f"device={str(device)!r} cannot be used here; 'edt doctor' says why, device='cpu' works"
+            f"device={str(device)!r} cannot be used here ({cuda.unusable()}); 'edt doctor' says "
+            "more, device='cpu' works"
         )
     return chosen
+
+
+@lru_cache
+def _say_why() -> None:
+    """Once: why a GPU that is there is not used."""
+    if torch.cuda.is_available():
+        warnings.warn(f"training on the CPU: {cuda.unusable()}", RuntimeWarning, stacklevel=4)
 
 
 def training_device(device: Any, networks: Ensemble | None) -> torch.device:
@@ -42,6 +52,8 @@ def training_device(device: Any, networks: Ensemble | None) -> torch.device:
         ValueError: not a device, or one that cannot be used here.
     """
     default = torch.device("cuda" if cuda.usable() else "cpu")
+    if isinstance(device, str) and device == "auto" and default.type == "cpu":
+        _say_why()
     if isinstance(networks, Ensemble) and networks.device.type == "cuda":
         default = networks.device
     return usable_device(device, default)

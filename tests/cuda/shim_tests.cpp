@@ -146,7 +146,7 @@ void one_case(int seed) {
     const Device<unsigned char> workspace(
         std::vector<unsigned char>(size_t(schedule.workspace().size), 0xff));
     body(cuda::Call{device_plan, schedule, plan_memory.p.get(), memory.p.get(), workspace.p.get(),
-                    taskd.p.get(), nullptr, parameters, act, 0, nullptr});
+                    taskd.p.get(), nullptr, parameters, act, nullptr});
   };
 
   std::vector<T> found(size_t(B) * N * d_out), wanted = found;

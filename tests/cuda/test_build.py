@@ -69,6 +69,28 @@ def test_architectures(build, monkeypatch, tmp_path):
     assert f"{code}sm_100,compute_80" in build["cuda_options"](True)
 
 
+def test_architectures_of_one_chip(build, monkeypatch, tmp_path):
+    monkeypatch.setenv("EDT_NVCC", fake_nvcc(tmp_path, ["sm_80", "sm_90"]))
+    monkeypatch.setenv("EDT_CUDA_ARCHS", "80;90a;200")
+    assert "-DEDT_CUDA_CODE=sm_80,sm_90a,compute_80" in build["cuda_options"](True)
+
+
+@pytest.mark.parametrize("asked", ["75", "80;70", "sm_90", "90b", "hopper"])
+def test_architectures_that_cannot_be(build, monkeypatch, tmp_path, asked):
+    """Said before CMake and nvcc say it in their way."""
+    monkeypatch.setenv("EDT_NVCC", fake_nvcc(tmp_path, ["sm_70", "sm_75", "sm_80", "sm_90"]))
+    monkeypatch.setenv("EDT_CUDA_ARCHS", asked)
+    with pytest.raises(RuntimeError, match="EDT_CUDA_ARCHS must be native, ptx or architectures"):
+        build["cuda_options"](True)
+
+
+def test_an_old_card_here(build, monkeypatch, tmp_path):
+    """PTX alone: the build may be for another machine."""
+    monkeypatch.setenv("EDT_NVCC", fake_nvcc(tmp_path, ["sm_75", "sm_80"]))
+    build["cuda_options"].__globals__["native_archs"] = lambda: ["75"]
+    assert "-DEDT_CUDA_CODE=compute_80" in build["cuda_options"](True)
+
+
 def test_record_of_registers_and_spills():
     """Every architecture, no spills."""
     record = json.loads((ROOT / "csrc" / "cuda" / "resources.json").read_text())

@@ -94,7 +94,7 @@ def test_the_current_device_stays(small):
 def test_errors_name_kernel_and_launch():
     """A launch that the driver refuses is a Python exception that says which."""
     with pytest.raises(RuntimeError, match=r"activation<<<-?\d+ blocks, 256 threads"):
-        _core.cuda.activation(0, 0, 2**39, 0, 0, True, 0, 0)
+        _core.cuda.activation(0, 0, 2**39, 0, 0, True, 0)
 
 
 @pytest.mark.parametrize("sparsity", [None, 0.9, 0.98])
@@ -129,7 +129,7 @@ def test_curvature_of_wide_networks_agrees_with_the_cpu(sparsity, dtype):
     task, v = edt.Task(x, y), torch.randn(11, ens.total, generator=draw, dtype=dtype)
     far, far_task = ens.to(device="cuda"), task.to(device="cuda")
     plan = cuda.plan_of(problem_of(far, far_task, None), far.device)
-    schedule, _ = plan.schedule("curvature", dtype == torch.float64, 70, vectors=11)
+    schedule, *_ = plan.schedule("curvature", dtype == torch.float64, 70, vectors=11)
     assert schedule.wide_networks == 2
     bound = {torch.float64: (1e-10, 1e-11), torch.float32: (1e-3, 1e-4)}[dtype]
     for product in (ops.hvp, ops.ggn_vp):

@@ -60,7 +60,7 @@ def test_samples_shared_among_blocks(shim):
     case = Case(samples=150, hidden=((4,), (2,)), d_out=2, masks="mixed", seed=4)
     ens, task, index = case.build()
     plan = cuda.plan_of(problem_of(ens, task, index), ens.device)
-    schedule, _ = plan.schedule("gradient", True, task.N)
+    schedule, *_ = plan.schedule("gradient", True, task.N)
     assert max(launch["splits"] for launch in schedule.launches) > 1
     check_all(case)
 

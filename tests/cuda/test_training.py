@@ -115,7 +115,7 @@ def test_few_networks_of_many_samples(shim, rule):
     found = train(CudaEngine, case, rule, cuts=(7,))
     ens, task, index = case.build()
     plan = CudaEngine(ens, task, index).launcher.plan
-    schedule, _ = plan.schedule("train", True, 8200, moments=rule["optimizer"] != "sgd")
+    schedule, *_ = plan.schedule("train", True, 8200, moments=rule["optimizer"] != "sgd")
     assert schedule.split_training
     assert_close(found, train(Engine, case, rule))
 

@@ -11,13 +11,15 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import pytest
 import torch
-from pretend_gpu import GPU, pretend_gpu
+from pretend_gpu import GPU, Streams, pretend_gpu
 
+from edt import _core
 from edt.ops import cuda, memory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +31,7 @@ SOURCES = (
     ROOT / "csrc/cuda/wide.cpp",
     ROOT / "csrc/bindings/cuda.cpp",
     SHIM / "shim.cpp",
+    SHIM / "runtime.cpp",
     SHIM / "kernels.cpp",
     SHIM / "wide_kernels.cpp",
     SHIM / "module.cpp",
@@ -121,20 +124,28 @@ def shim(shim_module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[M
     for cache in (cuda._plans, cuda._data):
         monkeypatch.setattr(cache, "_entries", {})
     yield shim_module
+    shim_module.set_card()
     shim_module.set_order("forward", 0)
     shim_module.set_limits(2, 227 * 1024, 228 * 1024)
 
 
 @pytest.fixture
-def gpu(shim: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
+def streams() -> Streams:
+    """The streams of the GPU that is not there."""
+    return Streams()
+
+
+@pytest.fixture
+def gpu(
+    shim: ModuleType, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[torch.device]:
     """A GPU that is not there (`pretend_gpu`): its kernels run over the shim."""
+    monkeypatch.setattr(_core, "cuda", shim, raising=False)
     monkeypatch.setattr(cuda, "usable", lambda: True)
     monkeypatch.setattr(cuda, "_index", lambda _: 0)
-    monkeypatch.setattr(cuda, "_stream", lambda _: 0)
+    monkeypatch.setattr(cuda, "on_device", lambda _: nullcontext())
     monkeypatch.setattr(cuda._copies, "_entries", {})
     monkeypatch.setattr(memory, "free_bytes", lambda _: 2**40)
-    monkeypatch.setattr(
-        torch.cuda, "current_stream", lambda _: SimpleNamespace(synchronize=lambda: None)
-    )
+    streams.install(monkeypatch)
     with pretend_gpu():
         yield GPU

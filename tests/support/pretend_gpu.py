@@ -3,8 +3,10 @@
 Their numbers lie in ordinary memory and are computed by PyTorch's CPU kernels, or by the CUDA
 kernels over their shim. What a real GPU refuses is refused: mixing tensors of both devices (numbers
 without dimensions and indices may come from the CPU), `numpy`, and addresses of one device in the
-core of the other. What works here may still fail on a GPU (operators PyTorch lacks there); what
-fails here would fail there.
+core of the other. Calls that would wait for a GPU, or that it would wait for, are counted
+(`synchronisations`): reading a number, a shape that depends on numbers, copies from and to the
+CPU's memory, which is not pinned. What works here may still fail on a GPU (operators PyTorch lacks
+there); what fails here would fail there.
 """
 
 from __future__ import annotations
@@ -20,13 +22,21 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from edt.ops import library
 
-__all__ = ["GPU", "pretend_gpu"]
+__all__ = ["GPU", "Streams", "pretend_gpu", "synchronisations"]
 
 GPU = torch.device("cuda", 0)
 _REFUSED = {"numpy", "__array__", "__dlpack__"}
 #: Code that hands addresses to the GPU's engine, and its functions that read the CPU's memory.
 _ADDRESSES = {"edt.ops.cuda", "edt.objectives.device", "edt.training.cuda"}
 _READS_HOST = {"_upload", "device_plan", "train"}
+#: Calls that wait for a GPU: their result is a number of Python, or its shape depends on numbers.
+_WAITS = {
+    *("item", "tolist", "is_nonzero", "equal", "allclose", "nonzero", "argwhere", "masked_select"),
+    *("unique", "unique_consecutive", "bincount", "__bool__", "__int__", "__float__", "__index__"),
+    *("__complex__", "__contains__", "_local_scalar_dense", "repeat_interleave"),
+}
+#: Where the pretended GPU has been waited for: "name in module.function", since someone cleared it.
+synchronisations: list[str] = []
 _OPS: dict[str, Callable[..., Any]] = {
     name: getattr(library, f"_cuda_{name}")
     for name in ("predict", "predict_vjp", "loss", "loss_and_grad", "hvp", "hessian")
@@ -73,6 +83,8 @@ def _call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if name in _REFUSED and gpu:
         raise TypeError(f"can't convert cuda:0 device type tensor to numpy ({name})")
     target = _target(name, args, kwargs)
+    if _waits(name, args, kwargs, gpu, target):
+        synchronisations.append(f"{name} in {_caller()}")
     if target is None:
         _insist_on_one_device(name, args, tensors, gpu)
     plain_args = tree_map(_without_gpu, args)
@@ -90,6 +102,34 @@ def _call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if args and isinstance(args[0], Pretended) and out is plain_args[0]:
         return args[0]  # in place
     return tree_map(lambda o: _there(o) if isinstance(o, torch.Tensor) else o, out)
+
+
+def _waits(
+    name: str, args: Any, kwargs: Any, gpu: list[torch.Tensor], target: torch.device | None
+) -> bool:
+    """Whether the CPU would wait for the GPU in this call."""
+    if name == "repeat_interleave" and "output_size" in kwargs:
+        return False
+    if gpu and name in _WAITS:
+        return True
+    if gpu and name in ("__getitem__", "__setitem__", "index_put_"):
+        # A mask becomes indices, indices and values of the CPU become tensors of the GPU.
+        places = [i for i in tree_leaves(args[1]) if isinstance(i, (torch.Tensor, list))]
+        return any(not isinstance(i, Pretended) or i.dtype == torch.bool for i in places)
+    if name == "copy_":
+        return isinstance(args[0], Pretended) != isinstance(args[1], Pretended)
+    if target is None or name not in ("to", "cpu", "tensor", "as_tensor"):
+        return False
+    there = target.type == "cuda"
+    return (name in ("tensor", "as_tensor") and there and not gpu) or bool(gpu) != there
+
+
+def _caller() -> str:
+    """The function of the package that called."""
+    frame = sys._getframe(1)
+    while not frame.f_globals["__name__"].startswith("edt.") and frame.f_back is not None:
+        frame = frame.f_back
+    return f"{frame.f_globals['__name__']}.{frame.f_code.co_name}"
 
 
 def _without_gpu(value: Any) -> Any:
@@ -173,6 +213,46 @@ def _operator(func: Any, args: Any, kwargs: Any) -> Any:
         raise RuntimeError(f"edt::{name}: parameters on the CPU, other tensors on the GPU")
     with torch._C.DisableTorchFunctionSubclass():
         return func(*args, **kwargs)
+
+
+class Streams:
+    """Torch's streams on the pretended GPU: which is current, and what waited for what.
+
+    Attributes:
+        current: number of the current stream; tests change it.
+        capturing: whether it is being captured in a graph.
+        waits: (stream that waits, stream that recorded the event).
+        uses: (address of the tensor, stream) of every `record_stream`.
+    """
+
+    def __init__(self) -> None:
+        self.current, self.capturing = 0, False
+        self.waits: list[tuple[int, int]] = []
+        self.uses: list[tuple[int, int]] = []
+
+    def install(self, monkeypatch: Any) -> None:
+        """In place of `torch.cuda`'s."""
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda _=None: _Stream(self))
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: self.capturing)
+        monkeypatch.setattr(torch.Tensor, "record_stream", lambda *a: self._use(*a))
+
+    def _use(self, tensor: torch.Tensor, stream: _Stream) -> None:
+        with torch._C.DisableTorchFunctionSubclass():
+            self.uses.append((_here(tensor).data_ptr(), stream.cuda_stream))
+
+
+class _Stream:
+    def __init__(self, owner: Streams) -> None:
+        self._owner, self.cuda_stream = owner, owner.current
+
+    def synchronize(self) -> None:
+        synchronisations.append(f"synchronize in {_caller()}")
+
+    def record_event(self) -> int:
+        return self.cuda_stream
+
+    def wait_event(self, event: int) -> None:
+        self._owner.waits.append((self.cuda_stream, event))
 
 
 class _Factories(TorchFunctionMode):

@@ -1,4 +1,5 @@
 // The kernels and the host code of csrc/cuda, compiled by the host compiler over the shim.
+#include "cuda/device.cu"
 #include "cuda/evaluate.cu"
 #include "cuda/hessian.cu"
 #include "cuda/hvp.cu"

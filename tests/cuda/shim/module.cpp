@@ -5,7 +5,10 @@
 #include <utility>
 #include <vector>
 
+#include "runtime.h"
 #include "shim.h"
+
+namespace py = pybind11;
 
 namespace {
 
@@ -63,6 +66,32 @@ PYBIND11_MODULE(edt_cuda_shim, m) {
   edt::bind_cuda(m);
   // Since the last call.
   m.def("tensor_products", [] { return std::exchange(edt_shim::tensor_products(), 0); });
+  m.def("set_card", [](const py::kwargs& what) {
+    auto& c = edt_shim::card();
+    const auto allowed = c.allowed;  // the engine asks once
+    c = {};
+    c.allowed = allowed;
+    for (const auto& [key, value] : what) {
+      const auto name = key.cast<std::string>();
+      const int v = value.cast<int>();
+      if (name == "devices") c.devices = v;
+      else if (name == "current") c.current = v;
+      else if (name == "capability") c.capability = v;
+      else if (name == "driver") c.driver = v;
+      else if (name == "pending") c.pending = cudaError_t(v);
+      else if (name == "next_launch") c.next_launch = cudaError_t(v);
+      else if (name == "next_attribute") c.next_attribute = cudaError_t(v);
+      else throw py::key_error(name);
+    }
+  });
+  // [(bytes, carve-out, calls)] of the kernels that asked for shared memory, and launches by name.
+  m.def("allowed", [] {
+    std::vector<std::tuple<int, int, int>> out;
+    for (const auto& [key, a] : edt_shim::card().allowed)
+      if (a.calls) out.emplace_back(a.bytes, a.carveout, a.calls);
+    return out;
+  });
+  m.def("launches", [] { return std::exchange(edt_shim::card().launches, {}); });
   m.def("set_order", [](const std::string& order, uint64_t seed) {
     auto& s = edt_shim::settings();
     s.order = order == "forward"    ? edt_shim::Order::forward

@@ -7,8 +7,6 @@
 #include <stdexcept>
 #include <vector>
 
-#include "cuda/launch.h"
-
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -243,9 +241,7 @@ unsigned char* shared_memory() { return machine.shared; }
 
 void run(const std::string& what, int grid, int threads, int64_t shared,
          const std::function<void()>& body) {
-  // 48 KiB are there without asking.
-  const int64_t most = std::max<int64_t>(settings().shared_block, 48 * 1024);
-  if (threads < 1 || threads > 1024 || threads % kWarp != 0 || shared > most)
+  if (threads < 1 || threads > 1024 || threads % kWarp != 0)
     throw std::runtime_error(what + ": invalid launch");
   while (int(machine.fibers.size()) < threads) machine.fibers.push_back(std::make_unique<Fiber>());
   machine.pairs.resize(machine.fibers.size() / kWarp);
@@ -308,23 +304,3 @@ void await_copies() {
 }
 
 }  // namespace edt_shim
-
-// The host functions of csrc/cuda/device.cu.
-namespace edt::cuda {
-
-int device_count() { return 1; }
-Limits limits_of(int) {
-  const auto& s = edt_shim::settings();
-  return {s.sms, s.shared_block, s.shared_sm};
-}
-DeviceGuard::DeviceGuard(int device) : before_(0), device_(device) {
-  if (device != 0)
-    throw std::runtime_error("edt: choosing device " + std::to_string(device) +
-                             " failed: the shim has one");
-}
-DeviceGuard::~DeviceGuard() = default;
-void zero_async(void* memory, int64_t bytes, void*) {
-  if (bytes > 0) std::memset(memory, 0, size_t(bytes));
-}
-
-}  // namespace edt::cuda

@@ -32,6 +32,9 @@ struct Settings {
 Settings& settings();
 
 unsigned char* shared_memory();
+//! A launch of a kernel, as the runtime (runtime.h) lets it.
+void launch(const void* kernel, const std::string& what, int grid, int threads, int64_t shared,
+            const std::function<void()>& body);
 //! Runs body once for every thread of every block. Throws std::runtime_error on divergence.
 void run(const std::string& what, int grid, int threads, int64_t shared,
          const std::function<void()>& body);
