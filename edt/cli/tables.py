@@ -185,7 +185,9 @@ def success_table(sweep: WidthSweep) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in success[success["target"] == ALL].to_dict("records"):
         ends = outcomes[row["width"]]
-        other = ends["saddle"] + ends["unconverged"] + ends["diverged"]
+        other = sum(
+            ends[name] for name in ("saturated", "drifting", "saddle", "unconverged", "diverged")
+        )
         known = row["n_disjoint"] == row["n_disjoint"]
         table.add_row(
             str(row["width"]),

@@ -217,7 +217,7 @@ class _Sorter:
             self._cores(good.tolist(), self._number("minimum"))
         elif len(good):
             bad = group
-        label = loss_levels(bad["loss"], self.limits.level).label
+        label = loss_levels(bad["loss"].to_numpy(), self.limits.level).label
         for level in sorted(set(label.tolist())):
             members = bad.index[label == level]
             self._label(members, "level")

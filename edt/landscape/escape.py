@@ -28,7 +28,7 @@ from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
 from edt.landscape.grow import SHARES, Growth, grow
 from edt.landscape.inertia import grown_inertia
-from edt.landscape.minima import UNMEASURED, Minima, drive_down
+from edt.landscape.minima import UNMEASURED, Minima, certify_runs, drive_down
 from edt.landscape.outcome import outcomes
 from edt.stats import Interval, bootstrap, wilson
 from edt.tasks import Task
@@ -45,6 +45,8 @@ LEFT = 0.01
 #: Gradient descent's learning rate times the largest eigenvalue at the start. Stable up to 2; the
 #: curvature grows on the way down.
 SAFE = 0.5
+#: Budget of `edt.landscape.certify` for the ends of escapes that are not good.
+CERTIFY_STEPS = 600
 
 
 @dataclass
@@ -179,7 +181,7 @@ def escape_experiment(
     before = points["loss"].to_numpy()[origin.numpy()]
     starts["drop"] = before - starts["loss"]
     _distances(task, embedded, ended.networks, origin, where, starts)
-    words = outcomes(ended.loss, limit, ended.verdict, ended.status)
+    words = outcomes(ended.loss, limit, ended.verdict, ended.status, ended.label)
     starts["outcome"] = words
     starts["destination"] = [
         _destination(word, low, high)
@@ -465,6 +467,7 @@ def _finish(
         newton_steps=newton_steps,
         progress=progress,
     )
+    certify_runs(task, runs, stop_good=True, steps=CERTIFY_STEPS, progress=progress)
     return runs
 
 

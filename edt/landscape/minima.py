@@ -222,7 +222,7 @@ def find_minima(
         progress=progress,
     )
     if checks.whole("certify_steps", certify_steps, 0):
-        _certify(task, runs, finish == "bad", certify_steps, progress)
+        certify_runs(task, runs, stop_good=finish == "bad", steps=certify_steps, progress=progress)
     if not realisable:
         for t in sorted(set(index.tolist())):
             known = runs.loss[(index == t) & torch.isfinite(runs.loss)]
@@ -232,8 +232,18 @@ def find_minima(
     return runs
 
 
-def _certify(task: Task, runs: Minima, stop_good: bool, steps: int, progress: bool) -> None:
-    """Push and label runs, in place: those above their thresholds, or all."""
+def certify_runs(task: Task, runs: Minima, *, stop_good: bool, steps: int, progress: bool) -> None:
+    """Push and label runs, in place; fills everything but the outcome.
+
+    Args:
+        task: data.
+        runs: where they stand; diverged ones are left alone.
+        stop_good: leave those below their threshold as they are.
+        steps, progress: as in `edt.certify`.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
     going = np.array([word != "diverged" for word in runs.status])
     if stop_good:
         going &= (runs.loss > runs.threshold).numpy()

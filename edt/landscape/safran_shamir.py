@@ -188,7 +188,7 @@ def spurious_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
                 "share_low": share.low,
                 "share_high": share.high,
                 "unfinished": int((group["status"] == "max_steps").sum()),
-                "levels": len(loss_levels(ended["loss"])),
+                "levels": len(loss_levels(ended["loss"].to_numpy())),
                 "minima": int((bad["min_eig"] > 0.0).sum()),
                 "steps": float(group["steps"].median()),
                 "loss": float(bad["loss"].median()) if len(bad) else math.nan,

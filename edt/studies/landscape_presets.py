@@ -29,6 +29,7 @@ QUICK: dict[str, Any] = {
     "steps": 1000,
     "lbfgs_rounds": 8,
     "newton_steps": 40,
+    "certify_steps": 120,
 }
 QUICK_ESCAPE: dict[str, Any] = {
     "widths": (2, 3, 4),

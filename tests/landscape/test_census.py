@@ -248,7 +248,10 @@ def test_tanh_and_sigmoid_have_the_same_minima(trained):
     """``tanh(z) = 2 sigmoid(2 z) - 1``: a bijection of parameters, so losses must agree."""
     data, minima = trained
     found = {name: census(data, minima[name]) for name in minima}
-    levels = [loss_levels(c.minima.query("outcome == 'bad'")["loss"]).loss for c in found.values()]
+    levels = [
+        loss_levels(c.minima.query("outcome == 'bad'")["loss"].to_numpy()).loss
+        for c in found.values()
+    ]
     common = [a for a in levels[0] if np.isclose(levels[1], a, rtol=1e-9).any()]
     # Those met often enough must be met by both.
     assert len(common) >= 2

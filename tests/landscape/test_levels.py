@@ -61,8 +61,27 @@ def test_outcomes():
     ]
     loss, verdict, status, expected = (list(column) for column in zip(*cases, strict=True))
     assert outcomes(loss, 0.1, verdict, status) == expected
-    assert set(expected) == set(OUTCOMES)
+    assert {*expected, "saturated", "drifting"} == set(OUTCOMES)
     thresholds = [1.0] * len(cases)
     assert outcomes(loss, thresholds, verdict, status).count("good") == len(cases) - 1
-    with pytest.raises(ValueError, match="same length, got 9, 9 and 8"):
+    with pytest.raises(ValueError, match="same length, got 9, 9, 8 and 9"):
         outcomes(loss, 0.1, verdict, status[:-1])
+
+
+def test_outcomes_by_label():
+    labelled = [
+        # A certificate is believed before the status and the verdict of converge.
+        (0.5, "minimum", "converged", "channel", "channel"),
+        (0.5, "flat", "converged", "saturated", "saturated"),
+        (0.5, "unconverged", "channel", "minimum", "bad"),
+        (0.5, "unconverged", "stalled", "flat minimum", "bad"),
+        (0.5, "unconverged", "max_steps", "drifting", "drifting"),
+        (0.5, "minimum", "converged", "undecided", "unconverged"),
+        (0.5, "minimum", "converged", "uncertified", "bad"),
+        (float("nan"), "unconverged", "diverged", "undecided", "diverged"),
+        (0.05, "unconverged", "channel", "channel", "good"),
+    ]
+    loss, verdict, status, label, words = (list(c) for c in zip(*labelled, strict=True))
+    assert outcomes(loss, 0.1, verdict, status, label) == words
+    with pytest.raises(ValueError, match="same length"):
+        outcomes(loss, 0.1, verdict, status, label[:-1])

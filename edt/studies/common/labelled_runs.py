@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
-from edt.landscape import outcomes
+from edt.landscape import Certificates, certify, outcomes
+from edt.landscape.outcome import UNCERTIFIED
 from edt.lottery import at_reference_scale
 from edt.studies.common.channels import closest_opponents, with_channels
 from edt.studies.common.levels import label_levels
@@ -37,6 +38,11 @@ COLUMNS: dict[str, str] = {
     "eps_H": "float64",
     "lbfgs_iterations": "int64",
     "newton_iterations": "int64",
+    "label": "str",  # of `edt.certify`; "uncertified" where the run was good before
+    "distance": "float64",  # Newton distance relative to the norm; NaN where not looked at
+    "gain": "float64",  # share of the loss that a Newton step promises
+    "saturated": "int64",  # units that became constant or a step on the data; -1 likewise
+    "certify_steps": "int64",  # Newton steps given to the run to certify it
     "norm": "float64",  # of the parameters
     "twin": "float64",  # closeness of the nearest opponents, see `edt.studies.common.channels`
     "threshold": "float64",
@@ -62,7 +68,7 @@ def run_part(
     """Train and converge one (target, width).
 
     Adam in the kernel, then rounds of L-BFGS, then `edt.converge` in full. Networks that reach the
-    good loss leave after each; only the others are driven to the bottom and classified.
+    good loss leave after each; only the others are driven to the bottom, and certified there.
 
     Args:
         spec: protocol.
@@ -125,6 +131,11 @@ def run_part(
             "eps_H": float("nan"),
             "lbfgs_iterations": 0,
             "newton_iterations": 0,
+            "label": UNCERTIFIED,
+            "distance": float("nan"),
+            "gain": float("nan"),
+            "saturated": -1,
+            "certify_steps": 0,
         }
     )
     theta = trained.networks.theta.reshape(len(seeds), -1).clone()
@@ -154,6 +165,15 @@ def run_part(
             raise KeyboardInterrupt
         theta[chosen] = ended.networks.theta.reshape(chosen.numel(), -1)
         _enter(frame, chosen, ended)
+    going = frame["status"].to_numpy(dtype=str) != "diverged"
+    if enough is not None:
+        going &= frame["loss"].to_numpy() > enough
+    chosen = torch.from_numpy(np.flatnonzero(going))
+    if chosen.numel() and spec.certify_steps:
+        some = trained.networks.with_theta(theta.flatten()).select(chosen)
+        found = certify(task, some, task_index=index[chosen], steps=spec.certify_steps)
+        theta[chosen] = found.networks.theta.reshape(chosen.numel(), -1)
+        _enter_labels(frame, chosen, found)
     final = trained.networks.with_theta(theta.flatten())
     frame["norm"] = theta.norm(dim=1).tolist()
     frame["twin"] = closest_opponents(final).tolist()
@@ -165,8 +185,9 @@ def run_part(
 def label_runs(spec: WidthSweepSpec, task: Task, parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """All runs in one table, with threshold, outcome and loss level.
 
-    Outcomes are those of `edt.landscape.outcomes`; besides, a run that did not converge is in a
-    "channel" when two opponents' input weights are within ``1 - cos <= 1e-3``.
+    Outcomes are those of `edt.landscape.outcomes`, by the certified labels. Of runs that were not
+    certified, one that did not converge is in a "channel" when two opponents' input weights are
+    within ``1 - cos <= 1e-3``.
 
     Args:
         spec: ``good`` and ``reference_width``.
@@ -193,10 +214,29 @@ def label_runs(spec: WidthSweepSpec, task: Task, parts: Iterable[pd.DataFrame]) 
         runs["threshold"].tolist(),
         runs["verdict"].tolist(),
         runs["status"].tolist(),
+        runs["label"].tolist(),
     )
-    runs["outcome"] = with_channels(words, runs["twin"].tolist())
+    unlabelled = runs["label"].eq(UNCERTIFIED)
+    runs["outcome"] = np.where(unlabelled, with_channels(words, runs["twin"].tolist()), words)
     runs["level"] = label_levels(runs)
     return runs.astype(COLUMNS)[list(COLUMNS)]
+
+
+def _enter_labels(frame: pd.DataFrame, chosen: torch.Tensor, found: Certificates) -> None:
+    """Write where the push left the chosen networks, and their labels."""
+    rows, standings = chosen.tolist(), found.standings
+    for name in ("loss", "grad_max"):
+        frame.loc[rows, name] = getattr(found, name).tolist()
+    frame.loc[rows, "label"] = found.label
+    for name, entry in (("distance", "distance"), ("gain", "gain"), ("saturated", "saturated"),
+                        ("certify_steps", "steps")):  # fmt: skip
+        frame.loc[rows, name] = [getattr(at, entry) for at in standings]
+    measured = [place for place, at in enumerate(standings) if at.measured]
+    for name, entry in (("index", "index"), ("n_flat", "n_zero"), ("min_eig", "min_eig"),
+                        ("eps_H", "eps_H")):  # fmt: skip
+        frame.loc[[rows[place] for place in measured], name] = [
+            getattr(standings[place], entry) for place in measured
+        ]
 
 
 def _enter(frame: pd.DataFrame, chosen: torch.Tensor, ended: ConvergeResult) -> None:

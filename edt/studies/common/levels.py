@@ -40,13 +40,13 @@ def level_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Distinct loss levels of bad minima per (target, width).
 
     Args:
-        runs: columns ``target``, ``width``, ``outcome``, ``verdict``, ``loss`` and ``level``.
+        runs: columns ``target``, ``width``, ``outcome``, ``label``, ``loss`` and ``level``.
 
     Returns:
         One row per (target, width):
 
-        - ``runs``; ``bad``, runs that ended in a bad minimum; ``flat``, those of them with zero
-          eigenvalues (often a minimum at infinity);
+        - ``runs``; ``bad``, runs that ended in a certified bad minimum; ``flat``, those of them
+          with zero eigenvalues (all explained by symmetries);
         - ``levels``, distinct losses among the bad (a lower bound on distinct minima: mirror
           images share a loss); ``once``, levels seen in one run only;
         - ``estimate``, of all levels, those no run has met included (`edt.stats.chao1`), with
@@ -66,7 +66,7 @@ def level_table(runs: pd.DataFrame) -> pd.DataFrame:
                 "width": width,
                 "runs": len(group),
                 "bad": len(bad),
-                "flat": int(bad["verdict"].eq("flat").sum()),
+                "flat": int(bad["label"].eq("flat minimum").sum()),
                 "levels": len(counts),
                 "once": int((counts == 1).sum()),
                 "estimate": total.value,

@@ -38,6 +38,7 @@ class StudentSpec(Spec):
         lbfgs_rounds, lbfgs_steps: at most so many rounds of L-BFGS, of so many iterations; a
             student leaves when it has reached the good loss or a round gains it less than 1%.
         newton_steps, tol: `edt.converge`, to ``max|grad| <= tol``, for the others.
+        certify_steps: budget of `edt.certify` for each student that is not good.
         good: a run is good at or below this loss, as a share of the target's variance; on real
             data, within this share above the lowest loss that any student of width r or less has.
     """
@@ -62,6 +63,7 @@ class StudentSpec(Spec):
     lbfgs_steps: int = 250
     newton_steps: int = 100
     tol: float = 1e-10
+    certify_steps: int = 600
     good: float = 1e-8
 
     def __post_init__(self) -> None:
@@ -117,7 +119,8 @@ def as_minima(runs: pd.DataFrame, networks: Ensemble) -> Minima:
     def tensor(name: str) -> torch.Tensor:
         return torch.tensor(runs[name].to_numpy())
 
-    steps = runs[["train_steps", "lbfgs_iterations", "newton_iterations"]].sum(axis=1)
+    names = ["train_steps", "lbfgs_iterations", "newton_iterations", "certify_steps"]
+    steps = runs[names].sum(axis=1)
     return Minima(
         networks=networks,
         task_index=tensor("target"),
@@ -131,4 +134,5 @@ def as_minima(runs: pd.DataFrame, networks: Ensemble) -> Minima:
         n_flat=tensor("n_flat"),
         min_eig=tensor("min_eig"),
         iterations=torch.tensor(steps.to_numpy()),
+        label=runs["label"].tolist(),
     )

@@ -20,6 +20,7 @@ from edt.landscape import (
     plateaus,
 )
 from edt.landscape.escape import ratio
+from edt.landscape.outcome import UNCERTIFIED
 from edt.lottery import at_reference_scale
 from edt.places import Location
 from edt.runs.experiment import Experiment, Part, Parts, run_experiment
@@ -215,7 +216,8 @@ def _chosen(spec: EscapeSpec, task: Task, students: pd.DataFrame, minima: Minima
     cell = ["target", "width", "minimum"]
     sorted_["minimum_runs"] = sorted_.groupby(cell)["run"].transform("size")
     # Signs of eigenvalues that are zero to rounding are noise: only strict minima.
-    strict = sorted_[sorted_["verdict"] == "minimum"]
+    word = sorted_["label"].where(sorted_["label"] != UNCERTIFIED, sorted_["verdict"])
+    strict = sorted_[word == "minimum"]
     best = strict.sort_values([*cell, "grad_max", "run"]).drop_duplicates(cell)
     best = best.sort_values(
         ["target", "width", "minimum_runs", "minimum"], ascending=[True, True, False, True]

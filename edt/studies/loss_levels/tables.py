@@ -129,7 +129,8 @@ def _row(
         "known": _known(group[group["end"] == "plateau"], half),
         "levels": sum(own[own["level"] >= 0]["level"].nunique() for own in apart),
         "channel_levels": sum(
-            len(loss_levels(own[own["end"] == "channel"]["loss"], CHANNEL_GAP)) for own in apart
+            len(loss_levels(own[own["end"] == "channel"]["loss"].to_numpy(), CHANNEL_GAP))
+            for own in apart
         ),
         "lowest": float(group["loss"].min()),
         "highest": float(group["loss"].max()),

@@ -12,9 +12,11 @@ from edt.show.style import LIGHT, Theme, new_figure, readable_on, styled, width_
 WORDS = {
     "good": "good",
     "bad": "bad minimum",
-    "saddle": "saddle",
     "channel": "channel to infinity",
-    "unconverged": "not converged",
+    "saturated": "saturated units",
+    "drifting": "still drifting",
+    "saddle": "saddle",
+    "unconverged": "undecided",
     "diverged": "diverged",
 }
 
@@ -26,6 +28,8 @@ def outcome_colours(theme: Theme) -> dict[str, str]:
         "bad": theme.red,
         "saddle": theme.orange,
         "channel": theme.purple,
+        "saturated": theme.green,
+        "drifting": theme.sky,
         "unconverged": theme.soft,
         "diverged": theme.ink,
     }

@@ -44,6 +44,9 @@ class WidthSweepSpec(Spec):
         lbfgs_rounds: rounds of ``lbfgs_steps`` L-BFGS iterations that come next, at most; a network
             leaves when it has reached the good loss or a round gains it less than a hundredth.
         lbfgs_steps, newton_steps, tol: `edt.converge`, to ``max|grad| <= tol``, for the others.
+        certify_steps: budget of `edt.certify` for each run that is not good: what is called a bad
+            minimum is one that so many more Newton steps do not move. 0: take `edt.converge`'s
+            word.
         good: a run succeeds at or below this loss, as a share of the target's variance when loss 0
             is possible; otherwise it succeeds within this share above the lowest loss any network
             of width r or less has reached.
@@ -77,6 +80,7 @@ class WidthSweepSpec(Spec):
     lbfgs_steps: int = 1000
     newton_steps: int = 60
     tol: float = 1e-10
+    certify_steps: int = 600
     good: float = 1e-8
     split_widths: tuple[int, ...] = (2, 3, 4, 5, 6)
     split_levels: int = 12
@@ -100,6 +104,7 @@ class WidthSweepSpec(Spec):
             "lbfgs_rounds",
             "lbfgs_steps",
             "newton_steps",
+            "certify_steps",
             "split_levels",
             "escape_lbfgs_steps",
             "escape_newton_steps",

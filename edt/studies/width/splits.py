@@ -19,13 +19,13 @@ import torch
 
 from edt.curvature import count_directions
 from edt.ensemble import Ensemble
-from edt.landscape import outcomes, predicted_inertia, split_every, split_matrices
+from edt.landscape import certify, outcomes, predicted_inertia, split_every, split_matrices
 from edt.landscape.inertia import UNKNOWN
+from edt.landscape.outcome import UNCERTIFIED
 from edt.stats import wilson
-from edt.studies.common.channels import closest_opponents, with_channels
 from edt.studies.width.spec import WidthSweepSpec
 from edt.tasks import Task
-from edt.training import converge
+from edt.training import ConvergeResult, converge
 
 #: Columns of ``splits`` and their dtypes, in order.
 COLUMNS: dict[str, str] = {
@@ -49,6 +49,7 @@ COLUMNS: dict[str, str] = {
     "escaped_loss": "float64",
     "escaped_status": "str",
     "escaped_verdict": "str",
+    "escaped_label": "str",
     "escaped_outcome": "str",
     "destination": "str",
 }
@@ -69,8 +70,8 @@ def empty_splits() -> pd.DataFrame:
 def representatives(runs: pd.DataFrame, most: int) -> pd.DataFrame:
     """One run for each loss level of strict bad minima, commonest levels first.
 
-    Of the runs on a level whose verdict is "minimum", with no eigenvalue in doubt, the one with the
-    smallest ``grad_max`` stands for it; levels without such a run are left out.
+    Of the runs on a level with the certified label "minimum", and no eigenvalue in doubt, the one
+    with the smallest ``grad_max`` stands for it; levels without such a run are left out.
 
     Args:
         runs: rows of one (target, width).
@@ -80,7 +81,9 @@ def representatives(runs: pd.DataFrame, most: int) -> pd.DataFrame:
         Those rows of ``runs`` with ``level_runs``, in order of (level_runs falling, level).
     """
     bad = runs[runs["outcome"] == "bad"]
-    strict = bad[(bad["verdict"] == "minimum") & (bad["min_eig"] > DOUBT * bad["eps_H"])]
+    # Without certificates the word of `edt.converge` has to do.
+    word = bad["label"].where(bad["label"] != UNCERTIFIED, bad["verdict"])
+    strict = bad[(word == "minimum") & (bad["min_eig"] > DOUBT * bad["eps_H"])]
     best = strict.sort_values(["level", "grad_max", "seed"]).drop_duplicates("level")
     best = best.assign(level_runs=best["level"].map(bad["level"].value_counts()))
     return best.sort_values(["level_runs", "level"], ascending=[False, True]).head(most)
@@ -143,8 +146,9 @@ def split_part(
         )
         if ended.interrupted:
             raise KeyboardInterrupt
+        rows = chosen.iloc[wide.source.tolist()].reset_index(drop=True)
+        loss, label = _labelled(spec, task, ended, rows["threshold"].tolist())
         source, neuron = wide.source.tolist(), wide.neuron.tolist()
-        rows = chosen.iloc[source].reset_index(drop=True)
         predicted = [
             UNKNOWN if matrices[b][j].unmet else predicted_inertia(inertias[b], matrices[b][j], mu)
             for b, j in zip(source, neuron, strict=True)
@@ -161,16 +165,36 @@ def split_part(
             n_pos=counted.n_pos.tolist(),
             min_eig=counted.min_eig.tolist(),
             eps_H=counted.eps_H.tolist(),
-            escaped_loss=ended.loss.tolist(),
+            escaped_loss=loss,
             escaped_status=ended.status,
             escaped_verdict=ended.verdict,
-            escaped_outcome=with_channels(
-                outcomes(ended.loss, rows["threshold"].tolist(), ended.verdict, ended.status),
-                closest_opponents(ended.networks).tolist(),
+            escaped_label=label,
+            escaped_outcome=outcomes(
+                loss, rows["threshold"].tolist(), ended.verdict, ended.status, label
             ),
         )
         tables.append(frame.assign(destination=_destinations(frame)))
     return pd.concat(tables, ignore_index=True).astype(COLUMNS)[list(COLUMNS)]
+
+
+def _labelled(
+    spec: WidthSweepSpec, task: Task, ended: ConvergeResult, thresholds: list[float]
+) -> tuple[list[float], list[str]]:
+    """Losses and labels of what is not good, after the push of `edt.certify`."""
+    loss, label = ended.loss.tolist(), [UNCERTIFIED] * len(ended.status)
+    going = [
+        b for b, status in enumerate(ended.status)
+        if loss[b] > thresholds[b] and status != "diverged"
+    ]  # fmt: skip
+    if going and spec.certify_steps:
+        chosen = torch.tensor(going)
+        found = certify(
+            task, ended.networks.select(chosen), task_index=ended.task_index[chosen],
+            steps=spec.certify_steps,
+        )  # fmt: skip
+        for place, b in enumerate(going):
+            loss[b], label[b] = float(found.loss[place]), found.label[place]
+    return loss, label
 
 
 def split_table(splits: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:

@@ -203,8 +203,10 @@ class Story:
         words = {
             "bad": "ended in a bad minimum",
             "channel": "drifted along a channel to infinity",
+            "saturated": "ended with saturated units",
+            "drifting": "were still drifting",
             "saddle": "stopped at a saddle",
-            "unconverged": "did not converge",
+            "unconverged": "were undecided",
             "diverged": "diverged",
         }
         parts = [f"{int(kinds[name])} {word}" for name, word in words.items() if kinds[name]]
