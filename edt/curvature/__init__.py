@@ -9,6 +9,7 @@ from edt.curvature.eigenpairs import EigenPairs, extreme_eigenpairs, lanczos
 from edt.curvature.factored import factored_inertia, negative_count
 from edt.curvature.spectrum import (
     Inertia,
+    Spectra,
     count_directions,
     escape_dimensions,
     hessian_spectrum,
@@ -28,6 +29,7 @@ __all__ = [
     "HessianOperator",
     "HessianSplit",
     "Inertia",
+    "Spectra",
     "SpectralDensity",
     "TraceEstimate",
     "count_directions",

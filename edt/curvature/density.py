@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,7 +10,9 @@ import torch
 from edt.curvature.dense import one_blas_thread
 from edt.curvature.inputs import prepare, probes, whole
 from edt.curvature.products import Solver, drive
+from edt.curvature.verdicts import threshold_of
 from edt.ensemble import Ensemble
+from edt.ensemble.arrays import reals
 
 __all__ = ["SpectralDensity", "spectral_density"]
 
@@ -27,12 +29,31 @@ class SpectralDensity:
         nodes, weights: float64 ``[V, m]``; the weights of a row sum to 1.
         size: P.
         products: Hessian-vector products used.
+        dtype: the arithmetic of the products.
     """
 
     nodes: torch.Tensor
     weights: torch.Tensor
     size: int
     products: int
+    dtype: torch.dtype = torch.float64
+
+    @property
+    def threshold(self) -> float:
+        """``eps_H`` of `edt.curvature.zero_threshold`, with the largest node for ``||H||_2``."""
+        if not self.nodes.numel():
+            return 0.0
+        return threshold_of(float(self.nodes.abs().max()), self.size, self.dtype)
+
+    def signs(self) -> tuple[float, float, float]:
+        """Estimated shares of negative, zero and positive eigenvalues; they sum to 1.
+
+        Zero is within `threshold` of 0, where a sign is rounding.
+        """
+        eps = self.threshold
+        below = self.mean(lambda nodes: (nodes < -eps).to(torch.float64))
+        above = self.mean(lambda nodes: (nodes > eps).to(torch.float64))
+        return below, 1.0 - below - above, above
 
     def mean(self, function: Any) -> float:
         """Estimate of ``tr f(H) / P`` for a function of a tensor of eigenvalues."""
@@ -44,10 +65,14 @@ class SpectralDensity:
         return float(each.std() / each.numel() ** 0.5) if each.numel() > 1 else float("nan")
 
     def cdf(self, values: torch.Tensor) -> torch.Tensor:
-        """Estimated share of eigenvalues at most each of ``values`` (any shape)."""
-        below = self.nodes[..., None] <= values.to(torch.float64).reshape(-1)
+        """Estimated share of eigenvalues at most each of ``values`` (any shape).
+
+        What is zero (see `signs`) lies at 0: at most 0, and never at most a negative value.
+        """
+        nodes = self.nodes.masked_fill(self.nodes.abs() <= self.threshold, 0.0)
+        below = nodes[..., None] <= reals("values", values).reshape(-1)
         share = (below * self.weights[..., None]).sum(1).mean(0)
-        return share.reshape(values.shape)
+        return share.reshape(reals("values", values).shape)
 
     def density(self, grid: torch.Tensor, width: float) -> torch.Tensor:
         """Estimated density at the points of ``grid`` ``[n]``, smoothed by a Gaussian.
@@ -112,7 +137,7 @@ def spectral_density(
     }
     with one_blas_thread():
         found = drive(objective, flat, solvers, ggn=ggn)
-    return [found[b] for b in range(objective.B)]
+    return [replace(found[b], dtype=flat.dtype) for b in range(objective.B)]
 
 
 def _solver(start: torch.Tensor, steps: int) -> Solver[SpectralDensity]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from edt.curvature.verdicts import FACTOR, UNIT
+from edt.curvature.verdicts import threshold_of
 
 __all__ = ["factored_inertia", "negative_count", "spectral_norm"]
 
@@ -91,7 +91,7 @@ def factored_inertia(
     norm = spectral_norm(matrix)
     if norm == 0.0:
         return 0, size, 0, 0.0
-    threshold = FACTOR * UNIT[dtype] * size * norm
+    threshold = threshold_of(norm, size, dtype)
     negative = negative_count(matrix, threshold)
     below = negative_count(matrix, -threshold)
     return negative, below - negative, size - below, threshold

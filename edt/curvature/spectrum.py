@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,18 @@ class Inertia(Tabular):
     def to_pandas(self) -> pd.DataFrame:
         """One row a network: network, n_neg, n_zero, n_pos, min_eig, eps_H."""
         return per_network(self, "n_neg", "n_zero", "n_pos", "min_eig", "eps_H")
+
+
+class Spectra(list[torch.Tensor]):
+    """Eigenvalues of each network, and the arithmetic of the Hessians they are of.
+
+    Attributes:
+        dtype: torch.float32 or torch.float64; decides which eigenvalues count as zero.
+    """
+
+    def __init__(self, values: Iterable[torch.Tensor], dtype: torch.dtype) -> None:
+        super().__init__(values)
+        self.dtype = dtype
 
 
 def groups(coords: torch.Tensor, memory: int = MEMORY) -> Iterator[torch.Tensor]:
@@ -109,8 +121,8 @@ def hessian_spectrum(
         vectors: also return eigenvectors.
 
     Returns:
-        list of float64 ``[P_b]`` ascending; with ``vectors`` a pair of lists, the second holding
-        ``[P_b, P_b]`` with eigenvectors in columns.
+        list of float64 ``[P_b]`` ascending (a `Spectra`, which remembers the networks' dtype); with
+        ``vectors`` a pair of lists, the second holding ``[P_b, P_b]`` with eigenvectors in columns.
 
     Raises:
         TypeError, ValueError: an argument is wrong, or a network's parameters or Hessian are not
@@ -128,7 +140,8 @@ def hessian_spectrum(
                 columns.append(vector)
         else:
             values += eigenvalues(matrices)
-    return (values, columns) if vectors else values
+    spectra = Spectra(values, ens.dtype)
+    return (spectra, columns) if vectors else spectra
 
 
 def finite_spectra(ens: Ensemble, task: Any, task_index: torch.Tensor) -> list[torch.Tensor | None]:

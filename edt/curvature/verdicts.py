@@ -31,8 +31,22 @@ def zero_threshold(eigenvalues: torch.Tensor, dtype: torch.dtype = torch.float64
     """
     if eigenvalues.numel() == 0:
         return 0.0
-    largest = float(eigenvalues.abs().max())
-    return FACTOR * UNIT[dtype] * eigenvalues.numel() * largest
+    return threshold_of(float(eigenvalues.abs().max()), eigenvalues.numel(), dtype)
+
+
+def threshold_of(norm: float, size: int, dtype: torch.dtype = torch.float64) -> float:
+    """`zero_threshold` where only ``||H||_2`` and P are known: ``10 u P ||H||_2``."""
+    return FACTOR * UNIT[dtype] * size * norm
+
+
+def arithmetic(spectra: object) -> torch.dtype:
+    """The arithmetic that eigenvalues say they come from: their ``dtype``, float64 if unknown.
+
+    Eigenvalues of a float32 Hessian are float64 numbers with float32's rounding; a `Spectra` and a
+    `SpectralDensity` know it.
+    """
+    found = getattr(spectra, "dtype", None)
+    return torch.float32 if found is torch.float32 else torch.float64
 
 
 def inertia(eigenvalues: torch.Tensor, threshold: float) -> tuple[int, int, int]:

@@ -303,7 +303,7 @@ def _embed(
     }
     ways = []
     for value, vector in zip(values, vectors, strict=True):
-        eps = zero_threshold(value)
+        eps = zero_threshold(value, embedded.dtype)
         signs_here = inertia(value, eps)
         size = value.abs()
         clear = not bool(((size > eps / DOUBT) & (size < eps * DOUBT)).any())

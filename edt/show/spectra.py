@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from edt.curvature import SpectralDensity
-from edt.curvature.verdicts import inertia, zero_threshold
+from edt.curvature import Spectra, SpectralDensity
+from edt.curvature.verdicts import arithmetic, inertia, zero_threshold
 from edt.show.style import LIGHT, Theme, new_figure, percent_axis, styled
 
 #: Eigenvalues smaller than this share of the largest are drawn on the linear part of the axis.
@@ -24,11 +24,13 @@ def plot_spectrum(
     labels: Sequence[str] | None = None,
     *,
     linear: float | None = None,
+    dtype: torch.dtype | None = None,
     theme: Theme = LIGHT,
 ) -> Figure:
     """Share of the eigenvalues at or below each value, a line a network; dots at the negative ones.
 
-    What counts as negative or zero is the rule of `edt.count_directions`.
+    What counts as negative or zero is the rule of `edt.count_directions`, for densities too:
+    within ``eps_H`` of 0 a sign is rounding.
 
     Args:
         spectra: of each network its eigenvalues float64 ``[P_b]`` (from `edt.hessian_spectrum`) or
@@ -36,6 +38,8 @@ def plot_spectrum(
         labels: of the networks; default "network 0", "network 1", ...
         linear: the axis is linear from ``-linear`` to ``linear`` and logarithmic beyond; default:
             a millionth of the largest eigenvalue.
+        dtype: arithmetic of the Hessians, which decides what is zero; default: what the spectra
+            remember, else float64.
         theme: colours.
 
     Raises:
@@ -47,6 +51,8 @@ def plot_spectrum(
     names = [f"network {b}" for b in range(len(spectra))] if labels is None else list(labels)
     if len(names) != len(spectra):
         raise ValueError(f"labels must be {len(spectra)}, one a spectrum, got {len(names)}")
+    known = dtype or (spectra.dtype if isinstance(spectra, Spectra) else None)
+    limits = [_threshold(spectrum, known) for spectrum in spectra]
     values = [_values(spectrum) for spectrum in spectra]
     for b, own in enumerate(values):
         if not own.size:
@@ -62,7 +68,8 @@ def plot_spectrum(
         ax = axes[0, 0]
         for b, (spectrum, name) in enumerate(zip(spectra, names, strict=True)):
             colour, dash = colours[b % len(colours)], DASHES[b // len(colours) % len(DASHES)]
-            _steps(ax, spectrum, values[b], f"{name}: {_signs(spectrum)}", colour, dash, theme)
+            label = f"{name}: {_signs(spectrum, limits[b])}"
+            _steps(ax, spectrum, values[b], limits[b], label, colour, dash, theme)
         ax.axvline(0.0, color=theme.soft, lw=1.0, zorder=1)
         ax.set_xscale("symlog", linthresh=linear, linscale=0.4)
         _ticks(ax, linear, min(float(own.min()) for own in values), largest)
@@ -78,11 +85,18 @@ def _values(spectrum: torch.Tensor | SpectralDensity) -> np.ndarray:
     return np.sort(np.asarray(nodes.detach().cpu(), dtype=np.float64))
 
 
-def _signs(spectrum: torch.Tensor | SpectralDensity) -> str:
+def _threshold(spectrum: torch.Tensor | SpectralDensity, dtype: torch.dtype | None) -> float:
     if isinstance(spectrum, SpectralDensity):
-        below = spectrum.mean(lambda eigenvalues: (eigenvalues < 0.0).to(torch.float64))
-        return f"about {spectrum.size * below:.0f} of {spectrum.size} negative"
-    negative, zero, _ = inertia(spectrum, zero_threshold(spectrum))
+        return spectrum.threshold
+    return zero_threshold(spectrum, dtype or arithmetic(spectrum))
+
+
+def _signs(spectrum: torch.Tensor | SpectralDensity, limit: float) -> str:
+    if isinstance(spectrum, SpectralDensity):
+        below, within, _ = spectrum.signs()
+        flat = f", {spectrum.size * within:.0f} zero" if round(spectrum.size * within) else ""
+        return f"about {spectrum.size * below:.0f} of {spectrum.size} negative{flat}"
+    negative, zero, _ = inertia(spectrum, limit)
     flat = f", {zero} zero" if zero else ""
     return f"{negative} of {spectrum.numel()} negative{flat}"
 
@@ -91,6 +105,7 @@ def _steps(
     ax: Axes,
     spectrum: torch.Tensor | SpectralDensity,
     values: np.ndarray,
+    limit: float,
     label: str,
     colour: str,
     dash: object,
@@ -103,7 +118,7 @@ def _steps(
     at, height = np.concatenate([values[:1], values]), np.concatenate([[0.0], share])
     ax.step(at, height, where="post", color=colour, ls=dash, lw=2.2, label=label, zorder=3)
     if not isinstance(spectrum, SpectralDensity):
-        down = values < -zero_threshold(torch.from_numpy(values))
+        down = values < -limit
         ax.plot(values[down], share[down], marker="o", ms=7, mec=theme.paper, mew=0.8, ls="none",
                 color=colour, zorder=4)  # fmt: skip
 

@@ -10,7 +10,7 @@ from edt.curvature.dense import eigensystems, eigenvalues, one_blas_thread
 from edt.curvature.eigenpairs import EigenPairs, solver
 from edt.curvature.products import drive
 from edt.curvature.spectrum import groups
-from edt.curvature.verdicts import FACTOR, UNIT, inertia, zero_threshold
+from edt.curvature.verdicts import inertia, threshold_of, zero_threshold
 from edt.objectives import hessians
 from edt.training.descent import RUNNING, Descent
 
@@ -65,7 +65,7 @@ def measure(state: Descent, chosen: torch.Tensor, spectra: Spectra, dense: torch
         again = []
         for b, pairs in _lowest(state, large, wanted).items():
             size = int(state.coords[b])
-            threshold = FACTOR * UNIT[torch.float64] * size * pairs.norm
+            threshold = threshold_of(pairs.norm, size)
             spectra.negative[b] = int((pairs.values < -threshold).sum())
             spectra.zero[b] = -1
             spectra.lowest[b] = pairs.values[0]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from edt.curvature.dense import aligned
-from edt.curvature.verdicts import FACTOR, UNIT
+from edt.curvature.verdicts import threshold_of
 from edt.training.damped import Proposal
 
 __all__ = ["Stationary", "shifted"]
@@ -81,7 +81,7 @@ class Stationary:
         """The best step of at most about this length."""
         lam, slope = self._lam, self._slope
         largest = float(np.abs(lam).max()) if lam.size else 0.0
-        flat = FACTOR * UNIT[torch.float64] * lam.size * largest
+        flat = threshold_of(largest, lam.size)
         damping = DAMPING * largest + 1e-300
         p = shifted(lam * slope, np.where(np.abs(lam) > flat, lam * lam, damping**2), radius)
         after = slope + lam * p

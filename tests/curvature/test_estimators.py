@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+import edt
 from edt import curvature
 from edt.curvature.density import _solver
 from edt.curvature.factored import factored_inertia, spectral_norm
 from edt.curvature.inputs import probes
 from edt.curvature.trace import _hutch_pp, _hutchinson
+from edt.curvature.verdicts import zero_threshold
 
 
 def run(work, matrix):
@@ -193,3 +195,31 @@ def test_factored_inertia_of_trivial_matrices():
     assert zero[:3] == (0, 3, 0)
     swap = torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
     assert factored_inertia(swap)[:3] == (1, 0, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("width", [3, 20])
+def test_rounding_has_no_sign(dtype, width):
+    """A positive semidefinite matrix has no negative eigenvalue, however many are zero."""
+    x = torch.linspace(-1.0, 1.0, 6, dtype=dtype)[:, None]
+    task = edt.Task(x, torch.sin(3.0 * x))
+    ens = edt.Ensemble.init([width], [0], d_in=1, d_out=1, dtype=dtype)
+    size = int(ens.coords[0])  # 10 or 61 coordinates, 6 samples
+    (found,) = edt.spectral_density(ens, task, steps=size, ggn=True, seed=1)
+    assert found.dtype == dtype
+    below, zero, above = found.signs()
+    assert (found.nodes < 0.0).any()  # rounding has signs of its own
+    assert below == 0.0
+    # The exact share by the same rule: decaying eigenvalues are zero sooner in float32.
+    exact = torch.linalg.eigvalsh(edt.hessian(ens, task, ggn=True)[0].double())
+    share = float((exact.abs() <= zero_threshold(exact, dtype)).double().mean())
+    assert share >= (size - 6) / size
+    # 8 probes, each with the share of the null space along it: off by 0.1 at 10 coordinates.
+    assert abs(zero - share) < 0.15
+    assert below + zero + above == 1.0
+    at = torch.tensor([-1.0, -1e-300, 0.0, found.nodes.max()], dtype=torch.float64)
+    assert found.cdf(at).tolist() == pytest.approx([0.0, 0.0, zero, 1.0], abs=1e-12)
+    # The threshold is that of an exact spectrum of this norm and size.
+    spectrum = torch.zeros(size, dtype=torch.float64)
+    spectrum[-1] = found.nodes.abs().max()
+    assert found.threshold == zero_threshold(spectrum, dtype)

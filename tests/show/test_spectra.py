@@ -39,6 +39,31 @@ def test_rounding_counts_as_zero():
     assert ax.lines[0].get_label() == "network 0: 0 of 3 negative, 2 zero"
 
 
+def test_float32_spectra_have_float32_zeros():
+    x = torch.linspace(-1.0, 1.0, 6)[:, None]
+    task = edt.Task(x, torch.sin(3.0 * x))
+    start = edt.Ensemble.init([20], [0], d_in=1, d_out=1, dtype=torch.float32)
+    ens = edt.converge(task, start, progress=False).networks.to(torch.float32)
+    counted = edt.count_directions(ens, task)
+    spectra = edt.hessian_spectrum(ens, task)
+    told = f"network 0: {int(counted.n_neg)} of 61 negative, {int(counted.n_zero)} zero"
+    assert int(counted.n_zero) > int((spectra[0].abs() <= 1e-12).sum())
+    (ax,) = plot_spectrum(spectra).axes
+    assert ax.lines[0].get_label() == told
+    (ax,) = plot_spectrum(list(spectra), dtype=torch.float32).axes
+    assert ax.lines[0].get_label() == told
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    assert len(dots[0].get_xdata()) == int(counted.n_neg)
+
+
+def test_an_estimate_of_a_semidefinite_matrix_has_no_negative_part():
+    x = torch.linspace(-1.0, 1.0, 6, dtype=torch.float64)[:, None]
+    ens = edt.Ensemble.init([20], [0], d_in=1, d_out=1)
+    density = edt.spectral_density(ens, edt.Task(x, torch.sin(3.0 * x)), ggn=True)
+    (ax,) = plot_spectrum(density).axes
+    assert ax.lines[0].get_label().startswith("network 0: about 0 of 61 negative, 5")
+
+
 def test_an_estimate_is_drawn_beside_the_exact_spectrum(task, networks):
     one = networks.network(3)
     (density,) = edt.spectral_density(one, task, vectors=4)
