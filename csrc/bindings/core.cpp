@@ -5,8 +5,8 @@
 
 #include <thread>
 
-#include "bindings/hyper.h"
 #include "bindings/lock.h"
+#include "bindings/training.h"
 #include "cpu/engine.h"
 #include "cpu/pages.h"
 #include "cpu/pool.h"
@@ -94,6 +94,13 @@ std::unique_ptr<Dataset> make_dataset(Pointer x, Pointer y, Pointer coef, int64_
   return out;
 }
 
+template <size_t N>
+py::tuple names_of(const char* const (&names)[N]) {
+  py::tuple out(N);
+  for (size_t k = 0; k < N; ++k) out[k] = py::str(names[k]);
+  return out;
+}
+
 double fma_peak(bool is_double, int threads, double seconds) {
   std::vector<double> speed(threads);
   std::vector<std::thread> pool;
@@ -117,6 +124,15 @@ PYBIND11_MODULE(_core, m) {
   py::module_ device = m.def_submodule("cuda");
   bind_cuda(device);
 #endif
+
+  // Names of what is a number in here, in the order of the numbers.
+  py::dict codes;
+  codes["activation"] = names_of(kActNames);
+  codes["loss"] = names_of(kLossNames);
+  codes["optimizer"] = names_of(kOptimizerNames);
+  codes["training"] = names_of(kStatusNames);
+  codes["lbfgs"] = names_of(kLbfgsStatusNames);
+  m.attr("CODES") = codes;
 
   py::class_<Plan>(m, "Plan")
       .def(py::init([](Pointer widths, int64_t n_nets, int64_t n_cols, bool bias, Pointer state,
@@ -212,6 +228,15 @@ PYBIND11_MODULE(_core, m) {
       });
     });
   });
+  m.def("vjp", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
+                  Pointer active, Pointer cotangent, Pointer grad) {
+    run(plan, data, task, act, active, [&](const Call& c) {
+      by_type(data, [&](auto t) {
+        using T = decltype(t);
+        vjp<T>(c, at<const T>(theta), at<const T>(cotangent), at<T>(grad));
+      });
+    });
+  });
   m.def("hvp", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
                   Pointer active, int k, Pointer v, Pointer out, int64_t stride, bool ggn) {
     if (k < 1) throw py::value_error("hvp needs at least one vector");
@@ -246,52 +271,24 @@ PYBIND11_MODULE(_core, m) {
       });
     });
   });
-  m.def("train",
-        [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
-           Pointer active, Pointer mom1, Pointer mom2, Pointer steps, int64_t until,
-           const py::dict& hyper, Pointer lr, Pointer weight_decay, Pointer seeds, Pointer factors,
-           int64_t factors_start, Pointer status, Pointer loss_, Pointer grad_norm, Pointer record,
-           int64_t n_record, Pointer history_loss, Pointer history_grad) {
-          const TrainArrays arrays{at<int64_t>(steps),
-                                   until,
-                                   read_hyper(hyper),
-                                   at<const double>(lr),
-                                   at<const double>(weight_decay),
-                                   at<const uint64_t>(seeds),
-                                   at<const double>(factors),
-                                   factors_start,
-                                   at<int8_t>(status),
-                                   at<double>(loss_),
-                                   at<double>(grad_norm),
-                                   at<const int64_t>(record),
-                                   n_record,
-                                   at<double>(history_loss),
-                                   at<double>(history_grad)};
-          if (arrays.hp.optimizer != Optimizer::sgd && !(mom1 && mom2))
-            throw py::value_error("adam needs both moments");
-          if (arrays.hp.momentum != 0 && !mom1) throw py::value_error("momentum needs its buffer");
-          run(plan, data, task, act, active, [&](const Call& c) {
-            by_type(data, [&](auto t) {
-              using T = decltype(t);
-              train<T>(c, at<T>(theta), at<T>(mom1), at<T>(mom2), arrays);
-            });
-          });
-        });
+  m.def("train", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
+                    Pointer active, const py::dict& hyper, const py::dict& state) {
+    const HyperParameters hp = read_hyper(hyper);
+    by_type(data, [&](auto t) {
+      using T = decltype(t);
+      const auto st = read_train_state<T>(state, hp, at<T>(theta), int64_t(plan.nets.size()));
+      run(plan, data, task, act, active, [&](const Call& c) { train<T>(c, hp, st); });
+    });
+  });
   m.def("lbfgs", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
                     Pointer active, int memory, int64_t iterations, double tol, Pointer done,
-                    Pointer status, Pointer loss_, Pointer grad_max) {
+                    Pointer status, Pointer loss_, Pointer grad_norm) {
     if (memory < 1) throw py::value_error("memory must be at least 1");
-    const LbfgsArrays arrays{memory,
-                             int(iterations),
-                             tol,
-                             at<int64_t>(done),
-                             at<int8_t>(status),
-                             at<double>(loss_),
-                             at<double>(grad_max)};
     run(plan, data, task, act, active, [&](const Call& c) {
       by_type(data, [&](auto t) {
         using T = decltype(t);
-        lbfgs<T>(c, at<T>(theta), arrays);
+        lbfgs<T>(c, LbfgsState<T>{at<T>(theta), memory, iterations, tol, at<int64_t>(done),
+                                  at<int8_t>(status), at<double>(loss_), at<double>(grad_norm)});
       });
     });
   });

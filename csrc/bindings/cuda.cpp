@@ -7,8 +7,8 @@
 
 #include <memory>
 
-#include "bindings/hyper.h"
 #include "bindings/lock.h"
+#include "bindings/training.h"
 #include "cuda/engine.h"
 #include "math/activations_list.h"
 
@@ -222,37 +222,17 @@ void bind_calls(py::module_& m) {
       hessian<T>(c, data, at<T>(out), at<const int64_t>(offsets), ggn);
     });
   });
-  m.def("train", [](const py::tuple& head, Pointer mom1, Pointer mom2, Pointer steps, int64_t first,
-                    int64_t until, const py::dict& hyper, Pointer lr, Pointer weight_decay,
-                    Pointer seeds, Pointer factors, int64_t factors_start, Pointer status,
-                    Pointer loss_, Pointer grad_norm, Pointer record, int64_t n_record,
-                    Pointer history_loss, Pointer history_grad, Pointer host_record) {
+  m.def("train", [](const py::tuple& head, const py::dict& hyper, const py::dict& state,
+                    int64_t first, Pointer host_record) {
     const HyperParameters hp = read_hyper(hyper);
-    if (hp.optimizer != Optimizer::sgd && !(mom1 && mom2))
-      throw py::value_error("adam needs both moments");
-    if (hp.momentum != 0 && !mom1) throw py::value_error("momentum needs its buffer");
-    run(head, [&](const Call& c, const auto& data) {
+    const Head h = head_of(head);
+    const Call c = h.call();
+    h.data.visit([&](const auto& data) {
       using T = Scalar<decltype(data)>;
-      TrainState<T> st{};
       // Training writes what the other calls only read.
-      st.theta = const_cast<T*>(static_cast<const T*>(c.theta));
-      st.m = at<T>(mom1);
-      st.v = at<T>(mom2);
-      st.steps = at<int64_t>(steps);
-      st.until = until;
-      st.lr = at<const double>(lr);
-      st.weight_decay = at<const double>(weight_decay);
-      st.seeds = at<const uint64_t>(seeds);
-      st.factors = at<const double>(factors);
-      st.factors_start = factors_start;
-      st.status = at<int8_t>(status);
-      st.loss = at<double>(loss_);
-      st.grad_norm = at<double>(grad_norm);
-      st.record = at<const int64_t>(record);
-      st.n_record = n_record;
-      st.history_loss = at<double>(history_loss);
-      st.history_grad = at<double>(history_grad);
-      st.networks = c.schedule.networks();
+      T* theta = const_cast<T*>(static_cast<const T*>(c.theta));
+      const auto st = read_train_state<T>(state, hp, theta, c.schedule.networks());
+      Unlocked here;
       train<T>(c, data, hp, st, first, at<const int64_t>(host_record));
     });
   });

@@ -23,6 +23,9 @@ template <class T>
 bool loss(const Call&, const T* theta, double* out);
 template <class T>
 bool loss_and_grad(const Call&, const T* theta, double* loss, T* grad);
+// J^T u of the outputs; u: [B, N, d_out]
+template <class T>
+bool vjp(const Call&, const T* theta, const T* u, T* grad);
 template <class T>
 bool hvp(const Call&, const T* theta, int k, const T* v, T* out, int64_t stride, bool ggn);
 template <class T>
@@ -31,31 +34,9 @@ bool hessian(const Call&, const T* theta, T* out, const int64_t* offsets, bool g
 template <class T>
 bool jacobian(const Call&, const T* theta, T* out, const int64_t* offsets, bool weighted);
 
-struct TrainArrays {
-  int64_t* steps;
-  int64_t until;
-  HyperParameters hp;
-  const double *lr, *weight_decay;
-  const uint64_t* seeds;
-  const double* schedule;
-  int64_t schedule_start;
-  int8_t* status;
-  double *loss, *grad_norm;
-  const int64_t* record;
-  int64_t n_record;
-  double *history_loss, *history_grad;  // [n_record, B]
-};
 template <class T>
-bool train(const Call&, T* theta, T* m, T* v, const TrainArrays&);
-
-struct LbfgsArrays {
-  int memory, max_iter;
-  double gtol;
-  int64_t* iterations;
-  int8_t* status;
-  double *loss, *grad_max;
-};
+bool train(const Call&, const HyperParameters&, const TrainState<T>&);
 template <class T>
-bool lbfgs(const Call&, T* theta, const LbfgsArrays&);
+bool lbfgs(const Call&, const LbfgsState<T>&);
 
 }  // namespace edt

@@ -5,12 +5,13 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <exception>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <thread>
 #include <vector>
+
+#include "cpu/batch.h"
 
 namespace edt {
 namespace {
@@ -20,34 +21,10 @@ namespace {
 constexpr double kInlineWork = 4e5, kInlineAlone = 4e7;
 constexpr auto kPollEvery = std::chrono::milliseconds(100);
 
-struct Batch {
-  int64_t n = 0;
-  const std::function<void(int64_t, Scratch&, const CancelFlag&)>* body = nullptr;
-  std::atomic<int64_t> next{0};
-  CancelFlag cancel{false};
-  std::exception_ptr error;
-  std::mutex error_lock;
-
-  void work(Scratch& scratch) {
-    for (;;) {
-      if (cancel.load(std::memory_order_relaxed)) return;
-      const int64_t i = next.fetch_add(1, std::memory_order_relaxed);
-      if (i >= n) return;
-      try {
-        (*body)(i, scratch, cancel);
-      } catch (...) {
-        std::lock_guard<std::mutex> hold(error_lock);
-        if (!error) error = std::current_exception();
-        cancel.store(true);
-      }
-    }
-  }
-};
-
 class Pool {
  public:
   explicit Pool(int threads) : owner_(getpid()) {
-    for (int t = 0; t < threads; ++t) workers_.emplace_back([this] { loop(); });
+    for (int t = 0; t < threads; ++t) workers_.emplace_back([this, t] { loop(t); });
   }
   ~Pool() {
     {
@@ -69,14 +46,14 @@ class Pool {
     while (busy_ > 0) {
       if (done_.wait_for(hold, kPollEvery, [this] { return busy_ == 0; })) break;
       hold.unlock();
-      if (poll()) batch.cancel.store(true);
+      if (poll()) batch.stop();
       hold.lock();
     }
     batch_ = nullptr;
   }
 
  private:
-  void loop() {
+  void loop(int me) {
     Scratch scratch;
     uint64_t seen = 0;
     std::unique_lock<std::mutex> hold(lock_);
@@ -86,7 +63,7 @@ class Pool {
       seen = generation_;
       Batch* batch = batch_;
       hold.unlock();
-      batch->work(scratch);
+      batch->work(me, scratch);
       hold.lock();
       if (--busy_ == 0) done_.notify_all();
     }
@@ -136,25 +113,26 @@ void set_num_threads(int n) {
   wanted.store(n);
 }
 
-bool parallel_for(int64_t n, double work,
-                  const std::function<void(int64_t, Scratch&, const CancelFlag&)>& body,
+bool parallel_for(int64_t n, double work, bool shares,
+                  const std::function<void(int64_t, Crew&)>& body,
                   const std::function<bool()>& poll) {
   if (n <= 0) return true;
-  Batch batch;
-  batch.n = n;
-  batch.body = &body;
-  if (work < kInlineWork || (work < kInlineAlone && (n == 1 || num_threads() == 1))) {
+  const int threads = num_threads();
+  const bool alone = threads == 1 || (n == 1 && !shares);
+  if (work < (alone ? kInlineAlone : kInlineWork)) {
     thread_local Scratch scratch;
-    batch.work(scratch);
-  } else {
-    Shared& s = shared_state();
-    std::lock_guard<std::mutex> hold(s.turn);
-    const int threads = num_threads();
-    if (!s.pool || s.pool->size() != threads) s.pool = std::make_unique<Pool>(threads);
-    s.pool->run(batch, poll);
+    Batch batch(n, body, 1);
+    batch.work_alone(scratch);
+    batch.rethrow();
+    return !batch.stopped();
   }
-  if (batch.error) std::rethrow_exception(batch.error);
-  return !batch.cancel.load();
+  Shared& s = shared_state();
+  std::lock_guard<std::mutex> hold(s.turn);
+  if (!s.pool || s.pool->size() != threads) s.pool = std::make_unique<Pool>(threads);
+  Batch batch(n, body, threads);
+  s.pool->run(batch, poll);
+  batch.rethrow();
+  return !batch.stopped();
 }
 
 }  // namespace edt

@@ -16,6 +16,21 @@ class Scratch {
     at_ = 0;
     used_ = 0;
   }
+  // What was taken since the mark is given back.
+  struct Mark {
+    size_t at, used;
+  };
+  Mark mark() const { return {at_, used_}; }
+  void release(const Mark& mark) {
+    at_ = mark.at;
+    used_ = mark.used;
+  }
+  // Gives back at its end what was taken meanwhile.
+  struct Hold {
+    Scratch& scratch;
+    Mark mark = scratch.mark();
+    ~Hold() { scratch.release(mark); }
+  };
   template <class T>
   T* take(size_t n) {
     const size_t bytes = (n * sizeof(T) + 63) / 64 * 64;

@@ -2,7 +2,7 @@
 // caller (sizes: DevicePlan, Schedule), work goes to the caller's stream on the current device.
 #pragma once
 #include "cuda/schedule.h"
-#include "cuda/training.h"
+#include "layout/training.h"
 
 namespace edt::cuda {
 

@@ -2,7 +2,7 @@
 // update, the verdict on an evaluation, the order of an epoch's samples.
 #pragma once
 #include "cuda/passes.cuh"
-#include "cuda/training.h"
+#include "layout/training.h"
 #include "math/philox.h"
 #include "math/power.h"
 
@@ -18,7 +18,7 @@ struct Rule {
   // c1, c2: 1 - beta^(step + 1), for adam.
   EDT_DEVICE Rule(const HyperParameters& hp, const TrainState<T>& st, int b, int64_t step,
                   double c1, double c2) {
-    const double lr = st.lr[b] * st.factors[step - st.factors_start], wd = st.weight_decay[b];
+    const double lr = st.lr[b] * st.factors[step], wd = st.weight_decay[b];
     adaptive = hp.optimizer != Optimizer::sgd;
     heavy = !adaptive && hp.momentum != 0;
     nesterov = hp.nesterov;

@@ -14,8 +14,8 @@
 
 #include "cuda/evaluate.cuh"
 #include "cuda/tensor.cuh"
-#include "cuda/training.h"
 #include "cuda/wide.h"
+#include "layout/training.h"
 
 namespace edt::cuda {
 

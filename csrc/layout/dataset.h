@@ -6,9 +6,12 @@
 #include <mutex>
 #include <new>
 
+#include "math/codes.h"
+
 namespace edt {
 
-enum class Loss : int { mse = 0, cross_entropy = 1 };
+#define EDT_LOSSES(X) X(mse) X(cross_entropy)
+EDT_CODES(Loss, int, EDT_LOSSES)
 
 // Samples are padded to whole 64-byte vectors. Padding repeats the last sample with coefficient 0,
 // so it never overflows where no true sample does.

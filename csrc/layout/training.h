@@ -2,9 +2,12 @@
 #pragma once
 #include <cstdint>
 
+#include "math/codes.h"
+
 namespace edt {
 
-enum class Optimizer : int { sgd = 0, adam = 1, adamw = 2 };
+#define EDT_OPTIMIZERS(X) X(sgd) X(adam) X(adamw)
+EDT_CODES(Optimizer, int, EDT_OPTIMIZERS)
 
 struct HyperParameters {
   Optimizer optimizer = Optimizer::adam;
@@ -18,6 +21,39 @@ struct HyperParameters {
   int64_t last_step = 0;
 };
 
-enum class Status : int8_t { running = 0, converged = 1, diverged = 2, target = 3 };
+#define EDT_STATUSES(X) X(running) X(converged) X(diverged) X(target)
+EDT_CODES(Status, int8_t, EDT_STATUSES)
+
+// Where a training call of B networks finds and leaves its numbers.
+template <class T>
+struct TrainState {
+  T *theta, *m, *v;  // flat, in and out; moments are null where the optimiser has none
+  int64_t* steps;    // [B], in and out
+  int64_t until;
+  const double *lr, *weight_decay;  // [B]
+  const uint64_t* seeds;            // [B], of the minibatches
+  const double* factors;            // of the learning rate, at every step
+  int8_t* status;                   // [B], in and out
+  double *loss, *grad_norm;         // [B], in and out: at the last evaluation
+  const int64_t* record;            // [n_record], sorted steps
+  int64_t n_record;
+  double *history_loss, *history_grad;  // [n_record, B]
+  int64_t networks;                     // B
+};
+
+#define EDT_LBFGS_STATUSES(X) X(max_iter) X(converged) X(diverged) X(stalled)
+EDT_CODES(LbfgsStatus, int8_t, EDT_LBFGS_STATUSES)
+
+// The same of a call of L-BFGS.
+template <class T>
+struct LbfgsState {
+  T* theta;  // flat, in and out
+  int memory;
+  int64_t max_iter;
+  double gtol;
+  int64_t* iterations;       // [B]
+  int8_t* status;            // [B]
+  double *loss, *grad_norm;  // [B]
+};
 
 }  // namespace edt

@@ -27,6 +27,7 @@ __all__ = [
     "loss",
     "loss_and_grad",
     "predict",
+    "predict_vjp",
 ]
 
 
@@ -87,6 +88,21 @@ def predict(theta: torch.Tensor, problem: Problem) -> torch.Tensor:
     call = _Call(theta, problem)
     out = theta.new_empty(problem.networks, problem.samples, problem.d_out)
     _core.predict(*call.head, out.data_ptr())
+    return out
+
+
+def predict_vjp(theta: torch.Tensor, cotangent: torch.Tensor, problem: Problem) -> torch.Tensor:
+    """``J^T u`` ``[total]`` for ``u`` ``[B, N, d_out]``; see `edt.ops.reference.predict_vjp`."""
+    call = _Call(theta, problem)
+    shape = (problem.networks, problem.samples, problem.d_out)
+    if cotangent.shape != shape or cotangent.dtype != theta.dtype:
+        raise ValueError(
+            f"cotangent must be {theta.dtype} with shape {list(shape)}, "
+            f"got {cotangent.dtype} with shape {list(cotangent.shape)}"
+        )
+    cotangent = cotangent.contiguous()
+    out = torch.empty_like(call.theta)
+    _core.vjp(*call.head, cotangent.data_ptr(), out.data_ptr())
     return out
 
 

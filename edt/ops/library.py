@@ -30,7 +30,6 @@ from torch import Tensor
 
 from edt.ops import cpu, cuda, reference
 from edt.ops.problem import SCHEMA, Problem
-from edt.ops.pullback import predict_vjp
 
 __all__ = ["NAMES"]
 
@@ -42,7 +41,7 @@ def _predict(theta: Tensor, *problem: Any) -> Tensor:
 
 
 def _predict_vjp(theta: Tensor, cotangent: Tensor, *problem: Any) -> Tensor:
-    return predict_vjp(theta, cotangent, Problem(*problem))
+    return cpu.predict_vjp(theta, cotangent, Problem(*problem))
 
 
 def _predict_vjp_backward(

@@ -12,7 +12,7 @@ import torch
 
 from edt.ops.cuda import Launcher, Moved, device_data, device_plan
 from edt.ops.kept import current_stream
-from edt.training.state import RUNNING, Rule, State
+from edt.training.state import RUNNING, Rule, State, train_arguments
 
 if TYPE_CHECKING:
     from edt.ensemble import Ensemble
@@ -92,24 +92,9 @@ class CudaEngine:
             "train",
             "train",
             state.theta,
-            0 if state.m is None else state.m.data_ptr(),
-            0 if state.v is None else state.v.data_ptr(),
-            state.steps.data_ptr(),
-            first,
-            int(until),
             rule.hyper,
-            self._constant(rule.lr),
-            self._constant(rule.weight_decay),
-            self._constant(rule.seeds),
-            self._constant(rule.factors),
-            0,
-            state.status.data_ptr(),
-            state.loss.data_ptr(),
-            state.grad_norm.data_ptr(),
-            self._constant(rule.record),
-            int(rule.record.numel()),
-            state.history_loss.data_ptr(),
-            state.history_grad.data_ptr(),
+            train_arguments(state, rule, until, self._constant),
+            first,
             rule.record.data_ptr(),
             moments=moments,
             batch_size=batch_size,

@@ -15,7 +15,7 @@ from edt import _core
 from edt.ops.activations import ACTIVATION_CODES
 from edt.ops.threads import set_core_threads
 from edt.training.cuda import CudaEngine
-from edt.training.state import Rule, State
+from edt.training.state import Rule, State, train_arguments
 
 if TYPE_CHECKING:
     from edt.ensemble import Ensemble
@@ -82,26 +82,8 @@ class Engine:
 
     def train(self, state: State, rule: Rule, until: int) -> None:
         """Run every running network to step ``until``; see `TrainingEngine`."""
-        _core.train(
-            *self._head(state.theta, None),
-            _pointer(state.m),
-            _pointer(state.v),
-            _pointer(state.steps),
-            int(until),
-            rule.hyper,
-            _pointer(rule.lr),
-            _pointer(rule.weight_decay),
-            _pointer(rule.seeds),
-            _pointer(rule.factors),
-            0,
-            _pointer(state.status),
-            _pointer(state.loss),
-            _pointer(state.grad_norm),
-            _pointer(rule.record),
-            int(rule.record.numel()),
-            _pointer(state.history_loss),
-            _pointer(state.history_grad),
-        )
+        arguments = train_arguments(state, rule, until, _pointer)
+        _core.train(*self._head(state.theta, None), rule.hyper, arguments)
 
 
 def engine_for(ens: Ensemble, task: Task, task_index: torch.Tensor) -> Engine | CudaEngine:

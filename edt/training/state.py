@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
-__all__ = ["CONVERGED", "DIVERGED", "RUNNING", "TARGET", "Rule", "State", "TrainingEngine"]
+from edt import _core
 
-RUNNING, CONVERGED, DIVERGED, TARGET = 0, 1, 2, 3
+__all__ = [
+    "CONVERGED",
+    "DIVERGED",
+    "RUNNING",
+    "TARGET",
+    "Rule",
+    "State",
+    "TrainingEngine",
+    "train_arguments",
+]
+
+#: Codes of a network's status, as the core has them.
+RUNNING, CONVERGED, DIVERGED, TARGET = (
+    _core.CODES["training"].index(name) for name in ("running", "converged", "diverged", "target")
+)
+#: What a training call changes, and what it is told.
+_CHANGED = ("m", "v", "steps", "status", "loss", "grad_norm", "history_loss", "history_grad")
+_FIXED = ("lr", "weight_decay", "seeds", "factors", "record")
 
 
 @dataclass
@@ -112,6 +130,21 @@ class State:
         """Bring all tensors to the CPU."""
         for name, tensor in self.tensors().items():
             setattr(self, name, tensor.cpu())
+
+
+def train_arguments(
+    state: State, rule: Rule, until: int, address: Callable[[torch.Tensor], int]
+) -> dict[str, int]:
+    """The arguments of a training call by name (``TrainState`` in ``csrc/layout/training.h``).
+
+    Args:
+        state, rule, until: see `TrainingEngine.train`.
+        address: of what a rule holds, in the memory of the engine.
+    """
+    changed = {name: getattr(state, name) for name in _CHANGED}
+    own = {name: 0 if t is None else int(t.data_ptr()) for name, t in changed.items()}
+    fixed = {name: address(getattr(rule, name)) for name in _FIXED}
+    return {**own, **fixed, "until": int(until), "n_record": int(rule.record.numel())}
 
 
 class TrainingEngine(Protocol):

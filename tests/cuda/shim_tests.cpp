@@ -223,30 +223,29 @@ void one_case(int seed) {
                std::vector<double>(3 * B)};
   };
   Run a = start(), b = start();
-  train<T>(host, a.theta.data(), a.m.data(), a.v.data(),
-           TrainArrays{a.steps.data(), steps, hyper, rate.data(), decay.data(), seeds.data(),
-                       factors.data(), 0, a.status.data(), a.loss.data(), a.grad.data(),
-                       record.data(), 3, a.history_loss.data(), a.history_grad.data()});
+  const auto state_of = [&](Run& r) {
+    return TrainState<T>{r.theta.data(),
+                         r.m.data(),
+                         r.v.data(),
+                         r.steps.data(),
+                         steps,
+                         rate.data(),
+                         decay.data(),
+                         seeds.data(),
+                         factors.data(),
+                         r.status.data(),
+                         r.loss.data(),
+                         r.grad.data(),
+                         record.data(),
+                         3,
+                         r.history_loss.data(),
+                         r.history_grad.data(),
+                         B};
+  };
+  train<T>(host, hyper, state_of(a));
   with(cuda::Job::train, {1, hyper.optimizer != Optimizer::sgd, hyper.batch_size}, b.theta.data(),
        [&](const cuda::Call& c) {
-         const cuda::TrainState<T> st{b.theta.data(),
-                                      b.m.data(),
-                                      b.v.data(),
-                                      b.steps.data(),
-                                      steps,
-                                      rate.data(),
-                                      decay.data(),
-                                      seeds.data(),
-                                      factors.data(),
-                                      0,
-                                      b.status.data(),
-                                      b.loss.data(),
-                                      b.grad.data(),
-                                      record.data(),
-                                      3,
-                                      b.history_loss.data(),
-                                      b.history_grad.data(),
-                                      B};
+         const TrainState<T> st = state_of(b);
          cuda::train<T>(c, samples, hyper, st, 0, record.data());
        });
   close("training", seed, b.theta, a.theta);

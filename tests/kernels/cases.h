@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <random>
 #include <string>
@@ -114,6 +115,39 @@ inline Case random_case(std::mt19937& rng) {
   return c;
 }
 
+// Dense networks with these hidden widths, of one depth; three outputs with cross-entropy.
+inline Case dense_case(int64_t n, const std::vector<std::vector<int64_t>>& hidden,
+                       bool cross_entropy) {
+  std::mt19937 rng(3);
+  std::normal_distribution<double> normal;
+  Case c;
+  c.d_in = 3;
+  c.d_out = cross_entropy ? 3 : 1;
+  c.depth = int(hidden[0].size());
+  c.data.n = n;
+  c.data.cross_entropy = cross_entropy;
+  for (const auto& widths : hidden) {
+    reference::Network net;
+    net.widths.push_back(c.d_in);
+    net.widths.insert(net.widths.end(), widths.begin(), widths.end());
+    net.widths.push_back(c.d_out);
+    c.widths.insert(c.widths.end(), net.widths.begin(), net.widths.end());
+    c.offset.push_back(c.theta.size());
+    for (size_t k = 0; k < net.size(); ++k) c.theta.push_back(0.5 * normal(rng));
+    net.state.assign(net.size(), 1);
+    c.state.insert(c.state.end(), net.state.begin(), net.state.end());
+    c.index.push_back(0);
+    c.nets.push_back(net);
+  }
+  for (int64_t s = 0; s < n; ++s) {
+    for (int64_t i = 0; i < c.d_in; ++i) c.data.x.push_back(normal(rng));
+    for (int64_t o = 0; o < c.d_out; ++o)
+      c.data.y.push_back(cross_entropy ? double(o == s % c.d_out) : normal(rng));
+    c.data.coef.push_back(1.0 / double(n));
+  }
+  return c;
+}
+
 template <class T>
 edt::Dataset make_data(const Case& c) {
   const auto x = as<T>(c.data.x), coef = as<T>(c.data.coef), y = as<T>(c.data.y);
@@ -153,5 +187,52 @@ bool close(const std::vector<T>& got, const std::vector<S>& want) {
 }
 
 inline bool never() { return false; }
+
+// All that the calls compute, end to end.
+template <class T>
+std::vector<T> everything(const edt::Call& call, const std::vector<T>& theta) {
+  const size_t total = theta.size(), B = call.plan.nets.size();
+  const size_t outputs = B * size_t(call.data.n * call.data.d_out);
+  std::vector<T> predicted(outputs), cotangent(outputs, T(0.5)), grad(total), pulled(total);
+  std::vector<T> product(2 * total), vectors(2 * total, T(1));
+  std::vector<double> loss(B), alone(B);
+  edt::predict<T>(call, theta.data(), predicted.data());
+  edt::loss<T>(call, theta.data(), alone.data());
+  edt::loss_and_grad<T>(call, theta.data(), loss.data(), grad.data());
+  edt::vjp<T>(call, theta.data(), cotangent.data(), pulled.data());
+  edt::hvp<T>(call, theta.data(), 2, vectors.data(), product.data(), int64_t(total), false);
+  std::vector<int64_t> squares, rows;
+  int64_t square = 0, row = 0;
+  for (const edt::Net& net : call.plan.nets) {
+    squares.push_back(square);
+    rows.push_back(row);
+    square += int64_t(net.n_coords) * net.n_coords;
+    row += net.n_coords * call.data.n * call.data.d_out;
+  }
+  std::vector<T> hessian(size_t(square), T(0)), jacobian(size_t(row), T(0));
+  edt::hessian<T>(call, theta.data(), hessian.data(), squares.data(), false);
+  edt::jacobian<T>(call, theta.data(), jacobian.data(), rows.data(), false);
+
+  std::vector<T> p = theta, m(total), v(total);
+  std::vector<int64_t> steps(B, 0), record{0, 4}, done(B);
+  std::vector<double> lr(B, 0.01), decay(B, 0.0), factors(4, 1.0), l(B), g(B), hl(2 * B), hg(2 * B);
+  std::vector<uint64_t> seeds(B, 1);
+  std::vector<int8_t> status(B, 0);
+  edt::HyperParameters hp;
+  hp.loss_target = -std::numeric_limits<double>::infinity();
+  hp.last_step = 4;
+  edt::train<T>(call, hp,
+                {p.data(), m.data(), v.data(), steps.data(), 4, lr.data(), decay.data(),
+                 seeds.data(), factors.data(), status.data(), l.data(), g.data(), record.data(), 2,
+                 hl.data(), hg.data(), int64_t(B)});
+  std::vector<T> low = theta;
+  edt::lbfgs<T>(call, {low.data(), 4, 3, 1e-12, done.data(), status.data(), l.data(), g.data()});
+  std::vector<T> out(theta);
+  for (const auto* part : {&predicted, &grad, &pulled, &product, &hessian, &jacobian, &p, &low})
+    out.insert(out.end(), part->begin(), part->end());
+  for (const auto* part : {&alone, &loss, &hl, &hg, &l})
+    for (double value : *part) out.push_back(T(value));
+  return out;
+}
 
 }  // namespace

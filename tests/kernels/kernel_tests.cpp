@@ -33,7 +33,9 @@ void test_case(const Case& c, std::mt19937& rng, const std::string& name) {
   const int K = 3;
   std::vector<T> vectors;
   for (size_t k = 0; k < K * c.total(); ++k) vectors.push_back(T(normal(rng)));
-  std::vector<double> loss_want, grad_want, out_want;
+  std::vector<T> cotangent;
+  for (int64_t k = 0; k < c.B() * c.data.n * c.d_out; ++k) cotangent.push_back(T(normal(rng)));
+  std::vector<double> loss_want, grad_want, out_want, vjp_want;
   std::vector<double> hvp_want(K * c.total());
   for (int b = 0; b < c.B(); ++b) {
     for (int v = 0; v <= K; ++v) {
@@ -46,6 +48,10 @@ void test_case(const Case& c, std::mt19937& rng, const std::string& name) {
       for (size_t k = 0; k < p.size() && v < K; ++k)
         hvp_want[size_t(v) * c.total() + c.offset[size_t(b)] + k] = r.gradient[k].d;
       if (v < K) continue;
+      const int64_t row = c.data.n * c.d_out;
+      const std::vector<double> u(cotangent.begin() + b * row, cotangent.begin() + (b + 1) * row);
+      for (auto& g : reference::gradient(c.nets[size_t(b)], c.data, p, u.data()).gradient)
+        vjp_want.push_back(g.v);
       loss_want.push_back(r.loss.v);
       for (auto& g : r.gradient) grad_want.push_back(g.v);
       out_want.insert(out_want.end(), r.outputs.begin(), r.outputs.end());
@@ -61,6 +67,9 @@ void test_case(const Case& c, std::mt19937& rng, const std::string& name) {
   edt::loss_and_grad<T>(call, theta.data(), loss2.data(), grad.data());
   check(close(as<T>(loss2), loss_want), name + " loss of loss_and_grad");
   check(close(grad, grad_want), name + " gradient");
+  std::vector<T> pulled(c.total(), T(7));
+  edt::vjp<T>(call, theta.data(), cotangent.data(), pulled.data());
+  check(close(pulled, vjp_want), name + " vector-Jacobian product");
   std::vector<T> products(K * c.total(), T(7));
   edt::hvp<T>(call, theta.data(), K, vectors.data(), products.data(), int64_t(c.total()), false);
   check(close(products, hvp_want), name + " hvp");
@@ -134,11 +143,25 @@ void test_case(const Case& c, std::mt19937& rng, const std::string& name) {
       hp.loss_target = -std::numeric_limits<double>::infinity();
       hp.last_step = 9;
       for (int64_t until : stops) {
-        const edt::TrainArrays arrays{
-            steps.data(), until,          hp, lr.data(),     decay.data(),
-            seeds.data(), factors.data(), 0,  status.data(), l.data(),
-            g.data(),     record.data(),  3,  hist_l.data(), hist_g.data()};
-        edt::train<T>(call, p.data(), m.data(), v.data(), arrays);
+        edt::TrainState<T> state{};
+        state.theta = p.data();
+        state.m = m.data();
+        state.v = v.data();
+        state.steps = steps.data();
+        state.until = until;
+        state.lr = lr.data();
+        state.weight_decay = decay.data();
+        state.seeds = seeds.data();
+        state.factors = factors.data();
+        state.status = status.data();
+        state.loss = l.data();
+        state.grad_norm = g.data();
+        state.record = record.data();
+        state.n_record = 3;
+        state.history_loss = hist_l.data();
+        state.history_grad = hist_g.data();
+        state.networks = int64_t(B);
+        edt::train<T>(call, hp, state);
       }
       for (double value : l) p.push_back(T(value));
       for (double value : hist_l) p.push_back(T(value));
@@ -156,11 +179,91 @@ void test_case(const Case& c, std::mt19937& rng, const std::string& name) {
   std::vector<int64_t> done(size_t(c.B()));
   std::vector<int8_t> status(size_t(c.B()));
   std::vector<double> after(size_t(c.B())), steepest(size_t(c.B()));
-  edt::lbfgs<T>(call, p.data(),
-                {5, 12, 1e-8, done.data(), status.data(), after.data(), steepest.data()});
+  edt::lbfgs<T>(call,
+                {p.data(), 5, 12, 1e-8, done.data(), status.data(), after.data(), steepest.data()});
   bool lower = true;
   for (int b = 0; b < c.B(); ++b) lower &= after[size_t(b)] <= loss2[size_t(b)];
   check(lower, name + " L-BFGS does not raise the loss");
+}
+
+// Networks with more samples than one chunk: the right numbers, and the same bits on any number of
+// threads and in any company.
+template <class T>
+void test_chunks(const std::string& isa) {
+  std::mt19937 rng(5);
+  for (const Case& c : {dense_case(4200, {{6}, {3}}, false), dense_case(9000, {{5, 4}}, false),
+                        dense_case(9000, {{4, 3}, {5, 2}, {2, 2}}, true)}) {
+    const std::string name = isa + " chunks of " + std::to_string(c.data.n) + " samples";
+    test_case<T>(c, rng, name);
+    const edt::Plan plan(c.widths.data(), c.B(), c.depth + 2, true, c.state.data(),
+                         int64_t(c.total()));
+    const edt::Dataset data = make_data<T>(c);
+    const edt::Call call{plan, data, c.index.data(), code_of(c.nets[0].act), nullptr, never};
+    const std::vector<T> theta = as<T>(c.theta);
+    edt::set_num_threads(1);
+    const auto alone = everything<T>(call, theta);
+    bool same = true;
+    for (int threads : {2, 3, 7}) {
+      edt::set_num_threads(threads);
+      same &= everything<T>(call, theta) == alone;
+    }
+    check(same, name + ": bits do not depend on threads");
+    std::vector<T> whole(c.total()), own(c.total());
+    std::vector<double> loss(size_t(c.B()));
+    edt::loss_and_grad<T>(call, theta.data(), loss.data(), whole.data());
+    for (int b = 0; b < c.B(); ++b) {
+      std::vector<uint8_t> active(size_t(c.B()), 0);
+      active[size_t(b)] = 1;
+      edt::Call one = call;
+      one.active = active.data();
+      edt::loss_and_grad<T>(one, theta.data(), loss.data(), own.data());
+    }
+    check(own == whole, name + ": bits do not depend on company");
+  }
+  edt::set_num_threads(2);
+}
+
+// A loop whose turns fail, and one that is longer than its slots.
+void test_loops() {
+  for (int threads : {1, 2, 5}) {
+    edt::set_num_threads(threads);
+    std::vector<int> order, slots(3, -1);
+    edt::parallel_for(
+        1, 1e12, true,
+        [&](int64_t, edt::Crew& crew) {
+          crew.share(
+              500, 3,
+              [&](int64_t k, int slot, edt::Scratch& scratch) {
+                if (k % 50 == 0) usleep(500);
+                *scratch.take<int>(1) = int(k);
+                slots[size_t(slot)] = int(k);
+              },
+              [&](int64_t k, int slot) {
+                order.push_back(slots[size_t(slot)] == k ? int(k) : -1);
+              });
+        },
+        never);
+    bool in_order = order.size() == 500;
+    for (size_t k = 0; in_order && k < order.size(); ++k) in_order = order[k] == int(k);
+    check(in_order, "every turn once, merged in order");
+    bool caught = false;
+    try {
+      edt::parallel_for(
+          1, 1e12, true,
+          [&](int64_t, edt::Crew& crew) {
+            crew.share(
+                100, 2,
+                [](int64_t k, int, edt::Scratch&) {
+                  if (k == 13) throw std::runtime_error("thirteen");
+                },
+                [](int64_t, int) {});
+          },
+          never);
+    } catch (const std::runtime_error& e) {
+      caught = std::string(e.what()) == "thirteen";
+    }
+    check(caught, "an exception of a turn reaches the caller");
+  }
 }
 
 void test_pool() {
@@ -168,16 +271,15 @@ void test_pool() {
     edt::set_num_threads(threads);
     std::vector<int> hits(1000, 0);
     const bool done = edt::parallel_for(
-        1000, 1e12, [&](int64_t i, edt::Scratch&, const edt::CancelFlag&) { ++hits[size_t(i)]; },
-        never);
+        1000, 1e12, false, [&](int64_t i, edt::Crew&) { ++hits[size_t(i)]; }, never);
     check(done && std::all_of(hits.begin(), hits.end(), [](int h) { return h == 1; }),
           "every item once");
   }
   bool caught = false;
   try {
     edt::parallel_for(
-        100, 1e12,
-        [](int64_t i, edt::Scratch&, const edt::CancelFlag&) {
+        100, 1e12, false,
+        [](int64_t i, edt::Crew&) {
           if (i == 13) throw std::runtime_error("thirteen");
         },
         never);
@@ -187,10 +289,10 @@ void test_pool() {
   check(caught, "an exception of a worker reaches the caller");
   std::atomic<int> started{0};
   const bool stopped = !edt::parallel_for(
-      1000, 1e12,
-      [&](int64_t, edt::Scratch&, const edt::CancelFlag& cancel) {
+      1000, 1e12, false,
+      [&](int64_t, edt::Crew& crew) {
         ++started;
-        while (!cancel.load()) usleep(1000);
+        while (!crew.cancel.load()) usleep(1000);
       },
       [] { return true; });
   check(stopped && started < 1000, "a stop request ends the work");
@@ -199,9 +301,7 @@ void test_pool() {
   if (child == 0) {
     int sum = 0;
     std::atomic<int> total{0};
-    edt::parallel_for(
-        10, 1e12, [&](int64_t i, edt::Scratch&, const edt::CancelFlag&) { total += int(i); },
-        never);
+    edt::parallel_for(10, 1e12, false, [&](int64_t i, edt::Crew&) { total += int(i); }, never);
     sum = total;
     _exit(sum == 45 ? 0 : 1);
   }
@@ -232,9 +332,12 @@ int main(int argc, char** argv) {
   const int cases = argc > 1 ? std::atoi(argv[1]) : 40;
   test_philox();
   test_pool();
+  test_loops();
   for (const edt::Isa* isa : edt::compiled_isas()) {
     if (!isa->supported()) continue;
     edt::select_isa(isa->name);
+    test_chunks<double>(std::string(isa->name) + " float64");
+    test_chunks<float>(std::string(isa->name) + " float32");
     std::mt19937 rng(7);
     for (int k = 0; k < cases; ++k) {
       const Case c = random_case(rng);

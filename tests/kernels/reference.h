@@ -86,8 +86,10 @@ struct Result {
   std::vector<double> outputs;  // [n, d_out]
 };
 
-// Back-propagation. theta.d holds the direction (ignored where not trainable).
-inline Result gradient(const Network& net, const Data& data, std::vector<Dual> theta) {
+// Back-propagation. theta.d holds the direction (ignored where not trainable). With a cotangent,
+// [n, d_out], from it instead of from the derivatives of the loss.
+inline Result gradient(const Network& net, const Data& data, std::vector<Dual> theta,
+                       const double* cotangent = nullptr) {
   const size_t L = net.widths.size() - 1;
   for (size_t k = 0; k < theta.size(); ++k) {
     if (net.state[k] == 0) theta[k] = Dual(0);
@@ -133,6 +135,8 @@ inline Result gradient(const Network& net, const Data& data, std::vector<Dual> t
         delta[o] = Dual(2) * c * r;
       }
     }
+    if (cotangent)
+      for (size_t o = 0; o < d_out; ++o) delta[o] = Dual(cotangent[size_t(n) * d_out + o]);
     out.loss = out.loss + c * loss;
     for (auto& f : a[L]) out.outputs.push_back(f.v);
     for (size_t l = L; l-- > 0;) {

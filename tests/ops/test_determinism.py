@@ -44,7 +44,7 @@ def same_bits(one, two):
     return len(one) == len(two) and all(map(torch.equal, one, two))
 
 
-@pytest.fixture(params=["narrow", "deep", "entropy", "wide"])
+@pytest.fixture(params=["narrow", "deep", "entropy", "wide", "many", "many deep"])
 def crowd(request, cases):
     """Networks of many sizes, enough samples for several blocks, and vectors."""
     shape = {
@@ -53,8 +53,11 @@ def crowd(request, cases):
         "entropy": {"hidden": CROWD, "d_out": 3, "loss": "cross_entropy", "masks": "sparse"},
         # Dense layers whose gradients are outer products, with some columns left over.
         "wide": {"hidden": tuple((3 * h, 2 * w) for h, w in CROWD), "d_in": 21},
+        # More samples than one chunk: threads share a network's sums.
+        "many": {"hidden": tuple((h,) for h, _ in CROWD), "samples": 4500},
+        "many deep": {"hidden": CROWD, "d_out": 2, "samples": 5000, "masks": "mixed"},
     }[request.param]
-    case = cases.Case("softplus", samples=611, targets=3, seed=3, **shape)
+    case = cases.Case("softplus", **{"samples": 611, "targets": 3, "seed": 3, **shape})
     ens, task, index = case.build()
     draw = torch.Generator().manual_seed(9)
     vectors = torch.randn(6, ens.total, generator=draw, dtype=torch.float64)

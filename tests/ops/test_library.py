@@ -181,21 +181,6 @@ def test_functional_transforms(small):
         torch.func.grad(objective)(ens.theta, "auto")
 
 
-def test_vjp_in_pieces(small, monkeypatch):
-    """Many networks go through the pull-back in batches; the batch size changes nothing."""
-    from edt.ops import pullback
-
-    ens, task, index = small
-    theta = ens.theta.clone().requires_grad_(True)
-
-    def pulled():
-        return torch.autograd.grad(ops.predict(ens, task, theta, index).sum(), theta)[0]
-
-    whole = pulled()
-    monkeypatch.setattr(pullback, "MEMORY", 1)
-    assert torch.equal(pulled(), whole)
-
-
 def test_examples():
     """The examples in the docstrings run and print what they say."""
     draw = torch.Generator().manual_seed(0)

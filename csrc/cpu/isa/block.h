@@ -129,7 +129,7 @@ struct Samples {
   int64_t n;  // multiple of the lane count
 };
 
-// The samples of the block that starts at s0 and holds at most ld.
+// The block or chunk that starts at s0 and holds at most ld samples.
 template <class T>
 Samples<T> slice(const Samples<T>& all, int64_t s0, int64_t ld) {
   return {all.x + s0, all.y + s0, all.coef + s0, all.ldx, std::min(ld, all.n - s0)};
@@ -154,10 +154,10 @@ struct Block {
   bool narrow;
   int64_t ld = 0;  // capacity in samples
   int n_layers;
-  int order;                      // derivatives kept: 0 none, 1 d1, 2 d1 and d2
-  std::vector<T*> a, d1, d2, da;  // per hidden layer l = 1..D at index l; [n_l, ld]
-  std::vector<T*> delta;          // per affine layer l at index l + 1: dL/dz; [n_out, ld]
-  T* f = nullptr;                 // outputs [d_out, ld]
+  int order;                // derivatives kept: 0 none, 1 d1, 2 d1 and d2
+  T **a, **d1, **d2, **da;  // per hidden layer l = 1..D at index l; [n_l, ld]
+  T** delta;                // per affine layer l at index l + 1: dL/dz; [n_out, ld]
+  T* f = nullptr;           // outputs [d_out, ld]
   ActPass<T> act;
 
   // rows_extra: further rows of ld samples the caller will allocate (for sizing only). min_vecs:
@@ -170,13 +170,15 @@ struct Block {
         order(order_),
         act(find_act<T>(act_code, order_)) {
     const bool keep_delta = backward && !narrow;
-    const int rows = net.n_hidden * (1 + order + (keep_delta ? 1 : 0) + (keep_da ? 1 : 0)) +
-                     2 * net.d_out + rows_extra;
-    int64_t vecs = (192 * 1024) / (int64_t(rows) * 64);
+    const int n_rows = net.n_hidden * (1 + order + (keep_delta ? 1 : 0) + (keep_da ? 1 : 0)) +
+                       2 * net.d_out + rows_extra;
+    int64_t vecs = (192 * 1024) / (int64_t(n_rows) * 64);
     vecs = std::clamp<int64_t>(vecs / 4 * 4, min_vecs, 64);
     ld = std::min<int64_t>(vecs * V::L, n_samples);
-    a.assign(n_layers + 1, nullptr);
-    d1 = d2 = da = delta = a;
+    for (T*** rows : {&a, &d1, &d2, &da, &delta}) {
+      *rows = ws.take<T*>(size_t(n_layers) + 1);
+      std::fill_n(*rows, n_layers + 1, nullptr);
+    }
     for (int l = 1; l < n_layers; ++l) {
       const size_t n = size_t(net.layers[l].n_in) * ld;
       a[l] = ws.take<T>(n);

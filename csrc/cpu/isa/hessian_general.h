@@ -25,16 +25,18 @@ class GeneralHessian {
   using V = Vec<T>;
 
  public:
-  GeneralHessian(const Net& net, const Problem<T>& pr, const T* p, T* out, bool ggn, Scratch& ws)
+  GeneralHessian(const Net& net, const Problem<T>& pr, const Samples<T>& all, const T* p, T* out,
+                 bool ggn, Scratch& ws)
       : net_(net),
         pr_(pr),
+        all_(all),
         p_(p),
         out_(out),
         ggn_(ggn),
         P_(net.n_coords),
         n_layers_(int(net.layers.size())),
         ws_(ws),
-        b_(net, pr.act, 2, false, false, std::min(kHessianSamples, pr.data->n_pad), 0, ws,
+        b_(net, pr.act, 2, false, false, std::min(kHessianSamples, all.n), 0, ws,
            kHessianSamples / V::L),
         ld_(b_.ld) {
     const int n = n_layers_;
@@ -63,9 +65,8 @@ class GeneralHessian {
   }
 
   void run() {
-    const Samples<T> all = samples_at(pr_, 0, pr_.data->n_pad);
-    for (int64_t s0 = 0; s0 < all.n; s0 += ld_) {
-      in_ = slice(all, s0, ld_);
+    for (int64_t s0 = 0; s0 < all_.n; s0 += ld_) {
+      in_ = slice(all_, s0, ld_);
       first_order();
       columns();
       for (int l = 0; l < n_layers_; ++l)
@@ -361,6 +362,7 @@ class GeneralHessian {
 
   const Net& net_;
   const Problem<T>& pr_;
+  const Samples<T> all_;
   const T* p_;
   T* out_;
   bool ggn_;

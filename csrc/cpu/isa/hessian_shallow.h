@@ -31,9 +31,11 @@ class ShallowHessian {
     return loss == Loss::mse && net.layers.size() == 2 && n_pairs(net.d_in + 1) <= 4096;
   }
 
-  ShallowHessian(const Net& net, const Problem<T>& pr, const T* p, T* out, bool ggn, Scratch& ws)
+  ShallowHessian(const Net& net, const Problem<T>& pr, const Samples<T>& all, const T* p, T* out,
+                 bool ggn, Scratch& ws)
       : net_(net),
         pr_(pr),
+        all_(all),
         p_(p),
         out_(out),
         ggn_(ggn),
@@ -43,7 +45,7 @@ class ShallowHessian {
         m_(l0_.n_out),
         n1_(net.d_in + 1),
         in_w_(trainable_inputs(net, l0_)),
-        b_(net, pr.act, ggn ? 1 : 2, false, false, std::min(kHessianSamples, pr.data->n_pad), 0, ws,
+        b_(net, pr.act, ggn ? 1 : 2, false, false, std::min(kHessianSamples, all.n), 0, ws,
            kHessianSamples / L),
         ld_(b_.ld) {
     n_mono_ = int(n_pairs(n1_));
@@ -69,9 +71,8 @@ class ShallowHessian {
   }
 
   void run() {
-    const Samples<T> all = samples_at(pr_, 0, pr_.data->n_pad);
-    for (int64_t s0 = 0; s0 < all.n; s0 += ld_) {
-      in_ = slice(all, s0, ld_);
+    for (int64_t s0 = 0; s0 < all_.n; s0 += ld_) {
+      in_ = slice(all_, s0, ld_);
       features();
       if (products_) contract_products();
       else contract_gram();
@@ -361,6 +362,7 @@ class ShallowHessian {
 
   const Net& net_;
   const Problem<T>& pr_;
+  const Samples<T> all_;
   const T* p_;
   T* out_;
   bool ggn_, products_ = false;

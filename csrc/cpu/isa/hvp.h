@@ -41,14 +41,13 @@ void loss_curvature(Loss kind, const Samples<T>& in, const T* prob, const T* rf,
 }
 
 template <class T>
-void hvp_general(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* const* v,
-                 T* const* g, bool ggn, Scratch& ws) {
+void hvp_general(const Net& net, const Problem<T>& pr, const Samples<T>& all, const T* p, int n_vec,
+                 T* const* v, T* const* g, bool ggn, Scratch& ws) {
   using V = Vec<T>;
   const Loss kind = pr.data->loss;
   const int n_layers = int(net.layers.size());
   int widest = net.d_out;
   for (const Layer& ly : net.layers) widest = std::max(widest, ly.n_out);
-  const Samples<T> all = samples_at(pr, 0, pr.data->n_pad);
   Block<T> b(net, pr.act, 2, true, true, all.n, 2 * net.n_hidden + widest * 2 + 2 * net.d_out, ws);
   const int64_t ld = b.ld;
   std::vector<T*> rz(n_layers + 1), ra(n_layers + 1);
@@ -311,12 +310,11 @@ void apply_moments(const T* m2, const T* m1, T c, int first, int bias, int out, 
 }
 
 template <class T>
-void hvp_narrow(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* const* v,
-                T* const* g, bool ggn, Scratch& ws) {
+void hvp_narrow(const Net& net, const Problem<T>& pr, const Samples<T>& all, const T* p, int n_vec,
+                T* const* v, T* const* g, bool ggn, Scratch& ws) {
   using V = Vec<T>;
   const Layer &l0 = net.layers[0], &l1 = net.layers[1];
   const Loss kind = pr.data->loss;
-  const Samples<T> all = samples_at(pr, 0, pr.data->n_pad);
   Block<T> b(net, pr.act, ggn ? 1 : 2, false, false, all.n, 3 + kVecRows, ws);
   const int64_t ld = b.ld;
   constexpr int kMoments = (kNarrowInputs + 1) * (kNarrowInputs + 2) / 2;
@@ -386,20 +384,25 @@ void hvp_narrow(const Net& net, const Problem<T>& pr, const T* p, int n_vec, T* 
 
 template <class T>
 void hvp(const Net& net, const Problem<T>& pr, const T* theta, int n_vec, const T* v, T* out,
-         int64_t stride, bool ggn, Scratch& ws) {
+         int64_t stride, bool ggn, Crew& crew) {
+  Scratch& ws = crew.scratch;
   ws.reset();
   const T* p = compress(net, theta, ws);
-  const int n = net.n_params();
-  std::vector<T*> vs(n_vec), gs(n_vec);
+  const int64_t n = net.n_params();
+  std::vector<T*> vs(n_vec);
   for (int k = 0; k < n_vec; ++k) {
     vs[k] = compress(net, v + k * stride, ws);
     for (int i : net.fixed) vs[k][i] = T(0);
-    gs[k] = ws.take<T>(n);
-    std::fill(gs[k], gs[k] + n, T(0));
   }
-  if (is_narrow(net)) hvp_narrow(net, pr, p, n_vec, vs.data(), gs.data(), ggn, ws);
-  else hvp_general(net, pr, p, n_vec, vs.data(), gs.data(), ggn, ws);
-  for (int k = 0; k < n_vec; ++k) expand(net, gs[k], out + k * stride);
+  T* sums = ws.take<T>(size_t(n_vec * n));
+  const auto part = [&](int64_t, const Samples<T>& in, T* to, Scratch& own) {
+    std::vector<T*> gs(n_vec);
+    for (int k = 0; k < n_vec; ++k) gs[k] = to + k * n;
+    if (is_narrow(net)) hvp_narrow(net, pr, in, p, n_vec, vs.data(), gs.data(), ggn, own);
+    else hvp_general(net, pr, in, p, n_vec, vs.data(), gs.data(), ggn, own);
+  };
+  sum_chunks(net, samples_of(pr), sums, n_vec * n, crew, part);
+  for (int k = 0; k < n_vec; ++k) expand(net, sums + k * n, out + k * stride);
 }
 
 }  // namespace edt::EDT_ISA_NS

@@ -38,48 +38,50 @@ inline double cubic_minimum(const Point& a, const Point& b) {
 template <class T>
 class Lbfgs {
  public:
-  Lbfgs(const Net& net, const Problem<T>& pr, LbfgsJob<T>& job, Scratch& ws)
+  // Network b of the call.
+  Lbfgs(const Net& net, const Problem<T>& pr, const LbfgsState<T>& state, int64_t b, Crew& crew)
       : net_(net),
         pr_(pr),
-        job_(job),
+        state_(state),
+        b_(b),
+        crew_(crew),
         n_(padded<T>(net.n_params())),
-        p_(compress(net, job.theta, ws)),
-        g_(ws.take<T>(n_)),
-        d_(ws.take<T>(n_)),
-        trial_(ws.take<T>(n_)),
-        trial_g_(ws.take<T>(n_)),
-        all_(samples_at(pr, 0, pr.data->n_pad)),
-        block_(net, pr.act, 1, true, false, all_.n, 0, ws) {
-    for (int k = 0; k < job.memory; ++k) {
-      s_.push_back(ws.take<T>(n_));
-      y_.push_back(ws.take<T>(n_));
+        p_(compress(net, state.theta + net.offset, crew.scratch)),
+        g_(crew.scratch.take<T>(n_)),
+        d_(crew.scratch.take<T>(n_)),
+        trial_(crew.scratch.take<T>(n_)),
+        trial_g_(crew.scratch.take<T>(n_)),
+        all_(samples_of(pr)),
+        block_(net, pr.act, 1, true, false, all_.n, 0, crew.scratch) {
+    for (int k = 0; k < state.memory; ++k) {
+      s_.push_back(crew.scratch.take<T>(n_));
+      y_.push_back(crew.scratch.take<T>(n_));
     }
-    rho_.resize(job.memory);
-    alpha_.resize(job.memory);
+    rho_.resize(state.memory);
+    alpha_.resize(state.memory);
   }
 
   void run() {
-    job_.iterations = 0;
     f_ = evaluate_at(p_, g_);
-    job_.status = LbfgsStatus::max_iter;
-    if (!std::isfinite(f_) || !all_finite(g_, n_)) job_.status = LbfgsStatus::diverged;
-    while (job_.status == LbfgsStatus::max_iter) {
-      if (max_abs(g_, n_) <= job_.gtol) {
-        job_.status = LbfgsStatus::converged;
+    if (!std::isfinite(f_) || !all_finite(g_, n_)) status_ = LbfgsStatus::diverged;
+    while (status_ == LbfgsStatus::max_iter) {
+      if (max_abs(g_, n_) <= state_.gtol) {
+        status_ = LbfgsStatus::converged;
         break;
       }
-      if (job_.iterations >= job_.max_iter || job_.cancel->load(std::memory_order_relaxed)) break;
+      if (iterations_ >= state_.max_iter || crew_.cancel.load(std::memory_order_relaxed)) break;
       iterate();
     }
-    job_.loss = f_;
-    job_.grad_max = all_finite(g_, n_) ? double(max_abs(g_, n_)) : double(NAN);
-    scatter(net_, p_, job_.theta);
+    state_.iterations[b_] = iterations_;
+    state_.status[b_] = int8_t(status_);
+    state_.loss[b_] = f_;
+    state_.grad_norm[b_] = all_finite(g_, n_) ? double(max_abs(g_, n_)) : double(NAN);
+    scatter(net_, p_, state_.theta + net_.offset);
   }
 
  private:
   double evaluate_at(const T* p, T* g) {
-    std::fill(g, g + n_, T(0));
-    const double f = evaluate(block_, p, pr_.data->loss, all_, g);
+    const double f = evaluate(block_, pr_.act, p, pr_.data->loss, all_, g, crew_);
     for (int k : net_.fixed) g[k] = T(0);
     return f;
   }
@@ -95,9 +97,9 @@ class Lbfgs {
     // Without curvature information the first step is short.
     double first = 1.0;
     if (count_ == 0) first = std::min(1.0, 1.0 / std::sqrt(double(dot(g_, g_, n_))));
-    ++job_.iterations;
+    ++iterations_;
     if (!search(slope, first)) {
-      if (count_ == 0) job_.status = LbfgsStatus::stalled;
+      if (count_ == 0) status_ = LbfgsStatus::stalled;
       count_ = 0;
     }
   }
@@ -123,7 +125,7 @@ class Lbfgs {
   }
 
   // k-th newest pair
-  int slot(int k) const { return (next_ - 1 - k + 2 * job_.memory) % job_.memory; }
+  int slot(int k) const { return (next_ - 1 - k + 2 * state_.memory) % state_.memory; }
 
   Point probe(double t) {
     add_scaled(p_, T(t), d_, trial_, n_);
@@ -185,14 +187,16 @@ class Lbfgs {
     const double sy = double(dot(s, y, n_));
     if (sy > 1e-12 * double(dot(y, y, n_)) * std::numeric_limits<T>::epsilon() && sy > 0) {
       rho_[next_] = 1.0 / sy;
-      next_ = (next_ + 1) % job_.memory;
-      count_ = std::min(count_ + 1, job_.memory);
+      next_ = (next_ + 1) % state_.memory;
+      count_ = std::min(count_ + 1, state_.memory);
     }
   }
 
   const Net& net_;
   const Problem<T>& pr_;
-  LbfgsJob<T>& job_;
+  const LbfgsState<T>& state_;
+  int64_t b_;
+  Crew& crew_;
   int n_;
   T *p_, *g_, *d_, *trial_, *trial_g_;
   Samples<T> all_;
@@ -201,12 +205,15 @@ class Lbfgs {
   std::vector<double> rho_, alpha_;
   int next_ = 0, count_ = 0;
   double f_ = 0;
+  int64_t iterations_ = 0;
+  LbfgsStatus status_ = LbfgsStatus::max_iter;
 };
 
 template <class T>
-void lbfgs(const Net& net, const Problem<T>& pr, LbfgsJob<T>& job, Scratch& ws) {
-  ws.reset();
-  Lbfgs<T>(net, pr, job, ws).run();
+void lbfgs(const Net& net, const Problem<T>& pr, const LbfgsState<T>& state, int64_t b,
+           Crew& crew) {
+  crew.scratch.reset();
+  Lbfgs<T>(net, pr, state, b, crew).run();
 }
 
 }  // namespace edt::EDT_ISA_NS

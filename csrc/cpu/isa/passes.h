@@ -1,7 +1,10 @@
 // Forward and backward passes of one network over one block, and the losses.
 #pragma once
+#include <numeric>
+
 #include "cpu/isa/affine.h"
 #include "cpu/isa/narrow.h"
+#include "cpu/isa/vectors.h"
 
 namespace edt::EDT_ISA_NS {
 
@@ -103,24 +106,83 @@ void backward(Block<T>& b, const T* p, const Samples<T>& in, T* g) {
 }
 
 template <class T>
-Samples<T> samples_at(const Problem<T>& pr, int64_t s0, int64_t n) {
+Samples<T> samples_of(const Problem<T>& pr) {
   const auto& d = *pr.data;
-  return {d.x + pr.task * d.d_in * d.ld + s0, d.y + pr.task * d.d_out * d.ld + s0,
-          d.coef + pr.task * d.ld + s0, d.ld, n};
+  return {d.x + pr.task * d.d_in * d.ld, d.y + pr.task * d.d_out * d.ld, d.coef + pr.task * d.ld,
+          d.ld, d.n_pad};
 }
 
-// Loss and compressed gradient over `all` samples, block by block.
+// body(in, s) for one block of the samples after the other; s is where it starts.
+template <class T, class Body>
+EDT_INLINE void for_blocks(const Samples<T>& all, int64_t ld, const Body& body) {
+  for (int64_t s = 0; s < all.n; s += ld) body(slice(all, s, ld), s);
+}
+
+// body(first, in, scratch) for every chunk of the samples; `first` is where it starts.
+template <class T, class Body>
+void for_chunks(const Net& net, const Samples<T>& all, Crew& crew, const Body& body) {
+  const Chunks chunks(net, all.n);
+  if (chunks.count == 1) return body(int64_t(0), all, crew.scratch);
+  crew.share(chunks.count, 0, [&](int64_t k, int, Scratch& ws) {
+    body(chunks.begin(k), slice(all, chunks.begin(k), chunks.length), ws);
+  });
+}
+
+// Sums of `size` entries over all samples: part(first, in, to, scratch) adds those of one chunk to
+// zeros. A single chunk goes straight into `sums`.
+template <class T, class Part>
+void sum_chunks(const Net& net, const Samples<T>& all, T* sums, int64_t size, Crew& crew,
+                const Part& part) {
+  std::fill(sums, sums + size, T(0));
+  const Chunks chunks(net, all.n);
+  if (chunks.count == 1) return part(int64_t(0), all, sums, crew.scratch);
+  const Scratch::Hold hold{crew.scratch};
+  const int64_t ld = (size + Vec<T>::L - 1) / Vec<T>::L * Vec<T>::L;
+  const int slots = crew.slots(size_t(ld) * sizeof(T));
+  T* partial = crew.scratch.take<T>(size_t(slots) * ld);
+  crew.share(
+      chunks.count, slots,
+      [&](int64_t k, int slot, Scratch& ws) {
+        T* to = partial + slot * ld;
+        std::fill(to, to + size, T(0));
+        part(chunks.begin(k), slice(all, chunks.begin(k), chunks.length), to, ws);
+      },
+      [&](int64_t, int slot) {
+        const T* from = partial + slot * ld;
+        for (int64_t i = 0; i < size; ++i) sums[i] += from[i];
+      });
+}
+
+// Loss over the samples and, added to zeros, its compressed gradient.
 template <class T>
-double evaluate(Block<T>& b, const T* p, Loss kind, const Samples<T>& all, T* g) {
+double evaluate_samples(Block<T>& b, const T* p, Loss kind, const Samples<T>& all, T* g) {
   double loss = 0;
-  for (int64_t s = 0; s < all.n; s += b.ld) {
-    const Samples<T> in = slice(all, s, b.ld);
+  for_blocks(all, b.ld, [&](const Samples<T>& in, int64_t) {
     forward(b, p, in);
-    T* delta = b.delta[b.n_layers];
-    loss += loss_block<true>(kind, b.f, b.ld, in, b.net.d_out, delta);
+    loss += loss_block<true>(kind, b.f, b.ld, in, b.net.d_out, b.delta[b.n_layers]);
     backward(b, p, in, g);
-  }
+  });
   return loss;
+}
+
+// Loss and compressed gradient over `all` samples. The block serves where they are one chunk.
+template <class T>
+double evaluate(Block<T>& block, int act, const T* p, Loss kind, const Samples<T>& all, T* g,
+                Crew& crew) {
+  const Net& net = block.net;
+  const int n = padded<T>(net.n_params());
+  const Chunks chunks(net, all.n);
+  if (chunks.count == 1) {
+    std::fill(g, g + n, T(0));
+    return evaluate_samples(block, p, kind, all, g);
+  }
+  const Scratch::Hold hold{crew.scratch};
+  double* losses = crew.scratch.take<double>(size_t(chunks.count));
+  sum_chunks(net, all, g, n, crew, [&](int64_t first, const Samples<T>& in, T* to, Scratch& ws) {
+    Block<T> b(net, act, 1, true, false, in.n, 0, ws);
+    losses[first / chunks.length] = evaluate_samples(b, p, kind, in, to);
+  });
+  return std::accumulate(losses, losses + chunks.count, 0.0);
 }
 
 }  // namespace edt::EDT_ISA_NS

@@ -12,48 +12,77 @@ namespace edt::EDT_ISA_NS {
 namespace {
 
 template <class T>
-void predict(const Net& net, const Problem<T>& pr, const T* theta, T* out, Scratch& ws) {
-  ws.reset();
-  const T* p = compress(net, theta, ws);
-  const Samples<T> all = samples_at(pr, 0, pr.data->n_pad);
-  Block<T> b(net, pr.act, 0, false, false, all.n, 0, ws);
-  for (int64_t s = 0; s < all.n; s += b.ld) {
-    const Samples<T> in = slice(all, s, b.ld);
-    forward(b, p, in);
-    const int64_t real = std::min(in.n, pr.data->n - s);
-    for (int64_t i = 0; i < real; ++i)
-      for (int o = 0; o < net.d_out; ++o) out[(s + i) * net.d_out + o] = b.f[o * b.ld + i];
-  }
+void predict(const Net& net, const Problem<T>& pr, const T* theta, T* out, Crew& crew) {
+  crew.scratch.reset();
+  const T* p = compress(net, theta, crew.scratch);
+  for_chunks(net, samples_of(pr), crew, [&](int64_t first, const Samples<T>& chunk, Scratch& ws) {
+    Block<T> b(net, pr.act, 0, false, false, chunk.n, 0, ws);
+    for_blocks(chunk, b.ld, [&](const Samples<T>& in, int64_t s) {
+      forward(b, p, in);
+      const int64_t real = std::min(in.n, pr.data->n - first - s);
+      for (int64_t i = 0; i < real; ++i)
+        for (int o = 0; o < net.d_out; ++o)
+          out[(first + s + i) * net.d_out + o] = b.f[o * b.ld + i];
+    });
+  });
 }
 
 template <class T>
-double loss(const Net& net, const Problem<T>& pr, const T* theta, Scratch& ws) {
-  ws.reset();
-  const T* p = compress(net, theta, ws);
-  const Samples<T> all = samples_at(pr, 0, pr.data->n_pad);
-  Block<T> b(net, pr.act, 0, false, false, all.n, net.d_out, ws);
-  T* delta = ws.take<T>(size_t(net.d_out) * b.ld);
-  double total = 0;
-  for (int64_t s = 0; s < all.n; s += b.ld) {
-    const Samples<T> in = slice(all, s, b.ld);
-    forward(b, p, in);
-    total += loss_block<false>(pr.data->loss, b.f, b.ld, in, net.d_out, delta);
-  }
-  return total;
+double loss(const Net& net, const Problem<T>& pr, const T* theta, Crew& crew) {
+  crew.scratch.reset();
+  const T* p = compress(net, theta, crew.scratch);
+  const Samples<T> all = samples_of(pr);
+  const Chunks chunks(net, all.n);
+  double* parts = crew.scratch.take<double>(size_t(chunks.count));
+  for_chunks(net, all, crew, [&](int64_t first, const Samples<T>& chunk, Scratch& ws) {
+    Block<T> b(net, pr.act, 0, false, false, chunk.n, net.d_out, ws);
+    T* delta = ws.take<T>(size_t(net.d_out) * b.ld);
+    double sum = 0;
+    for_blocks(chunk, b.ld, [&](const Samples<T>& in, int64_t) {
+      forward(b, p, in);
+      sum += loss_block<false>(pr.data->loss, b.f, b.ld, in, net.d_out, delta);
+    });
+    parts[first / chunks.length] = sum;
+  });
+  return std::accumulate(parts, parts + chunks.count, 0.0);
 }
 
 template <class T>
-double loss_and_grad(const Net& net, const Problem<T>& pr, const T* theta, T* grad, Scratch& ws) {
+double loss_and_grad(const Net& net, const Problem<T>& pr, const T* theta, T* grad, Crew& crew) {
+  Scratch& ws = crew.scratch;
   ws.reset();
   const T* p = compress(net, theta, ws);
-  const int n = padded<T>(net.n_params());
-  T* g = ws.take<T>(n);
-  std::fill(g, g + n, T(0));
-  const Samples<T> all = samples_at(pr, 0, pr.data->n_pad);
+  T* g = ws.take<T>(padded<T>(net.n_params()));
+  const Samples<T> all = samples_of(pr);
   Block<T> b(net, pr.act, 1, true, false, all.n, 0, ws);
-  const double total = evaluate(b, p, pr.data->loss, all, g);
+  const double total = evaluate(b, pr.act, p, pr.data->loss, all, g, crew);
   expand(net, g, grad);
   return total;
+}
+
+// A gradient that starts from u, [N, d_out], instead of the derivatives of the loss.
+template <class T>
+void vjp(const Net& net, const Problem<T>& pr, const T* theta, const T* u, T* grad, Crew& crew) {
+  Scratch& ws = crew.scratch;
+  ws.reset();
+  const T* p = compress(net, theta, ws);
+  const int n = padded<T>(net.n_params()), d_out = net.d_out;
+  T* g = ws.take<T>(n);
+  const auto part = [&](int64_t first, const Samples<T>& chunk, T* to, Scratch& own) {
+    Block<T> b(net, pr.act, 1, true, false, chunk.n, 0, own);
+    T* delta = b.delta[b.n_layers];
+    for_blocks(chunk, b.ld, [&](const Samples<T>& in, int64_t s) {
+      forward(b, p, in);
+      const T* rows = u + (first + s) * d_out;
+      const int64_t real = std::min(in.n, pr.data->n - first - s);
+      transpose([&](int r) { return rows + r * d_out; }, int(real), d_out, delta, b.ld);
+      for (int o = 0; o < d_out; ++o)
+        std::fill(delta + o * b.ld + real, delta + o * b.ld + in.n, T(0));
+      backward(b, p, in, to);
+    });
+  };
+  sum_chunks(net, samples_of(pr), g, n, crew, part);
+  expand(net, g, grad);
 }
 
 template <class T>
@@ -106,7 +135,7 @@ using S = EDT_SCALAR;
 // A constant: reading it runs none of this file's instructions, which the processor may not have.
 extern const KernelTable<S> EDT_CONCAT(table_, EDT_SCALAR);
 constexpr KernelTable<S> EDT_CONCAT(table_, EDT_SCALAR) = {
-    predict<S>,  loss<S>,  loss_and_grad<S>, hvp<S>,        hessian<S>,
+    predict<S>,  loss<S>,  loss_and_grad<S>, vjp<S>,        hvp<S>,     hessian<S>,
     jacobian<S>, train<S>, lbfgs<S>,         activation<S>, fma_peak<S>};
 
 }  // namespace edt::EDT_ISA_NS

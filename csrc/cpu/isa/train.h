@@ -114,75 +114,82 @@ struct Minibatch {
   }
 };
 
+// Network b of the call.
 template <class T>
-void train(const Net& net, const Problem<T>& pr, TrainJob<T>& job, Scratch& ws) {
-  if (job.status != Status::running) return;
+void train(const Net& net, const Problem<T>& pr, const HyperParameters& hp, const TrainState<T>& st,
+           int64_t b, Crew& crew) {
+  Status status = Status(st.status[b]);
+  if (status != Status::running) return;
+  Scratch& ws = crew.scratch;
   ws.reset();
-  const HyperParameters& hp = *job.hp;
   const int n_params = net.n_params(), n = padded<T>(n_params);
   const bool batches = hp.batch_size > 0;
-  T* p = compress(net, job.theta, ws);
-  T* m = job.m ? compress(net, job.m, ws) : nullptr;
-  T* v = job.v ? compress(net, job.v, ws) : nullptr;
+  T* p = compress(net, st.theta + net.offset, ws);
+  T* m = st.m ? compress(net, st.m + net.offset, ws) : nullptr;
+  T* v = st.v ? compress(net, st.v + net.offset, ws) : nullptr;
   T* g = ws.take<T>(n);
   T* kept = ws.take<T>(net.fixed.size());
   for (size_t k = 0; k < net.fixed.size(); ++k) kept[k] = p[net.fixed[k]];
-  const Samples<T> all = samples_at(pr, 0, pr.data->n_pad);
+  const Samples<T> all = samples_of(pr);
   const Loss kind = pr.data->loss;
   Block<T> block(net, pr.act, 1, true, false, all.n, 0, ws);
   Minibatch<T> batch(*pr.data, hp.batch_size, ws);
   Stepper<T> stepper{hp, p, g, m, v, n};
-  const int64_t* record = std::lower_bound(job.record, job.record + job.n_record, job.step);
+  int64_t step = st.steps[b];
+  double loss = st.loss[b], grad_norm = st.grad_norm[b];
+  const int64_t* record = std::lower_bound(st.record, st.record + st.n_record, step);
 
   auto gradient = [&](const Samples<T>& in) {
-    std::fill(g, g + n, T(0));
-    const double loss = evaluate(block, p, kind, in, g);
+    const double value = evaluate(block, pr.act, p, kind, in, g, crew);
     for (int k : net.fixed) g[k] = T(0);
-    return loss;
+    return value;
   };
   const bool has_target = hp.loss_target > -std::numeric_limits<double>::infinity();
 
-  while (!job.cancel->load(std::memory_order_relaxed)) {
-    const int64_t s = job.step;
-    const bool last = s >= job.until;
-    if (last && s < hp.last_step) break;
-    const int64_t row = record - job.record;
-    const bool recorded = row < job.n_record && *record == s;
+  while (!crew.cancel.load(std::memory_order_relaxed)) {
+    const bool last = step >= st.until;
+    if (last && step < hp.last_step) break;
+    const int64_t row = record - st.record;
+    const bool recorded = row < st.n_record && *record == step;
     // Only evaluations that do not depend on where the calls are cut may stop a network.
-    const bool decides = !batches || recorded || (has_target && s % batch.per_epoch == 0);
+    const bool decides = !batches || recorded || (has_target && step % batch.per_epoch == 0);
     if (decides || last) {
-      job.loss = gradient(all);
-      const bool finite = std::isfinite(job.loss) && all_finite(g, n);
-      job.grad_max = finite ? double(max_abs(g, n)) : double(NAN);
+      loss = gradient(all);
+      const bool finite = std::isfinite(loss) && all_finite(g, n);
+      grad_norm = finite ? double(max_abs(g, n)) : double(NAN);
       if (recorded) {
-        job.hist_loss[row * job.hist_stride] = job.loss;
-        job.hist_grad[row * job.hist_stride] = job.grad_max;
+        st.history_loss[row * st.networks + b] = loss;
+        st.history_grad[row * st.networks + b] = grad_norm;
         ++record;
       }
       if (decides) {
-        if (!finite) job.status = Status::diverged;
-        else if (!batches && hp.tol > 0 && job.grad_max <= hp.tol) job.status = Status::converged;
-        else if (job.loss <= hp.loss_target) job.status = Status::target;
+        if (!finite) status = Status::diverged;
+        else if (!batches && hp.tol > 0 && grad_norm <= hp.tol) status = Status::converged;
+        else if (loss <= hp.loss_target) status = Status::target;
       }
     }
-    if (last || job.status != Status::running) break;
+    if (last || status != Status::running) break;
     if (batches) {
-      const double loss = gradient(batch.at(*pr.data, pr.task, job.seed, s));
-      if (!(std::isfinite(loss) && all_finite(g, n))) {
-        job.status = Status::diverged;
-        job.loss = job.grad_max = double(NAN);
+      const double value = gradient(batch.at(*pr.data, pr.task, st.seeds[b], step));
+      if (!(std::isfinite(value) && all_finite(g, n))) {
+        status = Status::diverged;
+        loss = grad_norm = double(NAN);
         break;
       }
     }
-    const double lr = job.lr * job.schedule[s - job.schedule_start];
-    if (hp.optimizer == Optimizer::sgd) stepper.sgd(s, lr, job.weight_decay);
-    else stepper.adam(s, lr, job.weight_decay);
+    const double lr = st.lr[b] * st.factors[step];
+    if (hp.optimizer == Optimizer::sgd) stepper.sgd(step, lr, st.weight_decay[b]);
+    else stepper.adam(step, lr, st.weight_decay[b]);
     for (size_t k = 0; k < net.fixed.size(); ++k) p[net.fixed[k]] = kept[k];
-    ++job.step;
+    ++step;
   }
-  scatter(net, p, job.theta);
-  if (m) scatter(net, m, job.m);
-  if (v) scatter(net, v, job.v);
+  scatter(net, p, st.theta + net.offset);
+  if (m) scatter(net, m, st.m + net.offset);
+  if (v) scatter(net, v, st.v + net.offset);
+  st.steps[b] = step;
+  st.status[b] = int8_t(status);
+  st.loss[b] = loss;
+  st.grad_norm[b] = grad_norm;
 }
 
 }  // namespace edt::EDT_ISA_NS

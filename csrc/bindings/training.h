@@ -1,0 +1,94 @@
+// What a training call is told, by name, as Python gives it.
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include <set>
+#include <string>
+
+#include "layout/training.h"
+
+namespace edt {
+
+// Arguments by name: none may be missing, none may be left over.
+class Named {
+ public:
+  Named(const pybind11::dict& from, const char* what) : from_(from), what_(what) {
+    for (const auto& item : from) left_.insert(item.first.cast<std::string>());
+  }
+  template <class T>
+  T value(const char* name) {
+    if (left_.erase(name) == 0)
+      throw pybind11::value_error(std::string(what_) + " lacks '" + name + "'");
+    return from_[name].cast<T>();
+  }
+  template <class T>
+  T* pointer(const char* name) {
+    return reinterpret_cast<T*>(value<uintptr_t>(name));
+  }
+  void finish() const {
+    if (!left_.empty())
+      throw pybind11::value_error(std::string(what_) + " does not know '" + *left_.begin() + "'");
+  }
+
+ private:
+  const pybind11::dict& from_;
+  const char* what_;
+  std::set<std::string> left_;
+};
+
+inline HyperParameters read_hyper(const pybind11::dict& from) {
+  Named d(from, "hyper");
+  HyperParameters hp;
+  const auto name = d.value<std::string>("optimizer");
+  int code = 0;
+  for (const char* known : kOptimizerNames) {
+    if (name == known) break;
+    ++code;
+  }
+  if (code == int(std::size(kOptimizerNames)))
+    throw pybind11::value_error("optimizer must be 'sgd', 'adam' or 'adamw', got '" + name + "'");
+  hp.optimizer = Optimizer(code);
+  hp.momentum = d.value<double>("momentum");
+  hp.dampening = d.value<double>("dampening");
+  hp.nesterov = d.value<bool>("nesterov");
+  hp.beta1 = d.value<double>("beta1");
+  hp.beta2 = d.value<double>("beta2");
+  hp.eps = d.value<double>("eps");
+  hp.batch_size = d.value<int64_t>("batch_size");
+  hp.tol = d.value<double>("tol");
+  hp.loss_target = d.value<double>("loss_target");
+  hp.last_step = d.value<int64_t>("last_step");
+  d.finish();
+  return hp;
+}
+
+template <class T>
+TrainState<T> read_train_state(const pybind11::dict& from, const HyperParameters& hp, T* theta,
+                               int64_t networks) {
+  Named d(from, "state");
+  TrainState<T> st{};
+  st.theta = theta;
+  st.m = d.pointer<T>("m");
+  st.v = d.pointer<T>("v");
+  st.steps = d.pointer<int64_t>("steps");
+  st.until = d.value<int64_t>("until");
+  st.lr = d.pointer<const double>("lr");
+  st.weight_decay = d.pointer<const double>("weight_decay");
+  st.seeds = d.pointer<const uint64_t>("seeds");
+  st.factors = d.pointer<const double>("factors");
+  st.status = d.pointer<int8_t>("status");
+  st.loss = d.pointer<double>("loss");
+  st.grad_norm = d.pointer<double>("grad_norm");
+  st.record = d.pointer<const int64_t>("record");
+  st.n_record = d.value<int64_t>("n_record");
+  st.history_loss = d.pointer<double>("history_loss");
+  st.history_grad = d.pointer<double>("history_grad");
+  st.networks = networks;
+  d.finish();
+  if (hp.optimizer != Optimizer::sgd && !(st.m && st.v))
+    throw pybind11::value_error("adam needs both moments");
+  if (hp.momentum != 0 && !st.m) throw pybind11::value_error("momentum needs its buffer");
+  return st;
+}
+
+}  // namespace edt

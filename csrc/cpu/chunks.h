@@ -1,0 +1,36 @@
+// The chunks of samples in which sums over many samples are formed. They depend on the network and
+// the number of samples alone, not on threads, so neither does any bit; and one thread uses them,
+// too. Up to kWhole samples there is one.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+#include "layout/plan.h"
+
+namespace edt {
+
+struct Chunks {
+  static constexpr int64_t kWhole = 4096;
+  // A chunk takes 0.1 ms or more of work, next to which finding it and adding its sum is little...
+  static constexpr int64_t kShortest = 1024, kLongest = 4096, kWork = int64_t(1) << 19;
+  // ... and there are so few that their sums take little memory, yet enough for many cores.
+  static constexpr int64_t kMost = 128, kEntries = int64_t(1) << 25;
+  static constexpr int64_t kUnit = 512;  // whole vectors, and whole blocks of small networks
+
+  int64_t n, length, count;
+
+  // n: samples, in whole vectors.
+  Chunks(const Net& net, int64_t n_) : n(n_), length(n_), count(1) {
+    if (n <= kWhole) return;
+    const int64_t size = std::max(net.n_params(), 1);
+    const int64_t least = std::clamp(kWork / size, kShortest, kLongest);
+    const int64_t most = std::clamp<int64_t>(kEntries / size, 16, kMost);
+    const int64_t wanted = std::min((n + least - 1) / least, most);
+    length = ((n + wanted - 1) / wanted + kUnit - 1) / kUnit * kUnit;
+    count = (n + length - 1) / length;
+  }
+  int64_t begin(int64_t k) const { return k * length; }
+  int64_t size(int64_t k) const { return std::min(length, n - begin(k)); }
+};
+
+}  // namespace edt
