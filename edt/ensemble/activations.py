@@ -1,20 +1,26 @@
-"""Hidden activations: their names, and their `torch.nn` modules.
+"""Hidden activations: the one table of what is known about them.
 
-The order of `ACTIVATIONS` is the numbering of the compiled core (csrc/math/activations.h).
+The functions define what each activation means; the vector code in ``csrc/math/activations.h`` is
+tested against them and against mpmath. Derivatives are those of autograd: at the kinks of relu and
+leaky_relu the left derivative, at the one of elu and selu the derivative of the exponential branch.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from edt.ensemble.symmetry import Reflection, Symmetry
 from edt.errors import unknown_choice
 
 __all__ = [
     "ACTIVATIONS",
+    "Activation",
     "Cube",
     "Erf",
     "G",
@@ -25,29 +31,39 @@ __all__ = [
     "name_of",
 ]
 
-ACTIVATIONS: tuple[str, ...] = (
-    "identity",
-    "relu",
-    "leaky_relu",
-    "tanh",
-    "sigmoid",
-    "softplus",
-    "gelu",
-    "silu",
-    "elu",
-    "selu",
-    "erf",
-    "sin",
-    "square",
-    "cube",
-    "g",
-)
+
+@dataclass(frozen=True)
+class Activation:
+    """One activation.
+
+    Attributes:
+        name: as in ``csrc/math/activations_list.h``.
+        function: elementwise, differentiable; the result is a new tensor.
+        module: makes a `torch.nn.Module` that applies it.
+        symmetry: what it does to a neuron; its ``parity`` is that of the function.
+    """
+
+    name: str
+    function: Callable[[torch.Tensor], torch.Tensor]
+    module: Callable[[], nn.Module]
+    symmetry: Symmetry
+
+    @property
+    def code(self) -> int:
+        """Number in the compiled core, which is not needed before."""
+        from edt import _core
+
+        return _core.CODES["activation"].index(self.name)
 
 
 class Erf(nn.Module):
     """``erf(z / sqrt(2))``."""
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.function(z)
+
+    @staticmethod
+    def function(z: torch.Tensor) -> torch.Tensor:
         return torch.erf(z * 0.5**0.5)
 
 
@@ -62,6 +78,10 @@ class Square(nn.Module):
     """``z^2 / 2``."""
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.function(z)
+
+    @staticmethod
+    def function(z: torch.Tensor) -> torch.Tensor:
         return z * z / 2
 
 
@@ -69,6 +89,10 @@ class Cube(nn.Module):
     """``z^3``."""
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.function(z)
+
+    @staticmethod
+    def function(z: torch.Tensor) -> torch.Tensor:
         return z * z * z
 
 
@@ -76,27 +100,67 @@ class G(nn.Module):
     """``sigmoid(4 z) + softplus(z)``."""
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.function(z)
+
+    @staticmethod
+    def function(z: torch.Tensor) -> torch.Tensor:
         # Not F.softplus, which drops exp(-z) above a threshold.
         return torch.sigmoid(4 * z) - functional.logsigmoid(-z)
 
 
-_MODULES: dict[str, Callable[[], nn.Module]] = {
-    "identity": nn.Identity,
-    "relu": nn.ReLU,
-    "leaky_relu": lambda: nn.LeakyReLU(0.01),
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
+def _softplus(z: torch.Tensor) -> torch.Tensor:
+    # Not F.softplus: it drops exp(-z) above a threshold. Not logaddexp: its second derivative is
+    # inf / inf where exp(-z) overflows.
+    return -functional.logsigmoid(-z)
+
+
+def _identity(z: torch.Tensor) -> torch.Tensor:
+    # A product, so that the result is a new tensor with a gradient of its own.
+    return z * 1.0
+
+
+def _gelu(z: torch.Tensor) -> torch.Tensor:
+    # Not F.gelu, nor special.ndtr: 1 + erf(z / sqrt 2) loses the tail at negative z.
+    return z * torch.erfc(-z * 0.5**0.5) / 2
+
+
+def _leaky_relu(z: torch.Tensor) -> torch.Tensor:
+    return functional.leaky_relu(z, 0.01)
+
+
+def _leaky_module() -> nn.Module:
+    return nn.LeakyReLU(0.01)
+
+
+def _softplus_module() -> nn.Module:
     # torch's default threshold of 20 drops exp(-20) = 2e-9; at 40 nothing a float64 could hold.
-    "softplus": lambda: nn.Softplus(threshold=40.0),
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "elu": nn.ELU,
-    "selu": nn.SELU,
-    "erf": Erf,
-    "sin": Sin,
-    "square": Square,
-    "cube": Cube,
-    "g": G,
+    return nn.Softplus(threshold=40.0)
+
+
+_ODD, _EVEN = Reflection(0.0, 0.0, -1), Reflection(0.0, 0.0, 1)
+_RAMP = Reflection(1.0, 0.0, 1)
+_LEAKY = Reflection(1.01, 0.0, 1)
+
+#: Name -> activation.
+ACTIVATIONS: dict[str, Activation] = {
+    a.name: a
+    for a in (
+        Activation("identity", _identity, nn.Identity, Symmetry(_ODD, degree=1, mixing=True)),
+        Activation("relu", torch.relu, nn.ReLU, Symmetry(_RAMP, degree=1)),
+        Activation("leaky_relu", _leaky_relu, _leaky_module, Symmetry(_LEAKY, degree=1)),
+        Activation("tanh", torch.tanh, nn.Tanh, Symmetry(_ODD)),
+        Activation("sigmoid", torch.sigmoid, nn.Sigmoid, Symmetry(Reflection(0.0, 1.0, -1))),
+        Activation("softplus", _softplus, _softplus_module, Symmetry(_RAMP)),
+        Activation("gelu", _gelu, nn.GELU, Symmetry(_RAMP)),
+        Activation("silu", functional.silu, nn.SiLU, Symmetry(_RAMP)),
+        Activation("elu", functional.elu, nn.ELU, Symmetry()),
+        Activation("selu", functional.selu, nn.SELU, Symmetry()),
+        Activation("erf", Erf.function, Erf, Symmetry(_ODD)),
+        Activation("sin", torch.sin, Sin, Symmetry(_ODD, half_period=math.pi)),
+        Activation("square", Square.function, Square, Symmetry(_EVEN, degree=2, mixing=True)),
+        Activation("cube", Cube.function, Cube, Symmetry(_ODD, degree=3)),
+        Activation("g", G.function, G, Symmetry()),
+    )
 }
 
 
@@ -107,13 +171,13 @@ def check_activation(name: object) -> str:
         ValueError: it is not; suggests the nearest.
     """
     if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise unknown_choice("activation", name, ACTIVATIONS)
+        raise unknown_choice("activation", name, list(ACTIVATIONS))
     return name
 
 
 def activation_module(name: str) -> nn.Module:
     """A `torch.nn.Module` that applies the named activation."""
-    return _MODULES[check_activation(name)]()
+    return ACTIVATIONS[check_activation(name)].module()
 
 
 def name_of(module: nn.Module) -> str:
@@ -122,7 +186,7 @@ def name_of(module: nn.Module) -> str:
     Raises:
         ValueError: not one of ours, or with a parameter (slope, alpha, ...) we do not offer.
     """
-    kinds: dict[type[nn.Module], str] = {type(make()): name for name, make in _MODULES.items()}
+    kinds: dict[type[nn.Module], str] = {type(a.module()): name for name, a in ACTIVATIONS.items()}
     name = kinds.get(type(module))
     if name is None:
         raise ValueError(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from edt.ensemble import Ensemble
+from edt.ensemble import ACTIVATIONS, Ensemble
 from edt.ensemble.activations import activation_module
 from edt.errors import ShapeError
 from edt.tasks import Task
@@ -154,7 +154,7 @@ def neuron_distance(networks: Ensemble, others: Ensemble, neurons: torch.Tensor)
 
     mine, theirs = _vectors(networks, neurons), _vectors(others, neurons)
     gap = (mine[:, :, None] - theirs[:, None]).square().sum(3)
-    if networks.activation in ("identity", "tanh", "erf", "sin", "cube"):
+    if ACTIVATIONS[networks.activation].symmetry.parity == "odd":
         gap = torch.minimum(gap, (mine[:, :, None] + theirs[:, None]).square().sum(3))
     gap = torch.nan_to_num(gap, nan=torch.finfo(torch.float64).max)
     total = np.empty(networks.B)

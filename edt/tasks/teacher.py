@@ -133,7 +133,7 @@ def outputs(ens: Ensemble, x: torch.Tensor) -> torch.Tensor:
     task = Task(x, torch.zeros(x.shape[0], ens.d_out, dtype=x.dtype))
     index = torch.zeros(ens.B, dtype=torch.int64)
     out = torch.empty(ens.B, x.shape[0], ens.d_out, dtype=x.dtype)
-    code = ACTIVATIONS.index(ens.activation)
+    code = ACTIVATIONS[ens.activation].code
     theta = ens.theta.detach()
     _core.predict(ens.plan, task.data, index.data_ptr(), code, theta.data_ptr(), 0, out.data_ptr())
     return out

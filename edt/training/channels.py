@@ -17,12 +17,12 @@ from dataclasses import dataclass
 
 import torch
 
-from edt.ensemble import Ensemble
+from edt.ensemble import ACTIVATIONS, Ensemble
 
 __all__ = ["BIAS", "CLOSE", "ODD", "Opponents", "closest_opponents", "opponents"]
 
 #: Activations with ``sigma(-z) = -sigma(z)``: there a neuron equals its mirror image.
-ODD = frozenset({"identity", "tanh", "erf", "sin", "cube"})
+ODD = frozenset(name for name, a in ACTIVATIONS.items() if a.symmetry.parity == "odd")
 #: Closeness ``1 - cos`` of a channel's pair, the paper's threshold.
 CLOSE = 1e-3
 #: `Opponents.second` where the second neuron is the output bias.

@@ -38,6 +38,14 @@ def test_reflection(name):
 
 
 @pytest.mark.parametrize("name", SYMMETRIES)
+def test_parity(name):
+    sigma, parity = ACTIVATIONS[name], SYMMETRIES[name].parity
+    odd = float((sigma(Z) + sigma(-Z)).abs().max()) < ROUNDING
+    even = float((sigma(Z) - sigma(-Z)).abs().max()) < ROUNDING
+    assert parity == ("odd" if odd else "even" if even else "")
+
+
+@pytest.mark.parametrize("name", SYMMETRIES)
 def test_scaling(name):
     sigma, degree = ACTIVATIONS[name], SYMMETRIES[name].degree
     ratios = torch.log2((sigma(2.0 * Z) / sigma(Z))[Z.abs() > 0.5].abs().clamp_min(1e-300))

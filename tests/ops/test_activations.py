@@ -16,6 +16,11 @@ ISAS = _core.isas()
 ORDERS = _core.build_info()["max_order"]
 
 
+def test_codes_are_those_of_the_core():
+    assert tuple(ACTIVATION_CODES) == _core.CODES["activation"]
+    assert list(ACTIVATION_CODES.values()) == list(range(len(ACTIVATION_CODES)))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ACTIVATION_CODES)
 def test_accuracy(name, dtype, isa):
