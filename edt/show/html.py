@@ -1,4 +1,10 @@
-"""The few pieces of HTML a report is made of. Nothing is loaded from elsewhere."""
+"""The few pieces of HTML a report is made of. Nothing is loaded from elsewhere.
+
+Text can hold what a table, a spec or a directory's name says, and any of these may come from a
+stranger. So text is text unless it is `Markup`, which only the functions here make: wherever a
+piece is put into a page, all else goes through `inline`, which leaves a few tags for emphasis and
+escapes the rest. There is nothing to remember where a page is written.
+"""
 
 from __future__ import annotations
 
@@ -24,17 +30,51 @@ class Column:
     text: Callable[[Any], str]
 
 
-def paragraph(text: str) -> str:
-    """``text`` as a paragraph; it may hold ``<b>`` and other inline tags."""
-    return f"<p>{text}</p>"
+class Markup(str):
+    """HTML that was made here; put into a page as it is."""
+
+    __slots__ = ()
+
+    def __add__(self, other: str) -> Markup:
+        return Markup(str(self) + str(inline(other)))
+
+    def __radd__(self, other: str) -> Markup:
+        return Markup(str(inline(other)) + str(self))
 
 
-def bullets(items: Sequence[str]) -> str:
-    """A list of points; items may hold inline tags."""
-    return "<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>"
+#: Tags that text may hold, without attributes, and characters by name or number.
+_ALLOWED = re.compile(
+    r"</?(?:b|i|em|strong|code|sub|sup)>|<br>|&(?:[a-zA-Z]{1,31}|#[0-9]{1,7}|#x[0-9a-fA-F]{1,6});"
+)
 
 
-def table(frame: pd.DataFrame, columns: Sequence[Column], caption: str = "") -> str:
+def inline(text: str) -> Markup:
+    """Text for a page: what is no tag for emphasis is escaped; `Markup` stays as it is.
+
+    Example:
+        >>> inline("<b>2</b> of 3 & <script>")
+        '<b>2</b> of 3 &amp; &lt;script&gt;'
+    """
+    if isinstance(text, Markup):
+        return text
+    out, end = [], 0
+    for match in _ALLOWED.finditer(text):
+        out += [escape(text[end : match.start()]), match.group()]
+        end = match.end()
+    return Markup("".join([*out, escape(text[end:])]))
+
+
+def paragraph(text: str) -> Markup:
+    """``text`` as a paragraph."""
+    return Markup(f"<p>{inline(text)}</p>")
+
+
+def bullets(items: Sequence[str]) -> Markup:
+    """A list of points."""
+    return Markup("<ul>" + "".join(f"<li>{inline(item)}</li>" for item in items) + "</ul>")
+
+
+def table(frame: pd.DataFrame, columns: Sequence[Column], caption: str = "") -> Markup:
     """A table of the frame's rows; it scrolls sideways where the page is narrow."""
     head = "".join(f'<th scope="col">{escape(column.heading)}</th>' for column in columns)
     rows = []
@@ -43,45 +83,47 @@ def table(frame: pd.DataFrame, columns: Sequence[Column], caption: str = "") -> 
         cells = "".join(f"<td>{text}</td>" for text in others)
         rows.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return (
+    return Markup(
         f"{_scroller('table')}<table>{title}<thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
-def definitions(pairs: Sequence[tuple[str, str]]) -> str:
-    """Names and their values, one a row; values may hold inline tags."""
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{value}</dd>" for name, value in pairs)
-    return f"<dl>{rows}</dl>"
+def definitions(pairs: Sequence[tuple[str, str]]) -> Markup:
+    """Names and their values, one a row."""
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{inline(value)}</dd>" for name, value in pairs)
+    return Markup(f"<dl>{rows}</dl>")
 
 
-def code(text: str) -> str:
+def code(text: str) -> Markup:
     """Text of a program, or anything else whose lines and spaces matter."""
-    return f"<pre>{escape(text.strip(chr(10)))}</pre>"
+    return Markup(f"<pre>{escape(text.strip(chr(10)))}</pre>")
 
 
-def details(summary: str, body: str) -> str:
+def details(summary: str, body: str) -> Markup:
     """Something to unfold."""
-    return f"<details><summary>{escape(summary)}</summary>{body}</details>"
+    return Markup(f"<details><summary>{escape(summary)}</summary>{inline(body)}</details>")
 
 
-def tile(value: str, label: str) -> str:
+def tile(value: str, label: str) -> Markup:
     """A number worth a large font."""
-    return f'<div class="tile"><b>{escape(value)}</b><span>{escape(label)}</span></div>'
+    return Markup(f'<div class="tile"><b>{escape(value)}</b><span>{escape(label)}</span></div>')
 
 
-def tiles(items: Sequence[str]) -> str:
+def tiles(items: Sequence[str]) -> Markup:
     """Tiles side by side."""
-    return f'<div class="tiles">{"".join(items)}</div>'
+    return Markup(f'<div class="tiles">{"".join(map(inline, items))}</div>')
 
 
-def figure(light: bytes, dark: bytes, alt: str, caption: str, panels: Sequence[Panel] = ()) -> str:
+def figure(
+    light: bytes, dark: bytes, alt: str, caption: str, panels: Sequence[Panel] = ()
+) -> Markup:
     """A picture in two themes, embedded; the browser takes the one that suits the page.
 
     Args:
         light, dark: SVG files.
         alt: what it shows, for those who cannot see it.
-        caption: may hold inline tags.
+        caption: under it.
         panels: the same to point at. The page's script draws them in place of the picture, which
             stays where there are no scripts, and in print.
     """
@@ -90,22 +132,24 @@ def figure(light: bytes, dark: bytes, alt: str, caption: str, panels: Sequence[P
         if panels
         else ""
     )
-    return (
+    return Markup(
         f"{_INTERACTIVE if panels else '<figure>'}{_scroller('figure')}<picture>"
         f'<source media="(prefers-color-scheme: dark)" srcset="{_data(dark)}">'
         f'<img src="{_data(light)}" alt="{escape(alt, quote=True)}">'
-        f"</picture></div>{twin}<figcaption>{caption}</figcaption></figure>"
+        f"</picture></div>{twin}<figcaption>{inline(caption)}</figcaption></figure>"
     )
 
 
 _INTERACTIVE = '<figure class="interactive">'
 
 
-def section(title: str, *parts: str) -> str:
+def section(title: str, *parts: str) -> Markup:
     """A section with its heading, which the list of contents links to."""
     name = _anchor(title)
-    body = "".join(parts)
-    return f'<section aria-labelledby="{name}"><h2 id="{name}">{escape(title)}</h2>{body}</section>'
+    body = "".join(map(inline, parts))
+    return Markup(
+        f'<section aria-labelledby="{name}"><h2 id="{name}">{escape(title)}</h2>{body}</section>'
+    )
 
 
 def contents(body: Sequence[str]) -> str:
@@ -122,11 +166,11 @@ def page(title: str, lead: str, body: Sequence[str], footer: str) -> str:
 
     Args:
         title: heading and window title.
-        lead: paragraph under the heading; may hold inline tags.
+        lead: paragraph under the heading.
         body: sections.
-        footer: may hold inline tags.
+        footer: at the end.
     """
-    text = "\n".join(body)
+    text = "\n".join(map(inline, body))
     css = files("edt.show").joinpath("style.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -134,11 +178,11 @@ def page(title: str, lead: str, body: Sequence[str], footer: str) -> str:
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)}</title><style>{css}</style></head>\n<body>"
         '<a class="skip" href="#content">Skip to the results</a><main>'
-        f'<header><h1>{escape(title)}</h1><p class="lead">{lead}</p></header>\n'
+        f'<header><h1>{escape(title)}</h1><p class="lead">{inline(lead)}</p></header>\n'
         + contents(body)
         + '<div id="content" tabindex="-1">'
         + text
-        + f"</div>\n<footer>{footer}</footer></main>"
+        + f"</div>\n<footer>{inline(footer)}</footer></main>"
         + (engine() if _INTERACTIVE in text else "")
         + "</body></html>\n"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -19,7 +20,7 @@ MISSING = "The figures are pictures only: plotly was not installed where this pa
 
 def panels_json(panels: Sequence[Panel]) -> str:
     """Panels as the page's script reads them; nothing in it ends a script element."""
-    return _json([panel.spec() for panel in panels])
+    return _json(_tamed([panel.spec() for panel in panels]))
 
 
 def engine() -> str:
@@ -48,6 +49,19 @@ def _plotly() -> str | None:
     except (ModuleNotFoundError, FileNotFoundError):
         return None
     return base64.b64encode(gzip.compress(source, 9, mtime=0)).decode("ascii")
+
+
+#: What plotly would take for a tag and the package does not write: a link, say.
+_TAG = re.compile(r"<(?!/?(?:b|i|em|sub|sup|extra)>|br>)(?=[a-zA-Z/!?])")
+
+
+def _tamed(value: Any) -> Any:
+    """Panels whose texts hold tags for emphasis only; plotly shows the others as text."""
+    if isinstance(value, str):
+        return _TAG.sub("&lt;", value)
+    if isinstance(value, dict):
+        return {name: _tamed(entry) for name, entry in value.items()}
+    return [_tamed(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
 def _json(value: Any) -> str:

@@ -104,6 +104,7 @@ def test_a_killed_ray_worker_is_replaced(small, reference, ray, tmp_path):
 
 
 def test_ray_keeps_gpus_for_shards_that_train_on_one(small, ray, tmp_path):
+    (tmp_path / "edt.json").write_text("{}")  # a run's directory
     on_cpu = make_plan(small).job(0)
     on_gpu = replace(on_cpu, settings={**on_cpu.settings, "device": "cuda"})
     engine = Ray(cpus=1, gpus=0.5)
@@ -124,6 +125,7 @@ def test_what_a_ray_started_here_lacks_is_refused(small, ray):
 
 
 def test_ray_stops_where_nothing_can_be_written(small, ray, tmp_path):
+    (tmp_path / "edt.json").write_text("{}")  # a run's directory
     (tmp_path / "parts").mkdir()
     read_only = ["mount", "-t", "tmpfs", "-o", "size=4k", "edt-test", str(tmp_path / "parts")]
     if subprocess.run(read_only, capture_output=True, check=False).returncode:
@@ -136,6 +138,7 @@ def test_ray_stops_where_nothing_can_be_written(small, ray, tmp_path):
 
 
 def test_slurm_gives_up_shards_that_fail(small, tmp_path):
+    (tmp_path / "edt.json").write_text("{}")  # a run's directory
     pytest.importorskip("submitit")
     job = make_plan(small).job(0)
     broken: Job = replace(job, settings={**job.settings, "optimizer": "none"})

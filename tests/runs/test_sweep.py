@@ -170,6 +170,7 @@ def test_status_of_a_finished_sweep(reference):
 
 def test_the_last_shard_is_lent_the_cores_of_lanes_that_have_ended(small, tmp_path, monkeypatch):
     """One job each: this process is done first, and the worker may use its thread."""
+    (tmp_path / "edt.json").write_text("{}")  # a run's directory
     jobs = [make_plan(small).job(k) for k in range(2)]
     told = []
     real = local._Worker.lend

@@ -99,7 +99,7 @@ def pictures(run: CensusRun) -> list[Picture]:
 
 def _body(run: CensusRun, figures: dict[str, str], facts: dict[str, Any]) -> list[str]:
     spec, pooled = run.spec, run.pooled()
-    sections = [
+    sections: list[str] = [
         html.section(
             "Bad minima against width",
             html.paragraph(_share_text(pooled)),

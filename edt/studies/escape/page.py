@@ -118,7 +118,7 @@ def pictures(run: EscapeRun) -> list[Picture]:
 def _body(run: EscapeRun, figures: dict[str, str], facts: dict[str, Any]) -> list[str]:
     spec = run.spec
     text = html.paragraph
-    sections = []
+    sections: list[str] = []
     if len(run.starts):
         ends = run.table(("narrow", "width"))
         sections += [

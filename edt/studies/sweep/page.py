@@ -113,7 +113,7 @@ def _body(run: Sweep, figure: str, facts: dict[str, Any], varying: list[str]) ->
             if len(split)
             else "No run ended at a strict minimum, so there was nothing to split."
         )
-    sections = [
+    sections: list[str] = [
         html.section("What the runs reached", *map(html.paragraph, story), figure),
         html.section(
             "What this does not say",
@@ -131,7 +131,7 @@ def _body(run: Sweep, figure: str, facts: dict[str, Any], varying: list[str]) ->
             "How it was done",
             html.definitions(_protocol(run)),
             html.details("Outcomes of every setting", _table(rates.head(MOST_ROWS), by)),
-            html.details("Spec", f"<pre>{escape(json.dumps(run.spec.to_dict(), indent=1))}</pre>"),
+            html.details("Spec", html.code(json.dumps(run.spec.to_dict(), indent=1))),
             html.details("Software and machine", html.definitions(software(facts))),
         ),
     ]

@@ -91,7 +91,7 @@ class Story:
 
     def tiles(self) -> list[str]:
         """The numbers to remember."""
-        out = []
+        out: list[str] = []
         r = self.spec.reference_width
         narrow, compared = self._row(r), self._compared()
         if narrow is not None:
