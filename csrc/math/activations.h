@@ -3,10 +3,11 @@
 // f<K>(z, s) fills s[0..K] with sigma(z) and its derivatives up to order K; lower orders come from
 // shared pieces (one exponential, at most one division). Accuracy: docs/accuracy.md.
 //
-// The long ones are cut in two: first<K>(z, u) leaves parts<K>() numbers, second<K>(z, u, s) goes
-// on from them. A row of samples passes through one after the other: each half has few enough live
-// values that several registers of samples can be worked on side by side without spilling, which is
-// what keeps the multiply-add pipes busy through the long chains of dependent operations.
+// The long ones are cut in loops: a row of samples passes through one after the other. Each loop
+// has few enough live values that several registers of samples can be worked on side by side
+// without spilling, which is what keeps the multiply-add pipes busy through the long chains of
+// dependent operations. How many loops and registers is a property of the activation, the scalar
+// and the order of derivatives; it changes no bit.
 #pragma once
 #include "math/activations_list.h"
 #include "math/coefficients.h"
@@ -44,19 +45,31 @@ template <class V>
 struct ExpNeg {
   V e, m1;
 };
-template <bool M1, class V>
-EDT_INLINE ExpNeg<V> exp_nonpositive(const V& x) {
+// r, and n in the low bits of t.
+template <class V>
+struct Reduced {
+  V r, t;
+};
+template <class V>
+EDT_INLINE Reduced<V> reduce_exp(const V& x) {
   using T = typename V::Scalar;
   using N = Native<T>;
-  using I = typename N::I;
   using C = Coef<T>;
-  constexpr int bits = kTableBits<T>, J = 1 << bits;
+  constexpr int J = 1 << kTableBits<T>;
   const V xc = max(x, V::set1(exp_floor<T>()));
   const V magic = V::set1(N::magic + T(N::bias * J));
   const V t = fma(xc, c<V>(1.4426950408889634 * J), magic);
   const V n = t - magic;
-  V r = fnma(n, V::set1(C::ln2[0] / J), xc);
-  r = fnma(n, V::set1(C::ln2[1] / J), r);
+  const V r = fnma(n, V::set1(C::ln2[0] / J), xc);
+  return {fnma(n, V::set1(C::ln2[1] / J), r), t};
+}
+template <bool M1, class V>
+EDT_INLINE ExpNeg<V> exp_reduced(const V& r, const V& t) {
+  using T = typename V::Scalar;
+  using N = Native<T>;
+  using I = typename N::I;
+  using C = Coef<T>;
+  constexpr int bits = kTableBits<T>;
   V q;
   if constexpr (M1) q = poly(r, C::expm1_near);
   else q = poly(r, C::exp_near);
@@ -70,6 +83,11 @@ EDT_INLINE ExpNeg<V> exp_nonpositive(const V& x) {
   out.e = fma(s, p, s);
   if constexpr (M1) out.m1 = fma(s, p + look_up(j, C::exp_lacks), s - c<V>(1));
   return out;
+}
+template <bool M1, class V>
+EDT_INLINE ExpNeg<V> exp_nonpositive(const V& x) {
+  const Reduced<V> y = reduce_exp(x);
+  return exp_reduced<M1>(y.r, y.t);
 }
 
 // exp over the full range: +inf above the largest finite result, 0 below the least normal one.
@@ -112,20 +130,55 @@ EDT_INLINE V log_v(const V& x) {
   return fma(e, V::set1(C::ln2[0]), fma(e, V::set1(C::ln2[1]), l));
 }
 
+// One loop over a row: the numbers it leaves for the next one, the outputs that it stores, one bit
+// an order, and the registers of samples side by side.
+struct ActLoop {
+  int parts, outputs, registers;
+};
+struct ActLoops {
+  int count;
+  ActLoop at[3];
+};
+// Registers where nothing else was found to be better. With AVX2 a vector is two registers already.
+template <class T>
+constexpr int act_registers() {
+  return kParts > 1 ? kParts : sizeof(T) == 4 ? 2 : 4;
+}
+template <int K>
+constexpr int kAllOutputs = (1 << (K + 1)) - 1;
+template <class T, int K>
+constexpr ActLoops one_loop() {
+  return {1, {{0, kAllOutputs<K>, act_registers<T>()}}};
+}
+template <class T, int K>
+constexpr ActLoops two_loops(int parts) {
+  return {2, {{parts, 0, act_registers<T>()}, {0, kAllOutputs<K>, act_registers<T>()}}};
+}
+
+// An activation has loops<T, K>() and loop<I, K>(z, u, s), which takes u from the loop before and
+// leaves it for the next. The two usual kinds: f<K>(z, s) in one loop, and first<K>(z, u), which
+// leaves parts<K>() numbers, with second<K>(z, u, s), which goes on from them.
 template <class Self>
 struct Whole {
-  template <int K>
-  static constexpr int parts() {
-    return 0;
+  template <class T, int K>
+  static constexpr ActLoops loops() {
+    return one_loop<T, K>();
+  }
+  template <int I, int K, class V>
+  static EDT_INLINE void loop(const V& z, V*, V* s) {
+    Self::template f<K>(z, s);
   }
 };
 template <class Self>
 struct Halved {
-  template <int K, class V>
-  static EDT_INLINE void f(const V& z, V* s) {
-    V u[Self::template parts<K>()];
-    Self::template first<K>(z, u);
-    Self::template second<K>(z, u, s);
+  template <class T, int K>
+  static constexpr ActLoops loops() {
+    return two_loops<T, K>(Self::template parts<K>());
+  }
+  template <int I, int K, class V>
+  static EDT_INLINE void loop(const V& z, V* u, V* s) {
+    if constexpr (I == 0) Self::template first<K>(z, u);
+    else Self::template second<K>(z, u, s);
   }
 };
 
@@ -175,12 +228,33 @@ EDT_INLINE void exp_parts(const V& x, V* u) {
   if constexpr (M1) u[1] = y.m1;
 }
 
+// Doubles with AVX2: three loops for value and slope, found on Zen 3.
+template <class T, int K>
+constexpr bool kThreeLoops = kNativeBytes == 32 && sizeof(T) == 8 && K == 1;
+
 // tanh z = -m / (2 + m), m = expm1(-2|z|); tanh' = 4 e / (2 + m)^2.
 template <>
 struct Activation<Act::tanh> : Halved<Activation<Act::tanh>> {
-  template <int K>
-  static constexpr int parts() {
-    return 2;
+  template <class T, int K>
+  static constexpr ActLoops loops() {
+    if (!kThreeLoops<T, K>) return two_loops<T, K>(2);
+    return {3, {{2, 0, 2}, {2, 0, 2}, {0, kAllOutputs<K>, 2}}};
+  }
+  template <int I, int K, class V>
+  static EDT_INLINE void loop(const V& z, V* u, V* s) {
+    if constexpr (!kThreeLoops<typename V::Scalar, K>) {
+      Halved<Activation>::template loop<I, K>(z, u, s);
+    } else if constexpr (I == 0) {
+      const auto y = reduce_exp(neg_abs(z) * c<V>(2));
+      u[0] = y.r;
+      u[1] = y.t;
+    } else if constexpr (I == 1) {
+      const auto y = exp_reduced<true>(u[0], u[1]);
+      u[0] = y.e;
+      u[1] = y.m1;
+    } else {
+      second<K>(z, u, s);
+    }
   }
   template <int K, class V>
   static EDT_INLINE void first(const V& z, V* u) {
@@ -197,10 +271,18 @@ struct Activation<Act::tanh> : Halved<Activation<Act::tanh>> {
   }
 };
 
+// e where z is negative, else 1; 0 <= e <= 1, NaN where z is. A blend costs AVX2 a multiply-add
+// slot, comparison and maximum cost none.
+template <class V>
+EDT_INLINE V negative_or_one(const V& z, const V& e) {
+  if constexpr (kNativeBytes == 32) return max(e, select(z >= V::zero(), c<V>(1), V::zero()));
+  else return select_negative(z, e, c<V>(1));
+}
+
 // Logistic function and derivatives from u = {e = exp(-|z|), e - 1}, i = 1 / (1 + e).
 template <int K, class V>
 EDT_INLINE void logistic(const V& z, const V* u, const V& i, V* s) {
-  s[0] = select_negative(z, u[0] * i, i);
+  s[0] = negative_or_one(z, u[0]) * i;
   if constexpr (K >= 1) s[1] = u[0] * (i * i);
   if constexpr (K >= 2) s[2] = s[1] * copysign(u[1] * i, -z);
   if constexpr (K >= 3) s[3] = s[1] * fnma(c<V>(6), s[1], c<V>(1));
@@ -221,13 +303,17 @@ struct Activation<Act::sigmoid> : Halved<Activation<Act::sigmoid>> {
   }
 };
 
-// base + log1p(e) and, with Inverse, 1 / (1 + e), for e in [0, 1] near the node e_j. In float32
+// log1p(e), e in [0, 1] near the node e_j, and, with Inverse, 1 / (1 + e). In float32
 // log1p(e) = log1p(r) - log c_j, with c_j a short number close to 1 / (1 + e_j), r = (1 + e) c_j -
 // 1 and a polynomial in r. In float64 that would be a long one: log1p(e) = log1p(e_j) + 2 atanh(t),
 // t = (e - e_j) / (2 + e + e_j), an odd polynomial, and one division by (1 + e) (2 + e + e_j)
-// serves both.
+// serves both. In two parts: x is r or t, log what is added to its function.
+template <class V>
+struct Log1p {
+  V x, log;
+};
 template <bool Inverse, class V>
-EDT_INLINE V log1p_unit(const V& e, const V& base, V* inverse) {
+EDT_INLINE Log1p<V> log1p_front(const V& e, const V& base, V* inverse) {
   using T = typename V::Scalar;
   using C = Coef<T>;
   const auto j = table_index(fma(e, c<V>((1 << kTableBits<T>)-1), V::set1(Native<T>::magic)));
@@ -235,8 +321,7 @@ EDT_INLINE V log1p_unit(const V& e, const V& base, V* inverse) {
   const V e1 = e + c<V>(1);
   if constexpr (sizeof(T) == 4) {
     if constexpr (Inverse) *inverse = c<V>(1) / e1;
-    const V r = fma(e, node, node - c<V>(1));
-    return log + fma(r * r, poly(r, C::log1p_near), r);
+    return {fma(e, node, node - c<V>(1)), log};
   } else {
     const V near = e - node, both = (e + node) + c<V>(2);
     V t;
@@ -247,8 +332,15 @@ EDT_INLINE V log1p_unit(const V& e, const V& base, V* inverse) {
     } else {
       t = near / both;
     }
-    return fma(t, poly(t * t, C::log1p_near), log);
+    return {t, log};
   }
+}
+template <class V>
+EDT_INLINE V log1p_back(const Log1p<V>& y) {
+  using C = Coef<typename V::Scalar>;
+  if constexpr (sizeof(typename V::Scalar) == 4)
+    return y.log + fma(y.x * y.x, poly(y.x, C::log1p_near), y.x);
+  else return fma(y.x, poly(y.x * y.x, C::log1p_near), y.log);
 }
 
 // softplus z = max(z, 0) + log1p(e), e = exp(-|z|); the derivative needs 1 / (1 + e).
@@ -265,8 +357,29 @@ struct Activation<Act::softplus> : Halved<Activation<Act::softplus>> {
   template <int K, class V>
   static EDT_INLINE void second(const V& z, const V* u, V* s) {
     V inverse;
-    s[0] = log1p_unit<(K >= 1)>(u[0], max(z, V::zero()), &inverse);
+    s[0] = log1p_back(log1p_front<(K >= 1)>(u[0], max(z, V::zero()), &inverse));
     if constexpr (K >= 1) logistic<K - 1>(z, u, inverse, s + 1);
+  }
+  template <class T, int K>
+  static constexpr ActLoops loops() {
+    if (!kThreeLoops<T, K>) return two_loops<T, K>(parts<K>());
+    return {3, {{1, 0, 4}, {2, 2, 2}, {0, 1, 4}}};
+  }
+  template <int I, int K, class V>
+  static EDT_INLINE void loop(const V& z, V* u, V* s) {
+    if constexpr (!kThreeLoops<typename V::Scalar, K>) {
+      Halved<Activation>::template loop<I, K>(z, u, s);
+    } else if constexpr (I == 0) {
+      first<K>(z, u);
+    } else if constexpr (I == 1) {
+      V inverse;
+      const auto y = log1p_front<true>(u[0], max(z, V::zero()), &inverse);
+      logistic<0>(z, u, inverse, s + 1);
+      u[0] = y.x;
+      u[1] = y.log;
+    } else {
+      s[0] = log1p_back(Log1p<V>{u[0], u[1]});
+    }
   }
 };
 

@@ -349,7 +349,8 @@ EDT_INLINE Vec<T, P> look_up(const TableIndex<T, P>& at, const E (&table)[1 << k
   }
 #elif defined(EDT_ISA_AVX2)
   using R = typename Vec<T, P>::V;
-  const __m256 whole = _mm256_loadu_ps(reinterpret_cast<const float*>(table));
+  __m256 whole = _mm256_loadu_ps(reinterpret_cast<const float*>(table));
+  asm("" : "+x"(whole));  // or each look-up loads the table anew
   EDT_EACH r.v[p] = (R)_mm256_permutevar8x32_ps(whole, (__m256i)at.i[p]);
 #else
   EDT_EACH for (int l = 0; l < Vec<T, P>::L / P; ++l)

@@ -38,55 +38,56 @@ constexpr int kSparseVecs = 4;
 template <class T>
 using ActPass = void (*)(const T* z, T* const* out, int64_t n);
 
-// Vectors an activation works on at once: the dependency chains are far longer than the window in
-// which a processor finds independent work, so several must be interleaved in the code; more would
-// leave the registers. With AVX2 a vector is two registers already.
-template <class T>
-constexpr int act_vecs() {
-  if (kParts > 1) return 1;
-  return sizeof(T) == 4 ? 2 : 4;
+// Loop I of an activation over n samples; parts between the loops lie in rows of `store`.
+template <Act A, int K, int I, class T, int64_t Piece>
+EDT_INLINE void act_loop(const T* z, T* const* out, int64_t n, T (*store)[Piece]) {
+  using V = Vec<T>;
+  using F = Activation<A>;
+  constexpr ActLoops loops = F::template loops<T, K>();
+  constexpr int before = I > 0 ? loops.at[I > 0 ? I - 1 : 0].parts : 0;
+  constexpr int after = loops.at[I].parts, outputs = loops.at[I].outputs;
+  constexpr int room = std::max({before, after, 1});
+  using W = Vec<T, loops.at[I].registers>;
+  auto step = [&](auto v, int64_t i) __attribute__((always_inline)) {
+    using U = decltype(v);
+    U u[room], s[4];
+#pragma GCC unroll 4
+    for (int k = 0; k < before; ++k) u[k] = U::load(store[k] + i);
+    F::template loop<I, K>(U::load(z + i), u, s);
+#pragma GCC unroll 4
+    for (int k = 0; k < after; ++k) u[k].store(store[k] + i);
+#pragma GCC unroll 4
+    for (int k = 0; k <= K; ++k)
+      if (outputs >> k & 1) s[k].store(out[k] + i);
+  };
+  int64_t i = 0;
+  for (; i + W::L <= n; i += W::L) step(W{}, i);
+  for (; i < n; i += V::L) step(V{}, i);
 }
 
-// sigma and derivatives of a row; z may be out[0]. Activations in two halves take the row in pieces
-// whose parts stay in the first-level cache.
+// sigma and derivatives of a row; z may be out[0]. Activations in several loops take the row in
+// pieces whose parts stay in the first-level cache.
 template <class T, Act A, int K>
 void act_pass(const T* z, T* const* out, int64_t n) {
-  using V = Vec<T>;
-  using W = Vec<T, act_vecs<T>() * kParts>;
-  using F = Activation<A>;
-  constexpr int parts = F::template parts<K>();
-  constexpr int64_t piece = parts ? 16 * W::L : int64_t(1) << 40;
-  alignas(64) T store[parts ? parts : 1][parts ? piece : 1];
-  auto sweep = [](int64_t from, int64_t to, auto step) __attribute__((always_inline)) {
-    for (; from + W::L <= to; from += W::L) step(W{}, from);
-    for (; from < to; from += V::L) step(V{}, from);
-  };
-  for (int64_t i0 = 0; i0 < n; i0 += piece) {
-    const int64_t end = std::min(n, i0 + piece);
-    if constexpr (parts > 0)
-      sweep(i0, end, [&](auto v, int64_t i) __attribute__((always_inline)) {
-        using U = decltype(v);
-        U u[parts];
-        F::template first<K>(U::load(z + i), u);
+  constexpr ActLoops loops = Activation<A>::template loops<T, K>();
+  if constexpr (loops.count == 1) {
+    act_loop<A, K, 0>(z, out, n, static_cast<T(*)[1]>(nullptr));
+  } else {
+    constexpr int parts = std::max(loops.at[0].parts, loops.at[1].parts);
+    constexpr int64_t piece = 16 * kNativeBytes / int64_t(sizeof(T)) * act_registers<T>();
+    alignas(64) T store[parts][piece];
+    for (int64_t at = 0; at < n; at += piece) {
+      const int64_t m = std::min(piece, n - at);
+      T* to[4];
 #pragma GCC unroll 4
-        for (int k = 0; k < parts; ++k) u[k].store(store[k] + (i - i0));
-      });
-    sweep(i0, end, [&](auto v, int64_t i) __attribute__((always_inline)) {
-      using U = decltype(v);
-      U s[4];
-      if constexpr (parts > 0) {
-        U u[parts];
-#pragma GCC unroll 4
-        for (int k = 0; k < parts; ++k) u[k] = U::load(store[k] + (i - i0));
-        F::template second<K>(U::load(z + i), u, s);
-      } else {
-        F::template f<K>(U::load(z + i), s);
-      }
-#pragma GCC unroll 4
-      for (int k = 0; k <= K; ++k) s[k].store(out[k] + i);
-    });
+      for (int k = 0; k <= K; ++k) to[k] = out[k] + at;
+      act_loop<A, K, 0>(z + at, to, m, store);
+      act_loop<A, K, 1>(z + at, to, m, store);
+      if constexpr (loops.count == 3) act_loop<A, K, 2>(z + at, to, m, store);
+    }
   }
 }
+
 // Numbers act * (kMaxOrder + 1) + order.
 template <class T, int... N>
 ActPass<T> find_act(int number, std::integer_sequence<int, N...>) {

@@ -129,6 +129,7 @@ EDT_INLINE void narrow_gradient(const T* e, const T* a, const T* d1, T v, const 
     row[k] = x + col[k] * ldx;
     gi[k] = V::zero();
   }
+#pragma GCC unroll 2
   for (int64_t s = 0; s < n; s += V::L) {
     const V es = V::load(e + s);
     const V d = es * V::load(d1 + s);
