@@ -26,7 +26,7 @@ PYTHON = os.environ.get("VENV", ".venv") + "/bin/python"
 LANES = 2
 #: Folders of tests that start processes and browsers, compile, or train for long. They go beside
 #: the others, which are whatever else there is.
-HEAVY = ("cli", "cuda", "docs", "examples", "processes", "report", "show", "studies", "sweeps")
+HEAVY = ("cli", "cuda", "docs", "examples", "processes", "runs", "show", "studies")
 
 
 @dataclass(frozen=True)

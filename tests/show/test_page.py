@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from importlib.resources import files
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
+from browser import DESK, PHONE, ROOT, SCHEMES, SIZES, grave
 
 from edt.plots import DARK, LIGHT
 from edt.runs.sweeps import SweepSpec, sweep
@@ -38,10 +37,6 @@ from edt.studies.kinds import RUNNERS
 from edt.studies.reports import REPORTS, report_on
 from edt.studies.xor.run import XorSpec
 
-ROOT = Path(__file__).parents[2]
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 #: Small runs of every kind: "sweep" and those of `RUNNERS`.
 STUDENTS = {
     "widths": (2, 3, 4), "seeds": 6, "teachers": 1, "teacher_width": 3, "samples": 40,
@@ -78,8 +73,6 @@ SPECS = {
 KINDS = ["width-sweep", "sweep", "safran-shamir", "loss-levels"]
 OTHERS = [kind for kind in SPECS if kind not in KINDS]
 EMPTY = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>'
-PHONE = {"width": 390, "height": 844}
-DESK = {"width": 1280, "height": 900}
 
 
 class Pages(dict):
@@ -109,43 +102,16 @@ def pages(tmp_path_factory):
     return Pages(tmp_path_factory.mktemp)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium")
-    with api.sync_playwright() as play:
-        running = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
-
-
-def opened(page, file):
+def opened(page):
     """The page, once its figures are drawn."""
-    page.goto(file.as_uri())
     page.wait_for_selector("html.figures-drawn", state="attached")
+    return page
 
 
 @pytest.fixture
-def look(browser):
-    """Opens pages offline; none of them may complain, or ask for anything."""
-    contexts, complaints, requests = [], [], []
-
-    def show(file, **options):
-        context = browser.new_context(offline=True, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        opened(page, file)
-        return page
-
-    yield show
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+def look(offline):
+    """Opens a report offline; it may not complain, or ask for anything."""
+    return lambda file, **options: opened(offline(file, **options))
 
 
 def check_drawn(page, scheme, size):
@@ -207,7 +173,7 @@ def test_in_a_browser(pages, look, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_on_a_phone_in_the_dark(pages, look, kind):
-    page = look(pages[kind], color_scheme="dark", viewport=PHONE, has_touch=True, is_mobile=True)
+    page = look(pages[kind], color_scheme="dark", viewport=PHONE)
     check_drawn(page, "dark", PHONE)
     # A finger scrolls the page, also over a figure.
     assert page.locator(".plot .nsewdrag").first.evaluate(
@@ -262,8 +228,8 @@ def test_pictures_stand_in(pages, browser, how):
     context = browser.new_context(java_script_enabled=how == "print", offline=True)
     page = context.new_page()
     if how == "print":
-        opened(page, pages["width-sweep"])
-        page.emulate_media(media="print")
+        page.goto(pages["width-sweep"].as_uri())
+        opened(page).emulate_media(media="print")
     else:
         page.goto(pages["width-sweep"].as_uri())
     for figure in page.locator("figure").all():
@@ -272,37 +238,16 @@ def test_pictures_stand_in(pages, browser, how):
     context.close()
 
 
-@pytest.fixture(scope="module")
-def axe():
-    """The source of axe-core, where `.ci/browser.sh` could get it."""
-    file = ROOT / "build" / "axe" / "package" / "axe.min.js"
-    if not file.is_file():
-        pytest.skip("no axe-core")
-    return file.read_text(encoding="utf-8")
-
-
-def grave(page, axe):
-    """Serious and critical violations of the rules of accessibility: what, and where."""
-    page.evaluate(axe)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    assert len(found["passes"]) > 20
-    return [
-        (one["id"], [node["target"] for node in one["nodes"]])
-        for one in found["violations"]
-        if one["impact"] in ("serious", "critical")
-    ]
-
-
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@SIZES
+@SCHEMES
 def test_axe_finds_nothing_grave_in_reports(pages, look, axe, scheme, size):
     for kind in ("width-sweep", "sweep"):
-        page = look(pages[kind], color_scheme=scheme, viewport=size, is_mobile=size is PHONE)
+        page = look(pages[kind], color_scheme=scheme, viewport=size)
         assert grave(page, axe) == [], kind
 
 
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@SIZES
+@SCHEMES
 def test_axe_finds_nothing_grave_in_the_documentation(browser, axe, scheme, size):
     if not (ROOT / "site" / "index.html").is_file():
         pytest.skip("no site: make docs")

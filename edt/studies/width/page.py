@@ -8,6 +8,7 @@ from edt.places import Folder, Location, place
 from edt.plots import plot_levels, plot_outcomes, plot_splits, plot_success, plot_targets
 from edt.runs.store import inside
 from edt.show import html
+from edt.show.explore import section
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import interval, number, percent, span
@@ -21,6 +22,7 @@ from edt.studies.common.models_page import (
 )
 from edt.studies.common.success_table import ALL
 from edt.studies.width import levels_panel, outcomes_panel, splits_panel, success_panel
+from edt.studies.width.explore import explorable
 from edt.studies.width.method import REFERENCES, caveats, glossary, protocol, software
 from edt.studies.width.result import WidthSweep
 from edt.studies.width.splits import DESTINATIONS
@@ -52,7 +54,11 @@ def write_report(sweep: WidthSweep, directory: Location) -> Folder:
     embedded = embed(drawn, folder)
     facts = write_provenance(sweep, folder)
     path = folder / "report.html"
-    page = html.page(story.title, story.lead, _body(story, models, embedded, facts), _footer())
+    body = _body(story, models, embedded, facts)
+    data = explorable(sweep)
+    if data is not None:
+        body.insert(-2, section(data))
+    page = html.page(story.title, story.lead, body, _footer())
     inside.write(folder, path.name, page.encode())
     return path
 
