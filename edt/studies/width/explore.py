@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from edt.ensemble import Ensemble
+from edt.files import CheckpointError
 from edt.lottery import at_reference_scale
 from edt.places import Location, place
 from edt.runs.store import inside
@@ -29,7 +30,7 @@ def explorable(sweep: WidthSweep, *, count: bool = False) -> dict[str, Any] | No
     """What the page embeds; None where it could not compute these networks, or none is stuck.
 
     Args:
-        sweep: with a directory, which has the networks.
+        sweep: with a directory that has the networks; tables alone are not enough.
         count: also train the second tab's networks here, as a check (a minute).
     """
     spec = sweep.spec
@@ -44,9 +45,12 @@ def explorable(sweep: WidthSweep, *, count: bool = False) -> dict[str, Any] | No
     def start(seeds: list[int], width: int) -> Ensemble:
         return students(spec, seeds, width)
 
-    return explore_data(
-        task, sweep.runs, sweep.splits, sweep.networks, good=spec.good, start=start, count=count
-    )
+    try:
+        return explore_data(
+            task, sweep.runs, sweep.splits, sweep.networks, good=spec.good, start=start, count=count
+        )
+    except CheckpointError:
+        return None
 
 
 def students(spec: WidthSweepSpec, seeds: list[int], width: int) -> Ensemble:
