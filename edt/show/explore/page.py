@@ -44,4 +44,4 @@ def section(data: Mapping[str, Any], *, alone: bool = False) -> str:
         script=script,
     )
     style = parts.joinpath("explore.css").read_text(encoding="utf-8")
-    return f"<style>{style}</style>{body}"
+    return f"<style>{style.strip()}</style>{body.strip()}"
