@@ -10,6 +10,7 @@ from string import Template
 from typing import Any
 
 from edt.show.explore.still import ALT, CAPTION, picture
+from edt.show.html import Markup
 
 #: In the order of use: each needs those before it.
 SCRIPTS = (
@@ -25,7 +26,7 @@ LEAD = (
 ALONE = "Reach zero loss"
 
 
-def section(data: Mapping[str, Any], *, alone: bool = False) -> str:
+def section(data: Mapping[str, Any], *, alone: bool = False) -> Markup:
     """The explorable as a section: style, still picture, data, script. Once a page.
 
     Args:
@@ -44,4 +45,4 @@ def section(data: Mapping[str, Any], *, alone: bool = False) -> str:
         script=script,
     )
     style = parts.joinpath("explore.css").read_text(encoding="utf-8")
-    return f"<style>{style.strip()}</style>{body.strip()}"
+    return Markup(f"<style>{style.strip()}</style>{body.strip()}")
