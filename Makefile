@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench docs build sanitize fuzz lock pythons clean
+.PHONY: help demo test lint format bench docs build sanitize ptx fuzz lock pythons clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,11 @@ docs: ## the documentation as a site in site/
 
 sanitize: ## kernel tests under the address, undefined-behaviour and thread sanitizers
 	@bash .ci/sanitize.sh
+
+ptx: ## all tests of the CUDA kernels on nvcc's PTX, executed on the CPU, and their counts
+	@bash .ci/setup.sh test
+	EDT_KERNELS=ptx $(PY) -m pytest tests/cuda/test_ptx_machine.py tests/cuda/test_ops.py tests/cuda/test_wide.py tests/cuda/test_tensor_cores.py tests/cuda/test_training.py tests/cuda/test_activations.py $(ARGS)
+	PYTHONPATH=. $(PY) tests/support/ptx_counts.py
 
 fuzz: ## readers of files under atheris, a minute each (ARGS="toml --seconds 600 --keep")
 	@bash .ci/setup.sh test,fuzz

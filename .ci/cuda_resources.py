@@ -14,35 +14,28 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+from ptx_build import KERNELS, Build, find_nvcc, run  # noqa: E402
+
 RECORD = ROOT / "csrc" / "cuda" / "resources.json"
 ARCHS = ("sm_80", "sm_90", "sm_100", "sm_120")
-FLAGS = ("-std=c++17", "-O3", "--expt-relaxed-constexpr", "--extended-lambda", "-diag-suppress=186")
 NAMES = ("registers", "spill_stores", "spill_loads", "stack")
 
 
-def find_nvcc() -> str | None:
-    """As setup.py finds it."""
-    text = (ROOT / "setup.py").read_text().split("\nsetup(")[0]
-    scope: dict[str, object] = {"__file__": str(ROOT / "setup.py"), "__name__": "edt_setup"}
-    exec(compile(text, "setup.py", "exec"), scope)
-    found = scope["find_nvcc"]()  # type: ignore[operator]
-    return None if found is None else str(found)
-
-
-def compile_file(nvcc: str, source: Path, folder: Path) -> str:
-    """The assembler's report on one file, for all architectures."""
-    command = [nvcc, *FLAGS, f"-I{ROOT / 'csrc'}", "-Xptxas", "-v"]
-    command += [f"--generate-code=arch=compute_80,code=[{','.join(ARCHS)}]"]
-    command += ["-c", str(source), "-o", str(folder / f"{source.stem}.o")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise SystemExit(f"{source.name} does not compile:\n{done.stderr}")
-    return done.stderr
+def compile_file(nvcc: str, kernels: Build, name: str) -> str:
+    """The assembler's report on one file's PTX, for all architectures."""
+    kernels.kernels(name)
+    said = run(nvcc, "--dryrun", "-c", "-x", "cu", "/dev/null", "-o", "/dev/null")
+    ptxas = Path(said.split("_HERE_=")[1].split()[0]) / "ptxas"
+    report = ""
+    for arch in ARCHS:
+        target = f"-arch={arch}"
+        report += run(ptxas, "-O3", "-v", target, kernels.ptx(name), "-o", "/dev/null")
+    return report
 
 
 def read_report(report: str) -> dict[str, dict[str, list[int]]]:
@@ -74,12 +67,9 @@ def readable(names: list[str]) -> dict[str, str]:
 
 def measure(nvcc: str) -> dict[str, dict[str, list[int]]]:
     """All kernels."""
-    sources = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        ThreadPoolExecutor(int(os.environ.get("EDT_JOBS", os.cpu_count() or 1))) as pool,
-    ):
-        reports = list(pool.map(lambda s: compile_file(nvcc, s, Path(folder)), sources))
+    kernels = Build(nvcc)
+    with ThreadPoolExecutor(int(os.environ.get("EDT_JOBS", os.cpu_count() or 1))) as pool:
+        reports = list(pool.map(lambda name: compile_file(nvcc, kernels, name), KERNELS))
     found = {name: row for report in reports for name, row in read_report(report).items()}
     names = readable(list(found))
     return {names[key]: found[key] for key in sorted(found, key=names.__getitem__)}

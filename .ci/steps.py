@@ -53,6 +53,7 @@ def steps() -> list[Step]:
         Step("tests-light", f"{pytest} {light}", built),
         Step("wheel", "bash .ci/wheel.sh", built),
         Step("cuda-resources", f"{PYTHON} .ci/cuda_resources.py", built),
+        Step("ptx", "bash .ci/ptx.sh", ("cuda-resources",)),
         Step("lint", "make lint", built),
         Step("syntax", "bash .ci/pythons.sh --syntax", built),
         Step("demo", 'make demo ARGS="--quick --no-progress --out build/ci-demo"', built),

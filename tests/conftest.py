@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from browser import axe, browser, offline  # noqa: F401  fixtures
+from cuda_ptx import ptx, ptx_module, ranges  # noqa: F401  fixtures
 from cuda_shim import gpu, shim, shim_module, streams  # noqa: F401  fixtures
 from durations import start as record_durations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,8 @@ import torch
 from edt.ops import cuda
 
 collect_ignore = [] if cuda.usable() else ["test_on_gpu.py"]
+# Its kernels take nvcc a minute: .ci/ptx.sh and make ptx.
+collect_ignore += [] if os.environ.get("EDT_KERNELS") == "ptx" else ["test_ptx_machine.py"]
 
 
 @pytest.fixture(params=["shim", *(["cuda"] if cuda.usable() else [])])

@@ -117,8 +117,15 @@ def shim_module() -> ModuleType:
 
 
 @pytest.fixture
-def shim(shim_module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """`edt.ops.cuda` on the shim, with CPU tensors; limits and order as at the start afterwards."""
+def shim(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """`edt.ops.cuda` on the shim, with CPU tensors; limits and order as at the start afterwards.
+
+    EDT_KERNELS=ptx: on nvcc's PTX instead (`cuda_ptx`).
+    """
+    if os.environ.get("EDT_KERNELS") == "ptx":
+        yield request.getfixturevalue("ptx")
+        return
+    shim_module: ModuleType = request.getfixturevalue("shim_module")
     monkeypatch.setattr(cuda, "engine", lambda: shim_module)
     # Plans and schedules made for other limits must not be found.
     for cache in (cuda._plans, cuda._data):

@@ -1,0 +1,160 @@
+"""Builds the PTX machine (tests/cuda/ptx) and the kernels for it, where sources changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIM = ROOT / "tests" / "cuda" / "shim"
+PTX = ROOT / "tests" / "cuda" / "ptx"
+FOLDER = ROOT / "build" / "cuda-ptx"
+KERNELS = ("device", "evaluate", "train", "hvp", "hessian", "wide", "wide_curvature")
+#: As setup.py compiles them, but PTX alone.
+NVCC_FLAGS = (
+    *("-std=c++17", "-O3", "--expt-relaxed-constexpr", "--extended-lambda", "-diag-suppress=186"),
+    *("--generate-code=arch=compute_80,code=compute_80", "-Xcompiler", "-fPIC,-fvisibility=hidden"),
+)
+MACHINE = ("machine", "memory", "lanes", "program")
+HOST = (
+    ROOT / "csrc/layout/plan.cpp",
+    ROOT / "csrc/cuda/plan.cpp",
+    ROOT / "csrc/cuda/schedule.cpp",
+    ROOT / "csrc/cuda/wide.cpp",
+    ROOT / "csrc/bindings/cuda.cpp",
+    SHIM / "shim.cpp",
+    SHIM / "runtime.cpp",
+    *(PTX / f"{name}.cpp" for name in (*MACHINE, "module")),
+)
+
+
+def find_nvcc() -> str | None:
+    """As setup.py finds it."""
+    text = (ROOT / "setup.py").read_text().split("\nsetup(")[0]
+    scope: dict[str, object] = {"__file__": str(ROOT / "setup.py"), "__name__": "edt_setup"}
+    exec(compile(text, "setup.py", "exec"), scope)
+    found = scope["find_nvcc"]()  # type: ignore[operator]
+    return None if found is None else str(found)
+
+
+def processor() -> str:
+    """What Linux says of it: fused multiply-adds are function calls without the instruction."""
+    info = Path("/proc/cpuinfo")
+    return info.read_text() if info.is_file() else ""
+
+
+def run(*command: object) -> str:
+    """Output of a command; its error if it fails."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{command[0]} failed:\n{done.stderr}")
+    return done.stdout + done.stderr
+
+
+def headers(*folders: Path) -> str:
+    """A digest of what sources include."""
+    digest = hashlib.sha256(sys.version.encode())
+    for folder in folders:
+        for file in sorted(folder.rglob("*")):
+            if file.suffix in (".h", ".cuh") and "isa" not in file.parts:
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+class Build:
+    """What has been made of which sources; made again when they change.
+
+    Args:
+        nvcc: its path.
+    """
+
+    def __init__(self, nvcc: str) -> None:
+        self.nvcc = nvcc
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        self.headers = headers(ROOT / "csrc")
+        self.own_headers = headers(ROOT / "csrc", SHIM, PTX)
+        self.stamps: dict[Path, tuple[Path, str]] = {}
+        self.host = self._host_flags()
+
+    def _host_flags(self) -> list[str]:
+        import pybind11
+
+        said = run(self.nvcc, "--dryrun", "-x", "cu", "-c", "/dev/null", "-o", "/dev/null")
+        includes = re.findall(r'"?-I([^"\s]+)"?', said)
+        places = [p for p in includes if (Path(p) / "cuda_runtime.h").is_file()]
+        return [
+            *(f"-I{p}" for p in places),  # before the shim's own
+            *("-std=c++17", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off"),
+            *(("-mavx2", "-mfma") if " fma " in processor() else ()),
+            *(f"-I{place}" for place in (ROOT / "csrc", SHIM, PTX)),
+            f"-I{pybind11.get_include()}",
+            f"-I{sysconfig.get_paths()['include']}",
+        ]
+
+    def fresh(self, source: Path, target: Path, *more: Path) -> bool:
+        """Whether a target was made of these sources; notes that it is about to be."""
+        own = source.parent in (SHIM, PTX)
+        digest = hashlib.sha256((self.own_headers if own else self.headers).encode())
+        for file in (source, *more):
+            digest.update(file.read_bytes())
+        stamp = target.with_name(target.name + ".stamp")
+        self.stamps[target] = (stamp, digest.hexdigest())
+        return target.is_file() and stamp.is_file() and stamp.read_text() == digest.hexdigest()
+
+    def made(self, target: Path) -> None:
+        """Note that a target is complete."""
+        stamp, digest = self.stamps[target]
+        stamp.write_text(digest)
+
+    def kernels(self, name: str) -> Path:
+        """Object of host code and program of device code of one .cu file; returns the object."""
+        source, target = ROOT / "csrc" / "cuda" / f"{name}.cu", FOLDER / f"{name}.o"
+        if not self.fresh(source, target):
+            kept = FOLDER / name
+            kept.mkdir(exist_ok=True)
+            places = ("-I", ROOT / "csrc", "--keep", "--keep-dir", kept)
+            run(self.nvcc, *NVCC_FLAGS, *places, "-c", source, "-o", target)
+            (kept / f"{name}.ptx").replace(FOLDER / f"{name}.ptx")
+            for file in kept.iterdir():
+                file.unlink()
+            kept.rmdir()
+            self.made(target)
+        program = FOLDER / f"{name}.program"
+        tools = [Path(__file__).with_name(f"ptx_{tool}.py") for tool in ("assemble", "rules")]
+        if not self.fresh(FOLDER / f"{name}.ptx", program, *tools):
+            run(sys.executable, tools[0], FOLDER / f"{name}.ptx", program)
+            self.made(program)
+        return target
+
+    def ptx(self, name: str) -> Path:
+        """The PTX of one .cu file, once `kernels` has made it."""
+        return FOLDER / f"{name}.ptx"
+
+    def plain(self, source: Path) -> Path:
+        """Object of a C++ file."""
+        target = FOLDER / f"{source.parent.name}-{source.stem}.o"
+        if not self.fresh(source, target):
+            fast = source.parent == PTX and source.stem in MACHINE
+            speed = ["-O2", "-g0"] if fast else ["-O0", "-g0"]
+            run("c++", *self.host, *speed, "-c", source, "-o", target)
+            self.made(target)
+        return target
+
+    def all(self) -> Path:
+        """The module."""
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            jobs = [pool.submit(self.kernels, name) for name in KERNELS]
+            jobs += [pool.submit(self.plain, source) for source in HOST]
+            objects = [job.result() for job in jobs]
+        module = FOLDER / f"edt_cuda_ptx{sysconfig.get_config_var('EXT_SUFFIX')}"
+        if not module.is_file() or any(o.stat().st_mtime > module.stat().st_mtime for o in objects):
+            new = module.with_suffix(".new")
+            run("c++", "-shared", *objects, "-o", new)
+            os.replace(new, module)
+        return module
