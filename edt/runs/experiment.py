@@ -1,94 +1,43 @@
-"""What every experiment shares: a spec with a name of its own, parts on disk, tables at the end."""
+"""A kind of run: its plan, its parts, and the tables they give, on any engine."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import pandas as pd
-import torch
 
-from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
 from edt.frames import Tabular
-from edt.places import Folder, Location, place
-from edt.runs.progress import Tracker, tracker
+from edt.places import Folder, Location, Remote, place
+from edt.runs.engines import ENGINES, Engine, make_engine
+from edt.runs.engines.base import Job, cores
+from edt.runs.parts import Part, Parts
+from edt.runs.progress import tracker
+from edt.runs.resume import as_before
+from edt.runs.spec import Spec
 from edt.runs.store import (
     MARKER,
     DirectoryError,
-    PartFiles,
     Store,
+    Wanted,
     note_start,
     read_marker,
     read_whole,
     write_whole,
 )
 
-S = TypeVar("S", bound="Spec")
+__all__ = ["Experiment", "Part", "Parts", "Spec"]
+
 E = TypeVar("E", bound="Experiment")
 
-
-@dataclass(frozen=True)
-class Spec:
-    """Every number an experiment's tables depend on, and nothing else.
-
-    Subclasses are frozen dataclasses whose fields are numbers, strings or tuples of them.
-    """
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able fields; tuples become lists."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_dict(cls: type[S], values: Mapping[str, Any]) -> S:
-        """The inverse of `to_dict`; what is left out takes its default.
-
-        Raises:
-            ValueError: an unknown field, or a value out of range.
-        """
-        names = [entry.name for entry in fields(cls)]
-        for name in values:
-            if name not in names:
-                raise unknown_choice("field", name, names)
-        return cls(
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in values.items()
-            }
-        )
-
-    @property
-    def digest(self) -> str:
-        """16 hexadecimal digits that name this spec: SHA-256 of its canonical JSON."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Part:
-    """A piece of an experiment that is done whole or not at all.
-
-    Attributes:
-        name: of its files.
-        text: what it does, for the progress bar.
-        cost: predicted, in any unit that all parts of the experiment share.
-        stage: what it belongs to; its time is booked under it.
-        key: arguments of the function that computes it.
-    """
-
-    name: str
-    text: str
-    cost: float
-    stage: str
-    key: tuple[Any, ...] = ()
+#: Seconds that a worker process takes to start, and the work of how many such times makes it worth
+#: that: starting then costs less than 5%.
+START, WORTH = 1.5, 20.0
 
 
 @dataclass(repr=False)
@@ -105,6 +54,9 @@ class Experiment(Tabular):
     kind: ClassVar[str] = ""
     spec_type: ClassVar[type[Spec]] = Spec
     names: ClassVar[tuple[str, ...]] = ()
+    #: Whether costs of parts are seconds of one thread, and parts do not wait for each other:
+    #: workers then start by themselves where they are worth it, and one failure stops no other.
+    alike: ClassVar[bool] = False
     main: ClassVar[str] = "runs"
 
     spec: Any
@@ -120,6 +72,141 @@ class Experiment(Tabular):
     def plan(spec: Any) -> list[Part]:
         """Every part of the experiment, in order: a function of the spec alone."""
         raise NotImplementedError
+
+    @classmethod
+    def measure(cls, spec: Any, parts: Parts) -> dict[str, pd.DataFrame]:
+        """The tables, from the parts: `Parts.run` computes or reads those of each stage.
+
+        It must be a function of spec and parts' tables alone: another process goes through it
+        again to compute a part of a later stage.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def job(cls, spec: Any, part: Part) -> Job:
+        """What another process needs to compute a part."""
+        return Job(
+            name=part.name,
+            digest=spec.digest,
+            cost=part.cost,
+            work="edt.runs.parts:compute_part",
+            arguments={
+                "result": f"{cls.__module__}:{cls.__name__}",
+                "spec": spec.to_dict(),
+                "name": part.name,
+            },
+        )
+
+    @classmethod
+    def wanted(cls, spec: Any, part: Part) -> Wanted:
+        """What a finished part must have."""
+        return Wanted(part.tables or ("",))
+
+    @classmethod
+    def run(
+        cls: type[E],
+        spec: Any,
+        directory: Location | None = None,
+        *,
+        engine: str = "local",
+        workers: int | None = None,
+        fresh: bool = False,
+        progress: bool = True,
+        **options: Any,
+    ) -> E:
+        """Run it, or what is left of it in its directory.
+
+        Equal specs give equal tables, bit for bit, with every engine, any number of workers and
+        threads, and any interruptions.
+
+        Args:
+            spec: what to run; a directory is resumed only under the same spec and version.
+            directory: where parts, networks and tables are kept: a path or an fsspec URL (what a
+                URL cannot promise is in `edt.runs.store`); None: in memory only.
+            engine: "local", "ray" or "slurm" (`edt.runs.engines`); those need a directory that
+                every node sees.
+            workers: processes or jobs at once, this one included where the engine is local. None:
+                this process alone (a sweep: one a core, where each has half a minute of work).
+            fresh: delete an earlier edt run in the directory first.
+            progress: show a progress bar on a terminal.
+            options: of the engine: ``address``, ``cpus``, ``gpus`` (ray); ``cluster``, ``cpus``,
+                ``minutes``, ``options`` (slurm).
+
+        Raises:
+            ValueError, TypeError: an engine that is unknown, or cannot work there.
+            DirectoryError: the directory holds something else, or is in use.
+            SweepError: parts failed on an engine; the others are kept, and a further call tries
+                again.
+            OSError: the disk is full, say; finished parts are kept.
+            KeyboardInterrupt: Ctrl-C; finished parts are kept.
+        """
+        from edt import __version__
+
+        if directory is None and (engine != "local" or workers not in (None, 0, 1)):
+            raise ValueError(f"{workers or ''} workers of the engine {engine!r} need a directory "
+                             "that all of them see")  # fmt: skip
+        plan = cls.plan(spec)
+        identity = {"spec": spec.to_dict(), "edt": __version__}
+        context = (
+            nullcontext()
+            if directory is None
+            else Store(directory, cls.kind, identity, fresh=fresh)
+        )
+        with context as store, tracker(progress, sum(part.cost for part in plan)) as bar:
+            folder = None if store is None else store.path
+            crew = Crew(cls.alike, folder, engine, workers, options)
+            parts = Parts(
+                plan,
+                folder,
+                bar,
+                spec.digest,
+                job=partial(cls.job, spec),
+                wanted=partial(cls.wanted, spec),
+                crew=crew.for_parts,
+            )
+            clock = time.monotonic()
+            tables = cls.measure(spec, parts)
+            if parts.left:
+                raise RuntimeError(f"parts of the plan were not run: {sorted(parts.left)}")
+            seconds = {
+                **parts.seconds,
+                "tables": time.monotonic() - clock - sum(parts.seconds.values()),
+            }
+            if store is not None:
+                store.check()
+                facts = {"spec_digest": spec.digest, "kind": cls.kind}
+                runs = cls.trainings(spec)
+                facts |= {} if runs is None else {"runs": runs}
+                write_whole(store.path, tables, [part.name for part in plan], facts)
+        return cls(spec, tables, seconds, folder)
+
+    @classmethod
+    def resume(
+        cls: type[E],
+        directory: Location,
+        *,
+        engine: str | None = None,
+        workers: int | None = None,
+        progress: bool = True,
+        **options: Any,
+    ) -> E:
+        """Go on with the run in a directory, from the spec that is stored there.
+
+        Args:
+            directory: of an earlier `run`.
+            engine, workers, options: as for `run`. Engine, workers and ``cpus`` that are left out
+                are as at the last start (with the same engine); nothing else is taken from the
+                directory, and where the last start had more, the call must name the engine.
+            progress: show a progress bar on a terminal.
+
+        Raises:
+            DirectoryError: it holds no such run, or asks for what is not taken from a directory.
+                Otherwise as `run`.
+        """
+        folder = place(directory)
+        spec = cls.spec_of(folder)
+        chosen, found = as_before(folder, engine, {"workers": workers, **options})
+        return cls.run(spec, folder, engine=chosen, progress=progress, **found)
 
     @classmethod
     def load(cls: type[E], path: Location) -> E:
@@ -171,126 +258,57 @@ class Experiment(Tabular):
         return f"{type(self).__name__}({rows})"
 
 
-#: What computes a part: its table, with its networks where they are kept.
-Made = pd.DataFrame | tuple[pd.DataFrame, Ensemble]
-
-
-class Parts:
-    """Runs the parts of a plan one after another, or reads them where they are done.
+class Crew:
+    """What computes the parts of a run, decided anew for each stage.
 
     Args:
-        plan: every part.
-        folder: directory of the run, or None to keep everything in memory.
-        bar: shows progress.
-        digest: of the spec; parts of another run count as not done.
+        alike: as of the `Experiment`.
+        folder: of the run; None: in memory.
+        engine, workers, options: as they were asked for.
+
+    Raises:
+        ValueError, ImportError: there is no such engine, or it cannot work there.
     """
 
     def __init__(
-        self, plan: list[Part], folder: Folder | None, bar: Tracker, digest: str = ""
+        self,
+        alike: bool,
+        folder: Folder | None,
+        engine: str,
+        workers: int | None,
+        options: dict[str, Any],
     ) -> None:
-        self.left = {part.name: part for part in plan}
-        self.files = None if folder is None else PartFiles(folder)
-        self.seconds: dict[str, float] = {}
-        self._bar, self._digest = bar, digest
-        self._networks: dict[str, Ensemble] = {}
+        if engine not in ENGINES:
+            raise unknown_choice("engine", engine, ENGINES)
+        if engine == "local" and options:
+            raise ValueError(f"{next(iter(options))} is not an option of the engine 'local'")
+        self.alike, self.folder = alike, folder
+        self.engine, self.workers, self.options = engine, workers, options
+        self._noted = False
+        self._most = workers
+        if isinstance(folder, Remote):
+            if engine == "slurm":
+                raise ValueError("the engine 'slurm' needs a directory with a path, not a URL")
+            if not folder.shared:
+                if engine != "local" or workers not in (None, 0, 1):
+                    raise ValueError(
+                        f"{folder} is seen by this process only: leave engine and workers out"
+                    )
+                self._most = 0
+        if not alike and engine == "local" and workers is None:
+            self._most = 0
 
-    def run(self, work: Callable[..., Made], *stages: str) -> list[pd.DataFrame]:
-        """Tables of the parts of some stages, in the order of the plan.
-
-        Args:
-            work: called with the key of each part that is not done.
-            stages: which ones; none given: all.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C; finished parts are kept.
-        """
-        chosen = [part for part in self.left.values() if not stages or part.stage in stages]
-        return [self._one(part, work) for part in chosen]
-
-    def networks(self, name: str) -> Ensemble:
-        """Networks of a part that is done."""
-        return self._networks[name] if self.files is None else self.files.networks(name)
-
-    def _one(self, part: Part, work: Callable[..., Made]) -> pd.DataFrame:
-        del self.left[part.name]
-        self._bar.now(part.text)
-        if self.files is not None and self.files.whole(part.name, self._digest) is not None:
-            table = self.files.table(part.name)
-        else:
-            clock = time.monotonic()
-            table = self._make(part, work)
-            spent = self.seconds.get(part.stage, 0.0)
-            self.seconds[part.stage] = spent + time.monotonic() - clock
-        self._bar.done(part.cost)
-        return table
-
-    def _make(self, part: Part, work: Callable[..., Made]) -> pd.DataFrame:
-        if self.files is not None:
-            self.files.discard(part.name)
-        clock = time.monotonic()
-        try:
-            made = work(*part.key)
-            table, networks = made if isinstance(made, tuple) else (made, None)
-            if self.files is not None:
-                self.files.write(
-                    part.name,
-                    {"": table},
-                    networks,
-                    cost=part.cost,
-                    seconds=time.monotonic() - clock,
-                    threads=torch.get_num_threads(),
-                    spec=self._digest,
-                )
-            elif networks is not None:
-                self._networks[part.name] = networks
-        except Exception as error:
-            if self.files is not None:
-                self.files.fail(part.name, error)
-            raise
-        return table
-
-
-def run_experiment(
-    result: type[E],
-    spec: Spec,
-    directory: Location | None,
-    body: Callable[[Parts], dict[str, pd.DataFrame]],
-    *,
-    fresh: bool,
-    progress: bool,
-) -> E:
-    """Run an experiment, or what is left of it, in its directory.
-
-    Args:
-        result: what to return.
-        spec: what to run; a directory is resumed only under the same spec and version.
-        directory: where to keep parts and tables; None keeps them in memory only.
-        body: runs all parts of the plan and makes the tables.
-        fresh: delete an earlier edt run in the directory first.
-        progress: show a progress bar on a terminal.
-
-    Raises:
-        DirectoryError: the directory holds something else, or is in use.
-        KeyboardInterrupt: Ctrl-C; finished parts are kept.
-    """
-    from edt import __version__
-
-    plan = result.plan(spec)
-    identity = {"spec": spec.to_dict(), "edt": __version__}
-    context = (
-        nullcontext() if directory is None else Store(directory, result.kind, identity, fresh=fresh)
-    )
-    with context as store, tracker(progress, sum(part.cost for part in plan)) as bar:
-        folder = None if store is None else store.path
-        if folder is not None:
-            note_start(folder, 1, "local", {})
-        parts = Parts(plan, folder, bar, spec.digest)
-        tables = body(parts)
-        if parts.left:
-            raise RuntimeError(f"parts of the plan were not run: {list(parts.left)}")
-        done = result(spec, tables, parts.seconds, folder)
-        if folder is not None and store is not None:
-            store.check()
-            facts = {"spec_digest": spec.digest, "kind": result.kind}
-            write_whole(folder, tables, [part.name for part in plan], facts)
-    return done
+    def for_parts(self, missing: Sequence[Part]) -> Engine | None:
+        """The engine for these parts; None: here, one after another."""
+        if self.folder is None:
+            return None
+        most = self._most
+        seconds = sum(part.cost for part in missing)
+        if self.alike and self.engine == "local" and most is None:
+            most = 0 if seconds / cores() < WORTH * START else None
+        crew = make_engine(self.engine, most, len(missing), **self.options)
+        if not self._noted:
+            asked = {"engine": self.engine, "workers": self.workers, "options": self.options}
+            note_start(self.folder, crew.workers, self.engine, asked)
+            self._noted = True
+        return None if crew.workers == 1 and self.engine == "local" and not self.alike else crew

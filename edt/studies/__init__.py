@@ -28,8 +28,7 @@ from edt.studies.safran_shamir.run import (
     run_safran_shamir,
     table_beside_published,
 )
-from edt.studies.width.result import WidthSweep
-from edt.studies.width.run import width_sweep
+from edt.studies.width.run import WidthSweep, width_sweep
 from edt.studies.width.spec import WidthSweepSpec, format_widths, parse_widths
 from edt.studies.width.splits import split_table
 

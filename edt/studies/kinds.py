@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from edt.places import Folder, Location, place
 from edt.runs.experiment import Experiment
 from edt.runs.store import DirectoryError, Status, measure, read_marker
 from edt.runs.sweeps.result import Sweep
-from edt.runs.sweeps.run import resume_sweep
-from edt.studies.census.run import CensusRun, run_census
-from edt.studies.controls.run import Controls, run_controls
-from edt.studies.escape.run import EscapeRun, run_escape
-from edt.studies.loss_levels.run import LossLevels, run_loss_levels
-from edt.studies.lottery.run import Lottery, run_lottery
-from edt.studies.multi_start.run import MultiStart, run_multi_start
-from edt.studies.perturb_rest.run import PerturbRest, run_perturb_rest
-from edt.studies.safran_shamir.run import SafranShamirRun, run_safran_shamir
-from edt.studies.width.result import WidthSweep
-from edt.studies.width.run import width_sweep
-from edt.studies.xor.run import Xor, run_xor
+from edt.studies.census.run import CensusRun
+from edt.studies.controls.run import Controls
+from edt.studies.escape.run import EscapeRun
+from edt.studies.loss_levels.run import LossLevels
+from edt.studies.lottery.run import Lottery
+from edt.studies.multi_start.run import MultiStart
+from edt.studies.perturb_rest.run import PerturbRest
+from edt.studies.safran_shamir.run import SafranShamirRun
+from edt.studies.width.run import WidthSweep
+from edt.studies.xor.run import Xor
 
-#: What the directory of an experiment is read as, and what runs it.
-EXPERIMENTS: tuple[tuple[type[Experiment], Callable[..., Experiment]], ...] = (
-    (WidthSweep, width_sweep),
-    (PerturbRest, run_perturb_rest),
-    (MultiStart, run_multi_start),
-    (CensusRun, run_census),
-    (EscapeRun, run_escape),
-    (Lottery, run_lottery),
-    (LossLevels, run_loss_levels),
-    (SafranShamirRun, run_safran_shamir),
-    (Controls, run_controls),
-    (Xor, run_xor),
-)
-RUNNERS = {result.kind: run for result, run in EXPERIMENTS}
-#: Kind of a run to what its directory is read as.
+#: Kind of a run to what its directory is read as, and what runs it.
 KINDS: dict[str, type[Experiment]] = {
-    **{result.kind: result for result, _ in EXPERIMENTS},
-    Sweep.kind: Sweep,
-}
+    result.kind: result
+    for result in (
+        WidthSweep, PerturbRest, MultiStart, CensusRun, EscapeRun, Lottery, LossLevels,
+        SafranShamirRun, Controls, Xor, Sweep,
+    )
+}  # fmt: skip
 
 
 def kind_of(folder: Folder) -> str:
@@ -77,23 +63,16 @@ def resume(directory: Location, *, progress: bool = True, **options: Any) -> Exp
     """Go on with the run in a directory, from the spec that is stored there.
 
     Args:
-        directory: of any edt run: a sweep or an experiment.
+        directory: of any edt run: a sweep or a study.
         progress: show a progress bar on a terminal.
-        options: of a sweep: engine, workers and the engine's own (`edt.sweep`); what is left out
-            is as it was at the last start.
+        options: engine, workers and the engine's own (`Experiment.resume`); what is left out is as
+            it was at the last start.
 
     Returns:
         The finished run, with the same bits as if it had not been interrupted.
 
     Raises:
         DirectoryError: it holds no run of edt, or one of another version, or is in use.
-        ValueError: options for an experiment, which runs in this process.
     """
     folder = place(directory)
-    kind = kind_of(folder)
-    if kind == Sweep.kind:
-        return resume_sweep(folder, progress=progress, **options)
-    given = [name for name, value in options.items() if value is not None]
-    if given:
-        raise ValueError(f"{given[0]} is for sweeps; {folder} holds a {kind} run")
-    return RUNNERS[kind](KINDS[kind].spec_of(folder), folder, progress=progress)
+    return KINDS[kind_of(folder)].resume(folder, progress=progress, **options)

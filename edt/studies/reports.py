@@ -27,7 +27,7 @@ from edt.studies.safran_shamir.page import write_safran_shamir_report
 from edt.studies.safran_shamir.run import SafranShamirRun
 from edt.studies.sweep.page import write_sweep_report
 from edt.studies.width.page import write_report
-from edt.studies.width.result import WidthSweep
+from edt.studies.width.run import WidthSweep
 from edt.studies.xor.page import write_xor_report
 from edt.studies.xor.run import Xor
 

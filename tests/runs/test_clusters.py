@@ -103,10 +103,15 @@ def test_a_killed_ray_worker_is_replaced(small, reference, ray, tmp_path):
     assert ray.is_initialized()  # it was there before
 
 
+def changed(job: Job, **settings) -> Job:
+    arguments = {**job.arguments, "settings": {**job.arguments["settings"], **settings}}
+    return replace(job, arguments=arguments)
+
+
 def test_ray_keeps_gpus_for_shards_that_train_on_one(small, ray, tmp_path):
     (tmp_path / "edt.json").write_text("{}")  # a run's directory
     on_cpu = make_plan(small).job(0)
-    on_gpu = replace(on_cpu, settings={**on_cpu.settings, "device": "cuda"})
+    on_gpu = replace(changed(on_cpu, device="cuda"), gpu=True)
     engine = Ray(cpus=1, gpus=0.5)
     assert engine.resources(on_cpu) == {"num_cpus": 1, "num_gpus": 0}
     assert engine.resources(on_gpu) == {"num_cpus": 1, "num_gpus": 0.5}
@@ -141,7 +146,7 @@ def test_slurm_gives_up_shards_that_fail(small, tmp_path):
     (tmp_path / "edt.json").write_text("{}")  # a run's directory
     pytest.importorskip("submitit")
     job = make_plan(small).job(0)
-    broken: Job = replace(job, settings={**job.settings, "optimizer": "none"})
+    broken: Job = changed(job, optimizer="none")
     engine = Slurm(1, cluster="debug")
     (outcome,) = engine.run(str(tmp_path), [broken])
     assert isinstance(outcome, Failure)

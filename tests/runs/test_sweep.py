@@ -123,7 +123,7 @@ def test_minibatches_masks_depth_and_float32():
 
 def test_a_gpu_is_used_only_when_asked_for(tmp_path):
     assert SweepSpec().to_dict()["grid"].get("device") is None
-    assert make_plan(SweepSpec()).job(0).settings["device"] == "cpu"
+    assert make_plan(SweepSpec()).shard(0).settings["device"] == "cpu"
     if edt.ops.cuda.usable():
         pytest.skip("there is one")
     spec = SweepSpec(task="xor", grid={"device": "cuda", "steps": 1})

@@ -7,51 +7,51 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Protocol
 
 from edt.errors import EdtError
 from edt.runs.store import Manifest, PartFiles
 from edt.runs.store.inside import GoneError
 
-#: A shard is given up after this many attempts.
+#: A part is given up after this many attempts.
 ATTEMPTS = 3
 #: Errors that every further attempt would meet too: no space, quota, file too big, read-only.
 HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class SweepError(EdtError, RuntimeError):
-    """A sweep that could not be finished; finished shards are kept."""
+    """A run that could not be finished on its engine; finished parts are kept."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """Everything a worker needs to compute one shard; small, and picklable.
+    """Everything a worker needs to compute one part; small, and picklable.
 
     Attributes:
-        name: of the shard.
-        spec: `SweepSpec.to_dict` of the sweep.
-        digest: of the spec.
-        settings: the axes that all its runs share.
-        runs: their numbers.
-        columns: the other axes, one value a run.
-        cost: predicted seconds of one thread.
+        name: of the part.
+        digest: of the spec of the run.
+        cost: predicted.
+        work: the function that computes it, ``"module:name"`` of this package, called with the
+            directory and ``arguments``; it returns tables by name, and networks or None.
+        arguments: of that function.
+        gpu: whether it trains on a GPU.
     """
 
     name: str
-    spec: dict[str, Any]
     digest: str
-    settings: dict[str, Any]
-    runs: list[int]
-    columns: dict[str, list[Any]]
     cost: float
+    work: str
+    arguments: dict[str, Any]
+    gpu: bool = False
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A shard that could not be computed.
+    """A part that could not be computed.
 
     Attributes:
-        name: of the shard.
+        name: of the part.
         error: one line.
     """
 
@@ -63,14 +63,14 @@ Outcome = Manifest | Failure | OSError
 
 
 class Engine(Protocol):
-    """Computes jobs somewhere, each at least once, and has their shards written."""
+    """Computes jobs somewhere, each at least once, and has their parts written."""
 
     @property
     def workers(self) -> int:
         """Jobs under way at once."""
 
     def run(self, directory: str, jobs: Sequence[Job]) -> Iterator[Manifest | Failure]:
-        """Yield the manifest of every shard as it is done, or why it was given up.
+        """Yield the manifest of every part as it is done, or why it was given up.
 
         Raises:
             OSError: nothing more can be written.
@@ -78,7 +78,7 @@ class Engine(Protocol):
 
 
 def attempt(directory: str, job: Job) -> Outcome:
-    """Compute and write a shard; what went wrong otherwise, an `OSError` if nothing can follow."""
+    """Compute and write a part; what went wrong otherwise, an `OSError` if nothing can follow."""
     try:
         return _execute(directory, job)
     except Exception as error:
@@ -90,22 +90,33 @@ def attempt(directory: str, job: Job) -> Outcome:
 
 
 def _execute(directory: str, job: Job) -> Manifest:
-    """Compute a shard and write it."""
+    """Compute a part and write it."""
     from edt.ops.threads import core_threads
-    from edt.runs.sweeps.shard import compute
 
     clock = time.monotonic()
-    shard = compute(job)
+    tables, networks = named(job.work)(directory, **job.arguments)
     seconds = time.monotonic() - clock
     return PartFiles(directory).write(
-        shard.name,
-        shard.tables,
-        shard.networks,
+        job.name,
+        tables,
+        networks,
         cost=job.cost,
         seconds=seconds,
         threads=core_threads(),
         spec=job.digest,
     )
+
+
+def named(address: str) -> Any:
+    """What ``"module:name"`` names in this package.
+
+    Raises:
+        ValueError: not of this package.
+    """
+    module, _, name = address.partition(":")
+    if module.partition(".")[0] != "edt":
+        raise ValueError(f"{address!r:.60} is not a part of edt")
+    return getattr(import_module(module), name)
 
 
 def cores() -> int:

@@ -15,7 +15,7 @@ from edt.runs.store import Manifest, PartFiles
 
 
 class Ray:
-    """Ray tasks, one a shard.
+    """Ray tasks, one a part.
 
     Args:
         address: of a cluster ("auto" finds the one this machine belongs to); None starts Ray here,
@@ -87,8 +87,7 @@ class Ray:
 
     def resources(self, job: Job) -> dict[str, float]:
         """What Ray is asked to keep free for a job."""
-        on_gpu = job.settings["device"] == "cuda"
-        return {"num_cpus": self.cpus, "num_gpus": self.gpus if on_gpu else 0}
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus if job.gpu else 0}
 
     def check_resources(self, jobs: Sequence[Job]) -> None:
         """Ray waits for ever for what it cannot have, as a cluster may grow.
@@ -102,7 +101,7 @@ class Ray:
             if most > there.get(key, 0):
                 raise ValueError(
                     f"{name} must be at most {there.get(key, 0):g}, which Ray has here, got "
-                    f"{most:g} for a shard"
+                    f"{most:g} for a part"
                 )
 
     def _outcome(self, reference: Any, job: Job, directory: str) -> Outcome:

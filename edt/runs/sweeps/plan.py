@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -19,6 +18,23 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 #: Networks in one shard, about: their parameters and optimiser state are in memory together.
 MOST_RUNS = 20_000
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Runs that train in one call.
+
+    Attributes:
+        spec: `SweepSpec.to_dict` of the sweep.
+        settings: the axes that all its runs share.
+        runs: their numbers.
+        columns: the other axes, one value a run.
+    """
+
+    spec: dict[str, Any]
+    settings: dict[str, Any]
+    runs: list[int]
+    columns: dict[str, list[Any]]
 
 
 @dataclass(frozen=True)
@@ -53,9 +69,9 @@ class Plan:
         """Predicted seconds of one thread for one shard."""
         return float(self.cost[self.members[shard]].sum())
 
-    def job(self, shard: int) -> Job:
-        """What a worker needs to compute a shard."""
-        runs = self.members[shard]
+    def shard(self, number: int) -> Shard:
+        """The runs of a shard."""
+        runs = self.members[number]
         first = int(runs[0])
         settings, columns = {}, {}
         for name, axis in AXES.items():
@@ -64,20 +80,19 @@ class Plan:
                 columns[name] = [pool[code] for code in codes[runs].tolist()]
             else:
                 settings[name] = pool[int(codes[first])]
-        return Job(
-            name=shard_name(shard),
-            spec=self.spec.to_dict(),
-            digest=self.spec.digest,
-            settings=settings,
-            runs=runs.tolist(),
-            columns=columns,
-            cost=self.shard_cost(shard),
-        )
+        return Shard(self.spec.to_dict(), settings, runs.tolist(), columns)
 
-    def jobs(self, shards: list[int]) -> Iterator[Job]:
-        """Jobs of these shards, dearest first, so that the last to end is a short one."""
-        for shard in sorted(shards, key=lambda k: (-self.shard_cost(k), k)):
-            yield self.job(shard)
+    def job(self, number: int) -> Job:
+        """What a worker needs to compute a shard."""
+        shard = self.shard(number)
+        return Job(
+            name=shard_name(number),
+            digest=self.spec.digest,
+            cost=self.shard_cost(number),
+            work="edt.runs.sweeps.shard:compute",
+            arguments=vars(shard),
+            gpu=shard.settings["device"] == "cuda",
+        )
 
     def table(self) -> pd.DataFrame:
         """One row a run: ``run``, the value of every axis, ``shard`` and predicted ``seconds``."""

@@ -15,12 +15,13 @@ from edt.ensemble import Ensemble
 from edt.files import CheckpointError
 from edt.landscape import outcomes
 from edt.places import at_once
-from edt.runs.experiment import Experiment, Part, Spec
+from edt.runs.engines.base import Job
+from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.runs.store import Manifest, PartError, PartFiles, Wanted
 from edt.runs.sweeps.analysis import EMBEDDING, SPECTRUM, census_tables
 from edt.runs.sweeps.axes import AXES
 from edt.runs.sweeps.plan import Plan, make_plan, shard_name
-from edt.runs.sweeps.shard import COLUMNS
+from edt.runs.sweeps.shard import COLUMNS, train_shard
 from edt.runs.sweeps.spec import SweepSpec
 from edt.stats import wilson
 
@@ -37,13 +38,38 @@ class Sweep(Experiment):
 
     kind: ClassVar[str] = "sweep"
     spec_type: ClassVar[type[Spec]] = SweepSpec
+    alike: ClassVar[bool] = True
 
     @staticmethod
     def plan(spec: SweepSpec) -> list[Part]:
         """Its shards; their costs are predicted seconds of one thread."""
-        made = make_plan(spec)
-        shards = range(len(made.members))
-        return [Part(shard_name(k), "", made.shard_cost(k), "shards") for k in shards]
+        made = planned(spec)
+        return [
+            Part(shard_name(k), "", made.shard_cost(k), "shards", (k,))
+            for k in range(len(made.members))
+        ]
+
+    @classmethod
+    def job(cls, spec: SweepSpec, part: Part) -> Job:
+        """A shard with its runs: workers need not plan the whole sweep."""
+        return planned(spec).job(*part.key)
+
+    @classmethod
+    def measure(cls, spec: SweepSpec, parts: Parts) -> dict[str, pd.DataFrame]:
+        """The tables of all shards, put together."""
+        plan = planned(spec)
+        parts.make(lambda k: train_shard(plan.shard(k)))
+        assert parts.files is not None
+        try:
+            return assemble(plan, parts.files)
+        except PartError as error:
+            parts.files.discard(error.part)  # so that the next start computes it
+            raise
+
+    @classmethod
+    def wanted(cls, spec: SweepSpec, part: Part) -> Wanted:
+        """Its tables, one row a run, and as many networks."""
+        return Wanted(_kinds(spec), len(planned(spec).members[part.key[0]]), networks=True)
 
     @classmethod
     def table_names(cls, spec: SweepSpec) -> tuple[str, ...]:
@@ -85,6 +111,17 @@ class Sweep(Experiment):
         return {"outcomes": outcome_rates(self.runs)}
 
 
+_PLANNED: dict[str, Plan] = {}
+
+
+def planned(spec: SweepSpec) -> Plan:
+    """`make_plan`, once for the sweep at hand."""
+    if spec.digest not in _PLANNED:
+        _PLANNED.clear()
+        _PLANNED[spec.digest] = make_plan(spec)
+    return _PLANNED[spec.digest]
+
+
 def assemble(plan: Plan, shards: PartFiles) -> dict[str, pd.DataFrame]:
     """The tables of a sweep from those of its shards; the same bits in whatever order they came.
 
@@ -94,7 +131,12 @@ def assemble(plan: Plan, shards: PartFiles) -> dict[str, pd.DataFrame]:
     spec = plan.spec
     numbers = range(len(plan.members))
     done: list[tuple[int, Manifest]] = []
-    found = at_once(shards.root, lambda k: whole_shard(plan, shards, k, bytes_too=False), numbers)
+
+    def manifest(k: int) -> Manifest | None:
+        wanted = Wanted(_kinds(spec), len(plan.members[k]), networks=True)
+        return shards.manifest(shard_name(k), spec.digest, wanted)
+
+    found = at_once(shards.root, manifest, numbers)
     for k, manifest in zip(numbers, found, strict=True):
         if manifest is None:
             raise CheckpointError(f"{shards.root}: {shard_name(k)} is missing; run again")
@@ -137,21 +179,6 @@ MEASURED = {"runs": COLUMNS, "spectrum": SPECTRUM, "embedding": EMBEDDING}
 
 def _kinds(spec: SweepSpec) -> tuple[str, ...]:
     return ("runs", *[word for word in spec.analysis if word != "census"])
-
-
-def whole_shard(
-    plan: Plan, shards: PartFiles, shard: int, *, bytes_too: bool = True
-) -> Manifest | None:
-    """Manifest of a shard that is done as the plan says, else None.
-
-    Args:
-        plan, shards: of the sweep.
-        shard: its number.
-        bytes_too: also compare the checksums of its files.
-    """
-    wanted = Wanted(_kinds(plan.spec), len(plan.members[shard]), networks=True)
-    look = shards.whole if bytes_too else shards.manifest
-    return look(shard_name(shard), plan.spec.digest, wanted)
 
 
 def load_networks(plan: Plan, shards: PartFiles, runs: Sequence[int]) -> Ensemble:

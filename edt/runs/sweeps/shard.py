@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,8 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
-from edt.runs.engines.base import Job
 from edt.runs.sweeps.analysis import embedding_table, spectrum_table
+from edt.runs.sweeps.plan import Shard
 from edt.runs.sweeps.spec import SweepSpec
 from edt.tasks import Task
 from edt.training import ConvergeResult, TrainResult, converge, masked_train
@@ -38,48 +37,46 @@ COLUMNS: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Shard:
-    """A computed shard.
+def compute(directory: str, **shard: Any) -> tuple[dict[str, pd.DataFrame], Ensemble]:
+    """Compute a shard. A function of the shard alone, whatever machine and threads.
 
-    Attributes:
-        name: of the shard.
+    Args:
+        directory: of the sweep; nothing is read from it.
+        shard: fields of `Shard`.
+
+    Returns:
         tables: "runs" with `COLUMNS`, and one for each analysis step of single networks.
         networks: at the end, in the order of the runs.
-    """
-
-    name: str
-    tables: dict[str, pd.DataFrame]
-    networks: Ensemble
-
-
-def compute(job: Job) -> Shard:
-    """Compute a shard. A function of the job alone, whatever machine and threads.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
     """
-    spec = SweepSpec.from_dict(job.spec)
-    task = spec.make_task(job.settings["task"])
-    targets = torch.tensor(job.columns["target"], dtype=torch.int64)
-    trained = _train(job, task, targets)
-    ended = _converge(job, task, trained, targets) if job.settings["tol"] > 0.0 else None
+    return train_shard(Shard(**shard))
+
+
+def train_shard(shard: Shard) -> tuple[dict[str, pd.DataFrame], Ensemble]:
+    """As `compute`."""
+    spec = SweepSpec.from_dict(shard.spec)
+    task = spec.make_task(shard.settings["task"])
+    targets = torch.tensor(shard.columns["target"], dtype=torch.int64)
+    trained = _train(shard, task, targets)
+    ended = _converge(shard, task, trained, targets) if shard.settings["tol"] > 0.0 else None
     final = trained.networks if ended is None else ended.networks
-    tables = {"runs": _rows(job, trained, ended)}
+    tables = {"runs": _rows(shard, trained, ended)}
     if "spectrum" in spec.analysis:
-        tables["spectrum"] = spectrum_table(job.runs, final, task, targets)
+        tables["spectrum"] = spectrum_table(shard.runs, final, task, targets)
     if "embedding" in spec.analysis and ended is not None:
-        tables["embedding"] = embedding_table(job.runs, ended, task, spec.mus)
-    return Shard(job.name, tables, final)
+        tables["embedding"] = embedding_table(shard.runs, ended, task, spec.mus)
+    return tables, final
 
 
-def _train(job: Job, task: Task, targets: torch.Tensor) -> TrainResult:
-    chosen, columns = job.settings, job.columns
+def _train(shard: Shard, task: Task, targets: torch.Tensor) -> TrainResult:
+    chosen, columns = shard.settings, shard.columns
     batch = chosen["batch_size"]
     momentum = {"momentum": chosen["momentum"], "nesterov": chosen["nesterov"]}
     trained = masked_train(
         task,
-        initial(job, task),
+        initial(shard, task),
         optimizer=chosen["optimizer"],
         steps=chosen["steps"],
         lr=torch.tensor(columns["lr"], dtype=torch.float64),
@@ -100,15 +97,17 @@ def _train(job: Job, task: Task, targets: torch.Tensor) -> TrainResult:
     return trained
 
 
-def _converge(job: Job, task: Task, trained: TrainResult, targets: torch.Tensor) -> ConvergeResult:
+def _converge(
+    shard: Shard, task: Task, trained: TrainResult, targets: torch.Tensor
+) -> ConvergeResult:
     ended = converge(
         task,
         trained.networks,
         task_index=targets,
-        tol=job.settings["tol"],
-        method=job.settings["method"],
-        lbfgs_steps=job.settings["lbfgs_steps"],
-        newton_steps=job.settings["newton_steps"],
+        tol=shard.settings["tol"],
+        method=shard.settings["method"],
+        lbfgs_steps=shard.settings["lbfgs_steps"],
+        newton_steps=shard.settings["newton_steps"],
         progress=False,
     )
     if ended.interrupted:
@@ -116,11 +115,11 @@ def _converge(job: Job, task: Task, trained: TrainResult, targets: torch.Tensor)
     return ended
 
 
-def initial(job: Job, task: Task) -> Ensemble:
+def initial(shard: Shard, task: Task) -> Ensemble:
     """The networks of a shard before training, in the order of its runs."""
-    chosen = job.settings
-    widths: list[tuple[int, ...]] = job.columns["width"]
-    seeds = np.array(job.columns["seed"])
+    chosen = shard.settings
+    widths: list[tuple[int, ...]] = shard.columns["width"]
+    seeds = np.array(shard.columns["seed"])
     parts, places = [], []
     for width in dict.fromkeys(widths):
         rows = [k for k, other in enumerate(widths) if other == width]
@@ -143,9 +142,9 @@ def initial(job: Job, task: Task) -> Ensemble:
     return Ensemble.concat(parts).select(torch.from_numpy(np.argsort(places)))
 
 
-def _rows(job: Job, trained: TrainResult, ended: ConvergeResult | None) -> pd.DataFrame:
+def _rows(shard: Shard, trained: TrainResult, ended: ConvergeResult | None) -> pd.DataFrame:
     rows: dict[str, Any] = {
-        "run": job.runs,
+        "run": shard.runs,
         "parameters": trained.networks.coords.tolist(),
         "train_loss": trained.loss.tolist(),
         "train_steps": trained.steps.tolist(),

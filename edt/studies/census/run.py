@@ -18,12 +18,11 @@ from edt.landscape import (
     minimum_table,
     prediction_table,
 )
-from edt.places import Location
-from edt.runs.experiment import Experiment, Part, Parts, run_experiment
+from edt.runs.experiment import Experiment, Part, Parts
 from edt.studies.common.students import StudentSpec, train_students
 from edt.studies.common.targets import make_task
 from edt.studies.common.teachers import positive
-from edt.studies.width.result import training_plan
+from edt.studies.width.run import training_plan
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,14 @@ class CensusSpec(StudentSpec):
 
 @dataclass(repr=False)
 class CensusRun(Experiment):
-    """A finished census.
+    """Train students of many widths to the bottom and count the different minima they end in.
 
     Tables: ``students`` (one row a network: training and curvature), ``runs`` (the same networks
     sorted: level, function, core, minimum; see `edt.landscape.Census`), ``minima`` (one row a
     distinct minimum) and ``gaps`` (how far the tolerances are from a doubt).
+
+    Example:
+        >>> run_census(CensusSpec(widths=(2, 4), seeds=8)).table()  # doctest: +SKIP
     """
 
     kind: ClassVar[str] = "census"
@@ -68,9 +70,33 @@ class CensusRun(Experiment):
         """The students; then they are sorted."""
         return [
             *training_plan(spec.sweep),
-            Part("sorted", "sort the minima", float(spec.networks), "sort"),
-            Part("gaps", "gaps of the tolerances", 0.0, "gaps"),
+            Part(
+                "sorted", "sort the minima", float(spec.networks), "sort", tables=("runs", "gaps")
+            ),
         ]
+
+    @classmethod
+    def measure(cls, spec: CensusSpec, parts: Parts) -> dict[str, pd.DataFrame]:
+        """The students, and every minimum sorted."""
+        task = make_task(spec.sweep)
+        students, minima = train_students(spec, task, parts)
+
+        def sort() -> dict[str, pd.DataFrame]:
+            found = census(task, minima, spec.tolerances)
+            runs = found.runs.drop(columns="widths").assign(seed=students["seed"].to_numpy())
+            gaps = [
+                {"of": name, "tolerance": getattr(spec, name), "joined": joined, "parted": parted}
+                for name, (joined, parted) in found.gaps.items()
+            ]
+            return {"runs": runs, "gaps": pd.DataFrame(gaps)}
+
+        (found,) = parts.run(sort, "sort")
+        return {
+            "students": students,
+            "runs": found["runs"],
+            "minima": minimum_table(found["runs"]),
+            "gaps": found["gaps"],
+        }
 
     @property
     def census(self) -> Census:
@@ -123,67 +149,5 @@ class CensusRun(Experiment):
         return found
 
 
-def run_census(
-    spec: CensusSpec,
-    directory: Location | None = None,
-    *,
-    fresh: bool = False,
-    progress: bool = True,
-) -> CensusRun:
-    """Train students of many widths to the bottom and count the different minima they end in.
-
-    Args:
-        spec: what to run.
-        directory: where to keep parts, networks and tables; None keeps them in memory only.
-        fresh: delete an earlier edt run in the directory first.
-        progress: show a progress bar on a terminal.
-
-    Returns:
-        `CensusRun`. Equal specs give equal tables, bit for bit, on any number of threads and with
-        any interruptions.
-
-    Raises:
-        DirectoryError: the directory holds something else, or is in use.
-        KeyboardInterrupt: Ctrl-C; finished parts are kept.
-
-    Example:
-        >>> run_census(CensusSpec(widths=(2, 4), seeds=8)).table()  # doctest: +SKIP
-    """
-    task = make_task(spec.sweep)
-
-    def body(parts: Parts) -> dict[str, pd.DataFrame]:
-        students, minima = train_students(spec, task, parts)
-        found: list[Census] = []
-
-        def once() -> Census:
-            if not found:
-                found.append(census(task, minima, spec.tolerances))
-            return found[0]
-
-        def sort() -> pd.DataFrame:
-            runs = once().runs.drop(columns="widths")
-            return runs.assign(seed=students["seed"].to_numpy())
-
-        def gaps() -> pd.DataFrame:
-            rows = once().gaps.items()
-            return pd.DataFrame(
-                [
-                    {
-                        "of": name,
-                        "tolerance": getattr(spec, name),
-                        "joined": joined,
-                        "parted": parted,
-                    }
-                    for name, (joined, parted) in rows
-                ]
-            )
-
-        (runs,), (between,) = parts.run(sort, "sort"), parts.run(gaps, "gaps")
-        return {
-            "students": students,
-            "runs": runs,
-            "minima": minimum_table(runs),
-            "gaps": between,
-        }
-
-    return run_experiment(CensusRun, spec, directory, body, fresh=fresh, progress=progress)
+#: Runs it, or what is left of it: `edt.runs.experiment.Experiment.run`.
+run_census = CensusRun.run

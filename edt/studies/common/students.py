@@ -13,7 +13,7 @@ from edt.errors import unknown_choice
 from edt.landscape import Minima
 from edt.runs.experiment import Parts, Spec
 from edt.studies.common.labelled_runs import label_runs, run_part
-from edt.studies.width.result import TRAINING, training_plan
+from edt.studies.width.run import TRAINING, training_plan
 from edt.studies.width.spec import WidthSweepSpec
 from edt.tasks import Task
 

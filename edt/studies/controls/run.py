@@ -17,8 +17,7 @@ from edt.ensemble.philox import draws
 from edt.lottery import run_trial
 from edt.lottery.objective_trial import run_objective_trial
 from edt.objectives import Factors, MappedObjective, Subspace, objective_of, orthonormal
-from edt.places import Location
-from edt.runs.experiment import Experiment, Part, Parts, Spec, run_experiment
+from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.stats import wilson
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.targets import teacher_task
@@ -49,7 +48,10 @@ CELL = ["control", "width", "setting", "learning", "dimension"]
 
 @dataclass(repr=False)
 class Controls(Experiment):
-    """A finished experiment on controls; table ``runs`` has one row a network."""
+    """Train networks with more parameters but no more tickets, and the other way round.
+
+    Table ``runs`` has one row a network.
+    """
 
     kind: ClassVar[str] = "controls"
     spec_type: ClassVar[type[Spec]] = ControlsSpec
@@ -69,6 +71,12 @@ class Controls(Experiment):
             for control, width, setting in spec.cells
         ]
 
+    @classmethod
+    def measure(cls, spec: ControlsSpec, parts: Parts) -> dict[str, pd.DataFrame]:
+        """One table, the parts one below the other."""
+        runs = parts.run(partial(_part, spec, teacher_task(spec)))
+        return {"runs": pd.concat(runs, ignore_index=True)}
+
     def rates(self, conf: float = 0.95) -> pd.DataFrame:
         """Success of every control, beside the same networks trained in the ordinary way."""
         return rate_table(self.tables["runs"], conf)
@@ -86,34 +94,8 @@ class Controls(Experiment):
         return {**tables, "attribution": found} if len(found) else tables
 
 
-def run_controls(
-    spec: ControlsSpec,
-    directory: Location | None = None,
-    *,
-    fresh: bool = False,
-    progress: bool = True,
-) -> Controls:
-    """Train networks with more parameters but no more tickets, and the other way round.
-
-    Args:
-        spec: what to run.
-        directory: where to keep parts and tables; None keeps them in memory only.
-        fresh: delete an earlier edt run in the directory first.
-        progress: show a progress bar on a terminal.
-
-    Returns:
-        `Controls`. Equal specs give equal tables.
-
-    Raises:
-        DirectoryError: the directory holds something else, or is in use.
-        KeyboardInterrupt: Ctrl-C; finished parts are kept.
-    """
-    task = teacher_task(spec)
-
-    def body(parts: Parts) -> dict[str, pd.DataFrame]:
-        return {"runs": pd.concat(parts.run(partial(_part, spec, task)), ignore_index=True)}
-
-    return run_experiment(Controls, spec, directory, body, fresh=fresh, progress=progress)
+#: Runs it, or what is left of it: `edt.runs.experiment.Experiment.run`.
+run_controls = Controls.run
 
 
 def start_networks(spec: ControlsSpec, task: Task, width: int) -> tuple[Ensemble, torch.Tensor]:

@@ -22,13 +22,12 @@ from edt.landscape import (
 from edt.landscape.escape import ratio
 from edt.landscape.outcome import UNCERTIFIED
 from edt.lottery import at_reference_scale
-from edt.places import Location
-from edt.runs.experiment import Experiment, Part, Parts, run_experiment
+from edt.runs.experiment import Experiment, Part, Parts
 from edt.studies.common.labelled_runs import seeds_of
 from edt.studies.common.students import StudentSpec, train_students
 from edt.studies.common.targets import make_task
 from edt.studies.escape.spec import EscapeSpec
-from edt.studies.width.result import part_name, training_plan
+from edt.studies.width.run import part_name, training_plan
 from edt.tasks import Task
 from edt.training import masked_train
 
@@ -61,11 +60,20 @@ PATHS: dict[str, str] = {
 
 @dataclass(repr=False)
 class EscapeRun(Experiment):
-    """A finished escape experiment.
+    """Train students, embed their bad minima into wider networks, and follow every way out.
+
+    Of each (target, width) the commonest distinct bad minima with a positive definite Hessian are
+    embedded; each embedded point is left along both signs of every negative direction and at
+    random, and every run goes down until it is good or at the bottom. Besides, students of
+    ``path_widths`` are followed by plain gradient descent, and the escape dimensions counted on
+    the way.
 
     Tables: ``students`` (one row a trained network), ``points`` (one row an embedded bad minimum),
     ``starts`` (one row a run that leaves one; both as in `edt.landscape.Escape`) and ``paths``
     (one row a moment of a student that plain gradient descent trains).
+
+    Example:
+        >>> run_escape(EscapeSpec(widths=(2, 3), seeds=8)).table()  # doctest: +SKIP
     """
 
     kind: ClassVar[str] = "escape"
@@ -82,13 +90,16 @@ class EscapeRun(Experiment):
             Part("chosen", "choose bad minima", float(sweep.networks), CHOICE),
         ]
         for target, width in [student.key for student in training_plan(sweep)]:
-            name = f"{part_name(target, width)}-"
-            text = f"target {target + 1}, width {width}: embed, escape"
-            cost = float(spec.minima * len(spec.add) * (2 + width)) * 20
-            parts += [
-                Part(name + "points", text, cost, ESCAPE, (target, width, "points")),
-                Part(name + "starts", text, 0.0, ESCAPE, (target, width, "starts")),
-            ]
+            parts.append(
+                Part(
+                    f"{part_name(target, width)}-escapes",
+                    f"target {target + 1}, width {width}: embed, escape",
+                    float(spec.minima * len(spec.add) * (2 + width)) * 20,
+                    ESCAPE,
+                    (target, width),
+                    ("points", "starts"),
+                )
+            )
         parts += [
             Part(
                 f"{part_name(target, width)}-paths",
@@ -101,6 +112,25 @@ class EscapeRun(Experiment):
             for width in spec.path_widths
         ]
         return parts
+
+    @classmethod
+    def measure(cls, spec: EscapeSpec, parts: Parts) -> dict[str, pd.DataFrame]:
+        """Students, escapes from their bad minima, and paths."""
+        task = make_task(spec.sweep)
+        students, minima = train_students(spec, task, parts)
+        (chosen,) = parts.run(partial(_chosen, spec, task, students, minima), CHOICE)
+        points, starts = [_empty(POINTS)], [_empty(STARTS)]
+        for found in parts.run(partial(_escapes, spec, task, minima, chosen), ESCAPE):
+            before = sum(len(table) for table in points)
+            for tables, name in ((points, "points"), (starts, "starts")):
+                tables.append(found[name].assign(point=found[name]["point"] + before))
+        paths = parts.run(partial(_paths, spec, task), DESCENT)
+        return {
+            "students": students,
+            "points": _joined(points, POINTS),
+            "starts": _joined(starts, STARTS),
+            "paths": _joined([_empty(PATHS), *paths], PATHS),
+        }
 
     @property
     def points(self) -> pd.DataFrame:
@@ -147,59 +177,8 @@ class EscapeRun(Experiment):
         return found
 
 
-def run_escape(
-    spec: EscapeSpec,
-    directory: Location | None = None,
-    *,
-    fresh: bool = False,
-    progress: bool = True,
-) -> EscapeRun:
-    """Train students, embed their bad minima into wider networks, and follow every way out.
-
-    Of each (target, width) the commonest distinct bad minima with a positive definite Hessian are
-    embedded; each embedded point is left along both signs of every negative direction and at
-    random, and every run goes down until it is good or at the bottom. Besides, students of
-    ``path_widths`` are followed by plain gradient descent, and the escape dimensions counted on
-    the way.
-
-    Args:
-        spec: what to run.
-        directory: where to keep parts, networks and tables; None keeps them in memory only.
-        fresh: delete an earlier edt run in the directory first.
-        progress: show a progress bar on a terminal.
-
-    Returns:
-        `EscapeRun`. Equal specs give equal tables, bit for bit, on any number of threads and with
-        any interruptions. ``points`` and ``starts`` are empty where no bad minimum was met.
-
-    Raises:
-        DirectoryError: the directory holds something else, or is in use.
-        KeyboardInterrupt: Ctrl-C; finished parts are kept.
-
-    Example:
-        >>> run_escape(EscapeSpec(widths=(2, 3), seeds=8)).table()  # doctest: +SKIP
-    """
-    task = make_task(spec.sweep)
-
-    def body(parts: Parts) -> dict[str, pd.DataFrame]:
-        students, minima = train_students(spec, task, parts)
-        (chosen,) = parts.run(partial(_chosen, spec, task, students, minima), CHOICE)
-        left = _Left(spec, task, minima, chosen)
-        found = parts.run(left.table, ESCAPE)
-        points, starts = [_empty(POINTS)], [_empty(STARTS)]
-        for one, other in zip(found[::2], found[1::2], strict=True):
-            before = sum(len(table) for table in points)
-            points.append(one.assign(point=one["point"] + before))
-            starts.append(other.assign(point=other["point"] + before))
-        paths = parts.run(partial(_paths, spec, task), DESCENT)
-        return {
-            "students": students,
-            "points": _joined(points, POINTS),
-            "starts": _joined(starts, STARTS),
-            "paths": _joined([_empty(PATHS), *paths], PATHS),
-        }
-
-    return run_experiment(EscapeRun, spec, directory, body, fresh=fresh, progress=progress)
+#: Runs it, or what is left of it: `edt.runs.experiment.Experiment.run`.
+run_escape = EscapeRun.run
 
 
 def _chosen(spec: EscapeSpec, task: Task, students: pd.DataFrame, minima: Minima) -> pd.DataFrame:
@@ -226,59 +205,46 @@ def _chosen(spec: EscapeSpec, task: Task, students: pd.DataFrame, minima: Minima
     return first[names].reset_index(drop=True).astype("int64")
 
 
-class _Left:
-    """The escapes from the bad minima of each (target, width): made at the first question."""
-
-    def __init__(self, spec: EscapeSpec, task: Task, minima: Minima, chosen: pd.DataFrame) -> None:
-        self.spec, self.task, self.minima, self.chosen = spec, task, minima, chosen
-        self._made: tuple[int, int] | None = None
-        self._tables: dict[str, pd.DataFrame] = {}
-
-    def table(self, target: int, width: int, which: str) -> pd.DataFrame:
-        """Table "points" or "starts" of one (target, width)."""
-        chosen = self.chosen
-        rows = chosen[(chosen["target"] == target) & (chosen["width"] == width)]
-        if not len(rows):
-            return _empty(POINTS if which == "points" else STARTS)
-        if self._made != (target, width):
-            points, starts = self._make(rows.reset_index(drop=True))
-            self._made, self._tables = (target, width), {"points": points, "starts": starts}
-        return self._tables[which]
-
-    def _make(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-        spec = self.spec
-        chosen = self.minima.select(torch.tensor(rows["run"].to_numpy()))
-        # A channel or a saddle would not be embedded; these are minima by their choice.
-        chosen = replace(chosen, outcome=["bad"] * len(chosen))
-        found = escape_experiment(
-            self.task,
-            chosen,
-            add=spec.add,
-            shares=spec.shares,
-            copies=spec.copies,
-            random=spec.random,
-            step=spec.step,
-            descent_steps=spec.descent_steps,
-            tol=spec.tol,
-            lbfgs_steps=spec.escape_lbfgs_steps,
-            newton_steps=spec.escape_newton_steps,
-            seed=spec.seed,
-            progress=False,
-        )
-        source = found.points["source"].to_numpy()
-        points = found.points.assign(
-            point=np.arange(len(found.points)),
-            **{name: rows[name].to_numpy()[source] for name in ("run", "seed", "minimum_runs")},
-        )
-        points["source"] = points["run"]
-        at = found.starts["point"].to_numpy()
-        starts = found.starts.assign(
-            **{
-                name: points[name].to_numpy()[at]
-                for name in ("source", "target", "narrow", "width")
-            }
-        )
-        return points[list(POINTS)].astype(POINTS), starts[list(STARTS)].astype(STARTS)
+def _escapes(
+    spec: EscapeSpec, task: Task, minima: Minima, chosen: pd.DataFrame, target: int, width: int
+) -> dict[str, pd.DataFrame]:
+    """Tables "points" and "starts" of the chosen minima of one (target, width)."""
+    rows = chosen[(chosen["target"] == target) & (chosen["width"] == width)]
+    if not len(rows):
+        return {"points": _empty(POINTS), "starts": _empty(STARTS)}
+    rows = rows.reset_index(drop=True)
+    bad = minima.select(torch.tensor(rows["run"].to_numpy()))
+    # A channel or a saddle would not be embedded; these are minima by their choice.
+    bad = replace(bad, outcome=["bad"] * len(bad))
+    found = escape_experiment(
+        task,
+        bad,
+        add=spec.add,
+        shares=spec.shares,
+        copies=spec.copies,
+        random=spec.random,
+        step=spec.step,
+        descent_steps=spec.descent_steps,
+        tol=spec.tol,
+        lbfgs_steps=spec.escape_lbfgs_steps,
+        newton_steps=spec.escape_newton_steps,
+        seed=spec.seed,
+        progress=False,
+    )
+    source = found.points["source"].to_numpy()
+    points = found.points.assign(
+        point=np.arange(len(found.points)),
+        **{name: rows[name].to_numpy()[source] for name in ("run", "seed", "minimum_runs")},
+    )
+    points["source"] = points["run"]
+    at = found.starts["point"].to_numpy()
+    starts = found.starts.assign(
+        **{name: points[name].to_numpy()[at] for name in ("source", "target", "narrow", "width")}
+    )
+    return {
+        "points": points[list(POINTS)].astype(POINTS),
+        "starts": starts[list(STARTS)].astype(STARTS),
+    }
 
 
 def _paths(spec: EscapeSpec, task: Task, target: int, width: int) -> pd.DataFrame:

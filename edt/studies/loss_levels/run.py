@@ -27,8 +27,7 @@ from edt.ensemble.activations import check_activation
 from edt.flow import gradient_flow
 from edt.landscape.core import reduce_network
 from edt.landscape.layers import unpack
-from edt.places import Location
-from edt.runs.experiment import Experiment, Part, Parts, Spec, run_experiment
+from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.studies.loss_levels.tables import label_ends, label_levels, loss_level_table
 from edt.studies.width.spec import check_widths
 from edt.tasks import Task, rosenbrock
@@ -128,7 +127,15 @@ class LossLevelsSpec(Spec):
 
 @dataclass(repr=False)
 class LossLevels(Experiment):
-    """A finished experiment; table ``runs`` has one row a start."""
+    """Take every start to the bottom and say what kind of end it has.
+
+    Table ``runs`` has one row a start.
+
+    Example:
+        >>> spec = LossLevelsSpec(widths=(1,), starts=4, points=11, biases=(False,))
+        >>> len(run_loss_levels(spec, progress=False).tables["runs"])
+        8
+    """
 
     kind: ClassVar[str] = "loss-levels"
     spec_type: ClassVar[type[Spec]] = LossLevelsSpec
@@ -152,6 +159,16 @@ class LossLevels(Experiment):
             for last in (min(first + PART, spec.starts_of(width)),)
         ]
 
+    @classmethod
+    def measure(cls, spec: LossLevelsSpec, parts: Parts) -> dict[str, pd.DataFrame]:
+        """All ends, with what they are and their levels."""
+        task = rosenbrock(spec.points)
+        runs = pd.concat(parts.run(partial(_part, spec, task)), ignore_index=True)
+        runs = runs.sort_values(["bias", "width", "seed"], ignore_index=True)
+        runs["end"] = label_ends(runs)
+        runs["level"] = label_levels(runs)
+        return {"runs": runs.astype(RUNS)[list(RUNS)]}
+
     def table(self, conf: float = 0.95) -> pd.DataFrame:
         """One row a bias setting and width; see `loss_level_table`."""
         return loss_level_table(self.tables["runs"], conf)
@@ -161,43 +178,8 @@ class LossLevels(Experiment):
         return {"table": self.table()}
 
 
-def run_loss_levels(
-    spec: LossLevelsSpec,
-    directory: Location | None = None,
-    *,
-    fresh: bool = False,
-    progress: bool = True,
-) -> LossLevels:
-    """Take every start to the bottom and say what kind of end it has.
-
-    Args:
-        spec: what to run.
-        directory: where to keep parts and tables; None keeps them in memory only.
-        fresh: delete an earlier edt run in the directory first.
-        progress: show a progress bar on a terminal.
-
-    Returns:
-        `LossLevels`. Equal specs give equal tables, bit for bit.
-
-    Raises:
-        DirectoryError: the directory holds something else, or is in use.
-        KeyboardInterrupt: Ctrl-C; finished parts are kept.
-
-    Example:
-        >>> spec = LossLevelsSpec(widths=(1,), starts=4, points=11, biases=(False,))
-        >>> len(run_loss_levels(spec, progress=False).tables["runs"])
-        8
-    """
-    task = rosenbrock(spec.points)
-
-    def body(parts: Parts) -> dict[str, pd.DataFrame]:
-        runs = pd.concat(parts.run(partial(_part, spec, task)), ignore_index=True)
-        runs = runs.sort_values(["bias", "width", "seed"], ignore_index=True)
-        runs["end"] = label_ends(runs)
-        runs["level"] = label_levels(runs)
-        return {"runs": runs.astype(RUNS)[list(RUNS)]}
-
-    return run_experiment(LossLevels, spec, directory, body, fresh=fresh, progress=progress)
+#: Runs it, or what is left of it: `edt.runs.experiment.Experiment.run`.
+run_loss_levels = LossLevels.run
 
 
 def _part(

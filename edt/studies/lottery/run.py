@@ -17,8 +17,7 @@ from edt.lottery.criteria import AT_START
 from edt.lottery.iterative import magnitude
 from edt.lottery.prune import density, prune_finite, prune_lowest
 from edt.ops import predict
-from edt.places import Location
-from edt.runs.experiment import Experiment, Part, Parts, Spec, run_experiment
+from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.studies.lottery.data import Splits, load_splits
 from edt.studies.lottery.spec import LotterySpec
 from edt.tasks import Task
@@ -45,7 +44,15 @@ RUNS: dict[str, str] = {
 
 @dataclass(repr=False)
 class Lottery(Experiment):
-    """A finished lottery experiment; table ``runs`` has one row a trained network."""
+    """Train, prune, rewind, round after round; train the controls beside; measure on test data.
+
+    Every round is one call of `edt.masked_train` for all seeds and methods: minibatch Adam with
+    the validation loss watched, as in the lottery-ticket paper.
+
+    Table ``runs`` has one row a trained network.
+
+    Reference: J. Frankle, M. Carbin, ICLR 2019, arXiv 1803.03635.
+    """
 
     kind: ClassVar[str] = "lottery"
     spec_type: ClassVar[type[Spec]] = LotterySpec
@@ -53,17 +60,22 @@ class Lottery(Experiment):
 
     @staticmethod
     def plan(spec: LotterySpec) -> list[Part]:
-        """One part a round."""
+        """One part a round; a round waits for the one before."""
         return [
             Part(
                 round_name(number),
                 f"round {number}: train tickets and controls",
                 (1.0 - spec.share_hidden) ** number + 0.02,
-                "train",
+                round_name(number),
                 (number,),
             )
             for number in range(spec.rounds + 1)
         ]
+
+    @classmethod
+    def measure(cls, spec: LotterySpec, parts: Parts) -> dict[str, pd.DataFrame]:
+        """Round after round: each starts from the tickets of the one before."""
+        return _Run(spec, load_splits(spec)).tables(parts)
 
     def curves(self, conf: float = 0.95) -> pd.DataFrame:
         """Means and intervals for each method and round: see `curve_table`."""
@@ -78,35 +90,8 @@ class Lottery(Experiment):
         return {"accuracy": wide.assign(rate_remaining=remaining).reset_index()}
 
 
-def run_lottery(
-    spec: LotterySpec,
-    directory: Location | None = None,
-    *,
-    fresh: bool = False,
-    progress: bool = True,
-) -> Lottery:
-    """Train, prune, rewind, round after round; train the controls beside; measure on test data.
-
-    Every round is one call of `edt.masked_train` for all seeds and methods: minibatch Adam with
-    the validation loss watched, as in the lottery-ticket paper.
-
-    Args:
-        spec: what to run.
-        directory: where to keep rounds, networks and tables; None keeps them in memory only.
-        fresh: delete an earlier edt run in the directory first.
-        progress: show a progress bar on a terminal.
-
-    Returns:
-        `Lottery`. Equal specs give equal tables, bit for bit.
-
-    Raises:
-        DirectoryError: the directory holds something else, or is in use.
-        KeyboardInterrupt: Ctrl-C; finished rounds are kept.
-
-    Reference: J. Frankle, M. Carbin, ICLR 2019, arXiv 1803.03635.
-    """
-    body = _Run(spec, load_splits(spec)).tables
-    return run_experiment(Lottery, spec, directory, body, fresh=fresh, progress=progress)
+#: Runs it, or what is left of it: `edt.runs.experiment.Experiment.run`.
+run_lottery = Lottery.run
 
 
 class _Run:
@@ -126,7 +111,12 @@ class _Run:
 
     def tables(self, parts: Parts) -> dict[str, pd.DataFrame]:
         self.parts = parts
-        return {"runs": pd.concat(parts.run(self._round), ignore_index=True)}
+        rounds = [
+            table
+            for number in range(self.spec.rounds + 1)
+            for table in parts.run(self._round, round_name(number))
+        ]
+        return {"runs": pd.concat(rounds, ignore_index=True)}
 
     @property
     def rewound(self) -> Ensemble:

@@ -12,8 +12,7 @@ import torch
 
 from edt.lottery import match_teacher, run_trial
 from edt.lottery.multistart import partition
-from edt.places import Location
-from edt.runs.experiment import Experiment, Part, Parts, Spec, run_experiment
+from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.stats import bootstrap, mutual_information, wilson
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.targets import teacher_task
@@ -37,7 +36,13 @@ RUNS: dict[str, str] = {
 
 @dataclass(repr=False)
 class MultiStart(Experiment):
-    """A finished multi-start experiment; table ``runs`` has one row a wide network."""
+    """Train wide networks whole, and every ticket inside each alone, from the same weights.
+
+    A multi-start of n tickets wins when one of them wins alone. Does the wide network win just
+    then? Every width m holds ``floor(m / r)`` disjoint tickets of r neurons.
+
+    Table ``runs`` has one row a wide network.
+    """
 
     kind: ClassVar[str] = "multi-start"
     spec_type: ClassVar[type[Spec]] = MultiStartSpec
@@ -58,6 +63,12 @@ class MultiStart(Experiment):
             for width in spec.widths
         ]
 
+    @classmethod
+    def measure(cls, spec: MultiStartSpec, parts: Parts) -> dict[str, pd.DataFrame]:
+        """One table, the parts one below the other."""
+        runs = parts.run(partial(_part, spec, teacher_task(spec)))
+        return {"runs": pd.concat(runs, ignore_index=True)}
+
     def agreement(self, conf: float = 0.95) -> pd.DataFrame:
         """Wins together against wins alone, per width: see `agreement_table`."""
         return agreement_table(self.tables["runs"], conf)
@@ -68,38 +79,8 @@ class MultiStart(Experiment):
         return {"agreement": table[[name for name in table.columns if not _bound(name)]]}
 
 
-def run_multi_start(
-    spec: MultiStartSpec,
-    directory: Location | None = None,
-    *,
-    fresh: bool = False,
-    progress: bool = True,
-) -> MultiStart:
-    """Train wide networks whole, and every ticket inside each alone, from the same weights.
-
-    A multi-start of n tickets wins when one of them wins alone. Does the wide network win just
-    then? Every width m holds ``floor(m / r)`` disjoint tickets of r neurons.
-
-    Args:
-        spec: what to run.
-        directory: where to keep parts and tables; None keeps them in memory only.
-        fresh: delete an earlier edt run in the directory first.
-        progress: show a progress bar on a terminal.
-
-    Returns:
-        `MultiStart`. Equal specs give equal tables, bit for bit.
-
-    Raises:
-        DirectoryError: the directory holds something else, or is in use.
-        KeyboardInterrupt: Ctrl-C; finished parts are kept.
-    """
-    task = teacher_task(spec)
-
-    def body(parts: Parts) -> dict[str, pd.DataFrame]:
-        runs = parts.run(partial(_part, spec, task))
-        return {"runs": pd.concat(runs, ignore_index=True)}
-
-    return run_experiment(MultiStart, spec, directory, body, fresh=fresh, progress=progress)
+#: Runs it, or what is left of it: `edt.runs.experiment.Experiment.run`.
+run_multi_start = MultiStart.run
 
 
 def _least(loss: torch.Tensor) -> torch.Tensor:

@@ -23,8 +23,7 @@ from edt.lottery import (
 from edt.lottery.adversary import evolve_adversary, gradient_adversary
 from edt.lottery.controls import random_ticket
 from edt.lottery.minimal import bisect_failure
-from edt.places import Location
-from edt.runs.experiment import Experiment, Part, Parts, Spec, run_experiment
+from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.studies.common.find_tickets import Candidates, choose, train_candidates
 from edt.studies.common.targets import teacher_task
 from edt.studies.perturb_rest.spec import PerturbRestSpec
@@ -42,11 +41,19 @@ SMALLEST, ADVERSE = "smallest failing change", "adversary"
 
 @dataclass(repr=False)
 class PerturbRest(Experiment):
-    """A finished perturb-rest experiment.
+    """Find winning tickets, change the rest around each in many ways, train, and count.
+
+    Students of every teacher are trained; a ticket qualifies when its student wins and it wins
+    alone. Around each, ``rests`` changes of every size are trained, thousands of networks a call.
+    Beside them: as many parameters chosen at random instead of the ticket; tickets of losing
+    students; the smallest failing change; rests sought by an adversary.
 
     Tables: ``tickets`` (one row a candidate student), ``runs`` (one row a perturbed network),
     ``minimal`` (one row a ticket: the smallest failing change found) and ``adversary`` (one row a
     ticket, radius and method).
+
+    Raises:
+        NoTicketError: no student holds a winning ticket.
     """
 
     kind: ClassVar[str] = "perturb-rest"
@@ -96,6 +103,11 @@ class PerturbRest(Experiment):
             ],
         ]
 
+    @classmethod
+    def measure(cls, spec: PerturbRestSpec, parts: Parts) -> dict[str, pd.DataFrame]:
+        """Tickets, then everything that is done around them."""
+        return _Run(spec).tables(parts)
+
     def wins(self, conf: float = 0.95) -> pd.DataFrame:
         """Win rates against size: see `edt.studies.perturb_rest.tables.win_table`."""
         return win_table(self.tables["runs"], conf)
@@ -106,37 +118,8 @@ class PerturbRest(Experiment):
         return {"win_rates": self.wins().drop(columns=hidden)}
 
 
-def run_perturb_rest(
-    spec: PerturbRestSpec,
-    directory: Location | None = None,
-    *,
-    fresh: bool = False,
-    progress: bool = True,
-) -> PerturbRest:
-    """Find winning tickets, change the rest around each in many ways, train, and count.
-
-    Students of every teacher are trained; a ticket qualifies when its student wins and it wins
-    alone. Around each, ``rests`` changes of every size are trained, thousands of networks a call.
-    Beside them: as many parameters chosen at random instead of the ticket; tickets of losing
-    students; the smallest failing change; rests sought by an adversary.
-
-    Args:
-        spec: what to run.
-        directory: where to keep parts and tables; None keeps them in memory only.
-        fresh: delete an earlier edt run in the directory first.
-        progress: show a progress bar on a terminal.
-
-    Returns:
-        `PerturbRest`. Equal specs give equal tables, bit for bit, on any number of threads and
-        with any interruptions.
-
-    Raises:
-        NoTicketError: no student holds a winning ticket.
-        DirectoryError: the directory holds something else, or is in use.
-        KeyboardInterrupt: Ctrl-C; finished parts are kept.
-    """
-    body = _Run(spec).tables
-    return run_experiment(PerturbRest, spec, directory, body, fresh=fresh, progress=progress)
+#: Runs it, or what is left of it: `edt.runs.experiment.Experiment.run`.
+run_perturb_rest = PerturbRest.run
 
 
 class _Run:

@@ -11,8 +11,7 @@ import pandas as pd
 
 from edt.errors import unknown_choice
 from edt.landscape.safran_shamir import FINISH, run_starts, spurious_table
-from edt.places import Location
-from edt.runs.experiment import Experiment, Part, Parts, Spec, run_experiment
+from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.studies.safran_shamir.published import (
     SAFRAN_SHAMIR,
     SAFRAN_SHAMIR_STARTS,
@@ -74,7 +73,20 @@ class SafranShamirSpec(Spec):
 
 @dataclass(repr=False)
 class SafranShamirRun(Experiment):
-    """A finished table; ``runs`` has one row a start (`edt.landscape.SafranShamir.runs`)."""
+    """Fill the cells of the table.
+
+    Every start follows gradient descent with step 0.1 on the exact population loss; Newton's
+    method ends what descent would end at the same point (`edt.landscape.spurious`).
+
+    ``runs`` has one row a start (`edt.landscape.SafranShamir.runs`).
+
+    Example:
+        >>> spec = SafranShamirSpec(teachers=(6,), extra=(0,), starts=20)
+        >>> run_safran_shamir(spec, progress=False).table()["student"].tolist()
+        [6]
+
+    Reference: I. Safran, O. Shamir, ICML 2018, arXiv 1712.08968.
+    """
 
     kind: ClassVar[str] = "safran-shamir"
     spec_type: ClassVar[type[Spec]] = SafranShamirSpec
@@ -96,6 +108,12 @@ class SafranShamirRun(Experiment):
             for last in (min(first + PART, spec.starts),)
         ]
 
+    @classmethod
+    def measure(cls, spec: SafranShamirSpec, parts: Parts) -> dict[str, pd.DataFrame]:
+        """All starts, by teacher, student and number."""
+        runs = pd.concat(parts.run(partial(_part, spec)), ignore_index=True)
+        return {"runs": runs.sort_values(["teacher", "student", "run"], ignore_index=True)}
+
     def table(self, conf: float = 0.95) -> pd.DataFrame:
         """One row a cell, beside the reported share; see `table_beside_published`."""
         return table_beside_published(self.tables["runs"], conf)
@@ -103,6 +121,10 @@ class SafranShamirRun(Experiment):
     def summary(self) -> dict[str, pd.DataFrame]:
         """The table."""
         return {"table": self.table()}
+
+
+#: Runs it, or what is left of it: `edt.runs.experiment.Experiment.run`.
+run_safran_shamir = SafranShamirRun.run
 
 
 def table_beside_published(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
@@ -142,46 +164,6 @@ def table_beside_published(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFra
     beside = pd.DataFrame(rows, index=table.index)
     beside["p_adjusted"] = holm(beside["p_value"].tolist())
     return pd.concat([table, beside], axis=1)
-
-
-def run_safran_shamir(
-    spec: SafranShamirSpec,
-    directory: Location | None = None,
-    *,
-    fresh: bool = False,
-    progress: bool = True,
-) -> SafranShamirRun:
-    """Fill the cells of the table.
-
-    Every start follows gradient descent with step 0.1 on the exact population loss; Newton's
-    method ends what descent would end at the same point (`edt.landscape.spurious`).
-
-    Args:
-        spec: what to run.
-        directory: where to keep parts and tables; None keeps them in memory only.
-        fresh: delete an earlier edt run in the directory first.
-        progress: show a progress bar on a terminal.
-
-    Returns:
-        `SafranShamirRun`. Equal specs give equal tables, whatever the threads.
-
-    Raises:
-        DirectoryError: the directory holds something else, or is in use.
-        KeyboardInterrupt: Ctrl-C; finished parts are kept.
-
-    Example:
-        >>> spec = SafranShamirSpec(teachers=(6,), extra=(0,), starts=20)
-        >>> run_safran_shamir(spec, progress=False).table()["student"].tolist()
-        [6]
-
-    Reference: I. Safran, O. Shamir, ICML 2018, arXiv 1712.08968.
-    """
-
-    def body(parts: Parts) -> dict[str, pd.DataFrame]:
-        runs = pd.concat(parts.run(partial(_part, spec)), ignore_index=True)
-        return {"runs": runs.sort_values(["teacher", "student", "run"], ignore_index=True)}
-
-    return run_experiment(SafranShamirRun, spec, directory, body, fresh=fresh, progress=progress)
 
 
 def _part(spec: SafranShamirSpec, k: int, n: int, first: int, last: int) -> pd.DataFrame:

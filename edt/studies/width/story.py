@@ -17,7 +17,7 @@ from edt.show.html import tile
 from edt.show.words import count, interval, listed, percent, span
 from edt.stats import wilson
 from edt.studies.common.success_table import ALL
-from edt.studies.width.result import WidthSweep
+from edt.studies.width.run import WidthSweep
 from edt.studies.width.splits import DESTINATIONS
 from edt.studies.width.splits_figure import WORDS as DESTINATION_WORDS
 

@@ -13,8 +13,7 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
-from edt.places import Location
-from edt.runs.experiment import Experiment, Part, Parts, Spec, run_experiment
+from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.stats import effective_tickets, wilson
 from edt.studies.common.teachers import positive
 from edt.studies.width.spec import check_widths
@@ -111,7 +110,13 @@ class XorSpec(Spec):
 
 @dataclass(repr=False)
 class Xor(Experiment):
-    """A finished XOR experiment; table ``runs`` has one row a network."""
+    """Train 2-m-1 relu networks on exclusive or and count successes at each width.
+
+    Table ``runs`` has one row a network.
+
+    Example:
+        >>> run_xor(XorSpec(widths=(2, 4), seeds=50), progress=False).success()  # doctest: +SKIP
+    """
 
     kind: ClassVar[str] = "xor"
     spec_type: ClassVar[type[Spec]] = XorSpec
@@ -131,6 +136,11 @@ class Xor(Experiment):
             for start in spec.starts
             for width in spec.widths
         ]
+
+    @classmethod
+    def measure(cls, spec: XorSpec, parts: Parts) -> dict[str, pd.DataFrame]:
+        """One table, the parts one below the other."""
+        return {"runs": pd.concat(parts.run(partial(_part, spec)), ignore_index=True)}
 
     def success(self, conf: float = 0.95) -> pd.DataFrame:
         """Success and effective tickets beside the reference: see `reference_table`."""
@@ -155,36 +165,8 @@ class Xor(Experiment):
         return {"success_against_the_reference": self.success()[names]}
 
 
-def run_xor(
-    spec: XorSpec,
-    directory: Location | None = None,
-    *,
-    fresh: bool = False,
-    progress: bool = True,
-) -> Xor:
-    """Train 2-m-1 relu networks on exclusive or and count successes at each width.
-
-    Args:
-        spec: what to run.
-        directory: where to keep parts and tables; None keeps them in memory only.
-        fresh: delete an earlier edt run in the directory first.
-        progress: show a progress bar on a terminal.
-
-    Returns:
-        `Xor`. Equal specs give equal tables, bit for bit.
-
-    Raises:
-        DirectoryError: the directory holds something else, or is in use.
-        KeyboardInterrupt: Ctrl-C; finished parts are kept.
-
-    Example:
-        >>> run_xor(XorSpec(widths=(2, 4), seeds=50), progress=False).success()  # doctest: +SKIP
-    """
-
-    def body(parts: Parts) -> dict[str, pd.DataFrame]:
-        return {"runs": pd.concat(parts.run(partial(_part, spec)), ignore_index=True)}
-
-    return run_experiment(Xor, spec, directory, body, fresh=fresh, progress=progress)
+#: Runs it, or what is left of it: `edt.runs.experiment.Experiment.run`.
+run_xor = Xor.run
 
 
 def networks(spec: XorSpec, start: str, width: int) -> Ensemble:

@@ -1,0 +1,271 @@
+"""Parts: the pieces of a run, computed here or by an engine, read back where they are done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pandas as pd
+import torch
+
+from edt.ensemble import Ensemble
+from edt.places import Folder, at_once
+from edt.runs.engines.base import Engine, Failure, Job, SweepError, named
+from edt.runs.progress import Tracker
+from edt.runs.store import Manifest, PartFiles, Wanted
+
+if TYPE_CHECKING:
+    from edt.runs.experiment import Experiment
+
+Tables = dict[str, pd.DataFrame]
+#: What computes a part returns its table, or several by name, with its networks if it keeps any.
+Made = pd.DataFrame | Tables | tuple[pd.DataFrame | Tables, Ensemble]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a run that is done whole or not at all.
+
+    Attributes:
+        name: of its files.
+        text: what it does, for the progress bar.
+        cost: predicted, in any unit that all parts of the run share.
+        stage: what it belongs to; its time is booked under it.
+        key: arguments of the function that computes it.
+        tables: names of its tables; none: it has one, without a name.
+    """
+
+    name: str
+    text: str
+    cost: float
+    stage: str
+    key: tuple[Any, ...] = ()
+    tables: tuple[str, ...] = ()
+
+
+class Parts:
+    """The parts of a plan: what is missing is computed, the rest is read.
+
+    Args:
+        plan: every part.
+        folder: directory of the run, or None to keep everything in memory.
+        bar: shows progress.
+        digest: of the spec; parts of another run count as not done.
+        job: what an engine needs to compute a part.
+        wanted: what the plan says of a part; one that has something else counts as not done.
+        crew: makes the engine for so many parts, or None where parts are computed here, one after
+            another, and the first error ends the run.
+    """
+
+    def __init__(
+        self,
+        plan: Sequence[Part],
+        folder: Folder | None,
+        bar: Tracker,
+        digest: str = "",
+        *,
+        job: Callable[[Part], Job] | None = None,
+        wanted: Callable[[Part], Wanted] | None = None,
+        crew: Callable[[Sequence[Part]], Engine | None] | None = None,
+    ) -> None:
+        self.plan = list(plan)
+        self.left = {part.name for part in plan}
+        self.files = None if folder is None else PartFiles(folder)
+        self.seconds: dict[str, float] = {}
+        self.digest = digest
+        self._bar, self._job, self._crew, self._wanted = bar, job, crew, wanted
+        self._tables: dict[str, Tables] = {}
+        self._networks: dict[str, Ensemble] = {}
+
+    def run(self, work: Callable[..., Made], *stages: str) -> list[Any]:
+        """The tables of the parts of some stages, in the order of the plan.
+
+        A part with one table gives it, a part with several gives them by name.
+
+        Args:
+            work: called with the key of each part that is not done: a function of the spec and of
+                what earlier stages gave, for another process may call its own.
+            stages: which ones; none given: all.
+
+        Raises:
+            SweepError: parts failed on an engine; the others are kept.
+            KeyboardInterrupt: Ctrl-C; finished parts are kept.
+        """
+        return [self._read(part) for part in self.make(work, *stages)]
+
+    def make(self, work: Callable[..., Made], *stages: str) -> list[Part]:
+        """Compute what is missing of some stages; arguments and errors as in `run`."""
+        chosen = [part for part in self.plan if not stages or part.stage in stages]
+        missing = self._missing(chosen)
+        self.left -= {part.name for part in chosen}
+        there = {part.name for part in chosen} - {part.name for part in missing}
+        self._bar.done(sum(part.cost for part in chosen if part.name in there))
+        engine = None if self._crew is None or not missing else self._crew(missing)
+        if engine is None:
+            for part in missing:
+                self._bar.now(part.text)
+                self._here(part, work)
+                self._bar.done(part.cost)
+        else:
+            self._there(engine, missing, work)
+        return chosen
+
+    def networks(self, name: str) -> Ensemble:
+        """Networks of a part that is done."""
+        return self._networks[name] if self.files is None else self.files.networks(name)
+
+    def _missing(self, chosen: Sequence[Part]) -> list[Part]:
+        if self.files is None:
+            return [part for part in chosen if part.name not in self._tables]
+        files, digest = self.files, self.digest
+
+        def look(part: Part) -> Manifest | None:
+            wanted = None if self._wanted is None else self._wanted(part)
+            return files.whole(part.name, digest, wanted)
+
+        whole = at_once(files.root, look, chosen)
+        missing = [part for part, found in zip(chosen, whole, strict=True) if found is None]
+        for part in missing:
+            files.discard(part.name)
+        return missing
+
+    def _here(self, part: Part, work: Callable[..., Made]) -> None:
+        clock = time.monotonic()
+        try:
+            tables, networks = unpacked(work(*part.key))
+            if self.files is None:
+                self._tables[part.name] = tables
+                if networks is not None:
+                    self._networks[part.name] = networks
+            else:
+                self.files.write(
+                    part.name,
+                    tables,
+                    networks,
+                    cost=part.cost,
+                    seconds=time.monotonic() - clock,
+                    threads=torch.get_num_threads(),
+                    spec=self.digest,
+                )
+        except Exception as error:
+            if self.files is not None:
+                self.files.fail(part.name, error)
+            raise
+        self._book(part.stage, time.monotonic() - clock)
+
+    def _there(self, engine: Engine, missing: Sequence[Part], work: Callable[..., Made]) -> None:
+        assert self.files is not None and self._job is not None
+        clock = time.monotonic()
+        # Dearest first, so that the last to end is a short one.
+        jobs = [self._job(part) for part in sorted(missing, key=lambda part: -part.cost)]
+        costs = {part.name: part.cost for part in missing}
+        left, failures = len(missing), []
+        words = f"{left} parts left, {engine.workers} at once"
+        self._bar.now(words)
+        with at_hand(self, work, missing):
+            for outcome in engine.run(str(self.files.root), jobs):
+                if isinstance(outcome, Failure):
+                    failures.append(outcome)
+                left -= 1
+                self._bar.done(costs[outcome.name])
+                self._bar.now(f"{left} parts left, {engine.workers} at once")
+        self._book(missing[0].stage, time.monotonic() - clock)
+        if failures:
+            names = ", ".join(failure.name for failure in failures[:3])
+            more = " and more" if len(failures) > 3 else ""
+            raise SweepError(
+                f"{len(failures)} of {len(missing)} parts failed ({names}{more}: "
+                f"{failures[0].error}); the others are in {self.files.root}, and 'edt resume "
+                f"{self.files.root}' tries these again"
+            )
+
+    def _book(self, stage: str, seconds: float) -> None:
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    def _read(self, part: Part) -> Any:
+        if self.files is None:
+            tables = self._tables[part.name]
+        else:
+            files = self.files
+            tables = {kind: files.table(part.name, kind) for kind in part.tables or ("",)}
+        return tables if part.tables else tables[""]
+
+
+def unpacked(made: Made) -> tuple[Tables, Ensemble | None]:
+    """Tables by name, and networks, of whatever a part's function returned."""
+    found, networks = made if isinstance(made, tuple) else (made, None)
+    return (found if isinstance(found, dict) else {"": found}), networks
+
+
+class _Reached(Exception):
+    """A replay has come to the part that it is for; carries the stage's function."""
+
+
+class _Replay(Parts):
+    """Runs the body of a run once more, reading everything, up to one part."""
+
+    goal = ""
+
+    def make(self, work: Callable[..., Made], *stages: str) -> list[Part]:
+        chosen = [part for part in self.plan if not stages or part.stage in stages]
+        if any(part.name == self.goal for part in chosen):
+            raise _Reached(work, chosen)
+        return chosen
+
+
+#: (directory, digest of the spec, part) to the function that computes it, in this process.
+_KNOWN: dict[tuple[str, str, str], tuple[Callable[..., Made], tuple[Any, ...]]] = {}
+
+
+class at_hand:
+    """While it is open, jobs that this process computes itself use the caller's own function."""
+
+    def __init__(self, parts: Parts, work: Callable[..., Made], chosen: Sequence[Part]) -> None:
+        assert parts.files is not None
+        where = str(parts.files.root)
+        self._known = {(where, parts.digest, part.name): (work, part.key) for part in chosen}
+
+    def __enter__(self) -> None:
+        _KNOWN.update(self._known)
+
+    def __exit__(self, *_: object) -> None:
+        for key in self._known:
+            _KNOWN.pop(key, None)
+
+
+def compute_part(
+    directory: str, result: str, spec: Mapping[str, Any], name: str
+) -> tuple[Tables, Ensemble | None]:
+    """Compute a part of a run of whose earlier stages the directory holds every part.
+
+    The body of the run is gone through again up to this part: what it made of earlier tables is
+    made here from the same tables, so it is the same whichever process asks.
+
+    Args:
+        directory: of the run.
+        result: its class, as ``"module:name"``.
+        spec: `Spec.to_dict` of what is run.
+        name: of the part.
+    """
+    kind: type[Experiment] = named(result)
+    found = kind.spec_type.from_dict(spec)
+    if (directory, found.digest, name) not in _KNOWN:
+        replay = _Replay(kind.plan(found), PartFiles(directory).root, Tracker(None, 0.0),
+                         found.digest)  # fmt: skip
+        replay.goal = name
+        try:
+            kind.measure(found, replay)
+        except _Reached as reached:
+            work, chosen = reached.args
+            for part in chosen:
+                _KNOWN[directory, found.digest, part.name] = (work, part.key)
+        else:
+            _no_such_part(kind, name)
+    work, key = _KNOWN[directory, found.digest, name]
+    return unpacked(work(*key))
+
+
+def _no_such_part(kind: type[Experiment], name: str) -> NoReturn:
+    raise RuntimeError(f"the plan of a {kind.kind} run has a part {name} that nothing asks for")

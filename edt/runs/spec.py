@@ -1,0 +1,52 @@
+"""A spec: every number that the tables of a run depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
+
+from edt.errors import unknown_choice
+
+S = TypeVar("S", bound="Spec")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Every number an experiment's tables depend on, and nothing else.
+
+    Subclasses are frozen dataclasses whose fields are numbers, strings or tuples of them.
+    """
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able fields; tuples become lists."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls: type[S], values: Mapping[str, Any]) -> S:
+        """The inverse of `to_dict`; what is left out takes its default.
+
+        Raises:
+            ValueError: an unknown field, or a value out of range.
+        """
+        names = [entry.name for entry in fields(cls)]
+        for name in values:
+            if name not in names:
+                raise unknown_choice("field", name, names)
+        return cls(
+            **{
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in values.items()
+            }
+        )
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that name this spec: SHA-256 of its canonical JSON."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
