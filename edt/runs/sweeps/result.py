@@ -132,11 +132,11 @@ def assemble(plan: Plan, shards: PartFiles) -> dict[str, pd.DataFrame]:
     numbers = range(len(plan.members))
     done: list[tuple[int, Manifest]] = []
 
-    def manifest(k: int) -> Manifest | None:
+    def listed(k: int) -> Manifest | None:
         wanted = Wanted(_kinds(spec), len(plan.members[k]), networks=True)
         return shards.manifest(shard_name(k), spec.digest, wanted)
 
-    found = at_once(shards.root, manifest, numbers)
+    found = at_once(shards.root, listed, numbers)
     for k, manifest in zip(numbers, found, strict=True):
         if manifest is None:
             raise CheckpointError(f"{shards.root}: {shard_name(k)} is missing; run again")
