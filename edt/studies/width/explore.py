@@ -22,7 +22,7 @@ from edt.runs.store import inside
 from edt.show import html
 from edt.show.explore import LEAD, TITLE, computable, explore_data, section
 from edt.studies.common.targets import make_task
-from edt.studies.width.result import WidthSweep
+from edt.studies.width.run import WidthSweep
 from edt.studies.width.spec import WidthSweepSpec
 
 
