@@ -1,0 +1,41 @@
+"""`Finding`: a sentence a page prints, made by a test on numbers, and which way it speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["Finding", "bullets_of", "verdict_of"]
+
+#: Two-sided level below which something is said to be so.
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one test says about a claim.
+
+    Attributes:
+        claim: letter of the claim, "a" to "d".
+        speaks: "for", "against", or "silent" where the data do not decide.
+        text: the sentence, with effect size, interval and null.
+    """
+
+    claim: str
+    speaks: str
+    text: str
+
+
+def verdict_of(findings: Sequence[Finding]) -> str:
+    """What findings about one claim come to: supported, contradicted, mixed or undecided."""
+    words = {finding.speaks for finding in findings}
+    if {"for", "against"} <= words:
+        return "mixed"
+    if "for" in words:
+        return "supported"
+    return "contradicted" if "against" in words else "undecided"
+
+
+def bullets_of(findings: Sequence[Finding]) -> list[str]:
+    """The sentences, each after the way it speaks."""
+    return [f"<b>{finding.speaks.capitalize()}.</b> {finding.text}" for finding in findings]

@@ -1,0 +1,82 @@
+"""A study's page: one figure, what the numbers say, the tables, how it was done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from edt.places import Folder, Location, place
+from edt.runs.experiment import Experiment
+from edt.runs.store import inside
+from edt.show import html
+from edt.show.html import Column
+from edt.show.publish import Picture, embed, write_provenance
+from edt.show.words import number
+from edt.studies.common.findings import Finding, bullets_of
+from edt.studies.width.method import software
+
+__all__ = ["StudyPage", "plain_table"]
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    """What is particular to the page of one study.
+
+    Attributes:
+        title, lead: of the page.
+        question: heading of the first section.
+        picture: its figure.
+        findings: sentences generated from tests on the tables.
+        limits: what the page does not say.
+        method: (what, how) pairs.
+        tables: heading to table, all of whose columns are shown.
+        references: sources.
+    """
+
+    title: str
+    lead: str
+    question: str
+    picture: Picture
+    findings: Sequence[Finding]
+    limits: Sequence[str]
+    method: Sequence[tuple[str, str]]
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    references: Sequence[str] = ()
+
+    def write(self, run: Experiment, directory: Location) -> Folder:
+        """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
+        folder = place(directory)
+        embedded = embed([self.picture], folder)
+        facts = write_provenance(run, folder)
+        said = bullets_of(self.findings) or ["The data decide nothing: see the tables."]
+        body = [
+            html.section(self.question, embedded[self.picture.name], html.bullets(said)),
+            html.section("What this does not say", html.bullets(list(self.limits))),
+            html.section(
+                "How it was done",
+                html.definitions(list(self.method)),
+                *(html.details(name, plain_table(table)) for name, table in self.tables.items()),
+                html.details("Software and machine", html.definitions(software(facts))),
+                html.details("References", html.bullets(list(self.references))),
+            ),
+        ]
+        names = ", ".join(f"<code>{name}.parquet</code>" for name in run.tables)
+        footer = f"Tables: {names}; figure: <code>figures/</code>"
+        path = folder / "report.html"
+        inside.write(folder, path.name, html.page(self.title, self.lead, body, footer).encode())
+        return path
+
+
+def plain_table(table: pd.DataFrame) -> str:
+    """A table with all its columns; numbers to three digits."""
+
+    def cell(name: str) -> Column:
+        def text(row: pd.Series) -> str:
+            value = row[name]
+            return number(float(value)) if isinstance(value, float) else str(value)
+
+        return Column(name.replace("_", " "), text)
+
+    return html.table(table, [cell(str(name)) for name in table.columns])

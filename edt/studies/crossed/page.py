@@ -1,0 +1,139 @@
+"""The report of the crossed study."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from edt.places import Folder, Location
+from edt.show.publish import Picture
+from edt.show.words import count, number, percent, span
+from edt.studies.common.findings import LEVEL, Finding
+from edt.studies.common.study_page import StudyPage
+from edt.studies.crossed import panels
+from edt.studies.crossed.figures import WORDS, plot_crossed
+from edt.studies.crossed.run import CrossedRun
+from edt.studies.perturb_rest.page import REFERENCES
+
+#: A ticket that always wins has a rate whose interval ends above this.
+ALWAYS = 0.99
+
+
+def findings(groups: pd.DataFrame, parts: pd.DataFrame) -> list[Finding]:
+    """What the tables say of claim a, that winning tickets fail when the rest is changed.
+
+    For it: winning tickets win less than always, by their interval. Against it: they always win,
+    or are ahead of fresh neurons in the same rests by an interval above 0, and so carry something
+    through the change. How many tickets lose at least once is said beside how many would if
+    tickets did nothing.
+
+    Args:
+        groups, parts: `edt.studies.crossed.run.group_table` and ``component_table``.
+    """
+    by = {row["group"]: row for row in groups.to_dict("records")}
+    if "ticket" not in by:
+        return []
+    own = by["ticket"]
+    where = f"{span(own['rate_low'], own['rate_high'])} over {count(own['teachers'], 'teacher')}"
+    found = []
+    if own["rate_high"] < ALWAYS:
+        found.append(
+            Finding(
+                "a", "for",
+                f"With fresh rests around them winning tickets win in {percent(own['rate'])} "
+                f"({where}): {own['losers']} of {own['tickets']} lose with some rest; "
+                f"{own['expected']:.1f} would if tickets did nothing.",
+            )
+        )  # fmt: skip
+    elif own["rate_low"] > ALWAYS:
+        found.append(
+            Finding(
+                "a", "against",
+                f"Winning tickets win whatever the rest: {percent(own['rate'])} ({where}).",
+            )
+        )  # fmt: skip
+    else:
+        found.append(
+            Finding(
+                "a", "silent",
+                f"Winning tickets win in {percent(own['rate'])} ({where}): the interval does not "
+                "say whether they always would.",
+            )
+        )  # fmt: skip
+    for group in ("fresh", "random", "loser"):
+        row = by.get(group)
+        if row is None or row["ahead"] != row["ahead"]:
+            continue
+        size = f"{100 * row['ahead']:+.1f} points"
+        if row["ahead_low"] != row["ahead_low"]:
+            continue
+        bounds = f"{100 * row['ahead_low']:.1f} to {100 * row['ahead_high']:.1f}"
+        text = f"Winning tickets are ahead of {WORDS[group][0]} by {size} ({bounds})"
+        if row["ahead_low"] > 0.0:
+            found.append(Finding("a", "against", text + ": something of them survives the change."))
+        elif row["ahead_high"] < 0.0:
+            found.append(Finding("a", "for", text + ": they do worse."))
+        else:
+            found.append(Finding("a", "silent", text + ": not apart."))
+    for row in parts[parts["group"] == "ticket"].to_dict("records"):
+        own_, other = percent(row["ticket"]), percent(row["rest"])
+        told = []
+        if row["ticket_p"] <= LEVEL:
+            told.append(f"which ticket it is takes {own_} of the variance")
+        if row["rest_p"] <= LEVEL:
+            told.append(f"which rest it is takes {other}")
+        if told:
+            found.append(
+                Finding(
+                    "a", "silent",
+                    f"Within teachers {' and '.join(told)}; {percent(row['interaction'])} is "
+                    f"neither's alone (p {number(row['ticket_p'])} and {number(row['rest_p'])}).",
+                )
+            )  # fmt: skip
+    return found
+
+
+def write_crossed_report(run: CrossedRun, directory: Location) -> Folder:
+    """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
+    groups, parts, spec = run.groups(), run.components(), run.spec
+    r = spec.teacher_width
+    page = StudyPage(
+        title="Is it the ticket, or what is around it?",
+        lead=f"<b>{len(run.tables['runs']):,} networks</b> of width {spec.width}: winning tickets "
+        f"of {r} neurons and three controls, each with the same {spec.rests} fresh rests.",
+        question="Tickets, controls and the same rests",
+        picture=Picture(
+            "crossed",
+            lambda theme: plot_crossed(groups, parts, theme=theme),
+            "Win rates of tickets and controls; shares of the variance.",
+            "Rates with 95% intervals over teachers. Variance components within teachers.",
+            lambda: panels.crossed(groups, parts),
+        ),
+        findings=findings(groups, parts),
+        limits=[
+            "A ticket is the neurons that end as the teacher's and win alone; other definitions "
+            "may fare differently.",
+            "Rests are fresh draws at the scale of the ticket: nothing is said of larger or "
+            "smaller surroundings, or of rests chosen to hurt.",
+        ],
+        method=[
+            (
+                "Tickets",
+                f"matched neurons of winning students of width {spec.width} that win alone, up to "
+                f"{spec.tickets} a teacher; losers: those that lose alone",
+            ),
+            (
+                "Controls",
+                "random neurons: of the same students, none of the ticket's; fresh: new neurons",
+            ),
+            ("Rests", f"{spec.width - r} fresh neurons each, the same for every ticket"),
+            ("Win", f"loss ≤ {spec.good:g} × variance of the target"),
+            (
+                "Nulls",
+                "components against wins shuffled among tickets, or among rests; expected losers: "
+                "fresh neurons' rate of each teacher",
+            ),
+        ],
+        tables={"Groups": groups, "Variance components": parts},
+        references=REFERENCES,
+    )
+    return page.write(run, directory)

@@ -1,0 +1,34 @@
+"""What a crossed study is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edt.studies.common.teachers import TeacherSpec
+
+
+@dataclass(frozen=True)
+class CrossedSpec(TeacherSpec):
+    """Winning tickets and their controls, each with the same rests around it.
+
+    Attributes:
+        width: m, hidden neurons of the students; a ticket has r = teacher_width of them.
+        candidates: students trained per teacher to find tickets in.
+        tickets: winning tickets a teacher, at most.
+        rests: rests of m - r fresh neurons, the same for all tickets of all teachers.
+    """
+
+    width: int = 8
+    candidates: int = 30
+    tickets: int = 6
+    rests: int = 40
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width < 2 * self.teacher_width:
+            raise ValueError(
+                f"width must be at least twice teacher_width ({self.teacher_width}), so that "
+                f"random neurons beside the ticket are left, got {self.width}"
+            )
+        if min(self.tickets, self.rests) < 2:
+            raise ValueError("tickets and rests must be at least 2: a crossed design needs both")

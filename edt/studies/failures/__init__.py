@@ -1,0 +1,1 @@
+"""What failed runs are, and whether one neuron more opens a way out of them."""

@@ -1,0 +1,52 @@
+"""Failures, to point at: `edt.studies.failures.figures`."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from edt.show.axes import percent_axis, place_axis, width_axis
+from edt.show.hover import lines, rows, share
+from edt.show.marks import bars, points
+from edt.show.panel import Panel
+from edt.studies.failures.figures import KINDS, WAYS
+
+
+def failures(table: pd.DataFrame, ways: pd.DataFrame) -> list[Panel]:
+    """Panels of `edt.studies.failures.figures.plot_failures`; arguments as there."""
+    widths = [int(width) for width in table["width"]]
+    stacked = []
+    for name, (text, colour) in KINDS.items():
+        parts = (table[name].fillna(0.0) * table["rate"]).tolist()
+        hover = [
+            lines(
+                f"width {row['width']}, {text}",
+                f"{row['failed']:,} of {row['runs']:,} runs failed",
+                f"of these {share(row[name], row[f'{name}_low'], row[f'{name}_high'])}",
+            )
+            for row in rows(table)
+        ]
+        stacked.append(bars(widths, parts, text, f"@{colour}", hover))
+    labels = list(dict.fromkeys(ways["label"]))
+    marks = []
+    for k, (way, (text, colour, marker)) in enumerate(WAYS.items()):
+        own = ways[ways["way"] == way]
+        hover = [
+            lines(
+                f"{row['label']}, {text}",
+                f"good: {share(row['good'], row['good_low'], row['good_high'])}",
+                f"lower: {share(row['lower'], row['lower_low'], row['lower_high'])}",
+                f"{row['ends']} ends, {row['tries']} tries",
+            )
+            for row in rows(own)
+        ]
+        at = [labels.index(label) + 0.16 * (k - 1.5) for label in own["label"]]
+        marks.append(
+            points(at, own["good"], text, f"@{colour}", hover, marker, low=own["good_low"],
+                   high=own["good_high"])
+        )  # fmt: skip
+    return [
+        Panel("What failed runs are", stacked, width_axis(widths),
+              percent_axis("share of all runs"), {"barmode": "stack", "bargap": 0.18}),
+        Panel("Does a neuron more open a way out?", marks, place_axis(labels, ""),
+              percent_axis("ends from which some try reaches a good one")),
+    ]  # fmt: skip

@@ -1,0 +1,344 @@
+"""What failed ends are against width, and whether one neuron more opens a way out of a channel.
+
+Every end that is not good has a certified label. Of each kind some are given one neuron more, in
+ways that keep the loss: a neuron split inside and outside the segment, or a fresh neuron with
+output weight 0. From there the run goes on, along the most negative direction of the wide Hessian
+where there is one. The null is as many goes on from the narrow network, kicked by random steps:
+what a push and more optimisation do without a neuron.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+
+from edt.curvature import hessian_spectrum
+from edt.ensemble import Ensemble
+from edt.landscape import certify, outcomes, split_every
+from edt.landscape.outcome import UNCERTIFIED
+from edt.lottery.crossed import joined
+from edt.runs.experiment import Experiment, Part, Parts, Spec
+from edt.stats import cluster_rate, mean_interval
+from edt.studies.common.students import StudentSpec, train_students
+from edt.studies.common.targets import make_task
+from edt.studies.width.result import training_plan
+from edt.tasks import Task
+from edt.training import converge
+
+#: Labels of ends that are given another neuron.
+KINDS = ("minimum", "channel", "saturated")
+#: Ways to go on.
+WAYS = ("inside", "outside", "fresh", "kick")
+#: Columns of ``escapes`` and their dtypes.
+ESCAPES: dict[str, str] = {
+    "target": "int64",
+    "width": "int64",
+    "seed": "int64",
+    "label": "str",
+    "way": "str",  # of `WAYS`
+    "neuron": "int64",  # the one that was split; for others the number of the try
+    "loss": "float64",
+    "index": "int64",  # negative eigenvalues of the Hessian where it goes on
+    "drop": "float64",  # share of the loss that leaving along the steepest way down takes
+    "end_loss": "float64",
+    "end_label": "str",
+    "outcome": "str",
+}
+#: Lengths tried along the way down, in units of max(1, |theta|).
+LENGTHS = (0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4)
+#: A loss is lower when it fell by more than this share.
+LOWER = 1e-3
+
+
+@dataclass(frozen=True)
+class FailuresSpec(StudentSpec):
+    """Students of several widths, and what their failures do with one neuron more.
+
+    Attributes:
+        each: failed ends of each label, width and teacher that are given another neuron.
+        escape_steps: Newton steps of a run that goes on; L-BFGS has ten times as many iterations.
+    """
+
+    widths: tuple[int, ...] = (2, 3, 4, 5, 6, 8)
+    teachers: int = 5
+    d_in: int = 2
+    samples: int = 256
+    each: int = 3
+    escape_steps: int = 150
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("each", "escape_steps"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
+@dataclass(repr=False)
+class FailuresRun(Experiment):
+    """Label failed ends, and look for ways out of them.
+
+    Tables: ``students`` (one row a run), ``escapes`` (one row a way to go on from a failed end).
+    """
+
+    kind: ClassVar[str] = "failures"
+    spec_type: ClassVar[type[Spec]] = FailuresSpec
+    names: ClassVar[tuple[str, ...]] = ("students", "escapes")
+    main: ClassVar[str] = "students"
+
+    @staticmethod
+    def plan(spec: FailuresSpec) -> list[Part]:
+        """The students, then the ways out of the failures of each (teacher, width)."""
+        return [
+            *training_plan(spec.sweep),
+            *(
+                Part(
+                    f"escape-{target:02d}-width-{width:04d}",
+                    f"target {target + 1}, width {width}: one neuron more",
+                    float(spec.each * len(KINDS) * 4 * width * (width + 1)),
+                    "one neuron more",
+                    (target, width),
+                )
+                for target in range(spec.sweep.targets)
+                for width in spec.widths
+            ),
+        ]
+
+    @classmethod
+    def measure(cls, spec: FailuresSpec, parts: Parts) -> dict[str, pd.DataFrame]:
+        """Students first; the rest follows from them."""
+        task = make_task(spec.sweep)
+        students, minima = train_students(spec, task, parts)
+        go_on = partial(_escapes, spec, task, students, minima.networks)
+        found = [table for table in parts.run(go_on, "one neuron more") if len(table)]
+        escapes = pd.concat(found, ignore_index=True) if found else _empty()
+        return {"students": students, "escapes": escapes}
+
+    def failures(self, conf: float = 0.95) -> pd.DataFrame:
+        """What failed ends are, per width: see `failure_table`."""
+        return failure_table(self.tables["students"], conf)
+
+    def ways_out(self, conf: float = 0.95) -> pd.DataFrame:
+        """Which failures open up with one neuron more: see `escape_rates`."""
+        return escape_rates(self.tables["escapes"], conf)
+
+    def summary(self) -> dict[str, pd.DataFrame]:
+        """Both tables."""
+        return {"failures": self.failures(), "ways_out": self.ways_out()}
+
+
+#: Runs it, or what is left of it.
+run_failures = FailuresRun.run
+
+
+def _empty() -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series([], dtype=kind) for name, kind in ESCAPES.items()})
+
+
+@dataclass
+class _Starts:
+    """Where runs go on, gathered."""
+
+    networks: list[Ensemble] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, networks: Ensemble, way: str, end: dict[str, Any]) -> None:
+        """Networks that go on from one end, numbered in their order."""
+        self.networks.append(networks)
+        self.rows += [{**end, "way": way, "neuron": k} for k in range(networks.B)]
+
+
+def _escapes(
+    spec: FailuresSpec, task: Task, students: pd.DataFrame, networks: Ensemble, target: int,
+    width: int,
+) -> pd.DataFrame:  # fmt: skip
+    cell = students[(students["target"] == target) & (students["width"] == width)]
+    failed = cell[cell["outcome"] != "good"]
+    ends = pd.concat([failed[failed["label"] == kind].head(spec.each) for kind in KINDS])
+    if not len(ends):
+        return _empty()
+    wide, narrow = _Starts(), _Starts()
+    for row in ends.to_dict("records"):
+        place = int(cell.index[cell["seed"] == row["seed"]][0])
+        end = networks.select([place])
+        names = ("target", "width", "seed", "label", "loss", "threshold")
+        facts = {name: row[name] for name in names}
+        for way, mu in (("inside", 0.5), ("outside", 1.5)):
+            wide.add(split_every(end, mu).networks, way, facts)
+        wide.add(_with_fresh(spec, end, int(row["seed"])), "fresh", facts)
+        narrow.add(end.select([0] * width), "kick", facts)
+    tables = [_go_on(spec, task, some, target) for some in (wide, narrow)]
+    return pd.concat(tables, ignore_index=True).astype(ESCAPES)[list(ESCAPES)]
+
+
+def _with_fresh(spec: FailuresSpec, end: Ensemble, seed: int) -> Ensemble:
+    """The network with a fresh neuron of output weight 0, as often as it has neurons to split."""
+    first, count = 700_000_000 + 1_000 * (seed % 1_000_000), int(end.layer_widths[0, 1])
+    new = Ensemble.init(
+        [1], range(first, first + count), d_in=end.d_in, d_out=end.d_out,
+        activation=end.activation, scheme=spec.init, bias=end.has_bias, dtype=torch.float64,
+    )  # fmt: skip
+    theta = new.theta.reshape(new.B, -1).clone()
+    theta[:, end.d_in + int(end.has_bias) :] = 0.0
+    return joined(end.select([0] * count), new.with_theta(theta.flatten()))
+
+
+def _go_on(spec: FailuresSpec, task: Task, starts: _Starts, target: int) -> pd.DataFrame:
+    """Leave along the steepest way down, or by a kick, then to the bottom and a label."""
+    ens = Ensemble.concat(starts.networks)
+    index = torch.full((ens.B,), target, dtype=torch.int64)
+    frame = pd.DataFrame(starts.rows)
+    left, negative, drop = _left(task, ens, index, frame)
+    ended = converge(
+        task, left, task_index=index, tol=spec.tol, lbfgs_steps=10 * spec.escape_steps,
+        newton_steps=spec.escape_steps, progress=False,
+    )  # fmt: skip
+    if ended.interrupted:
+        raise KeyboardInterrupt
+    loss, label = ended.loss.numpy(), np.array([UNCERTIFIED] * ens.B, dtype=object)
+    open_ = torch.from_numpy(np.flatnonzero(loss > frame["threshold"].to_numpy()))
+    if open_.numel():
+        found = certify(
+            task, ended.networks.select(open_), task_index=index[open_], steps=spec.certify_steps
+        )
+        loss[open_.numpy()], label[open_.numpy()] = found.loss.numpy(), found.label
+    words = outcomes(
+        loss.tolist(), frame["threshold"].tolist(), ended.verdict, ended.status, label.tolist()
+    )
+    return frame.assign(index=negative, drop=drop, end_loss=loss, end_label=label, outcome=words)
+
+
+def _left(
+    task: Task, ens: Ensemble, index: torch.Tensor, frame: pd.DataFrame
+) -> tuple[Ensemble, list[int], list[float]]:
+    """Networks moved along their most negative direction, or by a random step where there is none
+    or a kick is asked for, to the lowest loss found; the index and what the step took."""
+    from edt import ops
+    from edt.curvature.verdicts import inertia, zero_threshold
+
+    spectra, vectors = hessian_spectrum(ens, task, task_index=index, vectors=True)
+    draw = torch.Generator().manual_seed(int(frame["target"].iloc[0]) + 1)
+    negative = [inertia(values, zero_threshold(values))[0] for values in spectra]
+    free = ens.state == 1
+    ways = torch.zeros(ens.total, dtype=torch.float64)
+    sizes = []
+    for b, way in enumerate(frame["way"]):
+        span = slice(int(ens.offsets[b]), int(ens.offsets[b + 1]))
+        down = vectors[b][:, 0] if negative[b] and way != "kick" else None
+        if down is None:
+            down = torch.randn(int(ens.coords[b]), generator=draw, dtype=torch.float64)
+            down = down / down.norm()
+        ways[span][free[span]] = down
+        sizes.append(max(1.0, float(ens.theta[span].norm())))
+    before = ops.loss(ens, task, task_index=index)
+    best, theta = before.clone(), ens.theta.clone()
+    owner = torch.arange(ens.B).repeat_interleave(ens.offsets[1:] - ens.offsets[:-1])
+    reach = torch.tensor(sizes, dtype=torch.float64)[owner]
+    for length in LENGTHS:
+        for sign in (1.0, -1.0):
+            trial = ens.theta + sign * length * reach * ways
+            loss = ops.loss(ens.with_theta(trial), task, task_index=index)
+            better = loss < best
+            theta = torch.where(better[owner], trial, theta)
+            best = torch.where(better, loss, best)
+    # A kick that finds no lower point still kicks.
+    stuck = torch.tensor([way == "kick" for way in frame["way"]]) & (best >= before)
+    theta = torch.where(stuck[owner], ens.theta + 1e-2 * reach * ways, theta)
+    drop = (1.0 - best / before.clamp_min(1e-300)).tolist()
+    return ens.with_theta(theta), negative, drop
+
+
+def failure_table(students: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
+    """What ends that are not good are, per width; teachers are the clusters.
+
+    Returns:
+        One row per width: ``runs``, ``failed`` with its ``rate`` and bounds, ``bad``, the rate of
+        certified bad minima among all runs, with bounds, and of the failed ones the shares
+        ``minimum`` (flat ones included), ``channel``, ``saturated``, ``other``, each with bounds
+        (NaN without failures).
+    """
+    rows = []
+    for width, part in students.groupby("width"):
+        lost = part[part["outcome"] != "good"]
+        by = part.groupby("target")["outcome"].agg(lambda o: (o != "good").sum())
+        size = part.groupby("target").size()
+        rate = cluster_rate(by.to_numpy(), size.to_numpy(), conf)
+        row: dict[str, Any] = {
+            "width": int(str(width)), "teachers": int(part["target"].nunique()), "runs": len(part),
+            "failed": len(lost), "rate": rate.value, "rate_low": rate.low, "rate_high": rate.high,
+        }  # fmt: skip
+        settled = part.groupby("target")["outcome"].agg(lambda o: (o == "bad").sum())
+        bad = cluster_rate(settled.to_numpy(), size.to_numpy(), conf)
+        row |= {"bad": bad.value, "bad_low": bad.low, "bad_high": bad.high}
+        words = {"minimum": ("bad",), "channel": ("channel",), "saturated": ("saturated",)}
+        named = {name for names in words.values() for name in names}
+        for name, outcome in (*words.items(), ("other", ())):
+            is_one = lost["outcome"].isin(outcome) if outcome else ~lost["outcome"].isin(named)
+            tally = is_one.groupby(lost["target"]).agg(["sum", "size"])
+            found = (
+                cluster_rate(tally["sum"].to_numpy(), tally["size"].to_numpy(), conf)
+                if len(tally)
+                else None
+            )
+            row |= {
+                name: found.value if found else np.nan,
+                f"{name}_low": found.low if found else np.nan,
+                f"{name}_high": found.high if found else np.nan,
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def escape_rates(escapes: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
+    """How often ends of each kind get away, by the way they go on; ends are the clusters.
+
+    An end gets *lower* when its loss falls by more than a thousandth, and *good* when it reaches
+    the good loss, by any of the tries of that way.
+
+    Returns:
+        One row per (label, way): ``ends``, ``tries``, ``strict`` (ends with a negative eigenvalue
+        at some try), ``lower`` and ``good`` rates with bounds, and ``good_ahead``: the mean over
+        ends of "some try reaches good" minus the same of the kicks, paired, with bounds (NaN for
+        kicks).
+    """
+    rows = []
+    key = ["target", "width", "seed"]
+    marked = escapes.assign(
+        lower=escapes["end_loss"] < escapes["loss"] * (1.0 - LOWER),
+        good=escapes["outcome"].eq("good"),
+        strict=escapes["index"] > 0,
+    )
+    for label in KINDS:
+        own = marked[marked["label"] == label]
+        if not len(own):
+            continue
+        per = own.groupby(["way", *key])[["lower", "good", "strict"]].max().astype(float)
+        kicks = per.loc["kick"] if "kick" in per.index.get_level_values("way") else None
+        for way in WAYS:
+            if way not in per.index.get_level_values("way"):
+                continue
+            ends = per.loc[way]
+            row: dict[str, Any] = {
+                "label": label, "way": way, "ends": len(ends),
+                "tries": int((own["way"] == way).sum()), "strict": float(ends["strict"].mean()),
+            }  # fmt: skip
+            for name in ("lower", "good"):
+                tally = ends[name].groupby("target").agg(["sum", "size"])
+                found = cluster_rate(tally["sum"].to_numpy(), tally["size"].to_numpy(), conf)
+                row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+            gap = None
+            if kicks is not None and way != "kick":
+                by_teacher = (ends["good"] - kicks["good"]).dropna().groupby("target").mean()
+                gap = mean_interval(by_teacher.to_numpy(), conf) if len(by_teacher) else None
+            row |= {
+                "good_ahead": gap.value if gap else np.nan,
+                "good_ahead_low": gap.low if gap else np.nan,
+                "good_ahead_high": gap.high if gap else np.nan,
+            }
+            rows.append(row)
+    return pd.DataFrame(rows)

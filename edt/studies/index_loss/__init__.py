@@ -1,0 +1,1 @@
+"""The index of critical points against their loss, by width."""

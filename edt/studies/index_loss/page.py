@@ -1,0 +1,84 @@
+"""The report of index against loss."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from edt.places import Folder, Location
+from edt.show.publish import Picture
+from edt.show.words import count, number, percent
+from edt.studies.common.findings import LEVEL, Finding
+from edt.studies.common.study_page import StudyPage
+from edt.studies.index_loss import panels
+from edt.studies.index_loss.figures import plot_index_loss
+from edt.studies.index_loss.run import IndexLossRun
+
+REFERENCES = (
+    "A. Bray, D. Dean, Phys. Rev. Lett. 98 (2007) 150201.",
+    "Y. Dauphin et al., NeurIPS 2014, arXiv 1406.2572.",
+)
+
+
+def findings(curve: pd.DataFrame) -> list[Finding]:
+    """What the table says of claim c: at higher loss critical points have more ways down.
+
+    For it where the correlation of loss and share of negative eigenvalues is above 0 beyond the
+    permutation null within teachers, against it where it is below.
+
+    Args:
+        curve: from `edt.studies.index_loss.run.curve_table`.
+    """
+    found = []
+    for row in curve.to_dict("records"):
+        if row["correlation"] != row["correlation"]:
+            continue
+        text = (
+            f"At width {row['width']} the share of negative eigenvalues and the loss of "
+            f"{count(int(row['points']), 'critical point')} have a rank correlation of "
+            f"{number(row['correlation'])} within teachers (by chance up to "
+            f"{number(row['limit'])}, p = {number(row['p'])}); {percent(row['share_low'])} are "
+            f"negative below the median loss, {percent(row['share_high'])} above"
+        )
+        if row["p"] > LEVEL:
+            found.append(Finding("c", "silent", text + "."))
+        else:
+            speaks = "for" if row["correlation"] > 0.0 else "against"
+            found.append(Finding("c", speaks, text + "."))
+    return found
+
+
+def write_index_loss_report(run: IndexLossRun, directory: Location) -> Folder:
+    """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
+    points, curve, spec = run.points, run.curve(), run.spec
+    starts = len(run.tables["runs"])
+    page = StudyPage(
+        title="Do critical points of high loss have more ways down?",
+        lead=f"<b>{count(len(points), 'distinct critical point')}</b> found from {starts:,} "
+        "starts of Newton's method.",
+        question="Index against loss",
+        picture=Picture(
+            "index-loss",
+            lambda theme: plot_index_loss(points, theme=theme),
+            "Share of negative eigenvalues of critical points against their loss.",
+            "Filled: no neuron to spare. Points that Newton met again are one.",
+            lambda: panels.index_loss(points),
+        ),
+        findings=findings(curve),
+        limits=[
+            "Newton's method finds the critical points near paths of training; others are not "
+            "seen.",
+            "Points of equal teacher, width, index and loss count once: mirror images are one.",
+        ],
+        method=[
+            (
+                "Starts",
+                f"{spec.seeds} students for each of {count(spec.teachers, 'teacher')} at "
+                f"{', '.join(map(str, spec.stops))} steps of Adam, as they are and pushed off",
+            ),
+            ("Critical", "Newton on |grad|, then edt.certify without a push; zero losses left out"),
+            ("Null", "losses shuffled among the points of each teacher"),
+        ],
+        tables={"Curve": curve},
+        references=REFERENCES,
+    )
+    return page.write(run, directory)
