@@ -11,11 +11,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from edt import __version__
-from edt.cli import run_landscape as run_landscape  # these register their commands with `run`
+from edt.cli import run_claims as run_claims  # these register their commands with `run`
+from edt.cli import run_landscape as run_landscape
 from edt.cli import run_reference as run_reference
 from edt.cli import run_width as run_width
 from edt.cli.bench import EPILOG as BENCH_EPILOG
 from edt.cli.bench import bench
+from edt.cli.claims import EPILOG as CLAIMS_EPILOG
+from edt.cli.claims import claims
 from edt.cli.demo import EPILOG, demo
 from edt.cli.doctor import EPILOG as DOCTOR_EPILOG
 from edt.cli.doctor import doctor
@@ -58,6 +61,7 @@ app = typer.Typer(
 )
 app.command(epilog=EPILOG)(demo)
 app.command(epilog=DOCTOR_EPILOG)(doctor)
+app.command(epilog=CLAIMS_EPILOG)(claims)
 app.command(epilog=SWEEP_EPILOG)(sweep)
 app.command(epilog=STATUS_EPILOG)(status)
 app.command(epilog=RESUME_EPILOG)(resume)

@@ -10,7 +10,7 @@ from edt.stats.association import (
     mutual_information,
     permuted,
 )
-from edt.stats.clusters import bca, cluster_rate, jackknife, mean_interval
+from edt.stats.clusters import bca, cluster_rate, jackknife, mean_interval, paired_interval
 from edt.stats.crossed import Components, expected_losers, variance_components
 from edt.stats.interval import SEED, Interval
 from edt.stats.rates import (
@@ -45,6 +45,7 @@ __all__ = [
     "jackknife",
     "mean_interval",
     "mutual_information",
+    "paired_interval",
     "permuted",
     "variance_components",
     "wilson",

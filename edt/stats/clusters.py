@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from edt.stats.interval import SEED, Interval, check_conf, student_reach
 
-__all__ = ["bca", "cluster_rate", "jackknife", "mean_interval"]
+__all__ = ["bca", "cluster_rate", "jackknife", "mean_interval", "paired_interval"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -98,6 +98,46 @@ def cluster_rate(wins: npt.ArrayLike, runs: npt.ArrayLike, conf: float = 0.95) -
     low = 0.0 if rate == 0.0 else max(0.0, centre - half)
     high = 1.0 if rate == 1.0 else min(1.0, centre + half)
     return Interval(rate, low, high)
+
+
+def paired_interval(
+    differences: npt.ArrayLike, clusters: npt.ArrayLike, conf: float = 0.95
+) -> Interval:
+    """Student's interval of the mean of paired differences of yes-or-no outcomes in clusters.
+
+    ``mean d +- t_{k-1} se`` with the linearised variance between clusters,
+    ``se^2 = k/(k-1) sum_c (sum_{i in c} d_i - mean d)^2 / n^2``, but never less than that of
+    independent pairs with one more discordant pair, ``(sum (d_i - mean d)^2 + 1) / n^2``: clusters
+    that happen to agree are no proof that all do.
+
+    Args:
+        differences: float ``[n]`` in -1..1, one a pair.
+        clusters: ``[n]``, what pairs belong together.
+        conf: coverage.
+
+    Returns:
+        `Interval` within [-1, 1]; bounds NaN for a single cluster.
+
+    Raises:
+        ValueError: no pairs, lengths that differ, or a coverage out of range.
+
+    Example:
+        >>> str(paired_interval([1.0, 0.0, 1.0, 0.0], [0, 0, 1, 1]))
+        '0.5 [-1, 1]'
+    """
+    d, group = _rows(differences), np.asarray(clusters)
+    check_conf(conf)
+    if d.shape != group.shape or bool((np.abs(d) > 1.0).any()):
+        raise ValueError("differences must be in -1..1, with a cluster each")
+    names = np.unique(group)
+    n, k, value = len(d), len(names), float(d.mean())
+    if k < 2:
+        return Interval(value, math.nan, math.nan)
+    off = d - value
+    between = sum(float(off[group == name].sum()) ** 2 for name in names) * k / (k - 1)
+    error = math.sqrt(max(between, float((off**2).sum()) + 1.0)) / n
+    reach = student_reach(conf, k - 1) * error
+    return Interval(value, max(-1.0, value - reach), min(1.0, value + reach))
 
 
 def jackknife(

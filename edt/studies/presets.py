@@ -125,7 +125,7 @@ def perturb_spec(*, quick: bool = False, **changes: Any) -> PerturbRestSpec:
     Raises:
         ValueError, TypeError: unknown field, or a value out of range.
     """
-    return PerturbRestSpec.from_dict(_merged(QUICK_PERTURB if quick else {}, changes))
+    return PerturbRestSpec.from_dict(merged(QUICK_PERTURB if quick else {}, changes))
 
 
 QUICK_MULTI: dict[str, Any] = {"teachers": 2, "seeds": 12, "widths": (4, 8, 12)}
@@ -133,7 +133,7 @@ QUICK_MULTI: dict[str, Any] = {"teachers": 2, "seeds": 12, "widths": (4, 8, 12)}
 
 def multi_spec(*, quick: bool = False, **changes: Any) -> MultiStartSpec:
     """The spec of ``edt run multi-start``; arguments and errors as in `perturb_spec`."""
-    return MultiStartSpec.from_dict(_merged(QUICK_MULTI if quick else {}, changes))
+    return MultiStartSpec.from_dict(merged(QUICK_MULTI if quick else {}, changes))
 
 
 QUICK_LOTTERY: dict[str, Any] = {
@@ -148,7 +148,7 @@ QUICK_LOTTERY: dict[str, Any] = {
 
 def lottery_spec(*, quick: bool = False, **changes: Any) -> LotterySpec:
     """The spec of ``edt run lottery``; arguments and errors as in `perturb_spec`."""
-    return LotterySpec.from_dict(_merged(QUICK_LOTTERY if quick else {}, changes))
+    return LotterySpec.from_dict(merged(QUICK_LOTTERY if quick else {}, changes))
 
 
 QUICK_XOR: dict[str, Any] = {"widths": (2, 3, 4, 6), "seeds": 100}
@@ -156,7 +156,7 @@ QUICK_XOR: dict[str, Any] = {"widths": (2, 3, 4, 6), "seeds": 100}
 
 def xor_spec(*, quick: bool = False, **changes: Any) -> XorSpec:
     """The spec of ``edt run xor``; arguments and errors as in `perturb_spec`."""
-    return XorSpec.from_dict(_merged(QUICK_XOR if quick else {}, changes))
+    return XorSpec.from_dict(merged(QUICK_XOR if quick else {}, changes))
 
 
 QUICK_CONTROLS: dict[str, Any] = {
@@ -175,10 +175,10 @@ QUICK_CONTROLS: dict[str, Any] = {
 
 def controls_spec(*, quick: bool = False, **changes: Any) -> ControlsSpec:
     """The spec of ``edt run controls``; arguments and errors as in `perturb_spec`."""
-    return ControlsSpec.from_dict(_merged(QUICK_CONTROLS if quick else {}, changes))
+    return ControlsSpec.from_dict(merged(QUICK_CONTROLS if quick else {}, changes))
 
 
-def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in changes.items() if value is not None}
     # Without sizes of its own, a kind of change gets sizes that mean something for it.
     if "sizes" not in given and given.get("change") in SIZES:

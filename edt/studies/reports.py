@@ -12,8 +12,14 @@ from edt.studies.census.page import write_census_report
 from edt.studies.census.run import CensusRun
 from edt.studies.controls.page import write_controls_report
 from edt.studies.controls.run import Controls
+from edt.studies.crossed.page import write_crossed_report
+from edt.studies.crossed.run import CrossedRun
 from edt.studies.escape.page import write_escape_report
 from edt.studies.escape.run import EscapeRun
+from edt.studies.failures.page import write_failures_report
+from edt.studies.failures.run import FailuresRun
+from edt.studies.index_loss.page import write_index_loss_report
+from edt.studies.index_loss.run import IndexLossRun
 from edt.studies.kinds import KINDS, kind_of
 from edt.studies.loss_levels.page import write_loss_levels_report
 from edt.studies.loss_levels.run import LossLevels
@@ -25,6 +31,8 @@ from edt.studies.perturb_rest.page import write_perturb_report
 from edt.studies.perturb_rest.run import PerturbRest
 from edt.studies.safran_shamir.page import write_safran_shamir_report
 from edt.studies.safran_shamir.run import SafranShamirRun
+from edt.studies.subsets.page import write_subsets_report
+from edt.studies.subsets.run import SubsetsRun
 from edt.studies.sweep.page import write_sweep_report
 from edt.studies.width.page import write_report
 from edt.studies.width.run import WidthSweep
@@ -36,13 +44,17 @@ __all__ = [
     "write_any_report",
     "write_census_report",
     "write_controls_report",
+    "write_crossed_report",
     "write_escape_report",
+    "write_failures_report",
+    "write_index_loss_report",
     "write_loss_levels_report",
     "write_lottery_report",
     "write_multi_report",
     "write_perturb_report",
     "write_report",
     "write_safran_shamir_report",
+    "write_subsets_report",
     "write_sweep_report",
     "write_xor_report",
 ]
@@ -59,6 +71,10 @@ REPORTS: dict[str, Callable[[Any, Location], Folder]] = {
     SafranShamirRun.kind: write_safran_shamir_report,
     Controls.kind: write_controls_report,
     Xor.kind: write_xor_report,
+    SubsetsRun.kind: write_subsets_report,
+    CrossedRun.kind: write_crossed_report,
+    FailuresRun.kind: write_failures_report,
+    IndexLossRun.kind: write_index_loss_report,
     Sweep.kind: write_sweep_report,
 }
 

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from edt.stats import bca, cluster_rate, good_turing, jackknife, mean_interval, wilson
+from edt.stats import (
+    bca,
+    cluster_rate,
+    good_turing,
+    jackknife,
+    mean_interval,
+    paired_interval,
+    wilson,
+)
 
 #: Simulated data sets: a coverage of 95% has a standard deviation of 0.7%.
 SETS = 1000
@@ -140,3 +148,27 @@ def test_good_turing_is_never_a_point():
         found = good_turing(counts)
         assert found.low < found.high
         assert found.low <= found.value <= found.high
+
+
+@pytest.mark.parametrize("k", [3, 5, 11])
+@pytest.mark.parametrize("spread", [0.0, 0.2])
+def test_paired_differences_cover(k, spread):
+    """Pairs of wins whose rates differ by 0.3 on average, and from cluster to cluster."""
+    draw = generator(40 + k)
+    clusters = np.repeat(np.arange(k), 6)
+    inside = []
+    for _ in range(SETS):
+        gap = 0.3 + spread * draw.uniform(-1.0, 1.0, size=k)
+        one = draw.random(6 * k) < (0.35 + gap)[clusters]
+        other = draw.random(6 * k) < 0.35
+        found = paired_interval(one.astype(float) - other, clusters)
+        inside.append(found.low <= 0.3 <= found.high)
+    assert NOMINAL[0] <= np.mean(inside) <= (1.0 if k == 3 else 0.995)
+
+
+def test_pairs_that_agree_prove_little():
+    found = paired_interval([1.0, 1.0], [0, 1])
+    assert found.low < 0.0
+    assert math.isnan(paired_interval([1.0, 0.0], [0, 0]).low)
+    with pytest.raises(ValueError, match="cluster each"):
+        paired_interval([2.0], [0])

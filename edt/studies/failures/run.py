@@ -23,10 +23,10 @@ from edt.landscape import certify, outcomes, split_every
 from edt.landscape.outcome import UNCERTIFIED
 from edt.lottery.crossed import joined
 from edt.runs.experiment import Experiment, Part, Parts, Spec
-from edt.stats import cluster_rate, mean_interval
+from edt.stats import cluster_rate, paired_interval
 from edt.studies.common.students import StudentSpec, train_students
 from edt.studies.common.targets import make_task
-from edt.studies.width.result import training_plan
+from edt.studies.width.run import training_plan
 from edt.tasks import Task
 from edt.training import converge
 
@@ -333,8 +333,9 @@ def escape_rates(escapes: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
                 row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
             gap = None
             if kicks is not None and way != "kick":
-                by_teacher = (ends["good"] - kicks["good"]).dropna().groupby("target").mean()
-                gap = mean_interval(by_teacher.to_numpy(), conf) if len(by_teacher) else None
+                pairs = (ends["good"] - kicks["good"]).dropna()
+                teachers = pairs.index.get_level_values("target")
+                gap = paired_interval(pairs.to_numpy(), teachers, conf) if len(pairs) else None
             row |= {
                 "good_ahead": gap.value if gap else np.nan,
                 "good_ahead_low": gap.low if gap else np.nan,

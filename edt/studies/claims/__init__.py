@@ -1,0 +1,1 @@
+"""One page for the four claims, from the studies that test them."""
