@@ -16,14 +16,14 @@ def crossed(groups: pd.DataFrame, parts: pd.DataFrame) -> list[Panel]:
     marks = []
     for k, row in enumerate(rows(groups)):
         text, colour, marker = WORDS[row["group"]]
-        hover = lines(
+        told = lines(
             text,
             share(row["rate"], row["rate_low"], row["rate_high"]),
             f"{row['tickets']:,} of {row['teachers']} teachers; {row['losers']} lose with some "
             "rest",
         )
         marks.append(
-            points([k], [row["rate"]], text, f"@{colour}", [hover], marker, low=[row["rate_low"]],
+            points([k], [row["rate"]], text, f"@{colour}", [told], marker, low=[row["rate_low"]],
                    high=[row["rate_high"]])
         )  # fmt: skip
     names = [str(group) for group in groups["group"]]

@@ -41,7 +41,7 @@ def plot_failures(failures: pd.DataFrame, ways: pd.DataFrame, *, theme: Theme = 
             left.bar(widths, share, 0.8, bottom=base, color=getattr(theme, colour), label=text,
                      edgecolor=theme.paper)  # fmt: skip
             base = base + share
-        width_axis(left, widths)
+        width_axis(left, [int(width) for width in widths])
         percent_axis(left, "share of all runs")
         left.set_title("What failed runs are")
         key_below(left)

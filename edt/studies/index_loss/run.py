@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from edt.ensemble import Ensemble
 from edt.landscape import certify, reduce_network
 from edt.landscape.layers import target_of, unpack
 from edt.runs.experiment import Experiment, Part, Parts, Spec
@@ -159,7 +160,9 @@ def _part(spec: IndexLossSpec, task: Task, target: int, width: int) -> pd.DataFr
     return table.astype(RUNS)[list(RUNS)]
 
 
-def _critical(spec: IndexLossSpec, task: Task, start: object, index: torch.Tensor) -> pd.DataFrame:
+def _critical(
+    spec: IndexLossSpec, task: Task, start: Ensemble, index: torch.Tensor
+) -> pd.DataFrame:
     ended = converge(
         task, start, task_index=index, lbfgs_steps=0, newton_steps=spec.newton_steps,
         escape_saddles=False, progress=False,
@@ -185,10 +188,10 @@ def _critical(spec: IndexLossSpec, task: Task, start: object, index: torch.Tenso
     return pd.DataFrame(rows)
 
 
-def _core(task: Task, ens: object, b: int, target: int) -> int:
+def _core(task: Task, ens: Ensemble, b: int, target: int) -> int:
     x, _, coef = target_of(task, target)
     core = reduce_network(
-        unpack(ens, b), ens.activation, x.double(), coef.double(),  # type: ignore[attr-defined, arg-type]
+        unpack(ens, b), ens.activation, x.double(), coef.double(),
         1e-6 * float(task.variance[target]) ** 0.5,
     )  # fmt: skip
     return core.width
