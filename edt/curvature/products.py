@@ -55,6 +55,11 @@ def drive(
         rows = max(block.shape[0] for block in waiting.values())
         chosen = torch.tensor(sorted(waiting), dtype=torch.int64)
         at = Coordinates(objective, chosen)
+        if not (rows and at.count):
+            # Networks without coordinates: nothing to multiply.
+            for b in chosen.tolist():
+                advance(b, waiting[b].clone())
+            continue
         packed = torch.zeros(rows, at.count, dtype=theta.dtype)
         for k, b in enumerate(chosen.tolist()):
             at.part(packed, k)[: waiting[b].shape[0]] = waiting[b].to(theta.dtype)

@@ -28,7 +28,8 @@ class TraceEstimate(Tabular):
 
     Attributes:
         trace: float64 ``[B]``.
-        error: float64 ``[B]``, standard error (0 where the trace is exact).
+        error: float64 ``[B]``, standard error (0 where the trace is exact, NaN where one vector is
+            all there was for it).
         products: int64 ``[B]``, Hessian-vector products used.
     """
 
@@ -167,7 +168,8 @@ def _hutch_pp(size: int, budget: int, seed: int) -> Solver[_Row]:
     rest = rest - (rest @ basis.T) @ basis
     image = yield rest
     each = (rest * image).sum(1)
-    return inside + float(each.mean()), float(each.std() / third**0.5), 3 * third
+    error = float(each.std() / third**0.5) if third > 1 else float("nan")
+    return inside + float(each.mean()), error, 3 * third
 
 
 def _diagonal(size: int, count: int, seed: int) -> Solver[tuple[torch.Tensor, torch.Tensor]]:

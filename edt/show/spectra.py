@@ -43,7 +43,7 @@ def plot_spectrum(
         theme: colours.
 
     Raises:
-        ValueError: no spectrum, not as many labels as spectra, a spectrum without eigenvalues, or
+        ValueError: no spectrum, not as many labels as spectra, no eigenvalue in any of them, or
             ``linear`` not positive.
     """
     if not spectra:
@@ -54,10 +54,9 @@ def plot_spectrum(
     known = dtype or (spectra.dtype if isinstance(spectra, Spectra) else None)
     limits = [_threshold(spectrum, known) for spectrum in spectra]
     values = [_values(spectrum) for spectrum in spectra]
-    for b, own in enumerate(values):
-        if not own.size:
-            raise ValueError(f"spectra[{b}] has no eigenvalues")
-    largest = max(float(np.abs(own).max()) for own in values)
+    if not any(own.size for own in values):
+        raise ValueError("spectra must hold eigenvalues, no network has any")
+    largest = max(float(np.abs(own).max()) for own in values if own.size)
     if linear is None:
         linear = LINEAR * largest or 1.0
     if not linear > 0.0:
@@ -68,11 +67,15 @@ def plot_spectrum(
         ax = axes[0, 0]
         for b, (spectrum, name) in enumerate(zip(spectra, names, strict=True)):
             colour, dash = colours[b % len(colours)], DASHES[b // len(colours) % len(DASHES)]
+            if not values[b].size:
+                # Frozen or pruned altogether: named, so that nobody looks for its line.
+                ax.plot([], [], ls="none", label=f"{name}: no coordinates")
+                continue
             label = f"{name}: {_signs(spectrum, limits[b])}"
             _steps(ax, spectrum, values[b], limits[b], label, colour, dash, theme)
         ax.axvline(0.0, color=theme.soft, lw=1.0, zorder=1)
         ax.set_xscale("symlog", linthresh=linear, linscale=0.4)
-        _ticks(ax, linear, min(float(own.min()) for own in values), largest)
+        _ticks(ax, linear, min(float(own.min()) for own in values if own.size), largest)
         percent_axis(ax, "share at or below")
         ax.set_xlabel("eigenvalue of the Hessian (logarithmic on both sides of 0)")
         ax.set_title("Spectrum: how much of it lies below 0, near 0, above")

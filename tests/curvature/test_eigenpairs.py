@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
+import edt
 from edt import curvature
 from edt.curvature.eigenpairs import solver
 from edt.errors import ShapeError
@@ -128,3 +131,110 @@ def test_float32(cases, place):
     # Products carry float32 rounding of sums of 37 terms.
     torch.testing.assert_close(pairs.values, expected[-2:], rtol=1e-5, atol=0)
     assert pairs.converged
+
+
+#: A failing case is printed as it is: making it smaller takes minutes.
+NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
+
+
+@st.composite
+def spectra(draw):
+    """Eigenvalues with clusters and multiplicities above any block."""
+    levels = draw(st.lists(st.integers(-6, 6), min_size=1, max_size=5))
+    counts = [draw(st.integers(1, 14)) for _ in levels]
+    values = np.repeat(np.array(levels, dtype=float), counts)
+    bulk = draw(st.sampled_from([0, 5, 40]))
+    spread = np.linspace(-1.0, 2.0, bulk) ** draw(st.sampled_from([1, 3]))
+    # A cluster: levels apart by less than any start tells at once.
+    tight = np.repeat(levels[0], 3) + np.array([0.0, 1e-4, 2e-4])
+    return np.sort(np.concatenate([values, spread, tight]))
+
+
+@given(
+    spectra(), st.integers(1, 16), st.sampled_from(["SA", "LA", "LM", "BE"]), st.integers(1, 5),
+    st.integers(0, 99),
+)  # fmt: skip
+@settings(deadline=None, max_examples=60, phases=NO_SHRINKING)
+def test_repeated_eigenvalues_are_found_as_often_as_they_occur(values, k, which, block, seed):
+    k = min(k, len(values))
+    matrix = symmetric(values, seed)
+    found = solve(matrix, k, which, block=block)
+    norm = np.abs(values).max()
+    exact = wanted(values, k, which)
+    if not found.converged:  # clusters at restarts' edges take their time, and it is said
+        assert found.products >= 4000
+    elif which == "LM":  # of equal magnitudes either sign will do
+        found_sizes = np.sort(np.abs(found.values.numpy()))
+        np.testing.assert_allclose(found_sizes, np.sort(np.abs(exact)), atol=1e-8 * norm)
+    else:
+        np.testing.assert_allclose(found.values.numpy(), exact, rtol=0, atol=1e-8 * norm)
+    gram = found.vectors @ found.vectors.T
+    torch.testing.assert_close(gram, torch.eye(k, dtype=torch.float64), rtol=0, atol=1e-10)
+    dense = solve(matrix, k, which, dense=len(values))
+    assert dense.converged and dense.products == len(values)
+    np.testing.assert_allclose(
+        np.sort(np.abs(dense.values.numpy())), np.sort(np.abs(exact)), rtol=0, atol=1e-12 * norm
+    )
+
+
+@given(spectra(), st.integers(1, 6), st.integers(5, 60), st.integers(0, 99))
+@settings(deadline=None, max_examples=40, phases=NO_SHRINKING)
+def test_what_is_called_converged_is_right(values, k, budget, seed):
+    """With any budget: too few products are said, never hidden."""
+    k = min(k, len(values))
+    found = solve(symmetric(values, seed), k, "SA", block=2, max_products=budget)
+    if found.converged:
+        norm = np.abs(values).max()
+        np.testing.assert_allclose(found.values.numpy(), values[:k], rtol=0, atol=1e-8 * norm)
+
+
+def constant_units(width, constants):
+    """A minimum of ``width`` units with ``constants`` more that do not see the input."""
+    x = torch.linspace(-2.0, 2.0, 30, dtype=torch.float64)[:, None]
+    task = edt.Task(x, torch.sin(3.0 * x))
+    small = edt.converge(
+        task, edt.Ensemble.init([width], [1], d_in=1, d_out=1), progress=False
+    ).networks
+    wide = edt.Ensemble([width + constants], 1, 1)
+    wide.weight(0, 0)[:width] = small.weight(0, 0)
+    wide.bias(0, 0)[:width] = small.bias(0, 0)
+    wide.weight(0, 1)[:, :width] = small.weight(0, 1)
+    wide.bias(0, 1)[:] = small.bias(0, 1)
+    # Units that see no input and say the same: the loss bends the same way for each of them.
+    wide.weight(0, 1)[:, width:] = 0.3
+    return wide, task
+
+
+@pytest.mark.parametrize("block", [None, 1, 4])
+def test_equal_negative_directions_of_constant_units(block):
+    ens, task = constant_units(2, 40)
+    exact = torch.linalg.eigvalsh(edt.hessian(ens, task)[0])
+    repeats = int((exact.diff() < 1e-9 * exact.abs().max())[:60].sum())
+    assert repeats > 8  # more copies than any block
+    for k in (3, 12, 20):
+        # The budget keeps the matrix from being formed.
+        (found,) = edt.extreme_eigenpairs(ens, task, k, block=block, max_products=4000)
+        assert found.converged
+        torch.testing.assert_close(found.values, exact[:k], rtol=0, atol=1e-8)
+        values, _ = edt.lanczos(ens, task, 0, k)
+        torch.testing.assert_close(values, exact[:k], rtol=0, atol=1e-8)
+
+
+def test_few_coordinates_beside_many():
+    x = torch.linspace(-1.0, 1.0, 9, dtype=torch.float64)[:, None]
+    task = edt.Task(x, x)
+    ens = edt.Ensemble.init([1, 3, 2], [0], d_in=1, d_out=1)
+    state = ens.state.clone()
+    state[ens.offsets[2] :] = 2  # all frozen
+    ens = ens.with_state(state)
+    found = edt.extreme_eigenpairs(ens, task, 6, which="LA")
+    assert [pairs.values.numel() for pairs in found] == [4, 6, 0]
+    assert all(pairs.converged for pairs in found)
+    for pairs, exact in zip(found, edt.hessian_spectrum(ens, task), strict=True):
+        torch.testing.assert_close(pairs.values, exact[-6:], rtol=0, atol=1e-12)
+    assert found[2].threshold == 0.0
+    assert edt.lanczos(ens, task, 2)[1].shape == (0, 0)
+    with pytest.raises(ValueError, match=r"k must be in 1\.\.10 .*largest network.*got 11"):
+        edt.extreme_eigenpairs(ens, task, 11)
+    with pytest.raises(ValueError, match=r"k must be in 1\.\.4"):
+        edt.lanczos(ens, task, 0, k=5)

@@ -70,7 +70,7 @@ def test_operator_and_lanczos(cases, place):
     np.testing.assert_allclose(values.numpy(), expected, rtol=0, atol=1e-10 * size)
     assert vectors.shape == (3, hess.shape[0])
     with pytest.raises(ValueError, match="k must be"):
-        curvature.lanczos(ens, data, 1, k=hess.shape[0])
+        curvature.lanczos(ens, data, 1, k=hess.shape[0] + 1)
     with pytest.raises(ValueError, match="which"):
         curvature.lanczos(ens, data, 1, which="XX")
     with pytest.raises(IndexError, match="network"):

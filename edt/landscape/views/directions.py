@@ -99,12 +99,13 @@ def eigen_directions(
     Args:
         networks: B networks.
         task: an `edt.Task`, ``(x, y)``, or a task over infinite data.
-        count: how many, at most the coordinates of the smallest network.
+        count: how many, at most the coordinates of the smallest network that has any.
         which: "lowest" (from the smallest eigenvalue up) or "highest" (from the largest down).
         task_index: int64 ``[B]``, default 0.
 
     Returns:
-        (directions float64 ``[count, total]``, eigenvalues float64 ``[count, B]``).
+        (directions float64 ``[count, total]``, eigenvalues float64 ``[count, B]``); 0 and NaN of a
+        network without coordinates.
 
     Raises:
         TypeError, ValueError: an argument is wrong.
@@ -116,16 +117,18 @@ def eigen_directions(
         raise unknown_choice("which", str(which), ("lowest", "highest"))
     home = networks.device
     task, networks, index = matched(task, networks, task_index, device="cpu")
-    least = int(networks.coords.min())
+    least = networks.coords[networks.coords > 0]
     count = checks.whole("count", count, 1)
-    if count > least:
-        raise ValueError(f"count must be at most {least} (the smallest network's), got {count}")
+    if least.numel() and count > int(least.min()):
+        raise ValueError(
+            f"count must be at most {int(least.min())} (the smallest network's), got {count}"
+        )
     out = torch.zeros(count, networks.total, dtype=torch.float64)
-    values = torch.zeros(count, networks.B, dtype=torch.float64)
+    values = torch.full((count, networks.B), torch.nan, dtype=torch.float64)
     free = networks.state.cpu() == TRAINABLE
     offsets = networks.offsets.tolist()
     for b, (found, vectors) in enumerate(_pairs(networks, task, index, count, which)):
-        for k in range(count):
+        for k in range(min(count, found.numel())):
             way = vectors[k]
             way = way * torch.sign(way[way.abs().argmax()])
             span = slice(offsets[b], offsets[b + 1])
