@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 
 import edt
-from edt.objectives import objective_of
+from edt.tasks.given import objective_of
 
 SMOKE = bool(os.environ.get("EDT_BENCH_SMOKE"))
 ACTIVATIONS = ("softplus", "tanh", "erf", "g", "sigmoid")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: Where each public name lives.
 _HOME: dict[str, str] = {
@@ -19,15 +19,15 @@ _HOME: dict[str, str] = {
     "ModuleTask": "edt.tasks",
     "Task": "edt.tasks",
     # loss and derivatives, network by network
-    "predict": "edt.ops",
-    "loss": "edt.ops",
-    "loss_and_grad": "edt.ops",
-    "hvp": "edt.ops",
-    "ggn_vp": "edt.ops",
-    "hessian": "edt.ops",
-    "hessian_blocks": "edt.ops",
-    "jacobian": "edt.ops",
-    "functional_call": "edt.ops",
+    "predict": "edt.functional",
+    "loss": "edt.functional",
+    "loss_and_grad": "edt.functional",
+    "hvp": "edt.functional",
+    "ggn_vp": "edt.functional",
+    "hessian": "edt.functional",
+    "hessian_blocks": "edt.functional",
+    "jacobian": "edt.functional",
+    "functional_call": "edt.functional",
     # training, and to the bottom
     "masked_train": "edt.training",
     "converge": "edt.training",
@@ -117,17 +117,7 @@ if TYPE_CHECKING:
     from edt.errors import EdtError
     from edt.estimators import EnsembleClassifier, EnsembleRegressor
     from edt.flow.gradient_flow import gradient_flow
-    from edt.infinite import population
-    from edt.landscape import (
-        certify,
-        channel_limits,
-        embed,
-        loss_levels,
-        outcomes,
-        predicted_inertia,
-        split_matrices,
-    )
-    from edt.ops import (
+    from edt.functional import (
         functional_call,
         ggn_vp,
         hessian,
@@ -137,6 +127,16 @@ if TYPE_CHECKING:
         loss,
         loss_and_grad,
         predict,
+    )
+    from edt.infinite import population
+    from edt.landscape import (
+        certify,
+        channel_limits,
+        embed,
+        loss_levels,
+        outcomes,
+        predicted_inertia,
+        split_matrices,
     )
     from edt.runs.sweeps import Sweep, SweepSpec, sweep
     from edt.stats import combinatorial_tickets, disjoint_tickets, effective_tickets, wilson

@@ -16,7 +16,7 @@ import torch
 
 from edt import _core
 from edt.ensemble import Ensemble
-from edt.ops import hessian, hvp
+from edt.functional import hessian, hvp
 from edt.tasks import Task
 from edt.training import masked_train
 

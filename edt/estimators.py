@@ -25,7 +25,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from edt.ensemble import Ensemble
 from edt.ensemble.arrays import plain
-from edt.ops import predict
+from edt.functional import predict
 from edt.tasks import Task
 from edt.training import TrainResult, converge, masked_train
 

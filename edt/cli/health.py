@@ -157,14 +157,15 @@ def _arithmetic() -> list[Finding]:
     try:
         import torch
 
-        from edt import Ensemble, Task, ops
+        from edt import Ensemble, Task, functional
     except ImportError as error:
         return [Finding("arithmetic", "problem", f"not checked: {error}", BUILD)]
     x = torch.linspace(-2, 2, 37, dtype=torch.float64)[:, None]
     task = Task(x, torch.sin(x))
     networks = Ensemble.init(widths=[1, 3, 8], seeds=[0], d_in=1, d_out=1)
     (loss, grad), (wanted, slope) = (
-        ops.loss_and_grad(networks, task, backend=backend) for backend in ("cpu", "reference")
+        functional.loss_and_grad(networks, task, backend=backend)
+        for backend in ("cpu", "reference")
     )
     off = max(float((loss - wanted).abs().max()), float((grad - slope).abs().max()))
     # Both are sums of 37 numbers of order one: rounding is near 1e-15.

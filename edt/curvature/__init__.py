@@ -18,7 +18,7 @@ from edt.curvature.spectrum import (
 from edt.curvature.split import HessianSplit, hessian_split
 from edt.curvature.trace import TraceEstimate, hessian_diagonal, hessian_trace
 from edt.curvature.verdicts import Evidence, verdict, zero_threshold
-from edt.ops import hessian, hvp
+from edt.functional import hessian, hvp
 
 if TYPE_CHECKING:
     from edt.curvature.operator import HessianOperator

@@ -11,23 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import torch
 
-from edt.ops.threads import torch_threads
+from edt.ops.threads import one_blas_thread
 
 Item = TypeVar("Item")
 Out = TypeVar("Out")
 
 #: Below this many multiplications in all, threads cost more than they give.
 _THREADS_PAY = 2e7
-
-
-def one_blas_thread() -> AbstractContextManager[int]:
-    """Run the body with one BLAS thread; yields the number there were."""
-    return torch_threads(1)
 
 
 def for_each(function: Callable[[Item], Out], items: Sequence[Item], work: float) -> list[Out]:

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from edt.curvature.dense import one_blas_thread
 from edt.curvature.inputs import prepare, probes, whole
 from edt.curvature.products import Solver, drive
 from edt.curvature.verdicts import threshold_of
 from edt.ensemble import Ensemble
 from edt.ensemble.arrays import reals
+from edt.ops.threads import one_blas_thread
 
 __all__ = ["SpectralDensity", "spectral_density"]
 

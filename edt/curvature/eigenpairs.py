@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 
-from edt.curvature.dense import one_blas_thread
-from edt.curvature.inputs import check_ensemble, prepare, which_network, whole
+from edt.curvature.inputs import prepare, which_network, whole
 from edt.curvature.products import Solver, drive
 from edt.curvature.verdicts import UNIT, threshold_of
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
+from edt.ops.threads import one_blas_thread
+from edt.tasks.given import task_and_networks
 
 __all__ = ["WHICH", "EigenPairs", "extreme_eigenpairs", "lanczos", "solver"]
 
@@ -166,7 +167,7 @@ def lanczos(
         TypeError: an argument is of another kind. ValueError: k or ``which`` out of range, or
             parameters that are not finite. IndexError: no such network.
     """
-    check_ensemble(ens, task)
+    task, ens = task_and_networks(task, ens)
     alone = ens.network(which_network(ens, network))
     size = int(alone.coords[0])
     if which not in WHICH:

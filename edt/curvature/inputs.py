@@ -8,22 +8,22 @@ import numpy as np
 import torch
 
 from edt.ensemble import Ensemble
-from edt.ensemble.arrays import integers
-from edt.objectives import Objective, objective_of
-from edt.ops.checks import parameters, problem_of
-from edt.ops.own import owns
+from edt.objectives import Objective
+from edt.ops.checks import parameters
+from edt.tasks.given import objective_of, task_and_networks
 
-__all__ = ["check_ensemble", "prepare", "probes", "which_network", "whole"]
+__all__ = ["prepare", "probes", "which_network", "whole"]
 
 
 def prepare(
-    ens: Any, task: Any, theta: torch.Tensor | None, task_index: Any
+    task: Any, networks: Any, theta: torch.Tensor | None, task_index: Any
 ) -> tuple[Objective, torch.Tensor]:
-    """(objective, flat parameters) of an ensemble on a task; the parameters on the CPU.
+    """(objective, flat parameters) of networks on a task, in either order; parameters on the CPU.
 
     Args:
-        ens: B networks, on any device: the objective works there.
-        task: an `edt.Task`, or a task with an objective of its own (`edt.population`).
+        task: an `edt.Task`, ``(x, y)``, a task with losses of its own (`edt.population`), or an
+            `edt.objectives.Objective`.
+        networks: B networks, on any device: the objective works there.
         theta: flat ``[total]``, default the ensemble's own.
         task_index: int64 ``[B]``, default 0.
 
@@ -31,28 +31,11 @@ def prepare(
         TypeError, ValueError: not an ensemble or task, they do not fit, or parameters are not
             finite.
     """
-    check_ensemble(ens, task)
-    if owns(task):
-        index = torch.zeros(int(ens.B), dtype=torch.int64)
-        if task_index is not None:
-            index = integers("task_index", task_index).expand(int(ens.B)).clone()
-    else:
-        found = problem_of(ens, task, task_index).task_index
-        index = torch.zeros(int(ens.B), dtype=torch.int64) if found is None else found.cpu()
-    flat = parameters(ens, theta).detach().cpu().contiguous()
-    _finite("ens" if theta is None else "theta", flat, ens)
-    return objective_of(ens, task, index), flat
-
-
-def check_ensemble(ens: Any, task: Any = None) -> None:
-    """Insist on an ensemble.
-
-    Raises:
-        TypeError: something else; says so where the task came first.
-    """
-    if not isinstance(ens, Ensemble):
-        hint = "; the networks come first, then the task" if isinstance(task, Ensemble) else ""
-        raise TypeError(f"ens must be an edt.Ensemble, got {type(ens).__name__}{hint}")
+    task, networks = task_and_networks(task, networks)
+    objective = objective_of(task, networks, task_index)
+    flat = parameters(networks, theta).detach().cpu().contiguous()
+    _finite("networks" if theta is None else "theta", flat, networks)
+    return objective, flat
 
 
 def which_network(ens: Ensemble, network: Any, name: str = "network") -> int:

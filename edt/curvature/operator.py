@@ -8,12 +8,10 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator
 
-from edt import ops
-from edt.curvature.inputs import check_ensemble, which_network, whole
+from edt import functional
+from edt.curvature.inputs import which_network, whole
 from edt.ensemble import Ensemble
-from edt.ops.checks import problem_of
-from edt.ops.own import owns
-from edt.tasks import Task
+from edt.tasks.given import objective_of, task_and_networks
 
 
 class HessianOperator(LinearOperator):  # type: ignore[misc]
@@ -23,8 +21,8 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
     ``matmat`` sends all K columns through the kernel in one pass.
 
     Args:
-        ens: B networks, on the CPU or a GPU; vectors are numpy's either way.
-        task: data, on their device.
+        task: data, on the networks' device.
+        networks: B of them, on the CPU or a GPU; vectors are numpy's either way. Either order.
         network: which one.
         task_index: which target; int, default 0.
         ggn: the Gauss-Newton part instead of the Hessian.
@@ -34,15 +32,20 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
     """
 
     def __init__(
-        self, ens: Ensemble, task: Task, network: int = 0, task_index: int = 0, *, ggn: bool = False
+        self,
+        task: Any,
+        networks: Ensemble,
+        network: int = 0,
+        task_index: int = 0,
+        *,
+        ggn: bool = False,
     ) -> None:
-        check_ensemble(ens, task)
-        self._network = ens.network(which_network(ens, network))
+        task, networks = task_and_networks(task, networks)
+        self._network = networks.network(which_network(networks, network))
         self._task = task
         self._task_index = torch.tensor([whole("task_index", task_index, 0)], dtype=torch.int64)
-        if not owns(task):
-            problem_of(self._network, task, self._task_index)
-        self._product = ops.ggn_vp if ggn else ops.hvp
+        objective_of(task, self._network, self._task_index)
+        self._product = functional.ggn_vp if ggn else functional.hvp
         self._positions = torch.nonzero(self._network.state == 1).flatten()
         size = self._positions.numel()
         kind = np.float64 if self._network.dtype == torch.float64 else np.float32
@@ -58,7 +61,7 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
             device=self._network.device,
         )
         vectors[:, self._positions] = rows.to(self._network.device, self._network.dtype)
-        out = self._product(self._network, self._task, vectors, task_index=self._task_index)
+        out = self._product(self._task, self._network, vectors, task_index=self._task_index)
         return out[:, self._positions].T.cpu().numpy()
 
     def _matvec(self, vector: Any) -> Any:

@@ -16,6 +16,7 @@ from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
 from edt.frames import Tabular, per_network
 from edt.objectives import Objective, hessians
+from edt.tasks.given import task_and_networks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,6 +148,7 @@ def hessian_spectrum(
 def finite_spectra(ens: Ensemble, task: Any, task_index: torch.Tensor) -> list[torch.Tensor | None]:
     """`hessian_spectrum`, with None for networks whose parameters or Hessian are not finite."""
     out: list[torch.Tensor | None] = [None] * ens.B
+    task, ens = task_and_networks(task, ens)
     alive = torch.nonzero(ens.finite).flatten()
     if not alive.numel():
         return out

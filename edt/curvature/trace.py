@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from edt.curvature.dense import one_blas_thread
 from edt.curvature.inputs import prepare, probes, whole
 from edt.curvature.products import Solver, drive
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
 from edt.frames import Tabular, per_network
+from edt.ops.threads import one_blas_thread
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -367,11 +367,6 @@ class Ensemble(Exchange):
         """bool ``[B]``, whether all parameters of a network are finite (False: it diverged)."""
         return finite_networks(self.theta, self.offsets)
 
-    @property
-    def plan(self) -> Any:
-        """The compiled structure (`edt._core.Plan`); made at first use, shared by `with_theta`."""
-        return self._structure.plan
-
     def __len__(self) -> int:
         return self.B
 
@@ -445,7 +440,7 @@ class Ensemble(Exchange):
     # Variants ------------------------------------------------------------------------------
 
     def with_theta(self, theta: torch.Tensor) -> Ensemble:
-        """The same structure (and compiled plan) with other parameters, copied.
+        """The same structure with other parameters, copied; what is compiled serves both.
 
         Raises:
             TypeError: not a tensor or array of this dtype. ShapeError: wrong length.

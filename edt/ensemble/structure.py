@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from edt.ensemble.layout import Layout
 from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE
 
-__all__ = ["Structure"]
+__all__ = ["Structure", "counted"]
 
 
 class Structure:
@@ -27,35 +26,65 @@ class Structure:
     def __init__(
         self, layout: Layout, state: torch.Tensor, activation: str, ids: torch.Tensor
     ) -> None:
-        self.layout = layout
-        self.state = state
+        self._layout = layout
+        self._state = counted(state)
         self.activation = activation
-        self.ids = ids
-        self.table = torch.from_numpy(layout.table)
-        self.offsets = torch.from_numpy(layout.offsets)
+        self._ids = counted(ids)
+        self._table = counted(torch.from_numpy(layout.table))
+        self._offsets = counted(torch.from_numpy(layout.offsets))
         self.has_pruned = bool((state == PRUNED).any())
+        trainable = (state == TRAINABLE).cpu().numpy().astype(np.int64)
+        #: int64 ``[B]``, trainable parameters of each network.
+        self._coords = counted(torch.from_numpy(np.add.reduceat(trainable, layout.offsets[:-1])))
+        self._seen = self._versions()
 
-    @cached_property
+    def _versions(self) -> tuple[int, ...]:
+        held = (self._state, self._ids, self._table, self._offsets, self._coords)
+        return tuple(tensor._version for tensor in held)
+
+    def _fixed(self) -> Structure:
+        """Itself, unless one of its tensors was changed under what was made from it.
+
+        Raises:
+            RuntimeError: one was.
+        """
+        if not torch.compiler.is_compiling() and self._versions() != self._seen:
+            raise RuntimeError(
+                "the structure of an ensemble (state, layer_widths, offsets, coords, network_ids) "
+                "was changed in place; it is shared and fixed: with_state, with_masks and "
+                "with_frozen make new ensembles"
+            )
+        return self
+
+    @property
+    def layout(self) -> Layout:
+        """Offsets of all weights and biases."""
+        return self._fixed()._layout
+
+    @property
+    def state(self) -> torch.Tensor:
+        """uint8 ``[total]``."""
+        return self._fixed()._state
+
+    @property
+    def ids(self) -> torch.Tensor:
+        """int64 ``[B]``."""
+        return self._fixed()._ids
+
+    @property
+    def table(self) -> torch.Tensor:
+        """int64 ``[B, D + 2]``, widths."""
+        return self._fixed()._table
+
+    @property
+    def offsets(self) -> torch.Tensor:
+        """int64 ``[B + 1]``."""
+        return self._fixed()._offsets
+
+    @property
     def coords(self) -> torch.Tensor:
         """int64 ``[B]``, trainable parameters of each network."""
-        trainable = (self.state == TRAINABLE).cpu().numpy().astype(np.int64)
-        return torch.from_numpy(np.add.reduceat(trainable, self.layout.offsets[:-1]))
-
-    @cached_property
-    def plan(self) -> Any:
-        """The compiled structure, `edt._core.Plan`."""
-        # Imported here so that ensembles work where the compiled core is missing.
-        from edt import _core
-
-        state = self.state.cpu().contiguous()
-        return _core.Plan(
-            self.table.data_ptr(),
-            self.layout.B,
-            int(self.layout.table.shape[1]),
-            self.layout.has_bias,
-            state.data_ptr(),
-            self.layout.total,
-        )
+        return self._fixed()._coords
 
     def on(self, device: torch.device) -> Structure:
         """The same structure with its states on a device."""
@@ -85,8 +114,20 @@ class Structure:
         return f"Ensemble({', '.join(parts)})"
 
     def __getstate__(self) -> dict[str, Any]:
-        # The plan is compiled memory: rebuilt where it is unpickled.
-        return {name: value for name, value in self.__dict__.items() if name != "plan"}
+        self._fixed()
+        return self.__dict__
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._seen = self._versions()
+
+
+def counted(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor, or a copy that counts its changes if it is one of inference mode."""
+    if torch.compiler.is_compiling() or not tensor.is_inference():
+        return tensor
+    with torch.inference_mode(False):
+        return tensor.clone()
 
 
 def _some(widths: list[int]) -> str:

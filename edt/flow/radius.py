@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from edt.curvature.dense import one_blas_thread
 from edt.flow.step import Dynamics
 from edt.objectives import Coordinates
+from edt.ops.threads import one_blas_thread
 
 __all__ = ["LANCZOS_STEPS", "SAFETY", "starting_vector", "stiffness"]
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from edt.curvature.dense import one_blas_thread
 from edt.infinite.normal import Singles, pairs, singles
+from edt.ops.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from edt.ensemble import Ensemble

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from edt import ops
 from edt.ensemble import Ensemble
 from edt.files import digest
 from edt.infinite.objective import PopulationObjective
+from edt.ops.checks import task_index_of
 from edt.tasks import Task
+from edt.tasks.given import stays
+from edt.tasks.teacher import outputs
 
 __all__ = ["CLOSED_TASKS", "PopulationTask", "population"]
 
@@ -83,34 +85,51 @@ class PopulationTask:
         d_in, d_out: as in `edt.Task`.
         T: number of targets.
         loss: "mse".
-        variance: float64 ``[T]``, loss of the best constant.
-        dtype: torch.float64.
+        dtype, device: float64, CPU.
     """
 
     loss = "mse"
     dtype = torch.float64
+    device = torch.device("cpu")
 
     def __init__(self, teacher: Ensemble) -> None:
         self._teacher = teacher
         self.d_in, self.d_out = int(teacher.d_in), int(teacher.d_out)
         self.T = int(teacher.B)
         self.name = "population"
-        empty = torch.arange(self.T)
-        whole = PopulationObjective(teacher, teacher, empty)
-        self.variance = whole.target_variance()
+
+    @property
+    def variance(self) -> torch.Tensor:
+        """float64 ``[T]``, loss of the best constant for the teachers as they are now."""
+        mine = self._teacher
+        return PopulationObjective(mine, mine, torch.arange(self.T)).target_variance()
 
     @property
     def teacher(self) -> Ensemble:
         """The teachers."""
         return self._teacher
 
-    def objective(self, ens: Ensemble, task_index: torch.Tensor) -> PopulationObjective:
+    def to(self, dtype: torch.dtype | None = None, *, device: Any = None) -> PopulationTask:
+        """Itself.
+
+        Raises:
+            ValueError: another dtype or device is asked for.
+        """
+        stays("a loss over infinite data", dtype, device)
+        return self
+
+    def objective(
+        self, networks: Ensemble, task_index: torch.Tensor | None = None
+    ) -> PopulationObjective:
         """The losses of these students.
 
         Raises:
-            ValueError: another depth, activation, or number of inputs or outputs.
+            TypeError: they are not float64. ValueError: another depth, activation, or number of
+                inputs or outputs.
         """
-        mine = self._teacher
+        mine, ens = self._teacher, networks.to(device="cpu")
+        if ens.dtype != torch.float64:
+            raise TypeError(f"losses over infinite data need float64 networks, got {ens.dtype}")
         if ens.layer_widths.shape[1] != 3 or ens.activation != mine.activation:
             raise ValueError(
                 f"students over infinite data need one hidden layer of {mine.activation} units "
@@ -122,7 +141,12 @@ class PopulationTask:
                 f"networks map {ens.d_in} inputs to {ens.d_out} outputs, the task has "
                 f"d_in={self.d_in} and d_out={self.d_out}"
             )
-        return PopulationObjective(ens, mine, task_index)
+        if task_index is None:
+            index = torch.zeros(ens.B, dtype=torch.int64)
+        else:
+            given = task_index.cpu() if isinstance(task_index, torch.Tensor) else task_index
+            index = task_index_of(given, ens.B, self.T)
+        return PopulationObjective(ens, mine, index)
 
     def fingerprint(self) -> str:
         """Identifies the task in checkpoints."""
@@ -173,7 +197,6 @@ def _quadrature(teacher: Ensemble, nodes: int | None) -> Task:
 
 
 def _labelled(teacher: Ensemble, x: torch.Tensor, weights: torch.Tensor | None) -> Task:
-    blank = Task(x, torch.zeros(x.shape[0], int(teacher.d_out), dtype=x.dtype))
     theta = teacher.theta.detach().to(torch.float64)
     same = Ensemble(
         [tuple(row) for row in teacher.layer_widths[:, 1:-1].tolist()],
@@ -183,6 +206,6 @@ def _labelled(teacher: Ensemble, x: torch.Tensor, weights: torch.Tensor | None) 
         bias=bool(teacher.has_bias),
         theta=theta,
     )
-    y = ops.predict(same, blank)
+    y = outputs(same, x)
     info: dict[str, Any] = {"teacher": "population"}
     return Task(x, y if int(teacher.B) > 1 else y[0], weights=weights, name="population", info=info)

@@ -25,8 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from edt import ops
-from edt.curvature.dense import one_blas_thread
+from edt import functional
 from edt.landscape.align import aligned_distance
 from edt.landscape.core import Core, reduce_network
 from edt.landscape.layers import target_of, unpack
@@ -34,6 +33,7 @@ from edt.landscape.levels import loss_levels
 from edt.landscape.minima import Minima
 from edt.landscape.outcome import UNCERTIFIED
 from edt.landscape.tally import census_table, minimum_table, prediction_table
+from edt.ops.threads import one_blas_thread
 from edt.tasks import Task
 
 #: Outcomes that are minima.
@@ -137,7 +137,7 @@ def census(task: Task, minima: Minima, tolerances: Tolerances | None = None) -> 
     )
     cores: list[Core | None] = [None] * len(minima)
     sizes = task.variance.sqrt().tolist()
-    outputs = ops.predict(minima.networks, task, task_index=minima.task_index)
+    outputs = functional.predict(minima.networks, task, task_index=minima.task_index)
     with one_blas_thread():
         for b in np.flatnonzero(finished).tolist():
             target = int(minima.task_index[b])

@@ -19,9 +19,9 @@ from edt.frames import Tabular
 from edt.landscape.matching import align_networks
 from edt.landscape.views.chart import Chart, joined, matched
 from edt.landscape.views.directions import random_directions
-from edt.objectives import objective_of
 from edt.objectives.noise import loss_noise
 from edt.objectives.path import CURVES, PathObjective, blend, nodes_of
+from edt.tasks.given import objective_of
 from edt.training import checks
 from edt.training.descend import descend
 from edt.training.progress import Meter
@@ -321,7 +321,7 @@ class _Paths:
     def noise(self, loss: torch.Tensor) -> torch.Tensor:
         """Rounding error to expect in losses ``[B]``."""
         chart = self.chart
-        return loss_noise(loss, objective_of(chart.networks, chart.task, self.index).scale)
+        return loss_noise(loss, objective_of(chart.task, chart.networks, self.index).scale)
 
     def bends(
         self,
@@ -336,7 +336,7 @@ class _Paths:
         ens = self.chart.networks
         at, weights = nodes_of(nodes)
         again = torch.arange(ens.B).repeat(nodes)
-        points = objective_of(ens.select(again), self.chart.task, self.index[again])
+        points = objective_of(self.chart.task, ens.select(again), self.index[again])
         objective = PathObjective(points, *self.ends, curve, at, weights)
         with Meter(progress, "bends", ens.B) as meter:
             ended = descend(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from edt import ops
-from edt.curvature.dense import one_blas_thread
+from edt import functional
 from edt.ensemble import Ensemble
 from edt.ensemble.arrays import reals
+from edt.ops.threads import one_blas_thread
 from edt.tasks import Task
 
 
@@ -34,9 +34,9 @@ def critical_task(ens: Ensemble, x: torch.Tensor, *, residual: float = 1.0, seed
     x = reals("x", x)
     ens = ens.to(torch.float64)
     blank = Task(x, x.new_zeros(x.shape[0], ens.d_out))
-    outputs = ops.predict(ens, blank)
+    outputs = functional.predict(ens, blank)
     targets = []
-    for b, jacobian in enumerate(ops.jacobian(ens, blank)):
+    for b, jacobian in enumerate(functional.jacobian(ens, blank)):
         rows, columns = jacobian.shape
         if rows <= columns:
             raise ValueError(

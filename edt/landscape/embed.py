@@ -242,10 +242,10 @@ def new_output_gradient(
         embedding: from `zero_output` or `constant`.
         task, task_index: as in `edt.ops`; ``task_index`` per wide network.
     """
-    from edt import ops
+    from edt import functional
 
     ens = embedding.networks
-    _, flat = ops.loss_and_grad(ens, task, task_index=task_index)
+    _, flat = functional.loss_and_grad(ens, task, task_index=task_index)
     gradient = ens.with_theta(flat)
     return [
         unpack(gradient, b)[embedding.layer + 1].weight[:, -embedding.added :]

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from edt import ops
+from edt import functional
 from edt.curvature import hessian_spectrum
 from edt.curvature.verdicts import inertia, zero_threshold
 from edt.ensemble import Ensemble
@@ -168,7 +168,7 @@ def escape_experiment(
     index = torch.tensor(points["target"].to_numpy(), dtype=torch.int64)
     starts, moved, origin = _starts(points, embedded, ways, random, step, seed)
     where = index[origin]
-    starts["start_loss"] = ops.loss(moved, task, task_index=where).numpy()
+    starts["start_loss"] = functional.loss(moved, task, task_index=where).numpy()
     rates = SAFE / points["max_eig"].to_numpy()[origin.numpy()]
     descended = _descend(task, moved, where, rates, descent_steps, points, origin, starts, progress)
     limit = torch.tensor(points["threshold"].to_numpy()[origin.numpy()])
@@ -296,7 +296,7 @@ def _embed(
     embedded = Ensemble.concat(grown)
     points = pd.concat(tables, ignore_index=True)
     index = torch.tensor(points["target"].to_numpy(), dtype=torch.int64)
-    points["loss"] = ops.loss(embedded, task, task_index=index).numpy()
+    points["loss"] = functional.loss(embedded, task, task_index=index).numpy()
     values, vectors = hessian_spectrum(embedded, task, task_index=index, vectors=True)
     measured: dict[str, list[Any]] = {
         name: [] for name in ("n_neg", "n_zero", "n_pos", "eps_H", "min_eig", "max_eig", "clear")
@@ -441,7 +441,7 @@ def _finish(
     progress: bool,
 ) -> Minima:
     """Drive the runs on from where descent left them, until they are good or at the bottom."""
-    loss, grad = ops.loss_and_grad(descended, task, task_index=where)
+    loss, grad = functional.loss_and_grad(descended, task, task_index=where)
     lengths = descended.offsets[1:] - descended.offsets[:-1]
     count = descended.B
     runs = Minima(
@@ -483,7 +483,9 @@ def _distances(
     gap = (ends.theta - begun.theta).square()
     sizes = ends.offsets[1:] - ends.offsets[:-1]
     starts["distance"] = torch.segment_reduce(gap, "sum", lengths=sizes).sqrt().numpy()
-    change = ops.predict(ends, task, task_index=where) - ops.predict(begun, task, task_index=where)
+    change = functional.predict(ends, task, task_index=where) - functional.predict(
+        begun, task, task_index=where
+    )
     mean = (task.coef[where][..., None] * change.square()).sum((1, 2))
     starts["function_distance"] = mean.sqrt().numpy()
 

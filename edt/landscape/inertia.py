@@ -42,7 +42,6 @@ from functools import cached_property
 import torch
 
 from edt.curvature import count_directions
-from edt.curvature.dense import one_blas_thread
 from edt.curvature.inputs import which_network
 from edt.curvature.verdicts import FACTOR, UNIT
 from edt.ensemble import Ensemble
@@ -58,6 +57,7 @@ from edt.landscape.layers import (
     target_of,
     unpack,
 )
+from edt.ops.threads import one_blas_thread
 from edt.tasks import Task
 
 Counts = tuple[int, int, int]

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from edt import ops
+from edt import functional
 from edt.curvature import count_directions
 from edt.ensemble import Ensemble
 from edt.tasks import Task
@@ -85,7 +85,7 @@ def index_along_path(
             continue
         part = networks.with_theta(theta).select(alive)
         found = count_directions(part, task, task_index=index[alive])
-        loss, grad = ops.loss_and_grad(part, task, task_index=index[alive])
+        loss, grad = functional.loss_and_grad(part, task, task_index=index[alive])
         steepest = torch.segment_reduce(
             grad.abs().double(), "max", lengths=part.offsets[1:] - part.offsets[:-1], initial=0.0
         )

@@ -21,11 +21,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from edt.curvature.dense import one_blas_thread
 from edt.errors import unknown_choice
 from edt.landscape.levels import loss_levels
 from edt.landscape.population import Gradient, population_hessian, population_loss
 from edt.landscape.spurious import SPURIOUS, Ends, descend
+from edt.ops.threads import one_blas_thread
 from edt.stats import wilson
 from edt.training import checks
 from edt.training.progress import Meter

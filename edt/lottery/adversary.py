@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import torch
 
 from edt.ensemble import Ensemble
+from edt.functional import hvp, loss_and_grad
 from edt.lottery.draw import EVOLVE_STREAM, normals, rest_ids
 from edt.lottery.places import group_sum, places
 from edt.lottery.tickets import Tickets
-from edt.ops import hvp, loss_and_grad
 from edt.tasks import Task
 
 #: Trains networks to the end and returns float64 ``[B]``: the higher, the worse the ticket fares.

@@ -14,10 +14,10 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.ensemble.masks import PRUNED, TRAINABLE
+from edt.functional import hessian, hvp, loss_and_grad
 from edt.lottery.connectivity import connected
 from edt.lottery.draw import CONTROL_STREAM, bits, uniforms
 from edt.lottery.places import group_sum, places
-from edt.ops import hessian, hvp, loss_and_grad
 from edt.tasks import Task
 
 #: Largest number of coordinates whose exact Hessian is formed.

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from edt.ensemble import Ensemble
-from edt.tasks import Task
-from edt.training import converge, masked_train
+from edt.objectives import Objective
+from edt.ops.threads import one_blas_thread
+from edt.training import converge, lbfgs, masked_train
+from edt.training.descent import CHUNK
+from edt.training.schedules import learning_rate_factors
+from edt.training.state import DIVERGED, Rule, State
+from edt.training.trainer import trainer
+
+#: A network stays in the L-BFGS rounds while each takes its loss below this share of itself.
+PROGRESS = 0.99
+#: As in `edt.converge`: pairs kept by L-BFGS, and the gradient at which it stops.
+MEMORY, TOLERANCE = 20, 1e-10
+#: Adam's constants, those of `edt.masked_train`.
+ADAM = {
+    "optimizer": "adam",
+    "momentum": 0.0,
+    "dampening": 0.0,
+    "nesterov": False,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "eps": 1e-8,
+    "batch_size": 0,
+    "tol": 0.0,
+    "last_step": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -32,10 +57,6 @@ class Protocol:
     good: float = 1e-6
 
 
-#: A network stays in the L-BFGS rounds while each takes its loss below this share of itself.
-PROGRESS = 0.99
-
-
 @dataclass(frozen=True)
 class Ends:
     """Where networks ended.
@@ -53,11 +74,26 @@ class Ends:
     win: torch.Tensor
 
 
-def run_trial(task: Task, networks: Ensemble, protocol: Protocol, task_index: torch.Tensor) -> Ends:
+@dataclass(frozen=True)
+class ObjectiveEnds:
+    """Where runs on an objective ended.
+
+    Attributes:
+        theta: flat, the objective's own parameters.
+        loss, steps, win: as in `Ends`.
+    """
+
+    theta: torch.Tensor
+    loss: torch.Tensor
+    steps: torch.Tensor
+    win: torch.Tensor
+
+
+def run_trial(task: Any, networks: Ensemble, protocol: Protocol, task_index: torch.Tensor) -> Ends:
     """Train every network and judge it.
 
     Args:
-        task: mse task of T targets.
+        task: T targets; `edt.Task` or another with ``variance``.
         networks: B networks, masks and frozen parameters respected; at most 4,096 trainable
             parameters each.
         protocol: how.
@@ -70,7 +106,6 @@ def run_trial(task: Task, networks: Ensemble, protocol: Protocol, task_index: to
         KeyboardInterrupt: Ctrl-C.
     """
     limit = protocol.good * task.variance
-    enough = limit[task_index]
     trained = masked_train(
         task,
         networks,
@@ -85,20 +120,13 @@ def run_trial(task: Task, networks: Ensemble, protocol: Protocol, task_index: to
     )
     if trained.interrupted:
         raise KeyboardInterrupt
-    theta = trained.networks.theta.clone()
-    loss, steps = trained.loss.clone(), trained.steps.clone()
-    diverged = torch.tensor([status == "diverged" for status in trained.status])
-    before = torch.full_like(loss, float("inf"))
-    for _ in range(protocol.lbfgs_rounds):
-        going = ~diverged & (loss > enough) & (loss < PROGRESS * before)
-        before = loss.clone()
+    theta, loss, steps = trained.networks.theta.clone(), trained.loss.clone(), trained.steps.clone()
+
+    def descend(going: torch.Tensor) -> None:
         chosen = torch.nonzero(going).flatten()
-        if not chosen.numel():
-            break
-        some = trained.networks.with_theta(theta).select(chosen)
         ended = converge(
             task,
-            some,
+            trained.networks.with_theta(theta).select(chosen),
             task_index=task_index[chosen],
             lbfgs_steps=protocol.lbfgs_steps,
             newton_steps=0,
@@ -109,4 +137,82 @@ def run_trial(task: Task, networks: Ensemble, protocol: Protocol, task_index: to
         place = networks.layout.select(chosen.numpy())[1]
         theta[torch.from_numpy(place)] = ended.networks.theta
         loss[chosen], steps[chosen] = ended.loss, steps[chosen] + ended.lbfgs_iterations
-    return Ends(trained.networks.with_theta(theta), loss, steps, loss <= enough)
+
+    diverged = torch.tensor([status == "diverged" for status in trained.status])
+    win = _rounds(protocol, loss, limit[task_index], diverged, descend)
+    return Ends(trained.networks.with_theta(theta), loss, steps, win)
+
+
+def run_objective_trial(
+    objective: Objective,
+    theta: torch.Tensor,
+    protocol: Protocol,
+    enough: torch.Tensor,
+    *,
+    lr: torch.Tensor | None = None,
+) -> ObjectiveEnds:
+    """`run_trial` in parameters that no ensemble describes: subspaces, factored weights.
+
+    Args:
+        objective: of B networks.
+        theta: flat float64, where they start.
+        protocol: how.
+        enough: float64 ``[B]``, loss at which a network wins.
+        lr: float64 ``[B]``, learning rates of Adam instead of the protocol's.
+
+    Returns:
+        `ObjectiveEnds`.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
+    count = objective.B
+    rule = Rule(
+        {**ADAM, "loss_target": float(enough.min())},
+        torch.full((count,), protocol.lr, dtype=torch.float64) if lr is None else lr,
+        torch.zeros(count, dtype=torch.float64),
+        torch.zeros(count, dtype=torch.int64),
+        torch.from_numpy(learning_rate_factors(protocol.schedule, protocol.steps)),
+        torch.zeros(0, dtype=torch.int64),
+    )
+    adam = State.start(theta, count, rule, False)
+    trainer(objective).train(adam, rule, protocol.steps)
+    theta, loss, steps = adam.theta, adam.loss, adam.steps.clone()
+
+    def descend(going: torch.Tensor) -> None:
+        """All networks at once, in the chunks after which `edt.converge` forgets its pairs."""
+        done, code = torch.zeros_like(steps), torch.zeros(count, dtype=torch.int8)
+        steepest = torch.zeros_like(loss)
+        for start in range(0, protocol.lbfgs_steps, CHUNK):
+            if not bool(going.any()):
+                break
+            budget = min(CHUNK, protocol.lbfgs_steps - start)
+            with one_blas_thread():
+                lbfgs.minimise(
+                    objective, theta, going.to(torch.uint8), MEMORY, budget, TOLERANCE, done, code,
+                    loss, steepest,
+                )  # fmt: skip
+            steps[going] += done[going]
+            going = going & (code == 0)
+
+    broken = (adam.status == DIVERGED) | ~torch.isfinite(loss)
+    win = _rounds(protocol, loss, enough, broken, descend)
+    return ObjectiveEnds(theta, loss, steps, win & ~broken)
+
+
+def _rounds(
+    protocol: Protocol,
+    loss: torch.Tensor,
+    enough: torch.Tensor,
+    broken: torch.Tensor,
+    descend: Callable[[torch.Tensor], None],
+) -> torch.Tensor:
+    """Rounds of L-BFGS (``descend`` the networks marked, ``loss`` in place); who won, ``[B]``."""
+    before = torch.full_like(loss, float("inf"))
+    for _ in range(protocol.lbfgs_rounds):
+        going = ~broken & (loss > enough) & (loss < PROGRESS * before)
+        before = loss.clone()
+        if not bool(going.any()):
+            break
+        descend(going)
+    return loss <= enough

@@ -14,108 +14,77 @@ Jacobian.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import torch
 
-from edt import _core
 from edt.objectives.coordinates import repeated
-from edt.ops.compiled import make_dataset
-from edt.ops.cpu import call_head
+from edt.ops.cpu import CpuCalls
+from edt.ops.losses import LOSSES
 
-if TYPE_CHECKING:
-    from edt.tasks import Task
-
-__all__ = ["Bender"]
+__all__ = ["bend"]
 
 #: Bytes of samples held at once: every network has targets, hence data, of its own.
 MEMORY = 64 * 2**20
 
 
-class Bender:
-    """Computes b for the networks of one (plan, task, task index).
+def bend(
+    calls: CpuCalls,
+    theta: torch.Tensor,
+    step: torch.Tensor,
+    reach: torch.Tensor,
+    chosen: torch.Tensor,
+    out: torch.Tensor,
+) -> None:
+    """Write b of the chosen networks into ``out`` (flat ``[total]``).
 
     Args:
-        plan, code: compiled structure, number of the activation.
-        sizes: int64 ``[B]``, parameters of each network.
-        task: float64 data.
-        index: int64 ``[B]``.
+        calls: of the networks on their data.
+        theta, step: flat.
+        reach: float64 ``[k]``, h: outputs are taken at ``theta +- h p``.
+        chosen: int64 ``[k]``.
+        out: flat; entries of other networks are left alone.
     """
+    problem = calls.problem
+    row = problem.samples * (problem.x.shape[-1] + problem.d_out + 1) * 8
+    share = max(1, MEMORY // row)
+    for begin in range(0, chosen.numel(), share):
+        part = slice(begin, begin + share)
+        _share(calls, theta, step, reach[part], chosen[part], out)
 
-    def __init__(
-        self, plan: Any, code: int, sizes: torch.Tensor, task: Task, index: torch.Tensor
-    ) -> None:
-        self._plan = plan
-        self._sizes = sizes
-        self._code = code
-        self._task = task
-        self._index = index
 
-    def __call__(
-        self,
-        theta: torch.Tensor,
-        step: torch.Tensor,
-        reach: torch.Tensor,
-        chosen: torch.Tensor,
-        out: torch.Tensor,
-    ) -> None:
-        """Write b of the chosen networks into ``out`` (flat ``[total]``).
+def _share(
+    calls: CpuCalls,
+    theta: torch.Tensor,
+    step: torch.Tensor,
+    reach: torch.Tensor,
+    chosen: torch.Tensor,
+    out: torch.Tensor,
+) -> None:
+    problem = calls.problem
+    active = torch.zeros(problem.networks, dtype=torch.uint8)
+    active[chosen] = 1
+    width = torch.zeros(problem.networks, dtype=torch.float64)
+    width[chosen] = reach
+    move = repeated(width, problem.layer_sizes.sum(1)) * step
 
-        Args:
-            theta, step: flat.
-            reach: float64 ``[k]``, h: outputs are taken at ``theta +- h p``.
-            chosen: int64 ``[k]``.
-            out: flat; entries of other networks are left alone.
-        """
-        task = self._task
-        row = task.N * (task.d_in + task.d_out + 1) * 8
-        share = max(1, MEMORY // row)
-        for begin in range(0, chosen.numel(), share):
-            part = slice(begin, begin + share)
-            self._share(theta, step, reach[part], chosen[part], out)
-
-    def _share(
-        self,
-        theta: torch.Tensor,
-        step: torch.Tensor,
-        reach: torch.Tensor,
-        chosen: torch.Tensor,
-        out: torch.Tensor,
-    ) -> None:
-        task = self._task
-        active = torch.zeros(self._index.numel(), dtype=torch.uint8)
-        active[chosen] = 1
-        width = torch.zeros(self._index.numel(), dtype=torch.float64)
-        width[chosen] = reach
-        move = repeated(width, self._sizes) * step
-        middle = self._outputs(theta, active, chosen)
-        ahead = self._outputs(theta + move, active, chosen)
-        behind = self._outputs(theta - move, active, chosen)
-        h = reach[:, None, None]
-        bend = ((ahead - middle) - (middle - behind)) / (h * h)
-        if task.loss == "cross_entropy":
-            p = torch.softmax(middle, -1)
-            bend = 0.5 * p * (bend - (p * bend).sum(-1, keepdim=True))
-        targets = middle - bend
-        own = self._index[chosen]
-        x = task.x.expand(task.T, task.N, task.d_in)[own]
-        data = make_dataset(x, targets, task.coef[own], "mse", task.d_out)
-        index = torch.zeros_like(self._index)
-        index[chosen] = torch.arange(chosen.numel())
-        loss = torch.empty(self._index.numel(), dtype=torch.float64)
-        _core.loss_and_grad(
-            *call_head(self._plan, data, index, self._code, theta, active),
-            loss.data_ptr(),
-            out.data_ptr(),
-        )
-
-    def _outputs(
-        self, theta: torch.Tensor, active: torch.Tensor, chosen: torch.Tensor
-    ) -> torch.Tensor:
-        """Outputs ``[k, N, d_out]`` of the chosen networks."""
-        task = self._task
+    def outputs(point: torch.Tensor) -> torch.Tensor:
         # Only the rows of active networks are written to, hence backed by memory.
-        out = torch.empty(self._index.numel(), task.N, task.d_out, dtype=torch.float64)
-        head = call_head(self._plan, task.data, self._index, self._code, theta, active)
-        _core.predict(*head, out.data_ptr())
-        return out[chosen]
+        found = point.new_empty(problem.networks, problem.samples, problem.d_out)
+        calls.predict(point, found, active)
+        return found[chosen]
+
+    middle, ahead, behind = outputs(theta), outputs(theta + move), outputs(theta - move)
+    h = reach[:, None, None]
+    second = ((ahead - middle) - (middle - behind)) / (h * h)
+    targets = middle - 0.5 * LOSSES[problem.loss].curve(middle, second)
+    tasks = torch.tensor([problem.task_of(b) for b in chosen.tolist()])
+    index = torch.zeros(problem.networks, dtype=torch.int64)
+    index[chosen] = torch.arange(chosen.numel())
+    made_up = problem._replace(
+        x=torch.stack([problem.inputs(int(t)) for t in tasks]),
+        y=targets,
+        coef=problem.coef[tasks],
+        loss="mse",
+        task_index=index,
+    )
+    loss = torch.empty(problem.networks, dtype=torch.float64)
+    CpuCalls(made_up).loss_and_grad(theta, loss, out, active)

@@ -28,16 +28,33 @@ class Objective(Protocol):
 
     Objectives may have more, which optimisers use where it is there: ``rounding`` float64 ``[B]``
     (error of the losses last computed, where it is more than `edt.objectives.noise` expects),
-    ``lbfgs`` and ``bend`` (`edt.objectives.DataObjective`), and ``rows``, ``outputs``, ``residual``
+    ``lbfgs`` and ``bend`` (`edt.objectives.CoreObjective`), and ``rows``, ``outputs``, ``residual``
     and ``jacobian`` (likewise).
     """
 
-    B: int
-    offsets: torch.Tensor
-    coords: torch.Tensor
-    trainable: torch.Tensor
-    scale: torch.Tensor
-    squares: bool
+    @property
+    def B(self) -> int:
+        """Number of networks."""
+
+    @property
+    def offsets(self) -> torch.Tensor:
+        """int64 ``[B + 1]``."""
+
+    @property
+    def coords(self) -> torch.Tensor:
+        """int64 ``[B]``."""
+
+    @property
+    def trainable(self) -> torch.Tensor:
+        """bool ``[total]``."""
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """float64 ``[B]``."""
+
+    @property
+    def squares(self) -> bool:
+        """Whether it is a sum of squares."""
 
     def loss(
         self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-__all__ = ["TensorCache"]
+__all__ = ["TensorCache", "versions"]
 
 Value = TypeVar("Value")
 
@@ -26,7 +26,9 @@ class TensorCache(Generic[Value]):
 
     Ops take tensors, not the compiled objects made from them, so that they stay pure functions
     which `torch.compile`, `torch.export` and autograd can move around; this cache is what makes
-    that cheap. An entry holds its tensors weakly and goes when the first of them dies. The values
+    that cheap. An entry holds its tensors weakly and goes when the first of them dies; it serves no
+    more once one of them was changed in place (writes past PyTorch's count of versions, through
+    ``tensor.numpy()`` or ``tensor.data``, cannot be seen). The values
     must not refer to the key tensors, or they would keep them alive.
 
     Safe to use from several threads without a lock: each access is one operation of a dict, and
@@ -40,22 +42,14 @@ class TensorCache(Generic[Value]):
         return len(self._entries)
 
     def find(self, tensors: tuple[torch.Tensor, ...], *rest: Hashable) -> Value | None:
-        """The value stored for these very tensors, or None.
-
-        Raises:
-            RuntimeError: one of the tensors was changed in place since.
-        """
+        """The value stored for these very tensors as they are now, or None."""
         entry = self._entries.get((*map(id, tensors), *rest))
         if entry is None or any(
             ref() is not tensor for ref, tensor in zip(entry.tensors, tensors, strict=True)
         ):
             return None
-        if entry.versions != tuple(map(_version, tensors)):
-            raise RuntimeError(
-                "a tensor of the ensemble's structure or of the task was changed in place after "
-                "its first use; make a new Ensemble or Task instead"
-            )
-        return entry.value
+        # What was changed in place since is another tensor to everything made from it.
+        return entry.value if entry.versions == versions(*tensors) else None
 
     def store(self, value: Value, tensors: tuple[torch.Tensor, ...], *rest: Hashable) -> Value:
         """Keep ``value`` for these tensors; returns it."""
@@ -69,7 +63,7 @@ class TensorCache(Generic[Value]):
 
         entry = _Entry(
             tuple(weakref.ref(tensor, forget) for tensor in tensors),
-            tuple(map(_version, tensors)),
+            versions(*tensors),
             value,
         )
         if not any(tensor.is_inference() for tensor in tensors):
@@ -78,5 +72,6 @@ class TensorCache(Generic[Value]):
         return value
 
 
-def _version(tensor: torch.Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
+def versions(*tensors: torch.Tensor) -> tuple[int, ...]:
+    """How often each was changed in place (0 for tensors of inference mode, which do not count)."""
+    return tuple(0 if tensor.is_inference() else tensor._version for tensor in tensors)

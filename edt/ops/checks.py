@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from edt import _core
 from edt.ensemble import Ensemble
 from edt.ensemble.arrays import integers, plain
+from edt.ensemble.structure import counted
 from edt.errors import ShapeError, unknown_choice
 from edt.ops.problem import Problem
-from edt.tasks import Task
 
-__all__ = ["BACKENDS", "backend_of", "parameters", "problem_of", "vectors_of"]
+if TYPE_CHECKING:
+    from edt.tasks import Task
+
+__all__ = [
+    "BACKENDS",
+    "backend_of",
+    "inputs_only",
+    "parameters",
+    "problem_of",
+    "task_index_of",
+    "vectors_of",
+]
 
 #: "auto" takes the compiled engine of the networks' device.
 BACKENDS = ("auto", "cpu", "cuda", "reference")
@@ -38,32 +49,26 @@ def backend_of(backend: Any) -> str:
 
 
 def problem_of(ens: Ensemble, task: Task, task_index: Any) -> Problem:
-    """The arguments of an op; checks that networks and data fit each other.
+    """Networks on finite data, checked to fit each other.
 
     Raises:
-        TypeError: not an `Ensemble` or `Task`, unequal dtypes, indices that are not integers.
+        TypeError: not an `Ensemble`, unequal dtypes, indices that are not integers.
         ShapeError: d_in, d_out or the length of ``task_index`` do not match.
         ValueError: an index out of range, or a tensor on a device without an engine.
     """
     # A traced call has been made with these arguments before, or will fail in the core.
     if not torch.compiler.is_compiling():
         if not isinstance(ens, Ensemble):
-            swapped = isinstance(ens, Task) and isinstance(task, Ensemble)
-            hint = "; the networks come first, then the task" if swapped else ""
-            raise TypeError(f"ens must be an edt.Ensemble, got {type(ens).__name__}{hint}")
-        if not isinstance(task, Task):
-            pair = isinstance(task, (tuple, list)) and len(task) == 2
-            hint = "; edt.Task(x, y) makes one of a pair" if pair else ""
-            raise TypeError(f"task must be an edt.Task, got {type(task).__name__}{hint}")
+            raise TypeError(f"networks must be an edt.Ensemble, got {type(ens).__name__}")
         _fit(ens, task)
     return Problem(
         state=ens.state,
         layer_widths=ens.layer_widths,
         bias=ens.has_bias,
         activation=ens.activation,
-        x=task.x,
-        y=task.y,
-        coef=task.coef,
+        x=counted(task.x),
+        y=counted(task.y),
+        coef=counted(task.coef),
         loss=task.loss,
         d_out=task.d_out,
         task_index=None
@@ -72,9 +77,34 @@ def problem_of(ens: Ensemble, task: Task, task_index: Any) -> Problem:
     )
 
 
+def inputs_only(ens: Ensemble, x: torch.Tensor) -> Problem:
+    """Networks at inputs ``[N, d_in]`` without targets: what the outputs need.
+
+    Raises:
+        TypeError: another dtype than the networks'. ShapeError: another shape. ValueError: another
+            device.
+    """
+    given = _tensor("x", x, ens)
+    if given.dim() != 2 or given.shape[1] != ens.d_in or given.shape[0] < 1:
+        raise ShapeError(f"x must have shape [N, {ens.d_in}], got {list(given.shape)}")
+    samples = given.shape[0]
+    return Problem(
+        state=ens.state,
+        layer_widths=ens.layer_widths,
+        bias=ens.has_bias,
+        activation=ens.activation,
+        x=counted(given.detach()),
+        y=given.new_zeros(samples, ens.d_out),
+        coef=given.new_zeros(1, samples),
+        loss="mse",
+        d_out=ens.d_out,
+        task_index=None,
+    )
+
+
 def _fit(ens: Ensemble, task: Task) -> None:
     """Insist that networks and data have one device, one dtype, and the same sizes."""
-    _has_engine("ens", ens.theta)
+    _has_engine("networks", ens.theta)
     _has_engine("task", task.x)
     if task.x.device != ens.device:
         raise ValueError(
@@ -89,7 +119,9 @@ def _fit(ens: Ensemble, task: Task) -> None:
     for name in ("d_in", "d_out"):
         ours, theirs = getattr(ens, name), getattr(task, name)
         if ours != theirs:
-            raise ShapeError(f"task must have {name} = {ours} like ens, got {name} = {theirs}")
+            raise ShapeError(
+                f"task must have {name} = {ours} like the networks, got {name} = {theirs}"
+            )
 
 
 def parameters(ens: Ensemble, theta: Any) -> torch.Tensor:

@@ -8,15 +8,13 @@ from typing import Any
 import torch
 
 from edt import _core
-from edt.ensemble import Ensemble
 from edt.errors import ShapeError, unknown_choice
 from edt.ops.cache import TensorCache
+from edt.ops.losses import LOSSES, loss_code
 from edt.ops.problem import Problem
-from edt.tasks import LOSSES, Task
 
 __all__ = [
     "Compiled",
-    "adopt",
     "dataset",
     "layer_states",
     "make_dataset",
@@ -93,8 +91,8 @@ def dataset(problem: Problem) -> Any:
 
 def _make_dataset(problem: Problem) -> Any:
     if problem.loss not in LOSSES:
-        raise unknown_choice("loss", problem.loss, LOSSES)
-    x, y, coef, entropy = problem.x, problem.y, problem.coef, problem.loss == "cross_entropy"
+        raise unknown_choice("loss", problem.loss, tuple(LOSSES))
+    x, y, coef, entropy = problem.x, problem.y, problem.coef, LOSSES[problem.loss].classes
     if x.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"x must be torch.float32 or torch.float64, got {x.dtype}")
     _expect("coef", coef, x.dtype, 2)
@@ -106,6 +104,10 @@ def _make_dataset(problem: Problem) -> Any:
         raise ShapeError(
             f"x, y and coef must agree in samples and outputs ({samples} and {problem.d_out}), "
             f"got shapes {list(x.shape)}, {list(y.shape)} and {list(coef.shape)}"
+        )
+    if entropy and y.numel() and not 0 <= int(y.min()) <= int(y.max()) < problem.d_out:
+        raise ValueError(
+            f"y must hold classes in 0..{problem.d_out - 1}, got {int(y.min())}..{int(y.max())}"
         )
     return make_dataset(
         x.expand(targets, *x.shape[-2:]),
@@ -129,24 +131,9 @@ def make_dataset(
         x.shape[1],
         x.shape[2],
         d_out,
-        LOSSES.index(loss),
+        loss_code(loss),
         x.dtype == torch.float64,
     )
-
-
-def adopt(ens: Ensemble, task: Task) -> None:
-    """Take over what the ensemble and the task have compiled already, instead of doing it twice.
-
-    Left out while a call is traced: the kernels compile for themselves what they do not find.
-    """
-    if torch.compiler.is_compiling() or ens.device.type != "cpu":
-        return
-    key = (ens.state, ens.layer_widths)
-    if _structures.find(key, ens.has_bias) is None:
-        _structures.store(Compiled(ens.plan, ens.coords), key, ens.has_bias)
-    data = (task.x, task.y, task.coef)
-    if _datasets.find(data, task.loss, task.d_out) is None:
-        _datasets.store(task.data, data, task.loss, task.d_out)
 
 
 def layer_states(problem: Problem) -> list[torch.Tensor]:

@@ -15,28 +15,21 @@ from typing import Any
 import torch
 
 from edt import _core
-from edt.errors import ShapeError
+from edt.errors import ShapeError, unknown_choice
 from edt.ops.activations import ACTIVATION_CODES
-from edt.ops.cache import TensorCache
-from edt.ops.compiled import matrix_offsets
+from edt.ops.cache import TensorCache, versions
 from edt.ops.kept import Kept, current_stream, on_device, outside_graphs
-from edt.ops.memory import room_for_hessians
+from edt.ops.losses import LOSSES, loss_code
 from edt.ops.problem import Problem
-from edt.tasks import LOSSES
+from edt.ops.training import Rule, Run, train_arguments
 
 __all__ = [
-    "Launcher",
+    "CudaCalls",
     "activation",
     "device_data",
     "device_plan",
     "engine",
-    "hessian",
-    "hvp",
-    "loss",
-    "loss_and_grad",
     "plan_of",
-    "predict",
-    "predict_vjp",
     "unusable",
     "usable",
 ]
@@ -127,7 +120,7 @@ class DevicePlan:
         total: parameters of all networks.
         first_target: zeros, int64 ``[B]``, once needed.
         schedules: (schedule, its bytes, `Kept`) by job, sizes and options.
-        kept: what `Launcher` makes ready.
+        kept: what `CudaCalls` makes ready.
     """
 
     plan: Any
@@ -183,7 +176,7 @@ class DeviceData:
         samples, d_in, d_out: sizes.
         dtype: of the numbers.
         targets: T.
-        kept: what `Launcher` makes ready.
+        kept: what `CudaCalls` makes ready.
     """
 
     data: Any
@@ -296,7 +289,9 @@ def device_data(
 def _arrange(
     x: torch.Tensor, y: torch.Tensor, coef: torch.Tensor, loss: str, d_out: int
 ) -> DeviceData:
-    entropy = loss == "cross_entropy"
+    if loss not in LOSSES:
+        raise unknown_choice("loss", loss, tuple(LOSSES))
+    entropy = LOSSES[loss].classes
     if x.dtype not in (torch.float32, torch.float64) or coef.dtype != x.dtype:
         raise ValueError(f"x and coef must be float32 or float64, got {x.dtype} and {coef.dtype}")
     if not entropy and y.dtype != x.dtype:
@@ -330,43 +325,41 @@ def _arrange(
         samples,
         x.shape[-1],
         d_out,
-        LOSSES.index(loss),
+        loss_code(loss),
         x.dtype == torch.float64,
     )
     kept = tuple(t for t in (inputs, wanted, labels, weights) if t is not None)
     return DeviceData(data, kept, samples, x.shape[-1], d_out, targets, x.dtype)
 
 
-class Launcher:
-    """Everything calls on one (structure, data, task index) share.
+class CudaCalls:
+    """See `edt.ops.core.Calls`: launches on torch's current stream of the problem's device."""
 
-    Args:
-        plan, data: on the same device.
-        task_index: int64 ``[B]``, or None: the first target.
-        activation: name.
-    """
-
-    def __init__(
-        self, plan: DevicePlan, data: DeviceData, task_index: torch.Tensor | None, activation: str
-    ) -> None:
-        self.plan, self.data = plan, data
-        self.device = plan.block.device
-        self.code = ACTIVATION_CODES[activation]
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.device = problem.x.device
+        self._plan = plan = plan_of(problem, self.device)
+        self._data = device_data(problem.x, problem.y, problem.coef, problem.loss, problem.d_out)
+        self.coords, self.total = plan.coords, plan.total
+        self._code = ACTIVATION_CODES[problem.activation]
+        task_index = problem.task_index
         if task_index is None:
             if plan.first_target is None:
                 outside_graphs(self.device, "structure")
                 zeros = torch.zeros(plan.networks, dtype=torch.int64, device=self.device)
                 plan.first_target = Moved(zeros, own=True)
-            self.task_index = plan.first_target
-            return
-        if task_index.shape != (plan.networks,) or task_index.dtype != torch.int64:
+            self._index = plan.first_target
+        elif task_index.shape != (plan.networks,) or task_index.dtype != torch.int64:
             raise ValueError(
                 f"task_index must be int64 with shape [{plan.networks}], "
                 f"got {task_index.dtype} with shape {list(task_index.shape)}"
             )
-        self.task_index = moved(task_index, self.device)
+        else:
+            self._index = moved(task_index, self.device)
+        self._versions = versions(*problem.tensors)
+        self._constants: dict[int, tuple[torch.Tensor, Moved]] = {}
 
-    def call(
+    def _call(
         self,
         name: str,
         job: str,
@@ -381,15 +374,16 @@ class Launcher:
 
         The workspace goes back to torch's allocator at once: it is reused in stream order.
         """
-        if theta.shape != (self.plan.total,) or theta.dtype != self.data.dtype:
+        if theta.shape != (self.total,) or theta.dtype != self._data.dtype:
             raise ValueError(
-                f"theta must be {self.data.dtype} with shape [{self.plan.total}], "
+                f"theta must be {self._data.dtype} with shape [{self.total}], "
                 f"got {theta.dtype} with shape {list(theta.shape)}"
             )
-        schedule, block, kept = self.plan.schedule(
+        self.problem.insist_on(self._versions)
+        schedule, block, kept = self._plan.schedule(
             job,
-            self.data.dtype == torch.float64,
-            self.data.samples,
+            self._data.dtype == torch.float64,
+            self._data.samples,
             vectors=vectors,
             moments=moments,
             batch_size=batch_size,
@@ -398,37 +392,78 @@ class Launcher:
             max(schedule.workspace_bytes, 1), dtype=torch.uint8, device=self.device
         )
         stream = current_stream(self.device)
-        for each in (self.plan.kept, self.data.kept, kept):
+        for each in (self._plan.kept, self._data.kept, kept):
             each.use(stream)
         head = (
-            self.plan.plan,
+            self._plan.plan,
             schedule,
-            self.plan.block.data_ptr(),
+            self._plan.block.data_ptr(),
             block.data_ptr(),
             workspace.data_ptr(),
-            self.data.data,
-            self.task_index.address(stream),
+            self._data.data,
+            self._index.address(stream),
             0 if active is None else active.data_ptr(),
             theta.data_ptr(),
-            self.code,
+            self._code,
             0 if stream is None else stream.cuda_stream,
         )
         with on_device(self.device):
             getattr(engine(), name)(head, *arguments)
 
-    def losses(
+    def predict(
+        self, theta: torch.Tensor, out: torch.Tensor, active: torch.Tensor | None = None
+    ) -> None:
+        """Outputs; see `Calls`."""
+        self._call("evaluate", "forward", theta, out.data_ptr(), 0, 0, 0, active=active)
+
+    def vjp(
+        self,
+        theta: torch.Tensor,
+        cotangent: torch.Tensor,
+        out: torch.Tensor,
+        active: torch.Tensor | None = None,
+    ) -> None:
+        """``J^T u``; see `Calls`."""
+        arguments = (0, cotangent.data_ptr(), 0, out.data_ptr())
+        self._call("evaluate", "gradient", theta, *arguments, active=active)
+
+    def loss(
+        self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None
+    ) -> None:
+        """Losses; see `Calls`."""
+        self._call("evaluate", "forward", theta, 0, 0, loss.data_ptr(), 0, active=active)
+
+    def loss_and_grad(
         self,
         theta: torch.Tensor,
         loss: torch.Tensor,
-        grad: torch.Tensor | None = None,
+        grad: torch.Tensor,
         active: torch.Tensor | None = None,
     ) -> None:
-        """Write losses float64 ``[B]`` and, if wanted, the gradient of the active networks."""
-        job = "forward" if grad is None else "gradient"
-        pointer = 0 if grad is None else grad.data_ptr()
-        self.call("evaluate", job, theta, 0, 0, loss.data_ptr(), pointer, active=active)
+        """Losses and gradient; see `Calls`."""
+        arguments = (0, 0, loss.data_ptr(), grad.data_ptr())
+        self._call("evaluate", "gradient", theta, *arguments, active=active)
 
-    def matrices(
+    def hvp(
+        self,
+        theta: torch.Tensor,
+        vectors: torch.Tensor,
+        out: torch.Tensor,
+        active: torch.Tensor | None = None,
+        *,
+        ggn: bool = False,
+    ) -> None:
+        """Products with K vectors; see `Calls`."""
+        count, total = vectors.shape
+        if count > 0:
+            arguments = (vectors.data_ptr(), out.data_ptr(), total, ggn)
+            self._call("hvp", "curvature", theta, *arguments, active=active, vectors=count)
+
+    def matrices(self, theta: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+        """Zeros, to which `hessian` adds; see `Calls`."""
+        return theta.new_zeros(int(offsets[-1]))
+
+    def hessian(
         self,
         theta: torch.Tensor,
         out: torch.Tensor,
@@ -437,94 +472,56 @@ class Launcher:
         *,
         ggn: bool = False,
     ) -> None:
-        """Add Hessians at ``offsets[b]`` of ``out``, which holds zeros there."""
+        """Hessians; see `Calls`."""
         place = moved(offsets, self.device).address(current_stream(self.device))
         arguments = (out.data_ptr(), place, ggn)
-        self.call("hessian", "curvature", theta, *arguments, active=active, vectors=0)
+        self._call("hessian", "curvature", theta, *arguments, active=active, vectors=0)
 
+    def train(self, run: Run, rule: Rule, until: int) -> None:
+        """First-order steps; see `Calls`.
 
-def _launcher(theta: torch.Tensor, problem: Problem) -> Launcher:
-    plan = plan_of(problem, theta.device)
-    data = device_data(problem.x, problem.y, problem.coef, problem.loss, problem.d_out)
-    for name, tensor in (("x", problem.x), ("state", problem.state)):
-        if tensor.device != theta.device:
-            raise ValueError(f"{name} must be on {theta.device} like theta, got {tensor.device}")
-    return Launcher(plan, data, problem.task_index, problem.activation)
-
-
-def predict(theta: torch.Tensor, problem: Problem) -> torch.Tensor:
-    """Outputs ``[B, N, d_out]``; see `edt.ops.reference.predict`."""
-    theta = theta.contiguous()
-    out = theta.new_empty(problem.networks, problem.samples, problem.d_out)
-    _launcher(theta, problem).call("evaluate", "forward", theta, out.data_ptr(), 0, 0, 0)
-    return out
-
-
-def predict_vjp(theta: torch.Tensor, cotangent: torch.Tensor, problem: Problem) -> torch.Tensor:
-    """``J^T u`` ``[total]`` for ``u`` ``[B, N, d_out]``; see `edt.ops.reference.predict_vjp`."""
-    shape = (problem.networks, problem.samples, problem.d_out)
-    if cotangent.shape != shape or cotangent.dtype != theta.dtype:
-        raise ValueError(
-            f"cotangent must be {theta.dtype} with shape {list(shape)}, "
-            f"got {cotangent.dtype} with shape {list(cotangent.shape)}"
+        What stays the same during a run (rates, seeds, schedules, recorded steps) is copied to the
+        device once.
+        """
+        moments, batch_size = run.v is not None, int(rule.hyper["batch_size"])
+        schedule, _, _ = self._plan.schedule(
+            "train",
+            self._data.dtype == torch.float64,
+            self._data.samples,
+            moments=moments,
+            batch_size=batch_size,
         )
-    theta, cotangent = theta.contiguous(), cotangent.contiguous()
-    out = torch.empty_like(theta)
-    arguments = (0, cotangent.data_ptr(), 0, out.data_ptr())
-    _launcher(theta, problem).call("evaluate", "gradient", theta, *arguments)
-    return out
-
-
-def loss(theta: torch.Tensor, problem: Problem) -> torch.Tensor:
-    """Loss, float64 ``[B]``; see `edt.ops.reference.loss`."""
-    theta = theta.contiguous()
-    out = theta.new_empty(problem.networks, dtype=torch.float64)
-    _launcher(theta, problem).losses(theta, out)
-    return out
-
-
-def loss_and_grad(theta: torch.Tensor, problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss float64 ``[B]`` and gradient ``[total]``; see `edt.ops.reference.loss_and_grad`."""
-    theta = theta.contiguous()
-    out = theta.new_empty(problem.networks, dtype=torch.float64)
-    grad = torch.empty_like(theta)
-    _launcher(theta, problem).losses(theta, out, grad)
-    return out, grad
-
-
-def hvp(
-    theta: torch.Tensor, vectors: torch.Tensor, problem: Problem, *, ggn: bool = False
-) -> torch.Tensor:
-    """Products ``[K, total]`` with ``H`` or ``G``; see `edt.ops.reference.hvp` and ``ggn_vp``."""
-    theta, vectors = theta.contiguous(), vectors.contiguous()
-    count, total = vectors.shape[0], theta.numel()
-    if vectors.shape != (count, total) or vectors.dtype != theta.dtype:
-        raise ValueError(
-            f"vectors must be {theta.dtype} with shape [K, {total}], "
-            f"got {vectors.dtype} with shape {list(vectors.shape)}"
+        first = 0
+        if schedule.counts_steps:
+            # Launches for every step: the host must know them. The caller has just waited anyway.
+            running = run.status == 0
+            if not bool(running.any()):
+                return
+            first = int(run.steps[running].min())
+        self._call(
+            "train",
+            "train",
+            run.theta,
+            rule.hyper,
+            train_arguments(run, rule, until, self._constant),
+            first,
+            rule.record.data_ptr(),
+            moments=moments,
+            batch_size=batch_size,
         )
-    out = torch.empty_like(vectors)
-    if count > 0:
-        arguments = (vectors.data_ptr(), out.data_ptr(), total, ggn)
-        _launcher(theta, problem).call("hvp", "curvature", theta, *arguments, vectors=count)
-    return out
 
+    def wait(self) -> None:
+        """Waits for the stream."""
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
 
-def hessian(theta: torch.Tensor, problem: Problem, size: int, *, ggn: bool = False) -> torch.Tensor:
-    """``H`` or ``G`` of every network in one buffer ``[size]``, at `matrix_offsets`.
-
-    Entries between the matrices are 0.
-    """
-    theta = theta.contiguous()
-    launcher = _launcher(theta, problem)
-    coords = launcher.plan.coords
-    offsets = matrix_offsets(coords, coords, theta.element_size())
-    if size != int(offsets[-1]):
-        raise ValueError(f"size must be {int(offsets[-1])}, got {size}")
-    room_for_hessians(size, coords, theta)
-    out = theta.new_zeros(size)
-    launcher.matrices(theta, out, offsets, ggn=ggn)
-    return out
+    def _constant(self, tensor: torch.Tensor) -> int:
+        """Address of the device's copy of a tensor that does not change."""
+        known = self._constants.get(id(tensor))
+        if known is None or known[0] is not tensor:
+            known = (tensor, Moved(tensor.to(self.device).contiguous(), own=True))
+            self._constants[id(tensor)] = known
+        return known[1].address(current_stream(self.device))
 
 
 def activation(name: str, z: torch.Tensor, order: int) -> torch.Tensor:

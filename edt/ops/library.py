@@ -28,20 +28,45 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from edt.ops import cpu, cuda, reference
+from edt.ops import reference
+from edt.ops.compiled import matrix_offsets
+from edt.ops.core import Calls, calls_of
+from edt.ops.memory import room_for_hessians
 from edt.ops.problem import SCHEMA, Problem
 
-__all__ = ["NAMES"]
+__all__ = ["NAMES", "hessian", "loss_and_grad"]
 
-# CPU kernels ---------------------------------------------------------------------------------
+# Kernels, the same on both engines; derivatives beyond them run the reference on any device. -----
+
+
+def _prepared(theta: Tensor, problem: tuple[Any, ...]) -> tuple[Calls, Tensor]:
+    return calls_of(Problem(*problem), theta.device), theta.contiguous()
+
+
+def _checked(name: str, given: Tensor, shape: tuple[int, ...], theta: Tensor) -> Tensor:
+    """What the core would take on trust: it reads raw memory."""
+    if tuple(given.shape) != shape or given.dtype != theta.dtype:
+        raise ValueError(
+            f"{name} must be {theta.dtype} with shape {list(shape)}, "
+            f"got {given.dtype} with shape {list(given.shape)}"
+        )
+    return given.contiguous()
 
 
 def _predict(theta: Tensor, *problem: Any) -> Tensor:
-    return cpu.predict(theta, Problem(*problem))
+    calls, flat = _prepared(theta, problem)
+    out = _fake_predict(flat, *problem)
+    calls.predict(flat, out)
+    return out
 
 
 def _predict_vjp(theta: Tensor, cotangent: Tensor, *problem: Any) -> Tensor:
-    return cpu.predict_vjp(theta, cotangent, Problem(*problem))
+    calls, flat = _prepared(theta, problem)
+    fields = calls.problem
+    shape = (fields.networks, fields.samples, fields.d_out)
+    out = torch.empty_like(flat)
+    calls.vjp(flat, _checked("cotangent", cotangent, shape, theta), out)
+    return out
 
 
 def _predict_vjp_backward(
@@ -55,15 +80,26 @@ def _predict_vjp_backward(
 
 
 def _loss(theta: Tensor, *problem: Any) -> Tensor:
-    return cpu.loss(theta, Problem(*problem))
+    calls, flat = _prepared(theta, problem)
+    out = _fake_loss(flat, *problem)
+    calls.loss(flat, out)
+    return out
 
 
-def _loss_and_grad(theta: Tensor, *problem: Any) -> tuple[Tensor, Tensor]:
-    return cpu.loss_and_grad(theta, Problem(*problem))
+def loss_and_grad(theta: Tensor, *problem: Any) -> tuple[Tensor, Tensor]:
+    """Kernel of ``edt::loss_and_grad``, for callers that need no dispatcher."""
+    calls, flat = _prepared(theta, problem)
+    loss, grad = _fake_loss(flat, *problem), torch.empty_like(flat)
+    calls.loss_and_grad(flat, loss, grad)
+    return loss, grad
 
 
 def _hvp(theta: Tensor, vectors: Tensor, ggn: bool, *problem: Any) -> Tensor:
-    return cpu.hvp(theta, vectors, Problem(*problem), ggn=ggn)
+    calls, flat = _prepared(theta, problem)
+    rows = _checked("vectors", vectors, (vectors.shape[0], calls.total), theta)
+    out = torch.empty_like(rows)
+    calls.hvp(flat, rows, out, ggn=ggn)
+    return out
 
 
 def _hvp_backward(theta: Tensor, vectors: Tensor, ggn: bool, w: Tensor, *problem: Any) -> Tensor:
@@ -75,35 +111,19 @@ def _hvp_backward(theta: Tensor, vectors: Tensor, ggn: bool, w: Tensor, *problem
     return _gradients(function, (theta,), w)[0]
 
 
-def _hessian(theta: Tensor, ggn: bool, size: int, *problem: Any) -> Tensor:
-    return cpu.hessian(theta, Problem(*problem), size, ggn=ggn)
+def hessian(theta: Tensor, ggn: bool, size: int, *problem: Any) -> Tensor:
+    """Kernel of ``edt::hessian``, for callers that need no dispatcher.
 
-
-# CUDA kernels; derivatives beyond them run the reference on any device. ------------------------
-
-
-def _cuda_predict(theta: Tensor, *problem: Any) -> Tensor:
-    return cuda.predict(theta, Problem(*problem))
-
-
-def _cuda_predict_vjp(theta: Tensor, cotangent: Tensor, *problem: Any) -> Tensor:
-    return cuda.predict_vjp(theta, cotangent, Problem(*problem))
-
-
-def _cuda_loss(theta: Tensor, *problem: Any) -> Tensor:
-    return cuda.loss(theta, Problem(*problem))
-
-
-def _cuda_loss_and_grad(theta: Tensor, *problem: Any) -> tuple[Tensor, Tensor]:
-    return cuda.loss_and_grad(theta, Problem(*problem))
-
-
-def _cuda_hvp(theta: Tensor, vectors: Tensor, ggn: bool, *problem: Any) -> Tensor:
-    return cuda.hvp(theta, vectors, Problem(*problem), ggn=ggn)
-
-
-def _cuda_hessian(theta: Tensor, ggn: bool, size: int, *problem: Any) -> Tensor:
-    return cuda.hessian(theta, Problem(*problem), size, ggn=ggn)
+    ``H`` or ``G`` of every network in one buffer ``[size]``, at `hessian_offsets`; 0 between them.
+    """
+    calls, flat = _prepared(theta, problem)
+    offsets = matrix_offsets(calls.coords, calls.coords, theta.element_size())
+    if size not in (-1, int(offsets[-1])):
+        raise ValueError(f"size must be {int(offsets[-1])}, got {size}")
+    room_for_hessians(int(offsets[-1]), calls.coords, flat)
+    out = calls.matrices(flat, offsets)
+    calls.hessian(flat, out, offsets, ggn=ggn)
+    return out
 
 
 def _gradients(
@@ -262,7 +282,6 @@ class _Operator(NamedTuple):
     arguments: str
     returns: str
     kernel: Callable[..., Any]
-    cuda: Callable[..., Any]
     fake: Callable[..., Any]
     setup: Callable[..., None] | None
     backward: Callable[..., Any]
@@ -275,7 +294,6 @@ _OPERATORS = (
         "Tensor theta",
         "Tensor",
         _predict,
-        _cuda_predict,
         _fake_predict,
         _setup_theta,
         _diff_predict,
@@ -285,7 +303,6 @@ _OPERATORS = (
         "Tensor theta, Tensor cotangent",
         "Tensor",
         _predict_vjp,
-        _cuda_predict_vjp,
         _fake_flat,
         _setup_predict_vjp,
         _diff_predict_vjp,
@@ -294,7 +311,6 @@ _OPERATORS = (
         "predict_vjp_backward",
         "Tensor theta, Tensor cotangent, Tensor w",
         _PAIR,
-        _predict_vjp_backward,
         _predict_vjp_backward,
         _fake_predict_vjp_backward,
         None,
@@ -305,7 +321,6 @@ _OPERATORS = (
         "Tensor theta",
         "Tensor",
         _loss,
-        _cuda_loss,
         _fake_loss,
         _setup_theta,
         _diff_loss,
@@ -314,8 +329,7 @@ _OPERATORS = (
         "loss_and_grad",
         "Tensor theta",
         _PAIR,
-        _loss_and_grad,
-        _cuda_loss_and_grad,
+        loss_and_grad,
         _fake_loss_and_grad,
         _setup_loss_and_grad,
         _diff_loss_and_grad,
@@ -325,7 +339,6 @@ _OPERATORS = (
         "Tensor theta, Tensor vectors, bool ggn",
         "Tensor",
         _hvp,
-        _cuda_hvp,
         _fake_hvp,
         _setup_hvp,
         _diff_hvp,
@@ -335,7 +348,6 @@ _OPERATORS = (
         "Tensor theta, Tensor vectors, bool ggn, Tensor w",
         "Tensor",
         _hvp_backward,
-        _hvp_backward,
         _fake_flat,
         None,
         _no_derivative,
@@ -344,14 +356,15 @@ _OPERATORS = (
         "hessian",
         "Tensor theta, bool ggn, SymInt size",
         "Tensor",
-        _hessian,
-        _cuda_hessian,
+        hessian,
         _fake_hessian,
         None,
         _no_derivative,
     ),
 )
 
+#: Kernels by operator.
+KERNELS = {op.name: op.kernel for op in _OPERATORS}
 #: Names of the operators in ``torch.ops.edt``.
 NAMES = tuple(op.name for op in _OPERATORS)
 
@@ -361,7 +374,6 @@ for _op in _OPERATORS:
         f"({_op.arguments}, {SCHEMA}) -> {_op.returns}",
         tags=(torch.Tag.pt2_compliant_tag,),
     )
-    torch.library.impl(f"edt::{_op.name}", "cpu", _op.kernel)
-    torch.library.impl(f"edt::{_op.name}", "cuda", _op.cuda)
+    torch.library.impl(f"edt::{_op.name}", ("cpu", "cuda"), _op.kernel)
     torch.library.register_fake(f"edt::{_op.name}", _op.fake)
     torch.library.register_autograd(f"edt::{_op.name}", _op.backward, setup_context=_op.setup)

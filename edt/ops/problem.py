@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 import torch
 
+from edt.ops.cache import versions
+from edt.ops.losses import LOSSES
+
 __all__ = ["SCHEMA", "Problem"]
 
 #: The fields of `Problem` in the language of operator schemas.
@@ -44,6 +47,34 @@ class Problem(NamedTuple):
     task_index: torch.Tensor | None
 
     @property
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """What a caller could change in place under something made from it."""
+        return self.state, self.layer_widths, self.x, self.y, self.coef
+
+    def cpu(self) -> Problem:
+        """The same with all tensors on the CPU."""
+        return self._replace(
+            state=self.state.cpu(),
+            layer_widths=self.layer_widths.cpu(),
+            x=self.x.cpu(),
+            y=self.y.cpu(),
+            coef=self.coef.cpu(),
+            task_index=None if self.task_index is None else self.task_index.cpu(),
+        )
+
+    def insist_on(self, before: tuple[int, ...]) -> None:
+        """Refuse changed tensors.
+
+        Raises:
+            RuntimeError: their `edt.ops.cache.versions` are others than ``before``.
+        """
+        if versions(*self.tensors) != before:
+            raise RuntimeError(
+                "data or masks were changed in place since this objective was made; make another "
+                "by task.objective(networks, task_index)"
+            )
+
+    @property
     def networks(self) -> int:
         """B."""
         return self.layer_widths.shape[0]
@@ -70,8 +101,7 @@ class Problem(NamedTuple):
 
     def targets(self, t: int) -> torch.Tensor:
         """``[N, d_out]``, or classes ``[N]``, of target t."""
-        single = 1 if self.loss == "cross_entropy" else 2
-        return self.y if self.y.dim() == single else self.y[t]
+        return self.y if self.y.dim() == LOSSES[self.loss].dims else self.y[t]
 
     def task_of(self, b: int) -> int:
         """Which target network b has."""

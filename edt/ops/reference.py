@@ -21,6 +21,7 @@ import torch
 from torch import func
 
 from edt.ops.activations import ACTIVATION_FUNCTIONS
+from edt.ops.losses import LOSSES
 from edt.ops.problem import Problem
 
 __all__ = [
@@ -76,10 +77,7 @@ class Network:
 
     def sample_losses(self, f: torch.Tensor) -> torch.Tensor:
         """``l(f_n, y_n)``, ``[N]``, of outputs ``[N, d_out]``."""
-        y = self.problem.targets(self.task)
-        if self.problem.loss == "mse":
-            return (f - y).square().sum(-1)
-        return torch.logsumexp(f, -1) - f.gather(-1, y[:, None])[:, 0]
+        return LOSSES[self.problem.loss].sample(f, self.problem.targets(self.task))
 
     def loss(self, coords: torch.Tensor) -> torch.Tensor:
         """``L(c)``, a scalar."""
@@ -104,13 +102,7 @@ class Network:
 
     def output_curvature(self, coords: torch.Tensor) -> torch.Tensor:
         """``coef_n d^2 l_n / df_n^2``, ``[N, d_out, d_out]``."""
-        f = self.outputs(coords)
-        if self.problem.loss == "mse":
-            eye = torch.eye(f.shape[1], dtype=f.dtype, device=f.device)
-            curvature = 2 * eye.expand(f.shape[0], -1, -1)
-        else:
-            p = torch.softmax(f, -1)
-            curvature = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+        curvature = LOSSES[self.problem.loss].curvature(self.outputs(coords))
         return self.problem.coef[self.task][:, None, None] * curvature
 
     def embed(self, values: torch.Tensor) -> torch.Tensor:

@@ -8,13 +8,13 @@ converging call it several times a second. Threads change no bits.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
 from edt import _core
 
-__all__ = ["core_threads", "lend", "set_core_threads", "torch_threads"]
+__all__ = ["core_threads", "lend", "one_blas_thread", "set_core_threads", "torch_threads"]
 
 _lent = 0
 
@@ -33,6 +33,11 @@ def core_threads() -> int:
 def set_core_threads() -> None:
     """Tell the core; to be done before every call."""
     _core.set_num_threads(core_threads())
+
+
+def one_blas_thread() -> AbstractContextManager[int]:
+    """Run the body with one BLAS thread; yields the number there were."""
+    return torch_threads(1)
 
 
 @contextmanager

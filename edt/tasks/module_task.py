@@ -188,12 +188,12 @@ class ModuleTask:
         ]
         return out
 
-    def objective(self, networks: Any, task_index: torch.Tensor) -> Any:
+    def objective(self, networks: Any, task_index: torch.Tensor | None = None) -> Any:
         """The losses of module networks, an `edt.objectives.ModuleObjective`.
 
         Args:
             networks: an `edt.ModuleEnsemble`; data are taken to its dtype and device.
-            task_index: int64 ``[B]``.
+            task_index: int64 ``[B]``, default the first target.
 
         Raises:
             TypeError: other networks.
@@ -205,6 +205,8 @@ class ModuleTask:
                 f"a ModuleTask needs an edt.ModuleEnsemble, got {type(networks).__name__}; "
                 "edt.Task is for both kinds of networks"
             )
+        if task_index is None:
+            task_index = torch.zeros(networks.B, dtype=torch.int64)
         return ModuleObjective(networks, self.to(networks.dtype, networks.device), task_index)
 
     def target_size(self) -> torch.Tensor:

@@ -179,7 +179,7 @@ def classification(
 ) -> Task:
     """Task on classes ``[N]``: cross-entropy, or mse on one-hot targets."""
     if not isinstance(loss, str) or loss not in LOSSES:
-        raise unknown_choice("loss", loss, LOSSES)
+        raise unknown_choice("loss", loss, tuple(LOSSES))
     if loss == "mse":
         target = torch.nn.functional.one_hot(y, classes).to(x.dtype)
         return Task(x, target, "mse", name=name, info=info)

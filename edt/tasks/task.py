@@ -8,14 +8,17 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from edt.ensemble import Ensemble
 from edt.ensemble.arrays import as_tensor, integers, reals
 from edt.ensemble.checks import DTYPES, check_dtype
+from edt.ensemble.structure import counted
 from edt.errors import ShapeError, unknown_choice
+from edt.files import digest
+from edt.objectives.core import CoreObjective
+from edt.ops.checks import problem_of
+from edt.ops.losses import LOSSES
 
 __all__ = ["LOSSES", "Task"]
-
-#: Names of the losses; the index is the compiled core's code.
-LOSSES: tuple[str, ...] = ("mse", "cross_entropy")
 
 
 class Task:
@@ -63,7 +66,7 @@ class Task:
         info: dict[str, Any] | None = None,
     ) -> None:
         if not isinstance(loss, str) or loss not in LOSSES:
-            raise unknown_choice("loss", loss, LOSSES)
+            raise unknown_choice("loss", loss, tuple(LOSSES))
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a string, got {name!r}")
         self.loss: str = loss
@@ -72,10 +75,10 @@ class Task:
         self.info: dict[str, Any] = dict(info or {})
         #: Inputs, ``[N, d_in]`` or ``[T, N, d_in]``.
         self.x: torch.Tensor = _inputs(x)
-        if loss == "mse":
+        if not LOSSES[loss].classes:
             if n_classes is not None:
                 raise ValueError(
-                    f"n_classes needs loss='cross_entropy', got {n_classes!r} with mse"
+                    f"n_classes needs loss='cross_entropy', got {n_classes!r} with {loss}"
                 )
             #: Targets, ``[N, d_out]`` or ``[T, N, d_out]``; classes ``[N]`` or ``[T, N]``.
             self.y: torch.Tensor = _targets(y, self.x)
@@ -83,7 +86,7 @@ class Task:
             self.d_out: int = int(self.y.shape[-1])
         else:
             self.y, self.d_out = _classes(y, n_classes)
-        if int(self.y.shape[self.y.dim() - (2 if loss == "mse" else 1)]) != self.N:
+        if int(self.y.shape[self.y.dim() - LOSSES[loss].dims]) != self.N:
             raise ShapeError(
                 f"y must have one entry per sample: x has shape {list(self.x.shape)}, "
                 f"y {list(self.y.shape)}"
@@ -98,7 +101,7 @@ class Task:
         self.T: int = several.pop() if several else 1
         #: ``[T, N]``, sample weights scaled to sum to 1 per target, in the dtype of x.
         self.coef: torch.Tensor = self._coefficients(weights)
-        self._data: Any = None
+        self.x, self.y, self.coef = counted(self.x), counted(self.y), counted(self.coef)
 
     @property
     def N(self) -> int:
@@ -124,39 +127,32 @@ class Task:
         """
         coef = self.coef.to(torch.float64)[..., None]
         y = self.y
-        if self.loss == "cross_entropy":
+        if LOSSES[self.loss].classes:
             y = torch.nn.functional.one_hot(y, self.d_out)
         y = y.to(torch.float64)
         y = y.expand(self.T, self.N, self.d_out)
         centred = y - (coef * y).sum(1, keepdim=True)
         return (coef * centred * centred).sum((1, 2))
 
-    @property
-    def data(self) -> Any:
-        """The samples in the compiled core's layout (`edt._core.Dataset`); made at first use."""
-        if self.device.type != "cpu":
-            raise ValueError(f"this needs the task on the CPU, it is on {self.device}")
-        if self._data is None:
-            # Imported here so that tasks work where the compiled core is missing.
-            from edt import _core
+    def objective(
+        self, networks: Ensemble, task_index: torch.Tensor | None = None
+    ) -> CoreObjective:
+        """The losses of these networks with their derivatives, `edt.objectives.Objective`.
 
-            x = self.x.expand(self.T, self.N, self.d_in).contiguous()
-            shape = (
-                (self.T, self.N) if self.loss == "cross_entropy" else (self.T, self.N, self.d_out)
-            )
-            y = self.y.expand(shape).contiguous()
-            self._data = _core.Dataset(
-                x.data_ptr(),
-                y.data_ptr(),
-                self.coef.data_ptr(),
-                self.T,
-                self.N,
-                self.d_in,
-                self.d_out,
-                LOSSES.index(self.loss),
-                self.dtype == torch.float64,
-            )
-        return self._data
+        It is made of the data as they are now; after a change in place make another.
+
+        Args:
+            networks: B networks of the task's dtype, on its device; only their structure is used.
+            task_index: int64 ``[B]``, which target each has; default the first.
+
+        Raises:
+            TypeError, ValueError: they do not fit; names what (`edt.errors.ShapeError` for shapes).
+        """
+        return CoreObjective(problem_of(networks, self, task_index))
+
+    def fingerprint(self) -> str:
+        """Digest of inputs, targets, per-sample coefficients and loss: names the task in files."""
+        return f"{self.loss}/{digest({'x': self.x, 'y': self.y, 'coef': self.coef})[:32]}"
 
     @property
     def device(self) -> torch.device:
@@ -168,7 +164,6 @@ class Task:
         if device is not None and torch.empty(0, device=device).device != self.device:
             moved = copy.copy(self)
             moved.x, moved.y, moved.coef = (t.to(device) for t in (self.x, self.y, self.coef))
-            moved._data = None
             return moved.to(dtype)
         dtype = self.dtype if dtype is None else dtype
         check_dtype(dtype)
@@ -176,14 +171,14 @@ class Task:
             return self
         if self.device.type != "cpu":
             return self.to(device="cpu").to(dtype).to(device=self.device)
-        y = self.y.to(dtype) if self.loss == "mse" else self.y
+        y = self.y if LOSSES[self.loss].classes else self.y.to(dtype)
         return Task(
             self.x.to(dtype),
             y,
             self.loss,
             self.coef.to(dtype),
             self.name,
-            n_classes=None if self.loss == "mse" else self.d_out,
+            n_classes=self.d_out if LOSSES[self.loss].classes else None,
             info=self.info,
         )
 
@@ -198,13 +193,9 @@ class Task:
             parts.insert(1, f"{self.T} targets")
         return f"Task({'' if self.name is None else self.name + ': '}{', '.join(parts)})"
 
-    def __getstate__(self) -> dict[str, Any]:
-        # The compiled data set is rebuilt where the task is unpickled.
-        return {**self.__dict__, "_data": None}
-
     def _tensors(self) -> tuple[tuple[torch.Tensor, int], tuple[torch.Tensor, int]]:
         """x and y, each with the number of dimensions of a single target."""
-        return (self.x, 2), (self.y, 2 if self.loss == "mse" else 1)
+        return (self.x, 2), (self.y, LOSSES[self.loss].dims)
 
     def _coefficients(self, weights: Any) -> torch.Tensor:
         if weights is None:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from edt.ensemble import ACTIVATIONS, SCHEMES, Ensemble
+from edt.ensemble import SCHEMES, Ensemble
 from edt.ensemble.checks import check_dtype, nonnegative, positive_int
 from edt.errors import unknown_choice
+from edt.ops.checks import inputs_only
+from edt.ops.cpu import CpuCalls
 from edt.tasks.inputs import check_seed, make_inputs, standard_normal
 from edt.tasks.task import Task
 
@@ -127,15 +129,8 @@ def outputs(ens: Ensemble, x: torch.Tensor) -> torch.Tensor:
     Returns:
         ``[B, N, d_out]``.
     """
-    # Imported here so that the other tasks work where the compiled core is missing.
-    from edt import _core
-
-    task = Task(x, torch.zeros(x.shape[0], ens.d_out, dtype=x.dtype))
-    index = torch.zeros(ens.B, dtype=torch.int64)
     out = torch.empty(ens.B, x.shape[0], ens.d_out, dtype=x.dtype)
-    code = ACTIVATIONS[ens.activation].code
-    theta = ens.theta.detach()
-    _core.predict(ens.plan, task.data, index.data_ptr(), code, theta.data_ptr(), 0, out.data_ptr())
+    CpuCalls(inputs_only(ens, x.contiguous())).predict(ens.theta.detach(), out)
     return out
 
 

@@ -37,7 +37,7 @@ def xor(
         Task(xor: 4 samples, 2 -> 2, cross_entropy, float64)
     """
     if not isinstance(loss, str) or loss not in LOSSES:
-        raise unknown_choice("loss", loss, LOSSES)
+        raise unknown_choice("loss", loss, tuple(LOSSES))
     if low == high:
         raise ValueError(f"low and high must differ, got {low!r} twice")
     x = torch.tensor([[a, b] for a in (low, high) for b in (low, high)], dtype=torch.float64)

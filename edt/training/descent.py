@@ -7,11 +7,10 @@ from functools import partial
 
 import torch
 
-from edt.objectives import Objective
+from edt.objectives import Objective, segment_max
 from edt.objectives.noise import loss_noise
 from edt.training import lbfgs as plain
 from edt.training.progress import Meter
-from edt.training.structure import segment_max
 
 RUNNING, CONVERGED, STALLED, DIVERGED, MAX_STEPS, CHANNEL, INTERRUPTED = range(7)
 STATUS = ("running", "converged", "stalled", "diverged", "max_steps", "channel", "interrupted")
@@ -89,7 +88,7 @@ class Descent:
         if not chosen.numel():
             return
         self.objective.loss_and_grad(self.theta, self.loss, self.grad, self.mask(chosen))
-        self.grad_max[chosen] = segment_max(self.grad.abs(), self.offsets)[chosen]
+        self.grad_max[chosen] = segment_max(self.grad.abs(), self.offsets.diff())[chosen]
         bad = ~(torch.isfinite(self.loss) & torch.isfinite(self.grad_max))
         self.status[chosen[bad[chosen]]] = DIVERGED
 

@@ -11,6 +11,7 @@ import torch
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
 from edt.ops import cuda
+from edt.tasks import Task
 
 __all__ = ["training_device", "usable_device"]
 
@@ -44,13 +45,15 @@ def _say_why() -> None:
         warnings.warn(f"training on the CPU: {cuda.unusable()}", RuntimeWarning, stacklevel=4)
 
 
-def training_device(device: Any, networks: Ensemble | None) -> torch.device:
+def training_device(device: Any, networks: Ensemble | None, task: Any = None) -> torch.device:
     """Where first-order training runs: "auto" is a GPU if one can be used, the networks' if theirs
-    is one.
+    is one; the CPU for a task that is no data to move there.
 
     Raises:
         ValueError: not a device, or one that cannot be used here.
     """
+    if not isinstance(task, Task):
+        return usable_device(device, torch.device("cpu"))
     default = torch.device("cuda" if cuda.usable() else "cpu")
     if isinstance(device, str) and device == "auto" and default.type == "cpu":
         _say_why()

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import torch
 
-from edt.curvature.dense import eigensystems, eigenvalues, one_blas_thread
+from edt.curvature.dense import eigensystems, eigenvalues
 from edt.curvature.eigenpairs import EigenPairs, solver
 from edt.curvature.products import drive
 from edt.curvature.spectrum import groups
 from edt.curvature.verdicts import inertia, threshold_of, zero_threshold
 from edt.objectives import hessians
+from edt.ops.threads import one_blas_thread
 from edt.training.descent import RUNNING, Descent
 
 __all__ = ["Spectra", "escape", "measure"]

@@ -9,11 +9,10 @@ from typing import Any
 import torch
 
 from edt.ensemble import Ensemble
-from edt.objectives import Objective, objective_of
-from edt.training import checks
+from edt.objectives import Objective
+from edt.tasks import Task
+from edt.tasks.given import fitted, index_of, task_and_networks
 from edt.training.devices import usable_device
-from edt.training.masked import as_task, check_fits
-from edt.training.structure import as_dtype, fingerprint_task
 
 __all__ = ["Inputs", "ready"]
 
@@ -41,7 +40,7 @@ class Inputs:
     def select(self, chosen: torch.Tensor) -> Inputs:
         """The same for some of the networks (int64 indices)."""
         networks, index = self.networks.select(chosen), self.task_index[chosen]
-        objective = objective_of(networks.to(device=self.device), self.task, index)
+        objective = self.task.objective(networks.to(device=self.device), index)
         return replace(self, networks=networks, task_index=index, objective=objective)
 
 
@@ -63,32 +62,19 @@ def ready(
         TypeError, ValueError: not a task, not an ensemble, or they do not fit; a device that
             cannot be used.
     """
-    # A task with an objective of its own (infinite data) is taken as it is.
-    own = callable(getattr(task, "objective", None))
-    data: Any = task if own else as_task(task)
-    if not isinstance(networks, Ensemble):
-        raise TypeError(f"networks must be an edt.Ensemble, got {type(networks).__name__}")
+    task, networks = task_and_networks(task, networks)
     home = networks.device
-    where = usable_device(device, torch.device("cpu") if own else home)
-    if own and where.type != "cpu":
-        raise ValueError("losses over infinite data are computed on the CPU: use device='cpu'")
+    default = home if isinstance(task, Task) else torch.device("cpu")
+    where = usable_device(device, default)
     networks = networks.to(device="cpu")
-    if own:
-        for name in ("d_in", "d_out"):
-            if getattr(networks, name) != getattr(task, name):
-                raise ValueError(
-                    f"networks have {name}={getattr(networks, name)}, the task "
-                    f"{name}={getattr(task, name)}"
-                )
-    else:
-        data = check_fits(data.to(device="cpu"), networks)
-    index = checks.index_per_network("task_index", task_index, int(networks.B), int(data.T))
     if networks.dtype != torch.float64:
         if progress:
             print(f"edt: {caller} works in float64; the networks are converted", file=sys.stderr)
-        networks = as_dtype(networks, torch.float64)
-        data = data if own else data.to(torch.float64)
-    fingerprint = data.fingerprint() if own else fingerprint_task(data)
-    data = data if own else data.to(device=where)
-    objective = objective_of(networks.to(device=where), data, index)
-    return Inputs(networks, data, index, objective, fingerprint, where, home)
+        if isinstance(task, Task):
+            # The data they were trained on: rounded to their dtype.
+            task = task.to(networks.dtype)
+        networks = networks.to(torch.float64)
+    data = fitted(task, networks, where)
+    index = index_of(data, networks, task_index)
+    objective = data.objective(networks.to(device=where), index)
+    return Inputs(networks, data, index, objective, data.fingerprint(), where, home)

@@ -12,20 +12,19 @@ from edt.ensemble import Ensemble
 from edt.ensemble.checks import check_dtype, flag
 from edt.ensemble.init import SCHEMES
 from edt.errors import unknown_choice
-from edt.ops.own import owns
 from edt.tasks import Task
+from edt.tasks.given import as_task, fitted, index_of, task_and_networks
 from edt.training import checks
 from edt.training.checkpoint import CheckpointError, checkpoint_folder, digest, make_writable
 from edt.training.devices import training_device
-from edt.training.engine import engine_for
 from edt.training.history import Record
-from edt.training.objective_engine import ObjectiveEngine
 from edt.training.record import record_steps
 from edt.training.result import TrainResult
 from edt.training.run import Settings, restore, run
 from edt.training.schedules import ScheduleLike, describe, learning_rate_factors
 from edt.training.state import CONVERGED, DIVERGED, TARGET, Rule, State
-from edt.training.structure import as_dtype, fingerprint_structure, fingerprint_task
+from edt.training.structure import fingerprint_structure
+from edt.training.trainer import trainer
 from edt.training.validation import STOPPED, Watch
 
 OPTIMIZERS = ("gd", "sgd", "adam", "adamw")
@@ -125,8 +124,12 @@ def masked_train(
     Reference: D. P. Kingma, J. Ba, "Adam", ICLR 2015; I. Loshchilov, F. Hutter, "Decoupled weight
     decay regularization", ICLR 2019.
     """
-    data: Any = task if owns(task) else as_task(task)
-    where = training_device(device, networks)
+    data: Any
+    if networks is None:
+        data = as_task(task)
+    else:
+        data, networks = task_and_networks(task, networks)
+    where = training_device(device, networks, data)
     ens = _ensemble(
         data,
         networks,
@@ -140,8 +143,8 @@ def masked_train(
             "init": init,
         },
     )
-    data = _check_own(data, ens, where, batch_size) if owns(data) else check_fits(data, ens)
-    index = checks.index_per_network("task_index", task_index, ens.B, data.T)
+    data = fitted(data, ens, torch.device("cpu"))
+    index = index_of(data, ens, task_index)
     hyper = _hyper(
         data, optimizer, momentum, nesterov, dampening, betas, eps, batch_size, tol, loss_target
     )
@@ -165,7 +168,7 @@ def masked_train(
         rule=Rule({**hyper, "last_step": steps}, rates, decay, seed_bits, factors, recorded),
         sizes=ens.offsets[1:] - ens.offsets[:-1],
         specification={
-            "task": data.fingerprint() if owns(data) else fingerprint_task(data),
+            "task": data.fingerprint(),
             "networks": fingerprint_structure(ens),
             "initial parameters": digest({"theta": ens.theta})[:32],
             "steps": steps,
@@ -192,17 +195,11 @@ def masked_train(
     )
     home = ens.device
     moved = ens.to(device=where)
-    engine = (
-        ObjectiveEngine(data.objective(moved, index))
-        if owns(data)
-        else engine_for(moved, data.to(device=where), index)
-    )
+    engine = trainer(data.to(device=where).objective(moved, index))
     settings.watch = _watch(moved, data, validation, index, steps, validate_every, patience)
     if settings.watch is not None and validation is not None:
         settings.specification["validation"] = {
-            "task": fingerprint_task(
-                check_fits(as_task(validation, "validation"), ens, "validation")
-            ),
+            "task": fitted(as_task(validation, "validation"), ens, ens.device).fingerprint(),
             "every": validate_every,
             "patience": patience,
         }
@@ -243,50 +240,13 @@ def _watch(
         if patience is not None:
             raise ValueError("patience needs validation=..., the data it looks at")
         return None
-    other = check_fits(as_task(validation, "validation"), ens, "validation")
+    other = fitted(as_task(validation, "validation"), ens, ens.device, "validation")
     if other.loss != data.loss or other.T != data.T:
         raise ValueError(
             f"validation must have the task's loss and targets ({data.loss}, {data.T}), got "
             f"{other.loss}, {other.T}"
         )
-    return Watch(ens, other.to(device=ens.device), index, steps, every, patience)
-
-
-def _check_own(task: Any, ens: Ensemble, where: torch.device, batch_size: Any) -> Any:
-    """Check that networks fit a task that computes its losses itself; returns the task."""
-    if batch_size is not None:
-        raise ValueError(f"batch_size needs samples, got {batch_size!r} for a task without any")
-    if where.type != "cpu" or ens.dtype != torch.float64:
-        raise ValueError(
-            "losses over infinite data are computed on the CPU in float64, got "
-            f"{ens.dtype} networks on {where}"
-        )
-    # Raises where depth, activation or sizes do not fit.
-    task.objective(ens, torch.zeros(int(ens.B), dtype=torch.int64))
-    return task
-
-
-def as_task(task: Any, name: str = "task") -> Task:
-    """A `Task` as it is, or one made from ``(x, y)``; ``name`` is the argument's."""
-    if isinstance(task, Task):
-        return task
-    if isinstance(task, (tuple, list)) and len(task) == 2:
-        return Task(task[0], task[1])
-    hint = "; the task comes first, then the networks" if isinstance(task, Ensemble) else ""
-    raise TypeError(f"{name} must be an edt.Task or a pair (x, y), got {type(task).__name__}{hint}")
-
-
-def check_fits(task: Task, ens: Ensemble, name: str = "task") -> Task:
-    """Check sizes and return the task in the networks' dtype; ``name`` is the argument's."""
-    if int(ens.B) < 1:
-        raise ValueError("networks must hold at least one network, got an empty ensemble")
-    d_in, d_out = int(ens.layer_widths[0, 0]), int(ens.layer_widths[0, -1])
-    if (d_in, d_out) != (task.d_in, task.d_out):
-        raise ValueError(
-            f"{name} must have d_in={d_in} and d_out={d_out} like the networks, got "
-            f"d_in={task.d_in} and d_out={task.d_out}"
-        )
-    return task if task.dtype == ens.dtype else task.to(ens.dtype)
+    return Watch(ens, trainer(other.objective(ens, index)), steps, every, patience)
 
 
 def _ensemble(
@@ -307,7 +267,7 @@ def _ensemble(
         given = [name for name, value in new.items() if value is not None]
         if given:
             raise ValueError(f"networks are given, so {given[0]} must not be: it is for new ones")
-        return as_dtype(networks, dtype or networks.dtype)
+        return networks.to(dtype)
     if new["widths"] is None:
         raise ValueError("give either networks=... or widths=... (with seeds=...)")
     options = {
@@ -355,6 +315,8 @@ def _hyper(
     first = checks.number("betas[0]", betas[0], below=1.0)
     second = checks.number("betas[1]", betas[1], below=1.0)
     size = 0 if batch_size is None else checks.whole("batch_size", batch_size, 1)
+    if size and not hasattr(task, "N"):
+        raise ValueError(f"batch_size needs samples, got {size} for a task without any")
     if size and size >= task.N:
         size = 0
     tol = checks.number("tol", tol)

@@ -9,11 +9,10 @@ import torch
 from edt.curvature.dense import eigenvalues
 from edt.curvature.spectrum import groups
 from edt.curvature.verdicts import inertia, verdict, zero_threshold
-from edt.objectives import NormPenalty, Objective, hessians
+from edt.objectives import NormPenalty, Objective, hessians, segment_max
 from edt.training.converge_result import ConvergeResult
 from edt.training.floor import loss_floor, zero_losses
 from edt.training.inputs import ready
-from edt.training.structure import segment_max
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +56,7 @@ def recheck(result: ConvergeResult, task: Any) -> pd.DataFrame:
     loss = torch.full((objective.B,), float("nan"), dtype=torch.float64)
     grad = torch.zeros_like(theta)
     objective.loss_and_grad(theta, loss, grad)
-    slope = segment_max(grad.abs(), objective.offsets)
+    slope = segment_max(grad.abs(), objective.offsets.diff())
     finite = torch.isfinite(loss) & torch.isfinite(slope)
     chosen = torch.nonzero(finite).flatten()
     floor = loss_floor(inputs.objective, theta, chosen)

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
+from edt.objectives import segment_max
 from edt.training import checkpoint
 from edt.training.progress import Meter
-from edt.training.state import RUNNING, Rule, State, TrainingEngine
-from edt.training.structure import segment_max
+from edt.training.state import RUNNING, Rule, State, Trainer
 from edt.training.validation import STOPPED, Watch
 
 KIND = "train-checkpoint"
@@ -86,7 +86,7 @@ def restore(
     state.target, state.seconds, state.settled = target, seconds, settled
 
 
-def run(engine: TrainingEngine, state: State, settings: Settings) -> None:
+def run(engine: Trainer, state: State, settings: Settings) -> None:
     """Train until every network has stopped or reached ``settings.steps``; fills ``state``.
 
     Ctrl-C and ``max_seconds`` end it early with ``state.interrupted`` set and, where there is a
@@ -136,7 +136,7 @@ def run(engine: TrainingEngine, state: State, settings: Settings) -> None:
     # A call that ends before the last step leaves the evaluation at its end to the next one.
     stopped = state.status == STOPPED
     open_ = (state.status == RUNNING) if state.interrupted else torch.zeros_like(stopped)
-    _evaluate(engine, state, stopped | open_)
+    _evaluate(engine, state, settings, stopped | open_)
 
 
 def _next_stop(state: State, settings: Settings, reached: int, chunk: int) -> int:
@@ -155,7 +155,7 @@ def _next_stop(state: State, settings: Settings, reached: int, chunk: int) -> in
     return stop
 
 
-def _advance(engine: TrainingEngine, state: State, settings: Settings) -> None:
+def _advance(engine: Trainer, state: State, settings: Settings) -> None:
     engine.train(state, settings.rule, state.target)
 
 
@@ -171,13 +171,13 @@ def _snapshot(state: State, settings: Settings) -> None:
     state.history_params[int(row[0]), wide] = state.theta[wide]
 
 
-def _evaluate(engine: TrainingEngine, state: State, chosen: torch.Tensor) -> None:
+def _evaluate(engine: Trainer, state: State, settings: Settings, chosen: torch.Tensor) -> None:
     """Loss and gradient of some networks at the parameters that are returned."""
     if not bool(chosen.any()):
         return
     loss = state.loss.clone()
     grad = torch.zeros_like(state.theta)
     engine.loss_and_grad(state.theta, loss, grad, chosen.to(torch.uint8))
-    norms = segment_max(grad.abs(), engine.offsets)
+    norms = segment_max(grad.abs().to(torch.float64), settings.sizes.to(grad.device))
     state.loss = loss
     state.grad_norm = torch.where(chosen, norms, state.grad_norm)

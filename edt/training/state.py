@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
 from edt import _core
+from edt.ops.training import Rule
 
 __all__ = [
     "CONVERGED",
@@ -17,39 +17,13 @@ __all__ = [
     "TARGET",
     "Rule",
     "State",
-    "TrainingEngine",
-    "train_arguments",
+    "Trainer",
 ]
 
 #: Codes of a network's status, as the core has them.
 RUNNING, CONVERGED, DIVERGED, TARGET = (
     _core.CODES["training"].index(name) for name in ("running", "converged", "diverged", "target")
 )
-#: What a training call changes, and what it is told.
-_CHANGED = ("m", "v", "steps", "status", "loss", "grad_norm", "history_loss", "history_grad")
-_FIXED = ("lr", "weight_decay", "seeds", "factors", "record")
-
-
-@dataclass
-class Rule:
-    """How a step is taken, and when it is recorded.
-
-    Attributes:
-        hyper: optimiser, its constants, ``batch_size``, ``tol``, ``loss_target`` and ``last_step``
-            (of the run: a call of `TrainingEngine.train` that ends before it leaves the evaluation
-            at its last step to the next call).
-        lr, weight_decay: float64 ``[B]``.
-        seeds: int64 ``[B]``, of the minibatches.
-        factors: float64 ``[T]``, learning-rate factors of steps 0..T-1.
-        record: int64 ``[R]``, steps at which loss and gradient are recorded, ascending.
-    """
-
-    hyper: dict[str, Any]
-    lr: torch.Tensor
-    weight_decay: torch.Tensor
-    seeds: torch.Tensor
-    factors: torch.Tensor
-    record: torch.Tensor
 
 
 @dataclass
@@ -132,38 +106,16 @@ class State:
             setattr(self, name, tensor.cpu())
 
 
-def train_arguments(
-    state: State, rule: Rule, until: int, address: Callable[[torch.Tensor], int]
-) -> dict[str, int]:
-    """The arguments of a training call by name (``TrainState`` in ``csrc/layout/training.h``).
+class Trainer(Protocol):
+    """What `edt.training.run` drives: `edt.ops.core.Calls`, or any objective in PyTorch."""
 
-    Args:
-        state, rule, until: see `TrainingEngine.train`.
-        address: of what a rule holds, in the memory of the engine.
-    """
-    changed = {name: getattr(state, name) for name in _CHANGED}
-    own = {name: 0 if t is None else int(t.data_ptr()) for name, t in changed.items()}
-    fixed = {name: address(getattr(rule, name)) for name in _FIXED}
-    return {**own, **fixed, "until": int(until), "n_record": int(rule.record.numel())}
+    def train(self, run: State, rule: Rule, until: int) -> None:
+        """Run every network with status 0 to step ``until``; see `edt.ops.core.Calls`."""
 
-
-class TrainingEngine(Protocol):
-    """One ensemble on one task, on one device.
-
-    Attributes:
-        B: number of networks.
-        offsets: int64 ``[B + 1]``; network b owns ``theta[offsets[b]:offsets[b + 1]]``.
-    """
-
-    B: int
-    offsets: torch.Tensor
-
-    def train(self, state: State, rule: Rule, until: int) -> None:
-        """Run every network with status 0 to step ``until``, at most ``len(rule.factors)``.
-
-        The tensors of ``state`` are updated in place; ``target`` and what follows it is not
-        touched.
-        """
+    def loss(
+        self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None
+    ) -> None:
+        """Write the losses float64 ``[B]`` of the active networks."""
 
     def loss_and_grad(
         self,

@@ -1,4 +1,4 @@
-"""Structure of an ensemble as plain tensors: to store, to fingerprint, to change its dtype."""
+"""Structure of an ensemble as plain tensors: to store and to fingerprint."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from edt.ensemble import Ensemble
-from edt.tasks import Task
 from edt.training.checkpoint import digest
 
 
@@ -39,15 +38,6 @@ def unpack(tensors: dict[str, torch.Tensor], header: dict[str, Any]) -> Ensemble
     )
 
 
-def as_dtype(ens: Ensemble, dtype: torch.dtype) -> Ensemble:
-    """The same networks with parameters of another dtype (themselves if nothing changes)."""
-    if ens.dtype == dtype:
-        return ens
-    tensors, header = pack(ens)
-    tensors["networks.theta"] = tensors["networks.theta"].to(dtype)
-    return unpack(tensors, header)
-
-
 def fingerprint_structure(ens: Ensemble) -> str:
     """Digest of widths, states, activation, bias and dtype, not of the parameter values."""
     tensors, header = pack(ens)
@@ -56,19 +46,6 @@ def fingerprint_structure(ens: Ensemble) -> str:
     return f"{ens.activation}/{header['bias']}/{ens.dtype}/{digest(tensors)[:32]}"
 
 
-def fingerprint_task(task: Task) -> str:
-    """Digest of inputs, targets, per-sample coefficients and loss."""
-    parts = {"x": task.x, "y": task.y, "coef": task.coef}
-    return f"{task.loss}/{digest(parts)[:32]}"
-
-
 def hidden_widths(ens: Ensemble) -> list[str]:
     """Hidden widths of each network as text, "8" or "8x4"."""
     return ["x".join(map(str, row)) for row in ens.layer_widths[:, 1:-1].tolist()]
-
-
-def segment_max(values: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
-    """Largest entry of each network's slice of a flat tensor, float64 ``[B]`` (NaN spreads)."""
-    sizes = offsets[1:] - offsets[:-1]
-    out = torch.segment_reduce(values.to(torch.float64), "max", lengths=sizes, initial=0.0)
-    return out

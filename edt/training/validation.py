@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from edt.ensemble import Ensemble
-from edt.training.engine import engine_for
-from edt.training.state import RUNNING
+from edt.training.state import RUNNING, Trainer
 
 if TYPE_CHECKING:
     import xarray as xr
-
-    from edt.tasks import Task
 
 #: Status of a network that stopped early.
 STOPPED = 4
@@ -57,8 +54,7 @@ class Watch:
 
     Args:
         ens: the networks.
-        task: validation data of their dtype, on their device.
-        task_index: int64 ``[B]``.
+        losses: of the networks on the validation data, on their device.
         steps: optimiser steps of the run.
         every: k.
         patience: stop a network after this many evaluations without a new least loss; None:
@@ -68,13 +64,13 @@ class Watch:
     def __init__(
         self,
         ens: Ensemble,
-        task: Task,
-        task_index: torch.Tensor,
+        losses: Trainer,
         steps: int,
         every: int,
         patience: int | None,
     ) -> None:
-        self.engine = engine_for(ens, task, task_index)
+        self.losses = losses
+        self._sizes = (ens.offsets[1:] - ens.offsets[:-1]).to(ens.device)
         self.patience = patience
         self.steps = torch.tensor(sorted({*range(0, steps + 1, every), steps}))
         nan = float("nan")
@@ -116,11 +112,10 @@ class Watch:
         here = steps == target
         active = here.to(torch.uint8)
         loss = torch.full_like(self.best_loss, float("nan"))
-        self.engine.loss(theta, loss, active)
+        self.losses.loss(theta, loss, active)
         self.history[int(row[0]), here] = loss[here]
         better = here & (loss < self.best_loss)
-        sizes = self.engine.offsets[1:] - self.engine.offsets[:-1]
-        wide = better.repeat_interleave(sizes)
+        wide = better.repeat_interleave(self._sizes)
         self.best_theta[wide] = theta[wide]
         self.best_loss = torch.where(better, loss, self.best_loss)
         self.best_step = torch.where(better, steps, self.best_step)

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import edt
-from edt import _core, ops
+from edt import _core, functional
 from edt.cli import health
 from edt.ops import cuda
-from edt.ops.cuda import Launcher
+from edt.ops.checks import problem_of
 from edt.training import devices
 
 
@@ -22,7 +22,7 @@ def test_without_a_gpu(cases, monkeypatch):
     with pytest.raises(ValueError, match="device='cuda' cannot be used here"):
         edt.masked_train(task, ens, steps=2, device="cuda", progress=False)
     with pytest.raises(ValueError, match="backend='cuda' needs networks on that device"):
-        ops.loss(ens, task, backend="cuda")
+        functional.loss(ens, task, backend="cuda")
 
 
 def test_asking_the_runtime_needs_no_driver(shim):
@@ -123,13 +123,8 @@ def test_shared_memory_is_asked_for_once(shim, cases):
 
     def train(width):
         ens = cases.ensemble([width])
-        launcher = Launcher(
-            cuda.device_plan(ens.state, ens.layer_widths, True, ens.device),
-            cuda.device_data(data.x, data.y, data.coef, data.loss, data.d_out),
-            None,
-            "tanh",
-        )
-        launcher.losses(ens.theta, torch.empty(1, dtype=torch.float64), torch.empty_like(ens.theta))
+        loss, grad = torch.empty(1, dtype=torch.float64), torch.empty_like(ens.theta)
+        cuda.CudaCalls(problem_of(ens, data, None)).loss_and_grad(ens.theta, loss, grad)
 
     shim.set_limits(1, 100 * 1024, 300 * 1024)
     shim.set_card(next_attribute=INVALID)

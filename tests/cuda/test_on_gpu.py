@@ -7,7 +7,7 @@ import torch
 from op_cases import Case
 
 import edt
-from edt import _core, ops
+from edt import _core, functional
 from edt.ops import cuda
 from edt.ops.checks import problem_of
 
@@ -22,8 +22,8 @@ def small():
 @pytest.mark.parametrize("op", ["predict", "loss", "loss_and_grad", "hessian", "jacobian"])
 def test_ops_agree_with_the_cpu(small, op):
     ens, task, index = small
-    here = getattr(ops, op)(ens, task, task_index=index)
-    there = getattr(ops, op)(ens.to(device="cuda"), task.to(device="cuda"), task_index=index)
+    here = getattr(functional, op)(ens, task, task_index=index)
+    there = getattr(functional, op)(ens.to(device="cuda"), task.to(device="cuda"), task_index=index)
     if isinstance(here, torch.Tensor):
         here, there = [here], [there]
     for a, b in zip(here, there, strict=True):
@@ -35,9 +35,9 @@ def test_ops_agree_with_the_cpu(small, op):
 def test_runs_give_the_same_bits(small):
     ens, task, index = small
     ens, task = ens.to(device="cuda"), task.to(device="cuda")
-    first = ops.loss_and_grad(ens, task, task_index=index)
+    first = functional.loss_and_grad(ens, task, task_index=index)
     for _ in range(20):
-        again = ops.loss_and_grad(ens, task, task_index=index)
+        again = functional.loss_and_grad(ens, task, task_index=index)
         assert all(map(torch.equal, first, again))
 
 
@@ -47,9 +47,9 @@ def test_autograd_and_streams(small):
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         theta = ens.theta.clone().requires_grad_(True)
-        ops.loss(ens, task, theta, index).sum().backward()
+        functional.loss(ens, task, theta, index).sum().backward()
     stream.synchronize()
-    _, grad = ops.loss_and_grad(ens, task, task_index=index)
+    _, grad = functional.loss_and_grad(ens, task, task_index=index)
     assert torch.equal(theta.grad, grad)
 
 
@@ -58,10 +58,10 @@ def test_cuda_graph(small):
     ens, task = ens.to(device="cuda"), task.to(device="cuda")
     theta = ens.theta.clone()
     index = index.to("cuda")
-    wanted = ops.loss_and_grad(ens, task, theta, backend="cuda")
+    wanted = functional.loss_and_grad(ens, task, theta, backend="cuda")
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        found = ops.loss_and_grad(ens, task, theta, backend="cuda")
+        found = functional.loss_and_grad(ens, task, theta, backend="cuda")
     graph.replay()
     torch.cuda.synchronize()
     assert all(map(torch.equal, found, wanted))
@@ -70,10 +70,10 @@ def test_cuda_graph(small):
 def test_hessians_in_a_cuda_graph(small):
     ens, task, index = small
     ens, task, index = ens.to(device="cuda"), task.to(device="cuda"), index.to("cuda")
-    wanted = ops.hessian(ens, task, task_index=index)
+    wanted = functional.hessian(ens, task, task_index=index)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        found = ops.hessian(ens, task, task_index=index)
+        found = functional.hessian(ens, task, task_index=index)
     graph.replay()
     torch.cuda.synchronize()
     assert all(map(torch.equal, found, wanted))
@@ -85,10 +85,10 @@ def test_the_current_device_stays(small):
     last = torch.cuda.device_count() - 1
     place = torch.device("cuda", last)
     before = torch.cuda.current_device()
-    loss = ops.loss(ens.to(device=place), task.to(device=place), task_index=index)
+    loss = functional.loss(ens.to(device=place), task.to(device=place), task_index=index)
     assert loss.device == place
     assert torch.cuda.current_device() == before
-    torch.testing.assert_close(loss.cpu(), ops.loss(ens, task, task_index=index))
+    torch.testing.assert_close(loss.cpu(), functional.loss(ens, task, task_index=index))
 
 
 def test_errors_name_kernel_and_launch():
@@ -132,12 +132,14 @@ def test_curvature_of_wide_networks_agrees_with_the_cpu(sparsity, dtype):
     schedule, *_ = plan.schedule("curvature", dtype == torch.float64, 70, vectors=11)
     assert schedule.wide_networks == 2
     bound = {torch.float64: (1e-10, 1e-11), torch.float32: (1e-3, 1e-4)}[dtype]
-    for product in (ops.hvp, ops.ggn_vp):
+    for product in (functional.hvp, functional.ggn_vp):
         found = product(far, far_task, v.cuda())
         torch.testing.assert_close(found.cpu(), product(ens, task, v), rtol=bound[0], atol=bound[1])
         assert torch.equal(product(far, far_task, v.cuda()), found)
     if sparsity is not None:
-        for there, here in zip(ops.hessian(far, far_task), ops.hessian(ens, task), strict=True):
+        for there, here in zip(
+            functional.hessian(far, far_task), functional.hessian(ens, task), strict=True
+        ):
             torch.testing.assert_close(there.cpu(), here, rtol=bound[0], atol=bound[1])
 
 
@@ -147,10 +149,10 @@ def test_products_of_wide_networks_in_a_cuda_graph():
     task, v = edt.Task(x, x[:, :10]).to(device="cuda"), torch.ones_like(ens.theta)[None]
     plan = cuda.plan_of(problem_of(ens, task, None), ens.device)
     assert plan.schedule("curvature", True, 64, vectors=1)[0].wide_networks == 1
-    wanted = ops.hvp(ens, task, v)
+    wanted = functional.hvp(ens, task, v)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        found = ops.hvp(ens, task, v)
+        found = functional.hvp(ens, task, v)
     graph.replay()
     torch.cuda.synchronize()
     assert torch.equal(found, wanted)

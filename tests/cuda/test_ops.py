@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from engine_calls import on_cuda
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernel_calls import everything, products
@@ -85,19 +86,13 @@ def test_order_of_threads_does_not_matter(shim, order):
 def test_inactive_networks_are_left_alone(shim):
     ens, task, index = Case(hidden=((3,), (5,), (2,))).build()
     problem = problem_of(ens, task, index)
-    launcher = cuda.Launcher(
-        cuda.plan_of(problem, ens.device),
-        cuda.device_data(task.x, task.y, task.coef, task.loss, task.d_out),
-        index,
-        ens.activation,
-    )
     active = torch.tensor([1, 0, 1], dtype=torch.uint8)
     loss = torch.full((3,), -1.0, dtype=torch.float64)
     grad = torch.full_like(ens.theta, -1.0)
-    launcher.losses(ens.theta, loss, grad, active)
+    cuda.CudaCalls(problem).loss_and_grad(ens.theta, loss, grad, active)
     span = slice(int(ens.offsets[1]), int(ens.offsets[2]))
     assert loss[1] == -1 and bool((grad[span] == -1).all())
-    wanted, slope = cuda.loss_and_grad(ens.theta, problem)
+    wanted, slope = on_cuda.loss_and_grad(ens.theta, problem)
     assert torch.equal(loss[::2], wanted[::2])
     assert torch.equal(grad[: span.start], slope[: span.start])
 

@@ -12,8 +12,13 @@ import torch
 from op_cases import Case
 
 import edt
-from edt import curvature, landscape, ops
-from edt.objectives import DeviceObjective, objective_of
+from edt import curvature, functional, landscape
+from edt.objectives import CoreObjective
+from edt.ops.checks import problem_of
+from edt.ops.core import calls_of
+from edt.ops.cpu import CpuCalls
+from edt.ops.cuda import CudaCalls
+from edt.tasks.given import objective_of
 
 
 @pytest.fixture
@@ -46,20 +51,21 @@ def test_what_a_gpu_refuses(gpu):
 def test_addresses(gpu):
     """The CPU's core gets no address of the GPU, the GPU's engine none of the CPU."""
     ens, task, index = Case(hidden=((2,),)).build()
-    problem = ops.checks.problem_of(ens, task, index)
+    problem = problem_of(ens, task, index)
+    loss = torch.zeros(ens.B, dtype=torch.float64)
     with pytest.raises(RuntimeError, match=r"edt\.ops\.c\w+\.\w+ reads the GPU"):
-        ops.cpu.loss(ens.theta.to(gpu), problem)
-    with pytest.raises(
-        (RuntimeError, ValueError), match=r"hands memory of the CPU|must be on cuda"
-    ):
-        ops.cuda.loss(ens.theta, problem._replace(state=ens.state.to(gpu)))
+        CpuCalls(problem).loss(ens.theta.to(gpu), loss)
+    with pytest.raises(RuntimeError, match=r"hands memory of the CPU"):
+        CudaCalls(problem_of(ens.to(device=gpu), task.to(device=gpu), index)).loss(ens.theta, loss)
+    with pytest.raises(ValueError, match="x must be on cuda"):
+        calls_of(problem, gpu)
 
 
 @pytest.mark.parametrize(
     "op", ["predict", "loss", "loss_and_grad", "hessian", "hessian_blocks", "jacobian"]
 )
 def test_ops(networks, op):
-    (here, there) = (getattr(ops, op)(*place) for place in networks)
+    (here, there) = (getattr(functional, op)(*place) for place in networks)
     check(there, here)
 
 
@@ -77,7 +83,10 @@ def check(there, here):
 def test_products(networks, op):
     (ens, task), (far, far_task) = networks
     v = torch.randn(3, ens.total, dtype=torch.float64, generator=torch.manual_seed(0))
-    check(getattr(ops, op)(far, far_task, v.to(far.device)), getattr(ops, op)(ens, task, v))
+    check(
+        getattr(functional, op)(far, far_task, v.to(far.device)),
+        getattr(functional, op)(ens, task, v),
+    )
 
 
 def test_objective(networks):
@@ -85,7 +94,7 @@ def test_objective(networks):
     (ens, task), (far, far_task) = networks
     index = torch.zeros(2, dtype=torch.int64)
     host, device = objective_of(ens, task, index), objective_of(far, far_task, index)
-    assert isinstance(device, DeviceObjective)
+    assert isinstance(device, CoreObjective) and device.calls.device == far.device
     active = torch.tensor([0, 1], dtype=torch.uint8)
     v = torch.randn(2, ens.total, dtype=torch.float64, generator=torch.manual_seed(0))
     size = int(host.coords[1]) ** 2
@@ -187,7 +196,7 @@ def test_networks_keep_their_device(networks):
         assert found.device == far.device
         assert torch.equal(found.theta.cpu(), wanted.theta)
         assert found.state.device == far.device
-    levels = [edt.loss_levels(ops.loss(*place)).label for place in networks]
+    levels = [edt.loss_levels(functional.loss(*place)).label for place in networks]
     assert (levels[0] == levels[1]).all()
     limits = [landscape.channel_limits(place[1], place[0], steps=2)[1] for place in networks]
     assert limits[0].closeness == limits[1].closeness

@@ -10,7 +10,7 @@ from op_cases import Case
 from pretend_gpu import synchronisations
 
 import edt
-from edt import ops
+from edt import functional, ops
 from edt.ops import cuda
 
 
@@ -26,7 +26,7 @@ def calls(ens, task, index):
     """Every op of these, by name."""
     v = torch.ones(2, ens.total, dtype=ens.dtype, device=ens.device)
     return {
-        name: partial(getattr(ops, name), ens, task, *more, task_index=index)
+        name: partial(getattr(functional, name), ens, task, *more, task_index=index)
         for name, more in (
             *((name, ()) for name in ("predict", "loss", "loss_and_grad", "hessian", "jacobian")),
             ("hvp", (v,)),
@@ -72,7 +72,7 @@ def test_ops_wait_for_nothing(there, name):
 def test_an_index_out_of_range_on_the_gpu(there):
     ens, task, index = there
     with pytest.raises(RuntimeError, match=r"task_index must be in 0\.\.1"):
-        ops.loss(ens, task, task_index=index + 2)
+        functional.loss(ens, task, task_index=index + 2)
     with pytest.raises(ValueError, match=r"task_index\[0\] must be in 0\.\.1, got"):
         edt.masked_train(task, ens, steps=1, task_index=index + 2, progress=False)
 

@@ -9,10 +9,10 @@ from itertools import pairwise
 
 import pytest
 import torch
+from engine_calls import on_cuda
 from kernel_calls import products
 from op_cases import Case, compare
 
-from edt.ops import cuda
 from edt.ops.checks import problem_of
 
 #: Odd sizes beyond tiles of 64 x 128, samples that fill theirs but for a few.
@@ -68,12 +68,12 @@ def test_every_product_is_one_of_the_tensor_cores(tiny_blocks, shape):
         for n, o in layers
     ]
     tiny_blocks.tensor_products()
-    cuda.predict(ens.theta, problem)
+    on_cuda.predict(ens.theta, problem)
     assert tiny_blocks.tensor_products() == sum(up)
-    cuda.loss_and_grad(ens.theta, problem)
+    on_cuda.loss_and_grad(ens.theta, problem)
     assert tiny_blocks.tensor_products() == sum(up) + sum(down) + sum(gradient)
     # V a and W Ra on the way up; dL/dz once, W^T Rd and V^T d on the way down; two terms of rows.
-    cuda.hvp(ens.theta, torch.ones(1, ens.total, dtype=torch.float64), problem)
+    on_cuda.hvp(ens.theta, torch.ones(1, ens.total, dtype=torch.float64), problem)
     twice = sum(up) + sum(up[1:]) + 2 * sum(down) + sum(gradient) + sum(gradient[1:])
     assert tiny_blocks.tensor_products() == sum(up) + sum(down) + twice
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from engine_calls import cpu_trainer, cuda_trainer
 from op_cases import Case
 from short_runs import PLAIN, STEPS, results, start
-
-from edt.training.cuda import CudaEngine
-from edt.training.engine import Engine
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-10
@@ -70,16 +68,16 @@ def assert_same(one, two):
 @pytest.mark.parametrize("rule", RULES)
 def test_as_on_the_cpu(device, rule, shape):
     case, rule = Case(**SHAPES[shape]), {**PLAIN, **RULES[rule]}
-    found = train(CudaEngine, case, rule, device=device)
-    assert_close(found, train(Engine, case, rule))
+    found = train(cuda_trainer, case, rule, device=device)
+    assert_close(found, train(cpu_trainer, case, rule))
 
 
 @pytest.mark.parametrize("rule", ["adam", "minibatch", "nesterov"])
 def test_cuts_and_thread_order_change_no_bit(shim, rule):
     case, rule = Case(**SHAPES["masked"]), {**PLAIN, **RULES[rule]}
-    whole = train(CudaEngine, case, rule)
+    whole = train(cuda_trainer, case, rule)
     shim.set_order("shuffled", 3)
-    assert_same(train(CudaEngine, case, rule, cuts=(1, 7, 16)), whole)
+    assert_same(train(cuda_trainer, case, rule, cuts=(1, 7, 16)), whole)
 
 
 @pytest.mark.parametrize("rule", ["adam", "momentum", "minibatch"])
@@ -87,7 +85,7 @@ def test_single_precision(shim, rule):
     """float32: 25 steps differ by some units in the last place of numbers of order one."""
     case = Case(dtype=torch.float32, **SHAPES["shallow"])
     rule = {**PLAIN, **RULES[rule]}
-    found, wanted = train(CudaEngine, case, rule), train(Engine, case, rule)
+    found, wanted = train(cuda_trainer, case, rule), train(cpu_trainer, case, rule)
     torch.testing.assert_close(found["theta"], wanted["theta"], rtol=1e-4, atol=1e-4)
 
 
@@ -97,13 +95,13 @@ def test_launches_every_step(shim, rule):
     shim.set_limits(8, 1200, 2400)
     case = Case(hidden=((3,), (5,)), samples=130, d_out=2)
     rule = {**PLAIN, **RULES[rule]}
-    found = train(CudaEngine, case, rule, cuts=(7,))
+    found = train(cuda_trainer, case, rule, cuts=(7,))
     ens, task, index = case.build()
-    launcher = CudaEngine(ens, task, index).launcher
+    calls = cuda_trainer(ens, task, index)
     moments = rule["optimizer"] != "sgd"
-    assert launcher.plan.schedule("train", True, 130, moments=moments)[0].wide_networks == 2
-    assert_close(found, train(Engine, case, rule))
-    assert_same(found, train(CudaEngine, case, rule))
+    assert calls._plan.schedule("train", True, 130, moments=moments)[0].wide_networks == 2
+    assert_close(found, train(cpu_trainer, case, rule))
+    assert_same(found, train(cuda_trainer, case, rule))
 
 
 @pytest.mark.parametrize("rule", ["adam", "momentum"])
@@ -112,18 +110,18 @@ def test_few_networks_of_many_samples(shim, rule):
     shim.set_limits(4, 227 * 1024, 228 * 1024)
     case = Case(hidden=((2,), (3,)), samples=8200, masks="sparse")
     rule = {**PLAIN, **RULES[rule]}
-    found = train(CudaEngine, case, rule, cuts=(7,))
+    found = train(cuda_trainer, case, rule, cuts=(7,))
     ens, task, index = case.build()
-    plan = CudaEngine(ens, task, index).launcher.plan
+    plan = cuda_trainer(ens, task, index)._plan
     schedule, *_ = plan.schedule("train", True, 8200, moments=rule["optimizer"] != "sgd")
     assert schedule.split_training
-    assert_close(found, train(Engine, case, rule))
+    assert_close(found, train(cpu_trainer, case, rule))
 
 
 def test_wide_masked_minibatches(shim):
     shim.set_limits(2, 1200, 2400)
     case, rule = Case(**SHAPES["masked"]), {**PLAIN, "batch_size": 3}
-    assert_close(train(CudaEngine, case, rule), train(Engine, case, rule))
+    assert_close(train(cuda_trainer, case, rule), train(cpu_trainer, case, rule))
 
 
 @pytest.mark.parametrize("rule", ["gd", "minibatch"])
@@ -133,7 +131,7 @@ def test_divergence(shim, rule):
     rule = {**PLAIN, **RULES[rule]}
     if rule["optimizer"] != "sgd":
         rule["optimizer"] = "sgd"
-    found, wanted = (train(kind, case, rule, scale=30.0) for kind in (CudaEngine, Engine))
+    found, wanted = (train(kind, case, rule, scale=30.0) for kind in (cuda_trainer, cpu_trainer))
     assert found["status"].tolist() == wanted["status"].tolist()
     assert 2 in found["status"].tolist()
     assert found["steps"].tolist() == wanted["steps"].tolist()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from engine_calls import cpu_trainer, cuda_trainer, on_cpu, on_cuda
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernel_calls import everything, products
@@ -15,11 +16,9 @@ from op_cases import MASKS, Case, any_case, compare
 from short_runs import STEPS, results, start
 
 from edt import Ensemble, Task
-from edt.ops import cpu, cuda
+from edt.ops import cuda
 from edt.ops.checks import problem_of
 from edt.ops.compiled import matrix_offsets
-from edt.training.cuda import CudaEngine
-from edt.training.engine import Engine
 from edt.training.state import RUNNING
 
 
@@ -74,16 +73,16 @@ def test_samples_in_chunks(tiny_blocks, masks):
     size = hessian_size(ens, problem)
     for found, wanted in (
         *zip(
-            cuda.loss_and_grad(ens.theta, problem),
-            cpu.loss_and_grad(ens.theta, problem),
+            on_cuda.loss_and_grad(ens.theta, problem),
+            on_cpu.loss_and_grad(ens.theta, problem),
             strict=True,
         ),
-        (cuda.hvp(ens.theta, vectors, problem), cpu.hvp(ens.theta, vectors, problem)),
-        (cuda.hessian(ens.theta, problem, size), cpu.hessian(ens.theta, problem, size)),
+        (on_cuda.hvp(ens.theta, vectors, problem), on_cpu.hvp(ens.theta, vectors, problem)),
+        (on_cuda.hessian(ens.theta, problem, size), on_cpu.hessian(ens.theta, problem, size)),
     ):
         torch.testing.assert_close(found, wanted, rtol=1e-11, atol=1e-13)
     torch.testing.assert_close(
-        cuda.predict(ens.theta, problem)[:, -100:], cpu.predict(ens.theta, problem)[:, -100:]
+        on_cuda.predict(ens.theta, problem)[:, -100:], on_cpu.predict(ens.theta, problem)[:, -100:]
     )
 
 
@@ -98,10 +97,10 @@ def test_more_vectors_than_go_at_once(tiny_blocks, masks):
     ens, task, index = Case(hidden=((6, 3), (2, 5)), d_out=2, masks=masks, samples=140).build()
     problem = problem_of(ens, task, index)
     vectors = torch.randn(11, ens.total, dtype=torch.float64, generator=torch.manual_seed(0))
-    together = cuda.hvp(ens.theta, vectors, problem)
-    torch.testing.assert_close(together, cpu.hvp(ens.theta, vectors, problem))
+    together = on_cuda.hvp(ens.theta, vectors, problem)
+    torch.testing.assert_close(together, on_cpu.hvp(ens.theta, vectors, problem))
     for k in (0, 7, 8, 10):
-        assert torch.equal(cuda.hvp(ens.theta, vectors[k : k + 1], problem)[0], together[k])
+        assert torch.equal(on_cuda.hvp(ens.theta, vectors[k : k + 1], problem)[0], together[k])
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -121,9 +120,9 @@ def test_order_of_threads_in_hessians(tiny_blocks, order, dtype):
     ens, task, index = case.build()
     problem = problem_of(ens, task, index)
     size = hessian_size(ens, problem)
-    first = cuda.hessian(ens.theta, problem, size)
+    first = on_cuda.hessian(ens.theta, problem, size)
     tiny_blocks.set_order(order, 1)
-    assert torch.equal(cuda.hessian(ens.theta, problem, size), first)
+    assert torch.equal(on_cuda.hessian(ens.theta, problem, size), first)
 
 
 @pytest.mark.parametrize("order", ["backward", "shuffled"])
@@ -165,15 +164,15 @@ def test_lenet(shim, sparsity):
     plan = cuda.plan_of(problem, ens.device)
     assert plan.schedule("gradient", False, task.N)[0].wide_networks == 2
     assert plan.schedule("curvature", False, task.N, vectors=2)[0].wide_networks == 2
-    loss, grad = cuda.loss_and_grad(ens.theta, problem)
-    wanted, slope = cpu.loss_and_grad(ens.theta, problem)
+    loss, grad = on_cuda.loss_and_grad(ens.theta, problem)
+    wanted, slope = on_cpu.loss_and_grad(ens.theta, problem)
     # Sums of up to 784 terms in float32, in unlike orders.
     torch.testing.assert_close(loss, wanted, rtol=1e-5, atol=0)
     torch.testing.assert_close(grad, slope, rtol=1e-4, atol=1e-6)
     vectors = torch.randn(2, ens.total, generator=torch.manual_seed(0))
     for ggn in (False, True):
-        found = cuda.hvp(ens.theta, vectors, problem, ggn=ggn)
-        exact = cpu.hvp(ens.theta, vectors, problem, ggn=ggn)
+        found = on_cuda.hvp(ens.theta, vectors, problem, ggn=ggn)
+        exact = on_cpu.hvp(ens.theta, vectors, problem, ggn=ggn)
         torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-5)
 
 
@@ -184,7 +183,10 @@ def test_hessian_of_a_sparse_lenet(shim, dtype):
     ens, task = ens.to(dtype), task.to(dtype)
     problem = problem_of(ens, task, torch.zeros(1, dtype=torch.int64))
     size = hessian_size(ens, problem)
-    found, wanted = cuda.hessian(ens.theta, problem, size), cpu.hessian(ens.theta, problem, size)
+    found, wanted = (
+        on_cuda.hessian(ens.theta, problem, size),
+        on_cpu.hessian(ens.theta, problem, size),
+    )
     assert wanted.abs().max() > 0.01
     torch.testing.assert_close(
         found, wanted, rtol=1e-4, atol=1e-12 if dtype == torch.float64 else 1e-5
@@ -202,7 +204,7 @@ def test_narrow_and_wide_together(shim, rule):
     assert wide_networks(case, "train", **options) == 1
     ens, task, index = case.build()
     found = []
-    for kind in (CudaEngine, Engine):
+    for kind in (cuda_trainer, cpu_trainer):
         state, how = start(ens, rule)
         kind(ens, task, index).train(state, how, STEPS)
         found.append(results(ens, state))
@@ -220,7 +222,7 @@ def test_shuffles_in_shared_memory(shim):
     assert wide_networks(case, "train", moments=True, **rule) == 1
     ens, task, index = case.build()
     found = []
-    for kind in (CudaEngine, Engine):
+    for kind in (cuda_trainer, cpu_trainer):
         state, how = start(ens, rule)
         kind(ens, task, index).train(state, how, 3)
         found.append(results(ens, state)["theta"])
@@ -232,7 +234,7 @@ def test_networks_at_unequal_steps(tiny_blocks, batch_size):
     """After an interruption some networks are ahead: they wait, and every bit is the same."""
     case = Case(hidden=((3,), (5,), (4,)), samples=13, d_out=2, masks="mixed")
     ens, task, index = case.build()
-    engine = CudaEngine(ens, task, index)
+    engine = cuda_trainer(ens, task, index)
     whole, how = start(ens, {"batch_size": batch_size})
     engine.train(whole, how, STEPS)
     state, how = start(ens, {"batch_size": batch_size})
@@ -250,7 +252,7 @@ def test_steps_on_every_mask(tiny_blocks, masks):
     case = Case(hidden=((3, 4), (5, 2)), samples=9, d_out=2, masks=masks)
     ens, task, index = case.build()
     found = []
-    for kind in (CudaEngine, Engine):
+    for kind in (cuda_trainer, cpu_trainer):
         state, how = start(ens, {"optimizer": "adamw"})
         kind(ens, task, index).train(state, how, STEPS)
         found.append(results(ens, state))

@@ -8,6 +8,7 @@ import torch
 
 import edt
 from edt.curvature import spectrum
+from edt.errors import ShapeError
 
 X = torch.linspace(-1, 1, 12, dtype=torch.float64)[:, None]
 TASK = edt.Task(X, torch.sin(3 * X))
@@ -26,7 +27,7 @@ def test_networks_that_diverged_are_named(function):
     theta[ENS.offsets[1] + 2] = float("nan")
     kind = "1 of 1 networks, network 0" if function is edt.lanczos else "1 of 2 networks, network 1"
     options = {"network": 1, "k": 2} if function is edt.lanczos else {}
-    with pytest.raises(ValueError, match=f"ens must hold finite parameters, .* in {kind}"):
+    with pytest.raises(ValueError, match=f"networks must hold finite parameters, .* in {kind}"):
         function(ENS.with_theta(theta), TASK, **options)
 
 
@@ -57,10 +58,10 @@ def test_spectra_of_what_is_finite_among_what_diverged():
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, edt.HessianOperator], ids=lambda f: f.__name__)
 def test_what_is_no_ensemble(function):
-    with pytest.raises(TypeError, match=r"got Task; the networks come first, then the task"):
-        function(TASK, ENS)
-    with pytest.raises(TypeError, match=r"ens must be an edt\.Ensemble, got Sequential"):
-        function(torch.nn.Sequential(), TASK)
+    with pytest.raises(TypeError, match=r"networks must be an edt\.Ensemble, got Sequential"):
+        function(TASK, torch.nn.Sequential())
+    with pytest.raises(TypeError, match=r"task must be an edt\.Task or a pair"):
+        function(ENS, 3)
 
 
 @pytest.mark.parametrize(
@@ -80,8 +81,8 @@ def test_one_network(options, kind, says):
 def test_operators_check_their_task_when_made():
     with pytest.raises(ValueError, match=r"task_index\[0\] must be in 0\.\.0, got 1"):
         edt.HessianOperator(ENS, TASK, task_index=1)
-    with pytest.raises(TypeError, match=r"task must be an edt\.Task, got tuple; edt\.Task\(x, y\)"):
-        edt.HessianOperator(ENS, (X, X))
+    with pytest.raises(ShapeError, match=r"task must have d_out = 1 like the networks"):
+        edt.HessianOperator(ENS, (X, torch.cat([X, X], 1)))
 
 
 def test_complex_vectors_keep_their_imaginary_part():

@@ -117,7 +117,7 @@ def test_networks_together(cases, place, equal):
         curvature.extreme_eigenpairs(ens, data, 3, basis=3)
     with pytest.raises(ValueError, match="tol"):
         curvature.extreme_eigenpairs(ens, data, 3, tol=-1.0)
-    with pytest.raises(TypeError, match="ens"):
+    with pytest.raises(TypeError, match="networks"):
         curvature.extreme_eigenpairs(None, data, 3)
     with pytest.raises(ShapeError, match="theta"):
         curvature.extreme_eigenpairs(ens, data, 3, theta=torch.zeros(3, dtype=torch.float64))

@@ -205,21 +205,31 @@ def test_with_theta_keeps_the_graph():
     assert torch.equal(theta.grad, (ens.state == 1).double())
 
 
-def test_plan_is_shared_by_with_theta_only():
+@pytest.mark.parametrize("name", ["state", "layer_widths", "offsets", "coords", "network_ids"])
+def test_structure_changed_in_place_is_refused(name):
+    """It is shared by relatives, and everything is made from it."""
     ens = numbered()
-    plan = ens.plan
-    assert ens.plan is plan
-    assert ens.with_theta(ens.theta).plan is plan
-    assert ens.to(torch.float32).plan is plan
-    assert ens.with_state(ens.state).plan is not plan
-    assert (plan.n_nets, plan.total, plan.depth, plan.bias) == (3, ens.total, 1, True)
+    relative = ens.with_theta(ens.theta)
+    getattr(ens, name)[0] += 1
+    for other in (ens, relative):
+        for use in (lambda e: e.coords, lambda e: e.select([0]), lambda e: e.B, pickle.dumps):
+            with pytest.raises(RuntimeError, match=r"changed in place.*with_state"):
+                use(other)
+
+
+def test_structure_of_inference_mode_is_watched_too():
+    with torch.inference_mode():
+        ens = numbered()
+        ens.state[0] = 0
+        with pytest.raises(RuntimeError, match="changed in place"):
+            ens.coords  # noqa: B018
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))])
-def test_copies_travel_without_the_plan(duplicate):
+def test_copies_have_a_structure_of_their_own(duplicate):
     ens = numbered()
-    ens.plan  # noqa: B018  (made now, so that the copy has to leave it behind)
     other = duplicate(ens)
     assert torch.equal(other.theta, ens.theta)
-    assert other.plan is not ens.plan
-    assert other.coords.tolist() == ens.coords.tolist()
+    assert other.state is not ens.state
+    ens.state[0] = 0
+    assert other.coords.sum() == other.total

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from edt import Task, ops
+from edt import Task, functional
 from edt.estimators import EnsembleClassifier, EnsembleRegressor
 from edt.training import masked_train
 
@@ -55,7 +55,7 @@ def test_predictions_are_the_networks():
     each = model.predict_each(X)
     assert each.shape == (3, 30, 2)
     task = Task(torch.from_numpy(X), torch.zeros(30, 2, dtype=torch.float64))
-    raw = ops.predict(model.networks_, task).numpy()
+    raw = functional.predict(model.networks_, task).numpy()
     np.testing.assert_allclose(each, raw * Y.std(0) + Y.mean(0), rtol=1e-12)
     np.testing.assert_allclose(model.predict(X), each.mean(0))
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from edt import ops
+from edt import functional
 from edt.ensemble import Ensemble
 from edt.tasks import Task
 
@@ -41,14 +41,14 @@ def reference(ens, data, times, tau=None, method="Radau", rtol=1e-10):
     rate = np.ones(ens.total) if tau is None else 1.0 / tau.numpy()
 
     def velocity(_, theta):
-        grad = ops.loss_and_grad(ens, data, torch.from_numpy(theta))[1]
+        grad = functional.loss_and_grad(ens, data, torch.from_numpy(theta))[1]
         return -rate * grad.numpy()
 
     def jacobian(_, theta):
         # Frozen and pruned parameters stand still.
         out = np.zeros((ens.total, ens.total))
         free = np.flatnonzero(ens.state.numpy() == 1)
-        hess = ops.hessian(ens, data, torch.from_numpy(theta))[0].numpy()
+        hess = functional.hessian(ens, data, torch.from_numpy(theta))[0].numpy()
         out[np.ix_(free, free)] = -rate[free, None] * hess
         return out
 

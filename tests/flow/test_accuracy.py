@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from edt import ops
+from edt import functional
 from edt.flow import gradient_flow
 from edt.tasks import Task
 
@@ -84,8 +84,8 @@ def test_stiff_linear_flow_in_closed_form(cases):
     state = torch.full_like(ens.state, 2)
     state[-5:] = 1
     ens = ens.with_state(state)
-    hess = ops.hessian(ens, data)[0]
-    slope = ops.loss_and_grad(ens, data)[1][-5:]
+    hess = functional.hessian(ens, data)[0]
+    slope = functional.loss_and_grad(ens, data)[1][-5:]
     values, vectors = torch.linalg.eigh(hess)
     assert float(values[-1] / values[0]) > 1e3
     times = np.array([0.0, 1e-2, 1.0, 1e2, 1e4, 1e6])
@@ -126,7 +126,7 @@ def test_gradient_descent_in_the_limit_of_small_steps(cases):
     for steps in (400, 800):
         theta = ens.theta.clone()
         for _ in range(steps):
-            theta = theta - 2.0 / steps * ops.loss_and_grad(ens, data, theta)[1]
+            theta = theta - 2.0 / steps * functional.loss_and_grad(ens, data, theta)[1]
         ends.append(theta)
     # Euler's error is a h + b h^2: halving h halves it, and extrapolation leaves the second term.
     first = float((ends[0] - found.networks.theta).abs().max())
@@ -190,7 +190,7 @@ def test_the_loss_never_rises(cases, method):
         # Interpolated points carry the tolerance of the run; the last entry is a step's end.
         assert float(found.loss[b]) <= own[0]
         assert (np.diff(own) <= 1e-3 * own[:-1]).all()
-    assert torch.equal(found.loss, ops.loss(found.networks, data))
+    assert torch.equal(found.loss, functional.loss(found.networks, data))
 
 
 def test_weighted_cross_entropy(cases):

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from edt import ops
+from edt import functional
 from edt.ensemble import Ensemble
 from edt.errors import ShapeError
 from edt.files import CheckpointError
 from edt.flow import FlowResult, gradient_flow
 from edt.flow import run as loop
-from edt.objectives import NormPenalty, objective_of
+from edt.objectives import NormPenalty
 from edt.tasks import Task
+from edt.tasks.given import objective_of
 
 QUIET = {"progress": False}
 SHORT = {"progress": False, "max_time": 20.0, "rtol": 1e-5, "atol": 1e-8}
@@ -28,7 +29,7 @@ def test_converges_to_a_critical_point(cases, place, equal):
     ens, data = place(cases.ensemble([1], range(3)), cases.task())
     found = gradient_flow(data, ens, max_time=1e12, **QUIET)
     assert found.status == ["converged"] * 3
-    loss, grad = ops.loss_and_grad(found.networks, data)
+    loss, grad = functional.loss_and_grad(found.networks, data)
     equal(loss, found.loss)
     for b in range(3):
         equal(own(ens, b, grad).abs().max().cpu(), found.grad_max[b])
@@ -40,7 +41,7 @@ def test_converges_to_a_critical_point(cases, place, equal):
 
 def test_loss_target_is_located(cases, place):
     ens, data = place(cases.ensemble([3, 4], [0, 1]), cases.task())
-    start = ops.loss(ens, data)
+    start = functional.loss(ens, data)
     target = 0.3 * float(start.min())
     found = gradient_flow(data, ens, loss_target=target, **QUIET)
     assert found.status == ["target"] * 4
@@ -174,7 +175,7 @@ def test_soft_norm_bound(cases):
     assert found.status == ["converged"] * 2
     assert float(grad.abs().max()) <= 1e-9
     # The bound is felt: the unpenalised gradient does not vanish there.
-    assert float(ops.loss_and_grad(found.networks, data)[1].abs().max()) > 1e-6
+    assert float(functional.loss_and_grad(found.networks, data)[1].abs().max()) > 1e-6
 
 
 def test_methods_by_size_and_task_index(cases):

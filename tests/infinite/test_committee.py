@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import edt.training as training
-from edt import ops
+from edt import functional
 from edt.curvature import hessian_spectrum
 from edt.errors import ShapeError
 from edt.infinite import committee, safran_shamir_task
@@ -26,7 +26,7 @@ def rows():
 def test_loss_gradient_and_hessian_are_twice_those_of_F(rows):
     task, students, v = safran_shamir_task(K), committee(rows), torch.eye(K, dtype=torch.float64)
     inner = (K + 1) * K
-    loss, grad = ops.loss_and_grad(students, task)
+    loss, grad = functional.loss_and_grad(students, task)
     torch.testing.assert_close(loss, 2.0 * population_loss(rows, v), rtol=1e-13, atol=1e-14)
     grad = grad.view(4, -1)
     slope = 2.0 * population_gradient(rows, v).reshape(4, -1)
@@ -34,11 +34,11 @@ def test_loss_gradient_and_hessian_are_twice_those_of_F(rows):
     # Frozen output weights have no gradient, and no place in the Hessian.
     assert bool((grad[:, inner:] == 0.0).all())
     for mine, theirs in zip(
-        ops.hessian(students, task), 2.0 * population_hessian(rows, v), strict=True
+        functional.hessian(students, task), 2.0 * population_hessian(rows, v), strict=True
     ):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
     vectors = torch.ones(1, students.total, dtype=torch.float64)
-    product = ops.hvp(students, task, vectors).view(4, -1)[:, :inner]
+    product = functional.hvp(students, task, vectors).view(4, -1)[:, :inner]
     expected = 2.0 * population_hessian(rows, v).sum(2)
     torch.testing.assert_close(product, expected, rtol=0, atol=1e-12)
 

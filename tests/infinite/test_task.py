@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import edt.training as training
-from edt import curvature, ops
+from edt import curvature, functional
 from edt.ensemble import Ensemble
 from edt.infinite import PopulationTask, population
 from edt.landscape import population_gradient, population_hessian, population_loss
@@ -35,15 +35,17 @@ def test_erf_against_quadrature(bias, d_out):
     # Quadrature of 150 nodes is exact to rounding for weights of this size.
     tight = {"rtol": 0.0, "atol": 2e-14}
     for mine, theirs in zip(
-        ops.loss_and_grad(students, exact), ops.loss_and_grad(students, rule), strict=True
+        functional.loss_and_grad(students, exact),
+        functional.loss_and_grad(students, rule),
+        strict=True,
     ):
         torch.testing.assert_close(mine, theirs, **tight)
     for ggn in (False, True):
-        mine, theirs = (ops.hessian(students, task, ggn=ggn) for task in (exact, rule))
+        mine, theirs = (functional.hessian(students, task, ggn=ggn) for task in (exact, rule))
         for one, other in zip(mine, theirs, strict=True):
             torch.testing.assert_close(one, other, **tight)
         vectors = torch.stack([torch.ones_like(students.theta), students.theta])
-        product = ops.ggn_vp if ggn else ops.hvp
+        product = functional.ggn_vp if ggn else functional.hvp
         torch.testing.assert_close(
             product(students, exact, vectors), product(students, rule, vectors), rtol=0, atol=1e-13
         )
@@ -56,14 +58,15 @@ def test_relu_derivatives(bias):
     students = networks([2, 3], 1, activation="relu", bias=bias)
     task = population(teacher)
     objective = task.objective(students, torch.zeros(2, dtype=torch.int64))
-    loss, grad = ops.loss_and_grad(students, task)
-    whole = torch.block_diag(*ops.hessian(students, task))
+    loss, grad = functional.loss_and_grad(students, task)
+    whole = torch.block_diag(*functional.hessian(students, task))
     step = 1e-6
     for i in range(students.total):
         move = torch.zeros_like(students.theta)
         move[i] = step
         (up, ahead), (down, behind) = (
-            ops.loss_and_grad(students, task, students.theta + sign * move) for sign in (1, -1)
+            functional.loss_and_grad(students, task, students.theta + sign * move)
+            for sign in (1, -1)
         )
         # Central differences: u / step and step^2.
         assert float(grad[i]) == pytest.approx(float((up - down).sum()) / (2 * step), abs=1e-7)
@@ -73,11 +76,11 @@ def test_relu_derivatives(bias):
     # Monte Carlo: three per cent of a matrix of size ||G|| is several standard errors.
     for mine, theirs in zip(
         hessians(objective, students.theta, torch.arange(2), ggn=True),
-        ops.hessian(students, sample, ggn=True),
+        functional.hessian(students, sample, ggn=True),
         strict=True,
     ):
         assert float((mine - theirs).norm()) < 0.03 * float(mine.norm())
-    torch.testing.assert_close(loss, ops.loss(students, sample), rtol=0.03, atol=0)
+    torch.testing.assert_close(loss, functional.loss(students, sample), rtol=0.03, atol=0)
 
 
 def test_relu_against_the_closed_form_without_output_weights():
@@ -91,11 +94,11 @@ def test_relu_against_the_closed_form_without_output_weights():
         return Ensemble([len(rows)], 4, 1, activation="relu", bias=False, theta=theta)
 
     students, task = network(w[0]), population(network(v))
-    loss, grad = ops.loss_and_grad(students, task)
+    loss, grad = functional.loss_and_grad(students, task)
     torch.testing.assert_close(loss, 2.0 * population_loss(w, v), rtol=1e-13, atol=1e-13)
     slope = 2.0 * population_gradient(w, v).reshape(-1)
     torch.testing.assert_close(grad[:20], slope, rtol=0, atol=1e-13)
-    inner = ops.hessian(students, task)[0][:20, :20]
+    inner = functional.hessian(students, task)[0][:20, :20]
     torch.testing.assert_close(inner, 2.0 * population_hessian(w, v)[0], rtol=0, atol=1e-12)
 
 
@@ -113,7 +116,9 @@ def test_masks_and_targets():
     )
     assert exact.T == rule.T == 2
     for name in ("loss_and_grad", "hessian"):
-        mine, theirs = (getattr(ops, name)(students, t, task_index=index) for t in (exact, rule))
+        mine, theirs = (
+            getattr(functional, name)(students, t, task_index=index) for t in (exact, rule)
+        )
         for one, other in zip(mine, theirs, strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=2e-14)
 
@@ -157,7 +162,7 @@ def test_training_resumes(tmp_path):
 def test_converge(method):
     teacher = networks([2], 5, d_in=3)
     students = networks([1, 2], 7, d_in=3)
-    before = ops.loss(students, population(teacher))
+    before = functional.loss(students, population(teacher))
     result = training.converge(
         population(teacher), students, method=method, newton_steps=200, **QUIET
     )
@@ -169,14 +174,17 @@ def test_converge(method):
         # Zero loss: the student is the teacher up to its symmetries.
         x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         blank = Task(x, torch.zeros(50, 1, dtype=torch.float64))
-        mine, theirs = ops.predict(result.networks, blank)[1], ops.predict(teacher, blank)[0]
+        mine, theirs = (
+            functional.predict(result.networks, blank)[1],
+            functional.predict(teacher, blank)[0],
+        )
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-6)
 
 
 def test_curvature_functions():
     teacher, students = networks([2], 0), networks([2, 3], 1)
     task = population(teacher)
-    dense = ops.hessian(students, task)
+    dense = functional.hessian(students, task)
     spectra = curvature.hessian_spectrum(students, task)
     lowest = curvature.extreme_eigenpairs(students, task, 2)
     split = curvature.hessian_split(students, task)
@@ -203,7 +211,9 @@ def test_quadrature_for_any_network():
     torch.testing.assert_close(moments, torch.eye(2, dtype=torch.float64), rtol=0, atol=1e-12)
     finer = population(teacher, nodes=100)
     student = networks([3], 1, activation="tanh")
-    torch.testing.assert_close(ops.loss(student, rule), ops.loss(student, finer), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        functional.loss(student, rule), functional.loss(student, finer), rtol=1e-6, atol=0
+    )
 
 
 def test_bad_input():
@@ -228,6 +238,6 @@ def test_bad_input():
         training.masked_train(task, networks([2], 0), batch_size=5, **QUIET)
     single = Ensemble([2], 2, 1, activation="erf", dtype=torch.float32)
     with pytest.raises(TypeError, match="float64"):
-        ops.hessian(single, task)
+        functional.hessian(single, task)
     with pytest.raises(ValueError, match="task_index"):
-        ops.loss(networks([2], 0), task, task_index=torch.tensor([1]))
+        functional.loss(networks([2], 0), task, task_index=torch.tensor([1]))

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from edt.ensemble import Ensemble
+from edt.functional import loss
 from edt.lottery import Tickets, neuron_mask
 from edt.lottery.adversary import evolve_adversary, gradient_adversary, unrolled_gradient
 from edt.lottery.minimal import bisect_failure
-from edt.ops import loss
 
 
 @pytest.fixture

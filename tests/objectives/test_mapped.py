@@ -5,17 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from edt import ops
+from edt import functional
 from edt.errors import ShapeError
-from edt.objectives import (
-    Factors,
-    MappedObjective,
-    Objective,
-    Subspace,
-    hessians,
-    objective_of,
-    orthonormal,
-)
+from edt.objectives import Factors, MappedObjective, Objective, Subspace, hessians, orthonormal
+from edt.tasks.given import objective_of
 
 INDEX = torch.tensor([0, 1, 0])
 
@@ -56,7 +49,7 @@ def case(request, cases):
 
     def losses(flat):
         theta = plain(flat.view(3, -1)).flatten()
-        return ops.loss(ens, data, theta, task_index=INDEX, backend="reference")
+        return functional.loss(ens, data, theta, task_index=INDEX, backend="reference")
 
     return mapped, start.flatten(), losses
 

@@ -5,17 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from edt import ops
-from edt.objectives import (
-    Coordinates,
-    NormPenalty,
-    Objective,
-    hessians,
-    objective_of,
-    segment_max,
-    segment_sum,
-)
+from edt import functional
+from edt.objectives import Coordinates, NormPenalty, Objective, hessians, segment_max, segment_sum
 from edt.tasks import Task
+from edt.tasks.given import objective_of
 
 
 def evaluate(objective, theta, active=None):
@@ -30,7 +23,7 @@ def penalised(ens, data, maxnorm):
     sizes = ens.coords
 
     def function(theta):
-        total = ops.loss(ens, data, theta, backend="reference")
+        total = functional.loss(ens, data, theta, backend="reference")
         free = torch.where(ens.state == 1, theta, torch.zeros_like(theta))
         norms = torch.stack(
             [part @ part for part in free.split((ens.offsets[1:] - ens.offsets[:-1]).tolist())]
@@ -47,18 +40,18 @@ def test_data_objective_is_the_ops(cases):
     objective = objective_of(ens, data, index)
     assert isinstance(objective, Objective)
     loss, grad = evaluate(objective, ens.theta)
-    expected = ops.loss_and_grad(ens, data, task_index=index)
+    expected = functional.loss_and_grad(ens, data, task_index=index)
     assert torch.equal(loss, expected[0])
     assert torch.equal(grad, expected[1])
     for ggn in (False, True):
         found = hessians(objective, ens.theta, torch.tensor([0, 2]), ggn=ggn)
-        wanted = ops.hessian(ens, data, task_index=index, ggn=ggn)
+        wanted = functional.hessian(ens, data, task_index=index, ggn=ggn)
         assert torch.equal(found[0], wanted[0])
         assert torch.equal(found[1], wanted[2])
         vectors = torch.randn(3, ens.total, dtype=torch.float64)
         out = torch.empty_like(vectors)
         objective.hvp(ens.theta, vectors, out, ggn=ggn)
-        product = ops.ggn_vp if ggn else ops.hvp
+        product = functional.ggn_vp if ggn else functional.hvp
         assert torch.equal(out, product(ens, data, vectors, task_index=index))
     # S is the loss of a zero output.
     assert objective.scale[1] == pytest.approx(float((data.y[1] ** 2).mean()), rel=1e-14)
@@ -96,7 +89,7 @@ def test_penalty_against_autograd(cases, masked):
     leaf = ens.theta.clone().requires_grad_(True)
     slope = torch.autograd.grad(function(leaf).sum(), leaf)[0]
     torch.testing.assert_close(grad, slope, rtol=1e-12, atol=1e-14)
-    plain = ops.loss(ens, data)
+    plain = functional.loss(ens, data)
     assert loss[0] == plain[0]
     assert float(loss[1]) > float(plain[1])
     full = torch.func.hessian(lambda t: function(t).sum())(ens.theta)
@@ -110,7 +103,7 @@ def test_penalty_against_autograd(cases, masked):
         own = own[(own >= ens.offsets[b]) & (own < ens.offsets[b + 1])]
         torch.testing.assert_close(matrix, full[own][:, own], rtol=1e-11, atol=1e-12)
     ggn = hessians(objective, ens.theta, torch.arange(2), ggn=True)[1]
-    base = ops.hessian(ens, data, ggn=True)[1]
+    base = functional.hessian(ens, data, ggn=True)[1]
     extra = torch.linalg.eigvalsh(ggn - base)
     assert float(extra[0]) > 0.0
     assert float(torch.linalg.eigvalsh(base)[0]) > -1e-12
@@ -169,7 +162,7 @@ def test_bend_against_autograd(cases, loss, monkeypatch):
     objective.bend(ens.theta, step, torch.full((3,), 1e-3, dtype=torch.float64), chosen, out)
 
     def outputs(theta):
-        return ops.predict(ens, data, theta, backend="reference")
+        return functional.predict(ens, data, theta, backend="reference")
 
     def along(s):
         return outputs(ens.theta + s * step)

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import edt
-from edt.objectives import PathObjective, hessians, objective_of
+from edt.objectives import PathObjective, hessians
 from edt.objectives.path import blend, nodes_of
+from edt.tasks.given import objective_of
 
 
 def test_quadrature_is_exact_for_polynomials_on_each_half():
@@ -43,7 +44,7 @@ def test_derivatives_against_autograd(curve):
         total = torch.zeros(2, dtype=torch.float64)
         for k in range(6):
             point = u[k] * ends[0] + c[k] * theta + v[k] * ends[1]
-            total = total + weights[k] * edt.ops.loss(ens, data, point, backend="reference")
+            total = total + weights[k] * edt.loss(ens, data, point, backend="reference")
         return total
 
     loss, grad = torch.zeros(2, dtype=torch.float64), torch.zeros_like(ens.theta)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 import edt
-from edt.objectives import Section, hessians, objective_of
+from edt.objectives import Section, hessians
+from edt.tasks.given import objective_of
 
 
 def test_derivatives_are_projected():

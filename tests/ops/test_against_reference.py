@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from op_cases import MASKS, Case, any_case, compare, going_round, wide_case
 
-from edt import ops
+from edt import functional
 from edt.ops.activations import ACTIVATION_CODES
 from edt.ops.checks import problem_of
 from edt.ops.jacobians import jacobian as structured_jacobian
@@ -17,21 +17,25 @@ VECTORS = 5  # one group of four and a rest
 
 
 PUBLIC = {
-    "predict": lambda ens, task, index, *_: ops.predict(ens, task, task_index=index),
+    "predict": lambda ens, task, index, *_: functional.predict(ens, task, task_index=index),
     "vjp": lambda ens, task, index, _, cotangent: torch.ops.edt.predict_vjp(
         ens.theta, cotangent, *problem_of(ens, task, index)
     ),
-    "loss": lambda ens, task, index, *_: ops.loss(ens, task, task_index=index),
-    "loss beside grad": lambda ens, task, index, *_: ops.loss_and_grad(ens, task, task_index=index)[
-        0
-    ],
-    "grad": lambda ens, task, index, *_: ops.loss_and_grad(ens, task, task_index=index)[1],
-    "hvp": lambda ens, task, index, vectors, _: ops.hvp(ens, task, vectors, task_index=index),
-    "ggn_vp": lambda ens, task, index, vectors, _: ops.ggn_vp(ens, task, vectors, task_index=index),
-    "hessian": lambda ens, task, index, *_: ops.hessian(ens, task, task_index=index),
-    "ggn": lambda ens, task, index, *_: ops.hessian(ens, task, task_index=index, ggn=True),
-    "blocks": lambda ens, task, index, *_: ops.hessian_blocks(ens, task, task_index=index),
-    "jacobian": lambda ens, task, index, *_: ops.jacobian(ens, task, task_index=index),
+    "loss": lambda ens, task, index, *_: functional.loss(ens, task, task_index=index),
+    "loss beside grad": lambda ens, task, index, *_: functional.loss_and_grad(
+        ens, task, task_index=index
+    )[0],
+    "grad": lambda ens, task, index, *_: functional.loss_and_grad(ens, task, task_index=index)[1],
+    "hvp": lambda ens, task, index, vectors, _: functional.hvp(
+        ens, task, vectors, task_index=index
+    ),
+    "ggn_vp": lambda ens, task, index, vectors, _: functional.ggn_vp(
+        ens, task, vectors, task_index=index
+    ),
+    "hessian": lambda ens, task, index, *_: functional.hessian(ens, task, task_index=index),
+    "ggn": lambda ens, task, index, *_: functional.hessian(ens, task, task_index=index, ggn=True),
+    "blocks": lambda ens, task, index, *_: functional.hessian_blocks(ens, task, task_index=index),
+    "jacobian": lambda ens, task, index, *_: functional.jacobian(ens, task, task_index=index),
 }
 
 
@@ -68,7 +72,7 @@ def test_gradients_of_dense_layers(processor, d_in, samples, dtype):
     """Dot products and outer products: pieces of every size, on both sides of where they change."""
 
     def compute(ens, task, index, *_):
-        return {"grad": ops.loss_and_grad(ens, task, task_index=index)[1]}
+        return {"grad": functional.loss_and_grad(ens, task, task_index=index)[1]}
 
     hidden = ((4, 3), (7, 13), (14, 6), (27, 5))
     data = {"d_in": d_in, "samples": samples, "seed": samples + d_in}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from edt import _core, ops
+from edt import _core, functional
 
 CROWD = ((7, 3), (2, 2), (16, 5), (1, 1), (5, 9), (3, 3), (12, 4), (8, 8))
 
@@ -15,18 +15,18 @@ def everything(ens, task, index, vectors):
     same = {"task_index": index}
     spans = [slice(int(a), int(b)) for a, b in zip(ens.offsets[:-1], ens.offsets[1:], strict=True)]
     theta = ens.theta.clone().requires_grad_(True)
-    outputs = ops.predict(ens, task, theta, index)
+    outputs = functional.predict(ens, task, theta, index)
     (outputs.square() * outputs.detach().cos()).sum().backward()
-    pulled, losses = theta.grad, ops.loss(ens, task, **same)
-    also, grad = ops.loss_and_grad(ens, task, **same)
-    products = ops.hvp(ens, task, vectors, **same)
-    gauss_newton = ops.ggn_vp(ens, task, vectors, **same)
+    pulled, losses = theta.grad, functional.loss(ens, task, **same)
+    also, grad = functional.loss_and_grad(ens, task, **same)
+    products = functional.hvp(ens, task, vectors, **same)
+    gauss_newton = functional.ggn_vp(ens, task, vectors, **same)
     lists = [
-        ops.hessian(ens, task, **same),
-        ops.hessian(ens, task, ggn=True, **same),
-        ops.jacobian(ens, task, **same),
+        functional.hessian(ens, task, **same),
+        functional.hessian(ens, task, ggn=True, **same),
+        functional.jacobian(ens, task, **same),
     ]
-    blocks = ops.hessian_blocks(ens, task, **same)
+    blocks = functional.hessian_blocks(ens, task, **same)
     return [
         [
             outputs[b].detach(),
@@ -92,7 +92,7 @@ def test_threads(crowd):
 def test_vectors_do_not_see_each_other(crowd):
     """A vector's product is the same alone and among K."""
     ens, task, index, vectors = crowd
-    for product in (ops.hvp, ops.ggn_vp):
+    for product in (functional.hvp, functional.ggn_vp):
         together = product(ens, task, vectors, task_index=index)
         for k in range(len(vectors)):
             assert torch.equal(product(ens, task, vectors[k], task_index=index), together[k])

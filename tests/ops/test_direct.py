@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from edt import Ensemble, ops, tasks
+from edt import Ensemble, functional, tasks
 
 
 class Seen(TorchDispatchMode):
@@ -29,9 +29,9 @@ def problem():
 
 def test_same_bits(problem):
     ens, task = problem
-    value, grad = ops.loss_and_grad(ens, task)
+    value, grad = functional.loss_and_grad(ens, task)
     with Seen() as seen:
-        dispatched = ops.loss_and_grad(ens, task)
+        dispatched = functional.loss_and_grad(ens, task)
     assert "edt.loss_and_grad.default" in seen.names
     assert torch.equal(value, dispatched[0])
     assert torch.equal(grad, dispatched[1])
@@ -40,11 +40,11 @@ def test_same_bits(problem):
 def test_autograd_sees_the_call(problem):
     ens, task = problem
     theta = ens.theta.clone().requires_grad_(True)
-    _, grad = ops.loss_and_grad(ens, task, theta)
+    _, grad = functional.loss_and_grad(ens, task, theta)
     (twice,) = torch.autograd.grad(grad.sum(), theta)
-    torch.testing.assert_close(twice, ops.hvp(ens, task, torch.ones_like(theta).detach()))
+    torch.testing.assert_close(twice, functional.hvp(ens, task, torch.ones_like(theta).detach()))
     with torch.no_grad():
-        assert not ops.loss_and_grad(ens, task, theta)[1].requires_grad
+        assert not functional.loss_and_grad(ens, task, theta)[1].requires_grad
 
 
 def test_forward_mode_is_refused(problem):
@@ -53,5 +53,5 @@ def test_forward_mode_is_refused(problem):
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(ens.theta, torch.ones_like(ens.theta))
         with pytest.raises(NotImplementedError, match="theta carries a tangent"):
-            ops.loss_and_grad(ens, task, dual)
-        ops.loss_and_grad(ens, task, dual, backend="reference")
+            functional.loss_and_grad(ens, task, dual)
+        functional.loss_and_grad(ens, task, dual, backend="reference")

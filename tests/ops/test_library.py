@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import edt
-from edt import ops
-from edt.ops import api, library
+from edt import functional
+from edt.ops import library
 from edt.ops.checks import problem_of
 from edt.ops.compiled import matrix_offsets
 
@@ -70,13 +70,13 @@ def test_derivatives_by_finite_differences(small):
     theta = ens.theta.clone().requires_grad_(True)
     vectors = torch.randn_like(ens.theta.expand(2, -1)).requires_grad_(True)
     check, twice = torch.autograd.gradcheck, torch.autograd.gradgradcheck
-    assert check(lambda p: ops.predict(ens, task, p, index), theta)
-    assert twice(lambda p: ops.predict(ens, task, p, index), theta)
-    assert check(lambda p: ops.loss(ens, task, p, index), theta)
-    assert twice(lambda p: ops.loss(ens, task, p, index), theta)
-    assert check(lambda p: ops.loss_and_grad(ens, task, p, index), theta)
-    assert twice(lambda p: ops.loss_and_grad(ens, task, p, index), theta)
-    for product in (ops.hvp, ops.ggn_vp):
+    assert check(lambda p: functional.predict(ens, task, p, index), theta)
+    assert twice(lambda p: functional.predict(ens, task, p, index), theta)
+    assert check(lambda p: functional.loss(ens, task, p, index), theta)
+    assert twice(lambda p: functional.loss(ens, task, p, index), theta)
+    assert check(lambda p: functional.loss_and_grad(ens, task, p, index), theta)
+    assert twice(lambda p: functional.loss_and_grad(ens, task, p, index), theta)
+    for product in (functional.hvp, functional.ggn_vp):
         assert check(lambda p, v, f=product: f(ens, task, v, p, index), (theta, vectors))
 
 
@@ -84,23 +84,23 @@ def test_backward_is_the_gradient(small):
     """To the bit: backward of the loss is the gradient, double backward the Hessian product."""
     ens, task, index = small
     theta = ens.theta.clone().requires_grad_(True)
-    ops.loss(ens, task, theta, index).sum().backward()
-    _, grad = ops.loss_and_grad(ens, task, task_index=index)
+    functional.loss(ens, task, theta, index).sum().backward()
+    _, grad = functional.loss_and_grad(ens, task, task_index=index)
     assert torch.equal(theta.grad, grad)
     v = torch.randn_like(grad)
     (slope,) = torch.autograd.grad(
-        ops.loss(ens, task, theta, index).sum(), theta, create_graph=True
+        functional.loss(ens, task, theta, index).sum(), theta, create_graph=True
     )
     (found,) = torch.autograd.grad(slope @ v, theta)
-    assert torch.equal(found, ops.hvp(ens, task, v, task_index=index))
+    assert torch.equal(found, functional.hvp(ens, task, v, task_index=index))
 
 
 def test_backward_scales_each_network(small):
     ens, task, index = small
     theta = ens.theta.clone().requires_grad_(True)
     scale = torch.arange(1.0, ens.B + 1, dtype=torch.float64, device=ens.device)
-    (ops.loss(ens, task, theta, index) * scale).sum().backward()
-    _, grad = ops.loss_and_grad(ens, task, task_index=index)
+    (functional.loss(ens, task, theta, index) * scale).sum().backward()
+    _, grad = functional.loss_and_grad(ens, task, task_index=index)
     sizes = ens.offsets.diff().to(ens.device)
     # Whole numbers times the gradient: one rounding, the same in both.
     assert torch.equal(theta.grad, torch.repeat_interleave(scale, sizes) * grad)
@@ -113,7 +113,7 @@ def test_third_derivatives_end_with_an_error(small):
 
     def third(backend):
         theta = ens.theta.clone().requires_grad_(True)
-        product = ops.hvp(ens, task, v, theta, index, backend=backend)
+        product = functional.hvp(ens, task, v, theta, index, backend=backend)
         return torch.autograd.grad(product @ v, theta, create_graph=True)[0]
 
     torch.testing.assert_close(third("auto"), third("reference"), rtol=1e-9, atol=1e-11)
@@ -121,7 +121,9 @@ def test_third_derivatives_end_with_an_error(small):
         third("auto").sum().backward()
     third("reference").sum().backward()
     with pytest.raises(RuntimeError, match="does not require grad"):
-        ops.hessian(ens, task, ens.theta.clone().requires_grad_(True), index)[0].sum().backward()
+        functional.hessian(ens, task, ens.theta.clone().requires_grad_(True), index)[
+            0
+        ].sum().backward()
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,7 @@ def test_compile(device, cases, backend, dynamic):
     torch._dynamo.reset()
 
     def objective(theta):
-        return (ops.loss(ens, task, theta * 1.5, index) ** 2).sum() + theta.square().sum()
+        return (functional.loss(ens, task, theta * 1.5, index) ** 2).sum() + theta.square().sum()
 
     compiled = torch.compile(objective, fullgraph=True, dynamic=dynamic, backend=backend)
     theta, again = (ens.theta.clone().requires_grad_(True) for _ in range(2))
@@ -155,16 +157,16 @@ def test_compile_other_ops(small):
 
     @torch.compile(fullgraph=True, backend="aot_eager")
     def several(theta):
-        value, grad = ops.loss_and_grad(ens, task, theta, index)
-        outputs = ops.predict(ens, task, theta, index).sum()
-        return value.sum() + outputs, grad, ops.hvp(ens, task, v, theta, index)
+        value, grad = functional.loss_and_grad(ens, task, theta, index)
+        outputs = functional.predict(ens, task, theta, index).sum()
+        return value.sum() + outputs, grad, functional.hvp(ens, task, v, theta, index)
 
     value, grad, product = several(ens.theta)
-    expected, slope = ops.loss_and_grad(ens, task, task_index=index)
-    outputs = ops.predict(ens, task, task_index=index).sum()
+    expected, slope = functional.loss_and_grad(ens, task, task_index=index)
+    outputs = functional.predict(ens, task, task_index=index).sum()
     assert torch.equal(value, expected.sum() + outputs)
     assert torch.equal(grad, slope)
-    assert torch.equal(product, ops.hvp(ens, task, v, task_index=index))
+    assert torch.equal(product, functional.hvp(ens, task, v, task_index=index))
 
 
 def test_functional_transforms(small):
@@ -172,10 +174,10 @@ def test_functional_transforms(small):
     ens, task, index = small
 
     def objective(theta, backend="reference"):
-        return ops.loss(ens, task, theta, index, backend=backend).sum()
+        return functional.loss(ens, task, theta, index, backend=backend).sum()
 
     slope = torch.func.grad(objective)(ens.theta)
-    expected = ops.loss_and_grad(ens, task, task_index=index, backend="reference")[1]
+    expected = functional.loss_and_grad(ens, task, task_index=index, backend="reference")[1]
     torch.testing.assert_close(slope, expected, rtol=1e-12, atol=1e-14)
     with pytest.raises(NotImplementedError, match="use backend='reference'"):
         torch.func.grad(objective)(ens.theta, "auto")
@@ -191,7 +193,7 @@ def test_examples():
         "task": edt.Task(*(torch.randn(5, n, generator=draw).double() for n in (3, 1))),
     }
     failed, tried = 0, 0
-    for test in doctest.DocTestFinder().find(api, globs=names):
+    for test in doctest.DocTestFinder().find(functional, globs=names):
         result = doctest.DocTestRunner().run(test)
         failed, tried = failed + result.failed, tried + result.attempted
     assert failed == 0

@@ -36,6 +36,6 @@ def test_hessians_that_do_not_fit(wide, device, ggn, monkeypatch):
     with pytest.raises(
         MemoryError, match=rf"{size:,} coordinates need {needed:,} bytes .* edt.hvp"
     ):
-        edt.ops.hessian(ens, task, ggn=ggn)
+        edt.hessian(ens, task, ggn=ggn)
     # Products need no matrix.
-    assert edt.ops.hvp(ens, task, ens.theta).shape == (size,)
+    assert edt.hvp(ens, task, ens.theta).shape == (size,)

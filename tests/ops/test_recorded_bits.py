@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import edt
-from edt import _core, ops
+from edt import _core, functional, ops
 
 RECORDED = {
     "identity": "cac2a92928807669",
@@ -58,13 +58,13 @@ def results(activation):
             labels = torch.arange(samples) % d_out
             task = edt.Task(x, labels if loss == "cross_entropy" else y, loss=loss)
             vectors = fractions(3 * ens.theta.numel(), dtype, 4001).reshape(3, -1)
-            yield ops.loss(ens, task)
-            yield from ops.loss_and_grad(ens, task)
-            yield ops.predict(ens, task)
-            yield ops.hvp(ens, task, vectors)
-            yield ops.ggn_vp(ens, task, vectors)
-            yield from ops.hessian(ens, task)
-            yield from ops.jacobian(ens, task)
+            yield functional.loss(ens, task)
+            yield from functional.loss_and_grad(ens, task)
+            yield functional.predict(ens, task)
+            yield functional.hvp(ens, task, vectors)
+            yield functional.ggn_vp(ens, task, vectors)
+            yield from functional.hessian(ens, task)
+            yield from functional.jacobian(ens, task)
             for settings in ({}, {"optimizer": "sgd", "batch_size": 32}):
                 run = edt.masked_train(task, ens, steps=9, lr=0.01, progress=False, **settings)
                 yield run.networks.theta

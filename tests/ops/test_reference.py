@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from edt import ops
+from edt import functional
 from edt.ops.activations import ACTIVATION_CODES
 
 
@@ -97,12 +97,15 @@ def test_reference_is_autograd(cases, activation, data):
     ens, task, index = case.build()
     vectors = torch.randn(2, ens.total, dtype=torch.float64)
     same = {"task_index": index, "backend": "reference"}
-    outputs, losses = ops.predict(ens, task, **same), ops.loss(ens, task, **same)
-    grads = ops.loss_and_grad(ens, task, **same)[1]
-    products = ops.hvp(ens, task, vectors, **same)
-    gauss_newton = ops.ggn_vp(ens, task, vectors, **same)
-    hessians, jacobians = ops.hessian(ens, task, **same), ops.jacobian(ens, task, **same)
-    ggn = ops.hessian(ens, task, ggn=True, **same)
+    outputs, losses = functional.predict(ens, task, **same), functional.loss(ens, task, **same)
+    grads = functional.loss_and_grad(ens, task, **same)[1]
+    products = functional.hvp(ens, task, vectors, **same)
+    gauss_newton = functional.ggn_vp(ens, task, vectors, **same)
+    hessians, jacobians = (
+        functional.hessian(ens, task, **same),
+        functional.jacobian(ens, task, **same),
+    )
+    ggn = functional.hessian(ens, task, ggn=True, **same)
     for b in range(ens.B):
         twin = Twin(ens, task, b, int(index[b]))
         span = slice(int(ens.offsets[b]), int(ens.offsets[b + 1]))
@@ -150,8 +153,8 @@ def test_blocks_are_blocks(cases):
     """Per-layer blocks are the diagonal blocks of the Hessian, in both backends."""
     ens, task, index = cases.Case(hidden=((3, 2), (2, 4)), masks="mixed", d_out=2).build()
     for backend in ("cpu", "reference"):
-        whole = ops.hessian(ens, task, task_index=index, backend=backend)
-        parts = ops.hessian_blocks(ens, task, task_index=index, backend=backend)
+        whole = functional.hessian(ens, task, task_index=index, backend=backend)
+        parts = functional.hessian_blocks(ens, task, task_index=index, backend=backend)
         for matrix, blocks in zip(whole, parts, strict=True):
             at = 0
             for block in blocks:
@@ -167,17 +170,17 @@ def test_parameters_that_count_as_zero(cases):
     ens, task, index = cases.Case(masks="mixed", hidden=((3,), (4,)), d_out=2).build()
     loud = torch.where(ens.state == 0, 1e3, ens.theta)
     for backend in ("cpu", "reference"):
-        plain = ops.loss_and_grad(ens, task, task_index=index, backend=backend)
-        given = ops.loss_and_grad(ens, task, loud, index, backend=backend)
+        plain = functional.loss_and_grad(ens, task, task_index=index, backend=backend)
+        given = functional.loss_and_grad(ens, task, loud, index, backend=backend)
         assert torch.equal(plain[0], given[0])
         assert torch.equal(plain[1], given[1])
         assert torch.equal(
-            ops.predict(ens, task, task_index=index, backend=backend),
-            ops.predict(ens, task, loud, index, backend=backend),
+            functional.predict(ens, task, task_index=index, backend=backend),
+            functional.predict(ens, task, loud, index, backend=backend),
         )
         for one, two in zip(
-            ops.jacobian(ens, task, task_index=index, backend=backend),
-            ops.jacobian(ens, task, loud, index, backend=backend),
+            functional.jacobian(ens, task, task_index=index, backend=backend),
+            functional.jacobian(ens, task, loud, index, backend=backend),
             strict=True,
         ):
             assert torch.equal(one, two)

@@ -86,19 +86,21 @@ def test_forked_child_uses_a_pool_of_its_own(networks, task):
     edt.loss_and_grad(networks, task)
 
     def child():
-        from edt import _core, ops
+        from edt import _core
+        from edt.ops import ACTIVATION_CODES
+        from edt.ops.compiled import dataset, structure
 
         torch.set_num_threads(1)
-        data = ops.loss(networks, task)
+        data, problem = edt.loss(networks, task), task.objective(networks).problem
         _core.set_num_threads(3)
         size = _core.get_num_threads()
         # Straight into the core: the operators would set its count to torch's again.
         out = torch.empty(networks.B, dtype=torch.float64)
         index = torch.zeros(networks.B, dtype=torch.int64)
-        code = ops.ACTIVATION_CODES[networks.activation]
+        code = ACTIVATION_CODES[networks.activation]
         _core.loss(
-            networks.plan, task.data, index.data_ptr(), code, networks.theta.data_ptr(), 0,
-            out.data_ptr(),
+            structure(problem).plan, dataset(problem), index.data_ptr(), code,
+            networks.theta.data_ptr(), 0, out.data_ptr(),
         )  # fmt: skip
         return size, torch.equal(out, data)
 

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from edt.lottery import run_trial
-from edt.lottery.objective_trial import run_objective_trial
-from edt.objectives import objective_of
+from edt.lottery.trial import run_objective_trial
 from edt.studies.common.targets import teacher_task
 from edt.studies.controls.run import (
     Controls,
@@ -23,6 +22,7 @@ from edt.studies.controls.run import (
     start_networks,
 )
 from edt.studies.controls.spec import ControlsSpec
+from edt.tasks.given import objective_of
 
 SMALL = ControlsSpec(
     teachers=2, teacher_width=2, widths=(2, 4), seeds=5, samples=40, steps=300, lbfgs_rounds=1,

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from edt.ensemble import Ensemble
+from edt.functional import loss
 from edt.landscape import basin_table, census, find_minima, prediction_table
-from edt.ops import loss
 from edt.studies import (
     CensusRun,
     CensusSpec,

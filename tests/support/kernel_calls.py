@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from engine_calls import on_cuda
 
 from edt import Ensemble, Task
 from edt.ops import cuda
@@ -21,15 +22,15 @@ def products(
 ) -> dict[str, Any]:
     """What large networks can be asked for: everything but matrices."""
     problem, theta = problem_of(ens, task, index), ens.theta
-    losses, grad = cuda.loss_and_grad(theta, problem)
+    losses, grad = on_cuda.loss_and_grad(theta, problem)
     return {
-        "predict": cuda.predict(theta, problem),
-        "vjp": cuda.predict_vjp(theta, cotangent, problem),
-        "loss": cuda.loss(theta, problem),
+        "predict": on_cuda.predict(theta, problem),
+        "vjp": on_cuda.predict_vjp(theta, cotangent, problem),
+        "loss": on_cuda.loss(theta, problem),
         "loss beside grad": losses,
         "grad": grad,
-        "hvp": cuda.hvp(theta, vectors, problem),
-        "ggn_vp": cuda.hvp(theta, vectors, problem, ggn=True),
+        "hvp": on_cuda.hvp(theta, vectors, problem),
+        "ggn_vp": on_cuda.hvp(theta, vectors, problem, ggn=True),
     }
 
 
@@ -46,7 +47,7 @@ def everything(
     offsets = matrix_offsets(coords, coords, theta.element_size())
     out = products(ens, task, index, vectors, cotangent)
     for name, ggn in (("hessian", False), ("ggn", True)):
-        buffer = cuda.hessian(theta, problem, int(offsets[-1]), ggn=ggn)
+        buffer = on_cuda.hessian(theta, problem, int(offsets[-1]), ggn=ggn)
         out[name] = [
             buffer[at : at + size * size].view(size, size)
             for at, size in zip(offsets[:-1].tolist(), coords.tolist(), strict=True)

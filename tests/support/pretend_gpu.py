@@ -27,7 +27,7 @@ __all__ = ["GPU", "Streams", "pretend_gpu", "synchronisations"]
 GPU = torch.device("cuda", 0)
 _REFUSED = {"numpy", "__array__", "__dlpack__"}
 #: Code that hands addresses to the GPU's engine, and its functions that read the CPU's memory.
-_ADDRESSES = {"edt.ops.cuda", "edt.objectives.device", "edt.training.cuda"}
+_ADDRESSES = {"edt.ops.cuda"}
 _READS_HOST = {"_upload", "device_plan", "train"}
 #: Calls that wait for a GPU: their result is a number of Python, or its shape depends on numbers.
 _WAITS = {
@@ -38,7 +38,7 @@ _WAITS = {
 #: Where the pretended GPU has been waited for: "name in module.function", since someone cleared it.
 synchronisations: list[str] = []
 _OPS: dict[str, Callable[..., Any]] = {
-    name: getattr(library, f"_cuda_{name}")
+    name: library.KERNELS[name]
     for name in ("predict", "predict_vjp", "loss", "loss_and_grad", "hvp", "hessian")
 }
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from cuda_ptx import load_machine
+from edt.training.cuda import CudaEngine
 from ptx_build import find_nvcc
 from ptx_rules import CLOCK, PIPES, SCHEDULERS, SMS, UNIT, launch_cycles
 from short_runs import PLAIN
@@ -29,7 +30,6 @@ from benchmarks import workload
 from edt import Ensemble, Task
 from edt.ops import cuda
 from edt.ops.checks import problem_of
-from edt.training.cuda import CudaEngine
 from edt.training.state import Rule, State
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+import edt
+from edt import Ensemble
 from edt.errors import ShapeError
+from edt.ops.compiled import dataset
 from edt.tasks import Task
 
 N, D, O, T = 6, 3, 2, 4  # noqa: E741
@@ -125,19 +128,22 @@ def test_repr():
 def test_compiled_data(loss, dtype):
     y = data(N, O, dtype=dtype) if loss == "mse" else torch.arange(N) % 3
     task = Task(data(T, N, D, dtype=dtype), y, loss)
-    assert task.data is task.data
-    found = task.data
+    networks = Ensemble([2], d_in=D, d_out=task.d_out, dtype=dtype)
+    problem = task.objective(networks).problem
+    found = dataset(problem)
+    assert found is dataset(task.objective(networks).problem)
     assert (found.n, found.n_tasks, found.d_in, found.d_out) == (N, T, D, task.d_out)
     assert found.is_double == (dtype == F64)
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
-def test_copies_travel_without_compiled_data(duplicate):
-    task = Task(data(N, D), data(N, O))
-    task.data  # noqa: B018  (made now, so that the copy has to leave it behind)
+def test_copies_have_data_of_their_own(duplicate):
+    task, networks = Task(data(N, D), data(N, O)), Ensemble.init([2], d_in=D, d_out=O)
+    before = edt.loss(task, networks)
     other = duplicate(task)
-    assert torch.equal(other.x, task.x)
-    assert other.data is not task.data
+    other.x.zero_()
+    assert torch.equal(edt.loss(task, networks), before)
+    assert not torch.equal(edt.loss(other, networks), before)
 
 
 X, Y, C = data(N, D), data(N, O), torch.arange(N) % 3

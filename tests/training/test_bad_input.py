@@ -116,8 +116,13 @@ def test_new_networks_are_checked_by_their_argument(cases):
         training.masked_train(cases.task(), widths=[2], init="xavier")
     with pytest.raises(TypeError, match=r"got Sequential; edt\.Ensemble\.from_modules"):
         training.masked_train(cases.task(), torch.nn.Sequential())
-    with pytest.raises(TypeError, match="got Ensemble; the task comes first"):
-        training.converge(cases.ensemble([2]), cases.task())
+
+
+def test_networks_may_come_first(cases):
+    ens, task = cases.ensemble([2]), cases.task()
+    for verb in (training.masked_train, training.converge):
+        one, other = (verb(*order, progress=False) for order in ((task, ens), (ens, task)))
+        assert torch.equal(one.networks.theta, other.networks.theta)
 
 
 RUNS = {

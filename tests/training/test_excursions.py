@@ -7,8 +7,8 @@ import torch
 
 import edt
 import edt.training as training
-from edt import Ensemble, ops, tasks
-from edt.objectives import objective_of
+from edt import Ensemble, functional, tasks
+from edt.tasks.given import objective_of
 from edt.training.descent import Descent
 from edt.training.excursions import DEEP, GOOD, damped, excursions
 from edt.training.progress import Meter
@@ -41,7 +41,7 @@ def test_students_reach_zero_loss(activation, width, seeds):
     ends = edt.converge(task, student(activation, width, seeds), **QUIET)
     assert set(ends.status) == {"converged"}
     assert float(ends.loss.max()) < 1e-25
-    assert float(ops.loss(ends.networks, task).max()) < 1e-25
+    assert float(functional.loss(ends.networks, task).max()) < 1e-25
     # Outputs of size 1, weights up to 20: rounding is far below.
     assert float(ends.loss_floor.max()) < 1e-28
 
@@ -110,7 +110,7 @@ def test_loss_floor_is_what_rounding_makes():
     for _ in range(draws):
         noise = torch.randn(teacher.total, generator=draw, dtype=torch.float64)
         shifted = teacher.with_theta(teacher.theta * (1.0 + size * noise))
-        losses.append(float(ops.loss(shifted, task)))
+        losses.append(float(functional.loss(shifted, task)))
     targets = float((task.y**2).mean())
     unit = 2.0**-53
     expected = (float(result.loss_floor) / unit**2 - targets) * size**2

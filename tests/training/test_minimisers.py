@@ -8,9 +8,10 @@ import torch
 from scipy.optimize import least_squares, minimize
 
 import edt.training as training
-from edt import ops
-from edt.objectives import NormPenalty, objective_of
+from edt import functional
+from edt.objectives import NormPenalty
 from edt.tasks import Task
+from edt.tasks.given import objective_of
 from edt.training import lbfgs as plain
 from edt.training.descent import Descent
 from edt.training.newton import newton
@@ -39,7 +40,7 @@ def test_every_method_reaches_the_bottom(cases, method):
     data, ens = cases.task(), cases.ensemble([1, 2, 3], seed=5)
     result = training.converge(data, ens, method=method, tol=1e-12, **QUIET)
     assert result.status == ["converged"] * 3
-    before = ops.loss(ens, data)
+    before = functional.loss(ens, data)
     assert bool((result.loss <= before).all())
     assert float(result.grad_max.max()) <= 1e-12
     for b in range(3):
@@ -132,10 +133,10 @@ def test_newton_against_scipy(cases):
     noise = 0.02 * torch.randn(near.networks.total, generator=draw, dtype=torch.float64)
     ens = near.networks.with_theta(near.networks.theta + noise)
     found = minimize(
-        lambda t: float(ops.loss(ens, data, torch.from_numpy(t))[0]),
+        lambda t: float(functional.loss(ens, data, torch.from_numpy(t))[0]),
         ens.theta.numpy(),
-        jac=lambda t: ops.loss_and_grad(ens, data, torch.from_numpy(t))[1].numpy(),
-        hess=lambda t: ops.hessian(ens, data, torch.from_numpy(t))[0].numpy(),
+        jac=lambda t: functional.loss_and_grad(ens, data, torch.from_numpy(t))[1].numpy(),
+        hess=lambda t: functional.hessian(ens, data, torch.from_numpy(t))[0].numpy(),
         method="trust-exact",
         options={"gtol": 1e-9},
     )
@@ -153,7 +154,7 @@ def test_levenberg_marquardt_against_scipy(cases):
     ens = ens.with_theta(1.5 * ens.theta + 0.05)
 
     def residual(t):
-        return (ops.predict(ens, data, torch.from_numpy(t))[0] - data.y).flatten().numpy()
+        return (functional.predict(ens, data, torch.from_numpy(t))[0] - data.y).flatten().numpy()
 
     scipy = least_squares(residual, ens.theta.numpy(), method="lm", xtol=1e-15, ftol=1e-15)
     state = start(ens, data)
@@ -226,7 +227,7 @@ def test_soft_norm_bound(cases):
         objective.loss_and_grad(result.networks.theta, loss, grad)
         assert torch.equal(loss, result.loss)
         assert float(grad.abs().max()) <= 1e-10
-        assert bool((ops.loss(result.networks, data) < loss).all())
+        assert bool((functional.loss(result.networks, data) < loss).all())
     free = training.converge(data, ens, maxnorm=1e6, **QUIET)
     plain_result = training.converge(data, ens, **QUIET)
     torch.testing.assert_close(free.loss, plain_result.loss, rtol=1e-6, atol=1e-12)
@@ -257,7 +258,7 @@ def test_plain_lbfgs_against_the_core(cases):
             state.objective.lbfgs(*arguments)
         assert bool((status != 0).all())
         assert float(state.grad_max.max()) <= 1e-6
-        loss, _grad = ops.loss_and_grad(ens, data, state.theta)
+        loss, _grad = functional.loss_and_grad(ens, data, state.theta)
         torch.testing.assert_close(loss, state.loss, rtol=1e-14, atol=0)
         ends.append(loss)
     # Both within 1e-6 of stationarity: losses equal to second order.
@@ -299,8 +300,8 @@ def test_evidence(cases):
     assert proof.margin > 1e3
     assert proof.grad_max <= proof.tol == 1e-10
     # A Newton step from here is no longer than the distance that is claimed times sqrt(P).
-    grad = ops.loss_and_grad(result.networks, data)[1]
-    step = torch.linalg.solve(ops.hessian(result.networks, data)[0], grad)
+    grad = functional.loss_and_grad(result.networks, data)[1]
+    step = torch.linalg.solve(functional.hessian(result.networks, data)[0], grad)
     assert float(step.norm()) <= proof.distance * ens.total**0.5
     with pytest.raises(IndexError, match="b must be"):
         result.evidence(1)

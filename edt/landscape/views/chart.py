@@ -7,11 +7,9 @@ from typing import Any
 
 import torch
 
-from edt import ops
+from edt import functional
 from edt.ensemble import Ensemble
-from edt.ops.own import owns
-from edt.training import checks
-from edt.training.masked import as_task, check_fits
+from edt.tasks.given import fitted, index_of, task_and_networks
 from edt.training.progress import Meter
 
 __all__ = ["Chart", "joined", "matched"]
@@ -31,16 +29,10 @@ def matched(
     Raises:
         TypeError, ValueError: not a task, not an ensemble, or they do not fit.
     """
-    if not isinstance(networks, Ensemble):
-        raise TypeError(f"networks must be an edt.Ensemble, got {type(networks).__name__}")
+    task, networks = task_and_networks(task, networks)
     networks = networks.to(torch.float64, device=device)
-    if owns(task):
-        data = task
-        # Raises where activation, depth or sizes do not fit.
-        task.objective(networks, torch.zeros(networks.B, dtype=torch.int64))
-    else:
-        data = check_fits(as_task(task), networks).to(device=networks.device)
-    return data, networks, checks.index_per_network("task_index", task_index, networks.B, data.T)
+    data = fitted(task, networks, networks.device)
+    return data, networks, index_of(data, networks, task_index)
 
 
 def joined(one: Ensemble, other: Ensemble, name: str) -> Ensemble:
@@ -129,5 +121,5 @@ class Chart:
     def losses_of(self, theta: torch.Tensor) -> torch.Tensor:
         """Losses float64 ``[K, B]`` of parameters ``[K, total]``, in one call."""
         copies, index = self.copies(theta.shape[0])
-        found = ops.loss(copies, self.task, theta.reshape(-1), index)
+        found = functional.loss(copies, self.task, theta.reshape(-1), index)
         return found.detach().cpu().reshape(theta.shape[0], self.networks.B)

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from edt import ops
+from edt import functional
 from edt.curvature import count_directions
 from edt.ensemble import Ensemble
 from edt.files import expect, words
-from edt.training.structure import segment_max
+from edt.objectives import segment_max
 
 __all__ = ["Marks", "known_kind", "marks_of"]
 
@@ -95,9 +95,9 @@ def marks_of(
     """
     losses, slopes, counts = [], [], []
     for ens in networks:
-        value, grad = ops.loss_and_grad(ens, task, task_index=task_index)
+        value, grad = functional.loss_and_grad(ens, task, task_index=task_index)
         losses.append(value.detach().cpu())
-        slopes.append(segment_max(grad.detach().abs().cpu(), ens.offsets.cpu()))
+        slopes.append(segment_max(grad.detach().abs().cpu(), ens.offsets.diff()))
         index = torch.full((ens.B,), -1, dtype=torch.int64)
         small = torch.nonzero((ens.coords.cpu() <= DENSE) & torch.isfinite(slopes[-1])).flatten()
         if small.numel() and ens.device.type == "cpu":

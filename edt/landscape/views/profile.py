@@ -8,9 +8,10 @@ import torch
 
 from edt.ensemble.masks import TRAINABLE
 from edt.landscape.views.chart import Chart
-from edt.objectives import Section, objective_of
+from edt.objectives import Section
 from edt.objectives.coordinates import segment_sum
 from edt.objectives.noise import loss_noise
+from edt.tasks.given import objective_of
 from edt.training.descend import descend
 from edt.training.progress import Meter
 
@@ -70,7 +71,7 @@ def profile(
     tried = torch.full((count, B), float("inf"), dtype=torch.float64)
     with Meter(progress, "profile", count * B) as meter:
         _descend(chart, out, out.theta, everyone, frame, tol, meter)
-        scale = objective_of(chart.networks, chart.task, chart.task_index).scale
+        scale = objective_of(chart.task, chart.networks, chart.task_index).scale
         for _ in range(rounds):
             lowest, start = _lowest_neighbours(chart, at, out, neighbours)
             # Differences within the rounding, or within what minimisation leaves, are none.
@@ -98,7 +99,7 @@ def _descend(
     for part in chart.parts(rows.numel()):
         points = rows[part]
         copies, index = chart.copies(points.numel())
-        section = Section(objective_of(copies, chart.task, index), frame.repeat(1, points.numel()))
+        section = Section(objective_of(chart.task, copies, index), frame.repeat(1, points.numel()))
         theta = start[points].reshape(-1).clone()
         work = torch.nonzero(chosen[points].flatten()).flatten()
         ended = descend(section, theta, meter, tol=tol, chosen=work)

@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
+from edt.functional import loss
 from edt.landscape import split_matrices
-from edt.ops import loss
 from edt.show.explore.packing import packed
 from edt.show.explore.tickets import Start, ticket
 from edt.tasks import Task

@@ -17,9 +17,9 @@ from matplotlib.colors import LinearSegmentedColormap
 from PIL import Image
 
 from edt.ensemble import Ensemble
+from edt.functional import loss
 from edt.landscape import split
 from edt.landscape.views.directions import eigen_directions
-from edt.ops import loss
 from edt.show.explore.packing import unpacked
 from edt.show.style import DARK, LIGHT, Theme, new_figure, png, styled
 from edt.tasks import Task

@@ -15,8 +15,8 @@ from edt.ensemble import Ensemble
 from edt.ensemble.deviates import normal
 from edt.ensemble.philox import draws
 from edt.lottery import run_trial
-from edt.lottery.objective_trial import run_objective_trial
-from edt.objectives import Factors, MappedObjective, Subspace, objective_of, orthonormal
+from edt.lottery.trial import run_objective_trial
+from edt.objectives import Factors, MappedObjective, Subspace, orthonormal
 from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.stats import wilson
 from edt.studies.common.find_tickets import SEED_STRIDE
@@ -189,7 +189,7 @@ def _mapped(
         vectors = _normals(spec, start, DIRECTIONS, full * d).view(count, d, full)
         maps = Subspace(origin, orthonormal(vectors.transpose(1, 2)))
         phi = torch.zeros(count, d, dtype=torch.float64)
-    objective = MappedObjective(objective_of(start, task, index), maps)
+    objective = MappedObjective(task.objective(start, index), maps)
     enough = (spec.good * task.variance)[index]
     ends = run_objective_trial(objective, phi.flatten(), spec.protocol, enough, lr=rate)
     return ends.loss, ends.steps, ends.win, maps.size

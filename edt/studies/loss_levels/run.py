@@ -21,12 +21,12 @@ from typing import Any, ClassVar
 import pandas as pd
 import torch
 
-from edt.curvature.dense import one_blas_thread
 from edt.ensemble import Ensemble
 from edt.ensemble.activations import check_activation
 from edt.flow import gradient_flow
 from edt.landscape.core import reduce_network
 from edt.landscape.layers import unpack
+from edt.ops.threads import one_blas_thread
 from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.studies.loss_levels.tables import label_ends, label_levels, loss_level_table
 from edt.studies.width.spec import check_widths

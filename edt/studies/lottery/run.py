@@ -10,13 +10,13 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
+from edt.functional import predict
 from edt.lottery import Recipe, Tickets
 from edt.lottery.connectivity import connected, layers_cut
 from edt.lottery.controls import CONTROLS, control
 from edt.lottery.criteria import AT_START
 from edt.lottery.iterative import magnitude
 from edt.lottery.prune import density, prune_finite, prune_lowest
-from edt.ops import predict
 from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.studies.lottery.data import Splits, load_splits
 from edt.studies.lottery.spec import LotterySpec

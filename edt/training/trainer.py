@@ -1,23 +1,29 @@
-"""Training on losses that no kernel computes (infinite data): the calls of `Engine` in PyTorch.
+"""First-order steps on an objective: in the compiled core, or in PyTorch for losses it lacks.
 
-Full batches; the update rules are those of `torch.optim` (`SGD`, `Adam`, `AdamW`), elementwise over
-all networks at once.
+In PyTorch: full batches; the update rules are those of `torch.optim` (`SGD`, `Adam`, `AdamW`),
+elementwise over all networks at once.
 """
 
 from __future__ import annotations
 
 import torch
 
-from edt.curvature.dense import one_blas_thread
-from edt.objectives import Objective
-from edt.training.state import CONVERGED, DIVERGED, RUNNING, TARGET, Rule, State
-from edt.training.structure import segment_max
+from edt.objectives import CoreObjective, Objective, segment_max
+from edt.ops.threads import one_blas_thread
+from edt.training.state import CONVERGED, DIVERGED, RUNNING, TARGET, Rule, State, Trainer
 
-__all__ = ["ObjectiveEngine"]
+__all__ = ["ObjectiveTrainer", "trainer"]
 
 
-class ObjectiveEngine:
-    """`train` and `loss_and_grad` of `edt.training.engine.Engine` for any objective.
+def trainer(objective: Objective) -> Trainer:
+    """What takes the steps; its tensors lie where the objective works."""
+    if isinstance(objective, CoreObjective):
+        return objective.calls
+    return ObjectiveTrainer(objective)
+
+
+class ObjectiveTrainer:
+    """`Trainer` of any objective, in PyTorch on the CPU.
 
     Args:
         objective: of B networks.
@@ -27,15 +33,21 @@ class ObjectiveEngine:
         self.objective = objective
         self.B = objective.B
         self.offsets = objective.offsets
-        self.coords = objective.coords
         self.trainable = objective.trainable
         sizes = self.offsets[1:] - self.offsets[:-1]
+        self._sizes = sizes
         self._owner = torch.repeat_interleave(torch.arange(self.B), sizes)
         # Where the last chunk ended: the next one starts there.
         self._seen: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
 
     def wait(self) -> None:
         """Nothing runs behind the caller's back."""
+
+    def loss(
+        self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None
+    ) -> None:
+        """Write the losses ``[B]`` of the active networks."""
+        self.objective.loss(theta, loss, active)
 
     def loss_and_grad(
         self,
@@ -47,11 +59,11 @@ class ObjectiveEngine:
         """Write loss ``[B]`` and gradient (flat) of the active networks."""
         self.objective.loss_and_grad(theta, loss, grad, active)
 
-    def train(self, state: State, rule: Rule, until: int) -> None:
-        """Run every running network to step ``until``; see `TrainingEngine`."""
+    def train(self, run: State, rule: Rule, until: int) -> None:
+        """Run every running network to step ``until``; see `Trainer`."""
         with one_blas_thread():
-            grad = self._run(state, rule, until)
-        self._seen = (state.theta.clone(), state.loss.clone(), grad)
+            grad = self._run(run, rule, until)
+        self._seen = (run.theta.clone(), run.loss.clone(), grad)
 
     def _run(self, state: State, rule: Rule, until: int) -> torch.Tensor:
         """`train`; returns the gradient last computed, flat."""
@@ -73,7 +85,7 @@ class ObjectiveEngine:
             if not known:
                 self.objective.loss_and_grad(theta, loss, grad, at.to(torch.uint8))
             known = False
-            grad_norm[at] = segment_max(grad.abs(), self.offsets)[at]
+            grad_norm[at] = segment_max(grad.abs(), self._sizes)[at]
             if now in rows:
                 state.history_loss[rows[now], at] = loss[at]
                 state.history_grad[rows[now], at] = grad_norm[at]

@@ -1,0 +1,159 @@
+"""What callers give as task and networks, in either order, made a task and an ensemble."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import torch
+
+from edt.ensemble import Ensemble
+from edt.errors import ShapeError
+from edt.objectives.protocol import Objective
+from edt.ops.checks import task_index_of
+from edt.tasks.task import Task
+
+__all__ = ["as_task", "fitted", "index_of", "objective_of", "task_and_networks"]
+
+
+class Bound:
+    """An `edt.objectives.Objective` as a task: it is of certain networks already.
+
+    Args:
+        objective: of B networks, float64.
+    """
+
+    dtype = torch.float64
+    device = torch.device("cpu")
+    T = 1
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self.loss = "mse" if objective.squares else "other"
+        self._name = f"{type(objective).__name__}/{uuid4().hex}"
+
+    def objective(self, networks: Ensemble, task_index: torch.Tensor | None = None) -> Objective:
+        """The objective.
+
+        Raises:
+            ValueError: it is of other networks.
+        """
+        mine = self._objective
+        if networks.B != mine.B or not torch.equal(networks.offsets, mine.offsets):
+            raise ValueError(
+                f"networks must be the {mine.B} networks of the objective, with "
+                f"{int(mine.offsets[-1])} parameters, got {networks.B} with {networks.total}"
+            )
+        if not torch.equal((networks.state == 1).cpu(), mine.trainable):
+            raise ValueError("networks must have the trainable parameters of the objective")
+        return mine
+
+    def fingerprint(self) -> str:
+        """A name no other run has: checkpoints of this one serve no other process."""
+        return self._name
+
+    def to(self, dtype: torch.dtype | None = None, *, device: Any = None) -> Bound:
+        """Itself.
+
+        Raises:
+            ValueError: another dtype or device is asked for.
+        """
+        stays("an objective", dtype, device)
+        return self
+
+
+def stays(what: str, dtype: torch.dtype | None, device: Any) -> None:
+    """Insist on float64 on the CPU, where some tasks are computed only.
+
+    Raises:
+        ValueError: something else.
+    """
+    where = torch.device("cpu") if device is None else torch.device(device)
+    if where.type != "cpu" or dtype not in (None, torch.float64):
+        raise ValueError(
+            f"{what} is computed on the CPU in float64: use device='cpu' and dtype=torch.float64, "
+            f"got {dtype or torch.float64} on {where}"
+        )
+
+
+def as_task(task: Any, name: str = "task") -> Any:
+    """A task as it is (anything with ``objective(networks, task_index)``), or made one.
+
+    Args:
+        task: a task, ``(x [N, d_in], y [N, d_out])``, or an `edt.objectives.Objective`.
+        name: of the argument.
+
+    Raises:
+        TypeError: none of these.
+    """
+    if callable(getattr(task, "objective", None)):
+        return task
+    if isinstance(task, (tuple, list)) and len(task) == 2:
+        return Task(task[0], task[1])
+    if isinstance(task, Objective):
+        return Bound(task)
+    raise TypeError(f"{name} must be an edt.Task or a pair (x, y), got {type(task).__name__}")
+
+
+def task_and_networks(task: Any, networks: Any) -> tuple[Any, Ensemble]:
+    """(task, networks), given in this order or in the other.
+
+    Raises:
+        TypeError: no ensemble, or no task, among them.
+    """
+    if isinstance(task, Ensemble) and not isinstance(networks, Ensemble):
+        task, networks = networks, task
+    if not isinstance(networks, Ensemble):
+        if isinstance(networks, Task):
+            networks = task
+        modules = isinstance(networks, (torch.nn.Module, list, tuple))
+        hint = "; edt.Ensemble.from_modules makes one of torch modules" if modules else ""
+        raise TypeError(f"networks must be an edt.Ensemble, got {type(networks).__name__}{hint}")
+    return as_task(task), networks
+
+
+def fitted(task: Any, networks: Ensemble, device: torch.device, name: str = "task") -> Any:
+    """The task in the networks' dtype and on a device, checked to fit them.
+
+    Raises:
+        ShapeError: other numbers of inputs or outputs. ValueError: it cannot be there, or does not
+            fit for its own reasons.
+    """
+    for size in ("d_in", "d_out"):
+        mine, other = getattr(networks, size), getattr(task, size, None)
+        if other is not None and mine != other:
+            raise ShapeError(
+                f"{name} must have d_in={networks.d_in} and d_out={networks.d_out} like the "
+                f"networks, got d_in={task.d_in} and d_out={task.d_out}"
+            )
+    out = task.to(networks.dtype, device=device) if hasattr(task, "to") else task
+    # Raises where depth or activation do not fit.
+    out.objective(networks.to(device=device), None)
+    return out
+
+
+def index_of(task: Any, networks: Ensemble, task_index: Any) -> torch.Tensor:
+    """Which target each network has, int64 ``[B]`` on the CPU; None: the first.
+
+    Raises:
+        TypeError, ValueError: not such indices.
+    """
+    if task_index is None:
+        return torch.zeros(networks.B, dtype=torch.int64)
+    here = task_index.detach().cpu() if isinstance(task_index, torch.Tensor) else task_index
+    return task_index_of(here, networks.B, getattr(task, "T", 1)).clone().contiguous()
+
+
+def objective_of(task: Any, networks: Any, task_index: Any = None) -> Objective:
+    """The losses of networks on a task; both in either order.
+
+    Args:
+        task, networks: as in `edt.loss`.
+        task_index: int64 ``[B]``.
+
+    Raises:
+        TypeError, ValueError: they do not fit each other.
+    """
+    task, networks = task_and_networks(task, networks)
+    found: Objective = task.objective(networks, index_of(task, networks, task_index))
+    return found
