@@ -136,7 +136,7 @@ assert cuda.usable(), "no CUDA engine, or no GPU for torch: see doctor.log"
 ens = edt.Ensemble.init(widths=[3, 40], seeds=[0], d_in=2, d_out=1)
 x = torch.linspace(-1, 1, 50, dtype=torch.float64)[:, None].repeat(1, 2)
 task = edt.Task(x, x[:, :1].sin())
-here, there = edt.ops.loss(ens, task), edt.ops.loss(ens.to(device="cuda"), task.to(device="cuda"))
+here, there = edt.loss(ens, task), edt.loss(ens.to(device="cuda"), task.to(device="cuda"))
 torch.testing.assert_close(there.cpu(), here, rtol=1e-11, atol=0)
 print("kernels run, losses agree with the CPU:", there.tolist())
 '

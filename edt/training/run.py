@@ -104,7 +104,8 @@ def run(engine: Trainer, state: State, settings: Settings) -> None:
                 reached = int(state.steps[running].min()) if bool(running.any()) else None
                 if reached is None or (reached >= settings.steps and state.settled):
                     break
-                if state.target <= reached:
+                # A chunk cut off after its last step is not snapshot yet: it is finished first.
+                if state.target <= reached and (state.settled or state.target == 0):
                     state.target = _next_stop(state, settings, reached, chunk)
                 clock = time.monotonic()
                 state.settled = False

@@ -157,7 +157,10 @@ def _target(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.d
 def _check_address(tensor: torch.Tensor) -> None:
     """Addresses of a GPU are for its engine only, and its engine reads no others."""
     frame = sys._getframe(1)
-    while frame.f_globals["__name__"] in (__name__, "torch._tensor") and frame.f_back is not None:
+    while (
+        frame.f_globals["__name__"] in (__name__, "torch._tensor", "edt.ops.training")
+        and frame.f_back is not None
+    ):
         frame = frame.f_back
     module, function = frame.f_globals["__name__"], frame.f_code.co_name
     if isinstance(tensor, Pretended):
