@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from edt import functional
 from edt.curvature import hessian_spectrum
 from edt.ensemble import Ensemble
 from edt.landscape import certify, outcomes, split_every
@@ -218,7 +219,6 @@ def _left(
 ) -> tuple[Ensemble, list[int], list[float]]:
     """Networks moved along their most negative direction, or by a random step where there is none
     or a kick is asked for, to the lowest loss found; the index and what the step took."""
-    from edt import ops
     from edt.curvature.verdicts import inertia, zero_threshold
 
     spectra, vectors = hessian_spectrum(ens, task, task_index=index, vectors=True)
@@ -235,14 +235,14 @@ def _left(
             down = down / down.norm()
         ways[span][free[span]] = down
         sizes.append(max(1.0, float(ens.theta[span].norm())))
-    before = ops.loss(ens, task, task_index=index)
+    before = functional.loss(ens, task, task_index=index)
     best, theta = before.clone(), ens.theta.clone()
     owner = torch.arange(ens.B).repeat_interleave(ens.offsets[1:] - ens.offsets[:-1])
     reach = torch.tensor(sizes, dtype=torch.float64)[owner]
     for length in LENGTHS:
         for sign in (1.0, -1.0):
             trial = ens.theta + sign * length * reach * ways
-            loss = ops.loss(ens.with_theta(trial), task, task_index=index)
+            loss = functional.loss(ens.with_theta(trial), task, task_index=index)
             better = loss < best
             theta = torch.where(better[owner], trial, theta)
             best = torch.where(better, loss, best)
