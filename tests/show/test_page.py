@@ -14,7 +14,7 @@ from importlib.resources import files
 from itertools import pairwise
 
 import pytest
-from browser import DESK, PHONE, ROOT, SCHEMES, SIZES, grave
+from browser import DESK, PHONE, SCHEMES, SIZES, grave
 
 from edt.plots import DARK, LIGHT
 from edt.runs.sweeps import SweepSpec, sweep
@@ -244,21 +244,6 @@ def test_axe_finds_nothing_grave_in_reports(pages, look, axe, scheme, size):
     for kind in ("width-sweep", "sweep"):
         page = look(pages[kind], color_scheme=scheme, viewport=size)
         assert grave(page, axe) == [], kind
-
-
-@SIZES
-@SCHEMES
-def test_axe_finds_nothing_grave_in_the_documentation(browser, axe, scheme, size):
-    if not (ROOT / "site" / "index.html").is_file():
-        pytest.skip("no site: make docs")
-    with browser.new_context(
-        color_scheme=scheme, viewport=size, is_mobile=size is PHONE, offline=True
-    ) as context:
-        page = context.new_page()
-        for name in ("", "howto/sweeps/", "api/training/", "theory/"):
-            page.goto((ROOT / "site" / name / "index.html").as_uri())
-            page.wait_for_selector("[aria-label='Code block 1']", state="attached")
-            assert grave(page, axe) == [], name
 
 
 def test_axe_sees_what_is_wrong(browser, axe):
