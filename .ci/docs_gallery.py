@@ -36,6 +36,10 @@ STUDIES = (
     ("loss-levels", "loss_levels", "loss_levels"),
     ("safran-shamir", "safran_shamir", "safran_shamir"),
     ("xor", "xor", "xor"),
+    ("subsets", "subsets", "subsets"),
+    ("crossed", "crossed", "crossed"),
+    ("failures", "failures", "failures"),
+    ("index-loss", "index_loss", "index_loss"),
 )
 
 
