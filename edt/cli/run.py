@@ -133,7 +133,7 @@ def perturb_rest(
         str | None,
         typer.Option(
             metavar="KIND",
-            help="noise, resample, replace, rescale, flip, permute or zero. [dim]\\[noise][/dim]",
+            help="resample, noise, replace, rescale, flip, permute, zero. [dim]\\[resample][/dim]",
         ),
     ] = None,
     sizes: Annotated[

@@ -5,6 +5,18 @@ neurons are duplicated and permuted; at zero loss also groups of neurons that ca
 The counts are of affine subspaces, one family per irreducible point; they are not volumes of
 basins, so say so wherever they stand beside success rates.
 
+The paper's counts G and T are for activations without symmetry and no output bias. For an odd
+activation (tanh, erf) a neuron (w, a) equals its mirror image (-w, -a): every neuron of a group
+also chooses a sign, and of a group that cancels all signs but the common one, which is a change of
+its free w'. With ``odd`` the functions here count so:
+
+    G_odd(r, m) = 2^m G(r, m)
+    T_odd(r, m) = sum_u C(m, u) G_odd(r, m-u) B(u),   B(u) = sum_k S2(u, k) 2^(u-k)
+
+with exponential generating functions ``(e^2x - 1)^r`` and ``(e^2x - 1)^r exp((e^2x - 1) / 2)``. An
+output bias adds families that neither counts: any set of neurons with input weights 0, whose
+constant outputs the bias takes back at loss 0, and with output weights 0 at other critical points.
+
 Reference: B. Simsek et al., "Geometry of the loss landscape in overparameterized neural networks:
 symmetries and invariances", ICML 2021, arXiv 2105.12221.
 """
@@ -47,22 +59,34 @@ def bell(n: int) -> int:
 
 
 @cache
-def critical_subspaces(r: int, m: int) -> int:
+def signed_bell(n: int) -> int:
+    """Partitions of n signed things up to each group's common sign, ``sum_k S2(n, k) 2^(n-k)``.
+
+    Example:
+        >>> [signed_bell(n) for n in range(6)]
+        [1, 1, 3, 11, 49, 257]
+    """
+    _check(n=n)
+    return sum(stirling2(n, k) * 2 ** (n - k) for k in range(n + 1))
+
+
+@cache
+def critical_subspaces(r: int, m: int, odd: bool = False) -> int:
     """G(r, m): subspaces of critical points at width m from one irreducible point of width r.
 
     ``G(r, m) = sum_{i=1..r} (-1)^(r-i) C(r, i) i^m = r! S2(m, r)``: surjections of m neurons onto
-    r. Each subspace has dimension m - r (scalar output).
+    r. Each subspace has dimension m - r (scalar output). With ``odd``, ``2^m`` times as many.
 
     Example:
         >>> [critical_subspaces(4, m) for m in range(4, 8)]
         [24, 240, 1560, 8400]
     """
     _check(r=r, m=m)
-    return factorial(r) * stirling2(m, r)
+    return factorial(r) * stirling2(m, r) * (2**m if odd else 1)
 
 
 @cache
-def minimum_subspaces(r: int, m: int) -> int:
+def minimum_subspaces(r: int, m: int, odd: bool = False) -> int:
     """T(r, m): subspaces of global minima at width m from one irreducible solution of width r.
 
     ``T(r, m) = sum_{u=0..m-r} C(m, u) G(r, m-u) Bell(u)``: u neurons form groups that cancel among
@@ -73,7 +97,10 @@ def minimum_subspaces(r: int, m: int) -> int:
         [24, 360, 3720, 33600]
     """
     _check(r=r, m=m)
-    return sum(comb(m, u) * critical_subspaces(r, m - u) * bell(u) for u in range(m - r + 1))
+    cancelling = signed_bell if odd else bell
+    return sum(
+        comb(m, u) * critical_subspaces(r, m - u, odd) * cancelling(u) for u in range(m - r + 1)
+    )
 
 
 def subspace_ratio(r: int, m: int, k: int = 1) -> Fraction:
@@ -122,7 +149,7 @@ def limiting_ratio(r: int, extra: int, k: int = 1) -> Fraction:
     return Fraction(r**k * factorial(extra), 2**k * factorial(extra + k))
 
 
-def crossover(r: int, *, cumulative: bool = False, limit: int = 1000) -> int:
+def crossover(r: int, *, cumulative: bool = False, limit: int = 1000, odd: bool = False) -> int:
     """Smallest width at which global-minimum subspaces outnumber the critical ones.
 
     The least m with ``T(r, m) > G(r-1, m)``, or with ``cumulative`` ``> sum_{q<r} G(q, m)``.
@@ -134,7 +161,8 @@ def crossover(r: int, *, cumulative: bool = False, limit: int = 1000) -> int:
         raise ValueError(f"r must be at least 2, got {r}")
     first = 1 if cumulative else r - 1
     for m in range(r, limit + 1):
-        if minimum_subspaces(r, m) > sum(critical_subspaces(q, m) for q in range(first, r)):
+        critical = sum(critical_subspaces(q, m, odd) for q in range(first, r))
+        if minimum_subspaces(r, m, odd) > critical:
             return m
     raise ValueError(f"no crossover for r={r} up to m={limit}")
 

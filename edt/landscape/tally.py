@@ -133,7 +133,11 @@ def basin_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
 
 
 def dominance_table(
-    r: int, widths: Iterable[int], irreducible: Mapping[int, int] | None = None
+    r: int,
+    widths: Iterable[int],
+    irreducible: Mapping[int, int] | None = None,
+    *,
+    odd: bool = False,
 ) -> pd.DataFrame:
     """Which widths are dominated by global minima, by counting subspaces.
 
@@ -147,6 +151,8 @@ def dominance_table(
         widths: m.
         irreducible: number of irreducible critical points of each width q; default one of every
             width below r.
+        odd: count neurons and their mirror images apart, as odd activations have them
+            (`edt.landscape.counting`); which width wins does not change much, the numbers do.
 
     Returns:
         One row a width: ``width``, ``log10_minima`` of T, ``log10_critical`` of the sum of G,
@@ -167,8 +173,8 @@ def dominance_table(
         raise ValueError(f"irreducible must map widths >= 1 to counts >= 0, got {points}")
     rows = []
     for m in widths:
-        good = minimum_subspaces(r, m) if m >= r else 0
-        bad = sum(count * critical_subspaces(q, m) for q, count in points.items())
+        good = minimum_subspaces(r, m, odd) if m >= r else 0
+        bad = sum(count * critical_subspaces(q, m, odd) for q, count in points.items())
         rows.append(
             {
                 "width": int(m),
@@ -182,12 +188,13 @@ def dominance_table(
     return pd.DataFrame(rows)
 
 
-def prediction_table(runs: pd.DataFrame, r: int) -> pd.DataFrame:
+def prediction_table(runs: pd.DataFrame, r: int, *, odd: bool = False) -> pd.DataFrame:
     """The count of subspaces next to the census that fed it.
 
     Args:
         runs: of a `Census`.
         r: least width with loss 0.
+        odd: as in `dominance_table`.
 
     Returns:
         `dominance_table` with the census's own numbers of irreducible bad minima by core width
@@ -196,7 +203,7 @@ def prediction_table(runs: pd.DataFrame, r: int) -> pd.DataFrame:
     """
     bad = minimum_table(runs).query("outcome == 'bad' and core_width > 0")
     points = {int(str(q)): int(n) for q, n in bad["core_width"].value_counts().items()}
-    found = dominance_table(r, sorted(int(m) for m in runs["width"].unique()), points)
+    found = dominance_table(r, sorted(int(m) for m in runs["width"].unique()), points, odd=odd)
     lost = runs.assign(lost=runs["outcome"].eq("bad")).groupby("width")["lost"]
     minima = runs[runs["outcome"] == "bad"].groupby("width")["minimum"].nunique()
     found["bad_share"] = found["width"].map(lost.mean())

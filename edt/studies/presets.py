@@ -107,7 +107,7 @@ QUICK_PERTURB: dict[str, Any] = {
     "random_rests": 5,
     "losers": 2,
     "loser_rests": 5,
-    "sizes": (0.5, 2.0, 8.0),
+    "sizes": (0.5, 1.0),
     "bisections": 3,
     "radii": (1.0,),
     "population": 8,

@@ -143,3 +143,49 @@ def test_bad_input():
         limiting_ratio(3, 1, 0)
     with pytest.raises(ValueError, match="no crossover for r=9 up to m=9"):
         crossover(9, limit=9)
+
+
+def _assignments(r, m):
+    """Every way to give m neurons a signed kind, up to the common sign of groups that cancel."""
+    found = set()
+    for choice in product(range(-r - m, r + m + 1), repeat=m):
+        if 0 in choice or set(range(1, r + 1)) - {abs(c) for c in choice}:
+            continue
+        live = tuple(c if abs(c) <= r else None for c in choice)
+        groups = {}
+        for place, c in enumerate(choice):
+            if abs(c) > r:
+                groups.setdefault(abs(c), []).append((place, c > 0))
+        cancel = frozenset(
+            frozenset((place, sign == members[0][1]) for place, sign in members)
+            for members in groups.values()
+        )
+        found.add((live, cancel))
+    return len(found)
+
+
+@pytest.mark.parametrize(("r", "m"), [(1, 1), (1, 2), (1, 3), (2, 2), (2, 3), (1, 4)])
+def test_odd_activations_by_enumeration(r, m):
+    assert minimum_subspaces(r, m, odd=True) == _assignments(r, m)
+
+
+def test_odd_generating_functions():
+    """Coefficients of (e^2x - 1)^r exp((e^2x - 1) / 2), as truncated series of fractions."""
+    order = 8
+    grow = [Fraction(0)] + [Fraction(2**k, factorial(k)) for k in range(1, order)]
+
+    def times(a, b):
+        return [sum(a[i] * b[n - i] for i in range(n + 1)) for n in range(order)]
+
+    power = [Fraction(1)] + [Fraction(0)] * (order - 1)
+    half = [g / 2 for g in grow]
+    exp, term = power[:], power[:]
+    for k in range(1, order):
+        term = [t / k for t in times(term, half)]
+        exp = [a + b for a, b in zip(exp, term, strict=True)]
+    for r in range(1, 5):
+        power = times(power, grow)
+        both = times(power, exp)
+        for m in range(r, order):
+            assert critical_subspaces(r, m, odd=True) == power[m] * factorial(m)
+            assert minimum_subspaces(r, m, odd=True) == both[m] * factorial(m)

@@ -16,6 +16,7 @@ from edt.studies.perturb_rest.spec import PerturbRestSpec
 from edt.studies.perturb_rest.tables import win_table
 
 SMALL = PerturbRestSpec(
+    change="noise",
     teachers=1, teacher_width=2, width=4, samples=40, candidates=6, tickets=2, rests=4,
     random_rests=2, losers=0, sizes=(0.5, 8.0), steps=600, lbfgs_rounds=1, lbfgs_steps=300,
     good=1e-4, bisections=2, radii=(1.0,), population=4, generations=1,
@@ -39,7 +40,7 @@ def test_tables(done):
     assert (row["rate"], row["rate_low"], row["rate_high"]) == (
         expected.value, expected.low, expected.high,
     )  # fmt: skip
-    assert set(done.tables["adversary"]["method"]) == {"evolution", "gradient"}
+    assert set(done.tables["adversary"]["method"]) == {"evolution", "random", "gradient"}
 
 
 def test_same_bits_in_memory_on_one_thread_and_after_an_interruption(done, tmp_path):

@@ -20,6 +20,7 @@ from edt.studies.census.counting import plot_counting
 from edt.studies.census.run import CensusRun
 from edt.studies.common.students_page import good_text, student_protocol
 from edt.studies.width.method import REFERENCES, software
+from edt.training.channels import ODD
 
 #: Recomputes the numbers of the page; shown on it, and run by the tests.
 SNIPPET = """import pandas as pd
@@ -28,7 +29,7 @@ from edt.landscape import basin_table, census_table, prediction_table
 runs = pd.read_parquet("runs.parquet")  # one row a student
 table = census_table(runs)              # shares, intervals, coverage, Chao1
 basins = basin_table(runs)              # share of starts of every minimum
-counted = prediction_table(runs, r={r})   # numbers of subspaces beside them
+counted = prediction_table(runs, r={r}, odd={odd})   # numbers of subspaces beside them
 """
 
 
@@ -133,7 +134,7 @@ def _body(run: CensusRun, figures: dict[str, str], facts: dict[str, Any]) -> lis
             html.details(
                 "Recompute these numbers",
                 html.paragraph("In this directory:")
-                + html.code(SNIPPET.format(r=spec.teacher_width)),
+                + html.code(SNIPPET.format(r=spec.teacher_width, odd=spec.activation in ODD)),
             ),
             html.details("Software and machine", html.definitions(software(facts))),
             html.details("Parameters", html.code(_parameters(spec))),
@@ -211,6 +212,7 @@ def _embedded_text(run: CensusRun) -> str:
 
 def _counting_text(run: CensusRun) -> str:
     r, table = run.spec.teacher_width, run.prediction()
+    odd = run.spec.activation in ODD
     assert table is not None
     won = table[table["dominated"]]["width"].tolist()
     text = (
@@ -225,9 +227,14 @@ def _counting_text(run: CensusRun) -> str:
     )
     if r >= 2:
         text += (
-            f" With one critical point of width r − 1 alone, that happens at m = {crossover(r)}; "
-            f"with one of every width below r, at m = {crossover(r, cumulative=True)}."
+            f" With one critical point of width r − 1 alone, that happens at m = "
+            f"{crossover(r, odd=odd)}; with one of every width below r, at m = "
+            f"{crossover(r, cumulative=True, odd=odd)}."
         )
+    if odd:
+        text += " The activation being odd, neurons and their mirror images count apart."
+    if run.spec.bias:
+        text += " Families that an output bias adds are in neither number."
     return text
 
 

@@ -23,6 +23,7 @@ from edt.studies.common.students import StudentSpec, train_students
 from edt.studies.common.targets import make_task
 from edt.studies.common.teachers import positive
 from edt.studies.width.run import training_plan
+from edt.training.channels import ODD
 
 
 @dataclass(frozen=True)
@@ -130,13 +131,15 @@ class CensusRun(Experiment):
         """
         if not self.spec.realisable:
             return None
-        return prediction_table(self.tables["runs"], self.spec.teacher_width)
+        odd = self.spec.activation in ODD
+        return prediction_table(self.tables["runs"], self.spec.teacher_width, odd=odd)
 
     def counting(self) -> pd.DataFrame | None:
         """The same numbers with one irreducible critical point of every width below r."""
         if not self.spec.realisable:
             return None
-        return dominance_table(self.spec.teacher_width, self.spec.widths)
+        odd = self.spec.activation in ODD
+        return dominance_table(self.spec.teacher_width, self.spec.widths, odd=odd)
 
     def summary(self) -> dict[str, pd.DataFrame]:
         """Shares and numbers per width, and the counting beside them."""

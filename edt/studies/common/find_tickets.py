@@ -46,9 +46,10 @@ def train_candidates(spec: PerturbRestSpec, task: Task) -> Candidates:
 
     Returns:
         `Candidates`; the table has ``target``, ``seed``, ``loss``, ``win`` (the whole student),
-        ``alone`` (the ticket trained alone), ``frozen`` (the ticket trained inside the frozen
-        rest), ``rest_alone`` (the rest trained without the ticket), ``kept`` (parameters of the
-        ticket) and ``error`` (worst pair of the match).
+        ``alone`` (the ticket trained alone), ``features`` (the ticket trained inside a rest
+        that can only be turned down, `edt.lottery.Tickets.rest_as_features`), ``rest_alone`` (the
+        rest trained without the ticket), ``kept`` (parameters of the ticket) and ``error`` (worst
+        pair of the match).
     """
     seeds = [
         target * SEED_STRIDE + k for target in range(spec.teachers) for k in range(spec.candidates)
@@ -135,7 +136,7 @@ def _table(
     index = tickets.task_index
     trials = {
         "alone": tickets.alone(),
-        "frozen": tickets.rest_frozen(),
+        "features": tickets.rest_as_features(),
         "rest_alone": tickets.without(),
     }
     won = {

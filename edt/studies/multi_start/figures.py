@@ -64,7 +64,7 @@ def plot_multi_start(agreement: pd.DataFrame, r: int, *, theme: Theme = LIGHT) -
         left.set_xticks(widths)
         left.grid(False, axis="x")
         left.set_xlabel(f"width m (floor(m/{r}) tickets of {r} neurons)")
-        percent_axis(left, "win (95% Wilson)")
+        percent_axis(left, "win (95%, over teachers)")
         left.set_title("Together and alone")
         key_below(left)
         colours = cell_colours(theme)

@@ -11,7 +11,8 @@ from edt.runs.store import inside
 from edt.show import html
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, interval, percent, span
+from edt.show.words import count, listed, number, percent, span
+from edt.studies.common.findings import LEVEL
 from edt.studies.multi_start import panels
 from edt.studies.multi_start.figures import plot_multi_start
 from edt.studies.multi_start.run import MultiStart
@@ -31,8 +32,8 @@ def write_multi_report(run: MultiStart, directory: Location) -> Folder:
         "multi-start",
         lambda theme: plot_multi_start(table, r, theme=theme),
         "Success of wide networks, of their best ticket alone, and of single tickets.",
-        "Together and alone: with 95% Wilson intervals; a multi-start would make the two upper "
-        "lines one. Network by network: the same networks one by one.",
+        "Together and alone: with 95% intervals over teachers; a multi-start would make the two "
+        "upper lines one. Network by network: the same networks one by one.",
         lambda: panels.multi_start(table, r),
     )
     embedded = embed([picture], folder)
@@ -62,18 +63,19 @@ def _body(
             html.paragraph(_rates_text(table)),
             figures["multi-start"],
             html.paragraph(_agreement_text(table)),
+            html.paragraph(information_text(table)),
             html.paragraph(_held_text(table)),
         ),
         html.section(
             "What this does not say",
             html.bullets(
                 [
-                    "One partition of each network is tried, by order of neurons; a network holds "
-                    "many other subsets.",
+                    "One partition of each network is tried, by order of neurons: its two or three "
+                    "disjoint tickets are not all its tickets. <code>edt run subsets</code> tries "
+                    "every subset.",
                     "A ticket alone has no other neurons to learn from or against: losing alone "
                     "does not mean that it would not help inside.",
-                    "Information is estimated from counts and biased upwards by about "
-                    "1 / (2 n ln 2) bits a teacher.",
+                    "Intervals are over so few teachers as there are.",
                 ]
             ),
         ),
@@ -97,9 +99,14 @@ def _body(
                     (
                         "Information",
                         "mutual information of 'the network wins' and 'some ticket wins alone', "
-                        "given the teacher, in bits; interval: bootstrap over networks",
+                        "given the teacher, in bits, against wins shuffled among the networks of "
+                        "each teacher",
                     ),
-                    ("Intervals", "95%, Wilson's for rates"),
+                    (
+                        "Intervals",
+                        f"95% over {count(spec.teachers, 'teacher')}: Student's at the effective "
+                        "number of runs",
+                    ),
                 ]
             ),
             html.details("All widths", _table(table)),
@@ -137,6 +144,27 @@ def _agreement_text(table: pd.DataFrame) -> str:
     )
 
 
+def information_text(table: pd.DataFrame) -> str:
+    """Whether wins together and alone go together beyond chance, width by width."""
+    wide = table[table["tickets"] > 1]
+    told = wide[wide["information_p"] <= LEVEL]
+    if not len(wide):
+        return ""
+    if not len(told):
+        return (
+            "At no width does a winning ticket tell anything about the network's win beyond what "
+            "shuffled wins would (permutations within teachers)."
+        )
+    parts = [
+        f"{int(row['width'])} ({number(row['information'])} bits, by chance at most "
+        f"{number(row['information_limit'])}, p = {number(row['information_p'])})"
+        for row in told.to_dict("records")
+    ]
+    return (
+        f"Whether a ticket wins alone tells something about the network at width {listed(parts)}."
+    )
+
+
 def _held_text(table: pd.DataFrame) -> str:
     wide = table[(table["tickets"] > 1) & table["held"].notna()]
     if not len(wide):
@@ -170,12 +198,9 @@ def _table(table: pd.DataFrame) -> str:
         Column("only network", lambda row: str(row["only_together"])),
         Column("only a ticket", lambda row: str(row["only_alone"])),
         Column("neither", lambda row: str(row["neither"])),
-        Column(
-            "information (bits)",
-            lambda row: interval(
-                row["information"], row["information_low"], row["information_high"]
-            ),
-        ),
+        Column("information (bits)", lambda row: number(row["information"])),
+        Column("by chance, at most (95%)", lambda row: number(row["information_limit"])),
+        Column("p", lambda row: number(row["information_p"])),
         Column("parts held by one ticket", lambda row: percent(row["held"])),
         Column("which won alone", lambda row: percent(row["holder_won"])),
     ]

@@ -38,7 +38,7 @@ def multi_start(table: pd.DataFrame, r: int) -> list[Panel]:
     return [
         Panel("Together and alone", traces,
               width_axis(widths, f"width m (floor(m/{r}) tickets of {r} neurons)"),
-              percent_axis("win (95% Wilson)")),
+              percent_axis("win (95%, over teachers)")),
         _cells(table, widths),
     ]  # fmt: skip
 

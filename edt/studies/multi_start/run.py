@@ -13,7 +13,7 @@ import torch
 from edt.lottery import match_teacher, run_trial
 from edt.lottery.multistart import partition
 from edt.runs.experiment import Experiment, Part, Parts, Spec
-from edt.stats import bootstrap, mutual_information, wilson
+from edt.stats import cluster_rate, information_test
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.targets import teacher_task
 from edt.studies.multi_start.spec import MultiStartSpec
@@ -136,9 +136,11 @@ def agreement_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         One row per width: ``tickets`` in each network; ``networks``; counts ``both``,
         ``only_together``, ``only_alone`` (some ticket wins alone, the network does not) and
         ``neither``; rates ``rate_together``, ``rate_alone`` (the multi-start: at least one ticket
-        wins) and ``rate_ticket`` (a single ticket), with Wilson bounds; ``information``, the
-        mutual information of the two wins given the teacher, in bits, with bootstrap bounds over
-        networks; ``held``, mean share of the teacher's parts that one ticket plays in networks
+        wins) and ``rate_ticket`` (a single ticket), with bounds over teachers
+        (`edt.stats.cluster_rate`); ``teachers``; ``information``, the mutual information of the two
+        wins given the teacher, in bits, with the mean and the 95% point of its permutation null
+        within teachers, ``information_null`` and ``information_limit``, and ``information_p``;
+        ``held``, mean share of the teacher's parts that one ticket plays in networks
         that win; ``holder_won``, share of those networks in which that ticket won alone.
     """
     rows = []
@@ -146,15 +148,13 @@ def agreement_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         together = part["together"].to_numpy(dtype=bool)
         alone = part["alone"].to_numpy() > 0
         tickets = int(part["tickets"].iloc[0])
-        data = np.stack([together, alone, part["target"].to_numpy()], axis=1).astype(np.float64)
-        information = bootstrap(
-            data, lambda sample: mutual_information(sample[:, 0], sample[:, 1], sample[:, 2]),
-            conf, draws=500,
-        )  # fmt: skip
+        target = part["target"].to_numpy()
+        information = information_test(together, alone, target, draws=500)
         won = part[part["together"]]
         row: dict[str, float] = {
             "width": int(str(width)),
             "tickets": tickets,
+            "teachers": int(part["target"].nunique()),
             "networks": len(part),
             "both": int((together & alone).sum()),
             "only_together": int((together & ~alone).sum()),
@@ -162,12 +162,13 @@ def agreement_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
             "neither": int((~together & ~alone).sum()),
         }
         counts = {
-            "together": (int(together.sum()), len(part)),
-            "alone": (int(alone.sum()), len(part)),
-            "ticket": (int(part["alone"].sum()), tickets * len(part)),
+            "together": (together.astype(float), 1),
+            "alone": (alone.astype(float), 1),
+            "ticket": (part["alone"].to_numpy(dtype=float), tickets),
         }
-        for name, (wins, total) in counts.items():
-            rate = wilson(wins, total, conf)
+        for name, (wins, tries) in counts.items():
+            by = pd.Series(wins).groupby(target).agg(["sum", "size"])
+            rate = cluster_rate(by["sum"].to_numpy(), tries * by["size"].to_numpy(), conf)
             row |= {
                 f"rate_{name}": rate.value,
                 f"rate_{name}_low": rate.low,
@@ -175,8 +176,9 @@ def agreement_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
             }
         row |= {
             "information": information.value,
-            "information_low": information.low,
-            "information_high": information.high,
+            "information_null": information.null,
+            "information_limit": information.limit,
+            "information_p": information.p,
             "held": float(won["held"].mean()) if len(won) else np.nan,
             "holder_won": float(won["holder_won"].mean()) if len(won) else np.nan,
         }

@@ -159,18 +159,15 @@ class Broken:
     counts: list[tuple[int, int]]
 
 
-def broken(runs: pd.DataFrame, adversary: pd.DataFrame) -> list[Broken]:
-    """Tickets that some rest makes fail: random rests, evolution, gradient; those that were tried.
+def broken(adversary: pd.DataFrame) -> list[Broken]:
+    """Tickets that some rest makes fail: found by chance, by evolution, by the gradient.
 
     Args:
-        runs: table ``runs`` of an experiment whose change is "noise".
         adversary: table ``adversary``.
     """
-    own = runs[runs["group"] == "winning"]
-    rests = int(own.groupby(["ticket", "size"]).size().max())
-    worst = own.groupby(["size", "ticket"])["win"].min().eq(False)
-    found = [_counted(f"worst of {rests} random rests", "soft", "o", worst)]
+    found = []
     for method, colour, marker, text in (
+        ("random", "soft", "o", "worst of random rests"),
         ("evolution", "red", "s", "evolution"),
         ("gradient", "blue", "^", "gradient through unrolled training"),
     ):
@@ -189,15 +186,14 @@ def _counted(name: str, colour: str, marker: str, lost: pd.Series) -> Broken:
     return Broken(name, colour, marker, [float(size) for size in counts.index], pairs)
 
 
-def plot_adversary(runs: pd.DataFrame, adversary: pd.DataFrame, *, theme: Theme = LIGHT) -> Figure:
+def plot_adversary(adversary: pd.DataFrame, *, theme: Theme = LIGHT) -> Figure:
     """Share of tickets that some rest in the ball makes fail, by how that rest was found.
 
     Args:
-        runs: table ``runs`` of an experiment whose change is "noise".
         adversary: table ``adversary``.
         theme: colours.
     """
-    found = broken(runs, adversary)
+    found = broken(adversary)
     with styled(theme):
         figure, axes = new_figure(1, size=(10.0, 5.4))
         ax = axes[0, 0]

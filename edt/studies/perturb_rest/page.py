@@ -81,14 +81,14 @@ def write_perturb_report(run: PerturbRest, directory: Location) -> Folder:
             lambda: panels.tickets(runs, spec.change),
         ),
     ]
-    if spec.change == "noise" and len(run.tables["adversary"]):
+    if len(run.tables["adversary"]):
         pictures.append(
             Picture(
                 "adversary",
-                lambda theme: plot_adversary(runs, run.tables["adversary"], theme=theme),
+                lambda theme: plot_adversary(run.tables["adversary"], theme=theme),
                 "Share of tickets that fail against the radius of the search.",
                 "A ticket counts as broken when one rest in the ball makes the whole network lose.",
-                lambda: panels.adversary(runs, run.tables["adversary"]),
+                lambda: panels.adversary(run.tables["adversary"]),
             )
         )
     embedded = embed(pictures, folder)
@@ -216,13 +216,19 @@ def _minimal_text(run: PerturbRest) -> str:
 
 def _adversary_text(run: PerturbRest) -> str:
     table = run.tables["adversary"]
-    out = []
-    for radius, part in table[table["method"] == "evolution"].groupby("radius"):
-        lost = wilson(int((~part["win"].astype(bool)).sum()), len(part))
-        out.append(f"{percent(lost.value)} ({span(lost.low, lost.high)}) at {radius:g}")
+    said = []
+    for method, name in (("evolution", "Evolution"), ("random", "As many rests drawn at random")):
+        out = []
+        for radius, part in table[table["method"] == method].groupby("radius"):
+            lost = wilson(int((~part["win"].astype(bool)).sum()), len(part))
+            out.append(f"{percent(lost.value)} ({span(lost.low, lost.high)}) at {radius:g}")
+        if out:
+            said.append(
+                f"{name} {'breaks' if method == 'evolution' else 'break'} {', '.join(out)}."
+            )
     return (
         "Evolution looks for the rest that ends worst after full training; the gradient climbs "
-        f"the loss after a short one. Evolution breaks {', '.join(out)}."
+        f"the loss after a short one. {' '.join(said)}"
     )
 
 
@@ -292,7 +298,7 @@ def _table(wins: pd.DataFrame) -> str:
 
 def _students(run: PerturbRest) -> str:
     table = run.tables["tickets"]
-    sums = {name: (name, "sum") for name in ("win", "alone", "frozen", "rest_alone")}
+    sums = {name: (name, "sum") for name in ("win", "alone", "features", "rest_alone")}
     rows = (
         table.assign(alone_of_winners=table["win"] & table["alone"], teacher=table["target"] + 1)
         .groupby("teacher")
@@ -305,7 +311,7 @@ def _students(run: PerturbRest) -> str:
         Column("win", lambda row: str(row["win"])),
         Column("of them, ticket alone wins", lambda row: str(row["alone_of_winners"])),
         Column("ticket alone wins", lambda row: str(row["alone"])),
-        Column("ticket wins, rest frozen", lambda row: str(row["frozen"])),
+        Column("ticket wins, rest only turned down", lambda row: str(row["features"])),
         Column("rest wins without ticket", lambda row: str(row["rest_alone"])),
     ]
     return html.table(rows, columns)

@@ -105,16 +105,15 @@ def tickets(runs: pd.DataFrame, change: str) -> list[Panel]:
     ]  # fmt: skip
 
 
-def adversary(runs: pd.DataFrame, table: pd.DataFrame) -> list[Panel]:
+def adversary(table: pd.DataFrame) -> list[Panel]:
     """The panel of `edt.studies.perturb_rest.figures.plot_adversary`.
 
     Args:
-        runs: table ``runs`` of an experiment whose change is "noise".
         table: table ``adversary``.
     """
     sizes: set[float] = set()
     traces = []
-    for found in broken(runs, table):
+    for found in broken(table):
         rates = [wilson(lost, number) for lost, number in found.counts]
         hover = [
             lines(f"size {size:g}, {found.name}", f"{lost} of {number} tickets made to fail",

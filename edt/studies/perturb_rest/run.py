@@ -249,9 +249,14 @@ class _Run:
             generations=spec.generations,
             seed=spec.seed,
         )
+        # As many networks as evolution tries, all drawn at random from the sphere.
+        drawn = evolve_adversary(
+            tickets, radius, judge, population=spec.population * (spec.generations + 1),
+            generations=0, seed=spec.seed + 1,
+        )  # fmt: skip
         climbed = gradient_adversary(self.task, tickets, radius)
         tables = []
-        for method, worst in (("evolution", evolved), ("gradient", climbed)):
+        for method, worst in (("evolution", evolved), ("random", drawn), ("gradient", climbed)):
             ends = run_trial(self.task, worst.networks, spec.protocol, tickets.task_index)
             tables.append(
                 pd.DataFrame(

@@ -25,7 +25,8 @@ class PerturbRestSpec(TeacherSpec):
         width: m, hidden neurons of the students.
         tickets: winning tickets, shared out among the teachers.
         rests: changed rests per ticket and size.
-        change: kind of change, see `edt.lottery.perturb_rest`.
+        change: kind of change, see `edt.lottery.perturb_rest`. "resample" keeps the scale of the
+            rest: at size 1 it is a fresh draw; "noise" also makes it larger.
         sizes: of the change.
         candidates: students trained per teacher to find tickets among.
         random_rests: rests per ticket and size around as many parameters of the same network
@@ -43,8 +44,8 @@ class PerturbRestSpec(TeacherSpec):
     width: int = 8
     tickets: int = 20
     rests: int = 200
-    change: str = "noise"
-    sizes: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+    change: str = "resample"
+    sizes: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
     candidates: int = 40
     random_rests: int = 40
     losers: int = 10
