@@ -146,11 +146,25 @@ PYBIND11_MODULE(_core, m) {
       .def_readonly("total", &Plan::total)
       .def_readonly("depth", &Plan::depth)
       .def_readonly("bias", &Plan::bias)
-      .def_property_readonly("cost", [](const Plan& p) {
-        std::vector<double> out;
-        for (const Net& net : p.nets) out.push_back(net.cost);
-        return out;
-      });
+      .def_property_readonly("cost",
+                             [](const Plan& p) {
+                               std::vector<double> out;
+                               for (const Net& net : p.nets) out.push_back(net.cost);
+                               return out;
+                             })
+      .def(
+          "chunks",
+          [](const Plan& p, int64_t samples) {
+            std::vector<std::vector<int64_t>> out;
+            for (const Net& net : p.nets) {
+              const Chunks chunks(net, samples);
+              std::vector<int64_t> sizes;
+              for (int64_t k = 0; k < chunks.count; ++k) sizes.push_back(chunks.size(k));
+              out.push_back(sizes);
+            }
+            return out;
+          },
+          py::arg("samples"));
 
   py::class_<Dataset>(m, "Dataset")
       .def(py::init(&make_dataset), py::arg("x"), py::arg("y"), py::arg("coef"), py::arg("n_tasks"),

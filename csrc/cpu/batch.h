@@ -29,6 +29,7 @@ class Batch {
   void stop() { cancel_.store(true); }
   // A loop is on offer: wakes those who wait for one.
   void call_helpers();
+  bool idle() const { return leaders_.load(std::memory_order_relaxed) < threads_; }
   bool stopped() const { return cancel_.load(); }
   void rethrow() const {
     if (error_) std::rethrow_exception(error_);

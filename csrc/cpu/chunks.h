@@ -9,13 +9,18 @@
 
 namespace edt {
 
+// Multiply-adds, some 10 us of them, that are worth a thread's way to them.
+constexpr double kSharedWork = 1 << 19;
+
 struct Chunks {
   static constexpr int64_t kWhole = 4096;
   // A chunk takes 0.1 ms or more of work, next to which finding it and adding its sum is little...
   static constexpr int64_t kShortest = 1024, kLongest = 4096, kWork = int64_t(1) << 19;
   // ... and there are so few that their sums take little memory, yet enough for many cores.
   static constexpr int64_t kMost = 128, kEntries = int64_t(1) << 25;
-  static constexpr int64_t kUnit = 512;  // whole vectors, and whole blocks of small networks
+  static constexpr int64_t kUnit = 64;  // samples: whole tiles of vectors
+  // Above this many, a multiple: 65 chunks would leave the second half of 64 cores' time idle.
+  static constexpr int64_t kRound = 64;
 
   int64_t n, length, count;
 
@@ -25,12 +30,21 @@ struct Chunks {
     const int64_t size = std::max(net.n_params(), 1);
     const int64_t least = std::clamp(kWork / size, kShortest, kLongest);
     const int64_t most = std::clamp<int64_t>(kEntries / size, 16, kMost);
-    const int64_t wanted = std::min((n + least - 1) / least, most);
+    int64_t wanted = std::min((n + least - 1) / least, most);
+    if (wanted > kRound) wanted = wanted / kRound * kRound;
     length = ((n + wanted - 1) / wanted + kUnit - 1) / kUnit * kUnit;
     count = (n + length - 1) / length;
   }
   int64_t begin(int64_t k) const { return k * length; }
   int64_t size(int64_t k) const { return std::min(length, n - begin(k)); }
 };
+
+// Whether threads can share this network's work on `samples` at a time.
+inline bool shares(const Net& net, int64_t samples) {
+  if (Chunks(net, samples).count > 1) return true;
+  double most = 0;
+  for (const Layer& ly : net.layers) most = std::max(most, double(ly.nnz()) * double(samples));
+  return most >= 2 * kSharedWork;
+}
 
 }  // namespace edt

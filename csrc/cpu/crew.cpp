@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cpu/batch.h"
+#include "cpu/chunks.h"
 
 namespace edt {
 namespace {
@@ -80,6 +81,13 @@ void Loop::merge_ready(std::unique_lock<std::mutex>& hold) {
 void Loop::wait() {
   std::unique_lock<std::mutex> hold(lock_);
   moved_.wait(hold, [&] { return error_ || merged_ == n_; });
+}
+
+bool Crew::idle() const { return batch_ && batch_->idle(); }
+
+int Crew::parts(double work, int most) const {
+  const double parts = std::min(work / kSharedWork, 4.0 * threads_);
+  return int(std::min(parts, double(most)));
 }
 
 int Crew::slots(size_t bytes) const {

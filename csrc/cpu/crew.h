@@ -67,6 +67,10 @@ class Crew {
   Crew(Scratch& scratch_, const CancelFlag& cancel_, Batch& batch, Offer& offer, int threads)
       : scratch(scratch_), cancel(cancel_), batch_(&batch), offer_(&offer), threads_(threads) {}
 
+  // Whether another thread has nothing to do just now.
+  bool idle() const;
+  // Parts worth making of this many multiply-adds, at most `most`.
+  int parts(double work, int most) const;
   // Slots worth having for partial results of `bytes` each.
   int slots(size_t bytes) const;
 

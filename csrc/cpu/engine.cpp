@@ -13,16 +13,16 @@ bool for_networks(const Call& c, double passes, const Body& body) {
   const DatasetT<T>& data = c.data.get<T>();
   std::vector<int> chosen;
   double cost = 0;
-  bool shares = false;
+  bool shared = false;
   for (int b : c.plan.by_cost)
     if (!c.active || c.active[b]) {
       const Net& net = c.plan.nets[b];
       chosen.push_back(b);
       cost += net.cost;
-      shares |= Chunks(net, data.n_pad).count > 1;
+      shared |= shares(net, data.n_pad);
     }
   return parallel_for(
-      int64_t(chosen.size()), cost * double(data.n_pad) * passes, shares,
+      int64_t(chosen.size()), cost * double(data.n_pad) * passes, shared,
       [&](int64_t i, Crew& crew) {
         const int b = chosen[i];
         const Problem<T> problem{&data, c.task_index[b], c.act};

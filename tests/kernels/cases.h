@@ -188,9 +188,10 @@ bool close(const std::vector<T>& got, const std::vector<S>& want) {
 
 inline bool never() { return false; }
 
-// All that the calls compute, end to end.
+// All that the calls compute, end to end; matrices where these are small.
 template <class T>
-std::vector<T> everything(const edt::Call& call, const std::vector<T>& theta) {
+std::vector<T> everything(const edt::Call& call, const std::vector<T>& theta,
+                          bool matrices = true) {
   const size_t total = theta.size(), B = call.plan.nets.size();
   const size_t outputs = B * size_t(call.data.n * call.data.d_out);
   std::vector<T> predicted(outputs), cotangent(outputs, T(0.5)), grad(total), pulled(total);
@@ -209,9 +210,13 @@ std::vector<T> everything(const edt::Call& call, const std::vector<T>& theta) {
     square += int64_t(net.n_coords) * net.n_coords;
     row += net.n_coords * call.data.n * call.data.d_out;
   }
-  std::vector<T> hessian(size_t(square), T(0)), jacobian(size_t(row), T(0));
-  edt::hessian<T>(call, theta.data(), hessian.data(), squares.data(), false);
-  edt::jacobian<T>(call, theta.data(), jacobian.data(), rows.data(), false);
+  std::vector<T> hessian, jacobian;
+  if (matrices) {
+    hessian.resize(size_t(square));
+    jacobian.resize(size_t(row));
+    edt::hessian<T>(call, theta.data(), hessian.data(), squares.data(), false);
+    edt::jacobian<T>(call, theta.data(), jacobian.data(), rows.data(), false);
+  }
 
   std::vector<T> p = theta, m(total), v(total);
   std::vector<int64_t> steps(B, 0), record{0, 4}, done(B);
@@ -223,6 +228,14 @@ std::vector<T> everything(const edt::Call& call, const std::vector<T>& theta) {
   hp.last_step = 4;
   edt::train<T>(call, hp,
                 {p.data(), m.data(), v.data(), steps.data(), 4, lr.data(), decay.data(),
+                 seeds.data(), factors.data(), status.data(), l.data(), g.data(), record.data(), 2,
+                 hl.data(), hg.data(), int64_t(B)});
+  // Minibatches go on from there.
+  hp.batch_size = std::min<int64_t>(512, call.data.n - 1);
+  hp.last_step = 7;
+  factors.resize(7, 1.0);
+  edt::train<T>(call, hp,
+                {p.data(), m.data(), v.data(), steps.data(), 7, lr.data(), decay.data(),
                  seeds.data(), factors.data(), status.data(), l.data(), g.data(), record.data(), 2,
                  hl.data(), hg.data(), int64_t(B)});
   std::vector<T> low = theta;

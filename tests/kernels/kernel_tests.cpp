@@ -220,6 +220,23 @@ void test_chunks(const std::string& isa) {
     }
     check(own == whole, name + ": bits do not depend on company");
   }
+  // Layers wide enough to be shared by rows.
+  for (const Case& c : {dense_case(600, {{64, 48}}, false), dense_case(530, {{150, 40}}, true)}) {
+    const edt::Plan plan(c.widths.data(), c.B(), c.depth + 2, true, c.state.data(),
+                         int64_t(c.total()));
+    const edt::Dataset data = make_data<T>(c);
+    const edt::Call call{plan, data, c.index.data(), code_of(c.nets[0].act), nullptr, never};
+    check(edt::shares(plan.nets[0], c.data.n), isa + " wide layers are shared");
+    const std::vector<T> theta = as<T>(c.theta);
+    edt::set_num_threads(1);
+    const auto alone = everything<T>(call, theta, false);
+    bool same = true;
+    for (int threads : {2, 3, 7}) {
+      edt::set_num_threads(threads);
+      same &= everything<T>(call, theta, false) == alone;
+    }
+    check(same, isa + " wide layers: bits do not depend on threads");
+  }
   edt::set_num_threads(2);
 }
 

@@ -23,19 +23,19 @@ void at_once(const std::function<void(int)>& body) {
 }
 
 template <class T>
-void test_calls(const std::string& name, const Case& c) {
+void test_calls(const std::string& name, const Case& c, bool matrices = true) {
   const edt::Plan plan(c.widths.data(), c.B(), c.depth + 2, true, c.state.data(),
                        int64_t(c.total()));
   const edt::Dataset data = make_data<T>(c);
   const edt::Call call{plan, data, c.index.data(), code_of(c.nets[0].act), nullptr, never};
   const std::vector<T> theta = as<T>(c.theta);
   edt::set_num_threads(1);
-  const auto alone = everything<T>(call, theta);
+  const auto alone = everything<T>(call, theta, matrices);
   std::atomic<int> different{0};
   at_once([&](int t) {
     for (int k = 0; k < 3; ++k) {
       edt::set_num_threads(1 + (t + k) % 3);
-      if (everything<T>(call, theta) != alone) ++different;
+      if (everything<T>(call, theta, matrices) != alone) ++different;
     }
   });
   check(different == 0, name + ": callers at once get the bits of one alone");
@@ -135,6 +135,9 @@ int main() {
   const Case large = dense_case(9000, {{5}}, false);
   test_calls<double>("float64", crowd);
   test_calls<float>("float32", crowd);
+  const Case wide = dense_case(600, {{64, 48}}, false);
+  test_calls<double>("float64, wide layers", wide, false);
+  test_calls<float>("float32, wide layers", wide, false);
   test_calls<double>("float64, many samples", large);
   test_calls<float>("float32, many samples", large);
   std::printf("%d passed, %d failed\n", passed, failed);

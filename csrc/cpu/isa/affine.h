@@ -4,12 +4,16 @@
 //   gradient   g_jk = sum_n dZ_jn A_kn,  g_bj = sum_n dZ_jn
 // Dense layers use register tiles of kTileRows neurons x kTileVecs sample vectors; sparse layers
 // gather the rows named by the compressed index. Every sum runs in index order, so the tile shape
-// never changes a bit.
+// never changes a bit, nor does which rows of the result one call forms.
 #pragma once
 #include "cpu/isa/block.h"
 #include "cpu/isa/transpose.h"
 
 namespace edt::EDT_ISA_NS {
+
+struct Rows {
+  int from, to;
+};
 
 template <int R, int S, bool Acc, class T>
 EDT_INLINE void forward_tile(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out,
@@ -74,31 +78,37 @@ EDT_INLINE void forward_rows(const Layer& ly, const T* p, const T* in, int64_t l
 }
 
 template <bool Acc, class T>
-void forward_chunk(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out, int64_t ldo,
-                   int64_t s, int64_t end, bool bias) {
-  int j = 0;
-  for (; j + kTileRows <= ly.n_out; j += kTileRows)
+void forward_chunk(const Layer& ly, Rows rows, const T* p, const T* in, int64_t ldi, T* out,
+                   int64_t ldo, int64_t s, int64_t end, bool bias) {
+  int j = rows.from;
+  for (; j + kTileRows <= rows.to; j += kTileRows)
     forward_rows<kTileRows, Acc>(ly, p, in, ldi, out, ldo, j, s, end, bias);
-  for (; j + 2 <= ly.n_out; j += 2) forward_rows<2, Acc>(ly, p, in, ldi, out, ldo, j, s, end, bias);
-  for (; j < ly.n_out; ++j) forward_rows<1, Acc>(ly, p, in, ldi, out, ldo, j, s, end, bias);
+  for (; j + 2 <= rows.to; j += 2) forward_rows<2, Acc>(ly, p, in, ldi, out, ldo, j, s, end, bias);
+  for (; j < rows.to; ++j) forward_rows<1, Acc>(ly, p, in, ldi, out, ldo, j, s, end, bias);
 }
 
-// Z (+)= W A (+ b) over n samples.
+// These rows of Z (+)= W A (+ b) over n samples.
 template <bool Acc = false, class T>
-void affine_forward(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out, int64_t ldo,
-                    int64_t n, bool bias = true) {
+void affine_forward(const Layer& ly, Rows rows, const T* p, const T* in, int64_t ldi, T* out,
+                    int64_t ldo, int64_t n, bool bias = true) {
   constexpr int64_t chunk = int64_t(kChunkVecs) * Vec<T>::L, wide = kSparseVecs * Vec<T>::L;
   int64_t s = 0;
   if (ly.dense) {
     for (; s < n; s += chunk)
-      forward_chunk<Acc>(ly, p, in, ldi, out, ldo, s, std::min(n, s + chunk), bias);
+      forward_chunk<Acc>(ly, rows, p, in, ldi, out, ldo, s, std::min(n, s + chunk), bias);
     return;
   }
   for (; s + wide <= n; s += wide)
-    for (int j = 0; j < ly.n_out; ++j)
+    for (int j = rows.from; j < rows.to; ++j)
       forward_sparse<kSparseVecs, Acc>(ly, p, in, ldi, out, ldo, j, s, bias);
   for (; s < n; s += Vec<T>::L)
-    for (int j = 0; j < ly.n_out; ++j) forward_sparse<1, Acc>(ly, p, in, ldi, out, ldo, j, s, bias);
+    for (int j = rows.from; j < rows.to; ++j)
+      forward_sparse<1, Acc>(ly, p, in, ldi, out, ldo, j, s, bias);
+}
+template <bool Acc = false, class T>
+void affine_forward(const Layer& ly, const T* p, const T* in, int64_t ldi, T* out, int64_t ldo,
+                    int64_t n, bool bias = true) {
+  affine_forward<Acc>(ly, Rows{0, ly.n_out}, p, in, ldi, out, ldo, n, bias);
 }
 
 template <int R, int S, bool Acc, class T>
@@ -156,28 +166,35 @@ EDT_INLINE void backward_rows(const Layer& ly, const T* p, const T* dz, int64_t 
 }
 
 template <bool Acc, class T>
-void backward_chunk(const Layer& ly, const T* p, const T* dz, int64_t ld, T* out, int64_t s,
-                    int64_t end) {
-  int i = 0;
-  for (; i + kTileRows <= ly.n_in; i += kTileRows)
+void backward_chunk(const Layer& ly, Rows rows, const T* p, const T* dz, int64_t ld, T* out,
+                    int64_t s, int64_t end) {
+  int i = rows.from;
+  for (; i + kTileRows <= rows.to; i += kTileRows)
     backward_rows<kTileRows, Acc>(ly, p, dz, ld, out, i, s, end);
-  for (; i + 2 <= ly.n_in; i += 2) backward_rows<2, Acc>(ly, p, dz, ld, out, i, s, end);
-  for (; i < ly.n_in; ++i) backward_rows<1, Acc>(ly, p, dz, ld, out, i, s, end);
+  for (; i + 2 <= rows.to; i += 2) backward_rows<2, Acc>(ly, p, dz, ld, out, i, s, end);
+  for (; i < rows.to; ++i) backward_rows<1, Acc>(ly, p, dz, ld, out, i, s, end);
 }
 
-// dA (+)= W^T dZ; rows of dz and out are ld apart.
+// These rows of dA (+)= W^T dZ; rows of dz and out are ld apart.
 template <bool Acc = false, class T>
-void affine_backward(const Layer& ly, const T* p, const T* dz, int64_t ld, T* out, int64_t n) {
+void affine_backward(const Layer& ly, Rows rows, const T* p, const T* dz, int64_t ld, T* out,
+                     int64_t n) {
   constexpr int64_t chunk = int64_t(kChunkVecs) * Vec<T>::L, wide = kSparseVecs * Vec<T>::L;
   int64_t s = 0;
   if (ly.dense) {
-    for (; s < n; s += chunk) backward_chunk<Acc>(ly, p, dz, ld, out, s, std::min(n, s + chunk));
+    for (; s < n; s += chunk)
+      backward_chunk<Acc>(ly, rows, p, dz, ld, out, s, std::min(n, s + chunk));
     return;
   }
   for (; s + wide <= n; s += wide)
-    for (int i = 0; i < ly.n_in; ++i) backward_sparse<kSparseVecs, Acc>(ly, p, dz, ld, out, i, s);
+    for (int i = rows.from; i < rows.to; ++i)
+      backward_sparse<kSparseVecs, Acc>(ly, p, dz, ld, out, i, s);
   for (; s < n; s += Vec<T>::L)
-    for (int i = 0; i < ly.n_in; ++i) backward_sparse<1, Acc>(ly, p, dz, ld, out, i, s);
+    for (int i = rows.from; i < rows.to; ++i) backward_sparse<1, Acc>(ly, p, dz, ld, out, i, s);
+}
+template <bool Acc = false, class T>
+void affine_backward(const Layer& ly, const T* p, const T* dz, int64_t ld, T* out, int64_t n) {
+  affine_backward<Acc>(ly, Rows{0, ly.n_in}, p, dz, ld, out, n);
 }
 
 // The gradient of a dense layer in one of two forms. Dot products: lanes are samples, and every
@@ -242,17 +259,25 @@ void outer_columns(const Layer& ly, const T* dz, int64_t ld, const T* in, int64_
   }
 }
 
-// As many columns of the gradient by outer products as fill vectors by half; returns how many.
+// How many columns of the gradient are formed by outer products: as many as fill vectors by half.
 template <class T>
-int outer_gradient(const Layer& ly, const T* dz, int64_t ld, const T* in, int64_t ldi, int64_t n,
-                   T* g) {
+int outer_columns_of(const Layer& ly, int64_t n) {
   constexpr int L = Vec<T>::L;
-  int i = 0;
-  for (; i + kOuterVecs * L <= ly.n_in; i += kOuterVecs * L)
+  if (!ly.dense || ly.n_out < 4 || n * int64_t(sizeof(T)) > kOuterBytes * ly.n_out) return 0;
+  const int rest = ly.n_in % L;
+  return 2 * rest >= L ? ly.n_in : ly.n_in - rest;
+}
+
+// These columns by outer products; the first is a multiple of kOuterVecs vectors.
+template <class T>
+void outer_gradient(const Layer& ly, Rows columns, const T* dz, int64_t ld, const T* in,
+                    int64_t ldi, int64_t n, T* g) {
+  constexpr int L = Vec<T>::L;
+  int i = columns.from;
+  for (; i + kOuterVecs * L <= columns.to; i += kOuterVecs * L)
     outer_columns<kOuterVecs>(ly, dz, ld, in, ldi, n, g, i, kOuterVecs * L);
-  for (; ly.n_in - i >= L / 2; i += L)
-    outer_columns<1>(ly, dz, ld, in, ldi, n, g, i, std::min(L, ly.n_in - i));
-  return std::min(i, ly.n_in);
+  for (; i < columns.to; i += L)
+    outer_columns<1>(ly, dz, ld, in, ldi, n, g, i, std::min(L, columns.to - i));
 }
 
 // RJ x RI entries of the gradient. One native register at a time of each virtual vector, so that
@@ -339,18 +364,16 @@ EDT_INLINE T row_sum(const T* x, int64_t n) {
   return hsum(a);
 }
 
-// g += dZ A^T (and row sums for the biases) over n samples.
+// These rows of g += dZ A^T (and of the row sums for the biases) over n samples, from a column on.
 template <class T>
-void affine_gradient(const Layer& ly, const T* dz, int64_t ld, const T* in, int64_t ldi, int64_t n,
-                     T* g, bool with_bias = true) {
+void gradient_of_rows(const Layer& ly, Rows rows, int from, const T* dz, int64_t ld, const T* in,
+                      int64_t ldi, int64_t n, T* g, bool with_bias) {
   if (ly.dense) {
-    const bool outer = ly.n_out >= 4 && n * int64_t(sizeof(T)) <= kOuterBytes * ly.n_out;
-    const int from = outer ? outer_gradient(ly, dz, ld, in, ldi, n, g) : 0;
-    int j = 0;
-    for (; j + 4 <= ly.n_out; j += 4) gradient_rows<4>(ly, dz, ld, in, ldi, n, g, j, from);
-    for (; j < ly.n_out; ++j) gradient_rows<1>(ly, dz, ld, in, ldi, n, g, j, from);
+    int j = rows.from;
+    for (; j + 4 <= rows.to; j += 4) gradient_rows<4>(ly, dz, ld, in, ldi, n, g, j, from);
+    for (; j < rows.to; ++j) gradient_rows<1>(ly, dz, ld, in, ldi, n, g, j, from);
   } else {
-    for (int j = 0; j < ly.n_out; ++j) {
+    for (int j = rows.from; j < rows.to; ++j) {
       const int* col = ly.col.data() + ly.row_ptr[j];
       T* gj = g + ly.row_start[j];
       const T* dj = dz + j * ld;
@@ -384,8 +407,17 @@ void affine_gradient(const Layer& ly, const T* dz, int64_t ld, const T* in, int6
     }
   }
   if (with_bias)
-    for (int j = 0; j < ly.n_out; ++j)
+    for (int j = rows.from; j < rows.to; ++j)
       if (ly.bias[j] >= 0) g[ly.bias[j]] += row_sum(dz + j * ld, n);
+}
+
+// g += dZ A^T (and row sums for the biases) over n samples.
+template <class T>
+void affine_gradient(const Layer& ly, const T* dz, int64_t ld, const T* in, int64_t ldi, int64_t n,
+                     T* g, bool with_bias = true) {
+  const int outer = outer_columns_of<T>(ly, n);
+  if (outer) outer_gradient(ly, Rows{0, outer}, dz, ld, in, ldi, n, g);
+  gradient_of_rows(ly, Rows{0, ly.n_out}, outer, dz, ld, in, ldi, n, g, with_bias);
 }
 
 }  // namespace edt::EDT_ISA_NS

@@ -8,8 +8,24 @@
 
 namespace edt::EDT_ISA_NS {
 
+// Ranges of a layer's rows, of whole tiles each, that threads without work may share: body(rows).
+// One range where nobody is free, or the layer has too little work.
+template <class Body>
+EDT_INLINE void share_rows(Crew* crew, int rows, int tile, double work, const Body& body) {
+  const int tiles = (rows + tile - 1) / tile;
+  const int parts = crew && crew->idle() ? crew->parts(work, tiles) : 1;
+  if (parts <= 1) return body(Rows{0, rows});
+  crew->share(parts, 0, [&](int64_t k, int, Scratch&) {
+    const auto at = [&](int64_t part) {
+      return int(std::min<int64_t>(rows, tiles * part / parts * tile));
+    };
+    body(Rows{at(k), at(k + 1)});
+  });
+}
+
+// With a crew, wide layers are shared by rows.
 template <class T>
-void forward(Block<T>& b, const T* p, const Samples<T>& in) {
+void forward(Block<T>& b, const T* p, const Samples<T>& in, Crew* crew = nullptr) {
   if (b.narrow) return narrow_forward(b, p, in);
   const T* x = in.x;
   int64_t ldx = in.ldx;
@@ -17,14 +33,15 @@ void forward(Block<T>& b, const T* p, const Samples<T>& in) {
     const Layer& ly = b.net.layers[l];
     const bool last = l + 1 == b.n_layers;
     T* z = last ? b.f : b.a[l + 1];
-    affine_forward(ly, p, x, ldx, z, b.ld, in.n);
-    if (last) break;
-    for (int j = 0; j < ly.n_out; ++j) {
-      const int64_t at = j * b.ld;
-      T* out[4] = {b.a[l + 1] + at, b.order >= 1 ? b.d1[l + 1] + at : nullptr,
-                   b.order >= 2 ? b.d2[l + 1] + at : nullptr, nullptr};
-      b.act(z + at, out, in.n);
-    }
+    share_rows(crew, ly.n_out, kTileRows, double(ly.nnz()) * double(in.n), [&](Rows rows) {
+      affine_forward(ly, rows, p, x, ldx, z, b.ld, in.n);
+      for (int j = rows.from; !last && j < rows.to; ++j) {
+        const int64_t at = j * b.ld;
+        T* out[4] = {z + at, b.order >= 1 ? b.d1[l + 1] + at : nullptr,
+                     b.order >= 2 ? b.d2[l + 1] + at : nullptr, nullptr};
+        b.act(z + at, out, in.n);
+      }
+    });
     x = z;
     ldx = b.ld;
   }
@@ -89,19 +106,34 @@ EDT_INLINE void multiply_rows(const T* a, const T* b, T* dst, int rows, int64_t 
       (V::load(a + r * ld + s) * V::load(b + r * ld + s)).store(dst + r * ld + s);
 }
 
-// From delta at the outputs: delta of every layer (and da = dL/da when kept), g += gradient.
+// From delta at the outputs: delta of every layer (and da = dL/da when kept), g += gradient. With a
+// crew, wide layers are shared by rows.
 template <class T>
-void backward(Block<T>& b, const T* p, const Samples<T>& in, T* g) {
+void backward(Block<T>& b, const T* p, const Samples<T>& in, T* g, Crew* crew = nullptr) {
   if (b.narrow) return narrow_backward(b, p, in, g);
   for (int l = b.n_layers - 1; l >= 0; --l) {
     const Layer& ly = b.net.layers[l];
     const T* dz = b.delta[l + 1];
     const T* a = l == 0 ? in.x : b.a[l];
-    if (g) affine_gradient(ly, dz, b.ld, a, l == 0 ? in.ldx : b.ld, in.n, g);
+    const int64_t lda = l == 0 ? in.ldx : b.ld;
+    const double work = double(ly.nnz()) * double(in.n);
+    if (g) {
+      const int outer = outer_columns_of<T>(ly, in.n);
+      if (outer)
+        share_rows(crew, outer, kOuterVecs * Vec<T>::L, work,
+                   [&](Rows columns) { outer_gradient(ly, columns, dz, b.ld, a, lda, in.n, g); });
+      // What outer products leave is little.
+      share_rows(outer ? nullptr : crew, ly.n_out, 4, work, [&](Rows rows) {
+        gradient_of_rows(ly, rows, outer, dz, b.ld, a, lda, in.n, g, true);
+      });
+    }
     if (l == 0) break;
     T* da = b.da[l] ? b.da[l] : b.delta[l];
-    affine_backward(ly, p, dz, b.ld, da, in.n);
-    multiply_rows(da, b.d1[l], b.delta[l], ly.n_in, b.ld, in.n);
+    share_rows(crew, ly.n_in, kTileRows, work, [&](Rows rows) {
+      affine_backward(ly, rows, p, dz, b.ld, da, in.n);
+      const int64_t at = rows.from * b.ld;
+      multiply_rows(da + at, b.d1[l] + at, b.delta[l] + at, rows.to - rows.from, b.ld, in.n);
+    });
   }
 }
 
@@ -155,12 +187,13 @@ void sum_chunks(const Net& net, const Samples<T>& all, T* sums, int64_t size, Cr
 
 // Loss over the samples and, added to zeros, its compressed gradient.
 template <class T>
-double evaluate_samples(Block<T>& b, const T* p, Loss kind, const Samples<T>& all, T* g) {
+double evaluate_samples(Block<T>& b, const T* p, Loss kind, const Samples<T>& all, T* g,
+                        Crew* crew = nullptr) {
   double loss = 0;
   for_blocks(all, b.ld, [&](const Samples<T>& in, int64_t) {
-    forward(b, p, in);
+    forward(b, p, in, crew);
     loss += loss_block<true>(kind, b.f, b.ld, in, b.net.d_out, b.delta[b.n_layers]);
-    backward(b, p, in, g);
+    backward(b, p, in, g, crew);
   });
   return loss;
 }
@@ -174,7 +207,7 @@ double evaluate(Block<T>& block, int act, const T* p, Loss kind, const Samples<T
   const Chunks chunks(net, all.n);
   if (chunks.count == 1) {
     std::fill(g, g + n, T(0));
-    return evaluate_samples(block, p, kind, all, g);
+    return evaluate_samples(block, p, kind, all, g, &crew);
   }
   const Scratch::Hold hold{crew.scratch};
   double* losses = crew.scratch.take<double>(size_t(chunks.count));
