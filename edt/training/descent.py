@@ -173,7 +173,7 @@ def lbfgs(
                 took = time.monotonic() - clock
                 state.lbfgs_iterations[part] += done[part]
                 left[part] -= budget
-                again.append(part[(code[part] == 0) & (left[part] > 0)])
+                again.append(part[(code[part] == plain.MAX_ITER) & (left[part] > 0)])
                 share = int(min(max(share * CALL_SECONDS / max(took, 1e-3), 16), 4 * share, 4096))
                 meter.update(int((state.grad_max <= state.tol).sum()), queue.numel(), state.loss)
             queue = torch.cat(again)

@@ -9,9 +9,15 @@ from __future__ import annotations
 
 import torch
 
+from edt import _core
 from edt.objectives import Coordinates, Objective
 
-__all__ = ["minimise"]
+__all__ = ["MAX_ITER", "minimise"]
+
+#: Codes of how a run ended, as the core has them.
+MAX_ITER, CONVERGED, STALLED = (
+    _core.CODES["lbfgs"].index(name) for name in ("max_iter", "converged", "stalled")
+)
 
 #: Share of the linear prediction a step must achieve (Armijo).
 DECREASE = 1e-4
@@ -86,7 +92,8 @@ def minimise(
         iterations: budget of each network.
         tol: stop a network when ``max|grad|`` is at most this.
         done: int64 ``[B]``, iterations taken.
-        status: int8 ``[B]``: 0 the budget ended the run, 1 at ``tol``, 2 no step goes down.
+        status: int8 ``[B]``, the core's codes: ``max_iter`` where the budget ended the run,
+            ``converged`` at ``tol``, ``stalled`` where no step goes down.
         loss, grad_max: float64 ``[B]``, at the end.
 
     Reference: D. Liu, J. Nocedal, "On the limited memory BFGS method for large scale
@@ -149,5 +156,5 @@ def minimise(
     done[at.chosen] = taken
     loss[at.chosen] = f
     grad_max[at.chosen] = steepest
-    code = torch.where(stuck, 2, torch.where(steepest <= tol, 1, 0))
+    code = torch.where(stuck, STALLED, torch.where(steepest <= tol, CONVERGED, MAX_ITER))
     status[at.chosen] = code.to(torch.int8)

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import least_squares, minimize
 
 import edt.training as training
-from edt import functional
+from edt import _core, functional
 from edt.objectives import NormPenalty
 from edt.tasks import Task
 from edt.tasks.given import objective_of
@@ -256,7 +256,9 @@ def test_plain_lbfgs_against_the_core(cases):
             plain.minimise(state.objective, *arguments)
         else:
             state.objective.lbfgs(*arguments)
-        assert bool((status != 0).all())
+        # One meaning of the codes, whichever of the two ran.
+        ended = {_core.CODES["lbfgs"][code] for code in status.tolist()}
+        assert ended <= {"converged", "stalled"}
         assert float(state.grad_max.max()) <= 1e-6
         loss, _grad = functional.loss_and_grad(ens, data, state.theta)
         torch.testing.assert_close(loss, state.loss, rtol=1e-14, atol=0)
