@@ -1,11 +1,16 @@
 """Speed of the CUDA engine against PyTorch and JAX on the same card, in one run.
 
-    python -m benchmarks.gpu --seconds 200 --out benchmarks/results
+    python -m benchmarks.gpu --turn edt --seconds 60 --out benchmarks/results
+    python -m benchmarks.gpu --turn fast --seconds 100 --out benchmarks/results
+    python -m benchmarks.gpu --turn slow --seconds 100 --out benchmarks/results
 
-edt's own figures come first, then the peers', the slowest to prepare last. ``<date>-<card>.json``
-and a table (Markdown) are written after every measurement, so that a run cut short keeps what it
-has, and at the end a plot. Times are wall-clock seconds of calls that wait for the device, the
-fastest of a few after one to warm up. EDT_BENCH_SMOKE=1: tiny sizes, to see that everything works.
+Each turn is a process of its own: edt, peers that are ready at once, peers that compile first. They
+add to one ``<date>-<card>.json`` and its table (Markdown), written after every measurement, so that
+a run cut short keeps what it has. Times are wall-clock seconds of calls that wait for the device,
+the fastest of a few after one to warm up. A step is the slope between two lengths of a run, edt's
+and the peers'; what a run costs beside its steps (set-up, fingerprints of the data, last
+evaluations) is reported on its own. float32 products are float32's: TF32 is off, and shown beside
+JAX's. EDT_BENCH_SMOKE=1: tiny sizes, to see that everything works.
 """
 
 from __future__ import annotations
@@ -37,11 +42,35 @@ from benchmarks.peers.torch_vmap import Vmap
 from edt import Ensemble, Task, hessian, hvp, masked_train
 
 STEPS = 5 if settings.SMOKE else 100
+#: The longer of two runs, in units of the shorter.
+LONGER = 4
 #: In which order figures are taken: edt, peers that are ready at once, those that compile first.
 OURS, PEER, SLOW_PEER = range(3)
-SLOW = ("torch.compile", "torch eager", "JAX scan")
+SLOW = ("torch.compile", "CUDA graph of torch.compile", "torch eager", "JAX scan", "JAX scan, TF32")
+TURNS = {"edt": OURS, "fast": PEER, "slow": SLOW_PEER}
 #: Losses at the start agree to this, relative; else the figure is not comparable.
 AGREEMENT = {"float32": 1e-2, "float64": 1e-6}
+
+
+class Streams:
+    """Widths of `Baddbmm` side by side, each on a stream of its own; for a CUDA graph."""
+
+    def __init__(self, inner: Baddbmm) -> None:
+        self._inner = inner
+        self._streams = [torch.cuda.Stream() for _ in inner.groups]
+
+    def advance(self, steps: int) -> None:
+        main = torch.cuda.current_stream()
+        for _ in range(steps):
+            for stream, group in zip(self._streams, self._inner.groups, strict=True):
+                stream.wait_stream(main)
+                with torch.cuda.stream(stream):
+                    group.step()
+            for stream in self._streams:
+                main.wait_stream(stream)
+
+    def losses(self) -> np.ndarray:
+        return self._inner.losses()
 
 
 class Graphed:
@@ -66,41 +95,64 @@ class Graphed:
         return self._inner.losses()
 
 
-def jax_scan(ens: Ensemble, task: Task) -> Any:
-    """JAX on the GPU, or an error saying why not."""
-    os.environ["EDT_BENCH_JAX"] = "cuda"
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    from benchmarks.peers.jax_scan import Scan
+class JaxScan:
+    """JAX on the GPU with products of a stated precision, or an error saying why not."""
 
-    return Scan(ens, task.to(device="cpu"))
+    def __init__(self, ens: Ensemble, task: Task, precision: str = "highest") -> None:
+        os.environ["EDT_BENCH_JAX"] = "cuda"
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        import jax
+
+        from benchmarks.peers.jax_scan import Scan
+
+        # Read when a function is traced, at the first call.
+        self._precision = partial(jax.default_matmul_precision, precision)
+        with self._precision():
+            self._inner = Scan(ens, task.to(device="cpu"))
+
+    def advance(self, steps: int) -> None:
+        with self._precision():
+            self._inner.advance(steps)
+
+    def losses(self) -> np.ndarray:
+        with self._precision():
+            return self._inner.losses()
 
 
 class Recorder:
     """Measurements, planned with `add`, made by `run` and written to the file after each."""
 
-    def __init__(self, out: Path, seconds: float) -> None:
+    def __init__(self, out: Path, seconds: float, turn: int) -> None:
         self.end = time.monotonic() + seconds
-        self.planned: list[tuple[int, dict[str, Any], Callable[[], float]]] = []
+        self.turn = turn
+        self.planned: list[tuple[int, dict[str, Any], Callable[[], Any]]] = []
         facts = machine.describe() | card()
         slug = re.sub(r"[^a-z0-9]+", "-", facts["gpu"].lower()).strip("-")
         self.path = out / f"{facts['date'][:10]}-{slug}.json"
         self.content: dict[str, Any] = {"machine": facts, "figures": []}
         out.mkdir(parents=True, exist_ok=True)
+        if self.path.is_file():  # of the turns before
+            known = json.loads(self.path.read_text())
+            if known["machine"].get("commit") == facts.get("commit"):
+                self.content["figures"] = known["figures"]
 
-    def add(self, workload: str, subject: str, call: Callable[[], float], **more: Any) -> None:
-        """Plan to record the seconds ``call`` returns."""
+    def add(self, workload: str, subject: str, call: Callable[[], Any], **more: Any) -> None:
+        """Plan to record what ``call`` returns: seconds, or a row's entries."""
         turn = OURS if subject == "edt" else SLOW_PEER if subject in SLOW else PEER
         self.planned.append((turn, {"workload": workload, "subject": subject, **more}, call))
 
     def run(self) -> None:
         """Take all figures, or note what went wrong."""
-        for _, row, call in sorted(self.planned, key=lambda plan: plan[0]):
+        for turn, row, call in self.planned:
+            if turn != self.turn:
+                continue
             began = time.monotonic()
             if began > self.end:
                 row["skipped"] = "out of time"
             else:
                 try:
-                    row["seconds"] = call()
+                    found = call()
+                    row |= found if isinstance(found, dict) else {"seconds": found}
                 except ModuleNotFoundError as error:
                     row["skipped"] = str(error)
                 except Exception as error:
@@ -151,6 +203,16 @@ def best(call: Callable[[], object], rounds: int = 3, budget: float = 6.0) -> fl
     return found
 
 
+def slope(run: Callable[[int], object], steps: int, rounds: int = 3) -> dict[str, float]:
+    """Seconds of a step, the slope between runs of ``steps`` and ``LONGER`` times as many; and of
+    what is not steps."""
+    short, long = (best(partial(run, n), rounds) for n in (steps, LONGER * steps))
+    each = (long - short) / ((LONGER - 1) * steps)
+    if each <= 0:
+        raise RuntimeError(f"{LONGER * steps} steps took {long:.3g} s, {steps} took {short:.3g} s")
+    return {"seconds": each, "beside": short - steps * each}
+
+
 def training(record: Recorder, name: str, seeds: int, peers: dict[str, Any]) -> None:
     """Adam steps on W with this many seeds a width."""
     for dtype_name, dtype in workload.DTYPES.items():
@@ -164,14 +226,14 @@ def _compare(
     where, task = ens.to(device="cuda"), data.to(device="cuda")
     rule = {"lr": workload.LEARNING_RATE, "record": None, "progress": False, **more}
 
-    def ours() -> Any:
-        return masked_train(task, where, steps=STEPS, device="cuda", **rule)
+    def ours(steps: int) -> Any:
+        return masked_train(task, where, steps=steps, device="cuda", **rule)
 
-    record.add(label, "edt", lambda: best(ours) / STEPS, networks=ens.B)
+    record.add(label, "edt", lambda: slope(ours, STEPS), networks=ens.B)
     plain = {key: value for key, value in rule.items() if key != "batch_size"}
     tolerance = AGREEMENT[str(ens.dtype).removeprefix("torch.")]
 
-    def timed(make: Any) -> float:
+    def timed(make: Any) -> dict[str, float]:
         # What the peers must have before their steps, too.
         start = masked_train(task, where, steps=0, device="cuda", **plain).loss.numpy()
         with torch.device("cuda"):
@@ -182,8 +244,8 @@ def _compare(
             peer.advance(4)
             torch.cuda.synchronize()
             each = (time.perf_counter() - begin) / 4
-            steps = int(min(max(2.0 / max(each, 1e-9), 4), STEPS))
-            return best(lambda: peer.advance(steps), rounds=2) / steps
+            steps = int(min(max(0.5 / max(each, 1e-9), 2), STEPS))
+            return slope(peer.advance, steps, rounds=2)
 
     for subject, make in peers.items():
         record.add(label, subject, partial(timed, make), networks=ens.B)
@@ -280,12 +342,12 @@ def wide_curvature(record: Recorder) -> None:
     )
 
 
-def _step_seconds(ens: Ensemble, steps: int = STEPS) -> float:
+def _step_seconds(ens: Ensemble) -> dict[str, float]:
     x = torch.randn(workload.SAMPLES, ens.d_in)
     task = Task(x, x.sum(1, keepdim=True).sin()).to(device="cuda")
     where = ens.to(device="cuda")
     rule = {"optimizer": "gd", "record": None, "progress": False}
-    return best(lambda: masked_train(task, where, steps=steps, device="cuda", **rule)) / steps
+    return slope(lambda n: masked_train(task, where, steps=n, device="cuda", **rule), STEPS)
 
 
 def curvature(record: Recorder) -> None:
@@ -392,14 +454,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=200.0, help="time limit")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--turn", choices=list(TURNS), default="edt", help="whose figures")
     options = parser.parse_args()
-    record = Recorder(options.out, options.seconds)
+    torch.set_float32_matmul_precision("highest")
+    record = Recorder(options.out, options.seconds, TURNS[options.turn])
     batched = {
         "torch baddbmm": Baddbmm,
         "CUDA graph of baddbmm": lambda ens, task: Graphed(Baddbmm(ens, task)),
+        "CUDA graph of baddbmm, a stream a width": lambda ens, task: Graphed(
+            Streams(Baddbmm(ens, task))
+        ),
         "torch.compile": Compiled,
+        "CUDA graph of torch.compile": lambda ens, task: Graphed(Compiled(ens, task)),
         "torch vmap": lambda ens, task: Vmap(ens, task, padded=False),
-        "JAX scan": jax_scan,
+        "JAX scan": JaxScan,
+        "JAX scan, TF32": lambda ens, task: JaxScan(ens, task, "tensorfloat32"),
     }
     few, many = (2, 3) if settings.SMOKE else (32, 1707)
     training(record, "W, 192 networks", few, {**batched, "torch eager": EagerLoop})

@@ -42,17 +42,17 @@ class Baddbmm:
     """See `benchmarks.peers.base.Training`."""
 
     def __init__(self, ens: Ensemble, task: Task) -> None:
-        self._groups = [_Group(stack, ens, task) for stack in stacks(ens)]
+        self.groups = [_Group(stack, ens, task) for stack in stacks(ens)]
         self._networks = ens.B
 
     def advance(self, steps: int) -> None:
         for _ in range(steps):
-            for group in self._groups:
+            for group in self.groups:
                 group.step()
 
     def losses(self) -> np.ndarray:
         out = np.empty(self._networks)
         with torch.no_grad():
-            for group in self._groups:
+            for group in self.groups:
                 out[group.rows] = group.losses().cpu().numpy()
         return out

@@ -1,99 +1,98 @@
-"""`benchmarks/gpu_check.sh` without a GPU: its steps over programs that only pretend to work."""
+"""`benchmarks/gpu_check.sh` with a GPU, a Python and a sanitizer that only pretend."""
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
-import sys
+import tarfile
+import time
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-
-#: Answers for each step, by what its command holds; runs the script's own question for real.
-PYTHON = f"""#!/bin/sh
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu_check.sh"
+#: Answers what the script asks of its interpreter; $FAIL and $HANG name what goes wrong.
+PYTHON = """#!/bin/sh
 case "$*" in
-  -) exec {sys.executable} - ;;
-  *setup.py*) exit "${{BUILD:-0}}" ;;
-  *assert*usable*) exit "${{KERNELS:-0}}" ;;
-  *tests/ops*) echo "FAILED tests/ops/test_x.py::test_y - no"; exit "${{TESTS:-0}}" ;;
-  *benchmarks.gpu*) echo "$*"; sleep "${{SLOW:-0}}"; exit 0 ;;
+  -) cat >/dev/null; echo '{"gpu": "a card", "xdist": false}'; exit 0 ;;
 esac
-exit 0
+echo "$*" >>"$CALLS"
+case "$*" in *"$HANG"*) exec sleep 600 ;; esac
+case "$*" in *"$FAIL"*) echo "FAILED on purpose"; exit 3 ;; esac
+case "$*" in *benchmarks.gpu*) echo '{}' >"$EDT_GPU_OUT/2026-01-01-card.json" ;; esac
 """
 
 
 @pytest.fixture
 def check(tmp_path):
-    """Runs the script; returns (exit code, what it printed, its summary by step)."""
-    tools = tmp_path / "tools"
+    """Runs the script in so many seconds; returns (exit code, steps by name, calls, folder)."""
+    tools = tmp_path / "bin"
     tools.mkdir()
-    scripts = {
-        "python3": PYTHON,
-        "nvidia-smi": "#!/bin/sh\n[ -z \"$NO_GPU\" ] && echo 'A card, 580.1, 9.0'\n",
-        "compute-sanitizer": '#!/bin/sh\nshift 4\nexec "$@"\n',
-    }
-    for name, text in scripts.items():
+    for name, text in (
+        ("nvidia-smi", "#!/bin/sh\necho a card\n"),
+        ("fake-python", PYTHON),
+        ("compute-sanitizer", '#!/bin/sh\necho "sanitizer $*" >>"$CALLS"\n'),
+    ):
         (tools / name).write_text(text)
-        (tools / name).chmod(0o755)
-    out = tmp_path / "out"
+        (tools / name).chmod(stat.S_IRWXU)
+    out, calls = tmp_path / "out", tmp_path / "calls"
 
-    def run(**settings):
-        given = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "EDT_GPU_OUT": str(out)}
-        given |= {"PYTHON": str(tools / "python3"), **settings}
-        done = subprocess.run(
-            ["bash", str(ROOT / "benchmarks" / "gpu_check.sh")],
-            env=given,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        file = out / "summary.json"
-        summary = json.loads(file.read_text()) if file.is_file() else {"steps": []}
-        steps = {step["step"]: step for step in summary["steps"]}
-        return done.returncode, done.stdout + done.stderr, steps, summary
+    def run(seconds, fail="never", hang="never"):
+        calls.write_text("")
+        more = {"EDT_GPU_OUT": out, "EDT_GPU_SECONDS": seconds, "CALLS": calls}
+        path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+        env = {**os.environ, **{k: str(v) for k, v in more.items()}, "PATH": path}
+        env |= {"PYTHON": "fake-python", "FAIL": fail, "HANG": hang}
+        done = subprocess.run(["bash", SCRIPT], env=env, capture_output=True, text=True)
+        summary = json.loads((out / "summary.json").read_text())
+        steps = {row["step"]: row for row in summary["steps"]}
+        return done.returncode, steps, calls.read_text().splitlines(), out
 
     return run
 
 
-def test_all_steps_in_order(check):
-    code, text, steps, summary = check(EDT_COMMIT="abc")
-    assert code == 0, text
-    assert list(steps) == [
-        "build", "kernels", "doctor", "tests", "memcheck", "racecheck", "initcheck", "synccheck",
-        "benchmarks",
-    ]  # fmt: skip
-    assert all(step["exit_code"] == 0 for step in steps.values())
-    assert summary["place"]["gpu"] == "A card, 580.1, 9.0"
-    assert summary["place"]["commit"] == "abc"
-    assert "logs.tar.gz" in text
+def test_all_goes_well(check):
+    """In the order of what is worth most, each step a process; few files come back."""
+    code, steps, calls, out = check(520)
+    assert code == 0
+    assert list(steps)[:5] == ["build", "kernels", "doctor", "figures-edt", "figures-fast"]
+    assert list(steps)[-4:] == ["memcheck", "racecheck", "initcheck", "synccheck"]
+    assert list(steps).index("figures-slow") > list(steps).index("tests-ops")
+    assert all("kernel_substring=edt" in c for c in calls if c.startswith("sanitizer"))
+    files = [p for p in out.rglob("*") if p.is_file()]
+    assert len(files) <= 8
+    with tarfile.open(out / "logs.tar.gz") as archive:
+        assert "./kernels.log" in archive.getnames()
 
 
-def test_failures_are_counted_and_do_not_stop_the_others(check):
-    code, text, steps, _ = check(TESTS="1", EDT_GPU_PREBUILT="1")
-    assert code == 1
-    assert steps["tests"]["exit_code"] == 1 and steps["benchmarks"]["exit_code"] == 0
-    assert "FAILED tests/ops/test_x.py::test_y" in text
-    assert steps["build"]["skipped"] == "EDT_GPU_PREBUILT=1"
+def test_a_failure_stops_nothing(check):
+    code, steps, _, _ = check(520, fail="tests/ops")
+    assert code == 1 and steps["tests-ops"]["exit_code"] == 3
+    assert steps["tests-training"]["exit_code"] == steps["figures-slow"]["exit_code"] == 0
 
 
-def test_nothing_more_where_the_kernels_do_not_run(check):
-    code, text, steps, _ = check(BUILD="3", KERNELS="1")
-    assert code == 2
-    assert list(steps) == ["build", "kernels", "doctor"]
-    assert "the kernels do not run" in text
+def test_kernels_that_do_not_run_end_it(check):
+    code, steps, _, _ = check(520, fail="cuda.usable")
+    assert code == 1 and list(steps) == ["build", "kernels", "doctor"]
 
 
-def test_time_is_kept(check):
-    code, _, steps, _ = check(SLOW="40", EDT_GPU_SECONDS="7")
-    assert code == 1
-    assert steps["benchmarks"]["exit_code"] in (124, -1)
-    assert steps["benchmarks"]["seconds"] < 15
+def test_what_hangs_is_stopped_in_its_time(check):
+    """And all of it within its limit, with everything before in the archive."""
+    began = time.monotonic()
+    code, steps, _, out = check(26, hang="--turn fast")
+    assert time.monotonic() - began < 26 + 6
+    assert code >= 1 and steps["figures-fast"]["exit_code"] == 124
+    assert steps["figures-edt"]["exit_code"] == steps["tests-ops"]["exit_code"] == 0
+    with tarfile.open(out / "logs.tar.gz") as archive:
+        names = archive.getnames()
+    assert "./figures-fast.log" in names and "./tests-flow.log" in names
 
 
-def test_no_gpu(check):
-    code, text, steps, _ = check(NO_GPU="1")
-    assert code == 1
-    assert "no GPU here" in text and not steps
+def test_budget():
+    """The steps' times add up to the whole."""
+    text = SCRIPT.read_text()
+    parts = [120, 40, 15, 75, 85, 95, 70]
+    assert all(f"{part}" in text for part in parts)
+    assert sum(parts) <= 520 - 4 * 5  # the sanitizers keep some
