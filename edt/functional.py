@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
-from edt.ensemble import Ensemble
-from edt.objectives import Objective, hessians
+from edt.ensemble import Ensemble, ModuleEnsemble
+from edt.ensemble.kinds import is_networks
+from edt.objectives import ModuleObjective, Objective, hessians
 from edt.ops import library, reference
 from edt.ops.checks import backend_of, inputs_only, parameters, vectors_of
 from edt.ops.compiled import layer_states, matrix_offsets, structure
@@ -30,6 +31,7 @@ from edt.ops.functional import functional_call
 from edt.ops.jacobians import jacobian as structured_jacobian
 from edt.ops.memory import room_for_hessians
 from edt.ops.problem import Problem
+from edt.tasks import ModuleTask
 from edt.tasks.given import task_and_networks
 
 __all__ = [
@@ -75,8 +77,14 @@ def predict(
         >>> edt.predict(ens, torch.randn(5, 3, dtype=torch.float64)).shape
         torch.Size([2, 5, 1])
     """
-    if isinstance(task, Ensemble):
+    if is_networks(task):
         task, networks = networks, task
+    if isinstance(task, torch.Tensor) and isinstance(networks, ModuleEnsemble):
+        # Only its inputs matter: each sample is its own target.
+        task = ModuleTask((task, task), _outputs_only)
+    if isinstance(networks, ModuleEnsemble):
+        objective, flat, _ = _arguments(task, networks, theta, task_index, backend)
+        return torch.stack(_modules(objective, "predict").predict(flat))
     if isinstance(task, torch.Tensor) and isinstance(networks, Ensemble):
         engine, flat = backend_of(backend), parameters(networks, theta)
         problem = inputs_only(networks, task)
@@ -335,6 +343,8 @@ def jacobian(
         torch.Size([5, 11])
     """
     objective, flat, engine = _arguments(task, networks, theta, task_index, backend)
+    if isinstance(objective, ModuleObjective):
+        return objective.jacobian(flat)
     problem = _samples(objective, "jacobian")
     if engine == "reference":
         return reference.jacobian(flat, problem)
@@ -389,6 +399,16 @@ def _samples(objective: Objective, what: str) -> Problem:
     return found
 
 
+def _modules(objective: Objective, what: str) -> ModuleObjective:
+    if not isinstance(objective, ModuleObjective):
+        raise TypeError(f"edt.{what} of an edt.ModuleEnsemble needs samples, got {objective!r}")
+    return objective
+
+
+def _outputs_only(f: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+    return f.sum()
+
+
 def _evaluated(objective: Objective, flat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     here = flat.detach().cpu().contiguous()
     value = torch.zeros(objective.B, dtype=torch.float64)
@@ -424,7 +444,7 @@ def _product(
 ) -> torch.Tensor:
     objective, flat, engine = _arguments(task, networks, theta, task_index, backend)
     problem = _problem(objective, engine)
-    rows = vectors_of(networks if isinstance(networks, Ensemble) else task, vectors)
+    rows = vectors_of(networks if is_networks(networks) else task, vectors)
     out: torch.Tensor
     if problem is None:
         here = rows.detach().cpu().contiguous()

@@ -132,6 +132,7 @@ def hessian_spectrum(
     Example:
         >>> spectrum = hessian_spectrum(networks, task)  # doctest: +SKIP
     """
+    task, ens = task_and_networks(task, ens)
     values: list[torch.Tensor] = []
     columns: list[torch.Tensor] = []
     for matrices in _hessians(ens, task, theta, task_index):
@@ -193,6 +194,7 @@ def count_directions(
         raise unknown_choice("method", str(method), METHODS)
     if directions and method == "ldl":
         raise ValueError("directions=True needs eigenvectors: use method='eigenvalues'")
+    task, ens = task_and_networks(task, ens)
     counts: list[tuple[int, int, int]] = []
     lowest: list[float] = []
     thresholds: list[float] = []

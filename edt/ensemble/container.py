@@ -367,6 +367,11 @@ class Ensemble(Exchange):
         """bool ``[B]``, whether all parameters of a network are finite (False: it diverged)."""
         return finite_networks(self.theta, self.offsets)
 
+    def positions(self, indices: Any) -> torch.Tensor:
+        """int64, where the parameters of the chosen networks lie in ``theta``, in their order."""
+        index = network_indices(indices, self.B)
+        return torch.from_numpy(self.layout.select(index)[1])
+
     def __len__(self) -> int:
         return self.B
 

@@ -210,6 +210,10 @@ class ModuleEnsemble:
 
     def save(self, path: Location) -> None:
         """Write one safetensors file: numbers, masks and ids, not the modules' code."""
+        write(path, _KIND, *self.contents())
+
+    def contents(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Tensors and JSON header that hold all but the modules' code; see `of_contents`."""
         header = {
             "signatures": [one.signature for one in self._architectures],
             "labels": [_json_label(label) for label in self._labels],
@@ -220,7 +224,7 @@ class ModuleEnsemble:
             "state": self._state.cpu(),
             "ids": self.network_ids,
         }
-        write(path, _KIND, tensors, header)
+        return tensors, header
 
     @classmethod
     def load(cls, path: Location, modules: Sequence[nn.Module]) -> ModuleEnsemble:
@@ -236,33 +240,44 @@ class ModuleEnsemble:
         """
         tensors, header = read(path, _KIND)
         with parsing(path):
-            wanted = list(header["signatures"])
-            found = {
-                one.architecture.signature: one.architecture
-                for one in (read_module(f"modules[{k}]", m) for k, m in enumerate(modules))
-            }
-            missing = [k for k, name in enumerate(wanted) if name not in found]
-            if missing:
-                raise CheckpointError(
-                    f"{path}: network {missing[0]} has parameters of other names or shapes than "
-                    "any of the modules given"
-                )
-            theta, state, ids = tensors["theta"], tensors["state"], tensors["ids"]
-            architectures = [found[name] for name in wanted]
-            if theta.numel() != sum(one.size for one in architectures) or (
-                state.shape != theta.shape or ids.numel() != len(wanted)
-            ):
-                raise CheckpointError(f"{path}: lengths do not fit; the file is damaged")
-            shape = header["input_shape"]
-            out = cls.__new__(cls)
-            out._set(
-                architectures,
-                theta,
-                state,
-                ids,
-                list(header["labels"]),
-                None if shape is None else tuple(shape),
+            return cls.of_contents(tensors, header, modules)
+
+    @classmethod
+    def of_contents(
+        cls, tensors: dict[str, torch.Tensor], header: dict[str, Any], modules: Sequence[nn.Module]
+    ) -> ModuleEnsemble:
+        """Inverse of `contents`.
+
+        Raises:
+            CheckpointError: of other architectures than the modules', or damaged.
+        """
+        wanted = list(header["signatures"])
+        found = {
+            one.architecture.signature: one.architecture
+            for one in (read_module(f"modules[{k}]", m) for k, m in enumerate(modules))
+        }
+        missing = [k for k, name in enumerate(wanted) if name not in found]
+        if missing:
+            raise CheckpointError(
+                f"network {missing[0]} has parameters of other names or shapes than any of the "
+                "modules given"
             )
+        theta, state, ids = tensors["theta"], tensors["state"], tensors["ids"]
+        architectures = [found[name] for name in wanted]
+        if theta.numel() != sum(one.size for one in architectures) or (
+            state.shape != theta.shape or ids.numel() != len(wanted)
+        ):
+            raise CheckpointError("the lengths of its tensors do not fit; the file is damaged")
+        shape = header["input_shape"]
+        out = cls.__new__(cls)
+        out._set(
+            architectures,
+            theta,
+            state,
+            ids,
+            list(header["labels"]),
+            None if shape is None else tuple(shape),
+        )
         return out
 
     # What it is ----------------------------------------------------------------------------
@@ -349,6 +364,11 @@ class ModuleEnsemble:
                 return self.theta[start + block.start : start + block.stop].view(block.shape)
         names = ", ".join(block.name for block in self.blocks(b))
         raise KeyError(f"network {b} has no tensor {name!r}; it has {names}")
+
+    def positions(self, indices: Any) -> torch.Tensor:
+        """int64, where the parameters of the chosen networks lie in ``theta``, in their order."""
+        spans = [(self.offsets[b], self.offsets[b + 1]) for b in network_indices(indices, self.B)]
+        return torch.cat([torch.arange(int(start), int(stop)) for start, stop in spans])
 
     def __len__(self) -> int:
         return self.B

@@ -204,7 +204,8 @@ def _push(task: Any, ens: Ensemble, index: torch.Tensor, steps: int, progress: b
         no_higher = float(near.loss[b]) <= float(down.loss[b]) * (1.0 + 1e-12)
         if no_higher and step <= 1e-2 * max(1.0, float(theta[span].norm())):
             theta[span] = near.networks.theta[span]
-    return down.networks.with_theta(theta)
+    moved: Ensemble = down.networks.with_theta(theta)
+    return moved
 
 
 def _compared(at: Standing, first: Standing, before: Standing, steps: int, step: float) -> Standing:

@@ -12,11 +12,12 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from edt.ensemble import Ensemble
+from edt.ensemble import Ensemble, ModuleEnsemble
+from edt.ensemble.kinds import Networks, chains
 from edt.errors import unknown_choice
 from edt.files import expect, parsing, read, write
 from edt.frames import Tabular
-from edt.landscape.matching import align_networks
+from edt.landscape.matching import align_networks, relative_distances
 from edt.landscape.views.chart import Chart, joined, matched
 from edt.landscape.views.directions import random_directions
 from edt.objectives.noise import loss_noise
@@ -168,7 +169,7 @@ def _check(tensors: dict[str, torch.Tensor], first: Ensemble, count: int) -> Non
         expect(tensors, torch.bool, {"is_bent": (first.B,)})
 
 
-def equal_pairs(networks: Ensemble) -> tuple[torch.Tensor, torch.Tensor]:
+def equal_pairs(networks: Networks) -> tuple[torch.Tensor, torch.Tensor]:
     """All pairs of networks of equal widths, int64 ``[K]`` each, the first before the second.
 
     Example:
@@ -176,7 +177,10 @@ def equal_pairs(networks: Ensemble) -> tuple[torch.Tensor, torch.Tensor]:
         >>> one.tolist(), other.tolist()
         ([0, 2], [1, 3])
     """
-    rows = [tuple(row) for row in networks.layer_widths.tolist()]
+    if isinstance(networks, ModuleEnsemble):
+        rows: list[Any] = [id(networks.architecture(b)) for b in range(networks.B)]
+    else:
+        rows = [tuple(row) for row in networks.layer_widths.tolist()]
     pairs = [(a, b) for a in range(len(rows)) for b in range(a + 1, len(rows))
              if rows[a] == rows[b]]  # fmt: skip
     table = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
@@ -211,7 +215,8 @@ def connect(
     Args:
         task: an `edt.Task`, ``(x, y)``, or a task over infinite data (`edt.population`).
         first, second: B networks each, of the same widths pair by pair (see `equal_pairs`).
-        align: see above; without, ``second`` is taken as it is.
+        align: see above; without, ``second`` is taken as it is. Defined for chains: give False
+            for networks of modules.
         curve: "chain" (two straight pieces), "bezier" (quadratic) or None (no bent path).
         points: evaluations along a path, evenly spaced; the highest is then refined between its
             neighbours.
@@ -250,10 +255,14 @@ def connect(
     # Raises where the two do not fit.
     joined(first, second, "second")
     second = second.to(torch.float64, device="cpu")
-    moved = align_networks(second, first)
+    apart = relative_distances(first, second.theta, first.theta)
+    moved = None
+    if align:
+        chains(first, "alignment (align=True)", "first")
+        moved = align_networks(second, first)
     t = torch.linspace(0.0, 1.0, points, dtype=torch.float64)
     before: tuple[torch.Tensor, torch.Tensor] | None = None
-    if align:
+    if moved is not None:
         before = _Paths(task, first, second, index).along(None, t)
         second = moved.networks
     paths = _Paths(task, first, second, index)
@@ -266,8 +275,8 @@ def connect(
         t=t,
         straight=straight,
         barrier_straight=barrier,
-        distance_before=moved.before,
-        distance_after=moved.after if align else moved.before,
+        distance_before=apart,
+        distance_after=apart if moved is None else moved.after,
         task_index=index,
     )
     if before is not None:

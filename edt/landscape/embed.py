@@ -29,6 +29,7 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.ensemble.arrays import as_tensor, integers, reals
+from edt.ensemble.kinds import chains
 from edt.errors import ShapeError
 from edt.landscape.grow import Growth, grow
 from edt.landscape.layers import ACTIVATIONS, Layer, Network, pack, unpack
@@ -325,8 +326,7 @@ def _numbers(name: str, value: Any) -> torch.Tensor:
 
 
 def _check_layer(ens: Ensemble, layer: int) -> None:
-    if not isinstance(ens, Ensemble):
-        raise TypeError(f"ens must be an edt.Ensemble, got {type(ens).__name__}")
+    chains(ens, "an embedding", "ens")
     depth = int(ens.layer_widths.shape[1]) - 2
     if not 0 <= layer < depth:
         raise ValueError(f"layer must be a hidden layer 0..{depth - 1}, got {layer}")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from edt.ensemble import Ensemble
+from edt.ensemble.kinds import Networks, chains
 from edt.ensemble.masks import PRUNED
 from edt.landscape.symmetry import SYMMETRIES, Symmetry
 
@@ -67,8 +68,7 @@ def align_networks(networks: Ensemble, reference: Ensemble) -> Alignment:
     R. Jonker, A. Volgenant, Computing 38 (1987) 325 (the assignment).
     """
     for name, ens in (("networks", networks), ("reference", reference)):
-        if not isinstance(ens, Ensemble):
-            raise TypeError(f"{name} must be an edt.Ensemble, got {type(ens).__name__}")
+        chains(ens, "alignment", name)
     for what in ("activation", "has_bias"):
         if getattr(networks, what) != getattr(reference, what):
             raise ValueError(
@@ -90,7 +90,7 @@ def align_networks(networks: Ensemble, reference: Ensemble) -> Alignment:
     theta = networks.theta.detach().cpu().to(torch.float64).clone()
     goal = reference.theta.detach().cpu().to(torch.float64)
     state = networks.state.cpu().clone()
-    before = _distances(networks, theta, goal)
+    before = relative_distances(networks, theta, goal)
     orders, signs = [], []
     for b in range(networks.B):
         moving = _Mover(networks, theta, state, goal, b, symmetry)
@@ -107,7 +107,7 @@ def align_networks(networks: Ensemble, reference: Ensemble) -> Alignment:
         state=state,
         ids=networks.network_ids,
     )
-    after = _distances(networks, theta, goal)
+    after = relative_distances(networks, theta, goal)
     return Alignment(moved.to(device=networks.device), orders, signs, before, after)
 
 
@@ -259,7 +259,7 @@ def _scales(
     return torch.where(good, scale, 1.0)
 
 
-def _distances(ens: Ensemble, theta: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+def relative_distances(ens: Networks, theta: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
     """``|theta - goal| / max(|theta|, |goal|)`` of each network."""
     lengths = (ens.offsets[1:] - ens.offsets[:-1]).cpu()
 

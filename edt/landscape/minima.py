@@ -255,7 +255,7 @@ def certify_runs(task: Task, runs: Minima, *, stop_good: bool, steps: int, progr
         progress=progress,
     )  # fmt: skip
     theta = runs.networks.theta.clone()
-    theta[torch.from_numpy(runs.networks.layout.select(chosen.numpy())[1])] = found.networks.theta
+    theta[runs.networks.positions(chosen)] = found.networks.theta
     runs.networks = runs.networks.with_theta(theta)
     for name in ("loss", "grad_max"):
         getattr(runs, name)[chosen] = getattr(found, name)

@@ -221,4 +221,4 @@ def _length(
 
 def _rows(networks: Ensemble, theta: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     """Parameters of the chosen networks, which must be as wide as those they stand in for."""
-    return theta[torch.from_numpy(networks.layout.select(index.numpy())[1])]
+    return theta[networks.positions(index)]

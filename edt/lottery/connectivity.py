@@ -10,14 +10,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from edt.ensemble import Ensemble
+from edt.ensemble import Ensemble, ModuleEnsemble
+from edt.ensemble.kinds import Networks
 from edt.ensemble.masks import PRUNED
-from edt.lottery.places import group_sum, places
+from edt.lottery.places import group_sum, places, ranks
 
 __all__ = ["connected", "layers_cut", "strongest_path"]
 
 
-def layers_cut(ens: Ensemble) -> torch.Tensor:
+def layers_cut(ens: Networks) -> torch.Tensor:
     """Number of each network's layers that have no weight left, int64 ``[B]``.
 
     Example:
@@ -27,31 +28,43 @@ def layers_cut(ens: Ensemble) -> torch.Tensor:
     """
     at = places(ens)
     live = (ens.state.cpu() != PRUNED) & ~at.bias
-    count = group_sum(live, at.block, ens.B * at.layers).view(ens.B, at.layers)
-    return (count == 0).sum(1)
+    groups = ens.B * at.layers
+    count = group_sum(live, at.block, groups)
+    # Networks of modules may have fewer layers than the deepest.
+    there = group_sum(~at.bias, at.block, groups) > 0
+    return ((count == 0) & there).view(ens.B, at.layers).sum(1)
 
 
-def connected(ens: Ensemble) -> torch.Tensor:
+def connected(ens: Networks) -> torch.Tensor:
     """Whether a path of weights leads from an input to an output, bool ``[B]``.
 
-    False: the network's outputs do not depend on its inputs.
+    False: the network's outputs do not depend on its inputs. Networks of modules, whose paths are
+    not known, count as connected while every layer has a weight.
     """
+    if isinstance(ens, ModuleEnsemble):
+        return layers_cut(ens) == 0
     reach, _, start = _reach(ens, np.zeros(ens.total))
     last = np.maximum.reduceat(reach[-1], start[-1][:-1])
     return torch.from_numpy(last > -np.inf)
 
 
-def strongest_path(ens: Ensemble, scores: torch.Tensor) -> torch.Tensor:
+def strongest_path(ens: Networks, scores: torch.Tensor) -> torch.Tensor:
     """The weights of one path through every network, bool ``[total]``, of the largest least score.
 
     ``max over paths of min over its weights of score``, by dynamic programming from the inputs;
-    equals go to the lowest index. A network without a path has none of them.
+    equals go to the lowest index. A network without a path has none of them. In networks of modules
+    the best weight of each layer.
 
     Args:
         ens: B networks.
         scores: ``[total]``, not NaN at weights.
     """
     at = places(ens)
+    if isinstance(ens, ModuleEnsemble):
+        where = torch.nonzero((ens.state.cpu() != PRUNED) & ~at.bias).flatten()
+        kept = torch.zeros(ens.total, dtype=torch.bool)
+        kept[where[ranks(-scores.cpu()[where].double(), at.block[where]) == 0]] = True
+        return kept
     # Ranks, equal where the scores are: -inf then means that no path leads here.
     value = np.unique(scores.cpu().numpy(), return_inverse=True)[1].astype(np.float64)
     reach, weight, start = _reach(ens, value)

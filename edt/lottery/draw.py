@@ -36,7 +36,7 @@ def bits(ens: Ensemble, seed: int, ids: torch.Tensor, stream: int) -> np.ndarray
         stream: one of the streams above.
     """
     keys = np.full(ens.B, seed, dtype=np.uint64)
-    sizes = np.diff(ens.layout.offsets)
+    sizes = np.diff(ens.offsets.cpu().numpy())
     return draws(keys, ids.numpy().astype(np.uint64), stream, sizes)
 
 

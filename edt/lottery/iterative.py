@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from edt.ensemble import Ensemble
+from edt.ensemble.kinds import Networks
 from edt.lottery.places import places
 from edt.lottery.prune import Shares, prune_finite, prune_lowest
 from edt.lottery.trial import Ends, Protocol, run_trial
@@ -22,7 +23,7 @@ from edt.training.checks import whole
 
 T = TypeVar("T")
 #: Scores ``[total]`` of trained networks.
-Criterion = Callable[[Ensemble], torch.Tensor]
+Criterion = Callable[[Any], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,30 +38,31 @@ class Round(Generic[T]):
     """
 
     number: int
-    start: Ensemble
-    trained: Ensemble
+    start: Any
+    trained: Any
     outcome: T
 
     @property
     def finite(self) -> torch.Tensor:
         """bool ``[B]``, networks that did not diverge in this round."""
-        return self.trained.finite
+        finite: torch.Tensor = self.trained.finite
+        return finite
 
 
-def magnitude(networks: Ensemble) -> torch.Tensor:
+def magnitude(networks: Networks) -> torch.Tensor:
     """Score ``|w|`` of every parameter."""
     return networks.theta.detach().abs()
 
 
 def iterative_pruning(
-    start: Ensemble,
-    train: Callable[[Ensemble], tuple[Ensemble, T]],
+    start: Networks,
+    train: Callable[[Any], tuple[Any, T]],
     *,
     rounds: int,
     share: Shares | Callable[[int], Shares],
     scope: str = "layer",
     criterion: Criterion = magnitude,
-    rewind: Ensemble | None = None,
+    rewind: Networks | None = None,
 ) -> Iterator[Round[T]]:
     """Train, prune a share of what remains, rewind the survivors; all networks at once.
 
@@ -87,7 +89,7 @@ def iterative_pruning(
             is asked for; ValueError: the next round is asked for where every network diverged.
     """
     rounds = whole("rounds", rounds, 0)
-    if rewind is not None and rewind.layer_widths.tolist() != start.layer_widths.tolist():
+    if rewind is not None and not torch.equal(rewind.offsets, start.offsets):
         raise ValueError(
             f"rewind must hold the networks of start after k steps, {start!r}, got {rewind!r}"
         )
@@ -147,7 +149,7 @@ def sparsest_winners(
             break
         some = trained.select(index)
         state = prune_lowest(some, magnitude(some), share, "global")
-        place = torch.from_numpy(start.layout.select(index.numpy())[1])
+        place = start.positions(index)
         current = start.select(index).with_state(state)
         result = run_trial(task, current, protocol, task_index[index])
         won = result.win[places(current).network]

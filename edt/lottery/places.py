@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from edt.ensemble import Ensemble
+from edt.ensemble import ModuleEnsemble
+from edt.ensemble.kinds import Networks
 
 Flat = torch.Tensor
 
@@ -53,7 +54,7 @@ class Places:
         return 2 * self.block + self.bias.to(torch.int64)
 
 
-def places(ens: Ensemble) -> Places:
+def places(ens: Networks) -> Places:
     """Network, layer, row and column of every parameter.
 
     Args:
@@ -67,6 +68,8 @@ def places(ens: Ensemble) -> Places:
         >>> at.row.tolist()
         [0, 0, 0, 1, 1, 1, 0, 1, 0, 0, 0]
     """
+    if isinstance(ens, ModuleEnsemble):
+        return _of_modules(ens)
     layout = ens.layout
     shape = (layout.B, layout.depth + 1)
     areas = (layout.fan_in * layout.fan_out).reshape(-1)
@@ -85,6 +88,33 @@ def places(ens: Ensemble) -> Places:
         torch.from_numpy(a) for a in (block // shape[1], block % shape[1], row, column)
     )
     return Places(network, layer, rows_, columns, layers=shape[1], networks=layout.B)
+
+
+def _of_modules(ens: ModuleEnsemble) -> Places:
+    """Layers are the weights in order, with what follows each; only weights have columns."""
+    network = torch.arange(ens.B).repeat_interleave(ens.offsets.diff())
+    layer, row = torch.zeros_like(network), torch.zeros_like(network)
+    column = torch.full_like(network, -1)
+    most = 1
+    for b, start in enumerate(ens.offsets[:-1].tolist()):
+        seen = -1
+        for block in ens.blocks(b):
+            span = slice(start + block.start, start + block.stop)
+            inside = torch.arange(block.size)
+            if block.role == "weight":
+                seen += 1
+                width = block.size // block.filters
+                row[span], column[span] = inside // width, inside % width
+            else:
+                row[span] = inside
+            layer[span] = max(seen, 0)
+        most = max(most, seen + 1)
+    return Places(network, layer, row, column, layers=most, networks=ens.B)
+
+
+def layers_of(ens: Networks) -> int:
+    """Number of layers of weights (the most of any network)."""
+    return places(ens).layers if isinstance(ens, ModuleEnsemble) else ens.depth + 1
 
 
 def ranks(keys: Flat, group: Flat) -> Flat:

@@ -15,10 +15,11 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.ensemble.arrays import as_tensor
+from edt.ensemble.kinds import Networks, chains
 from edt.ensemble.masks import PRUNED
 from edt.errors import ShapeError, unknown_choice
 from edt.lottery.connectivity import connected, strongest_path
-from edt.lottery.places import group_sum, places, ranks
+from edt.lottery.places import group_sum, layers_of, places, ranks
 
 #: What is ranked against what.
 SCOPES = ("layer", "global", "neuron")
@@ -27,7 +28,7 @@ Shares = float | Sequence[float]
 
 
 def prune_lowest(
-    ens: Ensemble, scores: torch.Tensor, share: Shares, scope: str = "layer"
+    ens: Networks, scores: torch.Tensor, share: Shares, scope: str = "layer"
 ) -> torch.Tensor:
     """States with a share of the remaining weights pruned, those of lowest score first.
 
@@ -62,6 +63,8 @@ def prune_lowest(
         raise ShapeError(f"scores must have shape [{ens.total}], got {list(scores.shape)}")
     if scope not in SCOPES:
         raise unknown_choice("scope", scope, SCOPES)
+    if scope == "neuron":
+        chains(ens, "scope='neuron'")
     shares = layer_shares(ens, share)
     if scope == "global" and len(set(shares)) > 1:
         raise ValueError("scope 'global' takes one share for all layers")
@@ -75,7 +78,7 @@ def prune_lowest(
 
 
 def prune_finite(
-    ens: Ensemble, scores: torch.Tensor, share: Shares, scope: str = "layer"
+    ens: Networks, scores: torch.Tensor, share: Shares, scope: str = "layer"
 ) -> torch.Tensor:
     """As `prune_lowest`, but networks whose parameters are not finite keep their states.
 
@@ -96,14 +99,13 @@ def prune_finite(
     if alive.numel() == ens.B:
         return prune_lowest(ens, scores, share, scope)
     scores = as_tensor("scores", scores).cpu()
-    ens.layout.check_flat("scores", scores)
     if alive.numel():
-        place = torch.from_numpy(ens.layout.select(alive.numpy())[1])
+        place = ens.positions(alive)
         state[place] = prune_lowest(ens.select(alive), scores[place], share, scope)
     return state
 
 
-def _ranked(ens: Ensemble, scores: torch.Tensor) -> None:
+def _ranked(ens: Networks, scores: torch.Tensor) -> None:
     """Insist on scores that can be ranked.
 
     Raises:
@@ -121,11 +123,11 @@ def _ranked(ens: Ensemble, scores: torch.Tensor) -> None:
 
 
 def _prune(
-    ens: Ensemble, scores: torch.Tensor, shares: list[float], scope: str, keep: torch.Tensor
+    ens: Networks, scores: torch.Tensor, shares: list[float], scope: str, keep: torch.Tensor
 ) -> torch.Tensor:
     """The states after pruning; what ``keep`` (bool ``[total]``) names stays."""
     if scope == "neuron":
-        return _neurons(ens, scores, shares, keep)
+        return _neurons(chains(ens, "scope='neuron'"), scores, shares, keep)
     at = places(ens)
     where = torch.nonzero(~at.bias & (ens.state != PRUNED)).flatten()
     by_layer = scope == "layer"
@@ -138,15 +140,16 @@ def _prune(
     return state
 
 
-def layer_shares(ens: Ensemble, share: Shares) -> list[float]:
+def layer_shares(ens: Networks, share: Shares) -> list[float]:
     """One share in [0, 1) per layer.
 
     Raises:
         ShapeError: wrong count. ValueError: out of range.
     """
-    many = list(share) if isinstance(share, (Sequence, np.ndarray)) else [share] * (ens.depth + 1)
-    if len(many) != ens.depth + 1:
-        raise ShapeError(f"share must be a number or one per layer ({ens.depth + 1}), got {share}")
+    layers = layers_of(ens)
+    many = list(share) if isinstance(share, (Sequence, np.ndarray)) else [share] * layers
+    if len(many) != layers:
+        raise ShapeError(f"share must be a number or one per layer ({layers}), got {share}")
     for value in many:
         if not 0.0 <= float(value) < 1.0:
             raise ValueError(f"share must be in [0, 1), got {value!r}")
@@ -208,7 +211,7 @@ def _neurons(
     return state
 
 
-def density(ens: Ensemble) -> torch.Tensor:
+def density(ens: Networks) -> torch.Tensor:
     """Share of each network's weights (biases left out) that are not pruned, float64 ``[B]``."""
     at = places(ens)
     live = group_sum((ens.state != PRUNED) & ~at.bias, at.network, ens.B)

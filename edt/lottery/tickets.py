@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from edt.ensemble import Ensemble
-from edt.ensemble.arrays import integers
+from edt.ensemble import Ensemble, ModuleEnsemble
+from edt.ensemble.arrays import as_tensor, integers
 from edt.ensemble.checks import network_indices
+from edt.ensemble.kinds import Networks
 from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE, flat_mask
 from edt.errors import ShapeError
 from edt.lottery.places import group_sum, places
@@ -50,7 +51,7 @@ class Tickets:
             a pruned parameter; names out of range.
     """
 
-    start: Ensemble
+    start: Any
     keep: torch.Tensor
     task_index: torch.Tensor
     names: torch.Tensor
@@ -77,7 +78,7 @@ class Tickets:
 
     @classmethod
     def of(
-        cls, start: Ensemble, keep: torch.Tensor, task_index: Any = None, names: Any = None
+        cls, start: Networks, keep: torch.Tensor, task_index: Any = None, names: Any = None
     ) -> Tickets:
         """Tickets with defaults: target 0, names 0..K-1."""
         count = start.B
@@ -85,13 +86,13 @@ class Tickets:
         label = torch.arange(count) if names is None else names
         return cls(
             start,
-            flat_mask(start.layout, "keep", keep),
+            _flat(start, keep),
             integers("task_index", index),
             integers("names", label),
         )
 
     def __len__(self) -> int:
-        return self.start.B
+        return int(self.start.B)
 
     @property
     def size(self) -> torch.Tensor:
@@ -101,7 +102,8 @@ class Tickets:
     @property
     def rest(self) -> torch.Tensor:
         """bool ``[total]``, what is neither ticket nor pruned."""
-        return ~self.keep & (self.start.state != PRUNED)
+        there: torch.Tensor = self.start.state != PRUNED
+        return ~self.keep & there
 
     @property
     def shared(self) -> torch.Tensor:
@@ -121,11 +123,10 @@ class Tickets:
     def select(self, indices: Any) -> Tickets:
         """The chosen tickets, in the given order, repeats allowed."""
         index = network_indices(indices, self.start.B)
-        _, place = self.start.layout.select(index)
         chosen = torch.from_numpy(index)
         return Tickets(
             self.start.select(index),
-            self.keep[torch.from_numpy(place)],
+            self.keep[self.start.positions(index)],
             self.task_index[chosen],
             self.names[chosen],
         )
@@ -134,24 +135,24 @@ class Tickets:
         """Every ticket ``times`` times in a row."""
         return self.select(np.repeat(np.arange(self.start.B), times))
 
-    def alone(self) -> Ensemble:
+    def alone(self) -> Any:
         """The tickets as networks of their own: the rest is pruned."""
         return self.start.with_state(self.start.state.masked_fill(self.rest, PRUNED))
 
-    def inside(self) -> Ensemble:
+    def inside(self) -> Any:
         """The whole networks, ticket and rest trainable."""
         return self.start.with_state(self.start.state.masked_fill(self.keep | self.rest, TRAINABLE))
 
-    def rest_frozen(self) -> Ensemble:
+    def rest_frozen(self) -> Any:
         """The whole networks with the rest frozen at its initial values."""
         return self.start.with_state(self.start.state.masked_fill(self.rest, FROZEN))
 
-    def without(self) -> Ensemble:
+    def without(self) -> Any:
         """The rest as networks of their own: the ticket is pruned, but for what is `shared`."""
         own = self.keep & ~self.shared
         return self.start.with_state(self.start.state.masked_fill(own, PRUNED))
 
-    def rest_as_features(self) -> Ensemble:
+    def rest_as_features(self) -> Any:
         """The whole networks with a rest that can be turned down but not retrained.
 
         The rest's input weights and biases are frozen at their initial values; its weights into the
@@ -166,6 +167,12 @@ class Tickets:
         share = float(self.keep.double().mean())
         tickets = f"{len(self)} ticket{'s' if len(self) != 1 else ''}"
         return f"Tickets({tickets}, {100 * share:.1f}% of {self.start!r})"
+
+
+def _flat(start: Networks, keep: Any) -> torch.Tensor:
+    if isinstance(start, ModuleEnsemble):
+        return as_tensor("keep", keep).to(torch.bool)
+    return flat_mask(start.layout, "keep", keep)
 
 
 def neuron_mask(ens: Ensemble, neurons: torch.Tensor, layer: int = 0) -> torch.Tensor:

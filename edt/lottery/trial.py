@@ -134,8 +134,7 @@ def run_trial(task: Any, networks: Ensemble, protocol: Protocol, task_index: tor
         )
         if ended.interrupted:
             raise KeyboardInterrupt
-        place = networks.layout.select(chosen.numpy())[1]
-        theta[torch.from_numpy(place)] = ended.networks.theta
+        theta[networks.positions(chosen)] = ended.networks.theta
         loss[chosen], steps[chosen] = ended.loss, steps[chosen] + ended.lbfgs_iterations
 
     diverged = torch.tensor([status == "diverged" for status in trained.status])

@@ -6,6 +6,7 @@ from edt.objectives.coordinates import Coordinates, segment_max, segment_sum
 from edt.objectives.core import CoreObjective
 from edt.objectives.dense import hessians
 from edt.objectives.mapped import Factors, MappedObjective, Subspace, orthonormal
+from edt.objectives.modules import ModuleObjective
 from edt.objectives.path import PathObjective
 from edt.objectives.penalty import NormPenalty
 from edt.objectives.protocol import Objective
@@ -16,6 +17,7 @@ __all__ = [
     "CoreObjective",
     "Factors",
     "MappedObjective",
+    "ModuleObjective",
     "NormPenalty",
     "Objective",
     "PathObjective",

@@ -22,14 +22,31 @@ from edt.errors import ShapeError
 if TYPE_CHECKING:
     from edt.ensemble.architecture import Architecture
     from edt.ensemble.module_ensemble import ModuleEnsemble
-    from edt.tasks.module_task import Batch, ModuleTask
+    from edt.tasks.module_task import ModuleTask
 
-__all__ = ["ModuleObjective", "evaluation"]
+__all__ = ["Batch", "ModuleObjective", "evaluation"]
 
 #: Networks of one architecture evaluated side by side.
 AT_ONCE = 64
 #: Vectors multiplied, or columns of a Hessian formed, in one pass.
 VECTORS = 32
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples that are evaluated together.
+
+    Attributes:
+        content: what ``step`` is given; or (inputs, target).
+        share: of the whole data's weight.
+        weights: ``[n]``, of the samples, adding up to ``share``; None: alike.
+        n: samples.
+    """
+
+    content: Any
+    share: float
+    weights: torch.Tensor | None
+    n: int
 
 
 class ModuleObjective:
@@ -146,6 +163,75 @@ class ModuleObjective:
                 matrix.copy_(0.5 * (matrix + matrix.T))
             del group
 
+    def step_gradient(
+        self,
+        theta: torch.Tensor,
+        loss: torch.Tensor,
+        grad: torch.Tensor,
+        chosen: torch.Tensor,
+        samples: Callable[[int], torch.Tensor] | None = None,
+    ) -> None:
+        """Losses and gradients of a training step, in train mode.
+
+        Writes losses and gradients of the chosen networks, and what the step makes of their
+        buffers (running statistics) into ``theta``.
+
+        Args:
+            theta: flat; buffers are changed in place.
+            loss: float64 ``[B]``.
+            grad: flat.
+            chosen: int64, networks.
+            samples: network -> the samples it takes, int64, as many for all; scaled to stand for
+                the whole data. None: all data.
+
+        Raises:
+            ValueError: ``samples`` of a task made of batches.
+        """
+        active = torch.zeros(self.B, dtype=torch.uint8)
+        active[chosen.cpu()] = 1
+        for group, members, batches in self._work(active):
+            rows = self._rows(theta, members)
+            module = group.module(theta.device)
+            with evaluation(module, "train"), torch.no_grad():
+                if samples is None:
+                    slope, value = torch.zeros_like(rows), rows.new_zeros(rows.shape[0])
+                    for batch in batches:
+                        more, part, rows = group.run("gradient", rows, batch)
+                        slope, value = slope + more, value + part
+                else:
+                    t = int(self.task_index[members[0]])
+                    picked = self._picked(t, [samples(b) for b in members.tolist()])
+                    slope, value, rows = group.run("step", rows, None, *picked)
+            loss[members.to(loss.device)] = value.double().to(loss.device)
+            self._write(grad, members, slope)
+            self._keep_buffers(theta, group, members, rows)
+
+    def _picked(self, t: int, chosen: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """(inputs, targets, weights) of each network's samples, ``[n, batch, ...]``."""
+        whole = self.task.whole(t)
+        if whole is None:
+            raise ValueError(
+                "batch_size needs samples to choose from; this task is made of batches, which "
+                "are added up: use batch_size=None, or a ModuleTask of (x, y)"
+            )
+        x, y, weights = whole
+        index = torch.stack(chosen).to(x.device)
+        share = self.task.N / index.shape[1]
+        if weights is None:
+            scaled = x.new_full(index.shape, share / self.task.N, dtype=self.networks.dtype)
+        else:
+            scaled = weights[index] * share
+        return x[index], y[index], scaled
+
+    def _keep_buffers(
+        self, theta: torch.Tensor, group: _Group, members: torch.Tensor, rows: torch.Tensor
+    ) -> None:
+        spans = [block.span for block in group.architecture.blocks if block.role == "buffer"]
+        for k, b in enumerate(members.tolist()):
+            start = int(self.offsets[b])
+            for span in spans:
+                theta[start + span.start : start + span.stop] = rows[k, span]
+
     def predict(self, theta: torch.Tensor) -> list[torch.Tensor]:
         """Outputs of every network, ``[N, ...]`` each."""
         out: dict[int, list[torch.Tensor]] = {b: [] for b in range(self.B)}
@@ -247,7 +333,7 @@ class _Group:
         ]
         return torch.stack(parts).detach()
 
-    def run(self, what: str, rows: torch.Tensor, batch: Batch, *more: torch.Tensor) -> Any:
+    def run(self, what: str, rows: torch.Tensor, batch: Batch | None, *more: torch.Tensor) -> Any:
         """One of the calls below for networks side by side, or one by one where vmap refuses."""
         if not self.reason:
             try:
@@ -326,6 +412,30 @@ class _Group:
 
         found = grad_and_value(value, has_aux=True)(flat)
         return found[0], found[1][0], found[1][1]
+
+    def _step(
+        self,
+        flat: torch.Tensor,
+        _: None,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        weights: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return self._gradient(flat, self._drawn(x, y, weights))
+
+    def _step_alone(
+        self,
+        flat: torch.Tensor,
+        _: None,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        weights: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return self._gradient_alone(flat, self._drawn(x, y, weights))
+
+    @staticmethod
+    def _drawn(x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor) -> Batch:
+        return Batch((x, y), 1.0, weights, int(x.shape[0]))
 
     def _hvp(self, flat: torch.Tensor, batch: Batch, vectors: torch.Tensor) -> torch.Tensor:
         def value(point: torch.Tensor) -> torch.Tensor:

@@ -7,10 +7,12 @@ from uuid import uuid4
 
 import torch
 
-from edt.ensemble import Ensemble
+from edt.ensemble import ModuleEnsemble
+from edt.ensemble.kinds import Networks, as_networks, is_networks
 from edt.errors import ShapeError
 from edt.objectives.protocol import Objective
 from edt.ops.checks import task_index_of
+from edt.tasks.module_task import ModuleTask
 from edt.tasks.task import Task
 
 __all__ = ["as_task", "fitted", "index_of", "objective_of", "task_and_networks"]
@@ -32,7 +34,7 @@ class Bound:
         self.loss = "mse" if objective.squares else "other"
         self._name = f"{type(objective).__name__}/{uuid4().hex}"
 
-    def objective(self, networks: Ensemble, task_index: torch.Tensor | None = None) -> Objective:
+    def objective(self, networks: Networks, task_index: torch.Tensor | None = None) -> Objective:
         """The objective.
 
         Raises:
@@ -95,24 +97,23 @@ def as_task(task: Any, name: str = "task") -> Any:
     raise TypeError(f"{name} must be an edt.Task or a pair (x, y), got {type(task).__name__}")
 
 
-def task_and_networks(task: Any, networks: Any) -> tuple[Any, Ensemble]:
+def task_and_networks(task: Any, networks: Any) -> tuple[Any, Any]:
     """(task, networks), given in this order or in the other.
 
     Raises:
         TypeError: no ensemble, or no task, among them.
     """
-    if isinstance(task, Ensemble) and not isinstance(networks, Ensemble):
+    if is_networks(task) and not is_networks(networks):
         task, networks = networks, task
-    if not isinstance(networks, Ensemble):
-        if isinstance(networks, Task):
-            networks = task
-        modules = isinstance(networks, (torch.nn.Module, list, tuple))
-        hint = "; edt.Ensemble.from_modules makes one of torch modules" if modules else ""
-        raise TypeError(f"networks must be an edt.Ensemble, got {type(networks).__name__}{hint}")
-    return as_task(task), networks
+    if not is_networks(networks) and isinstance(networks, Task):
+        networks = task
+    found = as_networks(networks)
+    if isinstance(found, ModuleEnsemble) and isinstance(task, (Task, tuple, list)):
+        return ModuleTask.of(task), found
+    return as_task(task), found
 
 
-def fitted(task: Any, networks: Ensemble, device: torch.device, name: str = "task") -> Any:
+def fitted(task: Any, networks: Networks, device: torch.device, name: str = "task") -> Any:
     """The task in the networks' dtype and on a device, checked to fit them.
 
     Raises:
@@ -120,11 +121,12 @@ def fitted(task: Any, networks: Ensemble, device: torch.device, name: str = "tas
             fit for its own reasons.
     """
     for size in ("d_in", "d_out"):
-        mine, other = getattr(networks, size), getattr(task, size, None)
-        if other is not None and mine != other:
+        mine, other = getattr(networks, size, None), getattr(task, size, None)
+        if mine is not None and other is not None and mine != other:
+            wanted = " and ".join(f"{one}={getattr(networks, one)}" for one in ("d_in", "d_out"))
             raise ShapeError(
-                f"{name} must have d_in={networks.d_in} and d_out={networks.d_out} like the "
-                f"networks, got d_in={task.d_in} and d_out={task.d_out}"
+                f"{name} must have {wanted} like the networks, got d_in={task.d_in} and "
+                f"d_out={task.d_out}"
             )
     out = task.to(networks.dtype, device=device) if hasattr(task, "to") else task
     # Raises where depth or activation do not fit.
@@ -132,7 +134,7 @@ def fitted(task: Any, networks: Ensemble, device: torch.device, name: str = "tas
     return out
 
 
-def index_of(task: Any, networks: Ensemble, task_index: Any) -> torch.Tensor:
+def index_of(task: Any, networks: Networks, task_index: Any) -> torch.Tensor:
     """Which target each network has, int64 ``[B]`` on the CPU; None: the first.
 
     Raises:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sized
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,9 +12,10 @@ from torch.utils import _pytree as pytree
 
 from edt.ensemble.module_ensemble import ModuleEnsemble
 from edt.errors import ShapeError, unknown_choice
+from edt.objectives.modules import Batch, ModuleObjective
 from edt.tasks.task import Task
 
-__all__ = ["Batch", "ModuleTask"]
+__all__ = ["ModuleTask"]
 
 #: Losses by name, ``(outputs, target) -> one number a sample``.
 PER_SAMPLE: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
@@ -25,23 +25,6 @@ PER_SAMPLE: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     ),
 }
 MODES = ("eval", "train")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Samples that are evaluated together.
-
-    Attributes:
-        content: what ``step`` is given; or (inputs, target).
-        share: of the whole data's weight.
-        weights: ``[n]``, of the samples, adding up to ``share``; None: alike.
-        n: samples.
-    """
-
-    content: Any
-    share: float
-    weights: torch.Tensor | None
-    n: int
 
 
 class ModuleTask:
@@ -54,8 +37,9 @@ class ModuleTask:
     Args:
         data: ``(x [N, ...], y [N, ...])`` of tensors, an `edt.Task`, or batches: a list, or a
             `torch.utils.data.DataLoader` that does not shuffle (read once).
-        loss: "mse" (sum over outputs, no factor 1/2), "cross_entropy" (classes on axis 1 of the
-            outputs, mean over further axes), or a function ``(outputs, target) -> mean over the
+        loss: "mse" (sum over outputs, no factor 1/2; the default where y of ``(x, y)`` is
+            floating), "cross_entropy" (else; classes on axis 1 of the outputs, mean over further
+            axes), or a function ``(outputs, target) -> mean over the
             batch``, differentiable twice.
         step: instead of ``loss``, a function ``(module, batch) -> mean over the batch`` of a batch
             of any form, e.g. ``lambda module, batch: module(**batch).loss``.
@@ -101,14 +85,19 @@ class ModuleTask:
                 raise ValueError(f"an edt.Task has a loss of its own ({data.loss}), got another")
             loss = data.loss
         elif step is None:
-            loss = "cross_entropy" if loss is None else loss
+            loss = _usual(data) if loss is None else loss
             if not callable(loss) and loss not in PER_SAMPLE:
                 raise unknown_choice("loss", loss, [*PER_SAMPLE, "a function"])
         self.mode, self.name, self.step = mode, name, step
         self._loss = loss
         #: Name of the loss.
         self.loss: str = _name_of(step if loss is None else loss)
-        self.targets: list[list[Batch]] = _targets(data, step, size, at_once)
+        self._whole = _samples(data, step)
+        self.targets: list[list[Batch]] = (
+            _given(data, step, size)
+            if self._whole is None
+            else [_split(x, y, weights, at_once) for x, y, weights in self._whole]
+        )
         self.N = sum(batch.n for batch in self.targets[0])
         self.T = len(self.targets)
 
@@ -121,6 +110,10 @@ class ModuleTask:
     def splits(self) -> bool:
         """Whether the loss is a function of outputs, as Gauss-Newton products need."""
         return self.step is None
+
+    def whole(self, t: int) -> tuple[Any, Any, torch.Tensor | None] | None:
+        """(inputs, targets, weights) of all samples of target t; None where batches are given."""
+        return None if self._whole is None else self._whole[t]
 
     @property
     def squares(self) -> bool:
@@ -179,6 +172,8 @@ class ModuleTask:
 
         out = object.__new__(type(self))
         out.__dict__.update(self.__dict__)
+        if self._whole is not None:
+            out._whole = pytree.tree_map(move, self._whole)
         out.targets = [
             [
                 Batch(pytree.tree_map(move, b.content), b.share, move(b.weights), b.n)
@@ -188,7 +183,7 @@ class ModuleTask:
         ]
         return out
 
-    def objective(self, networks: Any, task_index: torch.Tensor | None = None) -> Any:
+    def objective(self, networks: Any, task_index: torch.Tensor | None = None) -> ModuleObjective:
         """The losses of module networks, an `edt.objectives.ModuleObjective`.
 
         Args:
@@ -198,8 +193,6 @@ class ModuleTask:
         Raises:
             TypeError: other networks.
         """
-        from edt.objectives.modules import ModuleObjective
-
         if not isinstance(networks, ModuleEnsemble):
             raise TypeError(
                 f"a ModuleTask needs an edt.ModuleEnsemble, got {type(networks).__name__}; "
@@ -253,34 +246,49 @@ class ModuleTask:
         )
 
 
+def _usual(data: Any) -> str:
+    """The loss of data that come without one: classes have whole numbers."""
+    pair = data if isinstance(data, (tuple, list)) and len(data) == 2 else None
+    target = pair[1] if pair else None
+    floating = isinstance(target, torch.Tensor) and target.is_floating_point()
+    return "mse" if floating else "cross_entropy"
+
+
 def _name_of(loss: Any) -> str:
     return loss if isinstance(loss, str) else str(getattr(loss, "__name__", type(loss).__name__))
 
 
-def _targets(data: Any, step: Any, size: Any, at_once: int) -> list[list[Batch]]:
+Samples = tuple[torch.Tensor, torch.Tensor, "torch.Tensor | None"]
+
+
+def _samples(data: Any, step: Any) -> list[Samples] | None:
+    """(inputs, targets, weights) of each target, or None: the data come in batches."""
     if isinstance(data, Task):
         return [
-            _split(
+            (
                 data.x if data.x.dim() == 2 else data.x[t],
                 data.y if data.y.dim() == (2 if data.loss == "mse" else 1) else data.y[t],
                 data.coef[t],
-                at_once,
             )
             for t in range(data.T)
         ]
-    pair = (
+    if step is not None or not (
         isinstance(data, (tuple, list))
         and len(data) == 2
         and all(isinstance(part, torch.Tensor) for part in data)
-    )
-    if pair and step is None:
-        x, y = data
-        if x.dim() < 1 or y.dim() < 1 or x.shape[0] != y.shape[0] or x.shape[0] < 1:
-            raise ShapeError(
-                f"data must have as many inputs as targets, at least one, got x "
-                f"{list(x.shape)} and y {list(y.shape)}"
-            )
-        return [_split(x, y, None, at_once)]
+    ):
+        return None
+    x, y = data
+    if x.dim() < 1 or y.dim() < 1 or x.shape[0] != y.shape[0] or x.shape[0] < 1:
+        raise ShapeError(
+            f"data must have as many inputs as targets, at least one, got x "
+            f"{list(x.shape)} and y {list(y.shape)}"
+        )
+    return [(x, y, None)]
+
+
+def _given(data: Any, step: Any, size: Any) -> list[list[Batch]]:
+    """Batches as they are given."""
     if not isinstance(data, Iterable) or isinstance(data, (str, bytes, torch.Tensor, dict)):
         raise TypeError(
             "data must be (x, y), an edt.Task, or batches (a list or a DataLoader), got "

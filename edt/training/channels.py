@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 import torch
 
-from edt.ensemble import ACTIVATIONS, Ensemble
+from edt.ensemble import ACTIVATIONS, ModuleEnsemble
+from edt.ensemble.kinds import Networks
 
 __all__ = ["BIAS", "CLOSE", "ODD", "Opponents", "closest_opponents", "opponents"]
 
@@ -49,7 +50,7 @@ class Opponents:
     layer: torch.Tensor
 
 
-def opponents(networks: Ensemble, *, output_bias: bool = True) -> Opponents:
+def opponents(networks: Networks, *, output_bias: bool = True) -> Opponents:
     """The pair with the least ``1 - cos(w_i, w_j)`` among those with ``a_i . a_j < 0``.
 
     For odd activations a neuron may be mirrored first. The pairs of every hidden layer are looked
@@ -57,7 +58,7 @@ def opponents(networks: Ensemble, *, output_bias: bool = True) -> Opponents:
     whatever computed h and whatever reads the sum.
 
     Args:
-        networks: B networks.
+        networks: B networks; in those of modules no pair is looked for.
         output_bias: whether the bias of the next layer counts as a neuron, see above; it is an
             opponent of every neuron, being free.
     """
@@ -69,6 +70,8 @@ def opponents(networks: Ensemble, *, output_bias: bool = True) -> Opponents:
         reach=torch.zeros(count, dtype=torch.float64),
         layer=torch.full((count,), -1, dtype=torch.int64),
     )
+    if isinstance(networks, ModuleEnsemble):
+        return found
     # A few numbers a network: not worth the GPU's time.
     networks = networks.to(device="cpu")
     odd = networks.activation in ODD
@@ -125,7 +128,7 @@ def _look(
             found.first[b], found.second[b], found.layer[b] = k, BIAS, layer
 
 
-def closest_opponents(networks: Ensemble) -> torch.Tensor:
+def closest_opponents(networks: Networks) -> torch.Tensor:
     """`Opponents.closeness` of pairs of neurons, float64 ``[B]``; see `opponents`."""
     return opponents(networks, output_bias=False).closeness
 

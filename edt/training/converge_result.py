@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from edt.curvature.verdicts import Evidence
-from edt.ensemble import Ensemble
 from edt.files import expect, parsing, read, words, write
 from edt.frames import Tabular
 from edt.training.structure import hidden_widths, pack, unpack
@@ -62,7 +61,7 @@ class ConvergeResult(Tabular):
         seconds: wall-clock time.
     """
 
-    networks: Ensemble
+    networks: Any
     loss: torch.Tensor
     grad_max: torch.Tensor
     status: list[str]
@@ -154,7 +153,7 @@ class ConvergeResult(Tabular):
         if len(bounds) not in (0, len(parts)):
             raise ValueError("parts must agree in having a maxnorm")
         return cls(
-            networks=Ensemble.concat([part.networks for part in parts]),
+            networks=type(first.networks).concat([part.networks for part in parts]),
             status=[word for part in parts for word in part.status],
             verdict=[word for part in parts for word in part.verdict],
             maxnorm=torch.cat(bounds) if bounds else None,
@@ -185,26 +184,30 @@ class ConvergeResult(Tabular):
         return tensors, {"structure": structure} | {name: getattr(self, name) for name in names}
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> ConvergeResult:
+    def load(cls, path: str | os.PathLike[str], modules: Any = None) -> ConvergeResult:
         """Read a file written by `save`.
+
+        Args:
+            path: of the file.
+            modules: for module networks, as in `edt.ModuleEnsemble.load`.
 
         Raises:
             CheckpointError: missing, truncated, corrupted or another kind of file.
         """
         tensors, header = read(path, KIND)
         with parsing(path):
-            return cls.from_payload(tensors, header)
+            return cls.from_payload(tensors, header, modules)
 
     @classmethod
     def from_payload(
-        cls, tensors: dict[str, torch.Tensor], header: dict[str, Any]
+        cls, tensors: dict[str, torch.Tensor], header: dict[str, Any], modules: Any = None
     ) -> ConvergeResult:
         """Inverse of `payload`.
 
         Raises:
             AttributeError, LookupError, TypeError, ValueError: not such a payload.
         """
-        networks = unpack(tensors, header["structure"])
+        networks = unpack(tensors, header["structure"], modules)
         B = networks.B
         bound = ("maxnorm",) if "maxnorm" in tensors else ()
         expect(tensors, torch.float64, dict.fromkeys((*_NUMBERS, *bound), (B,)))

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from edt.ensemble import Ensemble
+from edt.ensemble.kinds import is_networks
 from edt.errors import unknown_choice
 from edt.ops import cuda
-from edt.tasks import Task
+from edt.tasks import ModuleTask, Task
 
 __all__ = ["training_device", "usable_device"]
 
@@ -45,18 +45,22 @@ def _say_why() -> None:
         warnings.warn(f"training on the CPU: {cuda.unusable()}", RuntimeWarning, stacklevel=4)
 
 
-def training_device(device: Any, networks: Ensemble | None, task: Any = None) -> torch.device:
+def training_device(device: Any, networks: Any, task: Any = None) -> torch.device:
     """Where first-order training runs: "auto" is a GPU if one can be used, the networks' if theirs
     is one; the CPU for a task that is no data to move there.
 
     Raises:
         ValueError: not a device, or one that cannot be used here.
     """
+    if isinstance(task, ModuleTask):
+        found = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        default = found if networks is None else networks.device
+        return usable_device(device, default)
     if not isinstance(task, Task):
         return usable_device(device, torch.device("cpu"))
     default = torch.device("cuda" if cuda.usable() else "cpu")
     if isinstance(device, str) and device == "auto" and default.type == "cpu":
         _say_why()
-    if isinstance(networks, Ensemble) and networks.device.type == "cuda":
+    if is_networks(networks) and networks.device.type == "cuda":
         default = networks.device
     return usable_device(device, default)

@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 
-from edt.ensemble import Ensemble
 from edt.objectives import Objective
-from edt.tasks import Task
+from edt.tasks import ModuleTask, Task
 from edt.tasks.given import fitted, index_of, task_and_networks
 from edt.training.devices import usable_device
 
@@ -29,7 +28,7 @@ class Inputs:
     home: where the networks came from, and results go.
     """
 
-    networks: Ensemble
+    networks: Any
     task: Any
     task_index: torch.Tensor
     objective: Objective
@@ -64,7 +63,7 @@ def ready(
     """
     task, networks = task_and_networks(task, networks)
     home = networks.device
-    default = home if isinstance(task, Task) else torch.device("cpu")
+    default = home if isinstance(task, (Task, ModuleTask)) else torch.device("cpu")
     where = usable_device(device, default)
     networks = networks.to(device="cpu")
     if networks.dtype != torch.float64:

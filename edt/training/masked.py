@@ -11,6 +11,7 @@ import torch
 from edt.ensemble import Ensemble
 from edt.ensemble.checks import check_dtype, flag
 from edt.ensemble.init import SCHEMES
+from edt.ensemble.kinds import Networks, as_networks
 from edt.errors import unknown_choice
 from edt.tasks import Task
 from edt.tasks.given import as_task, fitted, index_of, task_and_networks
@@ -36,7 +37,7 @@ _STATUS = {CONVERGED: "converged", DIVERGED: "diverged", TARGET: "target", STOPP
 
 def masked_train(
     task: Task | tuple[torch.Tensor, torch.Tensor],
-    networks: Ensemble | None = None,
+    networks: Networks | None = None,
     *,
     widths: Any = None,
     seeds: Any = None,
@@ -251,19 +252,14 @@ def _watch(
 
 def _ensemble(
     task: Task,
-    networks: Ensemble | None,
+    networks: Networks | None,
     dtype: torch.dtype | None,
     new: dict[str, Any],
-) -> Ensemble:
+) -> Any:
     if dtype is not None:
         check_dtype(dtype)
     if networks is not None:
-        if not isinstance(networks, Ensemble):
-            modules = isinstance(networks, (torch.nn.Module, list, tuple))
-            hint = "; edt.Ensemble.from_modules makes one of torch modules" if modules else ""
-            raise TypeError(
-                f"networks must be an edt.Ensemble, got {type(networks).__name__}{hint}"
-            )
+        as_networks(networks)
         given = [name for name, value in new.items() if value is not None]
         if given:
             raise ValueError(f"networks are given, so {given[0]} must not be: it is for new ones")
@@ -346,7 +342,7 @@ def _span(values: torch.Tensor) -> str:
     return repr(low) if low == high else f"{low!r}..{high!r}"
 
 
-def _result(ens: Ensemble, state: State, settings: Settings, index: torch.Tensor) -> TrainResult:
+def _result(ens: Any, state: State, settings: Settings, index: torch.Tensor) -> TrainResult:
     status = [
         _STATUS.get(code, "max_steps" if step >= settings.steps else "interrupted")
         for code, step in zip(state.status.tolist(), state.steps.tolist(), strict=True)

@@ -6,11 +6,10 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from edt.ensemble import Ensemble
 from edt.files import expect, parsing, read, words, write
 from edt.frames import Tabular, with_ends
 from edt.training.history import Record
@@ -43,7 +42,7 @@ class TrainResult(Tabular):
         validation: the networks at their least validation loss, if one was watched. Not saved.
     """
 
-    networks: Ensemble
+    networks: Any
     loss: torch.Tensor
     grad_norm: torch.Tensor
     status: list[str]
@@ -103,15 +102,19 @@ class TrainResult(Tabular):
         write(path, KIND, tensors, header)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> TrainResult:
+    def load(cls, path: str | os.PathLike[str], modules: Any = None) -> TrainResult:
         """Read a file written by `save`.
+
+        Args:
+            path: of the file.
+            modules: for module networks, as in `edt.ModuleEnsemble.load`.
 
         Raises:
             CheckpointError: missing, truncated, corrupted or another kind of file.
         """
         tensors, header = read(path, KIND)
         with parsing(path):
-            networks = unpack(tensors, header["structure"])
+            networks = unpack(tensors, header["structure"], modules)
             B, rows = networks.B, tensors["history.step"].numel()
             per_network = dict.fromkeys(("steps", "task_index"), (B,))
             expect(tensors, torch.int64, per_network | {"history.step": (rows,)})

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import torch
 
-from edt.ensemble import Ensemble
-from edt.training.checkpoint import digest
+from edt.ensemble import Ensemble, ModuleEnsemble
+from edt.ensemble.kinds import Networks
+from edt.training.checkpoint import CheckpointError, digest
 
 
-def pack(ens: Ensemble) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def pack(ens: Networks) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors and JSON header from which `unpack` rebuilds the ensemble bit for bit."""
+    if isinstance(ens, ModuleEnsemble):
+        tensors, header = ens.contents()
+        return {f"networks.{name}": value for name, value in tensors.items()}, {"modules": header}
     tensors = {
         "networks.theta": ens.theta.detach().cpu(),
         "networks.state": ens.state.cpu(),
@@ -21,8 +26,21 @@ def pack(ens: Ensemble) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return tensors, {"activation": ens.activation, "bias": ens.has_bias}
 
 
-def unpack(tensors: dict[str, torch.Tensor], header: dict[str, Any]) -> Ensemble:
-    """Inverse of `pack`."""
+def unpack(tensors: dict[str, torch.Tensor], header: dict[str, Any], modules: Any = None) -> Any:
+    """Inverse of `pack`; networks of modules need modules built as theirs were.
+
+    Raises:
+        CheckpointError: they were not given, or are others.
+    """
+    if "modules" in header:
+        if modules is None:
+            raise CheckpointError(
+                "holds networks of torch modules, whose code is in no file: give modules=[...], "
+                "built as they were"
+            )
+        names = ("theta", "state", "ids")
+        inside = {name: tensors[f"networks.{name}"] for name in names}
+        return ModuleEnsemble.of_contents(inside, header["modules"], modules)
     table = tensors["networks.layer_widths"]
     theta = tensors["networks.theta"]
     return Ensemble(
@@ -38,14 +56,20 @@ def unpack(tensors: dict[str, torch.Tensor], header: dict[str, Any]) -> Ensemble
     )
 
 
-def fingerprint_structure(ens: Ensemble) -> str:
+def fingerprint_structure(ens: Networks) -> str:
     """Digest of widths, states, activation, bias and dtype, not of the parameter values."""
     tensors, header = pack(ens)
     tensors.pop("networks.theta")
     tensors.pop("networks.ids")
+    if isinstance(ens, ModuleEnsemble):
+        names = ",".join(header["modules"]["signatures"])
+        mark = hashlib.sha256(names.encode()).hexdigest()[:32]
+        return f"modules/{ens.dtype}/{digest(tensors)[:32]}/{mark}"
     return f"{ens.activation}/{header['bias']}/{ens.dtype}/{digest(tensors)[:32]}"
 
 
-def hidden_widths(ens: Ensemble) -> list[str]:
-    """Hidden widths of each network as text, "8" or "8x4"."""
+def hidden_widths(ens: Networks) -> list[str]:
+    """Hidden widths of each network as text, "8" or "8x4"; labels of module networks."""
+    if isinstance(ens, ModuleEnsemble):
+        return [str(label) for label in ens.labels]
     return ["x".join(map(str, row)) for row in ens.layer_widths[:, 1:-1].tolist()]

@@ -1,138 +1,19 @@
-"""First-order steps on an objective: in the compiled core, or in PyTorch for losses it lacks.
-
-In PyTorch: full batches; the update rules are those of `torch.optim` (`SGD`, `Adam`, `AdamW`),
-elementwise over all networks at once.
-"""
+"""Who takes the steps on an objective."""
 
 from __future__ import annotations
 
-import torch
+from edt.objectives import CoreObjective, ModuleObjective, Objective
+from edt.training.module_trainer import ModuleTrainer
+from edt.training.objective_trainer import ObjectiveTrainer
+from edt.training.state import Trainer
 
-from edt.objectives import CoreObjective, Objective, segment_max
-from edt.ops.threads import one_blas_thread
-from edt.training.state import CONVERGED, DIVERGED, RUNNING, TARGET, Rule, State, Trainer
-
-__all__ = ["ObjectiveTrainer", "trainer"]
+__all__ = ["trainer"]
 
 
 def trainer(objective: Objective) -> Trainer:
-    """What takes the steps; its tensors lie where the objective works."""
+    """The compiled core, or PyTorch for losses it lacks; tensors lie where the objective works."""
     if isinstance(objective, CoreObjective):
         return objective.calls
+    if isinstance(objective, ModuleObjective):
+        return ModuleTrainer(objective)
     return ObjectiveTrainer(objective)
-
-
-class ObjectiveTrainer:
-    """`Trainer` of any objective, in PyTorch on the CPU.
-
-    Args:
-        objective: of B networks.
-    """
-
-    def __init__(self, objective: Objective) -> None:
-        self.objective = objective
-        self.B = objective.B
-        self.offsets = objective.offsets
-        self.trainable = objective.trainable
-        sizes = self.offsets[1:] - self.offsets[:-1]
-        self._sizes = sizes
-        self._owner = torch.repeat_interleave(torch.arange(self.B), sizes)
-        # Where the last chunk ended: the next one starts there.
-        self._seen: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
-
-    def wait(self) -> None:
-        """Nothing runs behind the caller's back."""
-
-    def loss(
-        self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None
-    ) -> None:
-        """Write the losses ``[B]`` of the active networks."""
-        self.objective.loss(theta, loss, active)
-
-    def loss_and_grad(
-        self,
-        theta: torch.Tensor,
-        loss: torch.Tensor,
-        grad: torch.Tensor,
-        active: torch.Tensor | None = None,
-    ) -> None:
-        """Write loss ``[B]`` and gradient (flat) of the active networks."""
-        self.objective.loss_and_grad(theta, loss, grad, active)
-
-    def train(self, run: State, rule: Rule, until: int) -> None:
-        """Run every running network to step ``until``; see `Trainer`."""
-        with one_blas_thread():
-            grad = self._run(run, rule, until)
-        self._seen = (run.theta.clone(), run.loss.clone(), grad)
-
-    def _run(self, state: State, rule: Rule, until: int) -> torch.Tensor:
-        """`train`; returns the gradient last computed, flat."""
-        theta, loss, grad_norm = state.theta, state.loss, state.grad_norm
-        steps, status = state.steps, state.status
-        grad = torch.zeros_like(theta)
-        known = self._seen is not None and torch.equal(self._seen[0], theta)
-        if known and self._seen is not None:
-            grad = self._seen[2].clone()
-        rows = {int(step): row for row, step in enumerate(rule.record.tolist())}
-        while True:
-            running = status == RUNNING
-            behind = running & (steps <= until)
-            if not bool(behind.any()):
-                return grad
-            # Networks cut at unequal steps catch up first.
-            now = int(steps[behind].min())
-            at = behind & (steps == now)
-            if not known:
-                self.objective.loss_and_grad(theta, loss, grad, at.to(torch.uint8))
-            known = False
-            grad_norm[at] = segment_max(grad.abs(), self._sizes)[at]
-            if now in rows:
-                state.history_loss[rows[now], at] = loss[at]
-                state.history_grad[rows[now], at] = grad_norm[at]
-            bad = ~(torch.isfinite(loss) & torch.isfinite(grad_norm))
-            status[at & bad] = DIVERGED
-            status[at & ~bad & (loss <= rule.hyper["loss_target"])] = TARGET
-            if rule.hyper["tol"] > 0.0:
-                status[at & (status == RUNNING) & (grad_norm <= rule.hyper["tol"])] = CONVERGED
-            if now >= until:
-                return grad
-            moving = at & (status == RUNNING)
-            if bool(moving.any()):
-                self._step(state, rule, grad, now, moving)
-                steps[moving] += 1
-
-    def _step(
-        self, state: State, rule: Rule, grad: torch.Tensor, step: int, moving: torch.Tensor
-    ) -> None:
-        """One update of the coordinates of the moving networks."""
-
-        def spread(per_network: torch.Tensor) -> torch.Tensor:
-            return per_network[owner]
-
-        theta, m, v, hyper = state.theta, state.m, state.v, rule.hyper
-        where = moving[self._owner] & self.trainable
-        owner = self._owner[where]
-        point, slope, length = (
-            theta[where],
-            grad[where],
-            spread(rule.lr * float(rule.factors[step])),
-        )
-        weight = spread(rule.weight_decay)
-        if hyper["optimizer"] == "adamw":
-            point = point - length * weight * point
-        else:
-            slope = slope + weight * point
-        if hyper["optimizer"] in ("adam", "adamw"):
-            assert m is not None and v is not None
-            first, second = hyper["beta1"], hyper["beta2"]
-            m[where] = first * m[where] + (1.0 - first) * slope
-            v[where] = second * v[where] + (1.0 - second) * slope * slope
-            lift = 1.0 - first ** (step + 1)
-            root = torch.sqrt(v[where]) / (1.0 - second ** (step + 1)) ** 0.5
-            slope = m[where] / lift / (root + hyper["eps"])
-        elif hyper["momentum"] != 0.0:
-            assert m is not None
-            fresh = 1.0 if step == 0 else 1.0 - hyper["dampening"]
-            m[where] = hyper["momentum"] * m[where] + fresh * slope
-            slope = slope + hyper["momentum"] * m[where] if hyper["nesterov"] else m[where]
-        theta[where] = point - length * slope

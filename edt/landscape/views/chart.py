@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from edt import functional
-from edt.ensemble import Ensemble
+from edt.ensemble import ModuleEnsemble
+from edt.ensemble.kinds import as_networks
 from edt.tasks.given import fitted, index_of, task_and_networks
 from edt.training.progress import Meter
 
@@ -20,7 +21,7 @@ MEMORY = 16 * 2**20
 
 def matched(
     task: Any, networks: Any, task_index: Any, device: str | None = None
-) -> tuple[Any, Ensemble, torch.Tensor]:
+) -> tuple[Any, Any, torch.Tensor]:
     """(task, networks, task index ``[B]``) in float64, checked to fit each other.
 
     Args:
@@ -35,15 +36,22 @@ def matched(
     return data, networks, index_of(data, networks, task_index)
 
 
-def joined(one: Ensemble, other: Ensemble, name: str) -> Ensemble:
+def joined(one: Any, other: Any, name: str) -> Any:
     """``one`` with the coordinates of both: what is trainable in either is trainable.
 
     Raises:
         TypeError: ``other`` (called ``name``) is no ensemble. ValueError: other widths, activation
             or biases.
     """
-    if not isinstance(other, Ensemble):
-        raise TypeError(f"{name} must be an edt.Ensemble, got {type(other).__name__}")
+    as_networks(other, name)
+    if isinstance(one, ModuleEnsemble) or isinstance(other, ModuleEnsemble):
+        kinds = [type(ens).__name__ for ens in (one, other)]
+        if kinds[0] != kinds[1] or not torch.equal(one.offsets, other.offsets):
+            raise ValueError(
+                f"{name} must hold networks of the same modules as networks, got {other!r} "
+                f"against {one!r}"
+            )
+        return _both(one, other)
     for what in ("B", "activation", "has_bias"):
         if getattr(one, what) != getattr(other, what):
             raise ValueError(
@@ -55,6 +63,10 @@ def joined(one: Ensemble, other: Ensemble, name: str) -> Ensemble:
             f"{name} must have the widths of networks, network by network, got "
             f"{other.layer_widths.tolist()} against {one.layer_widths.tolist()}"
         )
+    return _both(one, other)
+
+
+def _both(one: Any, other: Any) -> Any:
     mine, theirs = one.state, other.state.to(one.device)
     if torch.equal(mine, theirs):
         return one
@@ -73,7 +85,7 @@ class Chart:
     """
 
     def __init__(
-        self, task: Any, networks: Ensemble, axes: torch.Tensor, task_index: torch.Tensor
+        self, task: Any, networks: Any, axes: torch.Tensor, task_index: torch.Tensor
     ) -> None:
         self.task = task
         self.networks = networks
@@ -84,7 +96,7 @@ class Chart:
         self.owner = torch.repeat_interleave(
             torch.arange(networks.B, device=networks.device), self.lengths
         )
-        self._copies: tuple[int, Ensemble, torch.Tensor] | None = None
+        self._copies: tuple[int, Any, torch.Tensor] | None = None
 
     def parts(self, count: int) -> Iterator[slice]:
         """Runs of points that are handled together."""
@@ -94,13 +106,13 @@ class Chart:
 
     def points(self, at: torch.Tensor) -> torch.Tensor:
         """Parameters ``[K, total]`` at coordinates ``[K, B, k]``."""
-        out = self.networks.theta.expand(at.shape[0], -1)
+        out: torch.Tensor = self.networks.theta.expand(at.shape[0], -1)
         at = at.to(self.networks.device)
         for i, axis in enumerate(self.axes):
             out = out + at[:, self.owner, i] * axis
         return out
 
-    def copies(self, count: int) -> tuple[Ensemble, torch.Tensor]:
+    def copies(self, count: int) -> tuple[Any, torch.Tensor]:
         """The networks ``count`` times in a row (parameters included), and their task index."""
         if self._copies is None or self._copies[0] != count:
             again = torch.arange(self.networks.B).repeat(count)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from edt.curvature import extreme_eigenpairs, hessian_spectrum
-from edt.ensemble import Ensemble
+from edt.ensemble import Ensemble, ModuleEnsemble
+from edt.ensemble.deviates import normal
+from edt.ensemble.kinds import Networks
 from edt.ensemble.masks import TRAINABLE
+from edt.ensemble.philox import draws
 from edt.errors import unknown_choice
 from edt.landscape.views.chart import matched
 from edt.training import checks
@@ -16,12 +20,14 @@ from edt.training import checks
 __all__ = ["eigen_directions", "path_directions", "random_directions"]
 
 NORMS = ("filter", "network", "unit")
+#: Stream of the generator, apart from those of networks, tasks and lotteries (0-10 << 24).
+DIRECTION_STREAM = 11 << 24
 #: Most coordinates for which eigenvectors come from the dense Hessian.
 DENSE = 1000
 
 
 def random_directions(
-    networks: Ensemble, count: int = 1, *, seed: int = 0, norm: str = "filter"
+    networks: Networks, count: int = 1, *, seed: int = 0, norm: str = "filter"
 ) -> torch.Tensor:
     """Gaussian directions, scaled so that networks can be compared.
 
@@ -60,20 +66,11 @@ def random_directions(
         raise unknown_choice("norm", str(norm), NORMS)
     count = checks.whole("count", count, 1)
     seed = checks.whole("seed", seed, 0)
-    widths = [tuple(row) for row in networks.layer_widths[:, 1:-1].tolist()]
-    rows = []
-    for k in range(count):
-        drawn = Ensemble.init(
-            widths,
-            seed + k,
-            d_in=networks.d_in,
-            d_out=networks.d_out,
-            scheme="normal",
-            bias=networks.has_bias,
-            ids=networks.network_ids.cpu(),
-        )
-        rows.append(drawn.theta)
+    rows = [_drawn(networks, seed + k) for k in range(count)]
     free = networks.state.cpu() == TRAINABLE
+    if isinstance(networks, ModuleEnsemble) and norm == "filter":
+        # Li et al. leave norms as they are: their scale is not a filter's.
+        free &= ~networks.role_mask("norm").cpu()
     theta = networks.theta.detach().cpu().to(torch.float64)
     group = _neurons(networks) if norm == "filter" else _owners(networks)
     out = torch.stack(rows) * free
@@ -84,8 +81,26 @@ def random_directions(
     return out.to(networks.device)
 
 
+def _drawn(networks: Networks, seed: int) -> torch.Tensor:
+    """Gaussian numbers, float64 ``[total]``; a network's depend on its sizes, id and the seed."""
+    if isinstance(networks, ModuleEnsemble):
+        sizes = networks.offsets.diff().numpy()
+        keys = np.full(networks.B, seed, dtype=np.uint64)
+        names = networks.network_ids.numpy().astype(np.uint64)
+        return torch.from_numpy(normal(draws(keys, names, DIRECTION_STREAM, sizes)))
+    return Ensemble.init(
+        [tuple(row) for row in networks.layer_widths[:, 1:-1].tolist()],
+        seed,
+        d_in=networks.d_in,
+        d_out=networks.d_out,
+        scheme="normal",
+        bias=networks.has_bias,
+        ids=networks.network_ids.cpu(),
+    ).theta
+
+
 def eigen_directions(
-    networks: Ensemble,
+    networks: Networks,
     task: Any,
     count: int = 1,
     *,
@@ -138,7 +153,7 @@ def eigen_directions(
 
 
 def _pairs(
-    networks: Ensemble, task: Any, index: torch.Tensor, count: int, which: str
+    networks: Any, task: Any, index: torch.Tensor, count: int, which: str
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """(eigenvalues ``[count]``, eigenvectors ``[count, P]``) of each network, in order."""
     order = slice(None) if which == "lowest" else slice(None, None, -1)
@@ -154,7 +169,7 @@ def _pairs(
     return [(pair.values[list(flip)], pair.vectors[list(flip)]) for pair in pairs]
 
 
-def path_directions(networks: Ensemble, path: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def path_directions(networks: Networks, path: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The two directions in which each network's path varies most around its end.
 
     Principal directions of ``theta_b(t_r) - theta_b`` over the recorded moments r, not centred:
@@ -201,16 +216,35 @@ def path_directions(networks: Ensemble, path: torch.Tensor) -> tuple[torch.Tenso
     return out.to(networks.device), share
 
 
-def _owners(networks: Ensemble) -> torch.Tensor:
+def _owners(networks: Networks) -> torch.Tensor:
     """Network of each parameter, int64 ``[total]``."""
     sizes = (networks.offsets[1:] - networks.offsets[:-1]).cpu()
     return torch.repeat_interleave(torch.arange(networks.B), sizes)
 
 
-def _neurons(networks: Ensemble) -> torch.Tensor:
-    """Neuron (row of a weight, with its bias) of each parameter, int64 ``[total]``."""
+def _neurons(networks: Networks) -> torch.Tensor:
+    """Neuron (row of a weight, with its bias) of each parameter, int64 ``[total]``.
+
+    In modules: a unit or channel of each block, and whole blocks that have none.
+    """
     out = torch.zeros(networks.total, dtype=torch.int64)
     count = 0
+    if isinstance(networks, ModuleEnsemble):
+        for b, start in enumerate(networks.offsets[:-1].tolist()):
+            rows: dict[str, int] = {}
+            for block in networks.blocks(b):
+                owner = block.name.rpartition(".")[0]
+                span = slice(start + block.start, start + block.stop)
+                if block.role == "bias" and rows.get(owner, -1) >= 0 and len(block.shape) == 1:
+                    # A bias moves with the weights that feed its unit.
+                    out[span] = rows[owner] + torch.arange(block.size)
+                    continue
+                each = torch.arange(block.filters).repeat_interleave(block.size // block.filters)
+                out[span] = count + each
+                if block.role == "weight":
+                    rows[owner] = count
+                count += block.filters
+        return out
     for b in range(networks.B):
         for layer in range(networks.depth + 1):
             weight = networks.layout.weight(out, b, layer)

@@ -162,7 +162,8 @@ def settled(task: Task, minimum: Ensemble, target: int) -> Ensemble:
         newton_steps=30,
         progress=False,
     )
-    return ended.networks
+    settled: Ensemble = ended.networks
+    return settled
 
 
 def _index(count: int, target: int) -> torch.Tensor:

@@ -154,14 +154,16 @@ class _Run:
 
     def _variant(self, method: str, tickets: Tickets) -> Ensemble:
         if method in CONTROLS:
-            return control(method, tickets, self.recipe, self.spec.seed).alone()
+            alone: Ensemble = control(method, tickets, self.recipe, self.spec.seed).alone()
+            return alone
         share = 1.0 - float(density(tickets.alone())[0])
         if method == "oneshot":
             dense = self._trained_tickets(0)
             kept = tickets.start.state != 0
             shares = _layer_shares(tickets)
             state = prune_finite(dense, magnitude(dense), shares, "layer")
-            return tickets.start.with_state(state.masked_fill(~kept, 0))
+            networks: Ensemble = tickets.start.with_state(state.masked_fill(~kept, 0))
+            return networks
         scores = AT_START[method](self.start, self.data.train)
         return self.start.with_state(prune_lowest(self.start, scores, share, "global"))
 

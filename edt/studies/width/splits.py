@@ -101,7 +101,8 @@ def _settled(task: Task, minima: Ensemble, target: int) -> Ensemble:
     )
     if ended.interrupted:
         raise KeyboardInterrupt
-    return ended.networks
+    settled: Ensemble = ended.networks
+    return settled
 
 
 def split_part(

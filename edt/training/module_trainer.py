@@ -1,0 +1,97 @@
+"""Training of module networks: steps in train mode, evaluations as the task says.
+
+The update rules are those of `edt.training.objective_trainer`, the minibatches those of the core.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from edt.objectives import ModuleObjective, segment_max
+from edt.training.epochs import Epochs
+from edt.training.objective_trainer import ObjectiveTrainer
+from edt.training.state import DIVERGED, RUNNING, Rule, State
+
+__all__ = ["ModuleTrainer"]
+
+
+class ModuleTrainer(ObjectiveTrainer):
+    """`edt.training.state.Trainer` of modules.
+
+    Steps use ``module.train()``: batch norm takes the batch's statistics and keeps running ones,
+    dropout draws (from ``data_seed`` and the step). What is recorded, and what stops a network, is
+    the loss of all data in the task's mode.
+
+    Args:
+        objective: of B module networks.
+    """
+
+    objective: ModuleObjective
+
+    def __init__(self, objective: ModuleObjective) -> None:
+        super().__init__(objective)
+        self._epochs: Epochs | None = None
+
+    def train(self, run: State, rule: Rule, until: int) -> None:
+        """Run every running network to step ``until``; see `Trainer`."""
+        # Torch's own threads: bits of modules depend on them anyway.
+        self._run(run, rule, until)
+
+    def _run(self, state: State, rule: Rule, until: int) -> torch.Tensor:
+        size = int(rule.hyper["batch_size"])
+        if size and self._epochs is None:
+            self._epochs = Epochs(rule.seeds, self.objective.task.N, size)
+        grad = torch.zeros_like(state.theta)
+        rows = {int(step): row for row, step in enumerate(rule.record.tolist())}
+        while True:
+            behind = (state.status == RUNNING) & (state.steps <= until)
+            if not bool(behind.any()):
+                return grad
+            # Networks cut at unequal steps catch up first.
+            now = int(state.steps[behind].min())
+            at = behind & (state.steps == now)
+            last = now >= until
+            if last and now < int(rule.hyper["last_step"]):
+                return grad
+            if last or self._decides(rule, now, now in rows):
+                self.objective.loss_and_grad(state.theta, state.loss, grad, at.to(torch.uint8))
+                self._judge(state, rule, at, rows.get(now), grad)
+            if last:
+                return grad
+            moving = torch.nonzero(at & (state.status == RUNNING)).flatten()
+            if moving.numel():
+                self._move(state, rule, grad, now, moving)
+
+    def _decides(self, rule: Rule, now: int, recorded: bool) -> bool:
+        """Whether all data are looked at: only where it does not depend on how calls are cut."""
+        aimed = rule.hyper["loss_target"] > -float("inf")
+        if self._epochs is None:
+            return recorded or aimed or rule.hyper["tol"] > 0.0
+        return recorded or (aimed and now % self._epochs.per_epoch == 0)
+
+    def _move(
+        self, state: State, rule: Rule, grad: torch.Tensor, now: int, moving: torch.Tensor
+    ) -> None:
+        """One step of the networks ``moving``."""
+        epochs = self._epochs
+        loss = torch.zeros_like(state.loss)
+        with torch.random.fork_rng(devices=[]):
+            # Dropout's draws: a function of the seed and the step, wherever calls are cut.
+            torch.manual_seed((int(rule.seeds[0]) * 0x9E3779B97F4A7C15 + now) % 2**63)
+            self.objective.step_gradient(
+                state.theta,
+                loss,
+                grad,
+                moving,
+                None if epochs is None else lambda b: epochs.at(now, b),
+            )
+        norms = segment_max(grad.abs().double(), self._sizes)
+        lost = ~(torch.isfinite(loss[moving]) & torch.isfinite(norms[moving]))
+        gone = moving[lost]
+        state.status[gone] = DIVERGED
+        state.loss[gone] = state.grad_norm[gone] = float("nan")
+        chosen = torch.zeros_like(state.status, dtype=torch.bool)
+        chosen[moving[~lost]] = True
+        if bool(chosen.any()):
+            self._step(state, rule, grad, now, chosen)
+            state.steps[chosen] += 1
