@@ -11,10 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from edt import __version__
-from edt.cli import run_claims as run_claims  # these register their commands with `run`
-from edt.cli import run_landscape as run_landscape
-from edt.cli import run_reference as run_reference
-from edt.cli import run_width as run_width
 from edt.cli.bench import EPILOG as BENCH_EPILOG
 from edt.cli.bench import bench
 from edt.cli.claims import EPILOG as CLAIMS_EPILOG

@@ -73,9 +73,9 @@ def demo(
 
     Writes report.html (self-contained), figures, and Parquet tables; see --out.
     """
-    from edt.cli.tables import print_sweep
     from edt.studies import demo_spec, format_widths, parse_widths, width_sweep
-    from edt.studies.reports import write_report
+    from edt.studies.width.page import write_report
+    from edt.studies.width.terminal import print_sweep
 
     if task == "diabetes" and teachers not in (None, 1):
         raise ValueError("--teachers is for --task teacher: diabetes has one target")
@@ -97,7 +97,6 @@ def demo(
         f"{spec.seeds} seeds, {spec.activation}, float64",
         tables=tables,
         show=print_sweep,
-        facts={"runs": str(folder / "runs.parquet")},
         fresh=fresh,
         as_json=as_json,
         progress=not no_progress,

@@ -41,7 +41,6 @@ def execute(
     *,
     tables: Callable[[Any], Mapping[str, pd.DataFrame]],
     show: Callable[[Console, Any], None],
-    facts: Mapping[str, Any] | None = None,
     fresh: bool,
     as_json: bool,
     progress: bool,
@@ -56,7 +55,6 @@ def execute(
         headline: what is about to run.
         tables: of the result, for ``--json``.
         show: prints the result.
-        facts: further entries of ``--json``.
         fresh, as_json, progress, threads: the command's options.
     """
     import torch
@@ -75,7 +73,7 @@ def execute(
     found = {
         "directory": str(folder),
         "report": str(path),
-        **(facts or {}),
+        **({"runs": str(folder / "runs.parquet")} if "runs" in done.tables else {}),
         "figures": sorted(str(file) for file in (folder / "figures").glob("*.png")),
     }
     tell(console, done, found, took, tables=tables, show=show, as_json=as_json)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edt.cli.engines import Address, Cpus, EngineName, Gpus, Workers, engine_options
 from edt.cli.outcome import console_for, interrupted, tell
 
 if TYPE_CHECKING:
@@ -60,16 +61,6 @@ EXPORT_EPILOG = """[bold]Examples[/bold]
 UNFINISHED = 3
 
 Directory = Annotated[str, typer.Argument(metavar="DIR", help="Directory or URL of the run.")]
-EngineName = Annotated[str, typer.Option("--engine", help="local, ray or slurm.")]
-Workers = Annotated[
-    int | None,
-    typer.Option(min=0, metavar="N", help="Processes or jobs at once. [dim]\\[one a core][/dim]"),
-]
-Address = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="Of the Ray cluster; auto finds it.")
-]
-Gpus = Annotated[float | None, typer.Option(min=0.0, metavar="N", help="GPUs of a Ray task.")]
-Cpus = Annotated[int | None, typer.Option(min=1, metavar="N", help="Cores of a Ray or Slurm task.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress bar.")]
 
@@ -123,7 +114,7 @@ def sweep(
             console.print(size)
         return
     console.print(f"{size} -> {folder}/")
-    options = _options(engine, address, cpus, gpus)
+    options = engine_options(engine, address, cpus, gpus)
     _go(
         lambda: run(
             found, folder, engine=engine, workers=workers, fresh=fresh,
@@ -172,7 +163,7 @@ def resume(
     from edt.studies.kinds import resume as run
 
     folder = place(directory)
-    options = {"engine": engine, "workers": workers, **_options(engine, address, cpus, gpus)}
+    options = {"engine": engine, "workers": workers, **engine_options(engine, address, cpus, gpus)}
     _go(
         lambda: run(folder, progress=not no_progress, **options),
         folder, console_for(as_json), as_json,
@@ -188,7 +179,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write the tables of a finished run for other programs."""
-    from edt.studies.export import export as write
+    from edt.studies.exports import export as write
 
     files = write(directory, to, out)
     if as_json:
@@ -203,7 +194,7 @@ ROWS = 40
 
 
 def _go(start: Callable[[], Experiment], folder: Folder, console: Console, as_json: bool) -> None:
-    from edt.cli.tables import print_experiment
+    from edt.show.terminal import print_experiment
     from edt.studies.reports import write_any_report
 
     try:
@@ -260,19 +251,6 @@ def _rate(rate: float, unit: str) -> str:
         if rate * size >= 1.0:
             return f"{rate * size:,.1f} {unit}/{name}"
     return f"{rate * 3600.0:,.1f} {unit}/h"
-
-
-def _options(
-    engine: str | None, address: str | None, cpus: int | None, gpus: float | None
-) -> dict[str, Any]:
-    given = {"address": address, "cpus": cpus, "gpus": gpus}
-    options = {name: value for name, value in given.items() if value is not None}
-    for name in options:
-        if engine is None:
-            continue  # checked by the engine of the last start
-        if engine == "local" or (engine == "slurm" and name != "cpus"):
-            raise ValueError(f"--{name} is not for --engine {engine}")
-    return options
 
 
 def _time(seconds: float) -> str:

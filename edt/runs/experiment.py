@@ -83,6 +83,11 @@ class Experiment(Tabular):
         raise NotImplementedError
 
     @classmethod
+    def data(cls, spec: Any) -> Any:
+        """What is learned; made once before anything is written, so that errors leave no trace."""
+        return None
+
+    @classmethod
     def job(cls, spec: Any, part: Part) -> Job:
         """What another process needs to compute a part."""
         return Job(
@@ -146,6 +151,7 @@ class Experiment(Tabular):
             raise ValueError(f"{workers or ''} workers of the engine {engine!r} need a directory "
                              "that all of them see")  # fmt: skip
         plan = cls.plan(spec)
+        cls.data(spec)
         identity = {"spec": spec.to_dict(), "edt": __version__}
         context = (
             nullcontext()
@@ -168,10 +174,9 @@ class Experiment(Tabular):
             tables = cls.measure(spec, parts)
             if parts.left:
                 raise RuntimeError(f"parts of the plan were not run: {sorted(parts.left)}")
-            seconds = {
-                **parts.seconds,
-                "tables": time.monotonic() - clock - sum(parts.seconds.values()),
-            }
+            seconds = dict(parts.seconds)
+            if seconds and cls.alike:
+                seconds["tables"] = time.monotonic() - clock - sum(seconds.values())
             if store is not None:
                 store.check()
                 facts = {"spec_digest": spec.digest, "kind": cls.kind}
@@ -252,6 +257,15 @@ class Experiment(Tabular):
     def summary(self) -> dict[str, pd.DataFrame]:
         """The tables that a person looks at first, by title."""
         return {}
+
+    def results(self) -> dict[str, pd.DataFrame]:
+        """The tables that ``--json`` prints, by name."""
+        return self.summary()
+
+    @classmethod
+    def headline(cls, spec: Any) -> str:
+        """What is about to run, in a line."""
+        return f"{cls.kind}, {len(cls.plan(spec))} parts"
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{len(table):,} {name}" for name, table in self.tables.items())

@@ -1,39 +1,111 @@
-"""Experiments: a spec in, tables out. Plots and reports draw from the tables only."""
+"""Studies: a question, a spec, tables, figures and a page each, in a folder of its own."""
 
 from __future__ import annotations
 
-from edt.runs.experiment import Experiment, Spec
-from edt.runs.store import DirectoryError
-from edt.studies.census.run import CensusRun, CensusSpec, run_census
-from edt.studies.common.levels import level_table, outcome_table
-from edt.studies.common.success_table import ALL, pooled_tickets, success_table
-from edt.studies.escape.run import EscapeRun, run_escape
-from edt.studies.escape.spec import EscapeSpec
-from edt.studies.export import export
-from edt.studies.kinds import resume, status
-from edt.studies.landscape_presets import census_spec, escape_spec
-from edt.studies.loss_levels.run import LossLevels, LossLevelsSpec, run_loss_levels
-from edt.studies.loss_levels.tables import loss_level_table
-from edt.studies.lottery.run import Lottery, run_lottery
-from edt.studies.lottery.spec import LotterySpec
-from edt.studies.multi_start.run import MultiStart, run_multi_start
-from edt.studies.multi_start.spec import MultiStartSpec
-from edt.studies.perturb_rest.run import PerturbRest, run_perturb_rest
-from edt.studies.perturb_rest.spec import PerturbRestSpec
-from edt.studies.presets import demo_spec, lottery_spec, multi_spec, perturb_spec
-from edt.studies.reference_presets import loss_levels_spec, safran_shamir_spec
-from edt.studies.safran_shamir.run import (
-    SafranShamirRun,
-    SafranShamirSpec,
-    run_safran_shamir,
-    table_beside_published,
-)
-from edt.studies.width.run import WidthSweep, width_sweep
-from edt.studies.width.spec import WidthSweepSpec, format_widths, parse_widths
-from edt.studies.width.splits import split_table
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+#: Where each public name lives; it is imported when first used.
+_HOME: dict[str, str] = {
+    "ALL": "edt.studies.common.success_table",
+    "CensusRun": "edt.studies.census.run",
+    "CensusSpec": "edt.studies.census.run",
+    "DirectoryError": "edt.runs.store",
+    "EscapeRun": "edt.studies.escape.run",
+    "EscapeSpec": "edt.studies.escape.spec",
+    "Experiment": "edt.runs.experiment",
+    "LossLevels": "edt.studies.loss_levels.run",
+    "LossLevelsSpec": "edt.studies.loss_levels.run",
+    "Lottery": "edt.studies.lottery.run",
+    "LotterySpec": "edt.studies.lottery.spec",
+    "MultiStart": "edt.studies.multi_start.run",
+    "MultiStartSpec": "edt.studies.multi_start.spec",
+    "PerturbRest": "edt.studies.perturb_rest.run",
+    "PerturbRestSpec": "edt.studies.perturb_rest.spec",
+    "STUDIES": "edt.studies.registry",
+    "SafranShamirRun": "edt.studies.safran_shamir.run",
+    "SafranShamirSpec": "edt.studies.safran_shamir.run",
+    "Spec": "edt.runs.experiment",
+    "Study": "edt.studies.study",
+    "WidthSweep": "edt.studies.width.run",
+    "WidthSweepSpec": "edt.studies.width.spec",
+    "census_spec": "edt.studies.census",
+    "controls_spec": "edt.studies.controls",
+    "demo_spec": "edt.studies.width",
+    "escape_spec": "edt.studies.escape",
+    "export": "edt.studies.exports",
+    "format_widths": "edt.studies.width.spec",
+    "level_table": "edt.studies.common.levels",
+    "loss_level_table": "edt.studies.loss_levels.tables",
+    "loss_levels_spec": "edt.studies.loss_levels",
+    "lottery_spec": "edt.studies.lottery",
+    "multi_spec": "edt.studies.multi_start",
+    "outcome_table": "edt.studies.common.levels",
+    "parse_widths": "edt.studies.width.spec",
+    "perturb_spec": "edt.studies.perturb_rest",
+    "pooled_tickets": "edt.studies.common.success_table",
+    "report_on": "edt.studies.reports",
+    "resume": "edt.studies.kinds",
+    "run_census": "edt.studies.census.run",
+    "run_escape": "edt.studies.escape.run",
+    "run_loss_levels": "edt.studies.loss_levels.run",
+    "run_lottery": "edt.studies.lottery.run",
+    "run_multi_start": "edt.studies.multi_start.run",
+    "run_perturb_rest": "edt.studies.perturb_rest.run",
+    "run_safran_shamir": "edt.studies.safran_shamir.run",
+    "safran_shamir_spec": "edt.studies.safran_shamir",
+    "split_table": "edt.studies.width.splits",
+    "status": "edt.studies.kinds",
+    "success_table": "edt.studies.common.success_table",
+    "table_beside_published": "edt.studies.safran_shamir.run",
+    "width_sweep": "edt.studies.width.run",
+    "xor_spec": "edt.studies.xor",
+}
+
+if TYPE_CHECKING:
+    from edt.runs.experiment import Experiment, Spec
+    from edt.runs.store import DirectoryError
+    from edt.studies.census import census_spec
+    from edt.studies.census.run import CensusRun, CensusSpec, run_census
+    from edt.studies.common.levels import level_table, outcome_table
+    from edt.studies.common.success_table import ALL, pooled_tickets, success_table
+    from edt.studies.controls import controls_spec
+    from edt.studies.escape import escape_spec
+    from edt.studies.escape.run import EscapeRun, run_escape
+    from edt.studies.escape.spec import EscapeSpec
+    from edt.studies.exports import export
+    from edt.studies.kinds import resume, status
+    from edt.studies.loss_levels import loss_levels_spec
+    from edt.studies.loss_levels.run import LossLevels, LossLevelsSpec, run_loss_levels
+    from edt.studies.loss_levels.tables import loss_level_table
+    from edt.studies.lottery import lottery_spec
+    from edt.studies.lottery.run import Lottery, run_lottery
+    from edt.studies.lottery.spec import LotterySpec
+    from edt.studies.multi_start import multi_spec
+    from edt.studies.multi_start.run import MultiStart, run_multi_start
+    from edt.studies.multi_start.spec import MultiStartSpec
+    from edt.studies.perturb_rest import perturb_spec
+    from edt.studies.perturb_rest.run import PerturbRest, run_perturb_rest
+    from edt.studies.perturb_rest.spec import PerturbRestSpec
+    from edt.studies.registry import STUDIES
+    from edt.studies.reports import report_on
+    from edt.studies.safran_shamir import safran_shamir_spec
+    from edt.studies.safran_shamir.run import (
+        SafranShamirRun,
+        SafranShamirSpec,
+        run_safran_shamir,
+        table_beside_published,
+    )
+    from edt.studies.study import Study
+    from edt.studies.width import demo_spec
+    from edt.studies.width.run import WidthSweep, width_sweep
+    from edt.studies.width.spec import WidthSweepSpec, format_widths, parse_widths
+    from edt.studies.width.splits import split_table
+    from edt.studies.xor import xor_spec
 
 __all__ = [
     "ALL",
+    "STUDIES",
     "CensusRun",
     "CensusSpec",
     "DirectoryError",
@@ -51,9 +123,11 @@ __all__ = [
     "SafranShamirRun",
     "SafranShamirSpec",
     "Spec",
+    "Study",
     "WidthSweep",
     "WidthSweepSpec",
     "census_spec",
+    "controls_spec",
     "demo_spec",
     "escape_spec",
     "export",
@@ -67,6 +141,7 @@ __all__ = [
     "parse_widths",
     "perturb_spec",
     "pooled_tickets",
+    "report_on",
     "resume",
     "run_census",
     "run_escape",
@@ -81,4 +156,13 @@ __all__ = [
     "success_table",
     "table_beside_published",
     "width_sweep",
+    "xor_spec",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'edt.studies' has no attribute {name!r}")

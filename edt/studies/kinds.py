@@ -8,29 +8,13 @@ from edt.places import Folder, Location, place
 from edt.runs.experiment import Experiment
 from edt.runs.store import DirectoryError, Status, measure, read_marker
 from edt.runs.sweeps.result import Sweep
-from edt.studies.census.run import CensusRun
-from edt.studies.controls.run import Controls
-from edt.studies.crossed.run import CrossedRun
-from edt.studies.escape.run import EscapeRun
-from edt.studies.failures.run import FailuresRun
-from edt.studies.index_loss.run import IndexLossRun
-from edt.studies.loss_levels.run import LossLevels
-from edt.studies.lottery.run import Lottery
-from edt.studies.multi_start.run import MultiStart
-from edt.studies.perturb_rest.run import PerturbRest
-from edt.studies.safran_shamir.run import SafranShamirRun
-from edt.studies.subsets.run import SubsetsRun
-from edt.studies.width.run import WidthSweep
-from edt.studies.xor.run import Xor
+from edt.studies.registry import STUDIES
 
 #: Kind of a run to what its directory is read as, and what runs it.
 KINDS: dict[str, type[Experiment]] = {
-    result.kind: result
-    for result in (
-        WidthSweep, PerturbRest, MultiStart, CensusRun, EscapeRun, Lottery, LossLevels,
-        SafranShamirRun, Controls, Xor, SubsetsRun, CrossedRun, FailuresRun, IndexLossRun, Sweep,
-    )
-}  # fmt: skip
+    **{kind: study.experiment for kind, study in STUDIES.items()},
+    Sweep.kind: Sweep,
+}
 
 
 def kind_of(folder: Folder) -> str:

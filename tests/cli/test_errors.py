@@ -89,7 +89,7 @@ def test_failed_shards_are_code_1(tmp_path, monkeypatch, capsys):
     arguments = ["sweep", tmp_path / "spec.toml", "--out", tmp_path / "run", "--workers", "0"]
     assert main(arguments) == 1
     error = capsys.readouterr().err.replace("\n", " ")
-    assert "1 of 1 shards failed" in error and "Traceback" not in error
+    assert "1 of 1 parts failed" in error and "Traceback" not in error
     assert main(["status", tmp_path / "run", "--json"]) == 3
     (failure,) = json.loads(capsys.readouterr().out)["failures"]
     assert "ZeroDivisionError" in failure["error"]

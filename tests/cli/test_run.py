@@ -7,7 +7,7 @@ import json
 import pytest
 
 from edt.cli import main as program
-from edt.cli.run import settings, sizes_of
+from edt.cli.flags import numbers, settings
 
 
 def main(arguments):
@@ -72,4 +72,4 @@ def test_settings():
     assert settings(given) == {
         "width": 6, "sizes": (0.5, 1), "change": "noise", "hidden": [3, 4],
     }  # fmt: skip
-    assert sizes_of("0.5,1") == (0.5, 1.0) and sizes_of(None) is None
+    assert numbers("0.5,1", "--sizes") == (0.5, 1.0)

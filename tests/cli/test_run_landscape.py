@@ -98,7 +98,7 @@ def test_escape_numbers_from_the_saved_tables(runs, monkeypatch):
         (["census", "--widths", "4-2"], "rising"),
         (["census", "--set", "minima=2"], "field must be one of"),
         (["escape", "--activation", "thanh"], "did you mean"),
-        (["escape", "--add", "0"], "rising"),
+        (["escape", "--add", "0"], "add"),
     ],
 )
 def test_wrong_values_are_one_line(tmp_path, capsys, arguments, says):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from edt.cli import main as program
-from edt.cli.run_reference import numbers
+from edt.cli.flags import integers
 from edt.studies import loss_level_table, table_beside_published
 
 
@@ -85,5 +85,5 @@ def test_wrong_values_are_one_line(tmp_path, capsys, arguments, says):
 
 
 def test_numbers():
-    assert numbers("0..2, 5", "--extra") == (0, 1, 2, 5)
-    assert numbers(None, "--extra") is None
+    assert integers("0..2, 5", "--extra") == (0, 1, 2, 5)
+    assert integers("4..16:4", "--widths") == (4, 8, 12, 16)

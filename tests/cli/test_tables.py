@@ -7,7 +7,7 @@ import io
 import pandas as pd
 from rich.console import Console
 
-from edt.cli.tables import print_experiment
+from edt.show.terminal import print_experiment
 
 
 def printed(tables, width=80):

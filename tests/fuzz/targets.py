@@ -36,7 +36,7 @@ from edt.landscape.views.plane import LossPlane, loss_plane
 from edt.runs.store import DirectoryError, PartFiles, Store, read_table
 from edt.runs.sweeps import SpecError, Sweep, SweepSpec, read_spec
 from edt.studies import WidthSweep
-from edt.studies.export import export
+from edt.studies.exports import export
 from edt.studies.kinds import status
 from edt.studies.reports import report_on
 from edt.tasks.mnist import IdxError, mnist, read_idx

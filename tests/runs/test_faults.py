@@ -209,7 +209,7 @@ def test_a_shard_whose_worker_always_dies_is_given_up(small, reference, tmp_path
     hunter = threading.Thread(target=hunt)
     hunter.start()
     try:
-        with pytest.raises(SweepError, match=r"shards failed .*died \(signal SIGKILL\)"):
+        with pytest.raises(SweepError, match=r"parts failed .*died \(signal SIGKILL\)"):
             sweep(small, folder, workers=2)
     finally:
         over.set()

@@ -23,7 +23,7 @@ from edt.files import CheckpointError
 from edt.places import place
 from edt.runs.store import DirectoryError, PartFiles, Store
 from edt.runs.sweeps import Sweep, SweepSpec, sweep
-from edt.studies.export import export
+from edt.studies.exports import export
 from edt.studies.kinds import resume, status
 from edt.studies.reports import report_on
 from edt.studies.xor.run import XorSpec, run_xor

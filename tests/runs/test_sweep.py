@@ -18,7 +18,7 @@ from edt.runs.engines import local
 from edt.runs.store import DirectoryError
 from edt.runs.sweeps import SweepError, SweepSpec, make_plan, sweep
 from edt.runs.sweeps.result import Sweep
-from edt.studies.export import export
+from edt.studies.exports import export
 from edt.studies.kinds import status
 
 
@@ -127,7 +127,7 @@ def test_a_gpu_is_used_only_when_asked_for(tmp_path):
     if edt.ops.cuda.usable():
         pytest.skip("there is one")
     spec = SweepSpec(task="xor", grid={"device": "cuda", "steps": 1})
-    with pytest.raises(SweepError, match="1 of 1 shards failed"):
+    with pytest.raises(SweepError, match="1 of 1 parts failed"):
         sweep(spec, tmp_path / "run", workers=0)
     (failure,) = status(tmp_path / "run").failures
     assert "cuda" in failure["error"].lower()

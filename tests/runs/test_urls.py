@@ -12,7 +12,7 @@ from edt.files import CheckpointError, read
 from edt.places import Remote, place
 from edt.runs.store import DirectoryError, PartFiles
 from edt.runs.sweeps import Sweep, sweep
-from edt.studies.export import export
+from edt.studies.exports import export
 from edt.studies.kinds import resume, status
 from edt.studies.reports import report_on
 from edt.studies.xor.run import XorSpec, run_xor
@@ -63,7 +63,7 @@ def test_goes_on_where_it_was_cut_off(small, reference, url, monkeypatch):
         real(self, data)
 
     monkeypatch.setattr(Remote, "write_bytes", fails)
-    with pytest.raises(Exception, match=r"connection was lost|shards failed"):
+    with pytest.raises(Exception, match=r"connection was lost|parts failed"):
         sweep(small, url)
     monkeypatch.undo()
     found = status(url)

@@ -168,7 +168,7 @@ def test_without_a_directory_and_without_bad_minima(tmp_path):
     done = run_escape(spec, progress=False)
     assert not len(done.starts) and not len(done.points) and not len(done.tables["paths"])
     assert done.summary() == {}
-    from edt.studies.reports import write_escape_report
+    from edt.studies.escape.page import write_escape_report
 
     page = write_escape_report(done, tmp_path).read_text()
     assert "No bad minimum was met" in page and "nan" not in page

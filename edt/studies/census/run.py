@@ -23,6 +23,8 @@ from edt.studies.common.students import StudentSpec, train_students
 from edt.studies.common.targets import make_task
 from edt.studies.common.teachers import positive
 from edt.studies.width.run import training_plan
+from edt.studies.width.spec import format_widths
+from edt.tasks import Task
 from edt.training.channels import ODD
 
 
@@ -77,9 +79,19 @@ class CensusRun(Experiment):
         ]
 
     @classmethod
+    def headline(cls, spec: CensusSpec) -> str:
+        """What is about to run, in a line."""
+        return f"{spec.networks:,} students of widths {format_widths(spec.widths)}"
+
+    @classmethod
+    def data(cls, spec: CensusSpec) -> Task:
+        """What is learned."""
+        return make_task(spec.sweep)
+
+    @classmethod
     def measure(cls, spec: CensusSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """The students, and every minimum sorted."""
-        task = make_task(spec.sweep)
+        task = cls.data(spec)
         students, minima = train_students(spec, task, parts)
 
         def sort() -> dict[str, pd.DataFrame]:

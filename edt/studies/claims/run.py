@@ -8,22 +8,20 @@ from typing import Any
 
 from edt.places import Folder, Location, place
 from edt.runs.experiment import Experiment
-from edt.studies.claims_presets import (
-    crossed_spec,
-    failures_spec,
-    index_loss_spec,
-    subsets_spec,
-)
 from edt.studies.common.findings import Finding
+from edt.studies.crossed import crossed_spec
 from edt.studies.crossed.page import findings as crossed_findings
 from edt.studies.crossed.page import write_crossed_report
 from edt.studies.crossed.run import CrossedRun
+from edt.studies.failures import failures_spec
 from edt.studies.failures.page import findings as failures_findings
 from edt.studies.failures.page import write_failures_report
 from edt.studies.failures.run import FailuresRun
+from edt.studies.index_loss import index_loss_spec
 from edt.studies.index_loss.page import findings as index_loss_findings
 from edt.studies.index_loss.page import write_index_loss_report
 from edt.studies.index_loss.run import IndexLossRun
+from edt.studies.subsets import subsets_spec
 from edt.studies.subsets.page import findings as subsets_findings
 from edt.studies.subsets.page import write_subsets_report
 from edt.studies.subsets.run import SubsetsRun

@@ -72,9 +72,19 @@ class Controls(Experiment):
         ]
 
     @classmethod
+    def headline(cls, spec: ControlsSpec) -> str:
+        """What is about to run, in a line."""
+        return f"{spec.networks:,} networks in {len(spec.cells)} ways to train"
+
+    @classmethod
+    def data(cls, spec: ControlsSpec) -> Task:
+        """What is learned."""
+        return teacher_task(spec)
+
+    @classmethod
     def measure(cls, spec: ControlsSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """One table, the parts one below the other."""
-        runs = parts.run(partial(_part, spec, teacher_task(spec)))
+        runs = parts.run(partial(_part, spec, cls.data(spec)))
         return {"runs": pd.concat(runs, ignore_index=True)}
 
     def rates(self, conf: float = 0.95) -> pd.DataFrame:

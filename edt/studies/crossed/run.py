@@ -64,9 +64,20 @@ class CrossedRun(Experiment):
         ]  # fmt: skip
 
     @classmethod
+    def headline(cls, spec: CrossedSpec) -> str:
+        """What is about to run, in a line."""
+        most = 4 * spec.teachers * spec.tickets * spec.rests
+        return f"up to {most:,} networks of width {spec.width}"
+
+    @classmethod
+    def data(cls, spec: CrossedSpec) -> Task:
+        """What is learned."""
+        return teacher_task(spec)
+
+    @classmethod
     def measure(cls, spec: CrossedSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """One table, the parts one below the other."""
-        runs = parts.run(partial(_part, spec, teacher_task(spec)))
+        runs = parts.run(partial(_part, spec, cls.data(spec)))
         return {"runs": pd.concat(runs, ignore_index=True)}
 
     def groups(self, conf: float = 0.95) -> pd.DataFrame:

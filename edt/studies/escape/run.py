@@ -28,6 +28,7 @@ from edt.studies.common.students import StudentSpec, train_students
 from edt.studies.common.targets import make_task
 from edt.studies.escape.spec import EscapeSpec
 from edt.studies.width.run import part_name, training_plan
+from edt.studies.width.spec import format_widths
 from edt.tasks import Task
 from edt.training import masked_train
 
@@ -114,9 +115,22 @@ class EscapeRun(Experiment):
         return parts
 
     @classmethod
+    def headline(cls, spec: EscapeSpec) -> str:
+        """What is about to run, in a line."""
+        return (
+            f"{spec.networks:,} students of widths {format_widths(spec.widths)}, "
+            f"+{', +'.join(str(count) for count in spec.add)} neurons"
+        )
+
+    @classmethod
+    def data(cls, spec: EscapeSpec) -> Task:
+        """What is learned."""
+        return make_task(spec.sweep)
+
+    @classmethod
     def measure(cls, spec: EscapeSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """Students, escapes from their bad minima, and paths."""
-        task = make_task(spec.sweep)
+        task = cls.data(spec)
         students, minima = train_students(spec, task, parts)
         (chosen,) = parts.run(partial(_chosen, spec, task, students, minima), CHOICE)
         points, starts = [_empty(POINTS)], [_empty(STARTS)]

@@ -1,1 +1,28 @@
 """What failed runs are, and whether one neuron more opens a way out of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edt.studies.study import Study
+
+QUICK: dict[str, Any] = {
+    "teachers": 2, "seeds": 6, "widths": (2, 4), "samples": 64, "steps": 800, "lbfgs_rounds": 4,
+    "newton_steps": 40, "certify_steps": 120, "each": 1, "escape_steps": 40,
+}  # fmt: skip
+
+STUDY = Study(
+    kind="failures",
+    folder="failures",
+    question="What failed runs are against width, and whether a neuron more opens a way out of "
+    "them.",
+    about="Certified minima, channels, saturated units; each goes on with a neuron split or "
+    "added, beside as many kicks without one.",
+    result="FailuresRun",
+    page="write_failures_report",
+    flags=("widths", "seeds"),
+    examples=(("--quick", "seconds, to see that everything works"),),
+    quick=QUICK,
+)
+#: Makes its specs.
+failures_spec = STUDY.spec

@@ -111,9 +111,19 @@ class FailuresRun(Experiment):
         ]
 
     @classmethod
+    def headline(cls, spec: FailuresSpec) -> str:
+        """What is about to run, in a line."""
+        return f"{spec.networks:,} students, and ways out of those that fail"
+
+    @classmethod
+    def data(cls, spec: FailuresSpec) -> Task:
+        """What is learned."""
+        return make_task(spec.sweep)
+
+    @classmethod
     def measure(cls, spec: FailuresSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """Students first; the rest follows from them."""
-        task = make_task(spec.sweep)
+        task = cls.data(spec)
         students, minima = train_students(spec, task, parts)
         go_on = partial(_escapes, spec, task, students, minima.networks)
         found = [table for table in parts.run(go_on, "one neuron more") if len(table)]

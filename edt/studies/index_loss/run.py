@@ -108,9 +108,20 @@ class IndexLossRun(Experiment):
         ]
 
     @classmethod
+    def headline(cls, spec: IndexLossSpec) -> str:
+        """What is about to run, in a line."""
+        per = len(spec.widths) * spec.seeds * len(spec.stops) * len(spec.noises)
+        return f"{spec.teachers * per:,} starts of Newton's method"
+
+    @classmethod
+    def data(cls, spec: IndexLossSpec) -> Task:
+        """What is learned."""
+        return teacher_task(spec)
+
+    @classmethod
     def measure(cls, spec: IndexLossSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """One table, the parts one below the other."""
-        runs = parts.run(partial(_part, spec, teacher_task(spec)))
+        runs = parts.run(partial(_part, spec, cls.data(spec)))
         return {"runs": pd.concat(runs, ignore_index=True)}
 
     @property

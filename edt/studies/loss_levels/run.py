@@ -160,9 +160,19 @@ class LossLevels(Experiment):
         ]
 
     @classmethod
+    def headline(cls, spec: LossLevelsSpec) -> str:
+        """What is about to run, in a line."""
+        return f"{spec.networks:,} networks on {spec.points**2:,} points"
+
+    @classmethod
+    def data(cls, spec: LossLevelsSpec) -> Task:
+        """What is learned."""
+        return rosenbrock(spec.points)
+
+    @classmethod
     def measure(cls, spec: LossLevelsSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """All ends, with what they are and their levels."""
-        task = rosenbrock(spec.points)
+        task = cls.data(spec)
         runs = pd.concat(parts.run(partial(_part, spec, task)), ignore_index=True)
         runs = runs.sort_values(["bias", "width", "seed"], ignore_index=True)
         runs["end"] = label_ends(runs)

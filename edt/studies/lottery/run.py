@@ -73,9 +73,20 @@ class Lottery(Experiment):
         ]
 
     @classmethod
+    def headline(cls, spec: LotterySpec) -> str:
+        """What is about to run, in a line."""
+        shape = "-".join(str(h) for h in spec.hidden)
+        return f"{spec.rounds + 1} rounds of {shape} networks on {spec.task}, {spec.seeds} seeds"
+
+    @classmethod
+    def data(cls, spec: LotterySpec) -> Splits:
+        """What is learned."""
+        return load_splits(spec)
+
+    @classmethod
     def measure(cls, spec: LotterySpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """Round after round: each starts from the tickets of the one before."""
-        return _Run(spec, load_splits(spec)).tables(parts)
+        return _Run(spec, cls.data(spec)).tables(parts)
 
     def curves(self, conf: float = 0.95) -> pd.DataFrame:
         """Means and intervals for each method and round: see `curve_table`."""

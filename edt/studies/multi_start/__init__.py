@@ -1,1 +1,23 @@
 """Multi-start: many narrow networks against one wide one."""
+
+from __future__ import annotations
+
+from edt.studies.study import Study
+
+STUDY = Study(
+    kind="multi-start",
+    folder="multi_start",
+    question="Train wide networks whole, and the tickets inside each alone: do they agree?",
+    about="A wide network is cut into disjoint tickets; each is trained alone from its own initial "
+    "weights, and all together as the wide network.",
+    result="MultiStart",
+    page="write_multi_report",
+    flags=("task", "widths", "seeds"),
+    examples=(
+        ("--quick", "seconds, to see that everything works"),
+        ("--widths 4..16:4 --seeds 200", ""),
+    ),
+    quick={"teachers": 2, "seeds": 12, "widths": (4, 8, 12)},
+)
+#: Makes its specs.
+multi_spec = STUDY.spec

@@ -104,6 +104,11 @@ class PerturbRest(Experiment):
         ]
 
     @classmethod
+    def headline(cls, spec: PerturbRestSpec) -> str:
+        """What is about to run, in a line."""
+        return f"{spec.trainings:,} networks around {spec.tickets} winning tickets"
+
+    @classmethod
     def measure(cls, spec: PerturbRestSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """Tickets, then everything that is done around them."""
         return _Run(spec).tables(parts)

@@ -109,6 +109,11 @@ class SafranShamirRun(Experiment):
         ]
 
     @classmethod
+    def headline(cls, spec: SafranShamirSpec) -> str:
+        """What is about to run, in a line."""
+        return f"{len(spec.cells) * spec.starts:,} students in {len(spec.cells)} cells"
+
+    @classmethod
     def measure(cls, spec: SafranShamirSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """All starts, by teacher, student and number."""
         runs = pd.concat(parts.run(partial(_part, spec)), ignore_index=True)

@@ -64,9 +64,19 @@ class SubsetsRun(Experiment):
         ]
 
     @classmethod
+    def headline(cls, spec: SubsetsSpec) -> str:
+        """What is about to run, in a line."""
+        return f"{spec.networks:,} networks: wide ones, and the subsets inside"
+
+    @classmethod
+    def data(cls, spec: SubsetsSpec) -> Task:
+        """What is learned."""
+        return teacher_task(spec)
+
+    @classmethod
     def measure(cls, spec: SubsetsSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """One table, the parts one below the other."""
-        runs = parts.run(partial(_part, spec, teacher_task(spec)))
+        runs = parts.run(partial(_part, spec, cls.data(spec)))
         return {"runs": pd.concat(runs, ignore_index=True)}
 
     def agreement(self, conf: float = 0.95) -> pd.DataFrame:

@@ -15,8 +15,9 @@ from edt.studies.common.labelled_runs import label_runs, run_part
 from edt.studies.common.levels import level_table, outcome_table
 from edt.studies.common.success_table import success_table
 from edt.studies.common.targets import make_task
-from edt.studies.width.spec import WidthSweepSpec
+from edt.studies.width.spec import WidthSweepSpec, format_widths
 from edt.studies.width.splits import empty_splits, split_part, split_table
+from edt.tasks import Task
 
 if TYPE_CHECKING:
     from edt.success import Comparison
@@ -83,9 +84,23 @@ class WidthSweep(Experiment):
         return training_plan(spec) + splits
 
     @classmethod
+    def headline(cls, spec: WidthSweepSpec) -> str:
+        """What is about to run, in a line."""
+        targets = f"{spec.targets} teachers x " if spec.targets > 1 else ""
+        return (
+            f"{spec.networks:,} networks[/]: {targets}widths {format_widths(spec.widths)} x "
+            f"{spec.seeds} seeds, {spec.activation}, float64[bold]"
+        )
+
+    @classmethod
+    def data(cls, spec: WidthSweepSpec) -> Task:
+        """What is learned."""
+        return make_task(spec)
+
+    @classmethod
     def measure(cls, spec: WidthSweepSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """Every run with its label, and the splits of the bad minima among them."""
-        task = make_task(spec)
+        task = cls.data(spec)
         runs = label_runs(spec, task, parts.run(partial(run_part, spec, task), TRAINING))
 
         def split(target: int, width: int) -> pd.DataFrame:
@@ -152,6 +167,18 @@ class WidthSweep(Experiment):
         if self.path is None:
             raise ValueError("the networks are kept only by sweeps that have a directory")
         return PartFiles(self.path).networks(part_name(target, width))
+
+    def results(self) -> dict[str, pd.DataFrame]:
+        """The tables that ``--json`` prints."""
+        found = self.models()
+        laws = {} if found is None else {"models": found.table, "tests": found.tests}
+        return {
+            "success": self.success(),
+            **laws,
+            "levels": self.levels(),
+            "outcomes": self.outcomes(),
+            "splits": self.escapes(),
+        }
 
     def __repr__(self) -> str:
         good = int(self.runs["outcome"].eq("good").sum())

@@ -138,6 +138,11 @@ class Xor(Experiment):
         ]
 
     @classmethod
+    def headline(cls, spec: XorSpec) -> str:
+        """What is about to run, in a line."""
+        return f"{spec.networks:,} networks, {spec.steps:,} steps on the four points"
+
+    @classmethod
     def measure(cls, spec: XorSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """One table, the parts one below the other."""
         return {"runs": pd.concat(parts.run(partial(_part, spec)), ignore_index=True)}
