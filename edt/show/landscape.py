@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,9 @@ from edt.show.style import (
     width_axis,
 )
 from edt.stats import bootstrap
-from edt.studies.escape.run import EscapeRun
+
+if TYPE_CHECKING:
+    from edt.studies.escape.run import EscapeRun
 
 #: What becomes of a run that left an embedded bad minimum.
 ENDS = {

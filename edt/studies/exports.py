@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
 import pandas as pd
 
 from edt.errors import unknown_choice
 from edt.files import replace_file
 from edt.places import Folder, Location, place
 from edt.runs.store import inside, read_whole
-from edt.runs.sweeps.axes import AXES
+from edt.runs.sweeps.grid import dataset
 from edt.studies.kinds import KINDS, kind_of
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 #: Folder of a run's directory for what is exported.
 EXPORT = "export"
@@ -63,22 +57,6 @@ def export(directory: Location, to: str, out: Location | None = None) -> list[Fo
     return written
 
 
-def dataset(runs: pd.DataFrame) -> xr.Dataset:
-    """A table as a dataset: on the grid of its axes where it fills one, else along "row".
-
-    Args:
-        runs: table of a sweep, or any other.
-    """
-    axes = [name for name in AXES if name in runs.columns]
-    varying = [name for name in axes if runs[name].nunique() > 1]
-    size = int(np.prod([runs[name].nunique() for name in varying])) if varying else 0
-    if not varying or size != len(runs) or runs[varying].duplicated().any():
-        return runs.rename_axis("row").to_xarray()
-    fixed = {name: runs[name].iloc[0] for name in axes if name not in varying}
-    table = runs.drop(columns=list(fixed)).set_index(varying)
-    return table.to_xarray().assign_attrs({name: _plain(value) for name, value in fixed.items()})
-
-
 def _netcdf(frame: pd.DataFrame) -> bytes:
     """netCDF 3 by scipy: no 64-bit integers, so those that need them are floats."""
     suited = frame.copy()
@@ -93,8 +71,3 @@ def _netcdf(frame: pd.DataFrame) -> bytes:
             suited[name] = column.astype(str).astype(object)
     data = dataset(suited).to_netcdf(engine="scipy")
     return bytes(data)
-
-
-def _plain(value: object) -> object:
-    item = value.item() if isinstance(value, np.generic) else value
-    return int(item) if isinstance(item, bool) else item

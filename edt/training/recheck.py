@@ -10,12 +10,13 @@ from edt.curvature.dense import eigenvalues
 from edt.curvature.spectrum import groups
 from edt.curvature.verdicts import inertia, verdict, zero_threshold
 from edt.objectives import NormPenalty, Objective, hessians, segment_max
-from edt.training.converge_result import ConvergeResult
 from edt.training.floor import loss_floor, zero_losses
 from edt.training.inputs import ready
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from edt.training.converge_result import ConvergeResult
 
 __all__ = ["recheck"]
 

@@ -91,7 +91,7 @@ class Sweep(Experiment):
 
         A union of points that is not a full grid has the single dimension "run".
         """
-        from edt.studies.exports import dataset
+        from edt.runs.sweeps.grid import dataset
 
         return dataset(self.runs)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from edt.places import Folder, Location, place
-from edt.plots import plot_levels, plot_outcomes, plot_splits, plot_success, plot_targets
 from edt.runs.store import inside
 from edt.show import html
 from edt.show.explore import section
@@ -23,10 +22,14 @@ from edt.studies.common.models_page import (
 from edt.studies.common.success_table import ALL
 from edt.studies.width import levels_panel, outcomes_panel, splits_panel, success_panel
 from edt.studies.width.explore import explorable
+from edt.studies.width.levels_figure import plot_levels
 from edt.studies.width.method import REFERENCES, caveats, glossary, protocol, software
+from edt.studies.width.outcomes_figure import plot_outcomes
 from edt.studies.width.run import WidthSweep
 from edt.studies.width.splits import DESTINATIONS
+from edt.studies.width.splits_figure import plot_splits
 from edt.studies.width.story import Story
+from edt.studies.width.success_figure import plot_success, plot_targets
 from edt.success import Comparison
 
 
