@@ -17,11 +17,12 @@ test: ## run the tests
 	@bash .ci/setup.sh test
 	$(PY) -m pytest $(ARGS)
 
-lint: ## ruff, mypy (strict), the core's stub and clang-format
+lint: ## ruff, mypy (strict), layers, the core's stub and clang-format
 	@bash .ci/setup.sh lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(PY) .ci/layers.py
 	bash .ci/stubs.sh
 	git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'csrc/*.cuh' 'tests/*.h' 'tests/*.cpp' | xargs $(VENV)/bin/clang-format --dry-run --Werror
 

@@ -1,7 +1,7 @@
 """Imports point down only, and no files import each other in a circle.
 
-Layers are those of docs/contributing.md, from the top. A file may import from its own layer's part
-and from layers below. Imports inside functions count, those for type checkers alone do not.
+A file may import from its own part of edt and from layers below. Imports inside functions count,
+those for type checkers alone do not.
 
 Usage: python .ci/layers.py [ROOT]
 """
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-#: From the top; parts of one line stand side by side and do not know each other, unless grouped.
+#: From the top; parts of one line stand side by side and do not know each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
@@ -58,10 +58,10 @@ def imports(tree: ast.AST, module: str) -> Iterator[str]:
 
 def graph(root: Path) -> dict[str, set[str]]:
     """File (dotted module) -> files it imports."""
-    files = {
-        ".".join(p.relative_to(root).with_suffix("").parts): p for p in root.rglob("edt/**/*.py")
-    }
-    files = {name.removesuffix(".__init__"): path for name, path in files.items()}
+    files = {}
+    for path in sorted((root / "edt").rglob("*.py")):
+        name = ".".join(path.relative_to(root).with_suffix("").parts)
+        files[name.removesuffix(".__init__")] = path
     known: dict[str, set[str]] = {}
     for name, path in files.items():
         found = set()
