@@ -13,10 +13,25 @@ from pathlib import Path
 
 from edt.errors import EdtError
 
-__all__ = ["CEILING", "TooLargeError", "allowed", "free_memory", "insist", "refusal", "size"]
+__all__ = [
+    "CEILING",
+    "MOST_RUNS",
+    "TooLargeError",
+    "allowed",
+    "free_memory",
+    "insist",
+    "insist_count",
+    "read_bounded",
+    "refusal",
+    "size",
+]
 
 #: Environment variable: the most gigabytes that one thing may ask for; ``edt --max-gb`` sets it.
 CEILING = "EDT_MAX_GB"
+#: Environment variable: the most runs that one plan may have; ``edt --max-runs`` sets it.
+MOST_RUNS = "EDT_MAX_RUNS"
+#: Runs that a plan may have unless told otherwise: a day of a core at ten milliseconds each.
+RUNS = 10_000_000
 #: Less than this is never asked about.
 SMALL = 2**26
 #: Where the system does not say what is free.
@@ -81,6 +96,44 @@ def insist(what: str, needed: int) -> None:
     reason = refusal(needed)
     if reason is not None:
         raise TooLargeError(f"{what} {reason}")
+
+
+def insist_count(what: str, runs: int) -> None:
+    """Let a plan have so many runs, or not.
+
+    Args:
+        what: asks; the subject of the message.
+        runs: how many, as large as the integers of Python.
+
+    Raises:
+        TooLargeError: more than `RUNS`, or what ``EDT_MAX_RUNS`` says.
+    """
+    given = os.environ.get(MOST_RUNS, "")
+    if given and not (given.isdecimal() and len(given) < 19):
+        raise ValueError(f"{MOST_RUNS} must be a whole number, got {given!r:.40}")
+    most = int(given) if given else RUNS
+    if runs > most:
+        raise TooLargeError(
+            f"{what} has {_digits(runs)} runs, and may have {most:,}; {MOST_RUNS}, or edt "
+            "--max-runs, allows more"
+        )
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """The whole of a file, which may be a pipe or a device.
+
+    Raises:
+        OSError: it cannot be read. TooLargeError: it has more bytes than ``most``.
+    """
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise TooLargeError(f"{path} has more than {size(most)}")
+    return data
+
+
+def _digits(count: int) -> str:
+    return f"{count:,}" if count < 10**15 else f"{float(min(count, 10**300)):.1e}"
 
 
 def size(count: int) -> str:

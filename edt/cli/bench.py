@@ -29,9 +29,10 @@ def bench(
     from edt import _core
     from edt.bench import measure
     from edt.cli.outcome import console_for
+    from edt.ops.threads import check_threads
 
     if threads is not None:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(check_threads(threads))
     isa = _core.isa()
     console = console_for(as_json)
     console.print(f"[bold]{torch.get_num_threads()} threads, {isa}[/]; PyTorch: baddbmm a width")

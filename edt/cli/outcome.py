@@ -59,8 +59,10 @@ def execute(
     """
     import torch
 
+    from edt.ops.threads import check_threads
+
     if threads is not None:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(check_threads(threads))
     console = console_for(as_json)
     console.print(f"{headline} -> {folder}/")
     started = time.monotonic()

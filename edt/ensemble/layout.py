@@ -15,6 +15,7 @@ import torch
 
 from edt.ensemble.checks import positive_int
 from edt.errors import ShapeError
+from edt.limits import insist
 
 __all__ = ["Layout", "hidden_table"]
 
@@ -86,6 +87,8 @@ class Layout:
                 f"widths must give each network at most {MAX_PARAMETERS} parameters, "
                 f"the largest would have {largest:.4g}"
             )
+        total = float(layer.astype(float).sum())
+        insist(f"an ensemble of {total:,.0f} parameters", int(2 * 8 * total))
         end = np.cumsum(layer, axis=1)
         offsets = np.concatenate([[0], np.cumsum(end[:, -1])]).astype(np.int64)
         start = offsets[:-1, None] + end - layer

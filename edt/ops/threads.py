@@ -7,6 +7,7 @@ converging call it several times a second. Threads change no bits.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -14,9 +15,25 @@ import torch
 
 from edt import _core
 
-__all__ = ["core_threads", "lend", "one_blas_thread", "set_core_threads", "torch_threads"]
+__all__ = ["check_threads", "core_threads", "lend", "one_blas_thread", "set_core_threads", "torch_threads"]
+
+#: Threads that may be asked for: systems refuse thousands more, and end the process over it.
+A_CORE, AT_LEAST = 8, 64
 
 _lent = 0
+
+
+def check_threads(count: int) -> int:
+    """``count`` itself, where so many threads may be asked for.
+
+    Raises:
+        ValueError: below 1, or beyond what is of any use here.
+    """
+    cores = os.cpu_count() or 1
+    most = max(A_CORE * cores, AT_LEAST)
+    if not 1 <= count <= most:
+        raise ValueError(f"threads must be in 1..{most} ({cores} cores here), got {count:,}")
+    return count
 
 
 def lend(threads: int) -> None:

@@ -16,7 +16,7 @@ from edt.frames import Tabular
 from edt.places import Folder, Location, Remote, place
 from edt.runs.engines import ENGINES, Engine, make_engine
 from edt.runs.engines.base import Job, cores
-from edt.runs.parts import Part, Parts
+from edt.runs.parts import MOST_PARTS, Part, Parts, at_most
 from edt.runs.progress import tracker
 from edt.runs.resume import as_before
 from edt.runs.spec import Spec
@@ -72,6 +72,16 @@ class Experiment(Tabular):
     def plan(spec: Any) -> list[Part]:
         """Every part of the experiment, in order: a function of the spec alone."""
         raise NotImplementedError
+
+    @classmethod
+    def planned(cls, spec: Any) -> list[Part]:
+        """`plan`, refused where a spec, which may be a stranger's, makes it endless.
+
+        Raises:
+            TooLargeError: it has more parts than one plan may have.
+        """
+        with at_most(MOST_PARTS):
+            return cls.plan(spec)
 
     @classmethod
     def measure(cls, spec: Any, parts: Parts) -> dict[str, pd.DataFrame]:
@@ -150,7 +160,7 @@ class Experiment(Tabular):
         if directory is None and (engine != "local" or workers not in (None, 0, 1)):
             raise ValueError(f"{workers or ''} workers of the engine {engine!r} need a directory "
                              "that all of them see")  # fmt: skip
-        plan = cls.plan(spec)
+        plan = cls.planned(spec)
         cls.data(spec)
         identity = {"spec": spec.to_dict(), "edt": __version__}
         context = (

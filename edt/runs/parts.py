@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,6 +13,7 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
+from edt.limits import TooLargeError
 from edt.places import Folder, at_once
 from edt.runs.engines.base import Engine, Failure, Job, SweepError, named
 from edt.runs.progress import Tracker
@@ -43,6 +46,38 @@ class Part:
     stage: str
     key: tuple[Any, ...] = ()
     tables: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        count = _counting.get()
+        if count is not None:
+            count()
+
+
+#: Parts of one plan: each is a few files.
+MOST_PARTS = 100_000
+_counting: ContextVar[Callable[[], None] | None] = ContextVar("counting", default=None)
+
+
+@contextmanager
+def at_most(most: int) -> Iterator[None]:
+    """While a plan is made: stop it where it has more parts than these.
+
+    Raises:
+        TooLargeError: it has.
+    """
+    made = 0
+
+    def count() -> None:
+        nonlocal made
+        made += 1
+        if made > most:
+            raise TooLargeError(f"this plan has more than {most:,} parts")
+
+    token = _counting.set(count)
+    try:
+        yield
+    finally:
+        _counting.reset(token)
 
 
 class Parts:

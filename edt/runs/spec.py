@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from edt.errors import unknown_choice
+from edt.limits import insist_count
 
 S = TypeVar("S", bound="Spec")
 
@@ -19,6 +20,22 @@ class Spec:
 
     Subclasses are frozen dataclasses whose fields are numbers, strings or tuples of them.
     """
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        """Have every spec say how large its plan is before anything is made for it."""
+        super().__init_subclass__(**more)
+        check = cls.__dict__.get("__post_init__")
+
+        def checked(self: Spec) -> None:
+            if check is not None:
+                check(self)
+            for name in ("networks", "trainings"):
+                count = getattr(self, name, None)
+                if isinstance(count, int):
+                    insist_count("this plan", count)
+
+        if check is not None or "networks" in cls.__dict__ or "trainings" in cls.__dict__:
+            cls.__post_init__ = checked  # type: ignore[attr-defined]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able fields; tuples become lists."""

@@ -43,7 +43,7 @@ def status(directory: Location) -> Status:
     kind = kind_of(folder)
     result = KINDS[kind]
     spec = result.spec_of(folder)
-    costs = {part.name: part.cost for part in result.plan(spec)}
+    costs = {part.name: part.cost for part in result.planned(spec)}
     return measure(folder, kind, costs, result.table_names(spec), result.trainings(spec))
 
 

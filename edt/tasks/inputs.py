@@ -12,6 +12,7 @@ from edt.ensemble.checks import positive_int
 from edt.ensemble.deviates import normal, uniform
 from edt.ensemble.philox import draws
 from edt.errors import unknown_choice
+from edt.limits import insist
 
 __all__ = ["INPUTS", "check_seed", "make_inputs", "permutation", "standard_normal"]
 
@@ -45,6 +46,7 @@ def make_inputs(kind: str, n: int, d_in: int, seed: int = 0) -> torch.Tensor:
     if not isinstance(kind, str) or kind not in INPUTS:
         raise unknown_choice("inputs", kind, INPUTS)
     n, d_in, seed = positive_int("n", n), positive_int("d_in", d_in), check_seed(seed)
+    insist(f"n={n:,} points of d_in={d_in:,}", 4 * 8 * n * d_in)
     if kind == "gaussian":
         return torch.from_numpy(normal(_bits(seed, INPUT_STREAM, n * d_in))).view(n, d_in)
     if kind == "uniform":

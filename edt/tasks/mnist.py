@@ -7,12 +7,14 @@ import math
 import os
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 
 from edt.ensemble.checks import check_dtype, flag, positive_int
 from edt.errors import EdtError, unknown_choice
+from edt.limits import refusal
 from edt.tasks.real import classification
 from edt.tasks.task import Task
 
@@ -147,27 +149,38 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
         IdxError: not an IDX file, truncated, or with bytes left over.
     """
     path = Path(path)
-    data = path.read_bytes()
-    if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (EOFError, OSError, zlib.error) as error:
-            raise IdxError(f"{path}: truncated or corrupted gzip file ({error})") from None
-    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _DTYPES or data[3] < 1:
-        raise IdxError(f"{path}: not an IDX file (begins with {data[:4].hex() or 'nothing'})")
-    dtype, dims = np.dtype(_DTYPES[data[2]]), data[3]
-    start = 4 + 4 * dims
-    if len(data) < start:
+    with path.open("rb") as raw:
+        zipped = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        with gzip.GzipFile(fileobj=raw) if zipped else raw as file:
+            try:
+                return _read_array(path, file)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise IdxError(f"{path}: truncated or corrupted gzip file ({error})") from None
+
+
+def _read_array(path: Path, file: BinaryIO | gzip.GzipFile) -> np.ndarray:
+    """The array of an open file; no more is unpacked than its header asks for."""
+    head = file.read(4)
+    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _DTYPES or head[3] < 1:
+        raise IdxError(f"{path}: not an IDX file (begins with {head.hex() or 'nothing'})")
+    dtype, dims = np.dtype(_DTYPES[head[2]]), head[3]
+    sides = file.read(4 * dims)
+    if len(sides) < 4 * dims:
         raise IdxError(f"{path}: truncated in its header")
-    shape = tuple(int(s) for s in np.frombuffer(data, dtype=">u4", count=dims, offset=4))
+    shape = tuple(int(s) for s in np.frombuffer(sides, dtype=">u4"))
     wanted = math.prod(shape) * dtype.itemsize
-    if len(data) - start != wanted:
+    reason = refusal(2 * wanted)
+    if reason is not None:
+        raise IdxError(f"{path}: shape {list(shape)} {reason}")
+    data = file.read(wanted + 1)
+    if len(data) != wanted:
+        found = f"more than {wanted}" if len(data) > wanted else str(len(data))
         raise IdxError(
-            f"{path}: shape {list(shape)} needs {wanted} bytes of data, "
-            f"the file holds {len(data) - start}"
+            f"{path}: shape {list(shape)} needs {wanted} bytes of data, the file holds {found}"
         )
     try:
-        out = np.frombuffer(data[start:], dtype=dtype).reshape(shape)
+        out = np.frombuffer(data, dtype=dtype).reshape(shape)
     except ValueError as error:  # more dimensions than numpy has; empty, but huge in the others
         raise IdxError(f"{path}: shape {list(shape)} cannot be held ({error})") from None
     return out.astype(dtype.newbyteorder("="))

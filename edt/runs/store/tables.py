@@ -84,7 +84,9 @@ def _decode(data: bytes) -> tuple[str, pd.DataFrame | None]:
         return f"{footer.rows:,} rows of {len(footer.columns)} columns: it {reason}", None
     # One long text repeated is short in a file: looked at as a dictionary first.
     if texts:
-        words = parquet.read_table(io.BytesIO(data), columns=texts, read_dictionary=texts)
+        # Without Arrow's threads, which now and then abort a process that ends soon after.
+        with parquet.ParquetFile(io.BytesIO(data), read_dictionary=texts, pre_buffer=False) as file:
+            words = file.read(columns=texts, use_threads=False)
         if words.column_names != texts:
             return "names of its columns make no sense", None
         reason = refusal(sum(_characters(words[name]) for name in texts))

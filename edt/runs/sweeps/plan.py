@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from edt.limits import insist, insist_count
 from edt.runs.engines.base import Job
 from edt.runs.sweeps.axes import AXES
 from edt.runs.sweeps.cost import Sizes, predict
@@ -16,6 +18,10 @@ from edt.runs.sweeps.spec import SweepSpec
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
+#: Bytes of a run in a plan: its place on every axis, twice, and what its cost is made of.
+BYTES = 1000
+#: Shards of one sweep: each is a few files.
+MOST_SHARDS = 1_000_000
 #: Networks in one shard, about: their parameters and optimiser state are in memory together.
 MOST_RUNS = 20_000
 
@@ -125,6 +131,9 @@ def make_plan(spec: SweepSpec) -> Plan:
         >>> plan.runs, len(plan.members)
         (20, 1)
     """
+    runs = sum(prod(len(values) for values in block.values()) for block in spec.blocks())
+    insist_count("the sweep", runs)
+    insist(f"a plan of {runs:,} runs", BYTES * runs)
     pools, codes = _runs(spec)
     sizes = _sizes(spec, pools, codes)
     splits = len(spec.mus) if "embedding" in spec.analysis else 0
@@ -200,6 +209,12 @@ def _counts(width: tuple[int, ...], task: Any) -> tuple[float, float, float]:
 
 def _shards(group: Ints, cost: np.ndarray[Any, Any], target: float) -> list[Ints]:
     """Runs of each shard: groups cut into pieces of about the target cost."""
+    needed = float(cost.sum()) / MOST_SHARDS
+    if target < needed:
+        raise ValueError(
+            f"shard_seconds must be at least {needed:.2g} for this sweep ({MOST_SHARDS:,} shards), "
+            f"got {target:g}"
+        )
     order = np.argsort(group, kind="stable")
     ends = np.flatnonzero(np.diff(group[order], append=-1)) + 1
     shards: list[Ints] = []
@@ -207,7 +222,7 @@ def _shards(group: Ints, cost: np.ndarray[Any, Any], target: float) -> list[Ints
     for end in ends.tolist():
         runs = order[start:end]
         total = float(cost[runs].sum())
-        pieces = max(1, round(total / target), -(-runs.size // MOST_RUNS))
+        pieces = min(max(1, round(total / target), -(-runs.size // MOST_RUNS)), runs.size)
         middle = np.cumsum(cost[runs]) - cost[runs] / 2
         # A run goes to the piece in which the middle of its cost falls.
         piece = np.minimum((middle / total * pieces).astype(np.int64), pieces - 1)

@@ -16,6 +16,7 @@ from typing import Any
 
 from edt import tasks as task_makers
 from edt.errors import EdtError, unknown_choice
+from edt.limits import read_bounded
 from edt.runs.experiment import Spec
 from edt.runs.sweeps.axes import AXES, grid_values
 from edt.tasks import Task
@@ -31,6 +32,10 @@ TASKS: dict[str, tuple[Callable[..., Task], bool]] = {
     "rosenbrock": (task_makers.rosenbrock, False),
     "xor": (task_makers.xor, False),
 }
+
+
+#: Bytes of a spec in a file.
+MOST = 2**24
 
 
 class SpecError(EdtError, ValueError):
@@ -175,7 +180,7 @@ def read_spec(path: str | os.PathLike[str]) -> SweepSpec:
     toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     file = Path(path)
     try:
-        values = toml.loads(file.read_text(encoding="utf-8"))
+        values = toml.loads(read_bounded(file, MOST).decode())
     except OSError as error:
         raise SpecError(f"{file}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError, too

@@ -137,6 +137,10 @@ class WidthSweepSpec(Spec):
         return self.targets * len(self.widths) * self.seeds
 
 
+#: Widths of one study: each is trained and shown.
+MOST_WIDTHS = 10_000
+
+
 def parse_widths(text: str) -> tuple[int, ...]:
     """Widths from text: ``"2..16"`` or ``"2-16"``, ``"2,3,4,8"``, ``"2..6,8,12"``, ``"2..16:2"``.
 
@@ -161,6 +165,9 @@ def parse_widths(text: str) -> tuple[int, ...]:
             ) from None
         if low < 1 or high < low or stride < 1:
             raise ValueError(f"widths must be rising and at least 1, got {text!r}")
+        count = (high - low) // stride + 1
+        if len(found) + count > MOST_WIDTHS:
+            raise ValueError(f"widths must be at most {MOST_WIDTHS:,}, got {text!r}")
         found |= set(range(low, high + 1, stride))
     return tuple(sorted(found))
 
