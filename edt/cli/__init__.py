@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+
+from edt.cli.terminal import leave_at_once
 
 __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the program and exit; see `edt.cli.app.main`."""
+    own = argv is None and threading.current_thread() is threading.main_thread()
+    if own:
+        # Before torch and the like are imported, which takes a second and cannot be cut short well.
+        signal.signal(signal.SIGINT, leave_at_once)
     try:
         from edt.cli.app import main as run
     except ModuleNotFoundError as error:
@@ -17,4 +25,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if error.name not in ("typer", "rich"):
             raise
         sys.exit(f"edt: the command line needs {error.name}: pip install {error.name}")
-    run(argv)
+    try:
+        run(argv)
+    finally:
+        if own:  # what is left is the interpreter's own end
+            signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -18,7 +19,7 @@ from edt.cli.claims import claims
 from edt.cli.demo import EPILOG, demo
 from edt.cli.doctor import EPILOG as DOCTOR_EPILOG
 from edt.cli.doctor import doctor
-from edt.cli.outcome import Interrupted
+from edt.cli.outcome import Interrupted, console_for
 from edt.cli.report import EPILOG as REPORT_EPILOG
 from edt.cli.report import report
 from edt.cli.run import run
@@ -32,9 +33,10 @@ from edt.cli.sweep import (
     status,
     sweep,
 )
+from edt.cli.terminal import INTERRUPTED, once, plain_streams
 
 #: Exit codes: wrong use or input, something broke, Ctrl-C.
-USAGE, BROKEN, INTERRUPTED = 2, 1, 130
+USAGE, BROKEN = 2, 1
 
 EPILOG_ALL = (
     "[bold]Exit codes[/bold]: 0 success, 1 something is broken, 2 wrong use or input, 3 unfinished "
@@ -76,12 +78,27 @@ def _version(show: bool) -> None:
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+    max_gb: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-3, metavar="N", help="Most memory that one file or task may ask for, in GB."
+        ),
+    ] = None,
+    max_runs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Most runs that one plan may have.")
+    ] = None,
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
     ] = False,
 ) -> None:
     """Options of every command; `main` has read ``--debug`` already."""
+    from edt import limits
+
+    # In the environment, so that workers have the same limits.
+    for name, value in ((limits.CEILING, max_gb), (limits.MOST_RUNS, max_runs)):
+        if value is not None:
+            os.environ[name] = str(value)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -96,7 +113,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in given
-    sys.exit(_run([word for word in given if word != "--debug"], debug))
+    with plain_streams():
+        try:
+            with once():
+                code = _run([word for word in given if word != "--debug"], debug)
+        except KeyboardInterrupt:  # on the way into what handles it, or out
+            _complain("interrupted")
+            code = INTERRUPTED
+    sys.exit(code)
 
 
 def _run(argv: list[str], debug: bool) -> int:
@@ -147,4 +171,4 @@ def _hint(code: int) -> str:
 
 
 def _complain(message: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]edt:[/] {escape(message)}")
+    console_for(True, soft_wrap=True).print(f"[bold red]edt:[/] {escape(message)}")

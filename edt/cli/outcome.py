@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.segment import Segment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,11 +21,26 @@ class Interrupted(Exception):
     """Ctrl-C, with what a person should know; Typer would end silently at a KeyboardInterrupt."""
 
 
-def console_for(as_json: bool) -> Console:
-    """Where words go: to standard error when standard output carries JSON."""
+def console_for(as_json: bool, *, soft_wrap: bool = False) -> Console:
+    """Where words go: to standard error when standard output carries JSON.
+
+    Characters that steer terminals are shown, not sent: names and notes in a directory may be a
+    stranger's.
+    """
     from rich.console import Console
 
-    return Console(stderr=as_json, highlight=False)
+    class Tame(Console):
+        def render(self, *words: Any, **options: Any) -> Iterator[Segment]:
+            for text, style, control in super().render(*words, **options):
+                yield Segment(text if control else text.translate(_SHOWN), style, control)
+
+    return Tame(stderr=as_json, highlight=False, soft_wrap=soft_wrap)
+
+
+#: Control characters but for line breaks and tabs, as their escapes.
+_SHOWN = {
+    code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"
+}
 
 
 def interrupted(folder: Folder) -> Interrupted:
@@ -64,7 +82,7 @@ def execute(
     if threads is not None:
         torch.set_num_threads(check_threads(threads))
     console = console_for(as_json)
-    console.print(f"{headline} -> {folder}/")
+    console.print(f"{headline} -> {escape(str(folder))}/")
     started = time.monotonic()
     try:
         done = start(spec, folder, fresh=fresh, progress=progress)
@@ -103,4 +121,5 @@ def tell(
         print(json.dumps(found, indent=1, allow_nan=False))
         return
     show(console, done)
-    console.print(f"\n[bold]Report[/]: {facts['report']}  [dim]({seconds:.0f} s)[/]")
+    report = escape(str(facts["report"]))
+    console.print(f"\n[bold]Report[/]: {report}  [dim]({seconds:.0f} s)[/]")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from edt.cli.engines import Address, Cpus, EngineName, Gpus, Workers, engine_options
 from edt.cli.outcome import console_for, interrupted, tell
@@ -113,7 +114,7 @@ def sweep(
         else:
             console.print(size)
         return
-    console.print(f"{size} -> {folder}/")
+    console.print(f"{size} -> {escape(str(folder))}/")
     options = engine_options(engine, address, cpus, gpus)
     _go(
         lambda: run(
@@ -224,8 +225,6 @@ def _go(start: Callable[[], Experiment], folder: Folder, console: Console, as_js
 
 
 def _print_status(console: Console, found: Status) -> None:
-    from rich.markup import escape
-
     state = "finished" if found.finished else "running" if found.running else "not running"
     if found.running is None and not found.finished:
         state = "unfinished; whether it runs is not known of a URL"

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import torch
 
-from edt.ops.threads import one_blas_thread
+from edt.ops.threads import one_blas_thread, set_own_threads
 
 Item = TypeVar("Item")
 Out = TypeVar("Out")
@@ -37,7 +37,7 @@ def for_each(function: Callable[[Item], Out], items: Sequence[Item], work: float
         if count < 2 or work < _THREADS_PAY:
             return [function(item) for item in items]
         shares = [items[k::count] for k in range(count)]
-        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(count, initializer=set_own_threads, initargs=(1,)) as pool:
             parts = list(pool.map(lambda share: [function(item) for item in share], shares))
     out: list[Out] = [parts[k % count][k // count] for k in range(len(items))]
     return out

@@ -25,7 +25,7 @@ from edt.errors import unknown_choice
 from edt.landscape.levels import loss_levels
 from edt.landscape.population import Gradient, population_hessian, population_loss
 from edt.landscape.spurious import SPURIOUS, Ends, descend
-from edt.ops.threads import one_blas_thread
+from edt.ops.threads import one_blas_thread, set_own_threads
 from edt.stats import wilson
 from edt.training import checks
 from edt.training.progress import Meter
@@ -148,7 +148,7 @@ def run_starts(
 
     with (
         one_blas_thread() as threads,
-        ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ThreadPoolExecutor(threads, initializer=set_own_threads, initargs=(1,)) as pool,
     ):
         waiting = [pool.submit(one, queue) for queue in queues]
         try:

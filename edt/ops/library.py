@@ -33,6 +33,7 @@ from edt.ops.compiled import matrix_offsets
 from edt.ops.core import Calls, calls_of
 from edt.ops.memory import room_for_hessians
 from edt.ops.problem import SCHEMA, Problem
+from edt.ops.threads import set_own_threads
 
 __all__ = ["NAMES", "hessian", "loss_and_grad"]
 
@@ -141,7 +142,7 @@ def _gradients(
         return torch.autograd.grad(product, leaves, materialize_grads=True)
 
     threads = torch.get_num_threads()
-    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+    with ThreadPoolExecutor(1, initializer=set_own_threads, initargs=(threads,)) as pool:
         return pool.submit(run).result()
 
 

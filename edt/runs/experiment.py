@@ -275,7 +275,7 @@ class Experiment(Tabular):
     @classmethod
     def headline(cls, spec: Any) -> str:
         """What is about to run, in a line."""
-        return f"{cls.kind}, {len(cls.plan(spec))} parts"
+        return f"{cls.kind}, {len(cls.planned(spec))} parts"
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{len(table):,} {name}" for name, table in self.tables.items())

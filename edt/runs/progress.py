@@ -40,7 +40,7 @@ def tracker(enabled: bool, total: float) -> Iterator[Tracker]:
         yield Tracker(None, total)
         return
     bar = Progress(
-        TextColumn("{task.description:<34}"),
+        TextColumn("{task.description:<34}", markup=False),
         BarColumn(bar_width=None),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),

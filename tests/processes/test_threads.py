@@ -14,7 +14,7 @@ import torch
 
 import edt
 from edt import _core
-from edt.ops.threads import lend
+from edt.ops.threads import core_threads, lend, torch_threads
 
 CALLERS = 4
 
@@ -255,3 +255,75 @@ def test_a_process_ends_while_a_daemon_thread_trains():
 def test_ctrl_c_reaches_a_child_forked_by_a_thread():
     """Its main thread, which runs the handlers of signals, is the one that forked."""
     assert run(FORKS) == (0, "0\n", "")
+
+
+def overlapping(bodies):
+    """Threads that are all inside `torch_threads` at one moment, and end in order."""
+    inside = threading.Barrier(len(bodies))
+    turns = [threading.Event() for _ in range(len(bodies) + 1)]
+    turns[0].set()
+    own = [None] * len(bodies)
+
+    def carry_out(k):
+        with torch_threads(1):
+            inside.wait()
+            turns[k].wait()
+        own[k] = torch.get_num_threads()
+        turns[k + 1].set()
+
+    threads = [threading.Thread(target=carry_out, args=(k,)) for k in range(len(bodies))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return own
+
+
+def in_a_new_thread():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_overlapping_calls_leave_later_threads_their_number(count):
+    """The call that ended last left one BLAS thread to every thread that started later."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        assert overlapping(range(4)) == [count] * 4
+        assert torch.get_num_threads() == count and in_a_new_thread() == count
+        with torch_threads(1):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == count and in_a_new_thread() == count
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_thread_that_starts_inside_another_keeps_the_number():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    other = threading.Event()
+    idle = threading.Thread(target=other.wait)
+    idle.start()
+    try:
+        with torch_threads(1):
+            assert in_a_new_thread() == 3
+    finally:
+        other.set()
+        idle.join()
+        torch.set_num_threads(before)
+
+
+def test_lenders_do_not_take_back_what_others_lend():
+    first, second = object(), object()
+    before = core_threads()
+    lend(before + 1, first)
+    lend(before + 3, second)
+    assert core_threads() == before + 3
+    lend(0, second)
+    assert core_threads() == before + 1
+    lend(0, first)
+    assert core_threads() == before

@@ -32,6 +32,17 @@ PATIENCE = 5.0
 START = "import gc; gc.disable(); from edt.runs.engines.worker import main; main()"
 
 
+#: Worker processes that have not been waited for.
+_ALIVE: set[subprocess.Popen[bytes]] = set()
+
+
+def kill_workers() -> None:
+    """End every worker of this process at once."""
+    for process in list(_ALIVE):
+        with suppress(OSError):
+            process.kill()
+
+
 class Inline:
     """Everything in this process, on all its threads."""
 
@@ -141,8 +152,8 @@ class _Desk:
             self._closed = True
             alive = list(self._workers)
         for worker in alive:
-            worker.terminate()
-        lend(0)
+            worker.kill()
+        lend(0, self)
 
     def _take(self) -> Job | None:
         with self._lock:
@@ -159,7 +170,7 @@ class _Desk:
         for worker in alive:
             worker.lend(self._share)
         if self._here:
-            lend(self._share)
+            lend(self._share, self)
 
     def _start(self) -> _Worker:
         with self._lock:
@@ -195,6 +206,7 @@ class _Worker:
             # cannot ignore it yet, and leave a note of a failure.
             start_new_session=True,
         )
+        _ALIVE.add(self.process)
         assert self.process.stdin is not None and self.process.stdout is not None
         self._orders, self._answers = self.process.stdin, self.process.stdout
 
@@ -221,9 +233,10 @@ class _Worker:
             return f"signal {signal.Signals(-code).name}"
         return f"exit code {code}"
 
-    def terminate(self) -> None:
-        """Ask it to end, whatever it does."""
-        self.process.terminate()
+    def kill(self) -> None:
+        """End it, whatever it does, stopped or not: what it writes is whole or absent."""
+        with suppress(OSError):
+            self.process.kill()
 
     def end(self) -> None:
         """End it."""
@@ -235,6 +248,7 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        _ALIVE.discard(self.process)
 
     def _send(self, order: Job | int) -> None:
         data = pickle.dumps(order)

@@ -1,0 +1,151 @@
+"""Streams and signals of the program: what a terminal, a pipe or impatience may not spoil."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+__all__ = ["INTERRUPTED", "Lasting", "leave_at_once", "once", "plain_streams"]
+
+#: Exit code of Ctrl-C.
+INTERRUPTED = 130
+#: Seconds after Ctrl-C at which workers that are still there are killed, and at which the process
+#: ends whatever it does; all it writes is whole or absent.
+WORKERS, ITSELF = 1.5, 10.0
+#: What an ASCII terminal shows instead.
+_ASCII = {"–": "-", "—": "-", "−": "-", "×": "x", "∞": "inf", "…": "...", "μ": "mu", "·": "*",
+          "≤": "<=", "≥": ">=", "‘": "'", "’": "'", "“": '"', "”": '"'}  # fmt: skip
+
+
+def _transliterate(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    return "".join(_ASCII.get(sign, "?") for sign in text), error.end
+
+
+codecs.register_error("edt", _transliterate)
+
+
+class Lasting:
+    """A stream whose reader may go away (``| head``): what follows is dropped, the work goes on."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._lost = False
+
+    def write(self, text: str) -> int:
+        """Write, or drop."""
+        if not self._lost:
+            try:
+                return int(self._stream.write(text))
+            except BrokenPipeError:
+                self._lose()
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write several."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Flush, or drop."""
+        if not self._lost:
+            try:
+                self._stream.flush()
+            except BrokenPipeError:
+                self._lose()
+
+    def _lose(self) -> None:
+        self._lost = True
+        # What the stream still holds is flushed when the interpreter ends.
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def plain_streams() -> Iterator[None]:
+    """Standard streams that take any text, and go on without a reader."""
+    before: tuple[Any, Any] = sys.stdout, sys.stderr
+    for stream in before:
+        with suppress(AttributeError, ValueError, OSError):
+            stream.reconfigure(errors="edt")
+    sys.stdout, sys.stderr = Lasting(before[0]), Lasting(before[1])
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        sys.stdout, sys.stderr = before
+
+
+def leave_at_once(*_: object) -> None:
+    """Handler of Ctrl-C while modules are imported: nothing has been started."""
+    with suppress(ValueError):  # not from another thread
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.write(2, b"edt: interrupted\n")
+    os._exit(INTERRUPTED)
+
+
+class _Once:
+    """The first Ctrl-C raises `KeyboardInterrupt`; those that follow find the end under way."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __call__(self, *_: object) -> None:
+        if not self.seen:
+            self.seen = True
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def once() -> Iterator[None]:
+    """While a command runs: Ctrl-C counts once, and has ended everything in bounded time.
+
+    A thread is woken by the signal itself, so that it acts even while the main thread is in a long
+    call and its handler cannot run.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    source, sink = os.pipe()
+    os.set_blocking(sink, False)
+    over = threading.Event()
+    handler = signal.signal(signal.SIGINT, _Once())
+    fd = signal.set_wakeup_fd(sink, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(source, over), daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.set_wakeup_fd(fd)
+        signal.signal(signal.SIGINT, handler)
+        os.close(sink)
+
+
+def _watch(source: int, over: threading.Event) -> None:
+    with os.fdopen(source, "rb", buffering=0) as file:
+        while (byte := file.read(1)) != bytes([signal.SIGINT]):
+            if not byte:
+                return
+        clock = time.monotonic()
+        if over.wait(WORKERS):
+            return
+        local = sys.modules.get("edt.runs.engines.local")
+        if local is not None:
+            local.kill_workers()
+        if not over.wait(max(0.0, ITSELF - (time.monotonic() - clock))):
+            leave_at_once()
