@@ -153,7 +153,7 @@ def test_during_the_start(tmp_path, times):
         code_, errors, _ = interrupted(process, times)
         lines = [line for line in errors.splitlines() if line]
         assert code_ == 130, (code_, errors)
-        assert len(lines) == 1 and lines[0].startswith("edt: interrupted"), errors
+        assert len(lines) == 1 and lines[0].startswith("edt: interrupted"), (code_, errors)
 
 
 @linux
