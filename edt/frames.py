@@ -80,7 +80,8 @@ def _array(column: pd.Series[Any]) -> Array:
     if types.is_bool_dtype(kind) and not gaps:
         return np.array(column.tolist(), dtype=np.bool_)
     if types.is_integer_dtype(kind) and not gaps:
-        return np.array(column.tolist(), dtype=np.int64)
+        unsigned = types.is_unsigned_integer_dtype(kind)
+        return np.array(column.tolist(), dtype=np.uint64 if unsigned else np.int64)
     if types.is_numeric_dtype(kind):
         return column.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
     return np.array(column.astype(str).tolist(), dtype=np.str_)

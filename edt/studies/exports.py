@@ -58,15 +58,24 @@ def export(directory: Location, to: str, out: Location | None = None) -> list[Fo
 
 
 def _netcdf(frame: pd.DataFrame) -> bytes:
-    """netCDF 3 by scipy: no 64-bit integers, so those that need them are floats."""
+    """netCDF 3 by scipy, which has no integers of 64 bits.
+
+    Those of 32 bits stay integers, up to 2^53 they are floats, which hold them exactly, and beyond
+    they are texts of digits: as floats neighbours would become one.
+    """
     suited = frame.copy()
     for name in suited.columns:
         column = suited[name]
         if column.dtype == bool:
             suited[name] = column.astype("int8")
         elif column.dtype.kind in "iu":
-            small = bool(column.abs().max() < 2**31) if len(column) else True
-            suited[name] = column.astype("int32" if small else "float64")
+            most = max(map(abs, map(int, column.tolist())), default=0)
+            if most < 2**31:
+                suited[name] = column.astype("int32")
+            elif most <= 2**53:
+                suited[name] = column.astype("float64")
+            else:
+                suited[name] = column.astype(str).astype(object)
         elif column.dtype.kind != "f":
             suited[name] = column.astype(str).astype(object)
     data = dataset(suited).to_netcdf(engine="scipy")

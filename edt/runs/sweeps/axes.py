@@ -31,12 +31,14 @@ class Axis:
     whole: bool = False
 
 
-def _integer(least: int) -> Check:
+def _integer(least: int, most: int = 2**63 - 1) -> Check:
     def check(name: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"{name} must be an integer, got {value!r}")
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
+        if value > most:
+            raise ValueError(f"{name} must be at most {most}, got {value!s:.40}")
         return value
 
     return check
@@ -112,7 +114,7 @@ AXES: dict[str, Axis] = {
     "width": Axis((8,), _width, single=True, whole=True),
     "lr": Axis(1e-3, _number(0.0, open_low=True), single=True),
     "weight_decay": Axis(0.0, _number(0.0), single=True),
-    "seed": Axis(0, _integer(0), single=True, whole=True),
+    "seed": Axis(0, _integer(0, 2**64 - 1), single=True, whole=True),
 }
 
 #: Values a range may have: more would only fill the memory.

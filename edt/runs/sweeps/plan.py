@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -104,7 +105,7 @@ class Plan:
         """One row a run: ``run``, the value of every axis, ``shard`` and predicted ``seconds``."""
         frame: dict[str, Any] = {"run": np.arange(self.runs)}
         for name in AXES:
-            frame[name] = np.array(_show(name, self.pools[name]))[self.codes[name]]
+            frame[name] = _array(_show(name, self.pools[name]))[self.codes[name]]
         shard = np.empty(self.runs, dtype=np.int64)
         for k, runs in enumerate(self.members):
             shard[runs] = k
@@ -230,6 +231,17 @@ def _shards(group: Ints, cost: np.ndarray[Any, Any], target: float) -> list[Ints
         shards += [part.astype(np.int64) for part in np.split(runs, cuts)]
         start = end
     return shards
+
+
+def whole_numbers(values: Sequence[int]) -> np.ndarray[Any, Any]:
+    """Integers as int64, or as uint64 where one needs it; never as floats, as numpy may choose."""
+    large = any(value >= 2**63 for value in values)
+    return np.array(values, dtype=np.uint64 if large else np.int64)
+
+
+def _array(values: list[Any]) -> np.ndarray[Any, Any]:
+    whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
+    return whole_numbers(values) if whole else np.array(values)
 
 
 def _show(name: str, pool: tuple[Any, ...]) -> list[Any]:

@@ -11,7 +11,7 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.runs.sweeps.analysis import embedding_table, spectrum_table
-from edt.runs.sweeps.plan import Shard
+from edt.runs.sweeps.plan import Shard, whole_numbers
 from edt.runs.sweeps.spec import SweepSpec
 from edt.tasks import Task
 from edt.training import ConvergeResult, TrainResult, converge, masked_train
@@ -119,7 +119,7 @@ def initial(shard: Shard, task: Task) -> Ensemble:
     """The networks of a shard before training, in the order of its runs."""
     chosen = shard.settings
     widths: list[tuple[int, ...]] = shard.columns["width"]
-    seeds = np.array(shard.columns["seed"])
+    seeds = whole_numbers(shard.columns["seed"])
     parts, places = [], []
     for width in dict.fromkeys(widths):
         rows = [k for k, other in enumerate(widths) if other == width]
