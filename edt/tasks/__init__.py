@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edt.tasks.cifar import CifarError, cifar10, cifar100
+from edt.tasks.data_file import from_file
 from edt.tasks.mnist import IdxError, fashion_mnist, mnist
 from edt.tasks.module_task import ModuleTask
 from edt.tasks.real import breast_cancer, diabetes, digits, mnist1d
@@ -23,6 +24,7 @@ __all__ = [
     "diabetes",
     "digits",
     "fashion_mnist",
+    "from_file",
     "mnist",
     "mnist1d",
     "one_logit",

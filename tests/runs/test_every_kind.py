@@ -27,6 +27,7 @@ from edt.studies import (
 from edt.studies.controls.spec import ControlsSpec
 from edt.studies.exports import export
 from edt.studies.kinds import KINDS, resume, status
+from edt.studies.registry import STUDIES
 from edt.studies.reports import report_of
 from edt.studies.xor.run import XorSpec
 
@@ -47,7 +48,7 @@ SPECS = {
     ),
     "lottery": lottery_spec(quick=True, rounds=2, steps=30, samples=200),
     "perturb-rest": perturb_spec(
-        quick=True, **TINY, tickets=2, rests=2, sizes=(0.5, 4.0), good=1e-3, teacher_width=2,
+        quick=True, **TINY, tickets=2, rests=2, sizes=(0.5, 1.0), good=1e-3, teacher_width=2,
         width=4, losers=1, random_rests=1, loser_rests=1, population=4,
     ),
     "multi-start": multi_spec(quick=True, **TINY, widths=(4, 8), seeds=3),
@@ -62,6 +63,17 @@ SPECS = {
     ),
     "sweep": SweepSpec(
         task="xor", grid={"seed": "0..9", "steps": 100, "lr": [0.1, 0.2], "init": ["he", "glorot"]}
+    ),
+    "subsets": STUDIES["subsets"].spec(quick=True, **TINY, teachers=2, seeds=3, widths=(5,)),
+    "crossed": STUDIES["crossed"].spec(
+        quick=True, **TINY, teachers=2, candidates=4, rests=2, good=1e-2
+    ),
+    "failures": STUDIES["failures"].spec(
+        quick=True, **{**TINY, "teachers": 1, "seeds": 3, "widths": (2, 3), "certify_steps": 20},
+        escape_steps=5,
+    ),
+    "index-loss": STUDIES["index-loss"].spec(
+        quick=True, samples=40, teachers=2, seeds=2, widths=(2,), newton_steps=20
     ),
 }  # fmt: skip
 

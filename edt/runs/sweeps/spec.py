@@ -20,6 +20,7 @@ from edt.limits import read_bounded
 from edt.runs.experiment import Spec
 from edt.runs.sweeps.axes import AXES, grid_values
 from edt.tasks import Task
+from edt.tasks.data_file import file_digest
 
 ANALYSIS = ("spectrum", "embedding", "census")
 #: Tasks by name, and whether loss 0 can be reached (a noisy teacher: no).
@@ -31,6 +32,7 @@ TASKS: dict[str, tuple[Callable[..., Task], bool]] = {
     "mnist1d": (task_makers.mnist1d, False),
     "rosenbrock": (task_makers.rosenbrock, False),
     "xor": (task_makers.xor, False),
+    "file": (task_makers.from_file, False),
 }
 
 
@@ -54,8 +56,10 @@ class SweepSpec(Spec):
     lr, weight_decay, seed. What is left out takes one default value.
 
     Attributes:
-        task: tables with the ``name`` of a task of `edt.tasks` and its arguments. One table, or
-            just a name, is a list of one; the axis "task" is its index and spans them all.
+        task: tables with the ``name`` of a task of `edt.tasks` and its arguments, or with ``file``
+            and the arguments of `edt.tasks.from_file`: the file's SHA-256 is part of the spec, and
+            a file that has changed since is an error. One table, or just a name, is a list of one;
+            the axis "task" is its index and spans them all.
         grid: axis to values; the sweep holds every combination.
         points: tables like ``grid``; each replaces axes of the grid, and the sweep is their union.
             None: the grid alone.
@@ -185,6 +189,10 @@ def read_spec(path: str | os.PathLike[str]) -> SweepSpec:
         raise SpecError(f"{file}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError, too
         raise SpecError(f"{file}: not TOML: {error}") from None
+    given = values.get("task")
+    for table in given if isinstance(given, list) else [given]:
+        if isinstance(table, dict) and isinstance(table.get("file"), str):
+            table["file"] = str(file.parent / table["file"])
     names = {entry.name for entry in fields(SweepSpec)}
     for key in values:
         # The commonest slip: an axis at the top of the file.
@@ -201,11 +209,26 @@ def read_spec(path: str | os.PathLike[str]) -> SweepSpec:
 
 def _task_table(entry: Any) -> dict[str, Any]:
     table = {"name": entry} if isinstance(entry, str) else entry
+    if isinstance(table, Mapping) and "file" in table:
+        table = _file_table(table)
     if not isinstance(table, Mapping) or "name" not in table:
         raise TypeError(f"task must be a name or a table with a name, got {entry!r}")
     if table["name"] not in TASKS:
         raise unknown_choice("task", table["name"], list(TASKS))
     return json.loads(json.dumps(dict(table), sort_keys=True))  # type: ignore[no-any-return]
+
+
+def _file_table(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The table of a task from a file, with the digest of what the file holds now.
+
+    Raises:
+        ValueError: there is no such file, or it is not the one that the table names.
+    """
+    path = os.path.abspath(str(table["file"]))
+    digest = file_digest(path)
+    if table.get("sha256", digest) != digest:
+        raise ValueError(f"file {path!r} has changed since the sweep was made (SHA-256)")
+    return {**table, "name": "file", "file": path, "sha256": digest}
 
 
 def _positive(name: str, value: Any) -> float:
