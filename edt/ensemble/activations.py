@@ -2,7 +2,7 @@
 
 The functions define what each activation means; the vector code in ``csrc/math/activations.h`` is
 tested against them and against mpmath. Derivatives are those of autograd: at the kinks of relu and
-leaky_relu the left derivative, at the one of elu and selu the derivative of the exponential branch.
+leaky_relu the left derivatives, at the one of elu and selu those of the exponential branch.
 """
 
 from __future__ import annotations
@@ -124,6 +124,21 @@ def _gelu(z: torch.Tensor) -> torch.Tensor:
     return z * torch.erfc(-z * 0.5**0.5) / 2
 
 
+def _exponential(z: torch.Tensor, scale: float, alpha: float) -> torch.Tensor:
+    # Not F.elu nor F.selu: at 0 their first derivative is that of the exponential branch, their
+    # second that of the other one.
+    below = torch.expm1(z.clamp(max=0.0))
+    return torch.where(z > 0.0, scale * z, scale * alpha * below)
+
+
+def _elu(z: torch.Tensor) -> torch.Tensor:
+    return _exponential(z, 1.0, 1.0)
+
+
+def _selu(z: torch.Tensor) -> torch.Tensor:
+    return _exponential(z, 1.0507009873554804934, 1.6732632423543772848)
+
+
 def _leaky_relu(z: torch.Tensor) -> torch.Tensor:
     return functional.leaky_relu(z, 0.01)
 
@@ -153,8 +168,8 @@ ACTIVATIONS: dict[str, Activation] = {
         Activation("softplus", _softplus, _softplus_module, Symmetry(_RAMP)),
         Activation("gelu", _gelu, nn.GELU, Symmetry(_RAMP)),
         Activation("silu", functional.silu, nn.SiLU, Symmetry(_RAMP)),
-        Activation("elu", functional.elu, nn.ELU, Symmetry()),
-        Activation("selu", functional.selu, nn.SELU, Symmetry()),
+        Activation("elu", _elu, nn.ELU, Symmetry()),
+        Activation("selu", _selu, nn.SELU, Symmetry()),
         Activation("erf", Erf.function, Erf, Symmetry(_ODD)),
         Activation("sin", torch.sin, Sin, Symmetry(_ODD, half_period=math.pi)),
         Activation("square", Square.function, Square, Symmetry(_EVEN, degree=2, mixing=True)),

@@ -31,3 +31,11 @@ def test_infinities_and_nan(device, name, dtype):
     found, wanted = cuda.activation(name, z.to(device), 1).cpu(), cpu.activation(name, z, 1)
     assert torch.equal(found.isnan(), wanted.isnan())
     assert torch.equal(found.nan_to_num(7.0), wanted.nan_to_num(7.0))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "elu", "selu"])
+def test_kinks(device, name, dtype):
+    zero = torch.tensor([0.0, -0.0], dtype=dtype)
+    found = cuda.activation(name, zero.to(device), 2).cpu()
+    torch.testing.assert_close(found, cpu.activation(name, zero, 2), rtol=1e-6, atol=0)

@@ -131,3 +131,28 @@ def test_avx512_and_avx2_give_the_same_bits(name, dtype):
         found[which] = cpu.activation(name, points(dtype), ORDERS)
     _core.select_isa(before)
     torch.testing.assert_close(found["avx512"], found["avx2"], rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ACTIVATION_CODES)
+def test_kinks(name, dtype):
+    """At exactly 0 the twin's derivatives, by autograd, are the engine's, in every order."""
+    zero = torch.tensor([0.0, -0.0], dtype=dtype, requires_grad=True)
+    found = cpu.activation(name, zero.detach(), ORDERS)
+    value = ACTIVATION_FUNCTIONS[name](zero)
+    for order in range(ORDERS + 1):
+        # A few units of the size of the derivatives, which is 1.
+        torch.testing.assert_close(
+            found[order], value.detach(), rtol=0, atol=8 * torch.finfo(dtype).eps
+        )
+        if not value.requires_grad:
+            assert not found[order + 1 :].any()
+            break
+        (value,) = torch.autograd.grad(value.sum(), zero, create_graph=True)
+
+
+@pytest.mark.parametrize("name", ["elu", "selu"])
+def test_the_exponential_branch_at_zero(name):
+    scale = 1.0 if name == "elu" else 1.7580993408473766
+    found = cpu.activation(name, torch.zeros(1, dtype=torch.float64), ORDERS)
+    assert found[1:, 0].tolist() == pytest.approx([scale] * ORDERS, rel=1e-15)
