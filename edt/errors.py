@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
-__all__ = ["EdtError", "ShapeError", "unknown_choice"]
+__all__ = ["EdtError", "ShapeError", "renamed", "unknown_choice"]
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 class EdtError(Exception):
@@ -39,3 +44,32 @@ def unknown_choice(name: str, given: object, allowed: Sequence[str]) -> ValueErr
         meant = next(choice for choice in allowed if choice.lower() == near[0])
         hint = f"; did you mean {meant!r}?"
     return ValueError(f"{name} must be one of {listed}, got {text!r}{hint}")
+
+
+def renamed(**words: str) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
+    """A function whose arguments have other names than in earlier versions: old ones say the new.
+
+    Args:
+        words: old name = new name.
+
+    Example:
+        >>> @renamed(colour="color")
+        ... def paint(color):
+        ...     return color
+        >>> paint(colour="red")
+        Traceback (most recent call last):
+        TypeError: paint() takes color=, not colour=, since version 0.2
+    """
+
+    def decorate(function: Callable[Given, Result]) -> Callable[Given, Result]:
+        @wraps(function)
+        def call(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+            for old in words.keys() & kwargs.keys():
+                raise TypeError(
+                    f"{function.__name__}() takes {words[old]}=, not {old}=, since version 0.2"
+                )
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from edt.curvature.inputs import prepare, probes, whole
+from edt.curvature.inputs import prepare, signs, whole
 from edt.curvature.products import Solver, drive
 from edt.curvature.verdicts import threshold_of
-from edt.ensemble import Ensemble
 from edt.ensemble.arrays import reals
+from edt.errors import renamed
 from edt.ops.threads import one_blas_thread
 
 __all__ = ["SpectralDensity", "spectral_density"]
@@ -91,12 +91,13 @@ class SpectralDensity:
         return out
 
 
+@renamed(ens="networks", vectors="probes")
 def spectral_density(
-    ens: Ensemble,
     task: Any,
+    networks: Any,
     *,
     steps: int = 60,
-    vectors: int = 8,
+    probes: int = 8,
     theta: torch.Tensor | None = None,
     task_index: torch.Tensor | None = None,
     seed: int = 0,
@@ -109,9 +110,9 @@ def spectral_density(
     the same vectors.
 
     Args:
-        ens, task, theta, task_index: as in `edt.hessian`; the task may be over infinite data.
+        task, networks, theta, task_index: as in `edt.hessian`; the task may be over infinite data.
         steps: m; at most P are taken.
-        vectors: V.
+        probes: V.
         seed: of the vectors.
         ggn: of the Gauss-Newton matrix instead.
 
@@ -122,17 +123,17 @@ def spectral_density(
         TypeError, ValueError: an argument is wrong; names it.
 
     Example:
-        >>> found = spectral_density(networks, task)[0]  # doctest: +SKIP
+        >>> found = spectral_density(task, networks)[0]  # doctest: +SKIP
         >>> found.density(torch.linspace(-1, 5, 200), width=0.05)  # doctest: +SKIP
 
     Reference: S. Ubaru, J. Chen, Y. Saad, "Fast estimation of tr(f(A)) via stochastic Lanczos
     quadrature", 2017; B. Ghorbani, S. Krishnan, Y. Xiao, "An investigation into neural net
     optimization via Hessian eigenvalue density", 2019.
     """
-    objective, flat = prepare(ens, task, theta, task_index)
-    count, depth = whole("vectors", vectors), whole("steps", steps)
+    objective, flat = prepare(task, networks, theta, task_index)
+    count, depth = whole("probes", probes), whole("steps", steps)
     solvers = {
-        b: _solver(probes(size, count, seed), min(depth, size))
+        b: _solver(signs(size, count, seed), min(depth, size))
         for b, size in enumerate(objective.coords.tolist())
     }
     with one_blas_thread():

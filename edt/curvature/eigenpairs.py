@@ -16,7 +16,6 @@ import torch
 from edt.curvature.inputs import prepare, which_network, whole
 from edt.curvature.products import Solver, drive
 from edt.curvature.verdicts import UNIT, threshold_of
-from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
 from edt.ops.threads import one_blas_thread
 from edt.tasks.given import task_and_networks
@@ -24,6 +23,8 @@ from edt.tasks.given import task_and_networks
 __all__ = ["WHICH", "EigenPairs", "extreme_eigenpairs", "lanczos", "solver"]
 
 WHICH = ("SA", "LA", "LM", "BE")
+#: Words for the ends of a spectrum, as in `edt.landscape.loss_line`.
+ENDS = {"lowest": "SA", "highest": "LA"}
 #: A fresh start confirms once its first residual is below this share of its distance to what was
 #: found: a random vector's part along a missed eigenvector is smaller once in a million times.
 SURE = 1e-6
@@ -60,8 +61,8 @@ class EigenPairs:
 
 
 def extreme_eigenpairs(
-    ens: Ensemble,
     task: Any,
+    networks: Any,
     k: int = 6,
     *,
     which: str = "SA",
@@ -82,11 +83,11 @@ def extreme_eigenpairs(
     more until one finds none. Where forming all of H costs about as many products, it is formed.
 
     Args:
-        ens, task, theta, task_index: as in `edt.hessian`; the task may be over infinite data.
+        task, networks, theta, task_index: as in `edt.hessian`; the task may be over infinite data.
         k: how many, at most the number of coordinates of the largest network; one with fewer gives
             all it has, one that is frozen or pruned altogether none.
-        which: "SA" smallest, "LA" largest, "LM" largest in magnitude, "BE" half from each end
-            (one more from the upper end if k is odd).
+        which: "SA" or "lowest", "LA" or "highest", "LM" largest in magnitude, "BE" half from each
+            end (one more from the upper end if k is odd).
         tol: residual relative to ``||H||_2``.
         block: vectors per product; default ``min(k, 4)``.
         basis: vectors kept; default ``max(3 k, k + 24)``.
@@ -101,15 +102,16 @@ def extreme_eigenpairs(
         TypeError, ValueError: an argument is wrong; names it.
 
     Example:
-        >>> lowest = extreme_eigenpairs(networks, task, k=2)  # doctest: +SKIP
+        >>> lowest = extreme_eigenpairs(task, networks, k=2)  # doctest: +SKIP
         >>> lowest[0].values[0] + lowest[0].residuals[0] < -lowest[0].threshold  # doctest: +SKIP
 
     Reference: K. Wu, H. Simon, "Thick-restart Lanczos method for large symmetric eigenvalue
     problems", SIAM J. Matrix Anal. Appl. 22 (2000).
     """
-    objective, flat = prepare(ens, task, theta, task_index)
+    objective, flat = prepare(task, networks, theta, task_index)
+    which = ENDS.get(which, which)
     if which not in WHICH:
-        raise unknown_choice("which", which, WHICH)
+        raise unknown_choice("which", which, (*WHICH, *ENDS))
     largest = int(objective.coords.max())
     k = whole("k", k)
     if k > largest > 0:
@@ -139,8 +141,8 @@ def extreme_eigenpairs(
 
 
 def lanczos(
-    ens: Ensemble,
     task: Any,
+    networks: Any,
     network: int = 0,
     k: int = 6,
     *,
@@ -152,10 +154,10 @@ def lanczos(
     """Extreme eigenpairs of one network's Hessian; see `extreme_eigenpairs`.
 
     Args:
-        ens, task: as in `edt.hessian`.
+        task, networks: as in `edt.hessian`.
         network: which one.
         k: how many, at most the number of coordinates (a network without any has none).
-        which: "SA" smallest, "LA" largest, "LM" largest in magnitude, "BE" both ends.
+        which: as in `extreme_eigenpairs`.
         task_index: which target.
         tol: residual relative to ``||H||_2``, 0 for machine precision.
         seed: of the starting vectors, so that the result is reproducible.
@@ -167,11 +169,12 @@ def lanczos(
         TypeError: an argument is of another kind. ValueError: k or ``which`` out of range, or
             parameters that are not finite. IndexError: no such network.
     """
-    task, ens = task_and_networks(task, ens)
-    alone = ens.network(which_network(ens, network))
+    task, networks = task_and_networks(task, networks)
+    alone = networks.network(which_network(networks, network))
     size = int(alone.coords[0])
+    which = ENDS.get(which, which)
     if which not in WHICH:
-        raise unknown_choice("which", which, WHICH)
+        raise unknown_choice("which", which, (*WHICH, *ENDS))
     k = whole("k", k)
     if k > size > 0:
         raise ValueError(f"k must be in 1..{size} (the network's coordinates), got {k}")

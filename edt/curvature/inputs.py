@@ -12,7 +12,7 @@ from edt.objectives import Objective
 from edt.ops.checks import parameters
 from edt.tasks.given import objective_of, task_and_networks
 
-__all__ = ["prepare", "probes", "which_network", "whole"]
+__all__ = ["prepare", "signs", "which_network", "whole"]
 
 
 def prepare(
@@ -38,7 +38,7 @@ def prepare(
     return objective, flat
 
 
-def which_network(ens: Ensemble, network: Any, name: str = "network") -> int:
+def which_network(networks: Ensemble, network: Any, name: str = "network") -> int:
     """The place of one network; ``name`` is the argument's.
 
     Raises:
@@ -46,21 +46,21 @@ def which_network(ens: Ensemble, network: Any, name: str = "network") -> int:
     """
     if isinstance(network, bool) or not isinstance(network, (int, np.integer)):
         raise TypeError(f"{name} must be an integer, got {network!r}")
-    if not 0 <= network < ens.B:
-        raise IndexError(f"{name} must be in 0..{ens.B - 1}, got {network}")
+    if not 0 <= network < networks.B:
+        raise IndexError(f"{name} must be in 0..{networks.B - 1}, got {network}")
     return int(network)
 
 
-def _finite(name: str, flat: torch.Tensor, ens: Ensemble) -> None:
+def _finite(name: str, flat: torch.Tensor, networks: Ensemble) -> None:
     """LAPACK's own words for NaN are about ill-conditioned matrices."""
     if bool(torch.isfinite(flat).all()):
         return
-    sizes = (ens.offsets[1:] - ens.offsets[:-1]).cpu()
-    owner = torch.arange(ens.B).repeat_interleave(sizes)
+    sizes = (networks.offsets[1:] - networks.offsets[:-1]).cpu()
+    owner = torch.arange(networks.B).repeat_interleave(sizes)
     bad = torch.unique(owner[~torch.isfinite(flat)]).tolist()
     raise ValueError(
-        f"{name} must hold finite parameters, got NaN or Inf in {len(bad)} of {ens.B} networks, "
-        f"network {bad[0]} the first; leave out what diverged by ens.select"
+        f"{name} must hold finite parameters, got NaN or Inf in {len(bad)} of {networks.B} "
+        f"networks, network {bad[0]} the first; leave out what diverged by networks.select"
     )
 
 
@@ -77,7 +77,7 @@ def whole(name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
-def probes(size: int, count: int, seed: int) -> torch.Tensor:
+def signs(size: int, count: int, seed: int) -> torch.Tensor:
     """Random signs, float64 ``[count, size]``; they depend on nothing else."""
     draw = torch.Generator().manual_seed(int(seed))
     signs = torch.randint(0, 2, (count, size), generator=draw, dtype=torch.int64)

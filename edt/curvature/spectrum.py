@@ -12,7 +12,6 @@ from edt.curvature.dense import eigensystems, eigenvalues, for_each
 from edt.curvature.factored import factored_inertia
 from edt.curvature.inputs import prepare
 from edt.curvature.verdicts import inertia, zero_threshold
-from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
 from edt.frames import Tabular, per_network
 from edt.objectives import Objective, hessians
@@ -76,9 +75,9 @@ def groups(coords: torch.Tensor, memory: int = MEMORY) -> Iterator[torch.Tensor]
 
 
 def _hessians(
-    ens: Ensemble, task: Any, theta: torch.Tensor | None, task_index: torch.Tensor | None
+    task: Any, networks: Any, theta: torch.Tensor | None, task_index: torch.Tensor | None
 ) -> Iterator[list[torch.Tensor]]:
-    objective, flat = prepare(ens, task, theta, task_index)
+    objective, flat = prepare(task, networks, theta, task_index)
     for chosen in groups(objective.coords):
         yield finite_hessians(objective, flat, chosen)
 
@@ -96,14 +95,14 @@ def finite_hessians(
         if not bool(torch.isfinite(matrix).all()):
             raise ValueError(
                 f"the Hessian of network {b} must be finite, got NaN or Inf: its parameters are "
-                "too large (did it diverge?); leave it out by ens.select"
+                "too large (did it diverge?); leave it out by networks.select"
             )
     return found
 
 
 def hessian_spectrum(
-    ens: Ensemble,
     task: Any,
+    networks: Any,
     theta: torch.Tensor | None = None,
     task_index: torch.Tensor | None = None,
     *,
@@ -115,8 +114,8 @@ def hessian_spectrum(
     out. Solved densely in float64, cost ``O(P_b^3)``.
 
     Args:
-        ens: B networks.
         task: data; T targets.
+        networks: B networks; either may come first.
         theta: flat parameters to use instead of the ensemble's.
         task_index: int64 ``[B]``, default 0.
         vectors: also return eigenvectors.
@@ -130,30 +129,30 @@ def hessian_spectrum(
             finite; names it.
 
     Example:
-        >>> spectrum = hessian_spectrum(networks, task)  # doctest: +SKIP
+        >>> spectrum = hessian_spectrum(task, networks)  # doctest: +SKIP
     """
-    task, ens = task_and_networks(task, ens)
+    task, networks = task_and_networks(task, networks)
     values: list[torch.Tensor] = []
     columns: list[torch.Tensor] = []
-    for matrices in _hessians(ens, task, theta, task_index):
+    for matrices in _hessians(task, networks, theta, task_index):
         if vectors:
             for value, vector in eigensystems(matrices):
                 values.append(value)
                 columns.append(vector)
         else:
             values += eigenvalues(matrices)
-    spectra = Spectra(values, ens.dtype)
+    spectra = Spectra(values, networks.dtype)
     return (spectra, columns) if vectors else spectra
 
 
-def finite_spectra(ens: Ensemble, task: Any, task_index: torch.Tensor) -> list[torch.Tensor | None]:
+def finite_spectra(task: Any, networks: Any, task_index: torch.Tensor) -> list[torch.Tensor | None]:
     """`hessian_spectrum`, with None for networks whose parameters or Hessian are not finite."""
-    out: list[torch.Tensor | None] = [None] * ens.B
-    task, ens = task_and_networks(task, ens)
-    alive = torch.nonzero(ens.finite).flatten()
+    task, networks = task_and_networks(task, networks)
+    out: list[torch.Tensor | None] = [None] * networks.B
+    alive = torch.nonzero(networks.finite).flatten()
     if not alive.numel():
         return out
-    objective, flat = prepare(ens.select(alive), task, None, task_index[alive])
+    objective, flat = prepare(task, networks.select(alive), None, task_index[alive])
     for chosen in groups(objective.coords):
         found = [m.to(torch.float64) for m in hessians(objective, flat, chosen)]
         tame = [k for k, matrix in enumerate(found) if bool(torch.isfinite(matrix).all())]
@@ -163,8 +162,8 @@ def finite_spectra(ens: Ensemble, task: Any, task_index: torch.Tensor) -> list[t
 
 
 def count_directions(
-    ens: Ensemble,
     task: Any,
+    networks: Any,
     theta: torch.Tensor | None = None,
     task_index: torch.Tensor | None = None,
     *,
@@ -178,7 +177,7 @@ def count_directions(
     here checks that the gradient vanishes.
 
     Args:
-        ens, task, theta, task_index: as in `hessian_spectrum`.
+        task, networks, theta, task_index: as in `hessian_spectrum`.
         directions: also return the escape directions.
         method: "eigenvalues", or "ldl": two factorisations ``L D L^T`` and no eigenvalue, several
             times cheaper; ``min_eig`` is then NaN (see `edt.curvature.factored`).
@@ -194,15 +193,15 @@ def count_directions(
         raise unknown_choice("method", str(method), METHODS)
     if directions and method == "ldl":
         raise ValueError("directions=True needs eigenvectors: use method='eigenvalues'")
-    task, ens = task_and_networks(task, ens)
+    task, networks = task_and_networks(task, networks)
     counts: list[tuple[int, int, int]] = []
     lowest: list[float] = []
     thresholds: list[float] = []
     ways: list[torch.Tensor] = []
-    for matrices in _hessians(ens, task, theta, task_index):
+    for matrices in _hessians(task, networks, theta, task_index):
         if method == "ldl":
             work = sum(float(m.shape[0]) ** 3 for m in matrices)
-            for *count, threshold in for_each(_factored(ens.dtype), matrices, work):
+            for *count, threshold in for_each(_factored(networks.dtype), matrices, work):
                 counts.append((count[0], count[1], count[2]))
                 thresholds.append(threshold)
                 lowest.append(float("nan"))
@@ -212,7 +211,7 @@ def count_directions(
         else:
             systems = [(value, value) for value in eigenvalues(matrices)]
         for value, vector in systems:
-            threshold = zero_threshold(value, ens.dtype)
+            threshold = zero_threshold(value, networks.dtype)
             found = inertia(value, threshold)
             counts.append(found)
             thresholds.append(threshold)
@@ -237,20 +236,20 @@ def _factored(
 
 
 def index(
-    ens: Ensemble,
     task: Any,
+    networks: Any,
     theta: torch.Tensor | None = None,
     task_index: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Number of Hessian eigenvalues below ``-eps_H``, int64 ``[B]``: the Morse index."""
-    return count_directions(ens, task, theta, task_index).n_neg
+    return count_directions(task, networks, theta, task_index).n_neg
 
 
 def escape_dimensions(
-    ens: Ensemble,
     task: Any,
+    networks: Any,
     theta: torch.Tensor | None = None,
     task_index: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Number of independent directions that lead down from a critical point: its `index`."""
-    return index(ens, task, theta, task_index)
+    return index(task, networks, theta, task_index)

@@ -10,7 +10,6 @@ import torch
 from edt.curvature.dense import eigenvalues
 from edt.curvature.inputs import prepare
 from edt.curvature.spectrum import finite_hessians, groups
-from edt.ensemble import Ensemble
 
 __all__ = ["HessianSplit", "hessian_split"]
 
@@ -35,15 +34,15 @@ class HessianSplit:
 
 
 def hessian_split(
-    ens: Ensemble,
     task: Any,
+    networks: Any,
     theta: torch.Tensor | None = None,
     task_index: torch.Tensor | None = None,
 ) -> list[HessianSplit]:
     """Spectra of every network's Hessian, of its Gauss-Newton part, and of their difference.
 
     Args:
-        ens, task, theta, task_index: as in `edt.hessian`.
+        task, networks, theta, task_index: as in `edt.hessian`.
 
     Returns:
         one `HessianSplit` per network.
@@ -52,10 +51,10 @@ def hessian_split(
         TypeError, ValueError: an argument is wrong; names it.
 
     Example:
-        >>> parts = hessian_split(networks, task)  # doctest: +SKIP
+        >>> parts = hessian_split(task, networks)  # doctest: +SKIP
         >>> [float(part.residual[0]) for part in parts]  # doctest: +SKIP
     """
-    objective, flat = prepare(ens, task, theta, task_index)
+    objective, flat = prepare(task, networks, theta, task_index)
     out = []
     for chosen in groups(objective.coords):
         whole = finite_hessians(objective, flat, chosen)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from edt.curvature.inputs import prepare, probes, whole
+from edt.curvature.inputs import prepare, signs, whole
 from edt.curvature.products import Solver, drive
-from edt.ensemble import Ensemble
-from edt.errors import unknown_choice
+from edt.errors import renamed, unknown_choice
 from edt.frames import Tabular, per_network
 from edt.ops.threads import one_blas_thread
 
@@ -43,8 +42,8 @@ class TraceEstimate(Tabular):
 
 
 def hessian_trace(
-    ens: Ensemble,
     task: Any,
+    networks: Any,
     *,
     products: int = 60,
     method: str = "hutch++",
@@ -62,7 +61,7 @@ def hessian_trace(
     the products suffice for all of H (a third is P or more) the trace is exact.
 
     Args:
-        ens, task, theta, task_index: as in `edt.hessian`; the task may be over infinite data.
+        task, networks, theta, task_index: as in `edt.hessian`; the task may be over infinite data.
         products: Hessian-vector products per network, at least 3.
         method: "hutch++" or "hutchinson".
         seed: of the vectors.
@@ -75,12 +74,12 @@ def hessian_trace(
         TypeError, ValueError: an argument is wrong; names it.
 
     Example:
-        >>> hessian_trace(networks, task).trace  # doctest: +SKIP
+        >>> hessian_trace(task, networks).trace  # doctest: +SKIP
 
     Reference: R. Meyer, C. Musco, C. Musco, D. Woodruff, "Hutch++: optimal stochastic trace
     estimation", 2021; M. Hutchinson, 1990.
     """
-    objective, flat = prepare(ens, task, theta, task_index)
+    objective, flat = prepare(task, networks, theta, task_index)
     budget = whole("products", products, 3)
     if not isinstance(method, str) or method not in METHODS:
         raise unknown_choice("method", method, METHODS)
@@ -96,11 +95,12 @@ def hessian_trace(
     )
 
 
+@renamed(ens="networks", vectors="probes")
 def hessian_diagonal(
-    ens: Ensemble,
     task: Any,
+    networks: Any,
     *,
-    vectors: int = 60,
+    probes: int = 60,
     theta: torch.Tensor | None = None,
     task_index: torch.Tensor | None = None,
     seed: int = 0,
@@ -109,8 +109,8 @@ def hessian_diagonal(
     """Diagonal of every network's Hessian, estimated by ``mean of v * (H v)``, entries of v +-1.
 
     Args:
-        ens, task, theta, task_index, ggn: as in `hessian_trace`.
-        vectors: products per network; with at least P of them the diagonal is exact instead.
+        task, networks, theta, task_index, ggn: as in `hessian_trace`.
+        probes: products per network; with at least P of them the diagonal is exact instead.
         seed: of the vectors.
 
     Returns:
@@ -120,12 +120,12 @@ def hessian_diagonal(
         TypeError, ValueError: an argument is wrong; names it.
 
     Example:
-        >>> diagonal, error = hessian_diagonal(networks, task)  # doctest: +SKIP
+        >>> diagonal, error = hessian_diagonal(task, networks)  # doctest: +SKIP
 
     Reference: C. Bekas, E. Kokiopoulou, Y. Saad, "An estimator for the diagonal of a matrix", 2007.
     """
-    objective, flat = prepare(ens, task, theta, task_index)
-    count = whole("vectors", vectors)
+    objective, flat = prepare(task, networks, theta, task_index)
+    count = whole("probes", probes)
     solvers = {b: _diagonal(size, count, seed) for b, size in enumerate(objective.coords.tolist())}
     with one_blas_thread():
         found = drive(objective, flat, solvers, ggn=ggn)
@@ -148,7 +148,7 @@ def _exact(size: int) -> Solver[_Row]:
 def _hutchinson(size: int, budget: int, seed: int) -> Solver[_Row]:
     if size <= budget:
         return (yield from _exact(size))
-    vectors = probes(size, budget, seed)
+    vectors = signs(size, budget, seed)
     image = yield vectors
     each = (vectors * image).sum(1)
     return float(each.mean()), float(each.std() / budget**0.5), budget
@@ -159,7 +159,7 @@ def _hutch_pp(size: int, budget: int, seed: int) -> Solver[_Row]:
     if size <= 2 * third:
         # Finding the subspace would cost more than H itself.
         return (yield from _exact(size))
-    vectors = probes(size, 2 * third, seed)
+    vectors = signs(size, 2 * third, seed)
     sketch, rest = vectors[:third], vectors[third:]
     image = yield sketch
     basis = torch.linalg.qr(image.T).Q.T.contiguous()
@@ -176,7 +176,7 @@ def _diagonal(size: int, count: int, seed: int) -> Solver[tuple[torch.Tensor, to
     if size <= count:
         image = yield torch.eye(size, dtype=torch.float64)
         return image.diagonal().clone(), torch.zeros(size, dtype=torch.float64)
-    vectors = probes(size, count, seed)
+    vectors = signs(size, count, seed)
     image = yield vectors
     each = vectors * image
     error = each.std(0) / count**0.5 if count > 1 else torch.full((size,), float("nan"))

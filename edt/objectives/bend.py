@@ -6,10 +6,8 @@ optimiser needs of it is the vector
 
     b = sum_n c_n J_n^T A_n f''_n,      A_n = d^2 l_n / df^2.
 
-f'' comes from three evaluations of the outputs (central differences, error O(h^2)); b is the
-gradient of a squared error with made-up targets: that of ``sum_n c_n |f_n - z_n|^2`` at
-``z_n = f_n - A_n f''_n / 2`` is ``sum_n c_n J_n^T A_n f''_n``. No tensor of third derivatives, no
-Jacobian.
+f'' comes from three evaluations of the outputs (central differences, error O(h^2)), b from one pass
+backwards. No tensor of third derivatives, no Jacobian.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from edt.ops.losses import LOSSES
 
 __all__ = ["bend"]
 
-#: Bytes of samples held at once: every network has targets, hence data, of its own.
+#: Bytes of outputs held at once.
 MEMORY = 64 * 2**20
 
 
@@ -44,7 +42,7 @@ def bend(
         out: flat; entries of other networks are left alone.
     """
     problem = calls.problem
-    row = problem.samples * (problem.x.shape[-1] + problem.d_out + 1) * 8
+    row = problem.samples * problem.d_out * 8
     share = max(1, MEMORY // row)
     for begin in range(0, chosen.numel(), share):
         part = slice(begin, begin + share)
@@ -75,16 +73,8 @@ def _share(
     middle, ahead, behind = outputs(theta), outputs(theta + move), outputs(theta - move)
     h = reach[:, None, None]
     second = ((ahead - middle) - (middle - behind)) / (h * h)
-    targets = middle - 0.5 * LOSSES[problem.loss].curve(middle, second)
     tasks = torch.tensor([problem.task_of(b) for b in chosen.tolist()])
-    index = torch.zeros(problem.networks, dtype=torch.int64)
-    index[chosen] = torch.arange(chosen.numel())
-    made_up = problem._replace(
-        x=torch.stack([problem.inputs(int(t)) for t in tasks]),
-        y=targets,
-        coef=problem.coef[tasks],
-        loss="mse",
-        task_index=index,
-    )
-    loss = torch.empty(problem.networks, dtype=torch.float64)
-    CpuCalls(made_up).loss_and_grad(theta, loss, out, active)
+    weight = problem.coef[tasks][..., None]
+    pull = middle.new_empty(problem.networks, problem.samples, problem.d_out)
+    pull[chosen] = weight * LOSSES[problem.loss].curve(middle, second)
+    calls.vjp(theta, pull, out, active)

@@ -44,6 +44,7 @@ def masked_train(
     masks: Any = None,
     sparsity: Any = None,
     activation: str | None = None,
+    scheme: str | None = None,
     init: str | None = None,
     optimizer: str = "adam",
     steps: int = 1000,
@@ -84,8 +85,9 @@ def masked_train(
         task: an `edt.Task`, ``(x [N, d_in], y [N, d_out])``, or a task over infinite data (see
             `edt.population`; full batches, float64).
         networks: the ensemble to train (not modified); or None, and then
-        widths, seeds, masks, sparsity, activation, init: describe new networks, as in
-            `Ensemble.init` (``init`` is its scheme); activation "tanh", init "torch" by default.
+        widths, seeds, masks, sparsity, activation, scheme: describe new networks, as in
+            `Ensemble.init`; activation "tanh", scheme "torch" by default.
+        init: another name for ``scheme``.
         optimizer: "gd", "sgd" (momentum, nesterov, dampening), "adam" or "adamw" (betas, eps).
         steps: optimiser steps.
         lr, weight_decay: number, or one per network ``[B]``. The decay is L2 for gd, sgd and adam,
@@ -141,7 +143,7 @@ def masked_train(
             "masks": masks,
             "sparsity": sparsity,
             "activation": activation,
-            "init": init,
+            "scheme": _scheme(scheme, init),
         },
     )
     data = fitted(data, ens, torch.device("cpu"))
@@ -250,6 +252,16 @@ def _watch(
     return Watch(ens, trainer(other.objective(ens, index)), steps, every, patience)
 
 
+def _scheme(scheme: Any, init: Any) -> Any:
+    """How new networks begin, by either name."""
+    if scheme is not None and init is not None:
+        raise ValueError("scheme and init mean the same: give scheme alone")
+    name, given = ("init", init) if scheme is None else ("scheme", scheme)
+    if given is not None and (not isinstance(given, str) or given not in SCHEMES):
+        raise unknown_choice(name, given, list(SCHEMES))
+    return given
+
+
 def _ensemble(
     task: Task,
     networks: Networks | None,
@@ -269,15 +281,13 @@ def _ensemble(
     options = {
         name: new[name] for name in ("masks", "sparsity", "activation") if new[name] is not None
     }
-    init = "torch" if new["init"] is None else new["init"]
-    if not isinstance(init, str) or init not in SCHEMES:
-        raise unknown_choice("init", init, list(SCHEMES))
+    scheme = "torch" if new["scheme"] is None else new["scheme"]
     return Ensemble.init(
         widths=new["widths"],
         seeds=0 if new["seeds"] is None else new["seeds"],
         d_in=task.d_in,
         d_out=task.d_out,
-        scheme=init,
+        scheme=scheme,
         dtype=dtype or torch.float64,
         **options,
     )

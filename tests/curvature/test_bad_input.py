@@ -98,3 +98,20 @@ def test_whole_numbers_of_numpy_are_whole():
     assert pairs[0].values.numel() == 2
     with pytest.raises(TypeError, match=r"k must be an integer >= 1, got 1\.5"):
         edt.extreme_eigenpairs(ENS, TASK, k=1.5)
+
+
+def test_old_names_say_the_new_ones():
+    for function in (edt.spectral_density, edt.hessian_diagonal):
+        with pytest.raises(TypeError, match=r"takes probes=, not vectors=, since version 0\.2"):
+            function(TASK, ENS, vectors=2)
+
+
+@pytest.mark.parametrize(("word", "letters"), [("lowest", "SA"), ("highest", "LA")])
+def test_words_and_letters_for_the_ends_of_a_spectrum(word, letters):
+    one, other = (edt.extreme_eigenpairs(TASK, ENS, 2, which=w) for w in (word, letters))
+    assert all(torch.equal(a.values, b.values) for a, b in zip(one, other, strict=True))
+    line, same = (
+        edt.landscape.loss_line(TASK, ENS, w, at=[0.0, 0.1], progress=False)
+        for w in (word, letters)
+    )
+    assert torch.equal(line.loss, same.loss) and line.kind == same.kind == word

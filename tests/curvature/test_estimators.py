@@ -63,7 +63,7 @@ def test_all_steps_give_the_whole_spectrum():
 
 def test_density_of_networks(cases, place):
     ens, data = cases.ensemble([5, 8]), cases.task()
-    found = curvature.spectral_density(*place(ens, data), steps=30, vectors=40)
+    found = curvature.spectral_density(*place(ens, data), steps=30, probes=40)
     for b, density in enumerate(found):
         values = torch.linalg.eigvalsh(cases.torch_hessian(ens, data, b))
         assert density.size == len(values)
@@ -82,7 +82,7 @@ def test_density_of_networks(cases, place):
     with pytest.raises(ValueError, match="width"):
         found[0].density(torch.zeros(1), 0.0)
     with pytest.raises(ValueError, match="vectors"):
-        curvature.spectral_density(ens, data, vectors=0)
+        curvature.spectral_density(ens, data, probes=0)
     with pytest.raises(TypeError, match="steps"):
         curvature.spectral_density(ens, data, steps=2.5)
 
@@ -125,8 +125,8 @@ def test_hutch_pp_is_better_where_the_spectrum_decays():
 
 def test_diagonal(cases, place):
     ens, data = cases.ensemble([4, 6], pruned=0.2, frozen=0.1), cases.task()
-    mean, error = curvature.hessian_diagonal(*place(ens, data), vectors=200)
-    rough, spread = curvature.hessian_diagonal(*place(ens, data), vectors=12)
+    mean, error = curvature.hessian_diagonal(*place(ens, data), probes=200)
+    rough, spread = curvature.hessian_diagonal(*place(ens, data), probes=12)
     free = ens.state == 1
     exact = torch.zeros_like(mean)
     exact[free] = torch.cat([cases.torch_hessian(ens, data, b).diagonal() for b in range(2)])

@@ -51,7 +51,7 @@ VERBS = {
         pair.values for pair in edt.extreme_eigenpairs(task, ens, 2)
     ],
     "spectral_density": lambda task, ens: [
-        found.nodes for found in edt.spectral_density(task, ens, vectors=2)
+        found.nodes for found in edt.spectral_density(task, ens, probes=2)
     ],
     "hessian_trace": lambda task, ens: edt.hessian_trace(task, ens, products=3).trace,
     "hessian_split": lambda task, ens: [part.hessian for part in edt.hessian_split(task, ens)],

@@ -66,7 +66,7 @@ def test_an_estimate_of_a_semidefinite_matrix_has_no_negative_part():
 
 def test_an_estimate_is_drawn_beside_the_exact_spectrum(task, networks):
     one = networks.network(3)
-    (density,) = edt.spectral_density(one, task, vectors=4)
+    (density,) = edt.spectral_density(one, task, probes=4)
     (ax,) = plot_spectrum([*edt.hessian_spectrum(one, task), density], ["exact", "estimate"]).axes
     exact, estimate = (line for line in ax.lines if ":" in line.get_label())
     # Both are distribution functions: nowhere further apart than four probes' noise.

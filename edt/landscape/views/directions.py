@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from edt.curvature import extreme_eigenpairs, hessian_spectrum
+from edt.curvature.eigenpairs import ENDS
 from edt.ensemble import Ensemble, ModuleEnsemble
 from edt.ensemble.deviates import normal
 from edt.ensemble.kinds import Networks
@@ -128,7 +129,8 @@ def eigen_directions(
     Example:
         >>> ways, values = eigen_directions(networks, task, 2)  # doctest: +SKIP
     """
-    if which not in ("lowest", "highest"):
+    which = {letters: word for word, letters in ENDS.items()}.get(which, which)
+    if which not in ENDS:
         raise unknown_choice("which", str(which), ("lowest", "highest"))
     home = networks.device
     task, networks, index = matched(task, networks, task_index, device="cpu")

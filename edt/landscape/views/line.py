@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
+from edt.curvature.eigenpairs import ENDS
 from edt.ensemble import Ensemble
 from edt.ensemble.arrays import reals
 from edt.errors import ShapeError, unknown_choice
@@ -229,6 +230,7 @@ def named_direction(
         TypeError, ValueError: neither a name of `ALONG` nor directions of the right shape.
     """
     if isinstance(along, str):
+        along = {letters: word for word, letters in ENDS.items()}.get(along, along)
         if along not in ALONG:
             raise unknown_choice("along", along, ALONG)
         if along == "random":
