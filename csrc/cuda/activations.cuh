@@ -81,6 +81,20 @@ EDT_DEVICE T entry() {
   return k;
 }
 
+// 1 / x for normal numbers whose reciprocals are: no check of the range, within half a unit of the
+// last place and a bit.
+template <class T>
+EDT_DEVICE T reciprocal(T x) {
+#if defined(__CUDACC__)
+  if constexpr (sizeof(T) == 4) {
+    float r;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+    return fma(fma(-x, r, 1.0f), r, r);
+  }
+#endif
+  return T(1) / x;
+}
+
 // exp and exp - 1 of a non-positive argument, both to full relative accuracy; exp is 0 where it
 // would leave the normal range.
 template <class T>
@@ -116,7 +130,7 @@ EDT_DEVICE void logistic(T z, T e, T m, T i, T* s) {
 template <int K, class T>
 EDT_DEVICE void softplus(T z, T* s) {
   const auto x = exp_nonpositive(-fabs(z));
-  const T e1 = x.e + T(1), e2 = x.e + T(2), r = T(1) / (e1 * e2), t = x.e * e1 * r;
+  const T e1 = x.e + T(1), e2 = x.e + T(2), r = reciprocal(e1 * e2), t = x.e * e1 * r;
   s[0] = fma(t, poly<Log1pTable>(t * t), at_least(z, T(0)));
   if constexpr (K >= 1) logistic<K - 1>(z, x.e, x.m1, e2 * r, s + 1);
 }
@@ -184,14 +198,14 @@ EDT_DEVICE void activation(T z, T* s) {
     if constexpr (K >= 3) s[3] = T(0);
   } else if constexpr (A == Act::tanh) {
     const auto x = exp_nonpositive(fabs(z) * T(-2));
-    const T i = T(1) / (x.m1 + T(2)), t = copysign(-x.m1 * i, z);
+    const T i = reciprocal(x.m1 + T(2)), t = copysign(-x.m1 * i, z);
     s[0] = t;
     if constexpr (K >= 1) s[1] = T(4) * x.e * (i * i);
     if constexpr (K >= 2) s[2] = T(-2) * t * s[1];
     if constexpr (K >= 3) s[3] = s[1] * (T(4) * (t * t) - T(2) * s[1]);
   } else if constexpr (A == Act::sigmoid) {
     const auto x = exp_nonpositive(-fabs(z));
-    logistic<K>(z, x.e, x.m1, T(1) / (x.e + T(1)), s);
+    logistic<K>(z, x.e, x.m1, reciprocal(x.e + T(1)), s);
   } else if constexpr (A == Act::softplus) {
     softplus<K>(z, s);
   } else if constexpr (A == Act::gelu) {

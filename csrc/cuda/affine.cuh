@@ -4,11 +4,12 @@
 // packs. ld is one pack more than the tile, so that threads on neighbouring rows hit other banks.
 // A thread owns R rows by one pack of samples (forward, backward: R weights broadcast against one
 // wide load a row; R = 8 where the number of rows is a multiple of 8), or a 4 x 4 piece of a
-// gradient over a slice of the samples; slices of one piece are neighbouring lanes and are added by
-// shuffles, in an order that depends on nothing.
+// gradient over a slice of the samples (8 x 8 of large layers in float32); slices of one piece are
+// neighbouring lanes and are added by shuffles, in an order that depends on nothing.
 //
-// Per fused multiply-add of a dense layer: forward and backward 1/32 wide loads of samples and as
-// many of weights (float, R = 8), gradient 1/8. Sparse layers load every operand: 1/4 and 1/2.
+// Per fused multiply-add of a dense layer: forward and backward 1/32 wide loads of samples and 1/16
+// of weights (float, R = 8), gradient 1/8, of large layers 1/16. Sparse layers load every operand:
+// 1/4 and 1/2.
 #pragma once
 #include "cuda/plan.h"
 #include "cuda/platform.h"
@@ -70,6 +71,9 @@ EDT_DEVICE void for_pieces(int rows, Tile tile, const Body& body) {
   for (int t = int(threadIdx.x); t < pieces; t += int(blockDim.x))
     body((t >> tile.shift) * R, (t & ((1 << tile.shift) - 1)) * kPack<T>);
 }
+
+// Tall pieces are worth it where they leave every scheduler of a multiprocessor a warp.
+EDT_DEVICE int enough_threads() { return smaller(int(blockDim.x), 4 * kWarp); }
 
 struct Terms {
   bool accumulate = false;  // add to what is there
@@ -164,7 +168,7 @@ template <class T>
 EDT_DEVICE void affine_forward(const LayerRecord& ly, const int* ints, const T* p, Rows<const T> a,
                                Rows<T> z, Tile tile, Terms terms = {}) {
   if (!ly.dense) sparse_forward(ly, ints, p, a, z, tile, terms);
-  else if (ly.n_out % 8 == 0 && ((ly.n_out / 8) << tile.shift) >= int(blockDim.x))
+  else if (ly.n_out % 8 == 0 && ((ly.n_out / 8) << tile.shift) >= enough_threads())
     dense_forward<T, 8>(ly, p, a, z, tile, terms);
   else if (ly.n_out > 2) dense_forward<T, 4>(ly, p, a, z, tile, terms);
   else dense_forward<T, 1>(ly, p, a, z, tile, terms);
@@ -192,17 +196,18 @@ EDT_DEVICE void dense_backward(const LayerRecord& ly, const T* p, Rows<const T> 
     for (int r = 0; r < R; ++r)
       acc[r] = accumulate ? load<T>(da.at(R == 8 ? i0 + r : smaller(i0 + r, ly.n_in - 1), s))
                           : splat(T(0));
+    const int n_out = ly.n_out, ld_w = ly.ld_w;
+    const T *from = dz.at(0, s), *row = w;
     EDT_NO_UNROLL
-    for (int j = 0; j < ly.n_out; ++j) {
-      const Pack<T> in = load(dz.at(j, s));
-      const T* row = w + j * ly.ld_w;
+    for (int j = 0; j < n_out; ++j, from += dz.ld, row += ld_w) {
+      const Pack<T> in = load(from);
       if constexpr (R < K) {
         EDT_UNROLL
         for (int r = 0; r < R; ++r) add_scaled(acc[r], row[smaller(i0 + r, ly.n_in - 1)], in);
       } else {
         EDT_UNROLL
         for (int q = 0; q < Q; ++q) {
-          const Pack<T> wr = load(row + (R == 8 ? i0 + q * K : smaller(i0 + q * K, ly.ld_w - K)));
+          const Pack<T> wr = load(row + (R == 8 ? i0 + q * K : smaller(i0 + q * K, ld_w - K)));
           EDT_UNROLL
           for (int e = 0; e < K; ++e) add_scaled(acc[q * K + e], wr.v[e], in);
         }
@@ -232,7 +237,7 @@ template <bool Times, class T>
 EDT_DEVICE void affine_backward(const LayerRecord& ly, const int* ints, const T* p,
                                 Rows<const T> dz, Rows<T> da, Tile tile, bool accumulate) {
   if (!ly.dense) sparse_backward<Times>(ly, ints, p, dz, da, tile, accumulate);
-  else if (ly.n_in % 8 == 0 && ((ly.n_in / 8) << tile.shift) >= int(blockDim.x))
+  else if (ly.n_in % 8 == 0 && ((ly.n_in / 8) << tile.shift) >= enough_threads())
     dense_backward<Times, T, 8>(ly, p, dz, da, tile, accumulate);
   else if (ly.n_in > 2) dense_backward<Times, T, 4>(ly, p, dz, da, tile, accumulate);
   else dense_backward<Times, T, 1>(ly, p, dz, da, tile, accumulate);
@@ -283,6 +288,100 @@ EDT_DEVICE void for_sums(int pieces, int packs, Share share, const Body& body) {
     const int t = first + rank % kWarp;
     body(t / slices, t % slices, slices, t < total);
   }
+}
+
+// Sums of N numbers a lane over `slices` neighbouring lanes (a power of two, at most N): a lane
+// gets those of the N / slices entries from the one returned on, in x[0], x[1], ... Halves are
+// exchanged: N - N / slices shuffles.
+template <int N, int Half = N / 2, int Bit = 1, class T>
+EDT_DEVICE int shared_sums(T (&x)[N], int slices) {
+  if constexpr (Bit == kWarp || Half == 0) return 0;
+  else {
+    const bool upper = (int(threadIdx.x) & Bit) != 0;
+    if (Bit >= slices) return 0;
+    EDT_UNROLL
+    for (int q = 0; q < Half; ++q) {
+      const T mine = upper ? x[q + Half] : x[q], other = upper ? x[q] : x[q + Half];
+      x[q] = mine + __shfl_xor_sync(kFullMask, other, Bit);
+    }
+    return (upper ? Half : 0) + shared_sums<N, Half / 2, Bit * 2>(x, slices);
+  }
+}
+
+// Layers whose gradients are cut into squares of this side: both sides multiples of it, large
+// enough that few lanes share a square.
+constexpr int kSquare = 8;
+template <class T>
+EDT_DEVICE bool in_squares(const LayerRecord& ly) {
+  return sizeof(T) == 4 && ly.n_out % kSquare == 0 && ly.n_in % kSquare == 0 &&
+         ly.n_out * ly.n_in >= 1024;
+}
+
+// Square (p, q) holds rows p, p + down, ... and columns q, q + across, ...: neighbouring lanes read
+// neighbouring rows, which lie in other banks.
+template <class T, class Sink>
+EDT_DEVICE void square_gradient(const LayerRecord& ly, Rows<const T> dz, Rows<const T> a, Tile tile,
+                                Share share, const Sink& sink) {
+  constexpr int S = kSquare, K = kPack<T>;
+  const int across = ly.n_in / S, down = ly.n_out / S, pieces = across * down;
+  const int packs = 1 << tile.shift, rank = share.rank();
+  const int w = ly.w, ld = ly.ld_w, row_step = down * dz.ld, column_step = across * a.ld;
+  // One warp a scheduler: more slices would be more sums to exchange.
+  int slices = 1;
+  while (slices < kWarp && slices < packs && pieces * slices < smaller(share.threads(), 4 * kWarp))
+    slices *= 2;
+  // The lanes of a wide load, 8 at a time, take packs that lie in other banks than their
+  // neighbours'.
+  const int run = smaller(slices < 8 ? 8 / slices : 1, packs / slices);
+  for (int begin = rank / kWarp * kWarp; begin < pieces * slices; begin += share.threads()) {
+    const int t = begin + rank % kWarp, piece = smaller(t / slices, pieces - 1);
+    const int slice = t % slices, p = piece / across, q = piece % across;
+    const bool valid = t < pieces * slices;
+    T acc[S * S];
+    EDT_UNROLL
+    for (int e = 0; e < S * S; ++e) acc[e] = T(0);
+    const T *const rows = dz.at(p, 0), *const columns = a.at(q, 0);
+    EDT_NO_UNROLL
+    for (int m = share.group; m < packs / slices; m += share.groups) {
+      const int v = ((m & -run) * slices + slice * run + (m & (run - 1))) * K;
+      Pack<T> d[S];
+      const T* at = rows + v;
+      EDT_UNROLL
+      for (int r = 0; r < S; ++r, at += row_step) d[r] = load(at);
+      at = columns + v;
+      EDT_UNROLL
+      for (int c = 0; c < S; ++c, at += column_step) {
+        const Pack<T> in = load(at);
+        EDT_UNROLL
+        for (int r = 0; r < S; ++r) {
+          EDT_UNROLL
+          for (int e = 0; e < K; ++e) acc[r * S + c] = fma(d[r].v[e], in.v[e], acc[r * S + c]);
+        }
+      }
+    }
+    const int first = shared_sums(acc, slices), count = valid ? S * S / slices : 0;
+    // Whole rows of the square, or a part of one.
+    int row = w + (p + first / S * down) * ld + q + first % S * across;
+    EDT_UNROLL
+    for (int r = 0; r < S; ++r, row += down * ld) {
+      int k = row;
+      EDT_UNROLL
+      for (int c = 0; c < S; ++c, k += across)
+        if (r * S + c < count) sink(k, acc[r * S + c]);
+    }
+  }
+  if (!sink.bias || ly.bias < 0) return;
+  for_sums(ly.n_out, packs, share, [&](int j, int slice, int lanes, bool valid) {
+    T sum = T(0);
+    EDT_NO_UNROLL
+    for (int v = slice + lanes * share.group; valid && v < packs; v += lanes * share.groups) {
+      const Pack<T> d = load(dz.at(j, v * K));
+      EDT_UNROLL
+      for (int e = 0; e < K; ++e) sum += d.v[e];
+    }
+    sum = lane_sum(sum, lanes);
+    if (valid && slice == 0) sink(ly.bias + j, sum);
+  });
 }
 
 template <class T, int TJ, bool Weighted, class Sink>
@@ -381,7 +480,11 @@ EDT_DEVICE void affine_gradient(const LayerRecord& ly, const int* ints, Rows<con
                                 Rows<const T> a, Tile tile, Share share, const Sink& sink,
                                 const T* weight = nullptr) {
   if (!ly.dense) sparse_gradient<T, Weighted>(ly, ints, dz, a, weight, tile, share, sink);
-  else if (ly.n_out > 2) dense_gradient<T, 4, Weighted>(ly, dz, a, weight, tile, share, sink);
+  else if constexpr (sizeof(T) == 4 && !Weighted) {
+    if (in_squares<T>(ly)) square_gradient(ly, dz, a, tile, share, sink);
+    else if (ly.n_out > 2) dense_gradient<T, 4, false>(ly, dz, a, weight, tile, share, sink);
+    else dense_gradient<T, 1, false>(ly, dz, a, weight, tile, share, sink);
+  } else if (ly.n_out > 2) dense_gradient<T, 4, Weighted>(ly, dz, a, weight, tile, share, sink);
   else dense_gradient<T, 1, Weighted>(ly, dz, a, weight, tile, share, sink);
 }
 

@@ -13,7 +13,7 @@ namespace edt::cuda {
 template <class T>
 struct Rule {
   T rate, decay, mu, keep, b1, d1, b2, d2, root, eps, shrink;
-  bool adaptive, heavy, nesterov;
+  int adaptive, heavy, nesterov, none = 0;  // no padding: loads of packs find all bytes written
 
   // c1, c2: 1 - beta^(step + 1), for adam.
   EDT_DEVICE Rule(const HyperParameters& hp, const TrainState<T>& st, int b, int64_t step,

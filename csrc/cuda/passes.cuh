@@ -117,9 +117,12 @@ template <class T>
 EDT_DEVICE void load_inputs(const Net<T>& n, const Data<T>& data, const Samples& samples, Rows<T> x,
                             Tile tile) {
   const T* from = data.x + int64_t(n.task) * data.d_in * data.n_pad;
-  for (int i = 0; i < data.d_in; ++i)
-    for (int s = int(threadIdx.x); s < tile.samples; s += int(blockDim.x))
-      *x.at(i, s) = from[i * data.n_pad + samples(s)];
+  int shift = tile.shift;
+  while ((1 << shift) < tile.samples) ++shift;
+  for (int t = int(threadIdx.x); t < data.d_in << shift; t += int(blockDim.x)) {
+    const int i = t >> shift, s = t & (tile.samples - 1);
+    *x.at(i, s) = from[i * data.n_pad + samples(s)];
+  }
 }
 
 // a holds z and then sigma(z); d the first, d2 the second derivative (K says how many).

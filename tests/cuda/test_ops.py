@@ -105,3 +105,14 @@ def test_inactive_networks_are_left_alone(shim):
 @given(data=st.data())
 def test_anything(shim, data):
     check_all(data.draw(any_case(networks=2)))
+
+
+@pytest.mark.parametrize("hidden", [(32, 40), (64, 64)], ids=str)
+def test_gradients_in_squares(shim, hidden):
+    """Layers whose gradients float32 cuts into pieces of 8 x 8: samples shared among 2 to 16 lanes,
+    tiles that are not full, few threads and many.
+    """
+    for samples, room in ((70, 227), (9, 227), (70, 60)):
+        shim.set_limits(2, room * 1024, 228 * 1024)
+        case = Case(hidden=(hidden,), d_in=32, samples=samples, dtype=torch.float32, masks="dense")
+        compare(case, products, vectors=1)

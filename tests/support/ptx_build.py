@@ -77,8 +77,9 @@ class Build:
     def __init__(self, nvcc: str) -> None:
         self.nvcc = nvcc
         FOLDER.mkdir(parents=True, exist_ok=True)
-        self.headers = headers(ROOT / "csrc")
-        self.own_headers = headers(ROOT / "csrc", SHIM, PTX)
+        used = [ROOT / "csrc" / name for name in ("cuda", "layout", "math")]
+        self.headers = headers(*used)
+        self.own_headers = headers(*used, ROOT / "csrc" / "bindings", SHIM, PTX)
         self.stamps: dict[Path, tuple[Path, str]] = {}
         self.host = self._host_flags()
 
@@ -99,7 +100,7 @@ class Build:
 
     def fresh(self, source: Path, target: Path, *more: Path) -> bool:
         """Whether a target was made of these sources; notes that it is about to be."""
-        own = source.parent in (SHIM, PTX)
+        own = source.parent in (SHIM, PTX) or source.parent.name == "bindings"
         digest = hashlib.sha256((self.own_headers if own else self.headers).encode())
         for file in (source, *more):
             digest.update(file.read_bytes())

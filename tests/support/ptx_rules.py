@@ -38,6 +38,8 @@ EXPANDED: dict[str, dict[str, float]] = {
     "rcp.f32": {"special": 1, "fma": 4, "alu": 3},
     "div.f32": {"special": 1, "fma": 7, "alu": 3},
     "sqrt.f32": {"special": 1, "fma": 5, "alu": 3},
+    "rcp.approx.f32": {"special": 1},
+    "rcp.approx.f64": {"special": 1},
     "rcp.f64": {"special": 1, "fp64": 5, "alu": 3},
     "div.f64": {"special": 1, "fp64": 8, "alu": 4},
     "sqrt.f64": {"special": 1, "fp64": 8, "alu": 4},

@@ -145,6 +145,12 @@ struct RoughReciprocal {
     return put(1.0 / get<double>(a)) & 0xffffffff00000000u;
   }
 };
+struct RoughReciprocalFloat {
+  static uint64_t f(uint64_t a, uint64_t, uint64_t, uint64_t) {
+    // A unit of the last place, as the instruction: the exact one, its last bit cleared.
+    return put(1.0f / get<float>(a)) & ~uint64_t(1);
+  }
+};
 struct ToGeneric {
   static uint64_t f(uint64_t a, uint64_t, uint64_t, uint64_t) {
     return (uint64_t(1) << 56) + uint32_t(a);
@@ -266,6 +272,7 @@ Table table() {
   t["low.b64"] = run<LowHalf>;
   t["high.b64"] = run<HighHalf>;
   t["rcp.approx.f64"] = run<RoughReciprocal>;
+  t["rcp.approx.f32"] = run<RoughReciprocalFloat>;
   t["cvta.shared.u64"] = run<ToGeneric>;
   conversions<uint8_t>(t, "u8");
   conversions<int8_t>(t, "s8");
