@@ -14,6 +14,7 @@ from edt.runs.store import FIGURES, inside
 from edt.show import html
 from edt.show.panel import Panel
 from edt.show.provenance import Finished, provenance
+from edt.show.render import draw
 from edt.show.style import DARK, LIGHT, Theme, pdf, png, svg
 
 
@@ -23,31 +24,35 @@ class Picture:
 
     Attributes:
         name: of its files.
-        draw: theme to figure.
+        draw: theme to figure; None: as its panels say.
         alt: what it shows.
         caption: under it.
         panels: the same to point at; none where there is nothing to show.
     """
 
     name: str
-    draw: Callable[[Theme], Figure]
+    draw: Callable[[Theme], Figure] | None
     alt: str
     caption: str
     panels: Callable[[], Sequence[Panel]]
+
+    def figure(self, theme: Theme = LIGHT) -> Figure:
+        """The picture by matplotlib."""
+        return draw(self.panels(), theme=theme) if self.draw is None else self.draw(theme)
 
 
 def embed(pictures: Sequence[Picture], folder: Folder) -> dict[str, str]:
     """Write every figure as PNG, SVG and PDF, and return it as HTML in two themes, by name."""
     embedded: dict[str, str] = {}
     for picture in pictures:
-        light = picture.draw(LIGHT)
+        light = picture.figure(LIGHT)
         vector = svg(light)
         inside.write(folder, f"{FIGURES}/{picture.name}.png", png(light))
         inside.write(folder, f"{FIGURES}/{picture.name}.svg", vector)
         inside.write(folder, f"{FIGURES}/{picture.name}.pdf", pdf(light))
         embedded[picture.name] = html.figure(
             vector,
-            svg(picture.draw(DARK)),
+            svg(picture.figure(DARK)),
             picture.alt,
             picture.caption,
             picture.panels(),

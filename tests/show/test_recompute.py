@@ -40,7 +40,7 @@ def plain_figures(monkeypatch):
 
     def embed(pictures, folder):
         for picture in pictures:
-            picture.draw(LIGHT)
+            picture.figure(LIGHT)
             picture.panels()
         return {picture.name: f"<figure>{picture.caption}</figure>" for picture in pictures}
 

@@ -10,7 +10,7 @@ from edt.show.words import count, number, percent, span
 from edt.studies.common.findings import LEVEL, Finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.crossed import panels
-from edt.studies.crossed.figures import WORDS, plot_crossed
+from edt.studies.crossed.panels import WORDS
 from edt.studies.crossed.run import CrossedRun
 from edt.studies.perturb_rest.page import REFERENCES
 
@@ -103,7 +103,7 @@ def write_crossed_report(run: CrossedRun, directory: Location) -> Folder:
         question="Tickets, controls and the same rests",
         picture=Picture(
             "crossed",
-            lambda theme: plot_crossed(groups, parts, theme=theme),
+            None,
             "Win rates of tickets and controls; shares of the variance.",
             "Rates with 95% intervals over teachers. Variance components within teachers.",
             lambda: panels.crossed(groups, parts),

@@ -1,4 +1,4 @@
-"""The crossed study, to point at: `edt.studies.crossed.figures`."""
+"""The figure of the study of crossed tickets and rests."""
 
 from __future__ import annotations
 
@@ -8,11 +8,24 @@ from edt.show.axes import percent_axis, place_axis
 from edt.show.hover import lines, rows, share
 from edt.show.marks import bars, points
 from edt.show.panel import Panel
-from edt.studies.crossed.figures import PARTS, WORDS
+
+#: Groups in words, with their colours and markers.
+WORDS = {
+    "ticket": ("winning ticket", "blue", "o"),
+    "random": ("random neurons of the same student", "orange", "^"),
+    "loser": ("ticket that loses alone", "purple", "s"),
+    "fresh": ("fresh neurons", "green", "D"),
+}
+#: Components, as columns of `edt.studies.crossed.run.component_table`.
+PARTS = {"ticket": "ticket", "rest": "rest", "interaction": "the two together, and luck"}
 
 
 def crossed(groups: pd.DataFrame, parts: pd.DataFrame) -> list[Panel]:
-    """Panels of `edt.studies.crossed.figures.plot_crossed`; arguments as there."""
+    """Win rates of each group; shares of the variance.
+
+    Args:
+        groups, parts: `edt.studies.crossed.run.group_table` and ``component_table``.
+    """
     marks = []
     for k, row in enumerate(rows(groups)):
         text, colour, marker = WORDS[row["group"]]

@@ -10,7 +10,7 @@ from edt.show.words import count, percent, span
 from edt.studies.common.findings import Finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.failures import panels
-from edt.studies.failures.figures import WAYS, plot_failures
+from edt.studies.failures.panels import WAYS
 from edt.studies.failures.run import FailuresRun
 from edt.studies.perturb_rest.page import REFERENCES
 
@@ -82,7 +82,7 @@ def write_failures_report(run: FailuresRun, directory: Location) -> Folder:
         question="Failures, and ways out of them",
         picture=Picture(
             "failures",
-            lambda theme: plot_failures(table, ways, theme=theme),
+            None,
             "Kinds of failed ends against width; who gets away with a neuron more.",
             "Right: ends from which at least one of as many tries as the network has neurons "
             "reaches the good loss; 95% intervals over teachers.",

@@ -1,4 +1,4 @@
-"""Failures, to point at: `edt.studies.failures.figures`."""
+"""The figure of the study of failures."""
 
 from __future__ import annotations
 
@@ -8,11 +8,29 @@ from edt.show.axes import percent_axis, place_axis, width_axis
 from edt.show.hover import lines, rows, share
 from edt.show.marks import bars, points
 from edt.show.panel import Panel
-from edt.studies.failures.figures import KINDS, WAYS
+
+#: Kinds of failed ends: column of the table, words, colour.
+KINDS = {
+    "minimum": ("certified minimum", "red"),
+    "channel": ("channel to infinity", "purple"),
+    "saturated": ("saturated units", "green"),
+    "other": ("other", "soft"),
+}
+#: Ways to go on in words, with colours and markers.
+WAYS = {
+    "inside": ("split inside", "blue", "o"),
+    "outside": ("split outside", "sky", "s"),
+    "fresh": ("fresh neuron", "orange", "^"),
+    "kick": ("kicked, no neuron", "soft", "D"),
+}
 
 
 def failures(table: pd.DataFrame, ways: pd.DataFrame) -> list[Panel]:
-    """Panels of `edt.studies.failures.figures.plot_failures`; arguments as there."""
+    """What failed ends are against width; who gets away to a good end.
+
+    Args:
+        table, ways: `edt.studies.failures.run.failure_table` and ``escape_rates``.
+    """
     widths = [int(width) for width in table["width"]]
     stacked = []
     for name, (text, colour) in KINDS.items():

@@ -11,7 +11,6 @@ from edt.studies.common.findings import LEVEL, Finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.perturb_rest.page import REFERENCES
 from edt.studies.subsets import panels
-from edt.studies.subsets.figures import plot_subsets
 from edt.studies.subsets.run import SubsetsRun
 
 #: Share of networks that must disagree with a multi-start, at least, to speak against it.
@@ -82,7 +81,7 @@ def write_subsets_report(run: SubsetsRun, directory: Location) -> Folder:
         question="The network, and its subsets",
         picture=Picture(
             "subsets",
-            lambda theme: plot_subsets(table, runs, theme=theme),
+            None,
             "Success of wide networks, of some subset alone, of one subset alone.",
             "Rates with 95% intervals over teachers. Right: the networks of each teacher in "
             "quarters by how many of their subsets win alone.",

@@ -1,20 +1,31 @@
-"""All subsets, to point at: `edt.studies.subsets.figures`."""
+"""The figure of the study of all subsets."""
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from edt.show.axes import percent_axis, width_axis
 from edt.show.hover import lines, rows, share
 from edt.show.marks import DASHES, line
 from edt.show.panel import Panel, axis
-from edt.studies.subsets.figures import LINES, quartiles
 
+#: Rates: column, colour of the theme, marker, what it is, line.
+LINES = (
+    ("together", "blue", "o", "the wide network", "-"),
+    ("some", "green", "s", "at least one of its subsets alone", "--"),
+    ("ticket", "orange", "^", "one subset alone", ":"),
+)
 COLOURS = ("@blue", "@orange", "@green", "@purple", "@red")
 
 
 def subsets(table: pd.DataFrame, runs: pd.DataFrame) -> list[Panel]:
-    """Panels of `edt.studies.subsets.figures.plot_subsets`; arguments as there."""
+    """Rates against width; win rate of networks against their winning subsets.
+
+    Args:
+        table: from `edt.studies.subsets.run.subset_table`.
+        runs: table ``runs``.
+    """
     traces = []
     for name, colour, marker, text, dash in LINES:
         hover = [
@@ -47,3 +58,18 @@ def subsets(table: pd.DataFrame, runs: pd.DataFrame) -> list[Panel]:
               axis("share of its subsets that win alone (quarters of the networks)"),
               percent_axis("networks that win")),
     ]  # fmt: skip
+
+
+def quartiles(part: pd.DataFrame) -> pd.DataFrame:
+    """Win rates of quarters of the networks, by their share of winning subsets within teachers.
+
+    Returns:
+        ``share`` (mean), ``rate`` and ``networks`` of each quarter.
+    """
+    rank = part.groupby("target")["alone"].rank(method="first", pct=True)
+    quarter = np.clip(np.ceil(4 * rank).astype(int), 1, 4)
+    grouped = part.assign(share=part["alone"] / part["tickets"]).groupby(quarter)
+    found = grouped.agg(
+        share=("share", "mean"), rate=("together", "mean"), networks=("share", "size")
+    )
+    return found.reset_index(drop=True)
