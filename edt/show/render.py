@@ -56,6 +56,9 @@ def draw(panels: Sequence[Panel], *, theme: Theme = LIGHT) -> Figure:
 def draw_on(ax: Axes, panel: Panel, theme: Theme = LIGHT) -> None:
     """One panel on axes of yours; arguments and errors as of `draw`."""
     barred = [trace for trace in panel.traces if "error_y" in trace]
+    places = [at for trace in barred for at in trace["x"]]
+    if len(places) == len(set(places)):  # nowhere would two intervals lie on one another
+        barred = []
     heights: dict[float, float] | None = {} if panel.more.get("barmode") == "stack" else None
     for trace in panel.traces:
         aside = barred.index(trace) - (len(barred) - 1) / 2 if trace in barred else 0.0

@@ -29,6 +29,15 @@ def test_lines_keep_their_places_and_only_intervals_stand_aside():
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
 
 
+def test_intervals_at_places_of_their_own_stay_there():
+    apart = [TWO[0], {**TWO[1], "x": [1.5, 2.5]}]
+    (ax,) = draw([Panel("p", apart, axis("x"), axis("share"))]).axes
+    for container, at in zip(ax.containers, (1.0, 1.5), strict=True):
+        bars, marks = container.lines[2][0], container.lines[0]
+        place = bars.get_transform().transform((at, 0.0))
+        assert place[0] == pytest.approx(marks.get_transform().transform((at, 0.0))[0])
+
+
 def test_bars_are_stacked_where_the_panel_says_so():
     traces = [
         bars([1, 2], [0.25, 0.5], "a", "@blue", ["", ""]),
