@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from benchmarks import settings
+
 EAGER = "PyTorch eager loop"
 VMAP_PADDED = "torch.func.vmap, padded"
 VMAP = "torch.func.vmap per width"
@@ -21,6 +23,8 @@ JAX_HESSIAN_MAP = "lax.map(jax.hessian)"
 
 TORCH_ONE = "torch.func, one network"
 SCIPY = "scipy, network by network"
+
+SPARSEPROP = "SparseProp, network by network"
 
 DENSE, SPARSE = "edt, dense", "edt, 90% pruned"
 
@@ -51,6 +55,21 @@ def lenet_case(sparsity: float | None) -> str:
 def is_lenet(case: str) -> bool:
     """Whether a case is of LeNet-300-100."""
     return case.startswith("LeNet")
+
+
+SPARSE_NETWORKS = (2, 1) if settings.SMOKE else (16, 1)
+SPARSE_BATCHES = (64,) if settings.SMOKE else (64, 1_024)
+SPARSE_SPARSITIES = (0.9,) if settings.SMOKE else (0.9, 0.95, 0.98)
+
+
+def sparse_case(networks: int, batch: int, sparsity: float) -> str:
+    """Pruned LeNet-300-100 in minibatches, where SparseProp is the peer."""
+    return f"Pruned LeNets, {networks}, B {batch:,}, {sparsity:.0%}"
+
+
+def is_sparse(case: str, networks: int | None = None) -> bool:
+    """Whether a case is one of these (with this many networks)."""
+    return case.startswith("Pruned LeNets, " + ("" if networks is None else f"{networks},"))
 
 
 PRODUCTS_CASE = "8 HVPs on W float64"

@@ -39,7 +39,9 @@ def write_plot(
 ) -> Path:
     """Write the PNG; returns the path."""
     compared = [case for case in figures.cases() if EDT in figures.of(case)]
-    compared = [case for case in compared if len(figures.of(case)) > 1]
+    compared = [
+        case for case in compared if len(figures.of(case)) > 1 and not names.is_sparse(case)
+    ]
     training = [case for case in compared if names.is_training(case) or names.is_lenet(case)]
     curvature = [case for case in compared if case not in training and not names.is_one(case)]
     with styled(LIGHT):

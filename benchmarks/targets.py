@@ -53,6 +53,7 @@ def targets(figures: Figures) -> list[Target]:
     return [
         *_training(figures),
         *_sparsity(figures),
+        *_sparse_layers(figures),
         *_products(figures),
         *_hessians(figures),
         *_one_network(figures),
@@ -114,6 +115,21 @@ def _sparsity(figures: Figures) -> list[Target]:
         found = figures.of(case)
         if names.DENSE in found and names.SPARSE in found:
             out.append(_ratio(f"{case}: 90% pruned", 3.0, found[names.SPARSE], found[names.DENSE]))
+    return out
+
+
+def _sparse_layers(figures: Figures) -> list[Target]:
+    """The least ratio over all cells."""
+    out = []
+    for networks, bound in ((16, 8.0), (1, 6.0)):
+        cells = map(figures.of, filter(lambda c: names.is_sparse(c, networks), figures.cases()))
+        name = f"Pruned LeNets, {networks}: least of all cells"
+        ratios = [
+            _ratio(name, bound, cell[EDT], cell[names.SPARSEPROP])
+            for cell in cells
+            if EDT in cell and names.SPARSEPROP in cell
+        ]
+        out += [min(ratios, key=lambda target: target.value)] if ratios else []
     return out
 
 
