@@ -12,8 +12,11 @@ import atexit
 import gzip
 import io
 import json
+import os
+import resource
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +37,7 @@ from edt.landscape.connect import Connection
 from edt.landscape.views.line import LossLine, loss_line
 from edt.landscape.views.plane import LossPlane, loss_plane
 from edt.runs.store import DirectoryError, PartFiles, Store, read_table
+from edt.runs.store.footer import read_footer
 from edt.runs.sweeps import SpecError, Sweep, SweepSpec, read_spec
 from edt.studies import WidthSweep
 from edt.studies.exports import export
@@ -42,6 +46,8 @@ from edt.studies.reports import report_on
 from edt.tasks.mnist import IdxError, mnist, read_idx
 from edt.training import ConvergeResult, TrainResult
 
+#: Less than the memory an input may add: what asks for more must be refused, not followed.
+os.environ["EDT_MAX_GB"] = "0.2"
 #: Where the files of one execution lie: memory, where there is a file system in it.
 SHM = Path("/dev/shm")
 FOLDER = Path(tempfile.mkdtemp(prefix="edt-fuzz-", dir=SHM if SHM.is_dir() else None))
@@ -62,8 +68,23 @@ class Target:
     seeds: Callable[[], list[bytes]]
 
     def __call__(self, data: bytes) -> None:
+        """Read, in bounded memory and time, whatever the bytes ask for."""
+        held, clock = peak(), time.perf_counter()
         with suppress(*self.allowed):
             self.run(data)
+        grown, took = peak() - held, time.perf_counter() - clock
+        assert grown <= MEMORY, f"took {grown:,} bytes for {len(data):,}"
+        assert took <= SECONDS * max(1.0, os.getloadavg()[0]), f"took {took:.1f} s"
+
+
+#: What reading one small input may add to the process's peak, in bytes, and take, in seconds (of a
+#: machine that is not busy): the first read of a kind imports what it needs.
+MEMORY, SECONDS = 400 * 2**20, 5.0
+
+
+def peak() -> int:
+    """Most bytes of memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 # Bytes as the file -----------------------------------------------------------------------------
@@ -90,6 +111,10 @@ def read_ensemble(data: bytes) -> None:
 
 def read_parquet(data: bytes) -> None:
     assert read_table(put("runs.parquet", data).parent, "runs.parquet") is not None
+
+
+def read_parquet_footer(data: bytes) -> None:
+    assert read_footer(data).rows >= 0
 
 
 def export_parquet(data: bytes) -> None:
@@ -422,6 +447,9 @@ MAKERS: dict[str, tuple[Any, Callable[[], Any]]] = {
 PLAIN: dict[str, Target] = {
     "safetensors": Target(read_ensemble, (CheckpointError,), ensemble_seeds),
     "parquet": Target(read_parquet, (CheckpointError,), parquet_seeds),
+    "footer": Target(
+        read_parquet_footer, (ValueError, LookupError, TypeError, AttributeError), parquet_seeds
+    ),
     "export": Target(export_parquet, (CheckpointError,), parquet_seeds),
     "toml": Target(read_toml, (SpecError,), toml_seeds),
     "idx": Target(read_idx_file, (IdxError,), idx_seeds),

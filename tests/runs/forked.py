@@ -5,6 +5,7 @@ once; each sweep is a fork. An order is a line of JSON: ``{"spec", "folder"}``, 
 
 - ``"die_at": n``: the process kills itself with SIGKILL before the n-th time that it syncs a file
   or renames one;
+- ``"fsize": n``: no file may have more than n bytes;
 - ``"locked": false``: without the directory's lock, as behind a URL.
 
 ``{"wait": pid}`` answers with the exit code: 0, 2 for a refused directory, -9 for SIGKILL.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 
@@ -45,6 +47,9 @@ def count_down(left: int) -> None:
 def work(order: dict) -> int:
     if order.get("die_at"):
         count_down(order["die_at"])
+    if order.get("fsize"):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["fsize"],) * 2)
     if not order.get("locked", True):
         Store._acquire = lambda self: None
     try:

@@ -46,8 +46,8 @@ def read_footer(data: bytes) -> Footer:
     """Read the footer of a file.
 
     Raises:
-        ValueError, LookupError, TypeError: not Parquet, or not a flat table of numbers, flags and
-            texts.
+        ValueError, LookupError, TypeError, AttributeError: not Parquet, or not a flat table of
+            numbers, flags and texts.
     """
     length = int.from_bytes(data[-8:-4], "little")
     if data[:4] != MAGIC or data[-4:] != MAGIC or length > min(MOST, len(data) - 12):
