@@ -25,12 +25,13 @@ def processor_seconds() -> float:
 
 
 class Durations:
-    """Writes ``tests.csv`` into a folder when the session ends, the longest test first."""
+    """Writes ``tests.csv`` into a folder, and tells the dearest files at the end."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.spent: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         self.begun = (0.0, 0.0)
+        self.begun_file = False
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self) -> None:
@@ -50,15 +51,17 @@ class Durations:
         test[0] += getattr(report, WALL, 0.0)
         test[1] += getattr(report, CPU, 0.0)
 
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if hasattr(session.config, "workerinput") or not self.spent:
-            return
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Note the test at once: a run that is killed leaves what it knew."""
+        wall, cpu = self.spent[nodeid]
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "tests.csv", "w", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["test", "wall", "cpu"])
-            for test, (wall, cpu) in sorted(self.spent.items(), key=lambda one: -one[1][1]):
-                table.writerow([test, f"{wall:.3f}", f"{cpu:.3f}"])
+        file = self.folder / "tests.csv"
+        with open(file, "a" if self.begun_file else "w", newline="") as out:
+            table = csv.writer(out)
+            if not self.begun_file:
+                table.writerow(["test", "wall", "cpu"])
+            table.writerow([nodeid, f"{wall:.3f}", f"{cpu:.3f}"])
+        self.begun_file = True
 
     def files(self) -> list[tuple[str, float, float, int]]:
         """(file, seconds on the clock, of processors, tests), the longest first."""
