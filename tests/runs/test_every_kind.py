@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from small_studies import CLAIMS
 
 from edt.cli import main as program
 from edt.files import CheckpointError
@@ -64,17 +65,7 @@ SPECS = {
     "sweep": SweepSpec(
         task="xor", grid={"seed": "0..9", "steps": 100, "lr": [0.1, 0.2], "init": ["he", "glorot"]}
     ),
-    "subsets": STUDIES["subsets"].spec(quick=True, **TINY, teachers=2, seeds=3, widths=(5,)),
-    "crossed": STUDIES["crossed"].spec(
-        quick=True, **TINY, teachers=2, candidates=4, rests=2, good=1e-2
-    ),
-    "failures": STUDIES["failures"].spec(
-        quick=True, **{**TINY, "teachers": 1, "seeds": 3, "widths": (2, 3), "certify_steps": 20},
-        escape_steps=5,
-    ),
-    "index-loss": STUDIES["index-loss"].spec(
-        quick=True, samples=40, teachers=2, seeds=2, widths=(2,), newton_steps=20
-    ),
+    **CLAIMS,
 }  # fmt: skip
 
 

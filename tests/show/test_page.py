@@ -15,9 +15,10 @@ from itertools import pairwise
 
 import pytest
 from browser import DESK, PHONE, SCHEMES, SIZES, grave
+from small_studies import CLAIMS
 
 from edt.plots import DARK, LIGHT
-from edt.runs.sweeps import SweepSpec, sweep
+from edt.runs.sweeps import SweepSpec
 from edt.show import html
 from edt.show.interactive import MISSING
 from edt.show.marks import line
@@ -33,12 +34,11 @@ from edt.studies import (
     perturb_spec,
 )
 from edt.studies.controls.spec import ControlsSpec
-from edt.studies.kinds import RUNNERS
-from edt.studies.registry import STUDIES
+from edt.studies.kinds import KINDS
 from edt.studies.reports import report_on
 from edt.studies.xor.run import XorSpec
 
-#: Small runs of every kind: "sweep" and those of `RUNNERS`.
+#: Small runs of every kind: "sweep" and those of `KINDS`.
 STUDENTS = {
     "widths": (2, 3, 4), "seeds": 6, "teachers": 1, "teacher_width": 3, "samples": 40,
     "steps": 300, "lbfgs_rounds": 1, "lbfgs_steps": 100, "newton_steps": 20,
@@ -69,21 +69,11 @@ SPECS = {
         inners=(2,), margins=(2,),
     ),
     "xor": XorSpec(widths=(2, 3, 4), seeds=20, steps=600, success=0.4),
-    "subsets": STUDIES["subsets"].spec(quick=True, **TINY, teachers=2, seeds=3, widths=(5,)),
-    "crossed": STUDIES["crossed"].spec(
-        quick=True, **TINY, teachers=2, candidates=4, rests=2, good=1e-2
-    ),
-    "failures": STUDIES["failures"].spec(
-        quick=True, **{**TINY, "teachers": 1, "seeds": 3, "widths": (2, 3), "certify_steps": 20},
-        escape_steps=5,
-    ),
-    "index-loss": STUDIES["index-loss"].spec(
-        quick=True, samples=40, teachers=2, seeds=2, widths=(2,), newton_steps=20
-    ),
+    **CLAIMS,
 }  # fmt: skip
 #: Kinds looked at from every side; of the others, only the figures.
-KINDS = ["width-sweep", "sweep", "safran-shamir", "loss-levels"]
-OTHERS = [kind for kind in SPECS if kind not in KINDS]
+EVERY_SIDE = ["width-sweep", "sweep", "safran-shamir", "loss-levels"]
+OTHERS = [kind for kind in SPECS if kind not in EVERY_SIDE]
 EMPTY = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>'
 
 
@@ -96,10 +86,7 @@ class Pages(dict):
 
     def __missing__(self, kind):
         folder = self.make_folder(kind) / "run"
-        if kind == "sweep":
-            sweep(SPECS[kind], folder, workers=0)
-        else:
-            RUNNERS[kind](SPECS[kind], folder, progress=False)
+        KINDS[kind].run(SPECS[kind], folder, workers=0, progress=False)
         with pytest.MonkeyPatch.context() as patch:
             if kind in OTHERS:
                 # Their pictures are drawn, not rendered.
@@ -175,25 +162,39 @@ def test_every_kind_is_here():
     assert set(SPECS) == set(KINDS)
 
 
+def turn(page, scheme):
+    """Another theme, once the figures are drawn in its colours."""
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_function(
+        "() => { const paper = (part) => getComputedStyle(part).backgroundColor;"
+        " return [...document.querySelectorAll('.plot .main-svg:first-child')]"
+        ".every((plot) => paper(plot) === paper(document.body)); }"
+    )
+
+
 @pytest.mark.parametrize("kind", SPECS)
 def test_in_a_browser(pages, look, kind):
     page = look(pages[kind], color_scheme="light", viewport=DESK)
     check_drawn(page, "light", DESK)
     check_structure(page)
     check_points(page)
+    turn(page, "dark")
+    check_drawn(page, "dark", DESK)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_on_a_phone_in_the_dark(pages, look, kind):
+@pytest.mark.parametrize("kind", SPECS)
+def test_on_a_phone(pages, look, kind):
     page = look(pages[kind], color_scheme="dark", viewport=PHONE)
     check_drawn(page, "dark", PHONE)
+    turn(page, "light")
+    check_drawn(page, "light", PHONE)
     # A finger scrolls the page, also over a figure.
     assert page.locator(".plot .nsewdrag").first.evaluate(
         "e => getComputedStyle(e).touchAction"
     ) in ("auto", "pan-x pan-y", "manipulation")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY_SIDE)
 def test_with_the_keyboard(pages, look, kind):
     page = look(pages[kind], viewport=DESK)
     page.keyboard.press("Tab")
@@ -317,7 +318,7 @@ def test_text_stands_out_in_both_themes():
 
 def test_figures_lie_beside_the_page_in_three_formats(pages):
     heads = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
-    for kind in KINDS:
+    for kind in EVERY_SIDE:
         figures = pages[kind].parent / "figures"
         names = {file.stem for file in figures.iterdir()}
         assert names

@@ -1,0 +1,22 @@
+"""Specs of studies that take seconds, have two parts at least, and yet something to show."""
+
+from __future__ import annotations
+
+from edt.studies.registry import STUDIES
+
+TINY = {"steps": 200, "samples": 40, "lbfgs_rounds": 1}
+#: Those behind the page of claims.
+CLAIMS = {
+    "subsets": STUDIES["subsets"].spec(quick=True, **TINY, teachers=2, seeds=3, widths=(5,)),
+    "crossed": STUDIES["crossed"].spec(
+        quick=True, **TINY, teachers=2, candidates=4, rests=2, good=1e-2
+    ),
+    "failures": STUDIES["failures"].spec(
+        quick=True,
+        **{**TINY, "teachers": 1, "seeds": 3, "widths": (2, 3), "certify_steps": 20},
+        escape_steps=5,
+    ),
+    "index-loss": STUDIES["index-loss"].spec(
+        quick=True, samples=40, teachers=2, seeds=2, widths=(2,), newton_steps=20
+    ),
+}
