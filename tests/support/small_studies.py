@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from edt.studies.registry import STUDIES
+from edt.studies.claims_presets import crossed_spec, failures_spec, index_loss_spec, subsets_spec
 
-TINY = {"steps": 200, "samples": 40, "lbfgs_rounds": 1}
 #: Those behind the page of claims.
 CLAIMS = {
-    "subsets": STUDIES["subsets"].spec(quick=True, **TINY, teachers=2, seeds=3, widths=(5,)),
-    "crossed": STUDIES["crossed"].spec(
-        quick=True, **TINY, teachers=2, candidates=4, rests=2, good=1e-2
-    ),
-    "failures": STUDIES["failures"].spec(
-        quick=True,
-        **{**TINY, "teachers": 1, "seeds": 3, "widths": (2, 3), "certify_steps": 20},
-        escape_steps=5,
-    ),
-    "index-loss": STUDIES["index-loss"].spec(
-        quick=True, samples=40, teachers=2, seeds=2, widths=(2,), newton_steps=20
-    ),
+    "subsets": subsets_spec(quick=True, teachers=1, seeds=4, widths=(5, 6), steps=400),
+    "crossed": crossed_spec(quick=True, teachers=2, candidates=8, rests=3, steps=400),
+    "failures": failures_spec(quick=True, teachers=1, seeds=4, steps=400),
+    "index-loss": index_loss_spec(quick=True, teachers=1, seeds=4),
 }
