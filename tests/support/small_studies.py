@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from edt.studies.claims_presets import crossed_spec, failures_spec, index_loss_spec, subsets_spec
+from edt.studies.registry import STUDIES
 
-#: Those behind the page of claims.
+#: Those behind the page of claims, and what makes each smaller than ``--quick`` does.
 CLAIMS = {
-    "subsets": subsets_spec(quick=True, teachers=1, seeds=4, widths=(5, 6), steps=400),
-    "crossed": crossed_spec(quick=True, teachers=2, candidates=8, rests=3, steps=400),
-    "failures": failures_spec(quick=True, teachers=1, seeds=4, steps=400),
-    "index-loss": index_loss_spec(quick=True, teachers=1, seeds=4),
+    kind: STUDIES[kind].spec(quick=True, **smaller)
+    for kind, smaller in {
+        "subsets": {"teachers": 1, "seeds": 4, "widths": (5, 6), "steps": 400},
+        "crossed": {"teachers": 2, "candidates": 8, "rests": 3, "steps": 400},
+        "failures": {"teachers": 1, "seeds": 4, "steps": 400},
+        "index-loss": {"teachers": 1, "seeds": 4},
+    }.items()
 }
