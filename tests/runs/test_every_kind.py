@@ -28,7 +28,6 @@ from edt.studies import (
 from edt.studies.controls.spec import ControlsSpec
 from edt.studies.exports import export
 from edt.studies.kinds import KINDS, resume, status
-from edt.studies.registry import STUDIES
 from edt.studies.reports import report_of
 from edt.studies.xor.run import XorSpec
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from edt.studies.registry import STUDIES
 
-#: Those behind the page of claims, and what makes each smaller than ``--quick`` does.
+TINY = {"steps": 200, "samples": 40, "lbfgs_rounds": 1}
+#: Those behind the page of claims.
 CLAIMS = {
-    kind: STUDIES[kind].spec(quick=True, **smaller)
-    for kind, smaller in {
-        "subsets": {"teachers": 1, "seeds": 4, "widths": (5, 6), "steps": 400},
-        "crossed": {"teachers": 2, "candidates": 8, "rests": 3, "steps": 400},
-        "failures": {"teachers": 1, "seeds": 4, "steps": 400},
-        "index-loss": {"teachers": 1, "seeds": 4},
-    }.items()
+    "subsets": STUDIES["subsets"].spec(quick=True, **TINY, teachers=2, seeds=3, widths=(5,)),
+    "crossed": STUDIES["crossed"].spec(
+        quick=True, **TINY, teachers=2, candidates=4, rests=2, good=1e-2
+    ),
+    "failures": STUDIES["failures"].spec(
+        quick=True,
+        **{**TINY, "teachers": 1, "seeds": 3, "widths": (2, 3), "certify_steps": 20},
+        escape_steps=5,
+    ),
+    "index-loss": STUDIES["index-loss"].spec(
+        quick=True, samples=40, teachers=2, seeds=2, widths=(2,), newton_steps=20
+    ),
 }
