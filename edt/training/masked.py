@@ -198,7 +198,7 @@ def masked_train(
     )
     home = ens.device
     moved = ens.to(device=where)
-    engine = trainer(data.to(device=where).objective(moved, index))
+    engine = trainer(fitted(data, moved, where).objective(moved, index))
     settings.watch = _watch(moved, data, validation, index, steps, validate_every, patience)
     if settings.watch is not None and validation is not None:
         settings.specification["validation"] = {
