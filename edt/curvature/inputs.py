@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from edt.ensemble import Ensemble
+from edt.ensemble.checks import whole as whole
 from edt.objectives import Objective
 from edt.ops.checks import parameters
 from edt.tasks.given import objective_of, task_and_networks
@@ -62,19 +63,6 @@ def _finite(name: str, flat: torch.Tensor, networks: Ensemble) -> None:
         f"{name} must hold finite parameters, got NaN or Inf in {len(bad)} of {networks.B} "
         f"networks, network {bad[0]} the first; leave out what diverged by networks.select"
     )
-
-
-def whole(name: str, value: Any, least: int = 1) -> int:
-    """An integer of at least ``least``.
-
-    Raises:
-        TypeError: not an integer. ValueError: too small.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer >= {least}, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be >= {least}, got {value}")
-    return int(value)
 
 
 def signs(size: int, count: int, seed: int) -> torch.Tensor:

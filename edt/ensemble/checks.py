@@ -19,23 +19,29 @@ __all__ = [
     "network_indices",
     "nonnegative",
     "positive_int",
+    "whole",
 ]
 
 #: Arithmetic the package works in.
 DTYPES = (torch.float32, torch.float64)
 
 
-def positive_int(name: str, value: Any) -> int:
-    """Return ``value`` as an int >= 1.
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """Return ``value`` as an int of at least ``least``.
 
     Raises:
-        TypeError: not an integer. ValueError: less than 1.
+        TypeError: not an integer. ValueError: too small.
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer >= 1, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be >= 1, got {value}")
+        raise TypeError(f"{name} must be an integer >= {least}, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be >= {least}, got {value}")
     return int(value)
+
+
+def positive_int(name: str, value: Any) -> int:
+    """Return ``value`` as an int >= 1; see `whole`."""
+    return whole(name, value)
 
 
 def nonnegative(name: str, value: Any) -> float:

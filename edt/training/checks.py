@@ -10,21 +10,9 @@ import numpy as np
 import torch
 
 from edt.ensemble.arrays import plain, reals
+from edt.ensemble.checks import whole as whole
 from edt.errors import unknown_choice
 from edt.ops.checks import task_index_of
-
-
-def whole(name: str, value: Any, least: int) -> int:
-    """Return ``value`` as an int of at least ``least``.
-
-    Raises:
-        TypeError: not an integer. ValueError: too small.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer >= {least}, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be >= {least}, got {value}")
-    return int(value)
 
 
 def number(
