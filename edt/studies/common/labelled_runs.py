@@ -12,7 +12,9 @@ from edt.ensemble import Ensemble
 from edt.landscape import Certificates, certify, outcomes
 from edt.landscape.outcome import UNCERTIFIED
 from edt.lottery import at_reference_scale
+from edt.lottery.trial import PROGRESS
 from edt.studies.common.channels import closest_opponents, with_channels
+from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.levels import label_levels
 from edt.studies.common.targets import good_loss
 from edt.studies.width.spec import WidthSweepSpec
@@ -49,11 +51,6 @@ COLUMNS: dict[str, str] = {
     "outcome": "str",
     "level": "int64",
 }
-
-#: A network stays in the L-BFGS rounds while each takes its loss below this share of itself.
-PROGRESS = 0.99
-#: Networks of different targets start from different seeds, so that their rates are independent.
-SEED_STRIDE = 1_000_000
 
 
 def seeds_of(spec: WidthSweepSpec, target: int) -> list[int]:
