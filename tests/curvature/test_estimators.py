@@ -10,7 +10,7 @@ import edt
 from edt import curvature
 from edt.curvature.density import _solver
 from edt.curvature.factored import factored_inertia, spectral_norm
-from edt.curvature.inputs import probes
+from edt.curvature.inputs import signs
 from edt.curvature.trace import _hutch_pp, _hutchinson
 from edt.curvature.verdicts import zero_threshold
 
@@ -35,7 +35,7 @@ def symmetric(values, seed=0):
 def test_quadrature_is_exact_for_polynomials():
     values = np.linspace(-1.0, 2.0, 50)
     matrix = symmetric(values)
-    start = probes(50, 3, 0)
+    start = signs(50, 3, 0)
     found = run(_solver(start, 6), matrix)
     torch.testing.assert_close(found.weights.sum(1), torch.ones(3, dtype=torch.float64))
     for v in range(3):
@@ -51,10 +51,10 @@ def test_quadrature_is_exact_for_polynomials():
 
 def test_all_steps_give_the_whole_spectrum():
     values = np.array([-1.0, 0.5, 2.0, 3.0])
-    found = run(_solver(probes(4, 1, 3), 4), symmetric(values))
+    found = run(_solver(signs(4, 1, 3), 4), symmetric(values))
     np.testing.assert_allclose(found.nodes[0].numpy(), values, rtol=0, atol=1e-12)
     # An invariant subspace reached early: two distinct eigenvalues, four steps.
-    double = run(_solver(probes(6, 2, 0), 4), symmetric([1.0] * 3 + [4.0] * 3))
+    double = run(_solver(signs(6, 2, 0), 4), symmetric([1.0] * 3 + [4.0] * 3))
     heavy = double.weights > 1e-10
     torch.testing.assert_close(
         double.nodes[heavy], torch.tensor([1.0, 4.0, 1.0, 4.0], dtype=torch.float64)
