@@ -81,7 +81,7 @@ def test_density_of_networks(cases, place):
         assert steps.tolist() == pytest.approx([0.0, 1.0])
     with pytest.raises(ValueError, match="width"):
         found[0].density(torch.zeros(1), 0.0)
-    with pytest.raises(ValueError, match="vectors"):
+    with pytest.raises(ValueError, match="probes"):
         curvature.spectral_density(ens, data, probes=0)
     with pytest.raises(TypeError, match="steps"):
         curvature.spectral_density(ens, data, steps=2.5)
