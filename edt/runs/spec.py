@@ -27,6 +27,10 @@ class Spec:
         check = cls.__dict__.get("__post_init__")
 
         def checked(self: Spec) -> None:
+            for entry in fields(self):
+                value = getattr(self, entry.name)
+                if str(entry.type).startswith("tuple") and not isinstance(value, (tuple, list)):
+                    raise TypeError(f"{entry.name} must be a list like (2, 3), got {value!r:.60}")
             if check is not None:
                 check(self)
             for name in ("networks", "trainings"):

@@ -101,3 +101,12 @@ def test_large_plans_are_quick_to_make():
 def test_public_names():
     assert edt.SweepSpec is SweepSpec
     assert callable(edt.sweep)
+
+
+def test_a_single_number_where_a_list_belongs_is_named():
+    from edt.studies.xor.run import XorSpec
+
+    with pytest.raises(TypeError, match="widths must be a list like"):
+        XorSpec(widths=5)
+    with pytest.raises(TypeError, match="task name must be a text"):
+        SweepSpec(task={"name": ["xor"]})

@@ -213,6 +213,8 @@ def _task_table(entry: Any) -> dict[str, Any]:
         table = _file_table(table)
     if not isinstance(table, Mapping) or "name" not in table:
         raise TypeError(f"task must be a name or a table with a name, got {entry!r}")
+    if not isinstance(table["name"], str):
+        raise TypeError(f"task name must be a text, got {table['name']!r:.60}")
     if table["name"] not in TASKS:
         raise unknown_choice("task", table["name"], list(TASKS))
     return json.loads(json.dumps(dict(table), sort_keys=True))  # type: ignore[no-any-return]
