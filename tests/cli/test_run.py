@@ -19,7 +19,7 @@ def main(arguments):
 
 TINY = ["--set", "steps=300", "--set", "samples=40", "--set", "lbfgs_rounds=1"]
 PERTURB = [
-    "perturb-rest", "--quick", *TINY, "--tickets", "2", "--rests", "2", "--sizes", "0.5,4",
+    "perturb-rest", "--quick", *TINY, "--tickets", "2", "--rests", "2", "--sizes", "0.5,1",
     "--set", "good=1e-3", "--set", "teacher_width=2", "--width", "4", "--set", "losers=1",
     "--set", "random_rests=1", "--set", "loser_rests=1", "--set", "population=4",
 ]  # fmt: skip
