@@ -93,6 +93,7 @@ _SUBPACKAGES = (
     "runs",
     "show",
     "stats",
+    "success",
     "studies",
     "tasks",
     "training",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from inspect import Parameter, Signature
 from typing import Annotated, Any
 
@@ -126,6 +127,18 @@ def command(study: Study) -> Any:
     return typer.main.get_command(one)
 
 
+def without_mnist1d() -> str | None:
+    """The task that stands in for the default one where its package is not installed; says so."""
+    if find_spec("mnist1d") is not None:
+        return None
+    typer.echo(
+        "The default task, MNIST-1D, needs the package mnist1d (pip install mnist1d); this run "
+        "takes the digits of scikit-learn instead.",
+        err=True,
+    )
+    return "digits"
+
+
 def examples(study: Study) -> str:
     """Command lines to start from."""
     lines = [
@@ -159,7 +172,10 @@ def carry_out(
     changes = {
         name: None if value is None else readers[name](value) for name, value in fields.items()
     }
-    spec = study.spec(quick=quick, full=full, **changes | settings(set_))
+    changes |= settings(set_)
+    if study.kind == "lottery" and not quick and changes.get("task") is None:
+        changes["task"] = without_mnist1d()
+    spec = study.spec(quick=quick, full=full, **changes)
     options = engine_options(engine, address, cpus, gpus)
     found = study.experiment
     size = "-quick" if quick else "-full" if full else ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -113,7 +114,63 @@ def write_module(ens: Ensemble, b: int) -> nn.Sequential:
         modules.append(linear)
         if layer < ens.depth:
             modules.append(activation_module(ens.activation))
-    return nn.Sequential(*modules)
+    return _Written(*modules)
+
+
+class _Written(nn.Sequential):
+    """A `torch.nn.Sequential` whose pruned layers can be copied and take plain state dicts.
+
+    `torch.nn.utils.prune` keeps a pruned ``weight`` as ``weight_orig`` times ``weight_mask``, made
+    anew in every forward pass: a tensor with a graph, which torch refuses to copy, under names that
+    a state dict of the network does not have.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Written:
+        for layer, name in self._pruned():
+            setattr(layer, name, getattr(layer, name).detach())
+        out = type(self).__new__(type(self))
+        memo[id(self)] = out
+        out.__dict__ = copy.deepcopy(self.__dict__, memo)
+        for made in (self, out):
+            made._refresh()
+        return out
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """As of every module; "0.weight" of a pruned layer is taken under the layer's own mask.
+
+        What a pruned network saved is taken by one that is not: values and zeros, no mask.
+        """
+        given = dict(state_dict)
+        for place, layer in self._modules.items():
+            for name in ("weight", "bias"):
+                plain = f"{place}.{name}"
+                if not hasattr(layer, f"{name}_mask") and f"{plain}_mask" in given:
+                    given[plain] = given.pop(f"{plain}_orig") * given.pop(f"{plain}_mask")
+                elif hasattr(layer, f"{name}_mask") and plain in given:
+                    given[f"{plain}_orig"] = given.pop(plain)
+                    given.setdefault(f"{plain}_mask", getattr(layer, f"{name}_mask"))
+        found = super().load_state_dict(given, strict, assign)
+        self._refresh()
+        return found
+
+    def _get_name(self) -> str:
+        return "Sequential"
+
+    def _pruned(self) -> list[tuple[nn.Module, str]]:
+        return [
+            (layer, name)
+            for layer in self
+            for name in ("weight", "bias")
+            if hasattr(layer, f"{name}_mask")
+        ]
+
+    def _refresh(self) -> None:
+        """Pruned parameters from what they are made of, as the next forward pass would."""
+        for layer, name in self._pruned():
+            value = getattr(layer, f"{name}_orig") * getattr(layer, f"{name}_mask")
+            setattr(layer, name, value)
 
 
 def state_dict(ens: Ensemble, b: int) -> dict[str, torch.Tensor]:

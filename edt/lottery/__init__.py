@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 from edt.lottery.match import Match, match_teacher, neuron_distance
 from edt.lottery.recipe import Recipe, at_reference_scale
 from edt.lottery.rests import KINDS, Rests, perturb_rest
@@ -23,3 +26,19 @@ __all__ = [
     "perturb_rest",
     "run_trial",
 ]
+
+#: Modules reachable as attributes without importing them first.
+_MODULES = (
+    "adversary", "connectivity", "controls", "criteria", "interchange", "iterative", "minimal",
+    "multistart", "prune", "schedules",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"edt.lottery.{name}")
+    raise AttributeError(f"module 'edt.lottery' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

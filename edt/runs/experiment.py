@@ -148,7 +148,8 @@ class Experiment(Tabular):
                 ``minutes``, ``options`` (slurm).
 
         Raises:
-            ValueError, TypeError: an engine that is unknown, or cannot work there.
+            ValueError, TypeError: a spec of another kind; an engine that is unknown, or cannot
+                work there.
             DirectoryError: the directory holds something else, or is in use.
             SweepError: parts failed on an engine; the others are kept, and a further call tries
                 again.
@@ -157,6 +158,10 @@ class Experiment(Tabular):
         """
         from edt import __version__
 
+        if not isinstance(spec, cls.spec_type):
+            raise TypeError(
+                f"spec must be a {cls.spec_type.__name__}, got {type(spec).__name__} {spec!r:.60}"
+            )
         if directory is None and (engine != "local" or workers not in (None, 0, 1)):
             raise ValueError(f"{workers or ''} workers of the engine {engine!r} need a directory "
                              "that all of them see")  # fmt: skip
@@ -189,7 +194,7 @@ class Experiment(Tabular):
                 seconds["tables"] = time.monotonic() - clock - sum(seconds.values())
             if store is not None:
                 store.check()
-                facts = {"spec_digest": spec.digest, "kind": cls.kind}
+                facts: dict[str, Any] = {"spec_digest": spec.digest, "kind": cls.kind}
                 runs = cls.trainings(spec)
                 facts |= {} if runs is None else {"runs": runs}
                 write_whole(store.path, tables, [part.name for part in plan], facts)

@@ -118,7 +118,10 @@ def _task(
     train_file = _find(name, root, "train", "images", 3) if standardise else image_file
     images, labels = _pixels(image_file), read_idx(label_file)
     if labels.ndim != 1 or labels.dtype != np.uint8:
-        raise IdxError(f"{label_file}: must hold one byte per image, got shape {labels.shape}")
+        raise IdxError(
+            f"{label_file}: must hold labels as bytes [N], one per image, got {labels.dtype} "
+            f"{list(labels.shape)}"
+        )
     if labels.size != images.shape[0]:
         raise IdxError(
             f"{label_file}: holds {labels.size} labels, {image_file.name} {images.shape[0]} images"

@@ -8,6 +8,7 @@ import pytest
 
 from edt.cli import main as program
 from edt.cli.flags import numbers, settings
+from edt.cli.run import without_mnist1d
 
 
 def main(arguments):
@@ -73,3 +74,11 @@ def test_settings():
         "width": 6, "sizes": (0.5, 1), "change": "noise", "hidden": [3, 4],
     }  # fmt: skip
     assert numbers("0.5,1", "--sizes") == (0.5, 1.0)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_lottery_says_what_it_takes_instead_of_mnist1d(there, monkeypatch, capsys):
+    monkeypatch.setattr("edt.cli.run.find_spec", lambda name: object() if there else None)
+    assert without_mnist1d() == (None if there else "digits")
+    told = capsys.readouterr().err
+    assert ("pip install mnist1d" in told and "digits" in told) != there

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -219,3 +222,41 @@ def test_what_would_be_misread_is_refused_and_held_by_module_ensembles(module, s
     held = edt.ModuleEnsemble([module])
     module.eval()
     assert torch.equal(held.to_module(0)(x), module(x))
+
+
+@pytest.mark.parametrize("ran", [False, True])
+@pytest.mark.parametrize("copying", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_pruned_modules_can_be_copied(copying, ran):
+    ens = Ensemble.init([4], 3, d_in=2, d_out=1, sparsity=0.5)
+    module, x = ens.to_module(0), torch.ones(3, 2, dtype=torch.float64)
+    if ran and copying is not copy.deepcopy:
+        return  # what torch itself does
+    wanted = module(x) if ran else ens.to_module(0)(x)
+    other = copying(module)
+    assert torch.equal(other(x), wanted) and torch.equal(module(x), wanted)
+    assert repr(other).startswith("Sequential(")
+    with torch.no_grad():
+        other[0].weight_orig.zero_()
+    assert not torch.equal(other(x), wanted) and torch.equal(module(x), wanted)
+    back = Ensemble.from_modules([copying(ens.to_module(0))], ids=ens.network_ids)
+    assert torch.equal(back.state, ens.state) and torch.equal(back.theta, ens.theta)
+    other(x).sum().backward()
+    assert other[0].weight_orig.grad is not None
+
+
+def test_state_dicts_load_into_pruned_modules_and_out_of_them():
+    ens = Ensemble.init([4], 3, d_in=2, d_out=1, sparsity=0.5)
+    dense = Ensemble.init([4], 5, d_in=2, d_out=1)
+    x = torch.ones(3, 2, dtype=torch.float64)
+    target = dense.with_masks(ens.masks).to_module(0)
+    target.load_state_dict(ens.state_dict(0))
+    assert torch.equal(target(x), ens.to_module(0)(x))
+    assert torch.equal(target[0].weight, ens.weight(0, 0))
+    # Values of pruned weights do not come back.
+    target.load_state_dict(dense.state_dict(0))
+    assert torch.equal(target(x), dense.with_masks(ens.masks).to_module(0)(x))
+    for receiver in (dense.to_module(0), target):
+        receiver.load_state_dict(ens.to_module(0).state_dict())
+        assert torch.equal(receiver(x), ens.to_module(0)(x))
+    with pytest.raises(RuntimeError, match="Missing key"):
+        target.load_state_dict({})

@@ -85,7 +85,7 @@ DAMAGE = [
     (b"", "not an IDX file .begins with nothing"),
     (b"PK\x03\x04 not this", "not an IDX file .begins with 504b0304"),
     (idx(TRAIN)[:-1], r"needs 8624 bytes of data, the file holds 8623"),
-    (idx(TRAIN) + b"\0", "holds 8625"),
+    (idx(TRAIN) + b"\0", "holds more than 8624"),
     (idx(TRAIN)[:9], "truncated in its header"),
     (gzip.compress(idx(TRAIN))[:-20], "truncated or corrupted gzip"),
     (gzip.compress(idx(TRAIN))[:200] + b"xxxx" + gzip.compress(idx(TRAIN))[204:], "gzip"),
@@ -104,12 +104,19 @@ def test_damaged_images(folder, data, says):
     assert isinstance(caught.value, EdtError)
 
 
+def test_labels_of_another_dtype_are_named(folder):
+    labels = idx(LABELS.astype(">i4"), code=0x0C)
+    (folder / "train-labels-idx1-ubyte").write_bytes(labels)
+    with pytest.raises(IdxError, match=r"labels as bytes \[N\].*got int32 \[11\]"):
+        mnist(folder)
+
+
 @pytest.mark.parametrize(
     "labels, says",
     [
         (LABELS[:10], "holds 10 labels, train-images-idx3-ubyte 11 images"),
         (LABELS + np.uint8(1), r"labels must be in 0\.\.9, got 10"),
-        (TRAIN, "one byte per image"),
+        (TRAIN, r"labels as bytes \[N\], one per image, got uint8 \[11, 28, 28\]"),
     ],
 )
 def test_bad_labels(folder, labels, says):

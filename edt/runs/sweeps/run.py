@@ -58,6 +58,12 @@ def sweep(
         10
     """
     if not isinstance(spec, SweepSpec):
+        if not isinstance(spec, (str, os.PathLike)):
+            hint = "; edt.SweepSpec(**spec) makes one of it" if isinstance(spec, dict) else ""
+            raise TypeError(
+                "spec must be an edt.SweepSpec or the path of a TOML file, got "
+                f"{type(spec).__name__}{hint}"
+            )
         spec = read_spec(spec)
     if directory is None:
         if engine != "local":
