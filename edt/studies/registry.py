@@ -1,41 +1,27 @@
-"""Every study, one line each, and what can be done with the directory of any run."""
+"""Every study: the folders of `edt.studies` that hold one, in the order of ``edt run --help``."""
 
 from __future__ import annotations
 
-from edt.studies import (
-    census,
-    controls,
-    crossed,
-    escape,
-    failures,
-    index_loss,
-    loss_levels,
-    lottery,
-    multi_start,
-    perturb_rest,
-    safran_shamir,
-    subsets,
-    width,
-    xor,
-)
+from importlib import import_module
+
 from edt.studies.study import Study
 
-STUDIES: dict[str, Study] = {
-    study.kind: study
-    for study in (
-        width.STUDY,
-        xor.STUDY,
-        controls.STUDY,
-        perturb_rest.STUDY,
-        multi_start.STUDY,
-        lottery.STUDY,
-        census.STUDY,
-        escape.STUDY,
-        loss_levels.STUDY,
-        safran_shamir.STUDY,
-        subsets.STUDY,
-        crossed.STUDY,
-        failures.STUDY,
-        index_loss.STUDY,
-    )
-}
+FOLDERS = (
+    "width",
+    "xor",
+    "controls",
+    "perturb_rest",
+    "multi_start",
+    "lottery",
+    "census",
+    "escape",
+    "loss_levels",
+    "safran_shamir",
+    "subsets",
+    "crossed",
+    "failures",
+    "index_loss",
+)
+_FOUND: list[Study] = [import_module(f"edt.studies.{folder}").STUDY for folder in FOLDERS]
+#: Studies by kind: the names of their commands, and of what their directories hold.
+STUDIES: dict[str, Study] = {study.kind: study for study in _FOUND}
