@@ -181,7 +181,8 @@ void bind_objects(py::module_& m) {
              if (n < 1 || n_pad < n || d_in < 1 || d_out < 1)
                throw py::value_error("data needs at least one sample, input and output");
              if (loss != 0 && loss != 1) throw py::value_error("loss code must be 0 or 1");
-             if (loss == 0 ? !y : !labels) throw py::value_error("data without targets");
+             if (loss == int(Loss::cross_entropy) ? !labels : !y)
+               throw py::value_error("data without targets");
              AnyData out{is_double, {}, {}};
              if (is_double)
                out.f64 = data_of<double>(x, y, labels, coef, n_pad, n, d_in, d_out, loss);

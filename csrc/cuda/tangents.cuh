@@ -47,6 +47,8 @@ EDT_DEVICE void pull_outputs(const Net<T>& n, const Data<T>& data, const Samples
     const T c = s < samples.count ? coef[samples(s)] : T(0);
     if (data.loss == int(Loss::mse)) {
       for (int o = 0; o < data.d_out; ++o) *rf.at(o, s) *= c + c;
+    } else if (!is_softmax(Loss(data.loss))) {
+      for (int o = 0; o < data.d_out; ++o) *rf.at(o, s) *= c * *prob.at(o, s);
     } else {
       T mean = T(0);
       for (int o = 0; o < data.d_out; ++o) mean = fma(*prob.at(o, s), *rf.at(o, s), mean);

@@ -6,12 +6,9 @@
 #include <mutex>
 #include <new>
 
-#include "math/codes.h"
+#include "math/losses.h"
 
 namespace edt {
-
-#define EDT_LOSSES(X) X(mse) X(cross_entropy)
-EDT_CODES(Loss, int, EDT_LOSSES)
 
 // Samples are padded to whole 64-byte vectors. Padding repeats the last sample with coefficient 0,
 // so it never overflows where no true sample does.
@@ -46,9 +43,9 @@ struct DatasetT {
         const int64_t src = t * n + (s < n ? s : n - 1);
         for (int i = 0; i < d_in; ++i) x[(t * d_in + i) * ld + s] = x_src[src * d_in + i];
         for (int o = 0; o < d_out; ++o)
-          y[(t * d_out + o) * ld + s] = loss == Loss::mse
-                                            ? static_cast<const T*>(y_src)[src * d_out + o]
-                                            : T(static_cast<const int64_t*>(y_src)[src] == o);
+          y[(t * d_out + o) * ld + s] = loss == Loss::cross_entropy
+                                            ? T(static_cast<const int64_t*>(y_src)[src] == o)
+                                            : static_cast<const T*>(y_src)[src * d_out + o];
         coef[t * ld + s] = s < n ? c_src[src] : T(0);
       }
   }

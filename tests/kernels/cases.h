@@ -75,9 +75,10 @@ inline Case random_case(std::mt19937& rng) {
   Case c;
   c.depth = pick(1, 3);
   c.d_in = pick(1, 11);
-  c.data.cross_entropy = pick(0, 2) == 0;
-  c.d_out = c.data.cross_entropy ? pick(2, 4) : pick(1, 3);
-  if (pick(0, 1)) c.d_out = c.data.cross_entropy ? c.d_out : 1;
+  constexpr int kLosses = int(sizeof(edt::kLossNames) / sizeof(*edt::kLossNames));
+  c.data.loss = pick(0, 2) ? edt::Loss(pick(0, kLosses - 1)) : edt::Loss::mse;
+  c.d_out = c.data.softmax() ? pick(2, 4) : pick(1, 3);
+  if (pick(0, 1)) c.d_out = c.data.softmax() ? c.d_out : 1;
   c.data.n = pick(0, 3) ? pick(1, 70) : pick(200, 700);
   const bool bias = pick(0, 3) > 0;
   const auto act = reference::Act(pick(0, 4));
@@ -106,8 +107,11 @@ inline Case random_case(std::mt19937& rng) {
   for (int64_t n = 0; n < c.data.n; ++n) {
     for (int64_t i = 0; i < c.d_in; ++i) c.data.x.push_back(normal(rng));
     const int label = pick(0, int(c.d_out) - 1);
+    const double share = c.data.loss == edt::Loss::cross_entropy ? 1.0 : 0.7;
     for (int64_t o = 0; o < c.d_out; ++o)
-      c.data.y.push_back(c.data.cross_entropy ? double(o == label) : normal(rng));
+      c.data.y.push_back(c.data.softmax()
+                             ? share * double(o == label) + (1 - share) / double(c.d_out)
+                             : normal(rng));
     c.data.coef.push_back(0.1 + uniform(rng));
     sum += c.data.coef.back();
   }
@@ -125,7 +129,7 @@ inline Case dense_case(int64_t n, const std::vector<std::vector<int64_t>>& hidde
   c.d_out = cross_entropy ? 3 : 1;
   c.depth = int(hidden[0].size());
   c.data.n = n;
-  c.data.cross_entropy = cross_entropy;
+  c.data.loss = cross_entropy ? edt::Loss::cross_entropy : edt::Loss::mse;
   for (const auto& widths : hidden) {
     reference::Network net;
     net.widths.push_back(c.d_in);
@@ -152,18 +156,19 @@ template <class T>
 edt::Dataset make_data(const Case& c) {
   const auto x = as<T>(c.data.x), coef = as<T>(c.data.coef), y = as<T>(c.data.y);
   std::vector<int64_t> labels;
-  for (int64_t n = 0; n < c.data.n && c.data.cross_entropy; ++n)
+  for (int64_t n = 0; n < c.data.n && c.data.loss == edt::Loss::cross_entropy; ++n)
     for (int64_t o = 0; o < c.d_out; ++o)
       if (c.data.y[size_t(n * c.d_out + o)] > 0.5) labels.push_back(o);
-  const void* target = c.data.cross_entropy ? static_cast<const void*>(labels.data()) : y.data();
+  const void* target =
+      c.data.loss == edt::Loss::cross_entropy ? static_cast<const void*>(labels.data()) : y.data();
   edt::Dataset d;
   d.is_double = sizeof(T) == 8;
   d.n_tasks = 1;
   d.n = c.data.n;
   d.d_in = int(c.d_in);
   d.d_out = int(c.d_out);
-  auto made = std::make_unique<edt::DatasetT<T>>(
-      1, c.data.n, d.d_in, d.d_out, edt::Loss(c.data.cross_entropy), x.data(), target, coef.data());
+  auto made = std::make_unique<edt::DatasetT<T>>(1, c.data.n, d.d_in, d.d_out, c.data.loss,
+                                                 x.data(), target, coef.data());
   if constexpr (sizeof(T) == 8) d.f64 = std::move(made);
   else d.f32 = std::move(made);
   return d;

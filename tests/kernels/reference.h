@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "math/losses.h"
+
 namespace reference {
 
 struct Dual {
@@ -60,6 +62,34 @@ inline Dual slope(Act act, Dual z) {
   return {s[1], s[2] * z.d};
 }
 
+// l, dl/df and d2l/df2 of a loss of one output at a time.
+inline void scalar_loss(edt::Loss kind, double f, double y, double s[3]) {
+  const double z = kind == edt::Loss::logistic ? -y * f : f;
+  const double soft = z > 0 ? z + std::log1p(std::exp(-z)) : std::log1p(std::exp(z));
+  const double sigma = 1 / (1 + std::exp(-z)), r = f - y, gap = 1 - y * f;
+  switch (kind) {
+    case edt::Loss::bce:
+      s[0] = soft - y * f;
+      s[1] = sigma - y;
+      s[2] = sigma * (1 - sigma);
+      break;
+    case edt::Loss::logistic:
+      s[0] = soft;
+      s[1] = -y * sigma;
+      s[2] = y * y * sigma * (1 - sigma);
+      break;
+    case edt::Loss::squared_hinge:
+      s[0] = gap > 0 ? gap * gap : 0;
+      s[1] = gap > 0 ? -2 * y * gap : 0;
+      s[2] = gap > 0 ? 2 * y * y : 0;
+      break;
+    default:
+      s[0] = std::fabs(r) > 1 ? std::fabs(r) - 0.5 : r * r / 2;
+      s[1] = std::fmax(-1, std::fmin(1, r));
+      s[2] = std::fabs(r) <= 1;
+  }
+}
+
 struct Network {
   std::vector<int64_t> widths;  // d_in, h_1, ..., d_out
   bool bias = true;
@@ -76,7 +106,8 @@ struct Network {
 
 struct Data {
   int64_t n = 0;
-  bool cross_entropy = false;
+  edt::Loss loss = edt::Loss::mse;
+  bool softmax() const { return edt::is_softmax(loss); }
   std::vector<double> x, y, coef;  // [n, d_in]; [n, d_out] or one-hot; [n]
 };
 
@@ -117,7 +148,7 @@ inline Result gradient(const Network& net, const Data& data, std::vector<Dual> t
     const Dual c(data.coef[size_t(n)]);
     std::vector<Dual> delta(d_out);
     Dual loss(0);
-    if (data.cross_entropy) {
+    if (data.softmax()) {
       double top = a[L][0].v;
       for (auto& f : a[L]) top = std::fmax(top, f.v);
       Dual sum(0);
@@ -128,6 +159,14 @@ inline Result gradient(const Network& net, const Data& data, std::vector<Dual> t
         loss = loss - Dual(y) * (a[L][o] - Dual(top));
       }
       loss = loss + Dual(std::log(sum.v), sum.d / sum.v);
+    } else if (data.loss != edt::Loss::mse) {
+      for (size_t o = 0; o < d_out; ++o) {
+        const Dual f = a[L][o];
+        double s[3] = {};
+        scalar_loss(data.loss, f.v, data.y[size_t(n) * d_out + o], s);
+        loss = loss + Dual(s[0], s[1] * f.d);
+        delta[o] = c * Dual(s[1], s[2] * f.d);
+      }
     } else {
       for (size_t o = 0; o < d_out; ++o) {
         const Dual r = a[L][o] - Dual(data.y[size_t(n) * d_out + o]);

@@ -150,7 +150,7 @@ class GeneralHessian {
     const int n = n_layers_;
     forward(b_, p_, in_);
     loss_block<true>(pr_.data->loss, b_.f, ld_, in_, net_.d_out, delta_[n]);
-    if (pr_.data->loss == Loss::cross_entropy) softmax_rows(b_.f, ld_, net_.d_out, in_.n, prob_);
+    curvature_rows(pr_.data->loss, b_.f, ld_, in_, net_.d_out, prob_);
     for (int l = n - 1; l > 0 && !ggn_; --l) {
       affine_backward(net_.layers[l], p_, delta_[l + 1], ld_, da_[l], in_.n);
       multiply_rows(da_[l], b_.d1[l], delta_[l], net_.layers[l].n_in, ld_, in_.n);

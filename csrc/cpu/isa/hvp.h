@@ -14,32 +14,6 @@
 
 namespace edt::EDT_ISA_NS {
 
-// prob = softmax(f) row by row.
-template <class T>
-void softmax_rows(const T* f, int64_t ld, int d_out, int64_t n, T* prob) {
-  for (int64_t s = 0; s < n; s += Vec<T>::L) softmax<T>(f, ld, d_out, s, prob);
-}
-
-// out = (d^2 loss / df^2) rf, rows of ld samples.
-template <class T>
-void loss_curvature(Loss kind, const Samples<T>& in, const T* prob, const T* rf, int64_t ld,
-                    int d_out, T* out) {
-  using V = Vec<T>;
-  for (int64_t s = 0; s < in.n; s += V::L) {
-    const V c = V::load(in.coef + s);
-    if (kind == Loss::mse) {
-      for (int o = 0; o < d_out; ++o) ((c + c) * V::load(rf + o * ld + s)).store(out + o * ld + s);
-    } else {
-      V mean = V::zero();
-      for (int o = 0; o < d_out; ++o)
-        mean = fma(V::load(prob + o * ld + s), V::load(rf + o * ld + s), mean);
-      for (int o = 0; o < d_out; ++o)
-        (c * V::load(prob + o * ld + s) * (V::load(rf + o * ld + s) - mean))
-            .store(out + o * ld + s);
-    }
-  }
-}
-
 template <class T>
 void hvp_general(const Net& net, const Problem<T>& pr, const Samples<T>& all, const T* p, int n_vec,
                  T* const* v, T* const* g, bool ggn, Scratch& ws) {
@@ -63,7 +37,7 @@ void hvp_general(const Net& net, const Problem<T>& pr, const Samples<T>& all, co
     const Samples<T> in = slice(all, s0, ld);
     forward(b, p, in);
     loss_block<true>(kind, b.f, ld, in, net.d_out, b.delta[n_layers]);
-    if (kind == Loss::cross_entropy) softmax_rows(b.f, ld, net.d_out, in.n, prob);
+    curvature_rows(kind, b.f, ld, in, net.d_out, prob);
     if (!ggn) backward(b, p, in, static_cast<T*>(nullptr));
     for (int k = 0; k < n_vec; ++k) {
       for (int l = 0; l < n_layers; ++l) {
@@ -315,10 +289,12 @@ void hvp_narrow(const Net& net, const Problem<T>& pr, const Samples<T>& all, con
   using V = Vec<T>;
   const Layer &l0 = net.layers[0], &l1 = net.layers[1];
   const Loss kind = pr.data->loss;
-  Block<T> b(net, pr.act, ggn ? 1 : 2, false, false, all.n, 3 + kVecRows, ws);
+  const bool scalar = kind != Loss::mse && !is_softmax(kind);
+  Block<T> b(net, pr.act, ggn ? 1 : 2, false, false, all.n, 3 + kVecRows + int(scalar), ws);
   const int64_t ld = b.ld;
   constexpr int kMoments = (kNarrowInputs + 1) * (kNarrowInputs + 2) / 2;
   T* e = ws.take<T>(ld);
+  T* curved = scalar ? ws.take<T>(ld) : nullptr;
   T* rf = ws.take<T>(kVecRows * ld);
   const size_t h = size_t(l0.n_out);
   T* m2 = ws.take<T>(h * kMoments);
@@ -331,6 +307,7 @@ void hvp_narrow(const Net& net, const Problem<T>& pr, const Samples<T>& all, con
     const Samples<T> in = slice(all, s0, ld);
     forward(b, p, in);
     loss_block<true>(kind, b.f, ld, in, 1, e);
+    if (scalar) curvature_rows(kind, b.f, ld, in, 1, curved);
     for (int j = 0; !ggn && j < l0.n_out; ++j) {
       const T *d1 = b.d1[1] + j * ld, *d2 = b.d2[1] + j * ld;
       const int* col = l0.col.data() + l0.row_ptr[j];
@@ -362,8 +339,10 @@ void hvp_narrow(const Net& net, const Problem<T>& pr, const Samples<T>& all, con
             for (int64_t t = 0; t < in.n; t += V::L) {
               const V c = V::load(in.coef + t);
               // one class: the softmax is constant
-              (kind == Loss::mse ? (c + c) * V::load(rf + k * ld + t) : V::zero())
-                  .store(rf + k * ld + t);
+              const V bend = scalar              ? c * V::load(curved + t)
+                             : kind == Loss::mse ? c + c
+                                                 : V::zero();
+              (bend * V::load(rf + k * ld + t)).store(rf + k * ld + t);
             }
         } else if (l1.bias[0] >= 0) {
           for (int k = 0; k < kg; ++k) g[k0 + k][l1.bias[0]] += row_sum(rf + k * ld, in.n);

@@ -1,8 +1,9 @@
-// Forward and backward passes of one network over one block, and the losses.
+// Forward and backward passes of one network over one block, and sums over blocks.
 #pragma once
 #include <numeric>
 
 #include "cpu/isa/affine.h"
+#include "cpu/isa/losses.h"
 #include "cpu/isa/narrow.h"
 #include "cpu/isa/vectors.h"
 
@@ -45,56 +46,6 @@ void forward(Block<T>& b, const T* p, const Samples<T>& in, Crew* crew = nullptr
     x = z;
     ldx = b.ld;
   }
-}
-
-// Softmax of the outputs, row by row, over one vector of samples; returns log-sum-exp.
-template <class T>
-EDT_INLINE Vec<T> softmax(const T* f, int64_t ld, int d_out, int64_t s, T* prob) {
-  using V = Vec<T>;
-  V m = V::load(f + s);
-  for (int o = 1; o < d_out; ++o) m = max(m, V::load(f + o * ld + s));
-  V z = V::zero();
-  for (int o = 0; o < d_out; ++o) {
-    const V e = exp_v(V::load(f + o * ld + s) - m);
-    e.store(prob + o * ld + s);
-    z = z + e;
-  }
-  const V inv = V::set1(T(1)) / z;
-  for (int o = 0; o < d_out; ++o) (V::load(prob + o * ld + s) * inv).store(prob + o * ld + s);
-  return m + log_v(z);
-}
-
-// Sum over the block of c_n l_n; with Grad also delta = c_n dl/df.
-template <bool Grad, class T>
-T loss_block(Loss kind, const T* f, int64_t ld, const Samples<T>& in, int d_out, T* delta) {
-  using V = Vec<T>;
-  V total = V::zero();
-  if (kind == Loss::mse) {
-    for (int64_t s = 0; s < in.n; s += V::L) {
-      const V cn = V::load(in.coef + s), c2 = cn + cn;
-      V sum = V::zero();
-      for (int o = 0; o < d_out; ++o) {
-        const V r = V::load(f + o * ld + s) - V::loadu(in.y + o * in.ldx + s);
-        sum = fma(r, r, sum);
-        if constexpr (Grad) (c2 * r).store(delta + o * ld + s);
-      }
-      total = fma(cn, sum, total);
-    }
-  } else {
-    for (int64_t s = 0; s < in.n; s += V::L) {
-      const V cn = V::load(in.coef + s);
-      V lse, picked = V::zero();
-      // delta doubles as the probabilities' buffer
-      lse = softmax<T>(f, ld, d_out, s, delta);
-      for (int o = 0; o < d_out; ++o) {
-        const V y = V::load(in.y + o * in.ldx + s);
-        picked = fma(y, V::load(f + o * ld + s), picked);
-        (cn * (V::load(delta + o * ld + s) - y)).store(delta + o * ld + s);
-      }
-      total = fma(cn, lse - picked, total);
-    }
-  }
-  return hsum(total);
 }
 
 // dst = a * b over n entries of each row.
