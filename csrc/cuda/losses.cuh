@@ -36,4 +36,38 @@ EDT_DEVICE void scalar_loss(Loss kind, T f, T y, T* s) {
   }
 }
 
+// c l of one sample with outputs f[0], f[ld], ..., for the losses that seldom run: called, so that
+// their registers do not weigh on the others. With Grad f becomes c dl/df, with Keep `prob` what
+// `pull_outputs` needs.
+template <bool Grad, bool Keep, class T>
+EDT_CALLED T other_loss(Loss kind, int d_out, const T* y, int64_t n_pad, T c, T* f, int ld, T* prob,
+                        int ld_prob) {
+  T sum = T(0);
+  if (kind != Loss::soft_cross_entropy) {
+    for (int o = 0; o < d_out; ++o) {
+      T l[3];
+      scalar_loss<Keep ? 2 : 1>(kind, f[o * ld], y[o * n_pad], l);
+      sum += l[0];
+      if constexpr (Grad) f[o * ld] = c * l[1];
+      if constexpr (Keep) prob[o * ld_prob] = l[2];
+    }
+    return c * sum;
+  }
+  T top = f[0], picked = T(0);
+  for (int o = 1; o < d_out; ++o) top = at_least(top, f[o * ld]);
+  for (int o = 0; o < d_out; ++o) {
+    sum += exp_nonpositive(f[o * ld] - top).e;
+    picked = fma(y[o * n_pad], f[o * ld], picked);
+  }
+  if constexpr (Grad) {
+    const T inverse = T(1) / sum;
+    for (int o = 0; o < d_out; ++o) {
+      const T share = exp_nonpositive(f[o * ld] - top).e * inverse;
+      if constexpr (Keep) prob[o * ld_prob] = share;
+      f[o * ld] = c * (share - y[o * n_pad]);
+    }
+  }
+  return c * (top + T(log(sum)) - picked);
+}
+
 }  // namespace edt::cuda

@@ -182,34 +182,10 @@ EDT_DEVICE double loss_pass(const Net<T>& n, const Data<T>& data, const Samples&
         if constexpr (Grad) *f.at(o, s) = (c + c) * r;
       }
       total += double(c * sum);
-    } else if (data.loss == int(Loss::soft_cross_entropy)) {
-      const T* y = data.y + int64_t(n.task) * data.d_out * data.n_pad + at;
-      T top = *f.at(0, s), z = T(0), picked = T(0);
-      for (int o = 1; o < data.d_out; ++o) top = at_least(top, *f.at(o, s));
-      for (int o = 0; o < data.d_out; ++o) {
-        z += exp_nonpositive(*f.at(o, s) - top).e;
-        picked = fma(y[o * data.n_pad], *f.at(o, s), picked);
-      }
-      total += double(c * (top + T(log(z)) - picked));
-      if constexpr (Grad) {
-        const T inverse = T(1) / z;
-        for (int o = 0; o < data.d_out; ++o) {
-          const T share = exp_nonpositive(*f.at(o, s) - top).e * inverse;
-          if constexpr (Keep) *prob.at(o, s) = share;
-          *f.at(o, s) = c * (share - y[o * data.n_pad]);
-        }
-      }
     } else if (data.loss != int(Loss::cross_entropy)) {
       const T* y = data.y + int64_t(n.task) * data.d_out * data.n_pad + at;
-      T sum = T(0);
-      for (int o = 0; o < data.d_out; ++o) {
-        T l[3];
-        scalar_loss<Keep ? 2 : 1>(Loss(data.loss), *f.at(o, s), y[o * data.n_pad], l);
-        sum += l[0];
-        if constexpr (Grad) *f.at(o, s) = c * l[1];
-        if constexpr (Keep) *prob.at(o, s) = l[2];
-      }
-      total += double(c * sum);
+      total += double(other_loss<Grad, Keep>(Loss(data.loss), data.d_out, y, data.n_pad, c,
+                                             f.at(0, s), f.ld, prob.at(0, s), prob.ld));
     } else {
       const int label = data.labels[int64_t(n.task) * data.n_pad + at];
       T top = *f.at(0, s), z = T(0);
