@@ -23,7 +23,7 @@ BYTES = {"8": 1, "16": 2, "32": 4, "64": 8}
 #: Modifiers that change nothing where results are IEEE's and flushing is off.
 IGNORED = {"rn", "uni", "sync", "aligned", "to", "nc", "ftz", "volatile"}
 FUNCTION = re.compile(
-    r"(?:\.visible\s+|\.weak\s+)?\.(entry|func)\s+(\w+)\s*\(([^)]*)\)([^;{]*)([;{])"
+    r"(?:\.visible\s+|\.weak\s+)?\.(entry|func)\s+(?:\(([^)]*)\)\s*)?(\w+)\s*\(([^)]*)\)([^;{]*)([;{])"
 )
 
 
@@ -36,6 +36,7 @@ class Function:
     """A kernel or device function as text."""
 
     name: str
+    results: list[str]
     parameters: list[str]
     most_threads: int
     body: list[tuple[int, str]]  # (line, statement), braces left out
@@ -72,17 +73,19 @@ def functions(text: str) -> dict[str, tuple[Function, bool]]:
     text = re.sub(r"//[^\n]*", "", text)
     out = {}
     for match in FUNCTION.finditer(text):
-        if match[5] == ";":
+        if match[6] == ";":
             continue
         end, depth = match.end(), 1
         while depth:
             depth += {"{": 1, "}": -1}.get(text[end], 0)
             end += 1
-        names = re.findall(r"(\w+)(?:\[\d+\])?\s*(?:,|$)", match[3].strip())
-        most = re.search(r"\.maxntid\s+(\d+)", match[4])
+        results, names = (
+            re.findall(r"(\w+)(?:\[\d+\])?\s*(?:,|$)", (match[k] or "").strip()) for k in (2, 4)
+        )
+        most = re.search(r"\.maxntid\s+(\d+)", match[5])
         first = text.count("\n", 0, match.end()) + 1
         body = list(statements(text[match.end() : end - 1], first))
-        made = Function(match[2], names, int(most[1]) if most else 1024, body)
+        made = Function(match[3], results, names, int(most[1]) if most else 1024, body)
         out[made.name] = made, match[1] == "entry"
     return out
 
@@ -294,6 +297,7 @@ class Program:
         self._emit("cp.async", "copy", dst=[places[0]], src=src, bytes=16)
 
     def _do_call(self, parts: list[str], operands: list[str]) -> list[str]:
+        returned = split(operands.pop(0)[1:-1]) if operands[0].startswith("(") else []
         name, given = operands[0], split(operands[1][1:-1]) if len(operands) > 1 else []
         callee = self.others[name][0]
         for here, there in zip(given, callee.parameters, strict=True):
@@ -302,6 +306,9 @@ class Program:
                 "mov.u64", "compute", dst=dst, src=[self._number(f"{self.scope.name}/{here}")]
             )
         self._emit("call", "call", offset=f"{name}/")
+        for here, there in zip(returned, callee.results, strict=True):
+            dst = [self._number(f"{self.scope.name}/{here}")]
+            self._emit("mov.u64", "compute", dst=dst, src=[self._number(f"{name}/{there}")])
         return [name]
 
     def _access(self, parts: list[str], register: str, memory: str, *, store: bool) -> None:
