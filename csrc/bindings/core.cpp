@@ -76,7 +76,9 @@ std::unique_ptr<Dataset> make_dataset(Pointer x, Pointer y, Pointer coef, int64_
                                       int64_t n, int d_in, int d_out, int loss, bool is_double) {
   if (n_tasks < 1 || n < 1 || d_in < 1 || d_out < 1)
     throw py::value_error("a dataset needs at least one task, sample, input and output");
-  if (loss != 0 && loss != 1) throw py::value_error("loss code must be 0 or 1");
+  constexpr int kLosses = int(std::size(kLossNames));
+  if (loss < 0 || loss >= kLosses)
+    throw py::value_error("loss code must be in 0.." + std::to_string(kLosses - 1));
   auto out = std::make_unique<Dataset>();
   out->is_double = is_double;
   out->n_tasks = n_tasks;

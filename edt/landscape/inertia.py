@@ -417,7 +417,7 @@ def _backward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Inputs and pre-activations of one layer, and dL/dz of the next: ``[N, .]`` each."""
     x, y, coef = target_of(task, target)
-    y = y if task.loss == "cross_entropy" else y.to(torch.float64)
+    y = y.to(torch.float64) if y.is_floating_point() else y
     inputs, before = run(layers, activation, x.to(torch.float64))
     after = before[layer + 1].detach().requires_grad_(True)
     with torch.enable_grad():

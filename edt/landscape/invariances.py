@@ -19,6 +19,7 @@ import torch
 
 from edt.landscape.layers import Network
 from edt.landscape.symmetry import SYMMETRIES
+from edt.ops.losses import LOSSES
 from edt.training.channels import ODD
 
 __all__ = ["invariant_directions"]
@@ -85,7 +86,7 @@ def invariant_directions(layers: Network, activation: str, loss: str) -> torch.T
             for o in range(high.weight.shape[0]):
                 one = torch.ones(1, dtype=torch.float64)
                 keep((weights[k + 1][o, i], one), (weights[k + 1][o, j], -sign * one))
-    if loss == "cross_entropy":
+    if LOSSES[loss].shifts:
         ones = torch.ones(layers[-1].weight.shape[0], dtype=torch.float64)
         for column in weights[-1].T:
             keep((column, ones))

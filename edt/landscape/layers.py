@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from torch.nn import functional as F
 
 from edt.ensemble import Ensemble
 from edt.ops.activations import ACTIVATION_FUNCTIONS
+from edt.ops.losses import LOSSES
 from edt.tasks import Task
 
 #: The activations in plain PyTorch.
@@ -103,17 +103,13 @@ def target_of(task: Task, t: int) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
     """Inputs ``[N, d_in]``, targets and coefficients ``[N]`` of the task's target t."""
     x = task.x if task.x.dim() == 2 else task.x[t]
     y = task.y
-    per_target = y.dim() == (2 if task.loss == "cross_entropy" else 3)
+    per_target = y.dim() > LOSSES[task.loss].dims
     return x, (y[t] if per_target else y), task.coef[t]
 
 
 def loss_of(task: Task, output: torch.Tensor, y: torch.Tensor, coef: torch.Tensor) -> torch.Tensor:
     """``sum_n c_n l(f_n, y_n)``, a scalar, differentiable in the output ``[N, d_out]``."""
-    if task.loss == "cross_entropy":
-        each = F.cross_entropy(output, y, reduction="none")
-    else:
-        each = (output - y).square().sum(-1)
-    return (coef * each).sum()
+    return (coef * LOSSES[task.loss].sample(output, y)).sum()
 
 
 def derivatives(activation: str, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

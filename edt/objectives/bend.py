@@ -74,7 +74,8 @@ def _share(
     h = reach[:, None, None]
     second = ((ahead - middle) - (middle - behind)) / (h * h)
     tasks = torch.tensor([problem.task_of(b) for b in chosen.tolist()])
+    y = torch.stack([problem.targets(t) for t in tasks.tolist()])
     weight = problem.coef[tasks][..., None]
     pull = middle.new_empty(problem.networks, problem.samples, problem.d_out)
-    pull[chosen] = weight * LOSSES[problem.loss].curve(middle, second)
+    pull[chosen] = weight * LOSSES[problem.loss].curve(middle, y, second)
     calls.vjp(theta, pull, out, active)

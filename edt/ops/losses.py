@@ -12,7 +12,7 @@ import torch
 
 from edt import _core
 
-__all__ = ["LOSSES", "CrossEntropy", "Loss", "SquaredError", "loss_code"]
+__all__ = ["LOSSES", "Loss", "loss_code", "smoothed"]
 
 
 class Loss(ABC):
@@ -21,26 +21,37 @@ class Loss(ABC):
     Attributes:
         classes: whether targets are class numbers ``[N]`` instead of vectors ``[N, d_out]``.
         squares: whether it is a sum of squared residuals.
+        shifts: whether adding a number to all outputs changes nothing.
     """
 
     classes: bool
     squares: bool
+    shifts: bool = False
 
     @abstractmethod
     def sample(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """``l(f_n, y_n)``: ``[..., N, d_out]`` -> ``[..., N]``."""
 
     @abstractmethod
-    def curvature(self, f: torch.Tensor) -> torch.Tensor:
-        """``A_n = d^2 l_n / df_n^2``, ``[N, d_out, d_out]``."""
-
-    @abstractmethod
-    def curve(self, f: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """``A_n v_n``, shape of ``f``."""
+    def curve(self, f: torch.Tensor, y: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """``A_n v_n`` with ``A_n = d^2 l_n / df_n^2``, ``[..., N, d_out]``."""
 
     @abstractmethod
     def size(self, y: torch.Tensor) -> torch.Tensor:
         """Size of l to compare its rounding with, float64 ``[..., N]``."""
+
+    def curvature(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """``A_n``, ``[N, d_out, d_out]``."""
+        eye = torch.eye(f.shape[-1], dtype=f.dtype, device=f.device)
+        rows = [self.curve(f, y, unit.expand_as(f)) for unit in eye]
+        return torch.stack(rows, -2)
+
+    def check(self, y: torch.Tensor) -> None:  # noqa: B027 (most losses take all numbers)
+        """Insist on targets that the loss is meant for.
+
+        Raises:
+            ValueError: others; says which are allowed.
+        """
 
     @property
     def dims(self) -> int:
@@ -57,12 +68,7 @@ class SquaredError(Loss):
         """See `Loss`."""
         return (f - y).square().sum(-1)
 
-    def curvature(self, f: torch.Tensor) -> torch.Tensor:
-        """``2 I``."""
-        eye = torch.eye(f.shape[1], dtype=f.dtype, device=f.device)
-        return 2 * eye.expand(f.shape[0], -1, -1)
-
-    def curve(self, f: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def curve(self, f: torch.Tensor, y: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """``2 v``."""
         return 2.0 * v
 
@@ -72,7 +78,18 @@ class SquaredError(Loss):
         return (y * y).sum(-1)
 
 
-class CrossEntropy(Loss):
+class _Softmax(Loss):
+    """``log sum_o exp(f_o) - sum_o y_o f_o``."""
+
+    shifts = True
+
+    def curve(self, f: torch.Tensor, y: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """``p v - p (p.v)``, p the softmax of f."""
+        p = torch.softmax(f, -1)
+        return p * (v - (p * v).sum(-1, keepdim=True))
+
+
+class CrossEntropy(_Softmax):
     """``log sum_o exp(f_o) - f_y`` of logits f and a class y."""
 
     classes, squares = True, False
@@ -82,23 +99,166 @@ class CrossEntropy(Loss):
         index = y.expand(f.shape[:-1])[..., None]
         return torch.logsumexp(f, -1) - f.gather(-1, index)[..., 0]
 
-    def curvature(self, f: torch.Tensor) -> torch.Tensor:
-        """``diag(p) - p p^T``, p the softmax of f."""
-        p = torch.softmax(f, -1)
-        return torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
-
-    def curve(self, f: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """``p v - p (p.v)``."""
-        p = torch.softmax(f, -1)
-        return p * (v - (p * v).sum(-1, keepdim=True))
-
     def size(self, y: torch.Tensor) -> torch.Tensor:
         """1."""
         return torch.ones_like(y, dtype=torch.float64)
 
 
+class SoftCrossEntropy(_Softmax):
+    """``log sum_o exp(f_o) - sum_o y_o f_o`` of logits f and shares y that add up to 1."""
+
+    classes, squares = False, False
+
+    def sample(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """See `Loss`."""
+        return torch.logsumexp(f, -1) - (y * f).sum(-1)
+
+    def size(self, y: torch.Tensor) -> torch.Tensor:
+        """1."""
+        return torch.ones_like(y[..., 0], dtype=torch.float64)
+
+    def check(self, y: torch.Tensor) -> None:
+        """Shares: >= 0, adding up to 1 to a millionth."""
+        total = y.to(torch.float64).sum(-1)
+        if bool((y < 0).any()) or bool(((total - 1.0).abs() > 1e-6).any()):
+            raise ValueError(
+                "y must hold shares >= 0 that add up to 1 for each sample for soft_cross_entropy, "
+                f"got a least entry of {float(y.min()):g} and sums in "
+                f"{float(total.min()):g}..{float(total.max()):g}"
+            )
+
+
+class _OneOutput(Loss):
+    """Losses of one output at a time, added over the outputs."""
+
+    classes, squares = False, False
+    #: What targets may be, in words, and as a test.
+    allowed = "real numbers"
+
+    @abstractmethod
+    def each(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """l of each output."""
+
+    @abstractmethod
+    def second(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """``d^2 l / df^2`` of each output, >= 0."""
+
+    def sample(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """See `Loss`."""
+        return self.each(f, y).sum(-1)
+
+    def curve(self, f: torch.Tensor, y: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """``l'' v``."""
+        return self.second(f, y) * v
+
+    def size(self, y: torch.Tensor) -> torch.Tensor:
+        """The loss of a zero output, or 1 where that is less."""
+        y = y.to(torch.float64)
+        return self.sample(torch.zeros_like(y), y).clamp_min(1.0)
+
+    def allows(self, y: torch.Tensor) -> torch.Tensor:
+        """bool, entry by entry."""
+        return torch.ones_like(y, dtype=torch.bool)
+
+    def check(self, y: torch.Tensor) -> None:
+        """See `Loss`."""
+        bad = torch.nonzero(~self.allows(y))
+        if bad.numel():
+            at = bad[0].tolist()
+            raise ValueError(
+                f"y must hold {self.allowed} for {NAMES[type(self)]}, got {float(y[tuple(at)]):g} "
+                f"at {at}"
+            )
+
+
+class BinaryCrossEntropy(_OneOutput):
+    """``log(1 + exp(f)) - y f`` of a logit f and a share y: `binary_cross_entropy_with_logits`."""
+
+    allowed = "shares in [0, 1]"
+
+    def each(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """See `_OneOutput`."""
+        # log(1 + exp(f)) - y f, without taking large numbers from each other.
+        return (1.0 - y) * f - torch.nn.functional.logsigmoid(f)
+
+    def second(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """``s (1 - s)``, s the logistic function of f."""
+        return torch.sigmoid(f) * torch.sigmoid(-f)
+
+    def allows(self, y: torch.Tensor) -> torch.Tensor:
+        """See `_OneOutput`."""
+        return (y >= 0) & (y <= 1)
+
+
+class Logistic(_OneOutput):
+    """``log(1 + exp(-y f))`` of a label y of -1 or 1."""
+
+    allowed = "labels -1 or 1"
+
+    def each(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """See `_OneOutput`."""
+        return -torch.nn.functional.logsigmoid(y * f)
+
+    def second(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """``y^2 s (1 - s)``, s the logistic function of y f."""
+        return y * y * torch.sigmoid(y * f) * torch.sigmoid(-y * f)
+
+    def allows(self, y: torch.Tensor) -> torch.Tensor:
+        """See `_OneOutput`."""
+        return y.abs() == 1
+
+
+class SquaredHinge(_OneOutput):
+    """``max(0, 1 - y f)^2`` of a label y of -1 or 1; the second derivative jumps at ``y f = 1``."""
+
+    allowed = "labels -1 or 1"
+
+    def each(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """See `_OneOutput`."""
+        return torch.relu(1.0 - y * f).square()
+
+    def second(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """``2 y^2`` where ``y f < 1``, else 0."""
+        return torch.where(y * f < 1.0, 2.0 * y * y, torch.zeros_like(f))
+
+    def allows(self, y: torch.Tensor) -> torch.Tensor:
+        """See `_OneOutput`."""
+        return y.abs() == 1
+
+
+class Huber(_OneOutput):
+    """``r^2 / 2`` where ``|r| <= 1``, else ``|r| - 1/2``, with ``r = f - y``."""
+
+    def each(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """See `_OneOutput`."""
+        r = f - y
+        return torch.where(r.abs() <= 1.0, 0.5 * r * r, r.abs() - 0.5)
+
+    def second(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """1 where ``|r| <= 1``, else 0."""
+        return ((f - y).abs() <= 1.0).to(f.dtype)
+
+
 #: By name.
-LOSSES: dict[str, Loss] = {"mse": SquaredError(), "cross_entropy": CrossEntropy()}
+LOSSES: dict[str, Loss] = {
+    "mse": SquaredError(),
+    "cross_entropy": CrossEntropy(),
+    "soft_cross_entropy": SoftCrossEntropy(),
+    "bce": BinaryCrossEntropy(),
+    "logistic": Logistic(),
+    "squared_hinge": SquaredHinge(),
+    "huber": Huber(),
+}
+NAMES = {type(loss): name for name, loss in LOSSES.items()}
+
+
+def smoothed(y: torch.Tensor, classes: int, share: float, dtype: torch.dtype) -> torch.Tensor:
+    """Classes ``[..., N]`` as shares ``[..., N, K]``: ``share`` spread evenly over all K.
+
+    Reference: C. Szegedy et al., "Rethinking the inception architecture", CVPR 2016.
+    """
+    hot = torch.nn.functional.one_hot(y, classes).to(dtype)
+    return (1.0 - share) * hot + share / classes
 
 
 def loss_code(name: str) -> int:

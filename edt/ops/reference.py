@@ -102,7 +102,8 @@ class Network:
 
     def output_curvature(self, coords: torch.Tensor) -> torch.Tensor:
         """``coef_n d^2 l_n / df_n^2``, ``[N, d_out, d_out]``."""
-        curvature = LOSSES[self.problem.loss].curvature(self.outputs(coords))
+        y = self.problem.targets(self.task)
+        curvature = LOSSES[self.problem.loss].curvature(self.outputs(coords), y)
         return self.problem.coef[self.task][:, None, None] * curvature
 
     def embed(self, values: torch.Tensor) -> torch.Tensor:

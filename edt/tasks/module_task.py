@@ -13,13 +13,21 @@ from torch.utils import _pytree as pytree
 from edt.ensemble.module_ensemble import ModuleEnsemble
 from edt.errors import ShapeError, unknown_choice
 from edt.objectives.modules import Batch, ModuleObjective
+from edt.ops.losses import LOSSES, Loss
 from edt.tasks.task import Task
 
 __all__ = ["ModuleTask"]
 
+
+def _summed(loss: Loss) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """A loss's value for each sample, over outputs of any shape."""
+    return lambda f, y: loss.sample(f.reshape(f.shape[0], -1), y.reshape(f.shape[0], -1))
+
+
 #: Losses by name, ``(outputs, target) -> one number a sample``.
 PER_SAMPLE: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "mse": lambda f, y: (f - y).square().reshape(f.shape[0], -1).sum(1),
+    **{name: _summed(loss) for name, loss in LOSSES.items()},
+    # Classes on axis 1, mean over further axes (sequences).
     "cross_entropy": lambda f, y: (
         F.cross_entropy(f, y, reduction="none").reshape(f.shape[0], -1).mean(1)
     ),
@@ -37,8 +45,8 @@ class ModuleTask:
     Args:
         data: ``(x [N, ...], y [N, ...])`` of tensors, an `edt.Task`, or batches: a list, or a
             `torch.utils.data.DataLoader` that does not shuffle (read once).
-        loss: "mse" (sum over outputs, no factor 1/2; the default where y of ``(x, y)`` is
-            floating), "cross_entropy" (else; classes on axis 1 of the outputs, mean over further
+        loss: a loss of `edt.Task` (default "mse" where y of ``(x, y)`` is floating),
+            "cross_entropy" (the default else; classes on axis 1 of the outputs, mean over further
             axes), or a function ``(outputs, target) -> mean over the
             batch``, differentiable twice.
         step: instead of ``loss``, a function ``(module, batch) -> mean over the batch`` of a batch
@@ -141,7 +149,7 @@ class ModuleTask:
         """The batch's part of the loss from its outputs."""
         if callable(self._loss):
             return batch.share * self._number(self._loss(outputs, target))
-        if self._loss == "mse" and outputs.shape != target.shape:
+        if self._loss != "cross_entropy" and outputs.shape != target.shape:
             raise ShapeError(
                 f"targets must have the shape of the outputs {list(outputs.shape)}, got "
                 f"{list(target.shape)}"
@@ -267,7 +275,7 @@ def _samples(data: Any, step: Any) -> list[Samples] | None:
         return [
             (
                 data.x if data.x.dim() == 2 else data.x[t],
-                data.y if data.y.dim() == (2 if data.loss == "mse" else 1) else data.y[t],
+                data.y if data.y.dim() == LOSSES[data.loss].dims else data.y[t],
                 data.coef[t],
             )
             for t in range(data.T)

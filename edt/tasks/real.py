@@ -12,7 +12,7 @@ import torch
 from edt.ensemble.checks import flag, positive_int
 from edt.errors import unknown_choice
 from edt.tasks.inputs import check_seed, permutation
-from edt.tasks.task import LOSSES, Task
+from edt.tasks.task import CLASS_LOSSES, Task
 
 __all__ = ["SPLITS", "breast_cancer", "classification", "diabetes", "digits", "mnist1d"]
 
@@ -178,8 +178,8 @@ def classification(
     name: str, x: torch.Tensor, y: torch.Tensor, classes: int, loss: str, info: dict[str, Any]
 ) -> Task:
     """Task on classes ``[N]``: cross-entropy, or mse on one-hot targets."""
-    if not isinstance(loss, str) or loss not in LOSSES:
-        raise unknown_choice("loss", loss, tuple(LOSSES))
+    if not isinstance(loss, str) or loss not in CLASS_LOSSES:
+        raise unknown_choice("loss", loss, CLASS_LOSSES)
     if loss == "mse":
         target = torch.nn.functional.one_hot(y, classes).to(x.dtype)
         return Task(x, target, "mse", name=name, info=info)

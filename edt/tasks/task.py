@@ -10,15 +10,18 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.ensemble.arrays import as_tensor, integers, reals
-from edt.ensemble.checks import DTYPES, check_dtype
+from edt.ensemble.checks import DTYPES, check_dtype, nonnegative
 from edt.ensemble.structure import counted
 from edt.errors import ShapeError, unknown_choice
 from edt.files import digest
 from edt.objectives.core import CoreObjective
 from edt.ops.checks import problem_of
-from edt.ops.losses import LOSSES
+from edt.ops.losses import LOSSES, smoothed
 
-__all__ = ["LOSSES", "Task"]
+__all__ = ["CLASS_LOSSES", "LOSSES", "Task"]
+
+#: What data with classes are made into by their readers.
+CLASS_LOSSES = ("mse", "cross_entropy")
 
 
 class Task:
@@ -28,19 +31,32 @@ class Task:
     1`` (a weighted mean), where l is
 
     - "mse": ``sum_o (f_o - y_o)^2``, summed over outputs, without a factor 1/2;
-    - "cross_entropy": ``log sum_k exp(f_k) - f_y``.
+    - "cross_entropy": ``log sum_k exp(f_k) - f_y``, y a class;
+    - "soft_cross_entropy": ``log sum_k exp(f_k) - sum_k y_k f_k``, y shares that add up to 1;
+
+    or a loss of each output, added over the outputs:
+
+    - "bce": ``log(1 + exp(f)) - y f``, y in [0, 1] (binary cross-entropy with logits);
+    - "logistic": ``log(1 + exp(-y f))``, y -1 or 1;
+    - "squared_hinge": ``max(0, 1 - y f)^2``, y -1 or 1;
+    - "huber": ``r^2 / 2`` where ``|r| <= 1``, else ``|r| - 1/2``, with ``r = f - y``.
+
+    Where data can be separated, bce, logistic and cross-entropy have no minimum: the loss falls
+    towards 0 as the weights grow without bound.
 
     Several targets share N and the sizes; each network of an ensemble learns one of them, chosen
     by ``task_index``. The tensors given are copied.
 
     Args:
         x: inputs ``[N, d_in]``, or ``[T, N, d_in]`` when targets have inputs of their own.
-        y: mse: targets ``[N, d_out]`` or ``[T, N, d_out]`` in the dtype of x; cross-entropy:
-            integer classes ``[N]`` or ``[T, N]``.
-        loss: "mse" or "cross_entropy".
+        y: targets ``[N, d_out]`` or ``[T, N, d_out]`` in the dtype of x; cross-entropy: integer
+            classes ``[N]`` or ``[T, N]``.
+        loss: see above.
         weights: sample weights ``[N]`` or ``[T, N]``, >= 0, scaled to sum to 1 per target; default
             equal.
         n_classes: cross-entropy only: number of classes; default ``max(y) + 1``.
+        label_smoothing: cross-entropy only: share in [0, 1) of each target that is spread evenly
+            over all classes; above 0 the task's loss is "soft_cross_entropy".
         name: for tables and pictures.
         info: anything worth keeping with the data.
 
@@ -63,12 +79,19 @@ class Task:
         name: str | None = None,
         *,
         n_classes: int | None = None,
+        label_smoothing: float = 0.0,
         info: dict[str, Any] | None = None,
     ) -> None:
         if not isinstance(loss, str) or loss not in LOSSES:
             raise unknown_choice("loss", loss, tuple(LOSSES))
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a string, got {name!r}")
+        smooth = nonnegative("label_smoothing", label_smoothing)
+        if smooth >= 1.0 or (smooth and loss != "cross_entropy"):
+            raise ValueError(
+                "label_smoothing must be in [0, 1) and needs loss='cross_entropy', got "
+                f"{label_smoothing!r} with {loss}"
+            )
         self.loss: str = loss
         self.name: str | None = name
         #: Anything the maker of the task kept with it.
@@ -81,12 +104,15 @@ class Task:
                     f"n_classes needs loss='cross_entropy', got {n_classes!r} with {loss}"
                 )
             #: Targets, ``[N, d_out]`` or ``[T, N, d_out]``; classes ``[N]`` or ``[T, N]``.
-            self.y: torch.Tensor = _targets(y, self.x)
+            self.y: torch.Tensor = _targets(y, self.x, loss)
             #: Outputs a network must have.
             self.d_out: int = int(self.y.shape[-1])
         else:
             self.y, self.d_out = _classes(y, n_classes)
-        if int(self.y.shape[self.y.dim() - LOSSES[loss].dims]) != self.N:
+            if smooth:
+                self.y = smoothed(self.y, self.d_out, smooth, self.x.dtype)
+                self.loss = "soft_cross_entropy"
+        if int(self.y.shape[self.y.dim() - LOSSES[self.loss].dims]) != self.N:
             raise ShapeError(
                 f"y must have one entry per sample: x has shape {list(self.x.shape)}, "
                 f"y {list(self.y.shape)}"
@@ -265,17 +291,19 @@ def _inputs(x: Any) -> torch.Tensor:
     return out.clone(memory_format=torch.contiguous_format)
 
 
-def _targets(y: Any, x: torch.Tensor) -> torch.Tensor:
+def _targets(y: Any, x: torch.Tensor, loss: str) -> torch.Tensor:
     out = _tensor("y", y, ("float",))
     if out.dim() not in (2, 3):
         column = "; y[:, None] makes a column of it" if out.dim() == 1 else ""
         raise ShapeError(
-            f"y must have shape [N, d_out] or [T, N, d_out] for mse, got {list(out.shape)}{column}"
+            f"y must have shape [N, d_out] or [T, N, d_out] for {loss}, got "
+            f"{list(out.shape)}{column}"
         )
     if out.dtype != x.dtype:
         raise TypeError(f"y must have the dtype of x, {x.dtype}, got {out.dtype}")
     _nonempty("y", out)
     _finite("y", out)
+    LOSSES[loss].check(out)
     return out.clone(memory_format=torch.contiguous_format)
 
 

@@ -6,7 +6,7 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
-from edt.tasks.task import LOSSES, Task
+from edt.tasks.task import CLASS_LOSSES, Task
 
 __all__ = ["one_logit", "xor"]
 
@@ -36,8 +36,8 @@ def xor(
         >>> xor()
         Task(xor: 4 samples, 2 -> 2, cross_entropy, float64)
     """
-    if not isinstance(loss, str) or loss not in LOSSES:
-        raise unknown_choice("loss", loss, tuple(LOSSES))
+    if not isinstance(loss, str) or loss not in CLASS_LOSSES:
+        raise unknown_choice("loss", loss, CLASS_LOSSES)
     if low == high:
         raise ValueError(f"low and high must differ, got {low!r} twice")
     x = torch.tensor([[a, b] for a in (low, high) for b in (low, high)], dtype=torch.float64)

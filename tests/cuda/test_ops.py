@@ -16,6 +16,7 @@ from op_cases import Case, any_case, compare, going_round, wide_case
 from edt.ops import cuda
 from edt.ops.activations import ACTIVATION_CODES
 from edt.ops.checks import problem_of
+from edt.ops.losses import LOSSES
 
 VECTORS = 2
 
@@ -31,6 +32,13 @@ def test_every_activation(shim, activation, loss):
     depth = 1 + list(ACTIVATION_CODES).index(activation) % 3
     for turn, dtype in enumerate((torch.float64, torch.float32)):
         check_all(going_round(activation, depth, loss, turn, dtype))
+
+
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss not in ("mse", "cross_entropy")])
+def test_every_loss(shim, loss):
+    """The losses that kernels call a function for."""
+    for turn, dtype in enumerate((torch.float64, torch.float32)):
+        check_all(going_round("tanh", 1 + turn, loss, turn, dtype))
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 5, 8, 17, 31, 32, 33])

@@ -22,6 +22,7 @@ from edt.ensemble import Ensemble
 from edt.ops import reference
 from edt.ops.activations import ACTIVATION_CODES, ACTIVATION_FUNCTIONS
 from edt.ops.checks import problem_of
+from edt.ops.losses import LOSSES
 from edt.ops.problem import Problem
 from edt.tasks import Task
 
@@ -95,9 +96,9 @@ class Case:
             weights = torch.rand(*many, self.samples, generator=draw, dtype=torch.float64) + 0.01
             weights[..., 1:] *= torch.rand(self.samples - 1, generator=draw) > 0.3
         each = () if self.own_inputs and self.one_target else many
-        if self.loss == "mse":
-            y = normal(*each, self.samples, self.d_out)
-            task = Task(x.to(self.dtype), y.to(self.dtype), weights=weights)
+        if self.loss != "cross_entropy":
+            y = _meant(self.loss, normal(*each, self.samples, self.d_out))
+            task = Task(x.to(self.dtype), y.to(self.dtype), self.loss, weights=weights)
         else:
             y = torch.randint(0, self.d_out, (*each, self.samples), generator=draw)
             task = Task(x.to(self.dtype), y, "cross_entropy", weights=weights, n_classes=self.d_out)
@@ -131,6 +132,17 @@ class Case:
         return state[span]
 
 
+def _meant(loss: str, y: torch.Tensor) -> torch.Tensor:
+    """Targets that a loss is meant for, of real numbers."""
+    if loss == "soft_cross_entropy":
+        return torch.softmax(y, -1)
+    if loss == "bce":
+        return torch.sigmoid(3 * y)
+    if loss in ("logistic", "squared_hinge"):
+        return torch.sign(y)
+    return 2 * y if loss == "huber" else y
+
+
 class Magnitudes:
     """Sums of absolute terms of every result of network b: what its rounding error scales with.
 
@@ -158,12 +170,18 @@ class Magnitudes:
             self.d1.append(s[1].abs() + s[2].abs() * bar)
             self.d2.append(s[2].abs() + s[3].abs() * bar)
             z, bar = s[0], self.a[-1]
-        self.f, self.entropy = bar, task.loss == "cross_entropy"
+        self.f, self.entropy = bar, LOSSES[task.loss].shifts
         if self.entropy:
             # Probabilities are at most 1; an error e in the outputs changes them by a factor 1 + e.
             top = 1 + bar.amax(-1, keepdim=True)
             self.loss = float((self.coef * (2 * top + bar.shape[1])).sum())
             self.delta, self.curvature = self.coef * top * torch.ones_like(bar), 2 * top
+        elif task.loss != "mse":
+            # Each of these is at most (1 + |y|)^2 (1 + |f|)^2, and so are its slopes.
+            y = (task.y if task.y.dim() == 2 else task.y[t]).to(torch.float64).abs()
+            most = (1 + y) ** 2 * (1 + bar) ** 2
+            self.loss = float((self.coef * most).sum())
+            self.delta, self.curvature = self.coef * most, 2 * most
         else:
             y = task.y if task.y.dim() == 2 else task.y[t]
             r = bar + y.to(torch.float64).abs()
@@ -348,7 +366,7 @@ def going_round(activation: str, depth: int, loss: str, turn: int, dtype: torch.
         dtype,
         hidden=((5, 3, 4)[:depth], (2, 6, 3)[:depth]),
         d_in=(2, 9, 4)[spin % 3],
-        d_out=(1, 3)[turn] if loss == "mse" else (2, 3)[turn],
+        d_out=(2, 3)[turn] if LOSSES[loss].shifts else (1, 3)[turn],
         bias=spin % 4 > 0,
         masks=MASKS[spin % len(MASKS)],
         samples=8 + spin % 17,
@@ -371,14 +389,14 @@ def any_case(draw: Any, networks: int = 3) -> Case:
     """A random `Case` of at most so many networks."""
     depth = draw(st.integers(1, 3))
     width = st.integers(1, 10 if depth == 1 else 5)
-    loss = draw(st.sampled_from(["mse", "cross_entropy"]))
+    loss = draw(st.sampled_from(list(LOSSES)))
     return Case(
         activation=draw(st.sampled_from(list(ACTIVATION_CODES))),
         loss=loss,
         dtype=draw(st.sampled_from([torch.float64, torch.float32])),
         hidden=tuple(draw(st.lists(st.tuples(*[width] * depth), min_size=1, max_size=networks))),
         d_in=draw(st.integers(1, 10)),
-        d_out=draw(st.integers(1 if loss == "mse" else 2, 4)),
+        d_out=draw(st.integers(2 if LOSSES[loss].shifts else 1, 4)),
         bias=draw(st.booleans()),
         masks=draw(st.sampled_from(MASKS)),
         samples=draw(st.integers(1, 40)),

@@ -14,7 +14,7 @@ struct Logistic {
     V u[2];
     exp_parts<false>(neg_abs(z), u);
     e = u[0];
-    value = log1p_unit<true>(e, base, &i);
+    value = log1p_back(log1p_front<true>(e, base, &i));
   }
 };
 
