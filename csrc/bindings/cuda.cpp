@@ -5,12 +5,14 @@
 
 #include <pybind11/stl.h>
 
+#include <iterator>
 #include <memory>
 
 #include "bindings/lock.h"
 #include "bindings/training.h"
 #include "cuda/engine.h"
 #include "math/activations_list.h"
+#include "math/losses.h"
 
 namespace py = pybind11;
 
@@ -180,8 +182,9 @@ void bind_objects(py::module_& m) {
                        int d_in, int d_out, int loss, bool is_double) {
              if (n < 1 || n_pad < n || d_in < 1 || d_out < 1)
                throw py::value_error("data needs at least one sample, input and output");
-             if (loss != 0 && loss != 1) throw py::value_error("loss code must be 0 or 1");
-             if (loss == int(Loss::cross_entropy) ? !labels : !y)
+             if (loss < 0 || loss >= int(std::size(edt::kLossNames)))
+               throw py::value_error("data with a loss that there is not");
+             if (loss == int(edt::Loss::cross_entropy) ? !labels : !y)
                throw py::value_error("data without targets");
              AnyData out{is_double, {}, {}};
              if (is_double)
