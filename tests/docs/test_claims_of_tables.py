@@ -1,0 +1,218 @@
+"""Every row of the tables that set edt beside another tool has code here that shows it.
+
+A row without an entry fails, so does an entry without a row. What is said of the other tool is read
+from its documentation and not tested.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import edt
+from edt import curvature, nets
+from edt.lottery import controls, criteria
+from edt.lottery.iterative import iterative_pruning, magnitude
+from edt.lottery.prune import prune_lowest
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@cache
+def small() -> tuple[edt.Task, edt.Ensemble]:
+    """A task and four networks of two widths."""
+    task = edt.tasks.teacher_student(d_in=2, teacher_width=2, n=32)
+    return task, edt.Ensemble.init([2, 3], range(2), d_in=2, d_out=1)
+
+
+def train(networks: edt.Ensemble) -> tuple[edt.Ensemble, torch.Tensor]:
+    result = edt.masked_train(small()[0], networks, steps=5, lr=0.01, progress=False)
+    return result.networks, result.loss
+
+
+def parameters_of(call: Any) -> set[str]:
+    return set(inspect.signature(call).parameters)
+
+
+def rewinding() -> bool:
+    other = small()[1].with_theta(2 * small()[1].theta)
+    (_, last) = iterative_pruning(small()[1], train, rounds=1, share=0.5, rewind=other)
+    live = last.start.state == 1
+    return torch.equal(last.start.theta[live], other.theta[live])
+
+
+def shares_and_scopes() -> bool:
+    ens = small()[1]
+    scores = magnitude(ens)
+    states = [prune_lowest(ens, scores, share, scope) for share, scope in (
+        (0.5, "global"), (0.5, "layer"), ([0.5, 0.25], "layer"), (0.5, "neuron"))]  # fmt: skip
+    return all(bool((state == 0).any()) for state in states)
+
+
+def pruned_cost_nothing() -> bool:
+    """The compiled structure holds what is left, not a mask."""
+    dense = edt.Ensemble.init([32], [0], d_in=4, d_out=1)
+    sparse = dense.with_sparsity([0.9, 0.0])
+    return int(sparse.coords) < int(dense.coords)
+
+
+def same_bits_alone() -> bool:
+    task, ens = small()
+    together = edt.masked_train(task, ens, steps=5, progress=False).networks
+    alone = edt.masked_train(task, ens[[2]], steps=5, progress=False).networks
+    return torch.equal(together.network(2).theta, alone.theta)
+
+
+def any_module() -> bool:
+    modules = edt.ModuleEnsemble.build(nets.residual_mlp, [0.25], range(2), dtype=torch.float64)
+    return bool(torch.isfinite(edt.loss(small()[0], modules)).all())
+
+
+def exact_hessians() -> bool:
+    task, ens = small()
+    twin = edt.hessian(task, ens, backend="reference")
+    return all(
+        torch.allclose(mine, theirs, rtol=1e-9, atol=1e-11)
+        for mine, theirs in zip(edt.hessian(task, ens), twin, strict=True)
+    )
+
+
+def flows_then_settles() -> bool:
+    task, ens = small()
+    flow = edt.gradient_flow(task, ens[[0]], max_time=0.1, progress=False)
+    end = edt.converge(task, flow.networks, lbfgs_steps=20, newton_steps=5, progress=False)
+    return bool((end.loss <= flow.loss + 1e-12).all())
+
+
+def not_there(*names: str) -> bool:
+    return not any(hasattr(home, name) for home in (edt, curvature) for name in names)
+
+
+def glorot() -> bool:
+    ens = edt.Ensemble.init([5], [0], d_in=2, d_out=1, scheme="glorot")
+    return not ens.bias(0, 0).any() and bool(ens.weight(0, 0).any())
+
+
+CLAIMS: dict[str, dict[str, Callable[[], Any]]] = {
+    "migrating/open_lth.md": {
+        "`--levels`": lambda: "rounds" in parameters_of(iterative_pruning),
+        "`--pruning_fraction`": lambda: shares_and_scopes(),
+        "`--rewinding_steps`": rewinding,
+        "`--replicate`": lambda: small()[1].B == 4,
+        "branches `randomly_reinitialize`, `randomly_prune`": lambda: callable(controls.control),
+        "models": any_module,
+        "CIFAR-10": lambda: "folder" in parameters_of(edt.tasks.cifar10),
+        "ImageNet, several GPUs for one run": lambda: not hasattr(edt.tasks, "imagenet"),
+    },
+    "migrating/pyhessian.md": {
+        "`hessian(model, criterion, data)`": lambda: edt.hessian(*small()),
+        "`.eigenvalues(top_n=k)`: power iteration, largest in magnitude": lambda: all(
+            hasattr(pair, "residuals") or hasattr(pair, "errors")
+            for pair in edt.extreme_eigenpairs(*small(), k=1)
+        ),
+        "`.trace()`: Hutchinson": lambda: edt.hessian_trace(*small(), method="hutchinson")
+        and edt.hessian_trace(*small()),
+        "`.density()`": lambda: edt.spectral_density(*small()),
+        "any module and criterion": any_module,
+    },
+    "migrating/curvlinops.md": {
+        "`HessianLinearOperator`": lambda: edt.HessianOperator(*small()).shape[0] > 0,
+        "`GGNLinearOperator`": lambda: edt.HessianOperator(*small(), ggn=True).shape[0] > 0,
+        "`op @ torch.eye(P)` for the matrix": exact_hessians,
+        "`hutchpp_trace`, `hutchinson_trace`": lambda: edt.hessian_trace(*small()),
+        "any module": any_module,
+        "K-FAC, Fisher, inverses": lambda: not_there("kfac", "fisher", "inverse_product"),
+    },
+    "migrating/vmap.md": {
+        "widths in one call": lambda: len(set(small()[1].layer_widths[:, 1].tolist())) == 2,
+        "pruned weights": pruned_cost_nothing,
+        "architectures": any_module,
+        "Hessians": exact_hessians,
+        "bits of a network": same_bits_alone,
+    },
+    "migrating/mlpgradientflow.md": {
+        "`Net(layers = ((5, softplus, true), ...))`": lambda: edt.Ensemble.init(
+            [5], d_in=2, d_out=1, activation="softplus", bias=True
+        ),
+        "`random_params(net)`": glorot,
+        "`loss`, `gradient`": lambda: torch.equal(
+            edt.loss(*small()), edt.loss_and_grad(*small())[0]
+        ),
+        "`hessian`, `hessian_spectrum`": lambda: len(edt.hessian_spectrum(*small())) == 4,
+        "`train` (ODE, then optimiser)": flows_then_settles,
+        "`TeacherNet`": lambda: small()[0].N == 32,
+        "`split_neuron`, `grow_net`": lambda: callable(edt.embed.split) and callable(
+            edt.landscape.grow
+        ),
+        "`g`, `softplus`, `sigmoid2`, `gelu`, ...": lambda: (
+            {"g", "softplus", "erf", "gelu"} <= set(edt.ensemble.ACTIVATIONS)
+        ),
+    },
+    "lottery.md": {
+        "iterative magnitude pruning, rewinding to step k": rewinding,
+        "different task or schedule for the first k steps (pretraining)": rewinding,
+        "ranking": shares_and_scopes,
+        "other criteria": lambda: all(
+            callable(getattr(criteria, name))
+            for name in ("random_scores", "snip", "grasp", "obd", "obs_prune", "edge_popup")
+        ),
+        "random masks": lambda: small()[1].with_sparsity([0.5, 0.0]),
+        "new weights under the mask": lambda: callable(controls.control),
+        "retrain a ticket with other hyper-parameters": lambda: train(small()[1]),
+        "perturbed rests, adversarial rests, smallest failing change": lambda: all(
+            hasattr(edt.lottery, name) for name in ("perturb_rest", "adversary", "minimal")
+        ),
+        "wide networks against their tickets (multi-start)": lambda: hasattr(
+            edt.lottery, "multistart"
+        ),
+        "models": lambda: any_module() and nets.vgg16 and len(edt.ensemble.ACTIVATIONS) == 15,
+        "data": lambda: all(
+            hasattr(edt.tasks, name)
+            for name in ("mnist", "fashion_mnist", "cifar10", "cifar100", "digits", "mnist1d",
+                         "breast_cancer", "teacher_student")
+        ),
+        "networks trained at once": lambda: train(small()[1]),
+        "pruned weights": pruned_cost_nothing,
+        "GPU": lambda: "measured" in (DOCS.parent / "README.md").read_text(),
+        "repeats": lambda: "seeds" in parameters_of(edt.masked_train),
+        "same bits on any number of threads, after interruption": same_bits_alone,
+        "results": lambda: train(small()[1]),
+        "resume": lambda: "resume" in parameters_of(edt.masked_train),
+    },
+}  # fmt: skip
+
+
+def rows(page: str) -> list[str]:
+    """First cells of the tables of a page that name another tool in their head."""
+    text = (DOCS / page).read_text()
+    found = []
+    for table in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
+        head, _, *body = table.splitlines()
+        if "edt" in head.split("|")[-2]:
+            found += [line.split("|")[1].strip() for line in body]
+    return found
+
+
+@pytest.mark.parametrize("page", CLAIMS)
+def test_every_row_has_its_code(page: str) -> None:
+    assert rows(page) == list(CLAIMS[page])
+
+
+@pytest.mark.parametrize(
+    "page, row", [(page, row) for page, claims in CLAIMS.items() for row in claims]
+)
+def test_the_row_is_so(page: str, row: str) -> None:
+    shown = CLAIMS[page][row]()
+    assert shown is not None and shown is not False
+
+
+def test_no_page_of_migration_is_forgotten() -> None:
+    pages = {f"migrating/{path.name}" for path in (DOCS / "migrating").glob("*.md")}
+    assert {page for page in pages if rows(page)} == {p for p in CLAIMS if p.startswith("migr")}
