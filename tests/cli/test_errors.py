@@ -44,6 +44,8 @@ def wrong(words):
     """What makes a command fail for a reason that it finds itself."""
     if words[0] == "run":
         return ["--set", "nonsense=1"]
+    if words == ("claims",):
+        return ["--out", "nonsense://here"]
     return ["--task", "nonsense"] if words == ("demo",) else ["nonsense"]
 
 
