@@ -69,7 +69,7 @@ def mean_dimensions(points: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row per (shares, neurons added): ``minima``; ``value``, mean over minima of the mean
         over their points, with bootstrap bounds ``low`` and ``high`` over minima; ``predicted``,
-        the same mean of the closed form.
+        the same mean of the closed form. NaN where no point's count is beyond doubt.
     """
     clear = points[points["clear"]]
     rows = []
@@ -79,13 +79,12 @@ def mean_dimensions(points: pd.DataFrame) -> pd.DataFrame:
             if not (points["shares"] == kind).any():
                 continue
             per = group.groupby("source")[["n_neg", "predicted_neg"]].mean().to_numpy()
-            found = bootstrap(per[:, 0], lambda rows: float(rows.mean()))
-            rows.append(
-                {
-                    "shares": kind, "added": count, "minima": len(per), "value": found.value,
-                    "low": found.low, "high": found.high, "predicted": float(per[:, 1].mean()),
-                }
-            )  # fmt: skip
+            numbers = dict.fromkeys(("value", "low", "high", "predicted"), float("nan"))
+            if len(per):
+                found = bootstrap(per[:, 0], lambda rows: float(rows.mean()))
+                numbers = {"value": found.value, "low": found.low, "high": found.high,
+                           "predicted": float(per[:, 1].mean())}  # fmt: skip
+            rows.append({"shares": kind, "added": count, "minima": len(per), **numbers})
     return pd.DataFrame(rows)
 
 
@@ -113,7 +112,7 @@ def _dimensions(ax: Axes, points: pd.DataFrame, theme: Theme) -> None:
         ends.append((float(own["value"].iloc[-1]), SHARES[kind], colour))
     ax.set_xticks(range(len(added)), [str(count) for count in added])
     ax.set_xlim(-0.5, len(added) - 0.5)
-    top = float(table[["value", "high", "predicted"]].max().max())
+    top = float(np.nan_to_num(table[["value", "high", "predicted"]].max().max(), nan=1.0))
     ax.set_ylim(bottom=0.0, top=(1.1 + 0.08 * (len(ends) + 1)) * top + 0.3)  # room for the key
     ax.set_xlabel("neurons added by splitting")
     ax.set_ylabel("negative directions")

@@ -47,8 +47,14 @@ def _dimensions(table: pd.DataFrame) -> Panel:
         hover = [
             lines(
                 f"{row['added']} added, {SHARES[kind]}: {row['minima']} minima",
-                "mean index " + value(row["value"], row["low"], row["high"]),
-                f"closed form {row['predicted']:.4g}",
+                *(
+                    (
+                        "mean index " + value(row["value"], row["low"], row["high"]),
+                        f"closed form {row['predicted']:.4g}",
+                    )
+                    if row["minima"]
+                    else ("no count beyond doubt",)
+                ),
             )
             for row in rows(own)
         ]
