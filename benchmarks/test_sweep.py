@@ -16,9 +16,9 @@ import pytest
 import edt
 from benchmarks import names, settings
 from benchmarks.figures import Figures
+from edt.runs import experiment
 from edt.runs.store import PartFiles
 from edt.runs.sweeps import SweepSpec, make_plan, sweep
-from edt.runs.sweeps import run as sweep_run
 
 PLANNED = (5, 20) if settings.SMOKE else (50, 1000)
 #: About a minute of two cores, below which no workers are started; shards of five seconds.
@@ -71,9 +71,9 @@ def test_planning(figures: Figures) -> None:
     grid = {"width": f"2..{widths + 1}", "seed": f"0..{seeds - 1}", "lr": [0.01, 0.003]}
     clock = time.perf_counter()
     plan = make_plan(SweepSpec(grid=grid))
-    jobs = list(plan.jobs(list(range(len(plan.members)))))
+    shards = [plan.job(number) and plan.shard(number) for number in range(len(plan.members))]
     took = time.perf_counter() - clock
-    assert sum(len(job.runs) for job in jobs) == 2 * widths * seeds
+    assert sum(len(shard.runs) for shard in shards) == 2 * widths * seeds
     figures.add_quantity(names.PLANNING_QUANTITY, took, "s")
 
 
@@ -85,7 +85,7 @@ def test_engine_and_store(figures: Figures, tmp_path: Path) -> None:
         clock = time.perf_counter()
         with clocked(
             (PartFiles, "write"), (PartFiles, "whole"), (PartFiles, "table"),
-            (sweep_run, "write_whole"), (sweep_run, "note_start"), (sweep_run, "Store"),
+            (experiment, "write_whole"), (experiment, "note_start"), (experiment, "Store"),
         ) as stored:  # fmt: skip
             sweep(spec(), tmp_path / name, workers=workers, progress=False)
         took[name] = time.perf_counter() - clock

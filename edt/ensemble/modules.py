@@ -114,10 +114,10 @@ def write_module(ens: Ensemble, b: int) -> nn.Sequential:
         modules.append(linear)
         if layer < ens.depth:
             modules.append(activation_module(ens.activation))
-    return _Written(*modules)
+    return PrunedSequential(*modules)
 
 
-class _Written(nn.Sequential):
+class PrunedSequential(nn.Sequential):
     """A `torch.nn.Sequential` whose pruned layers can be copied and take plain state dicts.
 
     `torch.nn.utils.prune` keeps a pruned ``weight`` as ``weight_orig`` times ``weight_mask``, made
@@ -125,7 +125,7 @@ class _Written(nn.Sequential):
     a state dict of the network does not have.
     """
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Written:
+    def __deepcopy__(self, memo: dict[int, Any]) -> PrunedSequential:
         for layer, name in self._pruned():
             setattr(layer, name, getattr(layer, name).detach())
         out = type(self).__new__(type(self))

@@ -68,7 +68,7 @@ def test_census_numbers_from_the_saved_tables(runs, monkeypatch):
     folder = runs / "census"
     done = CensusRun.load(folder)
     page = (folder / "report.html").read_text()
-    text = census_page.SNIPPET.format(r=2)
+    text = census_page.SNIPPET.format(r=2, odd=done.spec.activation in census_page.ODD)
     assert text.splitlines()[3] in page.replace("&quot;", '"')
     found = snippet(text, folder, monkeypatch)
     pd.testing.assert_frame_equal(found["table"], done.table())
