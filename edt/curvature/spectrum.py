@@ -146,16 +146,22 @@ def hessian_spectrum(
 
 
 def finite_spectra(task: Any, networks: Any, task_index: torch.Tensor) -> list[torch.Tensor | None]:
-    """`hessian_spectrum`, with None for networks whose parameters or Hessian are not finite."""
+    """`hessian_spectrum`, with None for networks whose parameters, loss or Hessian are not finite."""
     task, networks = task_and_networks(task, networks)
     out: list[torch.Tensor | None] = [None] * networks.B
     alive = torch.nonzero(networks.finite).flatten()
     if not alive.numel():
         return out
     objective, flat = prepare(task, networks.select(alive), None, task_index[alive])
+    loss = torch.zeros(objective.B, dtype=torch.float64)
+    objective.loss(flat, loss)
     for chosen in groups(objective.coords):
         found = [m.to(torch.float64) for m in hessians(objective, flat, chosen)]
-        tame = [k for k, matrix in enumerate(found) if bool(torch.isfinite(matrix).all())]
+        tame = [
+            k
+            for k, matrix in enumerate(found)
+            if bool(torch.isfinite(matrix).all() & torch.isfinite(loss[chosen[k]]))
+        ]
         for k, values in zip(tame, eigenvalues([found[k] for k in tame]), strict=True):
             out[int(alive[chosen[k]])] = values
     return out

@@ -30,7 +30,7 @@ OPS = {
 BAD = [
     ({"ens": "net"}, TypeError, r"networks must be an edt\.Ensemble, got str"),
     ({"ens": None}, TypeError, "networks must be an"),
-    ({"ens": torch.nn.Linear(1, 1)}, TypeError, "from_modules makes one"),
+    ({"ens": torch.nn.Linear(1, 1)}, TypeError, "from_modules and edt"),
     ({"task": 3}, TypeError, r"task must be an edt\.Task or a pair \(x, y\), got int"),
     ({"task": ENS}, TypeError, r"task must be an edt\.Task or a pair \(x, y\), got Ensemble"),
     ({"task": (X, X)}, ShapeError, "task must have d_out = 1 like the networks"),

@@ -193,7 +193,7 @@ def test_a_worker_imports_nothing_it_does_not_need():
 
 
 def test_worker_processes_are_for_work_that_is_worth_starting_them(small, tmp_path, monkeypatch):
-    from edt.runs.sweeps import run as module
+    from edt.runs import experiment as module
 
     made = []
     real = module.make_engine
