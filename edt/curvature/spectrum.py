@@ -146,7 +146,7 @@ def hessian_spectrum(
 
 
 def finite_spectra(task: Any, networks: Any, task_index: torch.Tensor) -> list[torch.Tensor | None]:
-    """`hessian_spectrum`, with None for networks whose parameters, loss or Hessian are not finite."""
+    """`hessian_spectrum`, None for networks whose parameters, loss or Hessian are not finite."""
     task, networks = task_and_networks(task, networks)
     out: list[torch.Tensor | None] = [None] * networks.B
     alive = torch.nonzero(networks.finite).flatten()
