@@ -23,7 +23,7 @@ def done():
 
 
 def test_parts_resume_to_the_same_bytes(tmp_path, done, monkeypatch):
-    monkeypatch.setitem(run_safran_shamir.__globals__, "PART", 12)
+    monkeypatch.setattr("edt.studies.safran_shamir.run.PART", 12)
     folder = tmp_path / "run"
     first = run_safran_shamir(SMALL, folder, progress=False)
     assert len(list((folder / "parts").glob("*.parquet"))) == 8
