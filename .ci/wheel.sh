@@ -36,7 +36,7 @@ assert home.is_relative_to(pathlib.Path(sys.prefix).resolve()), f"not the wheel'
 task = edt.tasks.teacher_student(teacher_width=2, d_in=2, n=64)
 result = edt.masked_train(task, widths=[2, 4], seeds=range(3), steps=200, lr=0.02, progress=False)
 assert bool((result.loss < edt.loss(edt.Ensemble.init([2, 4], range(3), d_in=2, d_out=1), task)).all())
-for name in ("py.typed", "report/style.css", "report/figures.js"):
+for name in ("py.typed", "show/style.css", "show/figures.js", "show/explore/explore.html"):
     assert (home.parent / name).is_file(), name
 print(f"the wheel works: {result}")
 PY
