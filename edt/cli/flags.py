@@ -65,6 +65,10 @@ def _default(value: Any) -> str:
     return f" [dim]\\[{value}][/dim]"
 
 
+#: Numbers one option may list: widths, neurons added, teachers' widths.
+MOST_NUMBERS = 10_000
+
+
 def integers(text: str, flag: str) -> tuple[int, ...]:
     """Whole numbers from ``"2..6,8"``, ``"2-6"`` or ``"4..16:4"``, rising.
 
@@ -86,6 +90,9 @@ def integers(text: str, flag: str) -> tuple[int, ...]:
             raise ValueError(f"{flag} must look like 2..6,8 or 4..16:4, got {text!r}") from None
         if high < low or stride < 1:
             raise ValueError(f"{flag} must be rising, got {text!r}")
+        # Looked at before they are written out: 1..99999999999 would fill the memory.
+        if len(found) + (high - low) // stride + 1 > MOST_NUMBERS:
+            raise ValueError(f"{flag} must hold at most {MOST_NUMBERS:,} numbers, got {text!r}")
         found |= set(range(low, high + 1, stride))
     return tuple(sorted(found))
 
