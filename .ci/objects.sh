@@ -21,4 +21,4 @@ print(pathlib.Path(torch.__file__).parent.parent)' >"$folder/borrowed.pth"
     exit 0
   fi
 fi
-PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" "$there/bin/python" -m pytest tests/sweeps/test_s3.py "$@"
+PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" "$there/bin/python" -m pytest tests/runs/test_s3.py "$@"

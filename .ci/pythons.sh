@@ -12,8 +12,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 TESTS=${TESTS:-tests/test_bare.py tests/test_stub.py tests/test_stats.py tests/ensemble tests/ops \
-  tests/training tests/curvature tests/objectives tests/studies tests/cli tests/sweeps \
-  tests/report tests/interchange tests/tasks tests/estimators tests/processes}
+  tests/training tests/curvature tests/objectives tests/studies tests/cli tests/runs \
+  tests/show tests/interchange tests/tasks tests/estimators tests/processes}
 
 found() {
   if [ -n "${PYTHONS:-}" ]; then printf '%s\n' $PYTHONS; return; fi

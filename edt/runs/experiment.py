@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import pandas as pd
 
 from edt.errors import unknown_choice
+from edt.files import CheckpointError
 from edt.frames import Tabular
 from edt.places import Folder, Location, Remote, place
 from edt.runs.engines import ENGINES, Engine, make_engine
@@ -186,7 +187,13 @@ class Experiment(Tabular):
                 crew=crew.for_parts,
             )
             clock = time.monotonic()
-            tables = cls.measure(spec, parts)
+            try:
+                tables = cls.measure(spec, parts)
+            except CheckpointError:
+                # Parts that another run deleted are not damage: it says so.
+                if store is not None:
+                    store.check()
+                raise
             if parts.left:
                 raise RuntimeError(f"parts of the plan were not run: {sorted(parts.left)}")
             seconds = dict(parts.seconds)
