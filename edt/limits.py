@@ -24,6 +24,7 @@ __all__ = [
     "read_bounded",
     "refusal",
     "size",
+    "whole_numbers",
 ]
 
 #: Environment variable: the most gigabytes that one thing may ask for; ``edt --max-gb`` sets it.
@@ -195,3 +196,40 @@ def _address_space() -> int | None:
         return int(max(limit - pages * resource.getpagesize(), 0))
     except (ImportError, OSError, ValueError):
         return None
+
+
+#: Numbers one option may list: widths, neurons added, teachers' widths.
+MOST_NUMBERS = 10_000
+
+
+def whole_numbers(
+    text: str, name: str, form: str, rising: str, least: int | None = None
+) -> tuple[int, ...]:
+    """Whole numbers from ``"2..6,8"`` or ``"4..16:4"``, rising, counted before they are made.
+
+    Args:
+        text: as above.
+        name: of the argument.
+        form: examples of what it must look like, for messages.
+        rising: what its parts must be, for messages.
+        least: smallest number allowed; None: any.
+
+    Raises:
+        ValueError: not of that form, or more than `MOST_NUMBERS`; names the argument.
+    """
+    found: set[int] = set()
+    for part in text.replace(" ", "").replace("-", "..").split(","):
+        head, _, step = part.partition(":")
+        first, dots, last = head.partition("..")
+        try:
+            low = int(first)
+            high, stride = int(last) if dots else low, int(step) if step else 1
+        except ValueError:
+            raise ValueError(f"{name} must look like {form}, got {text!r}") from None
+        if high < low or stride < 1 or (least is not None and low < least):
+            raise ValueError(f"{name} must be {rising}, got {text!r}")
+        # 1..99999999999 would fill the memory.
+        if len(found) + (high - low) // stride + 1 > MOST_NUMBERS:
+            raise ValueError(f"{name} must hold at most {MOST_NUMBERS:,} numbers, got {text!r}")
+        found |= set(range(low, high + 1, stride))
+    return tuple(sorted(found))

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edt.limits import whole_numbers
 from edt.runs.spec import Spec
 
 
@@ -65,10 +66,6 @@ def _default(value: Any) -> str:
     return f" [dim]\\[{value}][/dim]"
 
 
-#: Numbers one option may list: widths, neurons added, teachers' widths.
-MOST_NUMBERS = 10_000
-
-
 def integers(text: str, flag: str) -> tuple[int, ...]:
     """Whole numbers from ``"2..6,8"``, ``"2-6"`` or ``"4..16:4"``, rising.
 
@@ -79,22 +76,7 @@ def integers(text: str, flag: str) -> tuple[int, ...]:
         >>> integers("0..2,5", "--extra"), integers("4..16:4", "--widths")
         ((0, 1, 2, 5), (4, 8, 12, 16))
     """
-    found: set[int] = set()
-    for part in text.replace(" ", "").replace("-", "..").split(","):
-        head, _, step = part.partition(":")
-        first, dots, last = head.partition("..")
-        try:
-            low = int(first)
-            high, stride = int(last) if dots else low, int(step) if step else 1
-        except ValueError:
-            raise ValueError(f"{flag} must look like 2..6,8 or 4..16:4, got {text!r}") from None
-        if high < low or stride < 1:
-            raise ValueError(f"{flag} must be rising, got {text!r}")
-        # Looked at before they are written out: 1..99999999999 would fill the memory.
-        if len(found) + (high - low) // stride + 1 > MOST_NUMBERS:
-            raise ValueError(f"{flag} must hold at most {MOST_NUMBERS:,} numbers, got {text!r}")
-        found |= set(range(low, high + 1, stride))
-    return tuple(sorted(found))
+    return whole_numbers(text, flag, "2..6,8 or 4..16:4", "rising")
 
 
 def numbers(text: str, flag: str) -> tuple[float, ...]:

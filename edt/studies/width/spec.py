@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from edt.errors import unknown_choice
+from edt.limits import whole_numbers
 from edt.runs.experiment import Spec
 
 TASKS = ("teacher", "rosenbrock", "diabetes")
@@ -137,10 +138,6 @@ class WidthSweepSpec(Spec):
         return self.targets * len(self.widths) * self.seeds
 
 
-#: Widths of one study: each is trained and shown.
-MOST_WIDTHS = 10_000
-
-
 def parse_widths(text: str) -> tuple[int, ...]:
     """Widths from text: ``"2..16"`` or ``"2-16"``, ``"2,3,4,8"``, ``"2..6,8,12"``, ``"2..16:2"``.
 
@@ -151,25 +148,9 @@ def parse_widths(text: str) -> tuple[int, ...]:
         >>> parse_widths("2..4,8")
         (2, 3, 4, 8)
     """
-    found: set[int] = set()
-    for part in text.replace(" ", "").replace("-", "..").split(","):
-        head, _, step = part.partition(":")
-        first, dots, last = head.partition("..")
-        try:
-            low = int(first)
-            high = int(last) if dots else low
-            stride = int(step) if step else 1
-        except ValueError:
-            raise ValueError(
-                f"widths must look like 2..16, 2,3,4,8 or 2..16:2, got {text!r}"
-            ) from None
-        if low < 1 or high < low or stride < 1:
-            raise ValueError(f"widths must be rising and at least 1, got {text!r}")
-        count = (high - low) // stride + 1
-        if len(found) + count > MOST_WIDTHS:
-            raise ValueError(f"widths must be at most {MOST_WIDTHS:,}, got {text!r}")
-        found |= set(range(low, high + 1, stride))
-    return tuple(sorted(found))
+    return whole_numbers(
+        text, "widths", "2..16, 2,3,4,8 or 2..16:2", "rising and at least 1", least=1
+    )
 
 
 def format_widths(widths: Sequence[int]) -> str:
