@@ -33,7 +33,7 @@ from edt.cli.sweep import (
     status,
     sweep,
 )
-from edt.cli.terminal import INTERRUPTED, once, plain_streams
+from edt.cli.terminal import INTERRUPTED, Once, once, plain_streams
 
 #: Exit codes: wrong use or input, something broke, Ctrl-C.
 USAGE, BROKEN = 2, 1
@@ -115,15 +115,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     debug = "--debug" in given
     with plain_streams():
         try:
-            with once():
-                code = _run([word for word in given if word != "--debug"], debug)
+            with once() as ctrl_c:
+                code = _run([word for word in given if word != "--debug"], debug, ctrl_c)
         except KeyboardInterrupt:  # on the way into what handles it, or out
             _complain("interrupted")
             code = INTERRUPTED
     sys.exit(code)
 
 
-def _run(argv: list[str], debug: bool) -> int:
+def _run(argv: list[str], debug: bool, ctrl_c: Once) -> int:
     command = typer.main.get_command(app)
     try:
         # Typer's own handler would print a traceback or swallow Ctrl-C.
@@ -140,6 +140,9 @@ def _run(argv: list[str], debug: bool) -> int:
             return USAGE
         if debug:
             Console(stderr=True).print_exception()
+        if ctrl_c.seen:  # something swallowed it and fell over what it had cut short
+            _complain("interrupted")
+            return INTERRUPTED
         message, code = _explain(error)
         _complain(message if debug else message + _hint(code))
         return code

@@ -10,9 +10,10 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
 
-__all__ = ["INTERRUPTED", "Lasting", "leave_at_once", "once", "plain_streams"]
+__all__ = ["INTERRUPTED", "Lasting", "Once", "leave_at_once", "once", "plain_streams"]
 
 #: Exit code of Ctrl-C.
 INTERRUPTED = 130
@@ -99,36 +100,62 @@ def leave_at_once(*_: object) -> None:
     os._exit(INTERRUPTED)
 
 
-class _Once:
-    """The first Ctrl-C raises `KeyboardInterrupt`; those that follow find the end under way."""
+class Once:
+    """The first Ctrl-C raises `KeyboardInterrupt`; those that follow find the end under way.
+
+    While a module is imported it ends the process instead: compiled modules swallow the exception
+    and go on with half of what they asked for.
+
+    Attributes:
+        seen: whether there was one; an error that follows may be its consequence.
+    """
 
     def __init__(self) -> None:
         self.seen = False
 
-    def __call__(self, *_: object) -> None:
+    def __call__(self, _: int = signal.SIGINT, frame: FrameType | None = None) -> None:
         if not self.seen:
             self.seen = True
+            if _importing(frame):
+                _kill_workers()
+                leave_at_once()
             raise KeyboardInterrupt
 
 
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _kill_workers() -> None:
+    local = sys.modules.get("edt.runs.engines.local")
+    kill = getattr(local, "kill_workers", None)  # none while that module itself is imported
+    if kill is not None:
+        kill()
+
+
 @contextmanager
-def once() -> Iterator[None]:
+def once() -> Iterator[Once]:
     """While a command runs: Ctrl-C counts once, and has ended everything in bounded time.
 
     A thread is woken by the signal itself, so that it acts even while the main thread is in a long
     call and its handler cannot run.
     """
+    first = Once()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield first
         return
     source, sink = os.pipe()
     os.set_blocking(sink, False)
     over = threading.Event()
-    handler = signal.signal(signal.SIGINT, _Once())
+    handler = signal.signal(signal.SIGINT, first)
     fd = signal.set_wakeup_fd(sink, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(source, over), daemon=True).start()
     try:
-        yield
+        yield first
     finally:
         over.set()
         signal.set_wakeup_fd(fd)
@@ -144,8 +171,6 @@ def _watch(source: int, over: threading.Event) -> None:
         clock = time.monotonic()
         if over.wait(WORKERS):
             return
-        local = sys.modules.get("edt.runs.engines.local")
-        if local is not None:
-            local.kill_workers()
+        _kill_workers()
         if not over.wait(max(0.0, ITSELF - (time.monotonic() - clock))):
             leave_at_once()

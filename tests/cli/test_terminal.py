@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -154,6 +156,47 @@ def test_during_the_start(tmp_path, times):
         lines = [line for line in errors.splitlines() if line]
         assert code_ == 130, (code_, errors)
         assert len(lines) == 1 and lines[0].startswith("edt: interrupted"), (code_, errors)
+
+
+SWALLOWS = """
+import time
+print("here", flush=True)
+try:
+    time.sleep(30)
+except BaseException:
+    pass
+"""
+
+
+def test_while_a_module_that_swallows_it_is_imported(tmp_path):
+    """As torch's import of numpy does; what follows would meet half a module."""
+    (tmp_path / "swallows.py").write_text(SWALLOWS)
+    code = "from edt.cli.terminal import once\nwith once():\n    import swallows\nprint('went on')"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+    )  # fmt: skip
+    assert process.stdout.readline() == "here\n"
+    process.send_signal(signal.SIGINT)
+    told, errors = process.communicate(timeout=20)
+    assert (process.returncode, told, errors) == (130, "", "edt: interrupted\n")
+
+
+def test_an_error_after_it_is_its_consequence(monkeypatch, capsys):
+    """Whatever swallowed it may fall over what it had cut short."""
+
+    def command(**_):
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5.0)
+        raise AttributeError("module 'numpy' has no attribute 'matrix'")
+
+    monkeypatch.setattr("typer.main.get_command", lambda _: SimpleNamespace(main=command))
+    with pytest.raises(SystemExit) as stop:
+        program(["doctor"])
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "edt: interrupted\n"
 
 
 @linux
