@@ -8,7 +8,7 @@ from edt.show.spectra import plot_spectrum
 from edt.show.style import DARK, LIGHT, THEMES, Theme, png, svg
 from edt.show.trajectories import plot_trajectories
 from edt.show.views import plot_line, plot_plane
-from edt.studies.loss_levels.figures import plot_loss_levels
+from edt.studies.loss_levels.panels import plot_loss_levels
 from edt.studies.safran_shamir.figures import plot_safran_shamir, plot_spurious
 from edt.studies.width.levels_figure import plot_levels
 from edt.studies.width.outcomes_figure import plot_outcomes

@@ -32,27 +32,32 @@ def place_axis(names: Sequence[str], title: str) -> Part:
 
 
 def log_axis(
-    title: str, traces: Sequence[Part] = (), span: tuple[float, float] | None = None
+    title: str,
+    traces: Sequence[Part] = (),
+    span: tuple[float, float] | None = None,
+    *,
+    along: str = "y",
 ) -> Part:
     """A logarithmic axis with powers of ten, or 1, 2, 5 where it spans few.
 
     Args:
         title: what it measures.
-        traces: whose ``y``, intervals included, decide the span.
+        traces: whose numbers, intervals included, decide the span.
         span: instead.
+        along: "x" or "y".
     """
-    low, high = _reach(traces) if span is None else span
+    low, high = _reach(traces, along) if span is None else span
     ticks = decades(low, high, fine=60.0)
     return axis(title, log=True, ticks=ticks, labels=[_power(t) for t in ticks], span=(low, high))
 
 
-def _reach(traces: Sequence[Part]) -> tuple[float, float]:
+def _reach(traces: Sequence[Part], along: str) -> tuple[float, float]:
     """Least and greatest positive value, with some room."""
     values: list[float] = []
     for trace in traces:
-        y = np.array(trace["y"], dtype=float)
+        y = np.array(trace[along], dtype=float)
         values += y.tolist()
-        if "error_y" in trace:
+        if along == "y" and "error_y" in trace:
             values += (y + np.array(trace["error_y"]["array"], dtype=float)).tolist()
             values += (y - np.array(trace["error_y"]["arrayminus"], dtype=float)).tolist()
     shown = [value for value in values if np.isfinite(value) and value > 0.0]
@@ -77,12 +82,21 @@ def size_axis(sizes: Sequence[float], title: str) -> Part:
     return axis(title, log=log, ticks=list(sizes), span=span, grid=False)
 
 
+#: Ticks of a logarithmic axis, at most: more would overlap.
+MOST_TICKS = 9
+
+
 def decades(low: float, high: float, fine: float = 300.0) -> list[float]:
-    """Ticks 1, 10, 100, ..., with 2 and 5 between them where the axis spans less than ``fine``, and
-    with more where it spans little.
+    """Ticks 1, 10, 100, ..., with 2 and 5 between them where the axis spans less than ``fine``,
+    with more where it spans little, and with fewer where it spans much.
+
+    Example:
+        >>> decades(0.9, 30.0), len(decades(1e-33, 1.0))
+        ([1.0, 2.0, 5.0, 10.0, 20.0], 7)
     """
     ratio = high / low
     between = (1, 1.5, 2, 3, 4, 5, 6, 8) if ratio < 12 else (1, 2, 5) if ratio < fine else (1,)
     exponents = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    ticks = [k * 10.0**e for e in exponents for k in between]
+    step = -(-len(exponents) // MOST_TICKS)
+    ticks = [k * 10.0**e for e in exponents if e % step == 0 for k in between]
     return [tick for tick in ticks if low <= tick * (1 + 1e-9) and tick <= high * (1 + 1e-9)]

@@ -79,16 +79,33 @@
       const data = coloured(this.spec.data).map((trace) =>
         ({ ...trace, visible: !this.hidden.has(trace.legendgroup) }));
       const layout = coloured(this.spec.layout);
+      // On a phone a long title of an axis would be cut off.
+      const room = this.plot.clientWidth / 7.2;
+      const title = layout.xaxis.title;
+      if (title && title.text.length > room && !title.text.includes("<br>")) {
+        title.text = title.text.replace(new RegExp(`^(.{1,${Math.floor(room)}}) `), "$1<br>");
+      }
       // A finger scrolls the page; zooming is for those who have a pointer.
       if (coarse) {
         layout.dragmode = false;
         for (const part of Object.keys(layout)) if (/^[xy]axis/.test(part)) layout[part].fixedrange = true;
       }
+      const fresh = !this.plot.layout;
       await Plotly.react(this.plot, data, layout, config);
+      if (fresh) this.plot.on("plotly_afterplot", () => this.part());
+      this.part();
       // Five more stops a diagram would be a long way with the keyboard.
       for (const button of this.plot.querySelectorAll(".modebar-btn")) button.tabIndex = -1;
       const names = this.names;
       this.key.replaceChildren(...(names.length > 1 ? names.map((trace) => this.entry(trace)) : []));
+    }
+
+    /* Intervals at one place stand side by side; the marks stay where they were measured. */
+    part() {
+      for (const drawn of this.plot.querySelectorAll(".scatterlayer .trace")) {
+        const aside = drawn.__data__?.[0]?.trace?.meta?.aside;
+        if (aside) drawn.querySelector(".errorbars")?.setAttribute("transform", `translate(${aside},0)`);
+      }
     }
 
     entry(trace) {

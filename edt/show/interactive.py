@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from edt.show.panel import Panel, palette
+from edt.show.panel import Panel, in_rows, palette
 from edt.show.style import THEMES
 
 #: What a page says that was written without plotly.
@@ -20,7 +20,8 @@ MISSING = "The figures are pictures only: plotly was not installed where this pa
 
 def panels_json(panels: Sequence[Panel]) -> str:
     """Panels as the page's script reads them; nothing in it ends a script element."""
-    return _json(_tamed([panel.spec() for panel in panels]))
+    shown = [panel.spec() | {"full": len(row) == 1} for row in in_rows(panels) for panel in row]
+    return _json(_tamed(shown))
 
 
 def engine() -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from edt.show.hover import lines, share
 from edt.show.panel import Part, numbers
+from edt.stats import wilson
 
 #: matplotlib's markers in plotly's words.
 SYMBOLS = {
@@ -16,6 +18,8 @@ SYMBOLS = {
     "p": "pentagon", "*": "star", "h": "hexagon", "X": "x", "x": "x-thin", "P": "cross",
     "_": "line-ew",
 }  # fmt: skip
+#: Hatches of bars in one stack, so that they differ without colour.
+PATTERNS = ("", "/", ".", "\\", "x", "-", "|", "+")
 #: matplotlib's line styles in plotly's words.
 DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
 
@@ -34,6 +38,7 @@ def line(
     width: float = 2.4,
     size: float = 9.0,
     joined: bool = True,
+    hollow: bool = False,
     key: bool = True,
     **more: Any,
 ) -> Part:
@@ -49,6 +54,7 @@ def line(
         dash: plotly's name.
         width, size: of line and markers, in CSS pixels.
         joined: with a line.
+        hollow: markers are outlines.
         key: stands in the key.
         more: of plotly's.
     """
@@ -67,10 +73,10 @@ def line(
     }
     if marker is not None:
         out["marker"] = {
-            "symbol": SYMBOLS[marker],
+            "symbol": SYMBOLS[marker] + ("-open" if hollow else ""),
             "size": size,
             "color": colour,
-            "line": _outline(marker, size, colour),
+            "line": _outline("x" if hollow else marker, size, colour),
         }
     if low is not None:
         at = np.asarray(y, dtype=float)
@@ -156,6 +162,64 @@ def bars(
         "marker": {"color": colour, "line": {"color": "@paper", "width": 1}},
         **more,
     }
+
+
+def stacked(
+    names: Sequence[str],
+    counts: Mapping[str, Sequence[int]],
+    colours: Sequence[str],
+    noun: str,
+    at: Sequence[float] | None = None,
+    lying: bool = False,
+) -> list[Part]:
+    """Counts as shares of their sum, one bar a name, with Wilson's interval to read.
+
+    Args:
+        names: of the bars, as a point says it.
+        counts: what is counted, to its counts in every bar; left out where there are none.
+        colours: of what is counted, in that order.
+        noun: of the things counted, in the plural.
+        at: places of the bars; default 0, 1, ...
+        lying: bars lie on their side.
+    """
+    totals = np.sum([list(column) for column in counts.values()], axis=0)
+    places = list(range(len(names))) if at is None else list(at)
+    traces: list[Part] = []
+    for (text, column), colour in zip(counts.items(), colours, strict=True):
+        if not any(column):
+            continue
+        found = [wilson(int(k), int(n)) for k, n in zip(column, totals, strict=True)]
+        hover = [
+            lines(f"{name}, {text}: {k:,} of {n:,} {noun}", share(rate.value, rate.low, rate.high))
+            for name, k, n, rate in zip(names, column, totals, found, strict=True)
+        ]
+        parts = [rate.value for rate in found]
+        pattern = {"shape": PATTERNS[len(traces) % len(PATTERNS)], "fgcolor": "@paper",
+                   "fgopacity": 0.5, "size": 9, "solidity": 0.12}  # fmt: skip
+        written = [f"{100 * part:.0f}" if part >= 0.06 else "" for part in parts]
+        x, y = (parts, places) if lying else (places, parts)
+        more = {"orientation": "h"} if lying else {}
+        made = bars(x, y, text, colour, hover, written, **more)
+        made["marker"]["pattern"] = pattern
+        traces.append(made)
+    return traces
+
+
+def edges(at: Sequence[float]) -> list[Part]:
+    """Shapes for a panel: a thin line across it at each place."""
+    return [
+        {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper",
+         "line": {"color": "@grid", "width": 1}, "layer": "below"}
+        for x in at
+    ]  # fmt: skip
+
+
+def shade(low: float, high: float, colour: str) -> Part:
+    """A shape for a panel: the strip between two places, from bottom to top."""
+    return {
+        "type": "rect", "xref": "x", "yref": "paper", "x0": low, "x1": high, "y0": 0, "y1": 1,
+        "fillcolor": colour, "line": {"width": 0}, "layer": "below",
+    }  # fmt: skip
 
 
 def thinned(table: pd.DataFrame, most: int = 3000) -> tuple[pd.DataFrame, int]:

@@ -49,7 +49,10 @@ class Panel:
         """What the page needs to draw it; JSON-able."""
         return {
             "title": self.title,
-            "data": list(self.traces),
+            "data": [
+                trace | {"meta": {"aside": aside}} if aside else trace
+                for trace, aside in zip(self.traces, asides(self.traces), strict=True)
+            ],
             "layout": self.layout(),
             "full": self.full,
         }
@@ -139,6 +142,43 @@ def axis(
     if span is not None:
         out["range"] = [math.log10(end) for end in span] if log else list(span)
     return out | more
+
+
+#: Between the intervals of two series at one place, in CSS pixels, and from first to last at most.
+ASIDE, REACH = 5.0, 20.0
+
+
+def asides(traces: Sequence[Part]) -> list[float]:
+    """How far the interval of each trace is drawn beside its mark, in CSS pixels.
+
+    Marks stand where they were measured. Only intervals move, and only those of traces that share a
+    place with another one.
+    """
+    barred = [k for k, trace in enumerate(traces) if "error_y" in trace]
+    places = {k: {(at, traces[k].get("yaxis")) for at in traces[k]["x"]} for k in barred}
+    shared = [k for k in barred if any(places[k] & places[other] for other in barred if other != k)]
+    gap = min(ASIDE, REACH / max(len(shared) - 1, 1))
+    return [
+        gap * (shared.index(k) - (len(shared) - 1) / 2) if k in shared else 0.0
+        for k in range(len(traces))
+    ]
+
+
+def in_rows(panels: Sequence[Panel]) -> list[list[Panel]]:
+    """Panels in the rows of a wide page: two a row, those that are ``full`` alone.
+
+    Example:
+        >>> [first, second] = [Panel(name, [], axis(), axis()) for name in "ab"]
+        >>> [len(row) for row in in_rows([first, second, first])]
+        [2, 1]
+    """
+    rows: list[list[Panel]] = []
+    for panel in panels:
+        if rows and len(rows[-1]) == 1 and not (panel.full or rows[-1][0].full):
+            rows[-1].append(panel)
+        else:
+            rows.append([panel])
+    return rows
 
 
 def numbers(values: Any) -> list[float | None]:

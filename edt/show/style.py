@@ -114,6 +114,20 @@ def styled(theme: Theme) -> Iterator[None]:
         yield
 
 
+class ShownFigure(Figure):
+    """A figure that shows itself at the end of a notebook's cell, whatever pyplot is set to."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self, dpi=100)
+
+
+def blank(size: tuple[float, float]) -> Figure:
+    """An empty figure outside pyplot's global state; size in inches."""
+    figure = ShownFigure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
 def new_figure(
     columns: int = 1,
     rows: int = 1,
@@ -121,8 +135,7 @@ def new_figure(
     **options: Any,
 ) -> tuple[Figure, np.ndarray[Any, Any]]:
     """A figure outside pyplot's global state, and its axes ``[rows, columns]``."""
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = blank(size)
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, axes
 

@@ -45,6 +45,24 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def p_value(p: float) -> str:
+    """A p-value in a table: two digits, or that it is less than a thousandth.
+
+    Example:
+        >>> p_value(0.0321), p_value(2e-5), p_value(0.603)
+        ('0.032', '<0.001', '0.60')
+    """
+    if math.isnan(p):
+        return "–"
+    return "<0.001" if p < 0.001 else f"{p:#.2g}"
+
+
+def p_is(p: float) -> str:
+    """A p-value in a sentence: ``p = 0.032``, ``p < 0.001``."""
+    text = p_value(p)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
 def interval(value: float, low: float, high: float) -> str:
     """A number with its range: ``9.18 (4.85–18.5)``; one-sided where it has no upper end."""
     if math.isnan(low):

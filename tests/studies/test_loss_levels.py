@@ -15,8 +15,9 @@ from edt.landscape.core import reduce_network
 from edt.landscape.layers import unpack
 from edt.stats import wilson
 from edt.studies import LossLevels, LossLevelsSpec, loss_level_table, run_loss_levels
+from edt.studies.loss_levels.page import verdict
 from edt.studies.loss_levels.run import MERGE
-from edt.studies.loss_levels.tables import label_ends, label_levels
+from edt.studies.loss_levels.tables import REPORTED_PLATEAUS, label_ends, label_levels
 from edt.tasks import rosenbrock
 from edt.training import converge
 
@@ -171,3 +172,21 @@ def test_bad_specs():
     ):
         with pytest.raises(ValueError, match=says):
             dataclasses.replace(SMALL, **change)
+
+
+@pytest.mark.parametrize(
+    ("bias", "plateau", "runs", "said"),
+    [
+        # One in 24 is not beyond "about none" (read as at most 5%), nor is 3 in 100.
+        (True, 1, 24, "cannot be told apart"),
+        (True, 3, 100, "cannot be told apart"),
+        (True, 10, 24, "Ours is above"),
+        (False, 20, 100, "cannot be told apart"),
+        (False, 60, 100, "Ours is above"),
+        (False, 0, 100, "Ours is below"),
+    ],
+)
+def test_a_share_is_above_or_below_by_a_test_against_a_stated_bound(bias, plateau, runs, said):
+    low, high = REPORTED_PLATEAUS[bias]
+    text = verdict({"plateau": plateau, "runs": runs, "reported_low": low, "reported_high": high})
+    assert said in text and "binomial" in text and f"{plateau:,} of {runs:,}" in text

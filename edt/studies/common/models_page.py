@@ -8,7 +8,7 @@ from typing import Any
 from edt.show import html
 from edt.show.html import Column
 from edt.show.publish import Picture
-from edt.show.words import interval, listed, number, percent
+from edt.show.words import interval, listed, number, p_is, p_value, percent
 from edt.studies.common import models_panel
 from edt.studies.common.models_figure import NAMES, plot_models
 from edt.success import Comparison
@@ -52,7 +52,7 @@ def models_text(found: Comparison) -> str:
     if best["p_fit"] < 0.05:
         text += (
             f"Even it does not fit (deviance {number(best['deviance'])} at "
-            f"{int(best['dof'])} degrees of freedom, p = {p_value(best['p_fit'])}): the laws are "
+            f"{int(best['dof'])} degrees of freedom, {p_is(best['p_fit'])}): the laws are "
             "descriptions, none is the truth here. "
         )
     tests = {(row["small"], row["large"]): row for row in found.tests.to_dict("records")}
@@ -66,7 +66,7 @@ def models_text(found: Comparison) -> str:
         verdict = "rejected" if test["p"] < 0.05 else "not rejected"
         parts.append(
             f"{NAMES[name]} {verdict} (a = {interval(one['value'], one['low'], one['high'])}, "
-            f"p = {p_value(test['p'])})"
+            f"{p_is(test['p'])})"
         )
     if parts:
         text += (
@@ -147,10 +147,3 @@ def _parameter(row: dict[str, Any]) -> str:
 
 def _finite(value: float) -> str:
     return f"{value:,.1f}" if math.isfinite(value) else "–"
-
-
-def p_value(value: float) -> str:
-    """Two digits; a dash where there is no test."""
-    if math.isnan(value):
-        return "–"
-    return f"{value:.2g}" if value >= 1e-4 else "<0.0001"

@@ -12,8 +12,7 @@ from edt.runs.store import inside
 from edt.show import html
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, listed, percent, span
-from edt.studies.common.models_page import p_value
+from edt.show.words import count, listed, p_is, p_value, percent, span
 from edt.studies.controls import panels
 from edt.studies.controls.figures import plot_controls
 from edt.studies.controls.run import ATTRIBUTIONS, Controls
@@ -125,7 +124,7 @@ def pairs_text(rates: pd.DataFrame) -> str:
             f"<b>{name}</b> (width {row['width']}{extra.get(name, '')}; {row['dimension']} "
             f"parameters) {percent(row['rate'])} against {percent(row['rate_ordinary'])} of the "
             f"same starts trained in the ordinary way "
-            f"({'p = ' if row['p'] >= 1e-4 else 'p '}{p_value(row['p'])}"
+            f"({p_is(row['p'])}"
             f"{'' if different else ', no difference shown'})"
         )
     if not sentences:
@@ -143,17 +142,13 @@ def attribution_text(found: pd.DataFrame) -> str:
     for name, other in (("learning", "dimension"), ("dimension", "learning")):
         word = {"dimension": "the number of parameters", "learning": "the number of neurons"}
         verdict = "adds" if rows[name]["p"] < LEVEL else "adds nothing that shows"
-        parts.append(f"given {word[name]}, {word[other]} {verdict} (p {_equals(rows[name]['p'])})")
+        parts.append(f"given {word[name]}, {word[other]} {verdict} ({p_is(rows[name]['p'])})")
     return (
         f"Logistic regressions over all cells: least AIC with "
         f"{ATTRIBUTIONS[best['model']][1]}. By likelihood ratio, {listed(parts)}. Slopes with "
         f"both: {rows['both']['b_dimension']:.2f} per ln dimension, "
         f"{rows['both']['b_learning']:.2f} per ln learning neurons."
     )
-
-
-def _equals(value: float) -> str:
-    return p_value(value) if value < 1e-4 else f"= {p_value(value)}"
 
 
 def _protocol(run: Controls) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from edt.places import Folder, Location
 from edt.show.publish import Picture
-from edt.show.words import count, number, percent, span
+from edt.show.words import count, p_is, percent, span
 from edt.studies.common.findings import LEVEL, Finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.crossed import panels
@@ -86,7 +86,7 @@ def findings(groups: pd.DataFrame, parts: pd.DataFrame) -> list[Finding]:
                 Finding(
                     "a", "silent",
                     f"Within teachers {' and '.join(told)}; {percent(row['interaction'])} is "
-                    f"neither's alone (p {number(row['ticket_p'])} and {number(row['rest_p'])}).",
+                    f"neither's alone ({p_is(row['ticket_p'])} and {p_is(row['rest_p'])}).",
                 )
             )  # fmt: skip
     return found

@@ -6,11 +6,10 @@ import pandas as pd
 
 from edt.places import Folder, Location
 from edt.show.publish import Picture
-from edt.show.words import count, number, percent
+from edt.show.words import count, number, p_is, percent
 from edt.studies.common.findings import LEVEL, Finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.index_loss import panels
-from edt.studies.index_loss.figures import plot_index_loss
 from edt.studies.index_loss.run import IndexLossRun
 
 REFERENCES = (
@@ -36,7 +35,7 @@ def findings(curve: pd.DataFrame) -> list[Finding]:
             f"At width {row['width']} the share of negative eigenvalues and the loss of "
             f"{count(int(row['points']), 'critical point')} have a rank correlation of "
             f"{number(row['correlation'])} within teachers (by chance up to "
-            f"{number(row['limit'])}, p = {number(row['p'])}); {percent(row['share_low'])} are "
+            f"{number(row['limit'])}, {p_is(row['p'])}); {percent(row['share_low'])} are "
             f"negative below the median loss, {percent(row['share_high'])} above"
         )
         if row["p"] > LEVEL:
@@ -58,7 +57,7 @@ def write_index_loss_report(run: IndexLossRun, directory: Location) -> Folder:
         question="Index against loss",
         picture=Picture(
             "index-loss",
-            lambda theme: plot_index_loss(points, theme=theme),
+            None,
             "Share of negative eigenvalues of critical points against their loss.",
             "Filled: no neuron to spare. Points that Newton met again are one.",
             lambda: panels.index_loss(points),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+from scipy.stats import binomtest
 
 from edt.landscape.levels import RELATIVE_GAP
 from edt.places import Folder, Location, place
@@ -12,15 +13,18 @@ from edt.runs.store import inside
 from edt.show import html
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, number, percent, span
+from edt.show.words import count, number, p_is, percent, span
+from edt.studies.common.findings import LEVEL
 from edt.studies.loss_levels import panels
-from edt.studies.loss_levels.figures import WORDS, plot_loss_levels
+from edt.studies.loss_levels.panels import WORDS
 from edt.studies.loss_levels.run import MERGE, LossLevels
 from edt.studies.loss_levels.tables import CHANNEL_GAP, GROWTH, SAME_HEIGHT
 from edt.studies.width.method import software
 from edt.studies.width.spec import format_widths
 from edt.training.channels import CLOSE
 
+#: The share that is read as "about none", at most.
+ABOUT_NONE = 0.05
 REFERENCES = [
     "F. Martinelli et al., Flat channels to infinity in neural loss landscapes, NeurIPS 2025, "
     "arXiv 2506.14951.",
@@ -42,7 +46,7 @@ def write_loss_levels_report(run: LossLevels, directory: Location) -> Folder:
     table, runs = run.table(), run.tables["runs"]
     picture = Picture(
         "levels",
-        lambda theme: plot_loss_levels(runs, theme=theme),
+        None,
         "Final losses of all starts, sorted within each width, without and with biases.",
         "Every mark is a run; within a width they are in the order of their losses, so that a "
         "level is a horizontal line as long as its share of the starts.",
@@ -146,13 +150,23 @@ def plateaus(row: Any) -> str:
 
 
 def verdict(row: Any) -> str:
-    """Whether the interval meets the reported range."""
-    low, high = row["reported_low"], row["reported_high"]
-    if row["rate_low"] > high + 0.005:
-        return "Ours is above: its interval excludes that range."
-    if row["rate_high"] < low:
-        return "Ours is below: its interval excludes that range."
-    return "The interval and the reported range overlap."
+    """Whether a binomial test tells the share from the reported range.
+
+    The null is a share anywhere in the range; where "about none" is reported, anywhere up to
+    `ABOUT_NONE`.
+    """
+    low, high = row["reported_low"], row["reported_high"] or ABOUT_NONE
+    count, runs = int(row["plateau"]), int(row["runs"])
+    found = f"{count:,} of {runs:,} runs"
+    for side, bound, alternative in (("above", high, "greater"), ("below", low, "less")):
+        p = binomtest(count, runs, bound, alternative=alternative).pvalue
+        if p < LEVEL:
+            return (
+                f"Ours is {side}: {found} against a share of {percent(bound)}, exact binomial "
+                f"test, {p_is(p)}."
+            )
+    bound = reported_range(row) if row["reported_high"] else f"at most {percent(ABOUT_NONE)}"
+    return f"Ours cannot be told apart from {bound}: {found}, exact binomial test."
 
 
 def methods(run: LossLevels) -> str:

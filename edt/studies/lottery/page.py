@@ -13,7 +13,7 @@ from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, number, percent
 from edt.studies.lottery import panels
-from edt.studies.lottery.figures import METHOD, plot_curves
+from edt.studies.lottery.panels import METHOD
 from edt.studies.lottery.run import Lottery
 from edt.studies.width.method import software
 
@@ -38,7 +38,7 @@ def write_lottery_report(run: Lottery, directory: Location) -> Folder:
     curves, spec = run.curves(), run.spec
     picture = Picture(
         "accuracy",
-        lambda theme: plot_curves(curves, theme=theme),
+        None,
         "Test accuracy and speed of learning against the share of weights that remain.",
         "Means over seeds; bars: 95% intervals of the mean (Student). Accuracy is that at the "
         "least validation loss.",

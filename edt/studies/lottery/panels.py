@@ -1,18 +1,39 @@
-"""Accuracy against sparsity: `edt.studies.lottery.figures`."""
+"""Accuracy against sparsity, as lottery-ticket papers show it."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from edt.show.hover import lines, rows, share, value
-from edt.show.marks import DASHES, line
-from edt.show.panel import NAMES, Panel, Part, axis
-from edt.show.rates import dodged
-from edt.studies.lottery.figures import METHOD, looks
+from edt.show.marks import line
+from edt.show.panel import Panel, Part, axis
+
+#: What each method is, in a few words.
+METHOD = {
+    "ticket": "winning ticket",
+    "reinit": "same mask, new weights",
+    "random": "random mask, same densities",
+    "shuffled": "mask and weights shuffled",
+    "signed": "new weights, same signs",
+    "oneshot": "one shot by magnitude",
+    "snip": "SNIP",
+    "grasp": "GraSP",
+}
+#: Colour, marker and line of each method.
+LOOKS = {
+    "ticket": ("@blue", "o", "solid"),
+    "reinit": ("@orange", "s", "dash"),
+    "random": ("@red", "^", "dot"),
+    "shuffled": ("@purple", "v", "dashdot"),
+    "signed": ("@green", "D", "dash"),
+    "oneshot": ("@sky", "P", "dashdot"),
+    "snip": ("@soft", "X", "dash"),
+    "grasp": ("@soft", "*", "dot"),
+}
 
 
 def curves(table: pd.DataFrame) -> list[Panel]:
-    """Panels of `edt.studies.lottery.figures.plot_curves`.
+    """Test accuracy and the step of least validation loss against the weights that remain.
 
     Args:
         table: from `edt.studies.lottery.run.curve_table`.
@@ -33,12 +54,10 @@ def curves(table: pd.DataFrame) -> list[Panel]:
 
 
 def _lines(table: pd.DataFrame, name: str) -> list[Part]:
-    styles = looks(NAMES)
-    methods = list(dict.fromkeys(table["method"]))
     traces = []
-    for place, method in enumerate(methods):
+    for method in dict.fromkeys(table["method"]):
         own = table[table["method"] == method]
-        colour, marker, dash = styles[method]
+        colour, marker, dash = LOOKS[method]
         low, high = f"{name}_low", f"{name}_high"
         hover = [
             lines(
@@ -51,8 +70,7 @@ def _lines(table: pd.DataFrame, name: str) -> list[Part]:
             for row in rows(own)
         ]
         traces.append(
-            line(dodged(own["remaining"].tolist(), place, len(methods), log=True), own[name],
-                 METHOD[method], colour, hover, low=own[low], high=own[high], marker=marker,
-                 dash=DASHES[dash], size=8)
+            line(own["remaining"], own[name], METHOD[method], colour, hover, low=own[low],
+                 high=own[high], marker=marker, dash=dash, size=8)
         )  # fmt: skip
     return traces

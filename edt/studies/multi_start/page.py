@@ -11,10 +11,9 @@ from edt.runs.store import inside
 from edt.show import html
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, listed, number, percent, span
+from edt.show.words import count, listed, number, p_is, percent, span
 from edt.studies.common.findings import LEVEL
 from edt.studies.multi_start import panels
-from edt.studies.multi_start.figures import plot_multi_start
 from edt.studies.multi_start.run import MultiStart
 from edt.studies.perturb_rest.page import REFERENCES
 from edt.studies.width.method import software
@@ -30,7 +29,7 @@ def write_multi_report(run: MultiStart, directory: Location) -> Folder:
     table, r = run.agreement(), run.spec.teacher_width
     picture = Picture(
         "multi-start",
-        lambda theme: plot_multi_start(table, r, theme=theme),
+        None,
         "Success of wide networks, of their best ticket alone, and of single tickets.",
         "Together and alone: with 95% intervals over teachers; a multi-start would make the two "
         "upper lines one. Network by network: the same networks one by one.",
@@ -157,7 +156,7 @@ def information_text(table: pd.DataFrame) -> str:
         )
     parts = [
         f"{int(row['width'])} ({number(row['information'])} bits, by chance at most "
-        f"{number(row['information_limit'])}, p = {number(row['information_p'])})"
+        f"{number(row['information_limit'])}, {p_is(row['information_p'])})"
         for row in told.to_dict("records")
     ]
     return (

@@ -1,4 +1,4 @@
-"""Wide networks and their tickets: `edt.studies.multi_start.figures`."""
+"""Wide networks and their tickets: success against width, and agreement network by network."""
 
 from __future__ import annotations
 
@@ -6,60 +6,58 @@ import pandas as pd
 
 from edt.show.axes import percent_axis, place_axis, width_axis
 from edt.show.hover import lines, rows, share
-from edt.show.marks import DASHES, bars, line
-from edt.show.panel import NAMES, Panel
-from edt.stats import wilson
-from edt.studies.multi_start.figures import CELLS, LINES, cell_colours
+from edt.show.marks import line, stacked
+from edt.show.panel import Panel
+
+#: Rates: column, colour, marker, what it is, line.
+LINES = (
+    ("together", "@blue", "o", "the wide network", "solid"),
+    ("alone", "@green", "s", "its best ticket alone (multi-start)", "dash"),
+    ("ticket", "@orange", "^", "one ticket alone", "dot"),
+)
+#: The four ways a network and its tickets can fare: what it is, and its colour.
+CELLS = {
+    "both": ("both win", "@blue"),
+    "only_together": ("only the network wins", "@sky"),
+    "only_alone": ("only a ticket alone wins", "@orange"),
+    "neither": ("neither wins", "@soft"),
+}
 
 
 def multi_start(table: pd.DataFrame, r: int) -> list[Panel]:
-    """Panels of `edt.studies.multi_start.figures.plot_multi_start`.
+    """Success against width, together and alone; agreement network by network.
 
     Args:
         table: from `edt.studies.multi_start.run.agreement_table`.
         r: neurons of a ticket.
     """
     traces = []
-    for k, (name, colour, marker, text, dash) in enumerate(LINES):
+    for name, colour, marker, text, dash in LINES:
+        rate = f"rate_{name}"
         hover = [
             lines(
                 f"width {row['width']}, {text}",
-                share(row[f"rate_{name}"], row[f"rate_{name}_low"], row[f"rate_{name}_high"]),
+                share(row[rate], row[f"{rate}_low"], row[f"{rate}_high"]),
                 f"{row['networks']:,} networks of {row['tickets']} tickets",
             )
             for row in rows(table)
         ]
         traces.append(
-            line(table["width"] + 0.12 * (k - 1), table[f"rate_{name}"], text, f"@{colour}", hover,
-                 low=table[f"rate_{name}_low"], high=table[f"rate_{name}_high"], marker=marker,
-                 dash=DASHES[dash])
+            line(table["width"], table[rate], text, colour, hover, low=table[f"{rate}_low"],
+                 high=table[f"{rate}_high"], marker=marker, dash=dash)
         )  # fmt: skip
     widths = [int(width) for width in table["width"]]
+    cells = stacked(
+        [f"width {width}" for width in widths],
+        {text: table[name].tolist() for name, (text, _) in CELLS.items()},
+        [colour for _, colour in CELLS.values()],
+        "networks",
+    )
     return [
         Panel("Together and alone", traces,
               width_axis(widths, f"width m (floor(m/{r}) tickets of {r} neurons)"),
               percent_axis("win (95%, over teachers)")),
-        _cells(table, widths),
+        Panel("Network by network", cells, place_axis([str(width) for width in widths], "width m"),
+              percent_axis("share of networks (%)") | {"range": [0, 1], "showgrid": False},
+              {"barmode": "stack", "bargap": 0.2}),
     ]  # fmt: skip
-
-
-def _cells(table: pd.DataFrame, widths: list[int]) -> Panel:
-    colours = cell_colours(NAMES)
-    traces = []
-    for name, text in CELLS.items():
-        rates = [wilson(int(row[name]), int(row["networks"])) for row in rows(table)]
-        hover = [
-            lines(f"width {row['width']}, {text}: {row[name]:,} of {row['networks']:,} networks",
-                  share(rate.value, rate.low, rate.high))
-            for row, rate in zip(rows(table), rates, strict=True)
-        ]  # fmt: skip
-        parts = [rate.value for rate in rates]
-        written = [f"{100 * part:.0f}" if part >= 0.06 else "" for part in parts]
-        traces.append(bars(range(len(widths)), parts, text, colours[name], hover, written))
-    return Panel(
-        "Network by network",
-        traces,
-        place_axis([str(width) for width in widths], "width m"),
-        percent_axis("share of networks (%)") | {"range": [0, 1], "showgrid": False},
-        {"barmode": "stack", "bargap": 0.2},
-    )

@@ -6,7 +6,7 @@ import pandas as pd
 
 from edt.places import Folder, Location
 from edt.show.publish import Picture
-from edt.show.words import count, number, percent, span
+from edt.show.words import count, number, p_is, percent, span
 from edt.studies.common.findings import LEVEL, Finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.perturb_rest.page import REFERENCES
@@ -55,7 +55,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
                 Finding(
                     "b", "against",
                     f"{at} networks with more winning subsets win more often: AUC "
-                    f"{number(row['auc'])} within teachers, p = {number(row['auc_p'])}.",
+                    f"{number(row['auc'])} within teachers, {p_is(row['auc_p'])}.",
                 )
             )  # fmt: skip
         elif row["auc"] == row["auc"]:
@@ -63,8 +63,8 @@ def findings(table: pd.DataFrame) -> list[Finding]:
                 Finding(
                     "b", "silent",
                     f"{at} the number of winning subsets does not tell winners from losers beyond "
-                    f"chance: AUC {number(row['auc'])} within teachers, p = "
-                    f"{number(row['auc_p'])}.",
+                    f"chance: AUC {number(row['auc'])} within teachers, "
+                    f"{p_is(row['auc_p'])}.",
                 )
             )  # fmt: skip
     return found

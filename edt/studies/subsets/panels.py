@@ -16,7 +16,10 @@ LINES = (
     ("some", "green", "s", "at least one of its subsets alone", "--"),
     ("ticket", "orange", "^", "one subset alone", ":"),
 )
-COLOURS = ("@blue", "@orange", "@green", "@purple", "@red")
+STYLES = (
+    ("@blue", "o", "solid"), ("@orange", "^", "dash"), ("@green", "s", "dot"),
+    ("@purple", "D", "dashdot"), ("@red", "v", "longdash"),
+)  # fmt: skip
 
 
 def subsets(table: pd.DataFrame, runs: pd.DataFrame) -> list[Panel]:
@@ -44,12 +47,21 @@ def subsets(table: pd.DataFrame, runs: pd.DataFrame) -> list[Panel]:
     quarters = []
     for k, (width, part) in enumerate(runs.groupby("width")):
         found = quartiles(part)
+        colour, marker, dash = STYLES[k % len(STYLES)]
         hover = [
             lines(f"width {width}, {row['networks']:.0f} networks", share(row["rate"]))
             for row in rows(found)
         ]
         quarters.append(
-            line(found["share"], found["rate"], f"width {width}", COLOURS[k % 5], hover)
+            line(
+                found["share"],
+                found["rate"],
+                f"width {width}",
+                colour,
+                hover,
+                marker=marker,
+                dash=dash,
+            )
         )
     return [
         Panel("The network, and its subsets", traces, width_axis(widths, "width m"),

@@ -11,14 +11,13 @@ from edt.runs.store import inside
 from edt.show import html
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, interval, listed, number, span
+from edt.show.words import count, interval, listed, number, p_is, p_value, span
 from edt.studies.common.models_page import (
     DRAWS,
     models_notes,
     models_picture,
     models_table,
     models_text,
-    p_value,
     tests_table,
 )
 from edt.studies.width.method import software
@@ -155,14 +154,14 @@ def verdict(table: pd.DataFrame, start: str, *, comparable: bool) -> str:
     apart = known[known["p_holm"] < LEVEL]
     pairs = [
         f"width {row['width']} ({cent(row['rate'])} here, {cent(row['rate_ref'])} there, "
-        f"p = {p_value(row['p_holm'])})"
+        f"{p_is(row['p_holm'])})"
         for row in apart.to_dict("records")
     ]
     if not pairs:
-        least = p_value(float(known["p_holm"].min()))
+        least = p_is(float(known["p_holm"].min()))
         return head + (
             f"no width differs from the reference at the 5% level ({count(len(known), 'width')}, "
-            f"least adjusted p = {least})."
+            f"least, adjusted: {least})."
         )
     return head + f"{len(pairs)} of {len(known)} widths differ: {listed(pairs)}."
 

@@ -6,8 +6,7 @@ import pandas as pd
 from rich.console import Console
 
 from edt.show.terminal import print_experiment
-from edt.show.words import interval, number, span
-from edt.studies.common.models_page import p_value
+from edt.show.words import interval, number, p_value, span
 from edt.studies.xor.page import cent, verdict
 from edt.studies.xor.run import Xor
 
