@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from edt.lottery.match import Match, match_teacher, neuron_distance
+from edt.lottery.module_recipe import ModuleRecipe
 from edt.lottery.recipe import Recipe, at_reference_scale
 from edt.lottery.rests import KINDS, Rests, perturb_rest
 from edt.lottery.tickets import Tickets, neuron_mask
@@ -15,6 +16,7 @@ __all__ = [
     "KINDS",
     "Ends",
     "Match",
+    "ModuleRecipe",
     "Protocol",
     "Recipe",
     "Rests",

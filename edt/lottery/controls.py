@@ -12,12 +12,15 @@ import torch
 from edt.ensemble.masks import PRUNED
 from edt.errors import unknown_choice
 from edt.lottery.draw import CONTROL_STREAM, bits, uniforms
+from edt.lottery.module_recipe import ModuleRecipe
 from edt.lottery.places import group_sum, places, ranks
 from edt.lottery.recipe import Recipe
 from edt.lottery.tickets import Tickets, neuron_mask
 
 
-def random_ticket(tickets: Tickets, seed: int, *, neurons: bool = False) -> Tickets:
+def random_ticket(
+    tickets: Tickets, seed: int, *, neurons: bool = False, disjoint: bool = False
+) -> Tickets:
     """Tickets of the same size at random positions, at the initial weights they find there.
 
     Args:
@@ -25,8 +28,17 @@ def random_ticket(tickets: Tickets, seed: int, *, neurons: bool = False) -> Tick
         seed: of the positions; those of a ticket depend on its name only.
         neurons: choose whole neurons of the hidden layer (for tickets of neurons); otherwise as
             many weights and as many biases of each layer as the ticket has.
+        disjoint: choose among what the ticket does not have; biases (and what else is no weight)
+            that the ticket has stay. Tickets of weights only.
+
+    Raises:
+        ValueError: a ticket with more than half of a layer's weights has no disjoint twin.
     """
     start = tickets.start
+    if disjoint:
+        if neurons:
+            raise ValueError("disjoint is for tickets of weights, not with neurons=True")
+        return Tickets(start, _elsewhere(tickets, seed), tickets.task_index, tickets.names)
     if not neurons:
         return Tickets(start, _shuffle(tickets, seed), tickets.task_index, tickets.names)
     at = places(start)
@@ -60,14 +72,14 @@ def shuffled_ticket(tickets: Tickets, seed: int) -> Tickets:
     return Tickets(start.with_theta(theta), keep, tickets.task_index, tickets.names)
 
 
-def reinitialised(tickets: Tickets, recipe: Recipe, seed: int) -> Tickets:
+def reinitialised(tickets: Tickets, recipe: Recipe | ModuleRecipe, seed: int) -> Tickets:
     """The same masks, every parameter drawn again from the initialisation."""
     theta = recipe.redraw(tickets.start, seed, tickets.names)
     start = tickets.start.with_theta(theta)
     return Tickets(start, tickets.keep, tickets.task_index, tickets.names)
 
 
-def sign_preserved(tickets: Tickets, recipe: Recipe, seed: int) -> Tickets:
+def sign_preserved(tickets: Tickets, recipe: Recipe | ModuleRecipe, seed: int) -> Tickets:
     """The same masks, every parameter drawn again but with the sign it had."""
     theta = recipe.redraw(tickets.start, seed, tickets.names).abs()
     old = tickets.start.theta
@@ -105,10 +117,31 @@ def _shuffle(tickets: Tickets, seed: int) -> torch.Tensor:
     return keep
 
 
+def _elsewhere(tickets: Tickets, seed: int) -> torch.Tensor:
+    """bool ``[total]``: as many weights of each layer, none of them the ticket's."""
+    start = tickets.start
+    at = places(start)
+    groups = at.layers * at.networks
+    free = tickets.rest & ~at.bias
+    wanted = group_sum(tickets.keep & ~at.bias, at.block, groups)
+    short = torch.nonzero(wanted > group_sum(free, at.block, groups)).flatten()
+    if short.numel():
+        network, layer = divmod(int(short[0]), at.layers)
+        raise ValueError(
+            f"ticket {network} has more than half of the weights of layer {layer}: as many others "
+            "are not there; prune further, or leave disjoint out"
+        )
+    where = torch.nonzero(free).flatten()
+    key = uniforms(start, seed, tickets.names, CONTROL_STREAM)[where]
+    keep = tickets.keep & at.bias
+    keep[where] = ranks(key, at.block[where]) < wanted[at.block[where]]
+    return keep
+
+
 CONTROLS = ("ticket", "random", "reinit", "shuffled", "signed")
 
 
-def control(name: str, tickets: Tickets, recipe: Recipe, seed: int) -> Tickets:
+def control(name: str, tickets: Tickets, recipe: Recipe | ModuleRecipe, seed: int) -> Tickets:
     """One of `CONTROLS` by name; "ticket" is the ticket itself."""
     if name == "random":
         return random_ticket(tickets, seed)

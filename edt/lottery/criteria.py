@@ -12,24 +12,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from edt.ensemble import Ensemble
+from edt.ensemble.kinds import Networks
 from edt.ensemble.masks import PRUNED, TRAINABLE
 from edt.functional import hessian, hvp, loss_and_grad
 from edt.lottery.connectivity import connected
 from edt.lottery.draw import CONTROL_STREAM, bits, uniforms
 from edt.lottery.places import group_sum, places
-from edt.tasks import Task
 
 #: Largest number of coordinates whose exact Hessian is formed.
 DENSE_LIMIT = 4096
 
 
-def random_scores(ens: Ensemble, seed: int, names: torch.Tensor) -> torch.Tensor:
+def random_scores(ens: Networks, seed: int, names: torch.Tensor) -> torch.Tensor:
     """Uniform random scores; those of a network depend on (seed, its name) only."""
     return uniforms(ens, seed, names, CONTROL_STREAM)
 
 
-def snip(ens: Ensemble, task: Task, task_index: torch.Tensor | None = None) -> torch.Tensor:
+def snip(ens: Networks, task: Any, task_index: torch.Tensor | None = None) -> torch.Tensor:
     """``|w g|``: how much the loss feels a weight being scaled (connection sensitivity).
 
     Args:
@@ -44,7 +43,7 @@ def snip(ens: Ensemble, task: Task, task_index: torch.Tensor | None = None) -> t
     return (ens.theta * grad).detach().abs()
 
 
-def grasp(ens: Ensemble, task: Task, task_index: torch.Tensor | None = None) -> torch.Tensor:
+def grasp(ens: Networks, task: Any, task_index: torch.Tensor | None = None) -> torch.Tensor:
     """``w (H g)``: pruning a weight changes the gradient's square norm by about -2 of this.
 
     Weights whose removal weakens the gradient flow least (or strengthens it) go first.
@@ -60,8 +59,8 @@ def grasp(ens: Ensemble, task: Task, task_index: torch.Tensor | None = None) -> 
 
 
 def obd(
-    ens: Ensemble,
-    task: Task,
+    ens: Networks,
+    task: Any,
     task_index: torch.Tensor | None = None,
     *,
     probes: int = 32,
@@ -95,13 +94,13 @@ def obd(
 
 
 def obs_prune(
-    ens: Ensemble,
-    task: Task,
+    ens: Networks,
+    task: Any,
     share: float,
     task_index: torch.Tensor | None = None,
     *,
     damping: float = 1e-6,
-) -> Ensemble:
+) -> Any:
     """Optimal brain surgeon: prune one weight after another, each time moving all others.
 
     The weight of least ``w_q^2 / (2 [H^-1]_qq)`` goes, the others move by
@@ -174,8 +173,8 @@ def obs_prune(
 
 
 def edge_popup(
-    ens: Ensemble,
-    task: Task,
+    ens: Networks,
+    task: Any,
     density: float,
     task_index: torch.Tensor | None = None,
     *,
@@ -183,7 +182,7 @@ def edge_popup(
     lr: float = 0.1,
     momentum: float = 0.9,
     seed: int = 0,
-) -> Ensemble:
+) -> Any:
     """Strong tickets: a mask of frozen initial weights that is good without training them.
 
     Every weight has a score; the mask keeps the ``density`` of highest scores in each layer. The

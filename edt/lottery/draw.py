@@ -9,12 +9,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from edt.ensemble import Ensemble
 from edt.ensemble.deviates import normal, uniform
+from edt.ensemble.kinds import Networks
 from edt.ensemble.philox import draws
 
 #: Streams of the generator, apart from those of networks (0-2 << 24) and tasks (3-5 << 24).
 CHOICE_STREAM, VALUE_STREAM, CONTROL_STREAM, EVOLVE_STREAM = 7 << 24, 8 << 24, 9 << 24, 10 << 24
+#: Seeds of modules drawn again (11 and 12 << 24 are directions and factors).
+BUILD_STREAM = 13 << 24
 #: Rests one ticket can have.
 MOST_RESTS = 2**24
 
@@ -26,7 +28,7 @@ def rest_ids(names: torch.Tensor, rest: torch.Tensor) -> torch.Tensor:
     return names * MOST_RESTS + rest
 
 
-def bits(ens: Ensemble, seed: int, ids: torch.Tensor, stream: int) -> np.ndarray:
+def bits(ens: Networks, seed: int, ids: torch.Tensor, stream: int) -> np.ndarray:
     """64 random bits for every parameter, uint64 ``[total]``.
 
     Args:
@@ -40,11 +42,11 @@ def bits(ens: Ensemble, seed: int, ids: torch.Tensor, stream: int) -> np.ndarray
     return draws(keys, ids.numpy().astype(np.uint64), stream, sizes)
 
 
-def uniforms(ens: Ensemble, seed: int, ids: torch.Tensor, stream: int) -> torch.Tensor:
+def uniforms(ens: Networks, seed: int, ids: torch.Tensor, stream: int) -> torch.Tensor:
     """A number in (0, 1) for every parameter, float64 ``[total]``."""
     return torch.from_numpy(uniform(bits(ens, seed, ids, stream)))
 
 
-def normals(ens: Ensemble, seed: int, ids: torch.Tensor, stream: int) -> torch.Tensor:
+def normals(ens: Networks, seed: int, ids: torch.Tensor, stream: int) -> torch.Tensor:
     """A standard normal deviate for every parameter, float64 ``[total]``."""
     return torch.from_numpy(normal(bits(ens, seed, ids, stream)))

@@ -22,14 +22,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
 from edt.lottery.draw import CHOICE_STREAM, VALUE_STREAM, normals, rest_ids, uniforms
+from edt.lottery.module_recipe import ModuleRecipe
 from edt.lottery.places import Places, group_sum, places, ranks
 from edt.lottery.recipe import Recipe
 from edt.lottery.tickets import Tickets
@@ -50,7 +51,7 @@ class Rests:
             ``distance``, ``|rest' - rest| / |rest|``.
     """
 
-    networks: Ensemble
+    networks: Any
     keep: torch.Tensor
     task_index: torch.Tensor
     table: pd.DataFrame
@@ -62,16 +63,17 @@ class _Case:
 
     w: torch.Tensor
     size: torch.Tensor
-    networks: Ensemble
+    networks: Any
     where: torch.Tensor
     at: Places
     seed: int
     ids: torch.Tensor
-    recipe: Recipe
+    recipe: Recipe | ModuleRecipe
 
     def fresh(self) -> torch.Tensor:
         """Another draw of the initialisation."""
-        return self.recipe.redraw(self.networks, self.seed, self.ids)[self.where]
+        drawn: torch.Tensor = self.recipe.redraw(self.networks, self.seed, self.ids)
+        return drawn[self.where]
 
     def chosen(self, group: torch.Tensor) -> torch.Tensor:
         """bool: a random ``round(s n)`` of each group's n entries (halves up)."""
@@ -88,7 +90,9 @@ class _Case:
 
 def _resample(case: _Case) -> torch.Tensor:
     s = case.size.to(case.w.dtype)
-    return torch.sqrt(1.0 - s * s) * case.w + s * case.fresh()
+    fresh = case.fresh()
+    # What every draw has (the ones of norms) is no random number, and stays.
+    return torch.where(fresh == case.w, case.w, torch.sqrt(1.0 - s * s) * case.w + s * fresh)
 
 
 def _replace(case: _Case) -> torch.Tensor:
@@ -166,7 +170,7 @@ def perturb_rest(
     sizes: Sequence[float],
     rests: int,
     *,
-    recipe: Recipe,
+    recipe: Recipe | ModuleRecipe,
     seed: int = 0,
     first_rest: int = 0,
 ) -> Rests:
@@ -177,7 +181,7 @@ def perturb_rest(
         kind: of change, see the top of this file.
         sizes: S sizes.
         rests: R changes of each ticket and size.
-        recipe: initialisation that fresh draws come from.
+        recipe: initialisation that fresh draws come from; a `ModuleRecipe` for modules.
         seed: of the changes; change j of a ticket depends on (seed, the ticket's name, j) only.
         first_rest: number of the first change.
 

@@ -11,7 +11,7 @@ import torch
 from edt.ensemble import Ensemble, ModuleEnsemble
 from edt.ensemble.arrays import as_tensor, integers
 from edt.ensemble.checks import network_indices
-from edt.ensemble.kinds import Networks
+from edt.ensemble.kinds import Networks, chains
 from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE, flat_mask
 from edt.errors import ShapeError
 from edt.lottery.places import group_sum, places
@@ -101,8 +101,10 @@ class Tickets:
 
     @property
     def rest(self) -> torch.Tensor:
-        """bool ``[total]``, what is neither ticket nor pruned."""
+        """bool ``[total]``, what is neither ticket nor pruned; no running statistics."""
         there: torch.Tensor = self.start.state != PRUNED
+        if isinstance(self.start, ModuleEnsemble):
+            there = there & ~self.start.role_mask("buffer")
         return ~self.keep & there
 
     @property
@@ -193,6 +195,7 @@ def neuron_mask(ens: Ensemble, neurons: torch.Tensor, layer: int = 0) -> torch.T
     Raises:
         TypeError: no tensor. ShapeError, ValueError: wrong shape, or no such hidden layer.
     """
+    ens = chains(ens, "a ticket of neurons", "ens")
     if not 0 <= layer < ens.depth:
         raise ValueError(f"layer must be a hidden layer, 0..{ens.depth - 1}, got {layer}")
     if not isinstance(neurons, torch.Tensor):

@@ -8,7 +8,7 @@ matrix go forward through the outputs (``J v``), through the loss (``l'' J v``) 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -170,6 +170,7 @@ class ModuleObjective:
         grad: torch.Tensor,
         chosen: torch.Tensor,
         samples: Callable[[int], torch.Tensor] | None = None,
+        draws: Callable[[int], torch.Generator] | None = None,
     ) -> None:
         """Losses and gradients of a training step, in train mode.
 
@@ -183,6 +184,7 @@ class ModuleObjective:
             chosen: int64, networks.
             samples: network -> the samples it takes, int64, as many for all; scaled to stand for
                 the whole data. None: all data.
+            draws: network -> what the task's ``augment`` draws from; None: inputs as they are.
 
         Raises:
             ValueError: ``samples`` of a task made of batches.
@@ -201,6 +203,9 @@ class ModuleObjective:
                 else:
                     t = int(self.task_index[members[0]])
                     picked = self._picked(t, [samples(b) for b in members.tolist()])
+                    if draws is not None:
+                        changed = self._augmented(group, picked[0], map(draws, members.tolist()))
+                        picked = (changed, *picked[1:])
                     slope, value, rows = group.run("step", rows, None, *picked)
             loss[members.to(loss.device)] = value.double().to(loss.device)
             self._write(grad, members, slope)
@@ -222,6 +227,23 @@ class ModuleObjective:
         else:
             scaled = weights[index] * share
         return x[index], y[index], scaled
+
+    def _augmented(
+        self, group: _Group, inputs: torch.Tensor, draws: Iterable[torch.Generator]
+    ) -> torch.Tensor:
+        """Inputs ``[n, batch, ...]``, each network's changed by its own draws."""
+        augment = self.task.augment
+        assert augment is not None
+        shape = inputs.shape[2:] if group.input_shape is None else group.input_shape
+        parts = []
+        for mine, generator in zip(inputs, draws, strict=True):
+            given = mine.reshape(mine.shape[0], *shape)
+            changed = augment(given, generator)
+            if not isinstance(changed, torch.Tensor) or changed.shape != given.shape:
+                got = list(changed.shape) if isinstance(changed, torch.Tensor) else type(changed)
+                raise ShapeError(f"augment must return inputs {list(given.shape)}, got {got}")
+            parts.append(changed)
+        return torch.stack(parts)
 
     def _keep_buffers(
         self, theta: torch.Tensor, group: _Group, members: torch.Tensor, rows: torch.Tensor

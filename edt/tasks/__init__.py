@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edt.tasks.augment import CropFlip
 from edt.tasks.cifar import CifarError, cifar10, cifar100
 from edt.tasks.data_file import from_file
 from edt.tasks.mnist import IdxError, fashion_mnist, mnist
@@ -15,6 +16,7 @@ from edt.tasks.xor import one_logit, xor
 __all__ = [
     "LOSSES",
     "CifarError",
+    "CropFlip",
     "IdxError",
     "ModuleTask",
     "Task",

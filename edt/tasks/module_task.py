@@ -54,6 +54,8 @@ class ModuleTask:
         size: samples of a batch, for ``step``: a function ``batch -> int``; default: the first
             axis of its first tensor.
         mode: "eval", or "train" for batch statistics and dropout.
+        augment: a function ``(inputs [n, ...], generator) -> inputs``, random changes of what
+            training steps see (`edt.tasks.CropFlip`); drawn anew by ``data_seed`` and step.
         at_once: samples of ``(x, y)`` evaluated together.
         name: for tables and pictures.
 
@@ -77,6 +79,7 @@ class ModuleTask:
         step: Callable[[Any, Any], torch.Tensor] | None = None,
         size: Callable[[Any], int] | None = None,
         mode: str = "eval",
+        augment: Callable[[Any, torch.Generator], Any] | None = None,
         at_once: int = 1024,
         name: str | None = None,
     ) -> None:
@@ -88,6 +91,8 @@ class ModuleTask:
             raise TypeError(
                 "step must be a function (module, batch) -> loss, given instead of loss"
             )
+        if augment is not None and not callable(augment):
+            raise TypeError(f"augment must be a function (inputs, generator), got {augment!r:.60}")
         if isinstance(data, Task):
             if step is not None or loss not in (None, data.loss):
                 raise ValueError(f"an edt.Task has a loss of its own ({data.loss}), got another")
@@ -96,11 +101,15 @@ class ModuleTask:
             loss = _usual(data) if loss is None else loss
             if not callable(loss) and loss not in PER_SAMPLE:
                 raise unknown_choice("loss", loss, [*PER_SAMPLE, "a function"])
-        self.mode, self.name, self.step = mode, name, step
+        self.mode, self.name, self.step, self.augment = mode, name, step, augment
         self._loss = loss
         #: Name of the loss.
         self.loss: str = _name_of(step if loss is None else loss)
         self._whole = _samples(data, step)
+        if augment is not None and self._whole is None:
+            raise ValueError(
+                "augment needs samples to change; this task is made of batches: change them there"
+            )
         self.targets: list[list[Batch]] = (
             _given(data, step, size)
             if self._whole is None
@@ -242,6 +251,9 @@ class ModuleTask:
                         mark.update(data.reshape(-1).view(torch.uint8).numpy().tobytes())
                     else:
                         mark.update(repr(leaf).encode())
+        if self.augment is not None:
+            known = getattr(self.augment, "__qualname__", None)
+            mark.update((known or repr(self.augment)).encode())
         return f"modules/{mark.hexdigest()[:32]}"
 
     def __repr__(self) -> str:

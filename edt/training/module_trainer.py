@@ -5,6 +5,9 @@ The update rules are those of `edt.training.objective_trainer`, the minibatches 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 
 from edt.objectives import ModuleObjective, segment_max
@@ -69,21 +72,39 @@ class ModuleTrainer(ObjectiveTrainer):
             return recorded or aimed or rule.hyper["tol"] > 0.0
         return recorded or (aimed and now % self._epochs.per_epoch == 0)
 
+    def _sampling(
+        self, rule: Rule, now: int
+    ) -> tuple[Callable[[int], torch.Tensor] | None, Callable[[int], torch.Generator] | None]:
+        """Each network's samples of a step (None: all), and what their changes are drawn from."""
+        epochs, task = self._epochs, self.objective.task
+        seeds = rule.seeds.tolist()
+
+        def draws(b: int) -> torch.Generator:
+            return torch.Generator().manual_seed(_of_step(seeds[b], now))
+
+        if task.augment is None:
+            return None if epochs is None else partial(epochs.at, now), None
+        if epochs is not None:
+            return partial(epochs.at, now), draws
+        every = torch.arange(task.N)
+        return lambda b: every, draws
+
     def _move(
         self, state: State, rule: Rule, grad: torch.Tensor, now: int, moving: torch.Tensor
     ) -> None:
         """One step of the networks ``moving``."""
-        epochs = self._epochs
         loss = torch.zeros_like(state.loss)
+        samples, draws = self._sampling(rule, now)
         with torch.random.fork_rng(devices=[]):
             # Dropout's draws: a function of the seed and the step, wherever calls are cut.
-            torch.manual_seed((int(rule.seeds[0]) * 0x9E3779B97F4A7C15 + now) % 2**63)
+            torch.manual_seed(_of_step(int(rule.seeds[0]), now))
             self.objective.step_gradient(
                 state.theta,
                 loss,
                 grad,
                 moving,
-                None if epochs is None else lambda b: epochs.at(now, b),
+                samples,
+                draws,
             )
         norms = segment_max(grad.abs().double(), self._sizes)
         lost = ~(torch.isfinite(loss[moving]) & torch.isfinite(norms[moving]))
@@ -95,3 +116,8 @@ class ModuleTrainer(ObjectiveTrainer):
         if bool(chosen.any()):
             self._step(state, rule, grad, now, chosen)
             state.steps[chosen] += 1
+
+
+def _of_step(seed: int, step: int) -> int:
+    """A generator's seed for a step."""
+    return (seed * 0x9E3779B97F4A7C15 + step) % 2**63
