@@ -30,7 +30,7 @@ from edt.landscape.grow import SHARES, Growth, grow
 from edt.landscape.inertia import grown_inertia
 from edt.landscape.minima import UNMEASURED, Minima, certify_runs, drive_down
 from edt.landscape.outcome import outcomes
-from edt.stats import Interval, bootstrap, wilson
+from edt.stats import cluster_rate, wilson
 from edt.tasks import Task
 from edt.training import checks, masked_train
 
@@ -209,9 +209,10 @@ def escape_table(
         ``clear`` (points whose count is beyond doubt) and ``agree`` (those of them where closed
         form and full Hessian give the same index); the share that
         ends in a good minimum, ``good``, with Wilson bounds ``good_low``, ``good_high`` as if
-        starts were independent and bootstrap bounds ``good_boot_low``, ``_high`` that draw whole
-        minima (NaN where there is one); the number with each of `DESTINATIONS`; medians ``drop``,
-        ``distance``, ``escape_steps`` (over those that left), and ``left``, how many did.
+        starts were independent and bounds ``good_spread_low``, ``_high`` over the minima
+        (`edt.stats.cluster_rate`; NaN where there is one); the number with each of
+        `DESTINATIONS`; medians ``drop``, ``distance``, ``escape_steps`` (over those that left), and
+        ``left``, how many did.
     """
     rows = []
     for key, group in starts.groupby(list(by), sort=True):
@@ -219,7 +220,8 @@ def escape_table(
         wins = group["destination"].eq("good")
         rate = wilson(int(wins.sum()), len(group), conf)
         per_minimum = wins.groupby(group["source"]).agg(["sum", "size"]).to_numpy(dtype=float)
-        spread = ratio(per_minimum, conf)
+        spread = cluster_rate(per_minimum[:, 0], per_minimum[:, 1], conf)
+        several = len(per_minimum) > 1
         ends = group["destination"].value_counts()
         rows.append(
             {
@@ -234,8 +236,8 @@ def escape_table(
                 "good": rate.value,
                 "good_low": rate.low,
                 "good_high": rate.high,
-                "good_boot_low": spread.low,
-                "good_boot_high": spread.high,
+                "good_spread_low": spread.low if several else math.nan,
+                "good_spread_high": spread.high if several else math.nan,
                 **{word: int(ends.get(word, 0)) for word in DESTINATIONS if word != "good"},
                 "drop": float(group["drop"].median()),
                 "distance": float(group["distance"].median()),
@@ -244,13 +246,6 @@ def escape_table(
             }
         )
     return pd.DataFrame(rows)
-
-
-def ratio(pairs: np.ndarray, conf: float = 0.95) -> Interval:
-    """Sum over size of all rows (sum, size), with a bootstrap over rows; NaN bounds for one row."""
-    if len(pairs) < 2:
-        return Interval(float(pairs[0, 0] / pairs[0, 1]), math.nan, math.nan)
-    return bootstrap(pairs, lambda rows: rows[:, 0].sum() / rows[:, 1].sum(), conf)
 
 
 def _embed(

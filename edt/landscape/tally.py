@@ -6,11 +6,10 @@ import math
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
-import numpy as np
 import pandas as pd
 
 from edt.landscape.counting import critical_subspaces, minimum_subspaces
-from edt.stats import bootstrap, chao1, good_turing, wilson
+from edt.stats import chao1, cluster_rate, good_turing, wilson
 
 #: Value of ``target`` in rows that stand for all targets together.
 ALL = -1
@@ -74,8 +73,9 @@ def census_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         One row per (target, width), then one per width with ``target = -1`` for all targets:
         ``runs``, ``good``, ``bad``, ``open`` (neither: no minimum was reached), and of these
         ``channel``, ``saturated``, ``drifting``, ``saddle`` and ``undecided``; ``bad_share`` of all
-        runs with Wilson bounds ``_low``, ``_high`` and bootstrap bounds ``_boot_low``,
-        ``_boot_high`` (over runs; over targets where there are five or more); ``settled_share``,
+        runs with Wilson bounds ``_low``, ``_high`` as if runs were independent, and bounds
+        ``_spread_low``, ``_spread_high`` over the ``targets`` (`edt.stats.cluster_rate`; of a
+        single target Wilson's); ``settled_share``,
         bad ones among good and bad; ``levels``, ``functions`` and ``distinct`` minima among the
         bad runs, ``irreducible`` of them with no neuron to spare at this width; ``once`` and
         ``twice``; ``coverage`` (Good-Turing) and ``chao1`` with bounds and ``chao1_sd``.
@@ -217,17 +217,15 @@ def _row(target: int, width: int, group: pd.DataFrame, conf: float) -> dict[str,
     good = int((group["outcome"] == "good").sum())
     share = wilson(len(bad), len(group), conf)
     lost = group["outcome"].eq("bad").astype(float)
-    if group["target"].nunique() >= 5:
-        pairs = lost.groupby(group["target"]).agg(["sum", "size"]).to_numpy(dtype=float)
-    else:
-        pairs = np.stack([lost.to_numpy(), np.ones(len(lost))], axis=1)
-    spread = bootstrap(pairs, lambda rows: rows[:, 0].sum() / rows[:, 1].sum(), conf)
+    by = lost.groupby(group["target"]).agg(["sum", "size"]).to_numpy(dtype=float)
+    spread = share if len(by) == 1 else cluster_rate(by[:, 0], by[:, 1], conf)
     counts = bad["minimum"].value_counts().to_numpy()
     coverage, richness = good_turing(counts, conf), chao1(counts, conf)
     spare = bad[["duplicates", "dead", "constant", "cancelled"]].sum(axis=1)
     return {
         "target": target,
         "width": width,
+        "targets": len(by),
         "runs": len(group),
         "good": good,
         "bad": len(bad),
@@ -236,8 +234,8 @@ def _row(target: int, width: int, group: pd.DataFrame, conf: float) -> dict[str,
         "bad_share": share.value,
         "bad_share_low": share.low,
         "bad_share_high": share.high,
-        "bad_share_boot_low": spread.low,
-        "bad_share_boot_high": spread.high,
+        "bad_share_spread_low": spread.low,
+        "bad_share_spread_high": spread.high,
         "settled_share": len(bad) / (good + len(bad)) if good + len(bad) else math.nan,
         "levels": int(bad["level"].nunique()),
         "functions": int(bad["function"].nunique()),

@@ -22,7 +22,7 @@ from edt.show.style import (
     styled,
     width_axis,
 )
-from edt.stats import bootstrap
+from edt.stats import ratio_interval
 
 if TYPE_CHECKING:
     from edt.studies.escape.run import EscapeRun
@@ -68,7 +68,8 @@ def mean_dimensions(points: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per (shares, neurons added): ``minima``; ``value``, mean over minima of the mean
-        over their points, with bootstrap bounds ``low`` and ``high`` over minima; ``predicted``,
+        over their points, with bounds ``low`` and ``high`` over minima
+        (`edt.stats.ratio_interval`); ``predicted``,
         the same mean of the closed form. NaN where no point's count is beyond doubt.
     """
     clear = points[points["clear"]]
@@ -81,7 +82,7 @@ def mean_dimensions(points: pd.DataFrame) -> pd.DataFrame:
             per = group.groupby("source")[["n_neg", "predicted_neg"]].mean().to_numpy()
             numbers = dict.fromkeys(("value", "low", "high", "predicted"), float("nan"))
             if len(per):
-                found = bootstrap(per[:, 0], lambda rows: float(rows.mean()))
+                found = ratio_interval(per[:, 0], np.ones(len(per)), unit=1.0)
                 numbers = {"value": found.value, "low": found.low, "high": found.high,
                            "predicted": float(per[:, 1].mean())}  # fmt: skip
             rows.append({"shares": kind, "added": count, "minima": len(per), **numbers})

@@ -18,14 +18,14 @@ SHARES = (
     "strict", "held", "holder_won",
 )  # fmt: skip
 #: Endings of the names of a column's bounds.
-BOUNDS = (("_boot_low", "_boot_high"), ("_low", "_high"))
+BOUNDS = (("_spread_low", "_spread_high"), ("_low", "_high"))
 #: Headings where a column's name does not say enough.
 HEADINGS = {"rate_remaining": "weights_left", "information": "information_(bits)"}
 #: What columns mean, by the title of their table.
 NOTES = {
     "win_rates": "group: winning tickets, tickets of losing students, or as many parameters drawn "
-    "at random. rate: of wins, 95% Wilson interval over runs; spread: 95% bootstrap interval over "
-    "tickets. shift: how far the ticket's neurons end from where they ended in the unperturbed "
+    "at random. rate: of wins, 95% Wilson interval over runs; spread: the same over "
+    "teachers. shift: how far the ticket's neurons end from where they ended in the unperturbed "
     "network, relative to their size; same: share of them that play their parts again (both over "
     "winning runs).",
     "agreement": "tickets: in each network. only together: the network wins, none of its tickets "
@@ -35,7 +35,7 @@ NOTES = {
     "wins alone.",
     "accuracy": "accuracy: on test data, mean over seeds. weights left: share not pruned.",
     "census": "bad, open: minima above the good loss; no minimum reached. bad share: with 95% "
-    "bootstrap interval. distinct: bad minima up to symmetries. coverage: share of bad runs "
+    "interval over targets. distinct: bad minima up to symmetries. coverage: share of bad runs "
     "estimated to end in minima already met (Good-Turing); chao1: how many there are at least, "
     "and the upper end of its interval.",
     "counting_of_subspaces": "log10 minima, critical: numbers of affine subspaces of global "
@@ -48,13 +48,13 @@ NOTES = {
     "slopes. p: likelihood ratio test against the regression on both.",
     "escape_dimensions": "added: neurons. clear: points whose count is beyond doubt; of these, "
     "agree: the closed form gives the same index; strict: share with a way down; mean index: "
-    "escape dimensions, 95% bootstrap interval over minima.",
+    "escape dimensions, 95% interval over minima.",
     "ends": "narrow, width: of the bad minima, and of the networks they were set into. good: "
-    "share of starts that end in a good minimum, 95% bootstrap interval over minima. drop, "
+    "share of starts that end in a good minimum, 95% interval over minima. drop, "
     "distance: medians. left: starts that left the saddle by plain descent; escape steps: how "
     "soon, median.",
     "plateaus_of_gradient_descent": "start, end, plateau index: escape dimensions there, means; "
-    "with 95% bootstrap interval over networks. shut: plateaus without a way down.",
+    "with 95% interval over networks. shut: plateaus without a way down.",
 }
 
 

@@ -10,7 +10,14 @@ from edt.stats.association import (
     mutual_information,
     permuted,
 )
-from edt.stats.clusters import bca, cluster_rate, jackknife, mean_interval, paired_interval
+from edt.stats.clusters import (
+    bca,
+    cluster_rate,
+    jackknife,
+    mean_interval,
+    paired_interval,
+    ratio_interval,
+)
 from edt.stats.crossed import Components, expected_losers, variance_components
 from edt.stats.interval import SEED, Interval
 from edt.stats.rates import (
@@ -20,7 +27,6 @@ from edt.stats.rates import (
     effective_tickets,
     wilson,
 )
-from edt.stats.resampling import bootstrap
 from edt.stats.unseen import Richness, chao1, good_turing
 
 __all__ = [
@@ -33,7 +39,6 @@ __all__ = [
     "auc",
     "auc_test",
     "bca",
-    "bootstrap",
     "chao1",
     "cluster_rate",
     "combinatorial_tickets",
@@ -47,6 +52,7 @@ __all__ = [
     "mutual_information",
     "paired_interval",
     "permuted",
+    "ratio_interval",
     "variance_components",
     "wilson",
 ]

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from edt.stats.interval import SEED, Interval, check_conf, student_reach
 
-__all__ = ["bca", "cluster_rate", "jackknife", "mean_interval", "paired_interval"]
+__all__ = ["bca", "cluster_rate", "jackknife", "mean_interval", "paired_interval", "ratio_interval"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -138,6 +138,46 @@ def paired_interval(
     error = math.sqrt(max(between, float((off**2).sum()) + 1.0)) / n
     reach = student_reach(conf, k - 1) * error
     return Interval(value, max(-1.0, value - reach), min(1.0, value + reach))
+
+
+def ratio_interval(
+    sums: npt.ArrayLike, sizes: npt.ArrayLike, conf: float = 0.95, *, unit: float = 0.0
+) -> Interval:
+    """Student's interval of a mean over members of clusters of unlike sizes.
+
+    ``m = sum s / sum n``, ``m +- t_{k-1} se`` with the linearised variance between clusters,
+    ``se^2 = k/(k-1) sum_c (s_c - m n_c)^2 / (sum n)^2``. Of counts, whose clusters may all agree,
+    ``unit = 1`` adds what one cluster more that is off by a count would: agreement of a few is no
+    proof that all agree.
+
+    Args:
+        sums, sizes: ``[k]``, sum over the members of each cluster, and how many they are.
+        conf: coverage.
+        unit: resolution of the values; 0: they are continuous.
+
+    Returns:
+        `Interval`; bounds NaN for a single cluster.
+
+    Raises:
+        ValueError: shapes that differ, a size below 0 or none above it, or a coverage out of range.
+
+    Example:
+        >>> str(ratio_interval([2.0, 3.0, 4.0], [1, 1, 1]))
+        '3 [0.516, 5.48]'
+        >>> str(ratio_interval([1, 1, 1, 1], [1, 1, 1, 1], unit=1.0))
+        '1 [0.204, 1.8]'
+    """
+    total, size = _rows(sums), _rows(sizes)
+    check_conf(conf)
+    if total.shape != size.shape or bool((size < 0).any()) or not size.sum() > 0:
+        raise ValueError("every cluster needs a sum and a size of at least 0, and some size")
+    k, n = len(total), float(size.sum())
+    value = float(total.sum()) / n
+    if k < 2:
+        return Interval(value, math.nan, math.nan)
+    between = float(((total - value * size) ** 2).sum()) + (unit * n / k) ** 2
+    reach = student_reach(conf, k - 1) * math.sqrt(k / (k - 1) * between) / n
+    return Interval(value, value - reach, value + reach)
 
 
 def jackknife(

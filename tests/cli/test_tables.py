@@ -36,7 +36,7 @@ def test_bounds_stand_beside_their_number():
         {
             "rate": [0.5], "rate_low": [0.25], "rate_high": [0.75],
             "spread_low": [0.1], "spread_high": [0.9],
-            "bad_share": [0.2], "bad_share_boot_low": [0.0], "bad_share_boot_high": [0.4],
+            "bad_share": [0.2], "bad_share_spread_low": [0.0], "bad_share_spread_high": [0.4],
             "mean_index": [2.6], "mean_index_low": [2.0], "mean_index_high": [3.4],
             "alone_low": [7.0], "clear": [True],
         }

@@ -105,7 +105,7 @@ def test_table(found):
         ]
         assert row["good"] == (group["destination"] == "good").mean()
         assert row["good_low"] <= row["good"] <= row["good_high"]
-        assert row["good_boot_low"] <= row["good"] <= row["good_boot_high"]
+        assert row["good_spread_low"] <= row["good"] <= row["good_spread_high"]
         assert row["agree"] == row["clear"] == row["points"]
         ends = row["good"] * row["starts"] + sum(row[w] for w in DESTINATIONS if w != "good")
         assert ends == pytest.approx(row["starts"])

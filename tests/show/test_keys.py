@@ -34,8 +34,8 @@ def test_the_key_of_success_lies_beside_the_data(good):
 @pytest.mark.parametrize("widths", [[2, 3, 4, 5, 6, 8], range(2, 5), [4, 30]])
 def test_labels_of_counts_stay_below_the_title(widths):
     table = dominance_table(4, widths, {2: 4, 3: 9, 4: 3})  # lines that end side by side at 8
-    pooled = pd.DataFrame({"width": list(widths), "bad_share": 0.5, "bad_share_boot_low": 0.4,
-                           "bad_share_boot_high": 0.6})  # fmt: skip
+    pooled = pd.DataFrame({"width": list(widths), "bad_share": 0.5, "bad_share_spread_low": 0.4,
+                           "bad_share_spread_high": 0.6})  # fmt: skip
     left, right = drawn(plot_counting(table, pooled)).axes
     title = left._left_title.get_window_extent()
     assert not any(text.get_window_extent().overlaps(title) for text in left.texts)

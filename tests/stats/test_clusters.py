@@ -15,6 +15,7 @@ from edt.stats import (
     jackknife,
     mean_interval,
     paired_interval,
+    ratio_interval,
     wilson,
 )
 
@@ -172,3 +173,39 @@ def test_pairs_that_agree_prove_little():
     assert math.isnan(paired_interval([1.0, 0.0], [0, 0]).low)
     with pytest.raises(ValueError, match="cluster each"):
         paired_interval([2.0], [0])
+
+
+@pytest.mark.parametrize("k", [3, 5, 11])
+def test_ratios_cover(k):
+    """Sums over clusters of unlike sizes, whose means differ from cluster to cluster."""
+    draw = generator(60 + k)
+    size = draw.integers(2, 9, size=(SETS, k)).astype(float)
+    mean = 2.0 + draw.gamma(4.0, 0.5, size=(SETS, k))
+    sums = mean * size + np.sqrt(size) * draw.normal(size=(SETS, k))
+    inside = [
+        (found := ratio_interval(s, n)).low <= 4.0 <= found.high
+        for s, n in zip(sums, size, strict=True)
+    ]
+    assert NOMINAL[0] <= np.mean(inside) <= NOMINAL[1]
+
+
+@pytest.mark.parametrize("k", [3, 5, 11])
+@pytest.mark.parametrize("rate", [0.05, 1.0])
+def test_ratios_of_counts_cover(k, rate):
+    """Numbers of escape dimensions, 1 + Poisson: with the rare one above, clusters mostly agree."""
+    draws = 1 + generator(80 + k).poisson(rate, size=(SETS, k))
+    one = np.ones(k)
+    inside = [
+        (found := ratio_interval(row, one, unit=1.0)).low <= 1.0 + rate <= found.high
+        for row in draws
+    ]
+    assert np.mean(inside) >= NOMINAL[0]
+
+
+def test_a_ratio_of_equal_clusters_is_the_mean():
+    data = generator(4).normal(size=6)
+    found, mean = ratio_interval(3.0 * data, np.full(6, 3.0)), mean_interval(data)
+    assert (found.low, found.high) == (pytest.approx(mean.low), pytest.approx(mean.high))
+    assert math.isnan(ratio_interval([2.0], [1.0]).low)
+    with pytest.raises(ValueError, match="every cluster"):
+        ratio_interval([1.0], [-1.0])

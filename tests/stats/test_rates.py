@@ -10,7 +10,6 @@ from scipy.stats import beta, binomtest
 
 from edt.stats import (
     Interval,
-    bootstrap,
     chao1,
     combinatorial_tickets,
     disjoint_tickets,
@@ -134,34 +133,6 @@ def test_bad_input():
         combinatorial_tickets(0.5, 0, 4)
 
 
-def test_bootstrap_of_a_mean():
-    rng = np.random.default_rng(1)
-    data = rng.normal(3.0, 2.0, 400)
-    found = bootstrap(data, np.mean, draws=4000)
-    error = data.std() / math.sqrt(data.size)
-    assert found.value == pytest.approx(data.mean())
-    # 4,000 draws: a quantile is good to about 3% of the width, and normal theory holds at n = 400.
-    assert found.low == pytest.approx(data.mean() - 1.96 * error, abs=0.15 * error)
-    assert found.high == pytest.approx(data.mean() + 1.96 * error, abs=0.15 * error)
-    assert bootstrap(data, np.mean, draws=50) == bootstrap(data, np.mean, draws=50)
-
-
-def test_bootstrap_keeps_rows_together():
-    # Ten groups of 100 equal values are worth ten values, not a thousand.
-    groups = np.array([[100.0 * (k % 2), 100.0] for k in range(10)])
-    found = bootstrap(groups, lambda rows: rows[:, 0].sum() / rows[:, 1].sum())
-    assert found.value == 0.5
-    assert found.high - found.low > 0.4
-
-
-def test_bootstrap_leaves_out_undefined_draws():
-    def ratio(rows):
-        return rows[:, 0].sum() / rows[:, 1].sum() if rows[:, 1].any() else math.nan
-
-    found = bootstrap([[0.0, 0.0], [1.0, 1.0]], ratio)
-    assert (found.low, found.high) == (1.0, 1.0)
-
-
 def draws_of(weights, n, seed):
     """How often each kind was seen in n runs."""
     rng = np.random.default_rng(seed)
@@ -247,7 +218,3 @@ def test_bad_counts():
             function([-1])
         with pytest.raises(ValueError, match="conf must lie"):
             function([1], conf=2.0)
-    with pytest.raises(ValueError, match="at least one row"):
-        bootstrap([], np.mean)
-    with pytest.raises(ValueError, match="draws must be"):
-        bootstrap([1.0], np.mean, draws=0)

@@ -105,7 +105,8 @@ def test_failing_paths_bracket_the_first_failure():
 
 def test_win_table_counts_failing_tickets():
     runs = pd.DataFrame(
-        {"group": "winning", "ticket": [0, 0, 1, 1], "size": 1.0, "win": [True, True, True, False],
+        {"group": "winning", "ticket": [0, 0, 1, 1], "target": 0, "size": 1.0,
+         "win": [True, True, True, False],
          "distance": 1.0, "shift": 0.5, "same": 1.0}
     )  # fmt: skip
     row = win_table(runs).iloc[0]

@@ -64,7 +64,8 @@ def _numbers(ax: Axes, counting: pd.DataFrame, theme: Theme) -> None:
 def _shares(ax: Axes, counting: pd.DataFrame, pooled: pd.DataFrame, theme: Theme) -> None:
     widths = pooled["width"].tolist()
     rate_line(ax, widths, pooled, theme.red, "o", "runs that end in a bad minimum (95%)", theme,
-              value="bad_share", low="bad_share_boot_low", high="bad_share_boot_high")  # fmt: skip
+              value="bad_share", low="bad_share_spread_low",
+              high="bad_share_spread_high")  # fmt: skip
     ax.plot(counting["width"], 1.0 - counting["minima_share"], color=theme.soft, lw=1.8,
             ls=(0, (4, 3)), label="critical ones among all subspaces")  # fmt: skip
     width_axis(ax, widths)

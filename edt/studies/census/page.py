@@ -19,6 +19,8 @@ from edt.studies.census import panels
 from edt.studies.census.counting import plot_counting
 from edt.studies.census.run import CensusRun
 from edt.studies.common.students_page import good_text, student_protocol
+from edt.studies.common.study_page import plain_table
+from edt.studies.common.thresholds import threshold_table, threshold_text
 from edt.studies.width.method import REFERENCES, software
 from edt.training.channels import ODD
 
@@ -89,7 +91,7 @@ def pictures(run: CensusRun) -> list[Picture]:
                 "the share of runs that end in a bad minimum.",
                 "Subspaces: numbers of affine subspaces, of global minima and of critical points "
                 "that stem from the distinct bad minima met below each width; shaded: widths with "
-                "more of the former. Measured: the share of bad minima (bootstrap over "
+                "more of the former. Measured: the share of bad minima (95% over "
                 "targets) beside the critical share of all subspaces. They count different "
                 "things: subspaces are not basins.",
                 lambda: panels.counting(prediction, run.pooled()),
@@ -100,6 +102,7 @@ def pictures(run: CensusRun) -> list[Picture]:
 
 def _body(run: CensusRun, figures: dict[str, str], facts: dict[str, Any]) -> list[str]:
     spec, pooled = run.spec, run.pooled()
+    thresholds = threshold_table(run.tables["students"])
     sections: list[str] = [
         html.section(
             "Bad minima against width",
@@ -129,6 +132,10 @@ def _body(run: CensusRun, figures: dict[str, str], facts: dict[str, Any]) -> lis
             html.definitions([*student_protocol(spec), *_method(run)]),
             html.details("All widths", _table(pooled)),
             html.details("Each target", _targets(run)),
+            html.details(
+                "Success at other thresholds, and by the first optimiser alone",
+                html.paragraph(threshold_text(thresholds)) + plain_table(thresholds),
+            ),
             html.details("The largest basins of bad minima", _basins(run)),
             *([html.details("Subspaces", _counting(run))] if run.prediction() is not None else []),
             html.details(
@@ -180,7 +187,7 @@ def _share_text(pooled: pd.DataFrame) -> str:
 def _share(row: pd.Series) -> str:
     return (
         f"{percent(row['bad_share'])} "
-        f"({span(row['bad_share_boot_low'], row['bad_share_boot_high'])})"
+        f"({span(row['bad_share_spread_low'], row['bad_share_spread_high'])})"
     )
 
 
@@ -288,7 +295,8 @@ def _method(run: CensusRun) -> list[tuple[str, str]]:
         ),
         (
             "Intervals",
-            "95%: Wilson's; bootstrap over targets where there are five or more, else over runs; "
+            "95%: Wilson's as if runs were independent; over targets, Student's at the effective "
+            "number of runs; "
             "Chao's log-normal for Chao1",
         ),
     ]
@@ -307,6 +315,7 @@ def _gap(row: dict[Any, Any] | None) -> str:
 def _columns() -> list[Column]:
     return [
         Column("width", lambda row: str(row["width"])),
+        Column("targets", lambda row: str(row["targets"])),
         Column("runs", lambda row: f"{row['runs']:,}"),
         Column("good", lambda row: f"{row['good']:,}"),
         Column("bad", lambda row: f"{row['bad']:,}"),
@@ -314,7 +323,8 @@ def _columns() -> list[Column]:
         Column("bad share", lambda row: percent(row["bad_share"])),
         Column("Wilson", lambda row: span(row["bad_share_low"], row["bad_share_high"])),
         Column(
-            "bootstrap", lambda row: span(row["bad_share_boot_low"], row["bad_share_boot_high"])
+            "over targets",
+            lambda row: span(row["bad_share_spread_low"], row["bad_share_spread_high"]),
         ),
         Column("levels", lambda row: str(row["levels"])),
         Column("distinct", lambda row: str(row["distinct"])),

@@ -150,7 +150,7 @@ def counting(table: pd.DataFrame, shares: pd.DataFrame) -> list[Panel]:
     hover = [
         lines(
             f"width {row['width']}: {row['bad']:,} of {row['runs']:,} end in a bad minimum",
-            share(row["bad_share"], row["bad_share_boot_low"], row["bad_share_boot_high"]),
+            share(row["bad_share"], row["bad_share_spread_low"], row["bad_share_spread_high"]),
         )
         for row in rows(shares)
     ]
@@ -162,8 +162,8 @@ def counting(table: pd.DataFrame, shares: pd.DataFrame) -> list[Panel]:
             "Measured, beside the count",
             [
                 line(shares["width"], shares["bad_share"], "runs that end in a bad minimum (95%)",
-                     "@red", hover, low=shares["bad_share_boot_low"],
-                     high=shares["bad_share_boot_high"]),
+                     "@red", hover, low=shares["bad_share_spread_low"],
+                     high=shares["bad_share_spread_high"]),
                 line(table["width"], critical, "critical ones among all subspaces", "@soft",
                      [f"width {width}: {share(part)} of subspaces are critical"
                       for width, part in zip(widths, critical, strict=True)],

@@ -155,8 +155,9 @@ class CensusRun(Experiment):
 
     def summary(self) -> dict[str, pd.DataFrame]:
         """Shares and numbers per width, and the counting beside them."""
-        names = ["width", "runs", "good", "bad", "open", "bad_share", "bad_share_boot_low",
-                 "bad_share_boot_high", "distinct", "coverage", "chao1", "chao1_high"]  # fmt: skip
+        names = ["width", "runs", "good", "bad", "open", "bad_share",
+                 "bad_share_spread_low", "bad_share_spread_high", "distinct", "coverage", "chao1",
+                 "chao1_high"]  # fmt: skip
         found = {"census": self.pooled()[names]}
         prediction = self.prediction()
         if prediction is not None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from edt.show.style import LIGHT, Theme, new_figure, percent_axis, styled, width_axis
-from edt.stats import Interval, wilson
+from edt.stats import Interval, cluster_rate, wilson
 from edt.success import Comparison
 
 #: Curves of the left panel that are there if they were fitted: name, colour of the theme, dashes.
@@ -55,11 +57,19 @@ def plot_models(found: Comparison, *, goal: str = "succeed", theme: Theme = LIGH
 
 
 def measured(found: Comparison) -> tuple[list[int], list[Interval]]:
-    """Widths, and the rate of success at each over all groups, with Wilson's interval."""
+    """Widths, and the rate of success at each over all groups: with Wilson's interval of one group,
+    over groups of several."""
     counts = found.counts
     widths = sorted({int(width) for width in counts.width})
     cells = [counts.width == width for width in widths]
-    return widths, [wilson(int(counts.wins[c].sum()), int(counts.runs[c].sum())) for c in cells]
+
+    def rate(cell: Any) -> Interval:
+        own = [counts.group[cell] == group for group in np.unique(counts.group[cell])]
+        wins = [int(counts.wins[cell][one].sum()) for one in own]
+        runs = [int(counts.runs[cell][one].sum()) for one in own]
+        return wilson(wins[0], runs[0]) if len(own) == 1 else cluster_rate(wins, runs)
+
+    return widths, [rate(cell) for cell in cells]
 
 
 def curves(found: Comparison) -> list[tuple[str, str, tuple[float, ...], list[float]]]:
@@ -92,7 +102,7 @@ def _curves(ax: Axes, found: Comparison, goal: str, theme: Theme) -> None:
     ax.errorbar(
         widths, value, yerr=np.clip([value - low, high - value], 0.0, None), color=theme.blue,
         marker="o", ms=8, mec=theme.paper, mew=1.2, lw=0, elinewidth=1.8, zorder=5,
-        label="measured, 95% Wilson interval",
+        label="measured, 95% interval",
     )  # fmt: skip
     width_axis(ax, widths)
     percent_axis(ax, f"runs that {goal}")

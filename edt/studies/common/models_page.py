@@ -25,9 +25,9 @@ def models_picture(found: Comparison, goal: str, name: str = "models") -> Pictur
         name,
         lambda theme: plot_models(found, goal=goal, theme=theme),
         "Success rates with fitted laws of width, and the AIC of every law above the best.",
-        "Laws: measured rates with 95% Wilson intervals and maximum-likelihood fits; the price p "
-        "of a ticket is fitted with the rest. Bars: Akaike's criterion above that of the best law; "
-        "below 2 there is no telling apart.",
+        "Laws: measured rates with 95% intervals over targets and maximum-likelihood fits; the "
+        "price p of a ticket is fitted with the rest. Bars: Akaike's criterion above that of the "
+        "best law; below 2 there is no telling apart.",
         lambda: models_panel.models(found, goal=goal),
     )
 

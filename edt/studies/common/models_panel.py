@@ -36,7 +36,7 @@ def models(found: Comparison, *, goal: str = "succeed") -> list[Panel]:
                   share(rate.value, rate.low, rate.high))
         )  # fmt: skip
     traces = [
-        points(widths, [rate.value for rate in rates], "measured, 95% Wilson interval", "@blue",
+        points(widths, [rate.value for rate in rates], "measured, 95% interval", "@blue",
                hover, low=[rate.low for rate in rates], high=[rate.high for rate in rates],
                zorder=2)
     ]  # fmt: skip

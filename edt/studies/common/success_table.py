@@ -23,6 +23,7 @@ from edt.stats import (
     DRAWS,
     SEED,
     Interval,
+    cluster_rate,
     combinatorial_tickets,
     disjoint_tickets,
     effective_tickets,
@@ -47,8 +48,9 @@ def success_table(runs: pd.DataFrame, reference_width: int, conf: float = 0.95) 
         conf: coverage of all intervals.
 
     Returns:
-        One row per (target, width), then one per width with ``target = ALL``: ``runs``, ``good``;
-        ``rate`` with Wilson bounds ``rate_low``, ``rate_high``; ``p`` at width r; predictions
+        One row per (target, width), then one per width with ``target = ALL``: ``targets``,
+        ``runs``, ``good``; ``rate`` with bounds ``rate_low``, ``rate_high``, Wilson's of a single
+        target, over targets of several (`edt.stats.cluster_rate`); ``p`` at width r; predictions
         ``disjoint`` and ``combinatorial``, each with ``_low`` and ``_high`` from p's Wilson
         bounds; ``n_eff`` with bounds; and the counts ``n_disjoint = floor(m/r)``,
         ``n_windows = m-r+1``, ``n_combinatorial = C(m, r)``. Everything about tickets is NaN below
@@ -161,10 +163,15 @@ def _row(
     conf: float,
 ) -> dict[str, float | int]:
     good, seeds = sum(k for k, _ in wide), sum(n for _, n in wide)
-    rate = wilson(good, seeds, conf)
+    rate = (
+        wilson(good, seeds, conf)
+        if len(wide) == 1
+        else cluster_rate([k for k, _ in wide], [n for _, n in wide], conf)
+    )
     row: dict[str, float | int] = {
         "target": target,
         "width": width,
+        "targets": len(wide),
         "runs": seeds,
         "good": good,
         "rate": rate.value,

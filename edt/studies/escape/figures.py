@@ -51,7 +51,7 @@ def _good(ax: Axes, ends: pd.DataFrame, r: int, theme: Theme) -> None:
         shift = 0.12 * (place - 0.5 * (len(narrows) - 1))
         rate_line(ax, mine["width"].to_numpy() + shift, mine, colours[place % len(colours)],
                   MARKERS[place % len(MARKERS)], f"minima of width {narrow}", theme, value="good",
-                  low="good_boot_low", high="good_boot_high")  # fmt: skip
+                  low="good_spread_low", high="good_spread_high")  # fmt: skip
     if r and min(widths) < r:
         ax.axvspan(min(widths) - 0.6, r - 0.5, color=theme.soft, alpha=0.14, lw=0, zorder=0)
         ax.text(r - 0.55, 1.0, "loss 0 is\nout of reach", ha="right", va="top", fontsize=11,

@@ -75,8 +75,8 @@ def pictures(run: EscapeRun) -> list[Picture]:
                 "escape",
                 lambda theme: plot_escape(run, theme=theme),
                 "Negative directions against neurons added, where runs end, and steps to escape.",
-                "Ways down: negative eigenvalues of the wide Hessian, mean with bootstrap interval "
-                "over minima; dashes: the closed form, from the narrow network alone. Ends: of all "
+                "Ways down: negative eigenvalues of the wide Hessian, mean with interval over "
+                "minima; dashes: the closed form, from the narrow network alone. Ends: of all "
                 "runs. Steps: until gradient descent has lost a hundredth of the loss.",
                 lambda: panels.escape(run),
             ),
@@ -90,7 +90,7 @@ def pictures(run: EscapeRun) -> list[Picture]:
                 ),
                 "Share of runs that reach a good minimum against the width reached; loss fallen "
                 "and distance gone against neurons added.",
-                "Ends: bootstrap intervals that draw whole minima (95%). How far: median, "
+                "Ends: 95% intervals over minima. How far: median, "
                 "quartiles, 5th and 95th percentile of all runs; channels to infinity make the "
                 "long distances.",
                 lambda: panels.ways(
@@ -320,7 +320,7 @@ def _method(run: EscapeRun) -> list[tuple[str, str]]:
             f"{', '.join(map(str, spec.path_widths)) or 'none'}; a plateau is a moment at which "
             "the gradient is at least 3.3 times smaller than before and after",
         ),
-        ("Intervals", "95%: Wilson's, and bootstrap that draws whole minima (paths: students)"),
+        ("Intervals", "95%: Wilson's, and Student's over minima (paths: students)"),
     ]
 
 
@@ -354,7 +354,7 @@ def _end_table(table: pd.DataFrame, by: list[str]) -> str:
         Column("runs", lambda row: f"{row['starts']:,}"),
         Column("reach good", lambda row: percent(row["good"])),
         Column("Wilson", lambda row: span(row["good_low"], row["good_high"])),
-        Column("bootstrap", lambda row: span(row["good_boot_low"], row["good_boot_high"])),
+        Column("over minima", lambda row: span(row["good_spread_low"], row["good_spread_high"])),
         *[named(word) for word in DESTINATIONS if word != "good"],
         Column("loss drop", lambda row: f"{row['drop']:.3g}"),
         Column("distance", lambda row: number(row["distance"])),

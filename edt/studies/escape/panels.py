@@ -179,7 +179,7 @@ def _good(ends: pd.DataFrame, r: int) -> Panel:
         hover = [
             lines(
                 f"minima of width {narrow}, in width {row['width']}: {row['starts']:,} runs",
-                "good " + share(row["good"], row["good_boot_low"], row["good_boot_high"]),
+                "good " + share(row["good"], row["good_spread_low"], row["good_spread_high"]),
                 f"from {row['minima']} minima",
             )
             for row in rows(own)
@@ -187,8 +187,8 @@ def _good(ends: pd.DataFrame, r: int) -> Panel:
         traces.append(
             line(own["width"] + 0.12 * (place - 0.5 * (len(narrows) - 1)), own["good"],
                  f"minima of width {narrow}", colours[place % len(colours)], hover,
-                 low=own["good_boot_low"].fillna(own["good"]),
-                 high=own["good_boot_high"].fillna(own["good"]),
+                 low=own["good_spread_low"].fillna(own["good"]),
+                 high=own["good_spread_high"].fillna(own["good"]),
                  marker=MARKERS[place % len(MARKERS)])
         )  # fmt: skip
     more: Part = {}

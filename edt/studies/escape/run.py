@@ -19,10 +19,10 @@ from edt.landscape import (
     index_along_path,
     plateaus,
 )
-from edt.landscape.escape import ratio
 from edt.landscape.outcome import UNCERTIFIED
 from edt.lottery import at_reference_scale
 from edt.runs.experiment import Experiment, Part, Parts
+from edt.stats import ratio_interval
 from edt.studies.common.labelled_runs import seeds_of
 from edt.studies.common.students import StudentSpec, train_students
 from edt.studies.common.targets import make_task
@@ -182,8 +182,8 @@ class EscapeRun(Experiment):
             names = ["added", "points", "clear", "agree", "strict", "mean_index",
                      "mean_index_low", "mean_index_high"]  # fmt: skip
             ends = self.table(("narrow", "width"))[
-                ["narrow", "width", "minima", "starts", "good", "good_boot_low", "good_boot_high",
-                 "drop", "distance", "left", "escape_steps"]
+                ["narrow", "width", "minima", "starts", "good", "good_spread_low",
+                 "good_spread_high", "drop", "distance", "left", "escape_steps"]
             ]  # fmt: skip
             found = {"escape_dimensions": ways[names], "ends": ends}
         if len(self.tables["paths"]):
@@ -309,8 +309,8 @@ def dimension_table(points: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         One row per (narrow, added, shares): ``points``, ``minima`` behind them; ``clear``, points
         whose count is beyond doubt, and of those: ``agree``, where the closed form gives the same
         index, ``strict``, the share with at least one escape dimension, ``mean_index`` with
-        bootstrap bounds ``_low``, ``_high`` over minima (NaN where there is one), and
-        ``predicted``, the mean of the closed form.
+        bounds ``_low``, ``_high`` over minima (`edt.stats.ratio_interval`; NaN where there is
+        one), and ``predicted``, the mean of the closed form.
     """
     rows = []
     for (narrow, added, shares), group in points.groupby(["narrow", "added", "shares"]):
@@ -326,11 +326,11 @@ def dimension_table(points: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
             "agree": int((clear["n_neg"] == clear["predicted_neg"]).sum()),
         }
         if len(clear):
-            mean = ratio(per, conf)
+            mean = ratio_interval(per[:, 0], per[:, 1], conf, unit=1.0)
             row |= {
                 "strict": float((clear["n_neg"] > 0).mean()),
                 "mean_index": mean.value,
-                "mean_index_low": mean.low,
+                "mean_index_low": max(mean.low, 0.0) if len(per) > 1 else np.nan,
                 "mean_index_high": mean.high,
                 "predicted": float(clear["predicted_neg"].mean()),
             }
@@ -369,7 +369,7 @@ def open_table(paths: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
 
     Args:
         paths: table ``paths``.
-        conf: coverage of bootstrap intervals, over networks.
+        conf: coverage of the intervals, over networks (`edt.stats.ratio_interval`).
 
     Returns:
         One row per width: ``networks``; ``plateaus`` on their paths; ``start_index`` and
@@ -394,10 +394,10 @@ def open_table(paths: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         }
         if len(mine):
             per = mine.groupby(["target", "seed"])["index"].agg(["sum", "size"])
-            mean = ratio(per.to_numpy(dtype=float), conf)
+            mean = ratio_interval(per["sum"], per["size"], conf, unit=1.0)
             row |= {
                 "plateau_index": mean.value,
-                "plateau_index_low": mean.low,
+                "plateau_index_low": max(mean.low, 0.0) if len(per) > 1 else np.nan,
                 "plateau_index_high": mean.high,
             }
         rows.append(row)

@@ -9,6 +9,7 @@ from edt.show.publish import Picture
 from edt.show.words import count, percent, span
 from edt.studies.common.findings import Finding
 from edt.studies.common.study_page import StudyPage
+from edt.studies.common.thresholds import threshold_table, threshold_text
 from edt.studies.failures import panels
 from edt.studies.failures.panels import WAYS
 from edt.studies.failures.run import FailuresRun
@@ -74,6 +75,7 @@ def findings(failures: pd.DataFrame, ways: pd.DataFrame) -> list[Finding]:
 def write_failures_report(run: FailuresRun, directory: Location) -> Folder:
     """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
     table, ways, spec = run.failures(), run.ways_out(), run.spec
+    thresholds = threshold_table(run.tables["students"])
     lost = int(table["failed"].sum())
     page = StudyPage(
         title="What are failed runs, and does a neuron more help?",
@@ -106,9 +108,10 @@ def write_failures_report(run: FailuresRun, directory: Location) -> Folder:
                 "not good",
             ),
             ("Going on", f"up to {spec.each} ends of each label, width and teacher"),
+            ("Threshold", threshold_text(thresholds)),
             ("Null", "as many kicks of the narrow network by random steps, 1% of its norm"),
         ],
-        tables={"Failures": table, "Ways out": ways},
+        tables={"Failures": table, "Ways out": ways, "Other thresholds": thresholds},
         references=REFERENCES,
     )
     return page.write(run, directory)

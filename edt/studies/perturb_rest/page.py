@@ -238,7 +238,7 @@ def _caveats(run: PerturbRest) -> list[str]:
         "A win is a loss below the threshold under this protocol; more steps could turn some "
         "losses into wins.",
         "Wilson's intervals take runs as independent; runs around one ticket are not. The table "
-        "holds bootstrap bounds over tickets beside them.",
+        "holds bounds over teachers beside them.",
         f"{count(spec.teachers, 'teacher')} of one kind, {spec.activation}, {spec.d_in} inputs, "
         f"width {spec.width}.",
         "Large changes also change the scale of the network's start, not only its direction.",
@@ -277,7 +277,11 @@ def _protocol(run: PerturbRest) -> list[tuple[str, str]]:
             "a ticket neuron plays its part again when it is among those matched with the teacher "
             "after training; the distance is over permutations and signs of the ticket's neurons",
         ),
-        ("Intervals", "95%: Wilson's for rates; bootstrap over tickets in the table"),
+        (
+            "Intervals",
+            "95%: Wilson's for rates; over the teachers (Student's at the effective number of "
+            "runs) in the table",
+        ),
     ]
 
 
@@ -288,7 +292,8 @@ def _table(wins: pd.DataFrame) -> str:
         Column("win", lambda row: f"{row['wins']:,} of {row['runs']:,}"),
         Column("rate", lambda row: percent(row["rate"])),
         Column("95% Wilson", lambda row: span(row["rate_low"], row["rate_high"])),
-        Column("95% over tickets", lambda row: span(row["spread_low"], row["spread_high"])),
+        Column("teachers", lambda row: str(row["teachers"])),
+        Column("95% over teachers", lambda row: span(row["spread_low"], row["spread_high"])),
         Column("tickets that lost", lambda row: f"{row['failing']} of {row['tickets']}"),
         Column("same neurons", lambda row: percent(row["same"])),
         Column("distance of end", lambda row: number(row["shift"])),

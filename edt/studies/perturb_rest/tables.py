@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from edt.stats import bootstrap, wilson
+from edt.stats import cluster_rate, wilson
 
 #: Columns of ``runs`` and their dtypes.
 RUNS: dict[str, str] = {
@@ -40,13 +40,15 @@ def win_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
     """Win rate against the size of the change, for each group of tickets.
 
     Args:
-        runs: columns ``group``, ``ticket``, ``size``, ``win``, ``distance``, ``shift``, ``same``.
+        runs: columns ``group``, ``ticket``, ``target``, ``size``, ``win``, ``distance``, ``shift``,
+            ``same``.
         conf: coverage of the intervals.
 
     Returns:
         One row per (group, size): ``tickets``; ``runs`` and ``wins``; ``rate`` with Wilson bounds
         ``rate_low`` and ``rate_high`` (runs as independent); ``spread_low`` and ``spread_high``,
-        bootstrap bounds of the mean of the tickets' rates (tickets as independent);
+        bounds over ``teachers``, of which tickets are no independent draws
+        (`edt.stats.cluster_rate`; 0 and 1 for a single one);
         ``failing``, tickets that lost at least once; median ``distance``; over winning runs the
         median ``shift`` and mean ``same``.
     """
@@ -55,13 +57,15 @@ def win_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         wins, count = int(part["win"].sum()), len(part)
         rate = wilson(wins, count, conf)
         rates = part.groupby("ticket")["win"].mean().to_numpy(dtype=np.float64)
-        spread = bootstrap(rates, lambda sample: float(np.mean(sample)), conf)
+        by = part.groupby("target")["win"].agg(["sum", "size"])
+        spread = cluster_rate(by["sum"], by["size"], conf)
         won = part[part["win"]]
         rows.append(
             {
                 "group": group,
                 "size": size,
                 "tickets": len(rates),
+                "teachers": len(by),
                 "runs": count,
                 "wins": wins,
                 "rate": rate.value,

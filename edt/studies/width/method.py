@@ -96,8 +96,10 @@ def glossary(story: Story) -> list[tuple[str, str]]:
         ),
         (
             "Intervals",
-            "95%: Wilson's for rates; for effective tickets, quantiles under Beta posteriors of "
-            "the rates (Jeffreys prior, fixed seed); predictions: from p's Wilson bounds. Pooled "
+            "95%: Wilson's for rates of one target, over the targets (Student's at the effective "
+            "number of runs) where several are pooled, over minima for splits; for effective "
+            "tickets, quantiles under Beta posteriors of the rates (Jeffreys prior, fixed seed): "
+            "of these targets, not of others; predictions: from p's Wilson bounds. Pooled "
             "rates count all targets' runs together",
         ),
     ]

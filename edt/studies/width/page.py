@@ -19,7 +19,9 @@ from edt.studies.common.models_page import (
     models_text,
     tests_table,
 )
+from edt.studies.common.study_page import plain_table
 from edt.studies.common.success_table import ALL
+from edt.studies.common.thresholds import threshold_text
 from edt.studies.width import levels_panel, outcomes_panel, splits_panel, success_panel
 from edt.studies.width.explore import explorable
 from edt.studies.width.levels_figure import plot_levels
@@ -76,9 +78,9 @@ def pictures(story: Story) -> list[Picture]:
             "success",
             lambda theme: plot_success(story.success, r, theme=theme, **names),
             "Success rate against width beside lottery predictions; effective number of tickets.",
-            f"Success: share of runs that {story.goal}, with 95% Wilson intervals, beside what "
-            f"independent tickets of width r = {r} predict (bands: interval of p). Tickets: how "
-            "many of them the measured rate amounts to.",
+            f"Success: share of runs that {story.goal}, with 95% intervals over targets, beside "
+            f"what independent tickets of width r = {r} predict (bands: interval of p). Tickets: "
+            "how many of them the measured rate amounts to.",
             lambda: success_panel.success(story.success, r, **names),
         )
     ]
@@ -119,7 +121,7 @@ def pictures(story: Story) -> list[Picture]:
             ),
             "Index of split minima, counted against predicted; share of strict saddles; ends.",
             "Escape dimensions: after splitting one neuron; numbers are splits. A way down: share "
-            "with at least one, with 95% Wilson intervals. Ends: those of the wide networks.",
+            "with at least one, with 95% intervals over minima. Ends: those of the wide networks.",
             lambda: splits_panel.splits(sweep.splits, story.escapes, good_name=story.good_name),
         ),
     ]
@@ -144,6 +146,7 @@ def _body(
         html.section(
             "Is width a lottery?",
             text(story.width_text()),
+            text(threshold_text(story.thresholds)),
             figures["success"],
             text(story.lottery_text()),
             text(story.tickets_text()),
@@ -171,6 +174,10 @@ def _body(
             html.definitions(protocol(story)),
             html.details("Definitions", html.definitions(glossary(story))),
             html.details("Success and tickets, all widths", _success_table(story)),
+            html.details(
+                "Success at other thresholds, and by the first optimiser alone",
+                plain_table(story.thresholds),
+            ),
             *_laws(models),
             html.details("Loss levels of bad minima", _level_table(story)),
             html.details("Splits", _split_table(story)),

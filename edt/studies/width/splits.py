@@ -22,7 +22,7 @@ from edt.ensemble import Ensemble
 from edt.landscape import certify, outcomes, predicted_inertia, split_every, split_matrices
 from edt.landscape.inertia import UNKNOWN
 from edt.landscape.outcome import UNCERTIFIED
-from edt.stats import wilson
+from edt.stats import Interval, cluster_rate
 from edt.studies.width.spec import WidthSweepSpec
 from edt.tasks import Task
 from edt.training import ConvergeResult, converge
@@ -203,18 +203,19 @@ def split_table(splits: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
 
     Args:
         splits: table with `COLUMNS`.
-        conf: coverage of Wilson's intervals.
+        conf: coverage of the intervals.
 
     Returns:
         One row per (width, mu): ``splits``, ``levels`` behind them, ``strict`` (index at least
-        1) with ``share`` and its bounds, ``mean_index``, ``most_index``, ``agree`` (closed form
-        and full Hessian give the same index), and the number with each destination.
+        1) with ``share`` and its bounds over the minima (`rate_of_minima`), ``mean_index``,
+        ``most_index``, ``agree`` (closed form and full Hessian give the same index), and the number
+        with each destination.
     """
     rows = []
     for width, mu in sorted(set(zip(splits["width"].tolist(), splits["mu"].tolist(), strict=True))):
         group = splits[(splits["width"] == width) & (splits["mu"] == mu)]
         strict = int((group["n_neg"] > 0).sum())
-        share = wilson(strict, len(group), conf)
+        share = rate_of_minima(group, group["n_neg"] > 0, conf)
         ends = group["destination"].value_counts()
         rows.append(
             {
@@ -234,6 +235,17 @@ def split_table(splits: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def rate_of_minima(splits: pd.DataFrame, won: pd.Series, conf: float = 0.95) -> Interval:
+    """Share of splits with a property; minima are the clusters, for the splits of one are alike.
+
+    Args:
+        splits: rows of the table; won: bool, aligned with them.
+        conf: coverage of `edt.stats.cluster_rate`; of a single minimum the bounds are 0 and 1.
+    """
+    by = won.groupby([splits["target"], splits["width"], splits["level"]]).agg(["sum", "size"])
+    return cluster_rate(by["sum"], by["size"], conf)
 
 
 def _destinations(frame: pd.DataFrame) -> list[str]:

@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from edt.show.style import LIGHT, Theme, label_ends, new_figure, readable_on, styled, width_axis
-from edt.stats import wilson
-from edt.studies.width.splits import DESTINATIONS
+from edt.studies.width.splits import DESTINATIONS, rate_of_minima
 
 WORDS = {
     "good": "the target",
@@ -172,7 +171,7 @@ def _ends(ax: Axes, splits: pd.DataFrame, good_name: str, theme: Theme) -> None:
                 ax.text(base + part / 2, row, f"{100 * part:.0f}%", ha="center", va="center",
                         fontsize=11.5, color=ink)  # fmt: skip
             base += part
-        good = wilson(int((group["destination"] == "good").sum()), len(group))
+        good = rate_of_minima(group, group["destination"] == "good")
         ax.errorbar(
             good.value,
             row - 0.37,

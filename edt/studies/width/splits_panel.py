@@ -9,8 +9,7 @@ from edt.show.axes import percent_axis, width_axis
 from edt.show.hover import lines, rows, share
 from edt.show.marks import bars, line, points, rule
 from edt.show.panel import NAMES, Panel, axis
-from edt.stats import wilson
-from edt.studies.width.splits import DESTINATIONS
+from edt.studies.width.splits import DESTINATIONS, rate_of_minima
 from edt.studies.width.splits_figure import (
     WORDS,
     destination_colours,
@@ -95,13 +94,14 @@ def _shares(escapes: pd.DataFrame) -> Panel:
 def _ends(table: pd.DataFrame, good_name: str) -> Panel:
     words, colours = {**WORDS, "good": good_name}, destination_colours(NAMES)
     shares = sorted({float(mu) for mu in table["mu"]})
-    groups = [table.loc[table["mu"] == mu, "destination"] for mu in shares]
+    groups = [table[table["mu"] == mu] for mu in shares]
     traces = []
     for name in DESTINATIONS:
-        counts = [int((group == name).sum()) for group in groups]
+        ended = [group["destination"] == name for group in groups]
+        counts = [int(own.sum()) for own in ended]
         if not any(counts):
             continue
-        found = [wilson(count, len(group)) for count, group in zip(counts, groups, strict=True)]
+        found = [rate_of_minima(group, own) for group, own in zip(groups, ended, strict=True)]
         hover = [
             lines(f"μ = {mu:g}, {words[name]}: {count:,} of {len(group):,} splits",
                   share(rate.value, rate.low, rate.high))

@@ -15,10 +15,10 @@ import pandas as pd
 from edt.landscape import OUTCOMES
 from edt.show.html import tile
 from edt.show.words import count, interval, listed, percent, span
-from edt.stats import wilson
 from edt.studies.common.success_table import ALL
+from edt.studies.common.thresholds import threshold_table
 from edt.studies.width.run import WidthSweep
-from edt.studies.width.splits import DESTINATIONS
+from edt.studies.width.splits import DESTINATIONS, rate_of_minima
 from edt.studies.width.splits_figure import WORDS as DESTINATION_WORDS
 
 Row = dict[str, Any]
@@ -31,7 +31,7 @@ class Story:
         sweep: the sweep; its tables are made once.
 
     Attributes:
-        success, levels, outcomes, escapes: the sweep's tables.
+        success, levels, outcomes, escapes: the sweep's tables; thresholds: success at others.
         good_name: what a good run has reached, in a few words.
         goal: the same as a verb.
         target_name: what one target is called.
@@ -44,6 +44,7 @@ class Story:
         self.levels = sweep.levels()
         self.outcomes = sweep.outcomes()
         self.escapes = sweep.escapes()
+        self.thresholds = threshold_table(sweep.runs)
         r = self.spec.reference_width
         if self.spec.realisable:
             self.good_name, self.goal, self.target_name = "zero loss", "reach zero loss", "teacher"
@@ -240,7 +241,7 @@ class Story:
             return ["No strict bad minimum of the widths that were to be split was found."]
         agree = int((splits["n_neg"] == splits["predicted_neg"]).sum())
         strict = int((splits["n_neg"] > 0).sum())
-        share = wilson(strict, len(splits))
+        share = rate_of_minima(splits, splits["n_neg"] > 0)
         levels = len(splits[["target", "width", "level"]].drop_duplicates())
         first = (
             f"{count(len(splits), 'split')} of {count(levels, 'bad minimum', 'bad minima')}, one "

@@ -107,7 +107,7 @@ def _rates(ax: Axes, success: pd.DataFrame, goal: str, target_name: str, theme: 
 
 def _points(ax: Axes, table: pd.DataFrame, colour: str, marker: str, theme: Theme) -> None:
     rate = table["rate"].to_numpy()
-    # Clipped: Wilson's bounds meet the estimate at 0 and 1 only up to rounding.
+    # Clipped: Bounds meet the estimate at 0 and 1 only up to rounding.
     errors = np.clip(np.stack([rate - table["rate_low"], table["rate_high"] - rate]), 0.0, None)
     ax.errorbar(
         table["width"],
@@ -145,7 +145,7 @@ def _predictions(ax: Axes, table: pd.DataFrame, theme: Theme) -> None:
 
 def _handles(theme: Theme, target_name: str | None = None) -> list[Line2D]:
     entries = [
-        ("measured, 95% Wilson interval", theme.blue, "-", "o", 2.2),
+        ("measured, 95% interval", theme.blue, "-", "o", 2.2),
         ("lottery: C(m, r) tickets", theme.red, (0, (1.5, 1.5)), None, 2.2),
         ("lottery: floor(m/r) tickets", theme.green, (0, (5, 2)), None, 2.2),
     ]

@@ -59,8 +59,9 @@ def success_table(sweep: WidthSweep) -> Table:
             number(other),
         )
     table.caption = (
-        "success: runs at the good loss, 95% Wilson interval. disjoint, subsets: what floor(m/r) "
-        "and C(m,r) independent tickets predict. tickets: the number that fits. bad: minima above "
+        "success: runs at the good loss, 95% interval over targets. disjoint, subsets: what "
+        "floor(m/r) and C(m,r) independent tickets predict. tickets: the number that fits. bad: "
+        "minima above "
         "the good loss, on so many levels (sums over targets). chan.: runs towards infinity."
     )
     return table
