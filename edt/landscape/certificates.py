@@ -17,6 +17,7 @@ from edt.landscape.invariances import invariant_directions
 from edt.landscape.labels import CERTIFIED, Standing, label_of, overturned_by
 from edt.landscape.layers import derivatives, run, target_of, unpack
 from edt.objectives import Objective, hessians
+from edt.ops.threads import one_blas_thread
 from edt.training import ConvergeResult, checks, converge
 from edt.training.channels import BIAS, opponents
 from edt.training.floor import zero_losses
@@ -94,6 +95,7 @@ class Certificates(Tabular):
         return f"Certificates({len(self.label)} networks: {counts})"
 
 
+@one_blas_thread()
 def certify(
     task: Any,
     networks: Ensemble,

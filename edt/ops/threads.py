@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -32,6 +32,8 @@ A_CORE, AT_LEAST = 8, 64
 
 _lent: dict[int, int] = {}
 _lock = threading.RLock()
+#: ``threads``: torch's number of this thread outside `one_blas_thread`, while within.
+_here = threading.local()
 
 
 def check_threads(count: int) -> int:
@@ -62,7 +64,8 @@ def lend(threads: int, lender: object = None) -> None:
 
 def core_threads() -> int:
     """Threads that a call of the core from here would use."""
-    return max(torch.get_num_threads(), *list(_lent.values()), 0)
+    own = getattr(_here, "threads", None) or torch.get_num_threads()
+    return max(own, *list(_lent.values()), 0)
 
 
 def set_core_threads() -> None:
@@ -70,9 +73,23 @@ def set_core_threads() -> None:
     _core.set_num_threads(core_threads())
 
 
-def one_blas_thread() -> AbstractContextManager[int]:
-    """Run the body with one BLAS thread; yields the number there were."""
-    return torch_threads(1)
+@contextmanager
+def one_blas_thread() -> Iterator[int]:
+    """Run the body with one BLAS thread; yields the number there were.
+
+    The core keeps its threads. Within another one this costs nothing: around a loop of many it
+    saves what changing the number takes.
+    """
+    before = getattr(_here, "threads", None)
+    if before is not None:
+        yield before
+        return
+    with torch_threads(1) as before:
+        _here.threads = before
+        try:
+            yield before
+        finally:
+            _here.threads = None
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import pandas as pd
+import torch
 
 from edt.errors import unknown_choice
 from edt.files import CheckpointError
@@ -142,7 +143,8 @@ class Experiment(Tabular):
             engine: "local", "ray" or "slurm" (`edt.runs.engines`); those need a directory that
                 every node sees.
             workers: processes or jobs at once, this one included where the engine is local. None:
-                this process alone (a sweep: one a core, where each has half a minute of work).
+                one a thread of torch where each has half a minute of work left (predicted for a
+                sweep, of others after their first part), else this process alone.
             fresh: delete an earlier edt run in the directory first.
             progress: show a progress bar on a terminal.
             options: of the engine: ``address``, ``cpus``, ``gpus`` (ray); ``cluster``, ``cpus``,
@@ -331,20 +333,31 @@ class Crew:
                         f"{folder} is seen by this process only: leave engine and workers out"
                     )
                 self._most = 0
-        if not alike and engine == "local" and workers is None:
-            self._most = 0
+        #: Whether workers start where they are worth it.
+        self._choose = engine == "local" and self._most is None
+        self._lone = engine == "local" and not alike
 
-    def for_parts(self, missing: Sequence[Part]) -> Engine | None:
-        """The engine for these parts; None: here, one after another."""
+    def for_parts(self, missing: Sequence[Part], pace: float) -> Engine | None:
+        """The engine for these parts; None: the first of them here, then ask again.
+
+        Args:
+            missing: parts.
+            pace: seconds that a unit of cost took here; 0 before the first.
+        """
         if self.folder is None:
             return None
         most = self._most
-        seconds = sum(part.cost for part in missing)
-        if self.alike and self.engine == "local" and most is None:
-            most = 0 if seconds / cores() < WORTH * START else None
+        if self._choose:
+            # No more than the threads that this process was given.
+            most = min(cores(), torch.get_num_threads())
+            seconds = sum(part.cost for part in missing) * (1.0 if self.alike else pace)
+            if seconds < most * WORTH * START:
+                most = 0
+        if self._lone and self._noted and most == 0:
+            return None
         crew = make_engine(self.engine, most, len(missing), **self.options)
-        if not self._noted:
+        if not self._noted or crew.workers > 1:
             asked = {"engine": self.engine, "workers": self.workers, "options": self.options}
             note_start(self.folder, crew.workers, self.engine, asked)
             self._noted = True
-        return None if crew.workers == 1 and self.engine == "local" and not self.alike else crew
+        return None if self._lone and crew.workers == 1 else crew

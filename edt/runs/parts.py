@@ -90,8 +90,9 @@ class Parts:
         digest: of the spec; parts of another run count as not done.
         job: what an engine needs to compute a part.
         wanted: what the plan says of a part; one that has something else counts as not done.
-        crew: makes the engine for so many parts, or None where parts are computed here, one after
-            another, and the first error ends the run.
+        crew: the engine for some parts, or None where they are computed here, one after another,
+            and the first error ends the run. Given the parts, and the seconds that a unit of cost
+            took here (0 before the first).
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class Parts:
         *,
         job: Callable[[Part], Job] | None = None,
         wanted: Callable[[Part], Wanted] | None = None,
-        crew: Callable[[Sequence[Part]], Engine | None] | None = None,
+        crew: Callable[[Sequence[Part], float], Engine | None] | None = None,
     ) -> None:
         self.plan = list(plan)
         self.left = {part.name for part in plan}
@@ -137,14 +138,17 @@ class Parts:
         self.left -= {part.name for part in chosen}
         there = {part.name for part in chosen} - {part.name for part in missing}
         self._bar.done(sum(part.cost for part in chosen if part.name in there))
-        engine = None if self._crew is None or not missing else self._crew(missing)
-        if engine is None:
-            for part in missing:
-                self._bar.now(part.text)
-                self._here(part, work)
-                self._bar.done(part.cost)
-        else:
-            self._there(engine, missing, work)
+        seconds, done = 0.0, 0.0
+        while missing:
+            pace = seconds / done if done else 0.0
+            engine = None if self._crew is None else self._crew(missing, pace)
+            if engine is not None:
+                self._there(engine, missing, work)
+                break
+            part = missing.pop(0)
+            self._bar.now(part.text)
+            seconds, done = seconds + self._here(part, work), done + part.cost
+            self._bar.done(part.cost)
         return chosen
 
     def networks(self, name: str) -> Ensemble:
@@ -166,7 +170,7 @@ class Parts:
             files.discard(part.name)
         return missing
 
-    def _here(self, part: Part, work: Callable[..., Made]) -> None:
+    def _here(self, part: Part, work: Callable[..., Made]) -> float:
         clock = time.monotonic()
         try:
             tables, networks = unpacked(work(*part.key))
@@ -188,7 +192,9 @@ class Parts:
             if self.files is not None:
                 self.files.fail(part.name, error)
             raise
-        self._book(part.stage, time.monotonic() - clock)
+        took = time.monotonic() - clock
+        self._book(part.stage, took)
+        return took
 
     def _there(self, engine: Engine, missing: Sequence[Part], work: Callable[..., Made]) -> None:
         assert self.files is not None and self._job is not None

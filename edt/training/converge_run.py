@@ -15,6 +15,7 @@ from edt.ensemble import Ensemble
 from edt.ensemble.checks import flag
 from edt.errors import unknown_choice
 from edt.objectives import NormPenalty, Objective
+from edt.ops.threads import one_blas_thread
 from edt.training import checks
 from edt.training.channels import CLOSE, opponents
 from edt.training.checkpoint import digest
@@ -229,6 +230,7 @@ class Work:
         return cost_groups(self.inputs.networks.coords, self.dense, int(samples))
 
 
+@one_blas_thread()
 def _run(work: Work, max_seconds: float | None, progress: bool) -> ConvergeResult:
     """`converge` without checkpoints."""
     inputs, plan, tol, dense = work.inputs, work.plan, work.tol, work.dense

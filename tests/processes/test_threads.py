@@ -14,7 +14,7 @@ import torch
 
 import edt
 from edt import _core
-from edt.ops.threads import core_threads, lend, torch_threads
+from edt.ops.threads import core_threads, lend, one_blas_thread, torch_threads
 
 CALLERS = 4
 
@@ -53,6 +53,32 @@ def trained(ens, task):
 def converged(ens, task):
     result = edt.converge(task, ens, lbfgs_steps=60, newton_steps=8, progress=False)
     return [result.networks.theta, result.loss, result.min_eig.nan_to_num()]
+
+
+def test_one_blas_thread_leaves_the_core_its_threads():
+    """And many within one change nothing: no thread is started to look (see `set_own_threads`)."""
+    started = []
+
+    class Counted(threading.Thread):
+        def start(self):
+            started.append(self)
+            super().start()
+
+    over = threading.Event()
+    other = threading.Thread(target=over.wait)
+    other.start()
+    with pytest.MonkeyPatch.context() as patch, torch_threads(3):
+        patch.setattr("edt.ops.threads.threading.Thread", Counted)
+        with one_blas_thread() as outside:
+            assert (outside, torch.get_num_threads(), core_threads()) == (3, 1, 3)
+            before = len(started)
+            for _ in range(5):
+                with one_blas_thread() as again:
+                    assert (again, torch.get_num_threads(), core_threads()) == (3, 1, 3)
+            assert len(started) == before > 0
+        assert (torch.get_num_threads(), core_threads()) == (3, 3)
+    over.set()
+    other.join()
 
 
 def at_once(function, *arguments):

@@ -13,6 +13,8 @@ from small_studies import CLAIMS
 
 from edt.cli import main as program
 from edt.files import CheckpointError
+from edt.ops.threads import torch_threads
+from edt.runs.engines import Processes
 from edt.runs.store import DirectoryError, PartFiles, in_use
 from edt.runs.sweeps import SweepSpec, sweep
 from edt.studies import (
@@ -80,6 +82,26 @@ def test_gives_the_same_bits_on_workers(kind, tmp_path):
     KINDS[kind].run(SPECS[kind], tmp_path / "there", workers=2, progress=False)
     for file in (tmp_path / "here").glob("*.parquet"):
         assert file.read_bytes() == (tmp_path / "there" / file.name).read_bytes()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_workers_start_where_what_is_left_is_worth_it(threads, tmp_path, monkeypatch):
+    """After the first part, whose pace tells; no more than the threads that were given."""
+    monkeypatch.setattr("edt.runs.experiment.WORTH", 0.0)
+    spec, crews = SPECS["census"], []
+    known = Processes.run
+
+    def watched(self, directory, jobs):
+        crews.append((self.workers, self.threads, len(jobs)))
+        return known(self, directory, jobs)
+
+    monkeypatch.setattr(Processes, "run", watched)
+    monkeypatch.setattr("edt.runs.experiment.cores", lambda: 8)
+    with torch_threads(threads):
+        KINDS["census"].run(spec, tmp_path / "run", progress=False)
+    parts = len(KINDS["census"].plan(spec))
+    assert crews == ([(2, 1, parts - 1)] if threads == 2 else [])
+    assert status(tmp_path / "run").finished
 
 
 def test_every_kind_is_here_and_has_a_report():

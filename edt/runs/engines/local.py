@@ -22,6 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from edt.ops.threads import lend, torch_threads
 from edt.runs.engines.base import ATTEMPTS, Failure, Job, Outcome, attempt, cores
 from edt.runs.store import Manifest, PartFiles
@@ -62,12 +64,12 @@ class Processes:
 
     Args:
         workers: shards at once, one of them here; default one a core.
-        threads: of each; default an equal share of the cores.
+        threads: of each; default an equal share of the cores that torch may use here.
     """
 
     def __init__(self, workers: int | None = None, threads: int | None = None) -> None:
         self.workers = workers or cores()
-        self.threads = threads or max(1, cores() // self.workers)
+        self.threads = threads or max(1, min(cores(), torch.get_num_threads()) // self.workers)
 
     def run(self, directory: str, jobs: Sequence[Job]) -> Iterator[Manifest | Failure]:
         """See `edt.runs.engines.Engine`."""
