@@ -26,6 +26,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from edt.ensemble import Ensemble
 from edt.ensemble.arrays import plain
 from edt.functional import predict
+from edt.scalars import whole
 from edt.tasks import Task
 from edt.training import TrainResult, converge, masked_train
 
@@ -73,10 +74,7 @@ class _Ensemble(BaseEstimator):  # type: ignore[misc]
         self.progress = progress
 
     def _fit(self, task: Task) -> None:
-        if isinstance(self.members, bool) or not isinstance(self.members, (int, np.integer)):
-            raise TypeError(f"members must be an integer, got {self.members!r}")
-        if self.members < 1:
-            raise ValueError(f"members must be at least 1, got {self.members}")
+        whole("members", self.members)
         first = self.random_state
         if first is None or not isinstance(first, (int, np.integer)):
             first = check_random_state(first).randint(2**31 - 1)
@@ -84,12 +82,8 @@ class _Ensemble(BaseEstimator):  # type: ignore[misc]
         one = isinstance(self.widths, (int, np.integer, tuple))
         widths: Any = [self.widths] if one else self.widths
         batch = self.batch_size
-        if batch is not None and (
-            isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1
-        ):
-            raise ValueError(
-                f"batch_size must be an integer >= 1, or None for all samples, got {batch!r}"
-            )
+        if batch is not None:
+            whole("batch_size (None: all samples)", batch)
         result = masked_train(
             task,
             widths=list(widths),

@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 
-from edt.curvature.inputs import prepare, signs, whole
+from edt.curvature.inputs import prepare, signs
 from edt.curvature.products import Solver, drive
 from edt.curvature.verdicts import threshold_of
 from edt.ensemble.arrays import reals
 from edt.errors import renamed
 from edt.ops.threads import one_blas_thread
+from edt.scalars import whole
 
 __all__ = ["SpectralDensity", "spectral_density"]
 

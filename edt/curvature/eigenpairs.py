@@ -13,11 +13,13 @@ from typing import Any
 
 import torch
 
-from edt.curvature.inputs import prepare, which_network, whole
+from edt.curvature.inputs import prepare
 from edt.curvature.products import Solver, drive
 from edt.curvature.verdicts import UNIT, threshold_of
 from edt.errors import unknown_choice
 from edt.ops.threads import one_blas_thread
+from edt.scalars import index as place
+from edt.scalars import whole
 from edt.tasks.given import task_and_networks
 
 __all__ = ["WHICH", "EigenPairs", "extreme_eigenpairs", "lanczos", "solver"]
@@ -170,7 +172,7 @@ def lanczos(
             parameters that are not finite. IndexError: no such network.
     """
     task, networks = task_and_networks(task, networks)
-    alone = networks.network(which_network(networks, network))
+    alone = networks.network(place("network", network, networks.B))
     size = int(alone.coords[0])
     which = ENDS.get(which, which)
     if which not in WHICH:

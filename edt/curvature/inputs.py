@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 
 from edt.ensemble import Ensemble
-from edt.ensemble.checks import whole as whole
 from edt.objectives import Objective
 from edt.ops.checks import parameters
 from edt.tasks.given import objective_of, task_and_networks
 
-__all__ = ["prepare", "signs", "which_network", "whole"]
+__all__ = ["prepare", "signs"]
 
 
 def prepare(
@@ -37,19 +35,6 @@ def prepare(
     flat = parameters(networks, theta).detach().cpu().contiguous()
     _finite("networks" if theta is None else "theta", flat, networks)
     return objective, flat
-
-
-def which_network(networks: Ensemble, network: Any, name: str = "network") -> int:
-    """The place of one network; ``name`` is the argument's.
-
-    Raises:
-        TypeError: not an integer. IndexError: no such network.
-    """
-    if isinstance(network, bool) or not isinstance(network, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, got {network!r}")
-    if not 0 <= network < networks.B:
-        raise IndexError(f"{name} must be in 0..{networks.B - 1}, got {network}")
-    return int(network)
 
 
 def _finite(name: str, flat: torch.Tensor, networks: Ensemble) -> None:

@@ -9,8 +9,8 @@ import torch
 from scipy.sparse.linalg import LinearOperator
 
 from edt import functional
-from edt.curvature.inputs import which_network, whole
 from edt.ensemble import Ensemble
+from edt.scalars import index, whole
 from edt.tasks.given import objective_of, task_and_networks
 
 
@@ -41,7 +41,7 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         ggn: bool = False,
     ) -> None:
         task, networks = task_and_networks(task, networks)
-        self._network = networks.network(which_network(networks, network))
+        self._network = networks.network(index("network", network, networks.B))
         self._task = task
         self._task_index = torch.tensor([whole("task_index", task_index, 0)], dtype=torch.int64)
         objective_of(task, self._network, self._task_index)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from edt.curvature.inputs import prepare, signs, whole
+from edt.curvature.inputs import prepare, signs
 from edt.curvature.products import Solver, drive
 from edt.errors import renamed, unknown_choice
 from edt.frames import Tabular, per_network
 from edt.ops.threads import one_blas_thread
+from edt.scalars import whole
 
 if TYPE_CHECKING:
     import pandas as pd

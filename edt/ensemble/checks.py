@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,59 +14,11 @@ __all__ = [
     "DTYPES",
     "check_dtype",
     "finite_networks",
-    "flag",
     "network_indices",
-    "nonnegative",
-    "positive_int",
-    "whole",
 ]
 
 #: Arithmetic the package works in.
 DTYPES = (torch.float32, torch.float64)
-
-
-def whole(name: str, value: Any, least: int = 1) -> int:
-    """Return ``value`` as an int of at least ``least``.
-
-    Raises:
-        TypeError: not an integer. ValueError: too small.
-    """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer >= {least}, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be >= {least}, got {value}")
-    return int(value)
-
-
-def positive_int(name: str, value: Any) -> int:
-    """Return ``value`` as an int >= 1; see `whole`."""
-    return whole(name, value)
-
-
-def nonnegative(name: str, value: Any) -> float:
-    """Return ``value`` as a finite float >= 0.
-
-    Raises:
-        TypeError: not a number. ValueError: negative, NaN or infinite.
-    """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(
-        value, (int, float, np.integer, np.floating)
-    ):
-        raise TypeError(f"{name} must be a number >= 0, got {value!r}")
-    if not (math.isfinite(value) and value >= 0.0):
-        raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
-    return float(value)
-
-
-def flag(name: str, value: Any) -> bool:
-    """Return ``value`` as a bool.
-
-    Raises:
-        TypeError: not a bool.
-    """
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
 
 
 def check_dtype(dtype: Any) -> None:

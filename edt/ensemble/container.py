@@ -11,7 +11,7 @@ from torch import nn
 
 from edt.ensemble.activations import check_activation
 from edt.ensemble.arrays import as_tensor
-from edt.ensemble.checks import DTYPES, check_dtype, finite_networks, flag, network_indices
+from edt.ensemble.checks import DTYPES, check_dtype, finite_networks, network_indices
 from edt.ensemble.exchange import Exchange
 from edt.ensemble.init import check_ids, check_seeds, default_ids, initial_theta
 from edt.ensemble.layout import Layout
@@ -22,6 +22,7 @@ from edt.ensemble.structure import Structure
 from edt.errors import ShapeError
 from edt.files import parsing
 from edt.places import Location
+from edt.scalars import flag
 
 __all__ = ["Ensemble"]
 

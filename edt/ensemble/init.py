@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from edt.ensemble.arrays import plain
-from edt.ensemble.checks import nonnegative
 from edt.ensemble.deviates import normal, uniform
 from edt.ensemble.layout import Layout
 from edt.ensemble.philox import draws
 from edt.errors import ShapeError, unknown_choice
+from edt.scalars import number, whole
 
 __all__ = ["SCHEMES", "check_ids", "check_seeds", "default_ids", "initial_theta"]
 
@@ -79,7 +79,7 @@ def initial_theta(
     """
     if not isinstance(scheme, str) or scheme not in SCHEMES:
         raise unknown_choice("scheme", scheme, list(SCHEMES))
-    scale = nonnegative("scale", scale)
+    scale = number("scale", scale)
     rule = SCHEMES[scheme]
     theta = np.zeros(layout.total)
     for layer in range(layout.depth + 1):
@@ -95,18 +95,15 @@ def initial_theta(
     return torch.from_numpy(theta)
 
 
-def check_seeds(seeds: Any) -> list[int]:
+def check_seeds(seeds: Any, name: str = "seeds") -> list[int]:
     """Seeds as a list of integers in 0..2**64 - 1, from one integer or several.
 
     Raises:
         TypeError: not integers. ValueError: none, or out of range.
     """
-    out = _integers("seeds", seeds)
-    for k, seed in enumerate(out):
-        if not 0 <= seed < 2**64:
-            raise ValueError(f"seeds[{k}] must be in 0..2**64-1, got {seed}")
+    out = _integers(name, seeds, 0, 2**64 - 1)
     if not out:
-        raise ValueError("seeds must name at least one seed, got none")
+        raise ValueError(f"{name} must name at least one seed, got none")
     return out
 
 
@@ -116,12 +113,9 @@ def check_ids(ids: Any, networks: int) -> torch.Tensor:
     Raises:
         TypeError: not integers. ShapeError: wrong length. ValueError: out of range.
     """
-    out = _integers("ids", ids)
+    out = _integers("ids", ids, -(2**63), 2**63 - 1)
     if len(out) != networks:
         raise ShapeError(f"ids must have length {networks} (one per network), got {len(out)}")
-    for b, value in enumerate(out):
-        if not -(2**63) <= value < 2**63:
-            raise ValueError(f"ids[{b}] must be in -2**63..2**63-1, got {value}")
     return torch.tensor(out, dtype=torch.int64)
 
 
@@ -141,7 +135,7 @@ def default_ids(layout: Layout) -> torch.Tensor:
     return torch.from_numpy((value >> np.uint64(1)).astype(np.int64))
 
 
-def _integers(name: str, value: Any) -> list[int]:
+def _integers(name: str, value: Any, least: int, most: int) -> list[int]:
     if isinstance(plain(name, value), (torch.Tensor, np.ndarray)):
         value = value.tolist()
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
@@ -152,7 +146,5 @@ def _integers(name: str, value: Any) -> list[int]:
     for k, item in enumerate(value):
         if isinstance(plain(name, item), torch.Tensor) and item.numel() == 1:
             item = item.item()
-        if isinstance(item, (bool, np.bool_)) or not isinstance(item, (int, np.integer)):
-            raise TypeError(f"{name}[{k}] must be an integer, got {item!r}")
-        out.append(int(item))
+        out.append(whole(f"{name}[{k}]", item, least, most))
     return out

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from edt.ensemble.checks import positive_int
 from edt.errors import ShapeError
 from edt.limits import insist
+from edt.scalars import index, whole
 
 __all__ = ["Layout", "hidden_table"]
 
@@ -40,9 +40,9 @@ def hidden_table(widths: Any) -> np.ndarray:
         if isinstance(item, (torch.Tensor, np.ndarray)):
             item = item.tolist()
         if isinstance(item, (tuple, list)):
-            row = tuple(positive_int(f"widths[{b}][{k}]", w) for k, w in enumerate(item))
+            row = tuple(whole(f"widths[{b}][{k}]", w) for k, w in enumerate(item))
         else:
-            row = (positive_int(f"widths[{b}]", item),)
+            row = (whole(f"widths[{b}]", item),)
         if not row:
             raise ValueError(f"widths[{b}] must have at least one hidden layer, got {item!r}")
         if rows and len(row) != len(rows[0]):
@@ -99,7 +99,7 @@ class Layout:
     @classmethod
     def of(cls, widths: Any, d_in: Any, d_out: Any, has_bias: bool) -> Layout:
         """Layout from user input; see `hidden_table` for what is refused."""
-        inputs, outputs = positive_int("d_in", d_in), positive_int("d_out", d_out)
+        inputs, outputs = whole("d_in", d_in), whole("d_out", d_out)
         hidden = hidden_table(widths)
         count = hidden.shape[0]
         ends = np.full((count, 1), inputs), np.full((count, 1), outputs)
@@ -215,8 +215,5 @@ class Layout:
 def _index(name: str, value: Any, count: int) -> int:
     if isinstance(value, torch.Tensor) and value.numel() == 1:
         value = value.item()
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if not -count <= value < count:
-        raise IndexError(f"{name} must be in 0..{count - 1}, got {value}")
-    return int(value) % count
+    below = isinstance(value, (int, np.integer)) and -count <= value < 0
+    return index(name, value + count if below else value, count)

@@ -12,6 +12,7 @@ from edt.ensemble.arrays import as_tensor, plain
 from edt.ensemble.layout import Layout
 from edt.ensemble.philox import draws
 from edt.errors import ShapeError
+from edt.scalars import number
 
 __all__ = [
     "FROZEN",
@@ -110,14 +111,7 @@ def sparsities(layout: Layout, sparsity: Any) -> list[float]:
         raise ShapeError(
             f"sparsity must be a number or one per layer ({layers}), got {len(values)} numbers"
         )
-    for k, value in enumerate(values):
-        if isinstance(value, (bool, np.bool_)) or not isinstance(
-            value, (int, float, np.integer, np.floating)
-        ):
-            raise TypeError(f"sparsity must be a number in [0, 1), got {value!r} (layer {k})")
-        if not 0.0 <= value < 1.0:
-            raise ValueError(f"sparsity must be in [0, 1), got {value!r} (layer {k})")
-    return [float(value) for value in values]
+    return [number(f"sparsity[{k}]", value, below=1.0) for k, value in enumerate(values)]
 
 
 def random_state(layout: Layout, sparsity: Any, seeds: np.ndarray, ids: np.ndarray) -> torch.Tensor:

@@ -12,7 +12,6 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.ensemble.arrays import plain, reals
-from edt.ensemble.checks import flag
 from edt.errors import ShapeError, unknown_choice
 from edt.flow.events import Limits
 from edt.flow.result import FlowResult
@@ -21,6 +20,7 @@ from edt.flow.state import RUNNING, STATUS, State
 from edt.flow.step import Dynamics, Tolerance
 from edt.objectives import NormPenalty, Objective
 from edt.objectives.noise import loss_noise
+from edt.scalars import flag, number, whole
 from edt.training import checks
 from edt.training.checkpoint import CheckpointError, checkpoint_folder, digest, make_writable
 from edt.training.history import Record
@@ -116,11 +116,9 @@ def gradient_flow(
     inputs = ready("gradient_flow", task, networks, task_index, progress, device)
     if not isinstance(method, str) or method not in METHODS:
         raise unknown_choice("method", method, METHODS)
-    end = checks.number("max_time", max_time, strict=True)
-    tolerance = Tolerance(
-        checks.number("rtol", rtol, strict=True), checks.number("atol", atol, strict=True)
-    )
-    limit = checks.whole("dense_limit", dense_limit, 0)
+    end = number("max_time", max_time, strict=True)
+    tolerance = Tolerance(number("rtol", rtol, strict=True), number("atol", atol, strict=True))
+    limit = whole("dense_limit", dense_limit, 0)
     times = _times(record, end)
     rates = _rates(time_scales, inputs.networks)
     bound = None if maxnorm is None else checks.per_network("maxnorm", maxnorm, inputs.networks.B)
@@ -132,21 +130,17 @@ def gradient_flow(
     limits = Limits(
         times=times,
         max_time=end,
-        max_steps=checks.whole("max_steps", max_steps, 0),
-        tol=checks.number("tol", tol),
-        loss_target=(
-            -float("inf") if loss_target is None else checks.number("loss_target", loss_target)
-        ),
+        max_steps=whole("max_steps", max_steps, 0),
+        tol=number("tol", tol),
+        loss_target=(-float("inf") if loss_target is None else number("loss_target", loss_target)),
         norm_limit=(
-            float("inf")
-            if norm_limit is None
-            else checks.number("norm_limit", norm_limit, strict=True)
+            float("inf") if norm_limit is None else number("norm_limit", norm_limit, strict=True)
         ),
         noise=lambda loss, chosen: loss_noise(loss, objective.scale[chosen]),
     )
     if max_seconds is not None:
-        max_seconds = checks.number("max_seconds", max_seconds)
-    every = checks.number("checkpoint_every", checkpoint_every)
+        max_seconds = number("max_seconds", max_seconds)
+    every = number("checkpoint_every", checkpoint_every)
     checks.resume_word(resume, checkpoint)
     file = None if checkpoint is None else checkpoint_folder(checkpoint) / CHECKPOINT_NAME
     record_params = flag("record_params", record_params)

@@ -13,6 +13,7 @@ import torch
 from edt.ensemble import Ensemble
 from edt.files import expect, parsing, read, words, write
 from edt.frames import Tabular, with_ends
+from edt.scalars import index
 from edt.training.history import Record
 from edt.training.structure import hidden_widths, pack, unpack
 
@@ -80,8 +81,7 @@ class FlowResult(Tabular):
         """
         if self.recorded.params is None:
             raise ValueError("parameters were not recorded; use gradient_flow(record_params=True)")
-        if not 0 <= b < len(self.status):
-            raise IndexError(f"b must be in 0..{len(self.status) - 1}, got {b}")
+        b = index("b", b, len(self.status))
         known = int((~torch.isnan(self.recorded.loss[:, b])).sum())
         span = slice(int(self.networks.offsets[b]), int(self.networks.offsets[b + 1]))
         return self.recorded.at[:known].clone(), self.recorded.params[:known, span].clone()

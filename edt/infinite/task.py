@@ -11,6 +11,7 @@ from edt.ensemble import Ensemble
 from edt.files import digest
 from edt.infinite.objective import PopulationObjective
 from edt.ops.checks import task_index_of
+from edt.scalars import whole
 from edt.tasks import Task
 from edt.tasks.given import stays
 from edt.tasks.teacher import outputs
@@ -177,8 +178,7 @@ def _quadrature(teacher: Ensemble, nodes: int | None) -> Task:
     """The product Gauss-Hermite rule as a weighted task."""
     d = int(teacher.d_in)
     each = min(NODES, int(MOST_NODES ** (1.0 / d) + 1e-9)) if nodes is None else nodes
-    if isinstance(each, bool) or not isinstance(each, int) or each < 2:
-        raise ValueError(f"nodes must be an integer >= 2, got {nodes!r} for d_in={d}")
+    each = whole("nodes", each, 2)
     if each**d > MOST_NODES or (nodes is None and each < 8):
         raise ValueError(
             f"{max(each, 8)} nodes for each of {d} inputs are more than {MOST_NODES:,}: use a "

@@ -18,7 +18,8 @@ from edt.landscape.labels import CERTIFIED, Standing, label_of, overturned_by
 from edt.landscape.layers import derivatives, run, target_of, unpack
 from edt.objectives import Objective, hessians
 from edt.ops.threads import one_blas_thread
-from edt.training import ConvergeResult, checks, converge
+from edt.scalars import index, whole
+from edt.training import ConvergeResult, converge
 from edt.training.channels import BIAS, opponents
 from edt.training.floor import zero_losses
 from edt.training.inputs import ready
@@ -72,9 +73,7 @@ class Certificates(Tabular):
         Raises:
             IndexError: no such network.
         """
-        if not 0 <= b < len(self.label):
-            raise IndexError(f"b must be in 0..{len(self.label) - 1}, got {b}")
-        return overturned_by(self.standings[b])
+        return overturned_by(self.standings[index("b", b, len(self.label))])
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a network: label and evidence; ``index`` is missing where rounding or a missing
@@ -131,8 +130,8 @@ def certify(
         >>> ends = converge(task, networks)  # doctest: +SKIP
         >>> certify(task, ends.networks).to_pandas()[["label", "distance"]]  # doctest: +SKIP
     """
-    steps = checks.whole("steps", steps, 0)
-    limit = checks.whole("dense_limit", dense_limit, 1)
+    steps = whole("steps", steps, 0)
+    limit = whole("dense_limit", dense_limit, 1)
     inputs = ready("certify", task, networks, task_index, progress)
     index, ens = inputs.task_index, inputs.networks
     objective: Objective = inputs.objective

@@ -22,8 +22,8 @@ from edt.landscape.views.chart import Chart, joined, matched
 from edt.landscape.views.directions import random_directions
 from edt.objectives.noise import loss_noise
 from edt.objectives.path import CURVES, PathObjective, blend, nodes_of
+from edt.scalars import number, whole
 from edt.tasks.given import objective_of
-from edt.training import checks
 from edt.training.descend import descend
 from edt.training.progress import Meter
 from edt.training.structure import hidden_widths, pack, unpack
@@ -244,13 +244,13 @@ def connect(
     """
     if curve is not None and curve not in CURVES:
         raise unknown_choice("curve", str(curve), [*CURVES, "None"])
-    points = checks.whole("points", points, 3)
-    nodes = checks.whole("nodes", nodes, 2)
+    points = whole("points", points, 3)
+    nodes = whole("nodes", nodes, 2)
     if nodes % 2:
         raise ValueError(f"nodes must be even, got {nodes}")
-    tol = checks.number("tol", tol, strict=True)
-    newton_steps = checks.whole("newton_steps", newton_steps, 0)
-    lbfgs_steps = checks.whole("lbfgs_steps", lbfgs_steps, 0)
+    tol = number("tol", tol, strict=True)
+    newton_steps = whole("newton_steps", newton_steps, 0)
+    lbfgs_steps = whole("lbfgs_steps", lbfgs_steps, 0)
     task, first, index = matched(task, first, task_index, device="cpu")
     # Raises where the two do not fit.
     joined(first, second, "second")

@@ -27,6 +27,8 @@ from fractions import Fraction
 from functools import cache
 from math import comb, factorial
 
+from edt.scalars import whole
+
 
 @cache
 def stirling2(n: int, k: int) -> int:
@@ -143,9 +145,7 @@ def limiting_ratio(r: int, extra: int, k: int = 1) -> Fraction:
         >>> limiting_ratio(800, 3)
         Fraction(100, 1)
     """
-    _check(r=r, extra=extra, k=k)
-    if r < 1 or k < 1:
-        raise ValueError(f"r and k must be at least 1, got r={r}, k={k}")
+    whole("r", r), whole("extra", extra, 0), whole("k", k)
     return Fraction(r**k * factorial(extra), 2**k * factorial(extra + k))
 
 
@@ -157,8 +157,7 @@ def crossover(r: int, *, cumulative: bool = False, limit: int = 1000, odd: bool 
     Raises:
         ValueError: none up to ``limit``, or r < 2 (there is nothing narrower to compare with).
     """
-    if r < 2:
-        raise ValueError(f"r must be at least 2, got {r}")
+    whole("r", r, 2)
     first = 1 if cumulative else r - 1
     for m in range(r, limit + 1):
         critical = sum(critical_subspaces(q, m, odd) for q in range(first, r))
@@ -169,5 +168,4 @@ def crossover(r: int, *, cumulative: bool = False, limit: int = 1000, odd: bool 
 
 def _check(**numbers: int) -> None:
     for name, value in numbers.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise ValueError(f"{name} must be an integer >= 0, got {value!r}")
+        whole(name, value, 0)

@@ -30,9 +30,10 @@ from edt.landscape.grow import SHARES, Growth, grow
 from edt.landscape.inertia import grown_inertia
 from edt.landscape.minima import UNMEASURED, Minima, certify_runs, drive_down
 from edt.landscape.outcome import outcomes
+from edt.scalars import number, whole
 from edt.stats import cluster_rate, wilson
 from edt.tasks import Task
-from edt.training import checks, masked_train
+from edt.training import masked_train
 
 #: Where a run from an embedded bad minimum can end, best first.
 DESTINATIONS = ("good", "lower", "same", "open", "channel", "diverged")
@@ -147,12 +148,12 @@ def escape_experiment(
     """
     if not isinstance(minima, Minima):
         raise TypeError(f"minima must come from find_minima, got {type(minima).__name__}")
-    step = checks.number("step", step, strict=True)
-    random = checks.whole("random", random, 0)
-    descent_steps = checks.whole("descent_steps", descent_steps, 0)
+    step = number("step", step, strict=True)
+    random = whole("random", random, 0)
+    descent_steps = whole("descent_steps", descent_steps, 0)
     if directions is not None:
-        directions = checks.whole("directions", directions, 0)
-    counts = [checks.whole("add entries", count, 1) for count in add]
+        directions = whole("directions", directions, 0)
+    counts = [whole("add entries", count, 1) for count in add]
     for kind in shares:
         if kind not in SHARES:
             raise unknown_choice("shares", kind, SHARES)
@@ -303,8 +304,8 @@ def _embed(
         size = value.abs()
         clear = not bool(((size > eps / DOUBT) & (size < eps * DOUBT)).any())
         row_ = (*signs_here, eps, float(value[0]), float(size.max()), clear)
-        for name, number in zip(measured, row_, strict=True):
-            measured[name].append(number)
+        for name, entry in zip(measured, row_, strict=True):
+            measured[name].append(entry)
         count = signs_here[0] if directions is None else min(signs_here[0], directions)
         ways.append((value[:count].clone(), vector[:, :count].T.contiguous()))
     return points.assign(**measured), embedded, ways

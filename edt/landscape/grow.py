@@ -24,6 +24,7 @@ import torch
 from edt.ensemble import Ensemble
 from edt.errors import ShapeError, unknown_choice
 from edt.landscape.layers import Layer, Network, pack, unpack
+from edt.scalars import whole
 
 HOW = ("split", "zero", "constant")
 SHARES = ("equal", "positive", "signed")
@@ -106,10 +107,7 @@ def grow(
         raise unknown_choice("neurons", neurons, NEURONS)
     if how == "constant" and not ens.has_bias:
         raise ValueError("how='constant' needs networks with biases: a constant unit is its bias")
-    if isinstance(copies, bool) or not isinstance(copies, int) or copies < 1:
-        raise ValueError(f"copies must be an integer >= 1, got {copies!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed must be an integer >= 0, got {seed!r}")
+    copies, seed = whole("copies", copies), whole("seed", seed, 0)
     wide: list[Network] = []
     parents: list[list[torch.Tensor]] = []
     portions: list[list[torch.Tensor]] = []
@@ -138,13 +136,11 @@ def _widths(ens: Ensemble, width: Any) -> list[int]:
         raise ShapeError(
             f"width must name {ens.depth} hidden widths, one a layer, got {width!r}"
         )  # fmt: skip
-    for layer, value in enumerate(wanted):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise TypeError(f"width must hold integers, got {value!r}")
-        widest = int(ens.layer_widths[:, layer + 1].max())
-        if value < widest:
-            raise ValueError(f"width must be at least {widest} (the widest network), got {value}")
-    return [int(value) for value in wanted]
+    widest = ens.layer_widths[:, 1:-1].amax(0).tolist()
+    return [
+        whole(f"width of layer {layer} (the widest network's is {least})", value, least)
+        for layer, (value, least) in enumerate(zip(wanted, widest, strict=True))
+    ]
 
 
 def _parents(
@@ -159,11 +155,7 @@ def _parents(
     elif neurons == "even":
         chosen = np.resize(draws.permutation(old), extra)
     else:
-        if isinstance(neurons, bool) or not isinstance(neurons, (int, np.integer)):
-            raise TypeError(f"neurons must be a name or an index, got {neurons!r}")
-        if not 0 <= neurons < old:
-            raise ValueError(f"neurons must be an index in 0..{old - 1}, got {neurons}")
-        chosen = np.full(extra, neurons)
+        chosen = np.full(extra, whole("neurons (a name or an index)", neurons, 0, old - 1))
     return np.concatenate([np.arange(old), chosen]).astype(np.int64)
 
 

@@ -42,7 +42,6 @@ from functools import cached_property
 import torch
 
 from edt.curvature import count_directions
-from edt.curvature.inputs import which_network
 from edt.curvature.verdicts import FACTOR, UNIT
 from edt.ensemble import Ensemble
 from edt.landscape.embed import split_shares
@@ -58,6 +57,7 @@ from edt.landscape.layers import (
     unpack,
 )
 from edt.ops.threads import one_blas_thread
+from edt.scalars import index
 from edt.tasks import Task
 
 Counts = tuple[int, int, int]
@@ -142,7 +142,7 @@ def split_matrices(
     Raises:
         ValueError: no such layer. IndexError: no such network.
     """
-    b = which_network(ens, b, "b")
+    b = index("b", b, ens.B)
     with one_blas_thread():  # small sums: threads cost more than they give
         return _matrices([_double(item) for item in unpack(ens, b)], ens, task, layer, target)
 

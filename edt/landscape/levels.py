@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edt.ensemble.arrays import reals
+from edt.scalars import number
 
 Floats = npt.ArrayLike
 
@@ -56,10 +57,8 @@ def loss_levels(losses: Floats, relative_gap: float = RELATIVE_GAP, floor: float
         >>> len(loss_levels([0.1, 0.1 + 1e-12, 0.2]))
         2
     """
-    if not (np.isfinite(relative_gap) and relative_gap > 0.0):
-        raise ValueError(f"relative_gap must be positive, got {relative_gap}")
-    if not (np.isfinite(floor) and floor >= 0.0):
-        raise ValueError(f"floor must be >= 0, got {floor}")
+    relative_gap = number("relative_gap", relative_gap, strict=True)
+    floor = number("floor", floor)
     values = reals("losses", losses).numpy().ravel()
     label = np.full(values.size, -1, dtype=np.int64)
     finite = np.flatnonzero(np.isfinite(values))

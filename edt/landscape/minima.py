@@ -16,8 +16,9 @@ from edt.errors import unknown_choice
 from edt.frames import Tabular
 from edt.landscape.certificates import Certificates, certify
 from edt.landscape.outcome import OUTCOMES, UNCERTIFIED, outcomes
+from edt.scalars import number, whole
 from edt.tasks import Task
-from edt.training import ConvergeResult, checks, converge, masked_train
+from edt.training import ConvergeResult, converge, masked_train
 from edt.training.structure import hidden_widths
 
 FINISH = ("all", "bad")
@@ -174,7 +175,7 @@ def find_minima(
     """
     if finish not in FINISH:
         raise unknown_choice("finish", finish, FINISH)
-    good = checks.number("good", good)
+    good = number("good", good)
     index = integers("task_index", 0 if task_index is None else task_index)
     if not realisable:
         finish = "all"
@@ -221,7 +222,7 @@ def find_minima(
         newton_steps=newton_steps,
         progress=progress,
     )
-    if checks.whole("certify_steps", certify_steps, 0):
+    if whole("certify_steps", certify_steps, 0):
         certify_runs(task, runs, stop_good=finish == "bad", steps=certify_steps, progress=progress)
     if not realisable:
         for t in sorted(set(index.tolist())):

@@ -26,8 +26,8 @@ from edt.landscape.levels import loss_levels
 from edt.landscape.population import Gradient, population_hessian, population_loss
 from edt.landscape.spurious import SPURIOUS, Ends, descend
 from edt.ops.threads import one_blas_thread, set_own_threads
+from edt.scalars import number, whole
 from edt.stats import wilson
-from edt.training import checks
 from edt.training.progress import Meter
 
 FINISH = ("spurious", "all")
@@ -95,12 +95,12 @@ def safran_shamir(
         >>> safran_shamir([6], starts=20, progress=False).table()["student"].tolist()
         [6]
     """
-    widths = [checks.whole("teachers entries", k, 1) for k in teachers]
-    more = [checks.whole("extra entries", e, 0) for e in extra]
-    starts = checks.whole("starts", starts, 1)
-    seed = checks.whole("seed", seed, 0)
-    tol = checks.number("tol", tol, strict=True)
-    max_steps = checks.whole("max_steps", max_steps, 0)
+    widths = [whole("teachers entries", k, 1) for k in teachers]
+    more = [whole("extra entries", e, 0) for e in extra]
+    starts = whole("starts", starts, 1)
+    seed = whole("seed", seed, 0)
+    tol = number("tol", tol, strict=True)
+    max_steps = whole("max_steps", max_steps, 0)
     if finish not in FINISH:
         raise unknown_choice("finish", finish, FINISH)
     if not widths or not more:

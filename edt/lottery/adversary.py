@@ -21,6 +21,7 @@ from edt.functional import hvp, loss_and_grad
 from edt.lottery.draw import EVOLVE_STREAM, normals, rest_ids
 from edt.lottery.places import group_sum, places
 from edt.lottery.tickets import Tickets
+from edt.scalars import whole
 from edt.tasks import Task
 
 #: Trains networks to the end and returns float64 ``[B]``: the higher, the worse the ticket fares.
@@ -150,8 +151,7 @@ def evolve_adversary(
     Returns:
         `Adversaries`.
     """
-    if population < 4:
-        raise ValueError(f"population must be at least 4, got {population}")
+    population = whole("population", population, 4)
     count, size = len(tickets), population
     many = tickets.repeat(size)
     networks = many.inside()

@@ -18,6 +18,7 @@ from edt.functional import hessian, hvp, loss_and_grad
 from edt.lottery.connectivity import connected
 from edt.lottery.draw import CONTROL_STREAM, bits, uniforms
 from edt.lottery.places import group_sum, places
+from edt.scalars import number
 
 #: Largest number of coordinates whose exact Hessian is formed.
 DENSE_LIMIT = 4096
@@ -122,8 +123,7 @@ def obs_prune(
         ValueError: networks too large, a share out of range, or a network whose parameters or
             Hessian are not finite.
     """
-    if not 0.0 <= share < 1.0:
-        raise ValueError(f"share must be in [0, 1), got {share}")
+    share = number("share", share, below=1.0)
     if int(ens.coords.max()) > DENSE_LIMIT:
         raise ValueError(
             f"the optimal brain surgeon forms exact Hessians of up to {DENSE_LIMIT} coordinates, a "

@@ -18,8 +18,8 @@ from edt.ensemble.kinds import Networks
 from edt.lottery.places import places
 from edt.lottery.prune import Shares, prune_finite, prune_lowest
 from edt.lottery.trial import Ends, Protocol, run_trial
+from edt.scalars import whole
 from edt.tasks import Task
-from edt.training.checks import whole
 
 T = TypeVar("T")
 #: Scores ``[total]`` of trained networks.

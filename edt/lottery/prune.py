@@ -20,6 +20,7 @@ from edt.ensemble.masks import PRUNED
 from edt.errors import ShapeError, unknown_choice
 from edt.lottery.connectivity import connected, strongest_path
 from edt.lottery.places import group_sum, layers_of, places, ranks
+from edt.scalars import number
 
 #: What is ranked against what.
 SCOPES = ("layer", "global", "neuron")
@@ -150,10 +151,7 @@ def layer_shares(ens: Networks, share: Shares) -> list[float]:
     many = list(share) if isinstance(share, (Sequence, np.ndarray)) else [share] * layers
     if len(many) != layers:
         raise ShapeError(f"share must be a number or one per layer ({layers}), got {share}")
-    for value in many:
-        if not 0.0 <= float(value) < 1.0:
-            raise ValueError(f"share must be in [0, 1), got {value!r}")
-    return [float(value) for value in many]
+    return [number("share", value, below=1.0) for value in many]
 
 
 def _lowest(

@@ -34,6 +34,7 @@ from edt.lottery.module_recipe import ModuleRecipe
 from edt.lottery.places import Places, group_sum, places, ranks
 from edt.lottery.recipe import Recipe
 from edt.lottery.tickets import Tickets
+from edt.scalars import whole
 
 #: Kinds whose size is a share or a mixing weight, at most 1.
 BOUNDED = frozenset({"resample", "replace", "flip", "permute", "zero"})
@@ -198,8 +199,7 @@ def perturb_rest(
         6
     """
     values = check_sizes(kind, sizes)
-    if rests < 1:
-        raise ValueError(f"rests must be at least 1, got {rests}")
+    rests = whole("rests", rests)
     count = len(values) * rests
     many = tickets.repeat(count)
     networks = many.inside()

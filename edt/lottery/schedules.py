@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edt.scalars import whole
+
 Schedule = Callable[[int], float]
 
 
@@ -53,5 +55,4 @@ def cubic(density: float, rounds: int) -> Schedule:
 def _check(density: float, rounds: int) -> None:
     if not 0.0 < density <= 1.0:
         raise ValueError(f"density must be in (0, 1], got {density}")
-    if rounds < 1:
-        raise ValueError(f"rounds must be at least 1, got {rounds}")
+    rounds = whole("rounds", rounds)

@@ -15,6 +15,7 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.lottery.tickets import Tickets, neuron_mask
+from edt.scalars import whole
 
 __all__ = ["Subsets", "subset_tickets"]
 
@@ -74,8 +75,7 @@ def subset_tickets(
     m = int(sizes[0, 1])
     if not 1 <= r <= m:
         raise ValueError(f"r must be in 1..{m} (the width), got {r}")
-    if most < 1:
-        raise ValueError(f"most must be at least 1, got {most}")
+    most = whole("most", most)
     label = torch.arange(start.B) if names is None else names
     total = comb(m, r)
     if total <= most:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+
+from edt.scalars import number
 
 __all__ = ["glorot", "he", "image_shape", "scaled", "seeded"]
 
@@ -30,10 +31,7 @@ def scaled(sizes: tuple[int, ...], width: float) -> list[int]:
     Raises:
         TypeError: no number. ValueError: not above 0.
     """
-    if isinstance(width, bool) or not isinstance(width, (int, float)):
-        raise TypeError(f"width must be a number > 0, the factor on hidden sizes, got {width!r}")
-    if not (width > 0 and math.isfinite(width)):
-        raise ValueError(f"width must be > 0, the factor on hidden sizes, got {width!r}")
+    width = number("width (the factor on hidden sizes)", width, strict=True)
     return [max(1, round(size * width)) for size in sizes]
 
 

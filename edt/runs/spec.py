@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from edt.errors import unknown_choice
 from edt.limits import insist_count
+from edt.scalars import number, whole
 
 S = TypeVar("S", bound="Spec")
 
@@ -40,6 +41,29 @@ class Spec:
 
         if check is not None or "networks" in cls.__dict__ or "trainings" in cls.__dict__:
             cls.__post_init__ = checked  # type: ignore[attr-defined]
+
+    def check_numbers(
+        self, names: Iterable[str] | None = None, *, from_zero: Sequence[str] = ()
+    ) -> None:
+        """Insist on integers of at least 1 and on finite numbers above 0 in fields of these types.
+
+        Args:
+            names: of the fields; None: all.
+            from_zero: integers that may be 0.
+
+        Raises:
+            TypeError, ValueError: others; names the field.
+        """
+        chosen = None if names is None else set(names)
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if chosen is not None and entry.name not in chosen:
+                continue
+            if entry.type == "int":
+                value = whole(entry.name, value, 0 if entry.name in from_zero else 1)
+            elif entry.type == "float":
+                value = number(entry.name, value, strict=True)
+            object.__setattr__(self, entry.name, value)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able fields; tuples become lists."""

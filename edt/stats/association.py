@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edt.scalars import whole
 from edt.stats.interval import SEED
 
 __all__ = ["Tested", "auc", "auc_test", "information_test", "mutual_information", "permuted"]
@@ -121,8 +122,7 @@ def permuted(
     Raises:
         ValueError: no permutation asked for.
     """
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, got {draws}")
+    draws = whole("draws", draws)
     group = np.asarray(groups)
     places = [np.flatnonzero(group == g) for g in np.unique(group)]
     generator = np.random.Generator(np.random.Philox(seed))

@@ -18,6 +18,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from edt.scalars import whole
 from edt.stats.interval import SEED, Interval, check_conf, student_reach
 
 __all__ = ["bca", "cluster_rate", "jackknife", "mean_interval", "paired_interval", "ratio_interval"]
@@ -242,8 +243,7 @@ def bca(
 
     data = _rows(rows)
     check_conf(conf)
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, got {draws}")
+    draws = whole("draws", draws)
     value = float(statistic(data))
     generator = np.random.Generator(np.random.Philox(seed))
     picks = generator.integers(0, len(data), (draws, len(data)))

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.stats import chi2
 
+from edt.scalars import whole
 from edt.stats import SEED, Interval
 from edt.success.counts import Counts
 from edt.success.fit import Fit, fit
@@ -82,8 +83,7 @@ def bootstrap_interval(
         draws: simulations.
         seed: of the simulations.
     """
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, got {draws}")
+    draws = whole("draws", draws)
     counts, rates = fitted.counts, fitted.success()
     value = fitted.shared[name]
     generator = np.random.Generator(np.random.Philox(seed))

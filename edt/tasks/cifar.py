@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from edt.ensemble.checks import check_dtype, flag, positive_int
+from edt.ensemble.checks import check_dtype
 from edt.errors import EdtError, unknown_choice
+from edt.scalars import flag, whole
 from edt.tasks.real import classification
 from edt.tasks.task import Task
 
@@ -143,7 +144,7 @@ def _task(
     if not root.is_dir():
         raise FileNotFoundError(f"folder must be an existing folder, got {str(root)!r}")
     if samples is not None:
-        samples = positive_int("samples", samples)
+        samples = whole("samples", samples)
     standardise = flag("standardise", standardise)
     check_dtype(dtype)
     images, classes = _read(kind, root, split, labels)
@@ -152,8 +153,8 @@ def _task(
     info: dict[str, Any] = {"shape": SHAPE}
     x = images[:samples].reshape(-1, 3, 1024).astype(np.float64) / 255.0
     if standardise:
-        whole = images if split == "train" else _read(kind, root, "train", labels)[0]
-        mean, std = _moments(whole)
+        train = images if split == "train" else _read(kind, root, "train", labels)[0]
+        mean, std = _moments(train)
         x = (x - mean[:, None]) / std[:, None]
         info |= {"x_mean": mean.tolist(), "x_std": std.tolist()}
     values = torch.from_numpy(x.reshape(-1, _PIXELS)).to(dtype)

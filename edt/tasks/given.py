@@ -15,7 +15,7 @@ from edt.ops.checks import task_index_of
 from edt.tasks.module_task import ModuleTask
 from edt.tasks.task import Task
 
-__all__ = ["as_task", "fitted", "index_of", "objective_of", "task_and_networks"]
+__all__ = ["as_task", "fitted", "index_of", "moves", "objective_of", "task_and_networks"]
 
 
 class Bound:
@@ -76,6 +76,14 @@ def stays(what: str, dtype: torch.dtype | None, device: Any) -> None:
             f"{what} is computed on the CPU in float64: use device='cpu' and dtype=torch.float64, "
             f"got {dtype or torch.float64} on {where}"
         )
+
+
+def moves(task: Any) -> bool:
+    """Whether a task's losses are computed where networks are and in their dtype.
+
+    A task says so by an attribute ``moves``; without one it is computed on the CPU in float64.
+    """
+    return bool(getattr(task, "moves", False))
 
 
 def as_task(task: Any, name: str = "task") -> Any:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from edt.ensemble.checks import positive_int
 from edt.ensemble.deviates import normal, uniform
 from edt.ensemble.philox import draws
 from edt.errors import unknown_choice
 from edt.limits import insist
+from edt.scalars import whole
 
 __all__ = ["INPUTS", "check_seed", "make_inputs", "permutation", "standard_normal"]
 
@@ -45,7 +45,7 @@ def make_inputs(kind: str, n: int, d_in: int, seed: int = 0) -> torch.Tensor:
     """
     if not isinstance(kind, str) or kind not in INPUTS:
         raise unknown_choice("inputs", kind, INPUTS)
-    n, d_in, seed = positive_int("n", n), positive_int("d_in", d_in), check_seed(seed)
+    n, d_in, seed = whole("n", n), whole("d_in", d_in), check_seed(seed)
     insist(f"n={n:,} points of d_in={d_in:,}", 4 * 8 * n * d_in)
     if kind == "gaussian":
         return torch.from_numpy(normal(_bits(seed, INPUT_STREAM, n * d_in))).view(n, d_in)
@@ -84,11 +84,7 @@ def check_seed(seed: Any) -> int:
     Raises:
         TypeError: not an integer. ValueError: out of range.
     """
-    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
-        raise TypeError(f"seed must be an integer in 0..2**64-1, got {seed!r}")
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"seed must be in 0..2**64-1, got {seed}")
-    return int(seed)
+    return whole("seed", seed, 0, 2**64 - 1)
 
 
 def _bits(seed: int, stream: int, count: int) -> np.ndarray:

@@ -12,9 +12,10 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from edt.ensemble.checks import check_dtype, flag, positive_int
+from edt.ensemble.checks import check_dtype
 from edt.errors import EdtError, unknown_choice
 from edt.limits import refusal
+from edt.scalars import flag, whole
 from edt.tasks.real import classification
 from edt.tasks.task import Task
 
@@ -110,7 +111,7 @@ def _task(
     if not root.is_dir():
         raise FileNotFoundError(f"folder must be an existing folder, got {str(root)!r}")
     if samples is not None:
-        samples = positive_int("samples", samples)
+        samples = whole("samples", samples)
     standardise = flag("standardise", standardise)
     check_dtype(dtype)
     image_file = _find(name, root, _PREFIX[split], "images", 3)

@@ -14,6 +14,7 @@ from edt.ensemble.module_ensemble import ModuleEnsemble
 from edt.errors import ShapeError, unknown_choice
 from edt.objectives.modules import Batch, ModuleObjective
 from edt.ops.losses import LOSSES, Loss
+from edt.scalars import whole
 from edt.tasks.task import Task
 
 __all__ = ["ModuleTask"]
@@ -71,6 +72,9 @@ class ModuleTask:
         ModuleTask(20 samples in 1 batch, cross_entropy)
     """
 
+    #: See `edt.tasks.given.moves`.
+    moves = True
+
     def __init__(
         self,
         data: Any,
@@ -85,8 +89,7 @@ class ModuleTask:
     ) -> None:
         if mode not in MODES:
             raise unknown_choice("mode", str(mode), MODES)
-        if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
-            raise ValueError(f"at_once must be an integer >= 1, got {at_once!r}")
+        at_once = whole("at_once", at_once)
         if step is not None and (loss is not None or not callable(step)):
             raise TypeError(
                 "step must be a function (module, batch) -> loss, given instead of loss"

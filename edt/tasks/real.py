@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from edt.ensemble.checks import flag, positive_int
 from edt.errors import unknown_choice
+from edt.scalars import flag, number, whole
 from edt.tasks.inputs import check_seed, permutation
 from edt.tasks.task import CLASS_LOSSES, Task
 
@@ -139,11 +139,10 @@ def mnist1d(
     """
     if split not in SPLITS:
         raise unknown_choice("split", split, SPLITS)
-    if positive_int("samples", samples) < 20:
-        raise ValueError(f"samples must be >= 20, got {samples}")
+    samples = whole("samples", samples, 20)
     if check_seed(seed) >= 2**32:
         raise ValueError(f"seed must be below 2**32 for mnist1d, got {seed}")
-    made = _signals(int(samples), int(seed))
+    made = _signals(samples, int(seed))
     parts = {"train": ("",), "test": ("_test",), "all": ("", "_test")}[split]
     x = np.concatenate([made[f"x{part}"] for part in parts]).astype(np.float64)
     y = np.concatenate([made[f"y{part}"] for part in parts]).astype(np.int64)
@@ -209,15 +208,12 @@ def _split(n: int, split: Any, test_share: Any, seed: Any) -> tuple[torch.Tensor
     """Indices of the chosen part and of the part that sets the scale, ascending."""
     if not isinstance(split, str) or split not in SPLITS:
         raise unknown_choice("split", split, SPLITS)
-    if isinstance(test_share, bool) or not isinstance(test_share, (int, float, np.floating)):
-        raise TypeError(f"test_share must be a number in (0, 1), got {test_share!r}")
-    if not 0.0 < test_share < 1.0:
-        raise ValueError(f"test_share must be in (0, 1), got {test_share!r}")
+    test_share = number("test_share", test_share, below=1.0, strict=True)
     order = permutation(check_seed(seed), n)
     if split == "all":
         every = torch.arange(n)
         return every, every
-    tests = min(max(round(n * float(test_share)), 1), n - 1)
+    tests = min(max(round(n * test_share), 1), n - 1)
     train = order[tests:].sort().values
     return (train if split == "train" else order[:tests].sort().values), train
 

@@ -10,13 +10,14 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.ensemble.arrays import as_tensor, integers, reals
-from edt.ensemble.checks import DTYPES, check_dtype, nonnegative
+from edt.ensemble.checks import DTYPES, check_dtype
 from edt.ensemble.structure import counted
 from edt.errors import ShapeError, unknown_choice
 from edt.files import digest
 from edt.objectives.core import CoreObjective
 from edt.ops.checks import problem_of
 from edt.ops.losses import LOSSES, smoothed
+from edt.scalars import number
 
 __all__ = ["CLASS_LOSSES", "LOSSES", "Task"]
 
@@ -70,6 +71,9 @@ class Task:
         Task(50 samples, 1 -> 1, mse, float64)
     """
 
+    #: See `edt.tasks.given.moves`.
+    moves = True
+
     def __init__(
         self,
         x: Any,
@@ -86,7 +90,7 @@ class Task:
             raise unknown_choice("loss", loss, tuple(LOSSES))
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a string, got {name!r}")
-        smooth = nonnegative("label_smoothing", label_smoothing)
+        smooth = number("label_smoothing", label_smoothing)
         if smooth >= 1.0 or (smooth and loss != "cross_entropy"):
             raise ValueError(
                 "label_smoothing must be in [0, 1) and needs loss='cross_entropy', got "

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from edt.ensemble import SCHEMES, Ensemble
-from edt.ensemble.checks import check_dtype, nonnegative, positive_int
+from edt.ensemble.checks import check_dtype
 from edt.errors import unknown_choice
 from edt.ops.checks import inputs_only
 from edt.ops.cpu import CpuCalls
+from edt.scalars import number, whole
 from edt.tasks.inputs import check_seed, make_inputs, standard_normal
 from edt.tasks.task import Task
 
@@ -83,10 +84,10 @@ def teacher_student(
     """
     seed = check_seed(seed)
     check_dtype(dtype)
-    noise = nonnegative("noise", noise)
+    noise = number("noise", noise)
     if teacher is None:
         teacher = _random_teachers(
-            teacher_width, positive_int("teachers", teachers), d_in, d_out, activation, scheme,
+            teacher_width, whole("teachers", teachers), d_in, d_out, activation, scheme,
             scale, bias, seed,
         )  # fmt: skip
     else:
@@ -148,13 +149,13 @@ def _random_teachers(
     if not isinstance(scheme, str) or scheme not in TEACHER_SCHEMES:
         raise unknown_choice("scheme", scheme, TEACHER_SCHEMES)
     row = (
-        tuple(positive_int(f"teacher_width[{k}]", w) for k, w in enumerate(width))
+        tuple(whole(f"teacher_width[{k}]", w) for k, w in enumerate(width))
         if isinstance(width, (tuple, list))
-        else (positive_int("teacher_width", width),)
+        else (whole("teacher_width", width),)
     )
     if not row:
         raise ValueError("teacher_width must have at least one hidden layer, got ()")
-    scale = nonnegative("scale", scale)
+    scale = number("scale", scale)
     ens = Ensemble.init(
         [row] * count,
         seed,

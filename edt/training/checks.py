@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,34 +9,10 @@ import numpy as np
 import torch
 
 from edt.ensemble.arrays import plain, reals
-from edt.ensemble.checks import whole as whole
+from edt.ensemble.init import check_seeds
 from edt.errors import unknown_choice
 from edt.ops.checks import task_index_of
-
-
-def number(
-    name: str,
-    value: Any,
-    least: float = 0.0,
-    below: float = math.inf,
-    *,
-    strict: bool = False,
-) -> float:
-    """Return ``value`` as a finite float in ``[least, below)`` (``(least, below)`` if strict).
-
-    Raises:
-        TypeError: not a number. ValueError: outside the range or not finite.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    out = float(value)
-    low = out > least if strict else out >= least
-    if not (math.isfinite(out) and low and out < below):
-        bound = f"{'>' if strict else '>='} {least:g}" + (
-            f" and < {below:g}" if below < math.inf else ""
-        )
-        raise ValueError(f"{name} must be a finite number {bound}, got {value!r}")
-    return out
+from edt.scalars import number
 
 
 def per_network(name: str, value: Any, networks: int) -> torch.Tensor:
@@ -98,22 +73,9 @@ def seed_bits(name: str, value: Any, networks: int) -> torch.Tensor:
     Raises:
         TypeError: not integers. ValueError: wrong length or out of range.
     """
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
-        seeds = [int(value)] * networks
-    elif isinstance(plain(name, value), (torch.Tensor, np.ndarray, Sequence)) and not isinstance(
-        value, str
-    ):
-        items = value.tolist() if isinstance(value, (torch.Tensor, np.ndarray)) else list(value)
-        if not isinstance(items, list) or any(
-            isinstance(s, bool) or not isinstance(s, (int, np.integer)) for s in items
-        ):
-            raise TypeError(f"{name} must hold integers")
-        seeds = [int(s) for s in items]
-    else:
-        raise TypeError(f"{name} must be an integer or one per network, got {value!r}")
+    seeds = check_seeds(value, name)
+    if isinstance(value, (int, np.integer)):
+        seeds = seeds * networks
     if len(seeds) != networks:
         raise ValueError(f"{name} must have length {networks} (one per network), got {len(seeds)}")
-    for b, seed in enumerate(seeds):
-        if not 0 <= seed < 2**64:
-            raise ValueError(f"{name}[{b}] must be in 0..2**64-1, got {seed}")
     return torch.tensor([s - 2**64 if s >= 2**63 else s for s in seeds], dtype=torch.int64)

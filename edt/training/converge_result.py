@@ -13,6 +13,7 @@ import torch
 from edt.curvature.verdicts import Evidence
 from edt.files import expect, parsing, read, words, write
 from edt.frames import Tabular
+from edt.scalars import index
 from edt.training.structure import hidden_widths, pack, unpack
 
 if TYPE_CHECKING:
@@ -95,8 +96,7 @@ class ConvergeResult(Tabular):
         Raises:
             IndexError: no such network.
         """
-        if not 0 <= b < len(self.status):
-            raise IndexError(f"b must be in 0..{len(self.status) - 1}, got {b}")
+        b = index("b", b, len(self.status))
         return Evidence(
             verdict=self.verdict[b],
             loss=float(self.loss[b]),

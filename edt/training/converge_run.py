@@ -12,10 +12,10 @@ import torch
 
 from edt.curvature.verdicts import verdict
 from edt.ensemble import Ensemble
-from edt.ensemble.checks import flag
 from edt.errors import unknown_choice
 from edt.objectives import NormPenalty, Objective
 from edt.ops.threads import one_blas_thread
+from edt.scalars import flag, number, whole
 from edt.training import checks
 from edt.training.channels import CLOSE, opponents
 from edt.training.checkpoint import digest
@@ -136,13 +136,13 @@ def converge(
     inputs = ready("converge", task, networks, task_index, progress, device)
     if not isinstance(method, str) or method not in METHODS:
         raise unknown_choice("method", method, METHODS)
-    tol = checks.number("tol", tol, strict=True)
-    lbfgs_steps = checks.whole("lbfgs_steps", lbfgs_steps, 0)
-    newton_steps = checks.whole("newton_steps", newton_steps, 0)
-    memory = checks.whole("memory", memory, 1)
-    limit = checks.whole("dense_limit", dense_limit, 1)
+    tol = number("tol", tol, strict=True)
+    lbfgs_steps = whole("lbfgs_steps", lbfgs_steps, 0)
+    newton_steps = whole("newton_steps", newton_steps, 0)
+    memory = whole("memory", memory, 1)
+    limit = whole("dense_limit", dense_limit, 1)
     if max_seconds is not None:
-        max_seconds = checks.number("max_seconds", max_seconds)
+        max_seconds = number("max_seconds", max_seconds)
     polish = flag("polish", polish)
     escape_saddles = flag("escape_saddles", escape_saddles)
     checks.resume_word(resume, checkpoint)

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
+from edt.ensemble import ModuleEnsemble
 from edt.ensemble.kinds import is_networks
 from edt.errors import unknown_choice
 from edt.ops import cuda
-from edt.tasks import ModuleTask, Task
+from edt.tasks.given import moves
 
 __all__ = ["training_device", "usable_device"]
 
@@ -47,17 +48,15 @@ def _say_why() -> None:
 
 def training_device(device: Any, networks: Any, task: Any = None) -> torch.device:
     """Where first-order training runs: "auto" is a GPU if one can be used, the networks' if theirs
-    is one; the CPU for a task that is no data to move there.
+    is one; the CPU for a task whose losses are computed there only.
 
     Raises:
         ValueError: not a device, or one that cannot be used here.
     """
-    if isinstance(task, ModuleTask):
-        found = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        default = found if networks is None else networks.device
-        return usable_device(device, default)
-    if not isinstance(task, Task):
+    if not moves(task):
         return usable_device(device, torch.device("cpu"))
+    if isinstance(networks, ModuleEnsemble):
+        return usable_device(device, networks.device)
     default = torch.device("cuda" if cuda.usable() else "cpu")
     if isinstance(device, str) and device == "auto" and default.type == "cpu":
         _say_why()

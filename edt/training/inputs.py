@@ -9,8 +9,7 @@ from typing import Any
 import torch
 
 from edt.objectives import Objective
-from edt.tasks import ModuleTask, Task
-from edt.tasks.given import fitted, index_of, task_and_networks
+from edt.tasks.given import fitted, index_of, moves, task_and_networks
 from edt.training.devices import usable_device
 
 __all__ = ["Inputs", "ready"]
@@ -63,13 +62,12 @@ def ready(
     """
     task, networks = task_and_networks(task, networks)
     home = networks.device
-    default = home if isinstance(task, (Task, ModuleTask)) else torch.device("cpu")
-    where = usable_device(device, default)
+    where = usable_device(device, home if moves(task) else torch.device("cpu"))
     networks = networks.to(device="cpu")
     if networks.dtype != torch.float64:
         if progress:
             print(f"edt: {caller} works in float64; the networks are converted", file=sys.stderr)
-        if isinstance(task, Task):
+        if moves(task):
             # The data they were trained on: rounded to their dtype.
             task = task.to(networks.dtype)
         networks = networks.to(torch.float64)

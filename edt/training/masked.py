@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from edt.ensemble import Ensemble
-from edt.ensemble.checks import check_dtype, flag
+from edt.ensemble.checks import check_dtype
 from edt.ensemble.init import SCHEMES
 from edt.ensemble.kinds import Networks, as_networks
 from edt.errors import unknown_choice
+from edt.scalars import flag, number, whole
 from edt.tasks import Task
 from edt.tasks.given import as_task, fitted, index_of, task_and_networks
 from edt.training import checks
@@ -151,7 +152,7 @@ def masked_train(
     hyper = _hyper(
         data, optimizer, momentum, nesterov, dampening, betas, eps, batch_size, tol, loss_target
     )
-    steps = checks.whole("steps", steps, 0)
+    steps = whole("steps", steps, 0)
     if steps > MOST_STEPS:
         raise ValueError(f"steps must be <= {MOST_STEPS:,}, got {steps:,}")
     rates = checks.per_network("lr", lr, ens.B)
@@ -160,8 +161,8 @@ def masked_train(
     factors = torch.from_numpy(learning_rate_factors(schedule, steps))
     recorded = record_steps(record, steps)
     if max_seconds is not None:
-        max_seconds = checks.number("max_seconds", max_seconds)
-    every = checks.number("checkpoint_every", checkpoint_every)
+        max_seconds = number("max_seconds", max_seconds)
+    every = number("checkpoint_every", checkpoint_every)
     checks.resume_word(resume, checkpoint)
     folder = None if checkpoint is None else checkpoint_folder(checkpoint)
     file = None if folder is None else folder / CHECKPOINT_NAME
@@ -236,9 +237,9 @@ def _watch(
     every: Any,
     patience: Any,
 ) -> Watch | None:
-    every = checks.whole("validate_every", every, 1)
+    every = whole("validate_every", every, 1)
     if patience is not None:
-        patience = checks.whole("patience", patience, 1)
+        patience = whole("patience", patience, 1)
     if validation is None:
         if patience is not None:
             raise ValueError("patience needs validation=..., the data it looks at")
@@ -307,8 +308,8 @@ def _hyper(
 ) -> dict[str, Any]:
     if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
         raise unknown_choice("optimizer", str(optimizer), list(OPTIMIZERS))
-    momentum = checks.number("momentum", momentum)
-    dampening = checks.number("dampening", dampening)
+    momentum = number("momentum", momentum)
+    dampening = number("dampening", dampening)
     nesterov = flag("nesterov", nesterov)
     if optimizer != "sgd" and (momentum or dampening or nesterov):
         raise ValueError(
@@ -318,17 +319,17 @@ def _hyper(
         raise ValueError("nesterov=True needs momentum > 0 and dampening = 0")
     if not isinstance(betas, (tuple, list)) or len(betas) != 2:
         raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
-    first = checks.number("betas[0]", betas[0], below=1.0)
-    second = checks.number("betas[1]", betas[1], below=1.0)
-    size = 0 if batch_size is None else checks.whole("batch_size", batch_size, 1)
+    first = number("betas[0]", betas[0], below=1.0)
+    second = number("betas[1]", betas[1], below=1.0)
+    size = 0 if batch_size is None else whole("batch_size", batch_size, 1)
     if size and not hasattr(task, "N"):
         raise ValueError(f"batch_size needs samples, got {size} for a task without any")
     if size and size >= task.N:
         size = 0
-    tol = checks.number("tol", tol)
+    tol = number("tol", tol)
     if tol > 0.0 and size:
         raise ValueError("tol needs full batches (batch_size=None): a minibatch gradient is noise")
-    target = float("-inf") if loss_target is None else checks.number("loss_target", loss_target)
+    target = float("-inf") if loss_target is None else number("loss_target", loss_target)
     return {
         "optimizer": "sgd" if optimizer == "gd" else optimizer,
         "momentum": momentum,
@@ -336,7 +337,7 @@ def _hyper(
         "nesterov": nesterov,
         "beta1": first,
         "beta2": second,
-        "eps": checks.number("eps", eps),
+        "eps": number("eps", eps),
         "batch_size": size,
         "tol": tol,
         "loss_target": target,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from edt.ensemble.arrays import plain
+from edt.scalars import whole
 
 Record = None | str | int | Sequence[int]
 
@@ -42,9 +43,7 @@ def record_steps(record: Any, steps: int) -> torch.Tensor:
     elif isinstance(record, bool):
         raise TypeError("record must be 'log', an integer, a sequence of steps or None, got a bool")
     elif isinstance(record, (int, np.integer)):
-        if record < 1:
-            raise ValueError(f"record must be >= 1 when it is an integer, got {record}")
-        chosen = set(range(0, steps + 1, int(record))) | {steps}
+        chosen = set(range(0, steps + 1, whole("record", record))) | {steps}
     elif isinstance(record, (Sequence, np.ndarray, torch.Tensor)):
         values = np.asarray(record)
         if values.size and values.dtype.kind not in "iu":

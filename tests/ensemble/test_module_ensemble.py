@@ -130,7 +130,7 @@ def test_parametrised_modules_are_what_they_compute() -> None:
         (lambda: _networks().with_theta(torch.zeros(3)), ShapeError, "theta must have shape"),
         (lambda: _networks().parameter(0, "nothing"), KeyError, "has no tensor 'nothing'"),
         (lambda: ModuleEnsemble.build(lambda w, s: 3, [1]), TypeError, "builder must return"),
-        (lambda: nets.lenet5(0.0), ValueError, "width must be > 0"),
+        (lambda: nets.lenet5(0.0), ValueError, "finite number > 0"),
         (lambda: nets.resnet20(norm="layer"), ValueError, "norm"),
     ],
 )

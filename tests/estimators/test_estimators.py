@@ -77,14 +77,14 @@ def test_minima_and_seeds():
 @pytest.mark.parametrize(
     "bad, kind, says",
     [
-        ({"members": 0}, ValueError, "members must be at least 1, got 0"),
-        ({"members": 1.5}, TypeError, "members must be an integer, got 1.5"),
+        ({"members": 0}, ValueError, "members must be >= 1, got 0"),
+        ({"members": 1.5}, TypeError, "members must be an integer >= 1, got 1.5"),
         ({"activation": "tahn"}, ValueError, "tanh"),
         ({"lr": -1.0}, ValueError, "lr"),
-        ({"batch_size": "auto"}, ValueError, r"batch_size must be .* or None .*got 'auto'"),
-        ({"batch_size": 2.5}, ValueError, "batch_size must be an integer >= 1.*got 2.5"),
-        ({"batch_size": True}, ValueError, "batch_size must be an integer >= 1.*got True"),
-        ({"batch_size": 0}, ValueError, "batch_size must be an integer >= 1.*got 0"),
+        ({"batch_size": "auto"}, TypeError, r"batch_size \(None: all samples\).*got 'auto'"),
+        ({"batch_size": 2.5}, TypeError, "must be an integer >= 1, got 2.5"),
+        ({"batch_size": True}, TypeError, "must be an integer >= 1, got True"),
+        ({"batch_size": 0}, ValueError, "batch_size .None: all samples. must be >= 1, got 0"),
     ],
 )
 def test_bad_input(bad, kind, says):

@@ -209,11 +209,11 @@ def test_draws(make):
 
 def test_bad_input(make):
     narrow = make.networks([3, 4])
-    with pytest.raises(ValueError, match="at least 4 "):
+    with pytest.raises(ValueError, match=r"must be >= 4, got 3"):
         embed.grow(narrow, 3)
     with pytest.raises(ShapeError, match="1 hidden widths"):
         embed.grow(narrow, (5, 5))
-    with pytest.raises(TypeError, match="hold integers"):
+    with pytest.raises(TypeError, match="an integer >= 4"):
         embed.grow(narrow, 5.5)
     with pytest.raises(ValueError, match="did you mean 'split'"):
         embed.grow(narrow, 5, "spilt")
@@ -221,7 +221,7 @@ def test_bad_input(make):
         embed.grow(narrow, 5, shares="half")
     with pytest.raises(ValueError, match="neurons must be one of"):
         embed.grow(narrow, 5, neurons="all")
-    with pytest.raises(ValueError, match=r"index in 0\.\.2, got 3"):
+    with pytest.raises(ValueError, match=r"index\) must be in 0\.\.2, got 3"):
         embed.grow(narrow, 5, neurons=3)
     with pytest.raises(ValueError, match="copies must be"):
         embed.grow(narrow, 5, copies=0)

@@ -40,9 +40,9 @@ def test_losses_that_are_not_finite_have_no_level():
 
 def test_bad_gaps():
     for gap in (0.0, -1.0, np.nan):
-        with pytest.raises(ValueError, match="relative_gap must be positive"):
+        with pytest.raises(ValueError, match="relative_gap must be a finite number > 0"):
             loss_levels([1.0], relative_gap=gap)
-    with pytest.raises(ValueError, match="floor must be >= 0"):
+    with pytest.raises(ValueError, match="floor must be a finite number >= 0"):
         loss_levels([1.0], floor=-1.0)
 
 

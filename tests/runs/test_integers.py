@@ -62,7 +62,7 @@ def test_exported_integers_up_to_53_bits_are_numbers(tmp_path):
 
 def test_whole_numbers():
     assert whole_numbers([1, 2**63]).dtype == np.uint64 and whole_numbers([1]).dtype == np.int64
-    with pytest.raises(ValueError, match="seed must be at most 18446744073709551615"):
+    with pytest.raises(ValueError, match=r"seed must be in 0..2\*\*64-1"):
         SweepSpec(task="xor", grid={"seed": 2**64})
-    with pytest.raises(ValueError, match="steps must be at most"):
+    with pytest.raises(ValueError, match="steps must be in 0"):
         SweepSpec(task="xor", grid={"steps": 10**30})

@@ -62,7 +62,7 @@ def test_same_spec_from_file_and_dict(spec_file, small):
         ({"grid": {"widht": [2]}}, "did you mean 'width'"),
         ({"grid": {"width": [2, 2]}}, "repeat"),
         ({"grid": {"seed": "0..x"}}, "range like"),
-        ({"grid": {"lr": -1.0}}, "lr must be in"),
+        ({"grid": {"lr": -1.0}}, "lr must be a finite number > 0"),
         ({"grid": {"lr": []}}, "at least one"),
         ({"grid": {"activation": "tahn"}}, "did you mean 'tanh'"),
         ({"grid": {"target": 3}}, "target must be below"),

@@ -88,7 +88,7 @@ BAD = [
     ({"dtype": torch.float16}, ValueError, "dtype"),
 ]
 MORE = [
-    ({"test_share": 0.0}, ValueError, r"test_share must be in \(0, 1\), got 0.0"),
+    ({"test_share": 0.0}, ValueError, "test_share must be a finite number > 0 and < 1, got 0.0"),
     ({"test_share": float("nan")}, ValueError, "test_share"),
     ({"test_share": "some"}, TypeError, "test_share"),
     ({"standardise": 1}, TypeError, "standardise must be True or False, got 1"),

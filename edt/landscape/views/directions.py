@@ -16,7 +16,7 @@ from edt.ensemble.masks import TRAINABLE
 from edt.ensemble.philox import draws
 from edt.errors import unknown_choice
 from edt.landscape.views.chart import matched
-from edt.training import checks
+from edt.scalars import whole
 
 __all__ = ["eigen_directions", "path_directions", "random_directions"]
 
@@ -65,8 +65,8 @@ def random_directions(
     """
     if norm not in NORMS:
         raise unknown_choice("norm", str(norm), NORMS)
-    count = checks.whole("count", count, 1)
-    seed = checks.whole("seed", seed, 0)
+    count = whole("count", count, 1)
+    seed = whole("seed", seed, 0)
     rows = [_drawn(networks, seed + k) for k in range(count)]
     free = networks.state.cpu() == TRAINABLE
     if isinstance(networks, ModuleEnsemble) and norm == "filter":
@@ -135,7 +135,7 @@ def eigen_directions(
     home = networks.device
     task, networks, index = matched(task, networks, task_index, device="cpu")
     least = networks.coords[networks.coords > 0]
-    count = checks.whole("count", count, 1)
+    count = whole("count", count, 1)
     if least.numel() and count > int(least.min()):
         raise ValueError(
             f"count must be at most {int(least.min())} (the smallest network's), got {count}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from edt.ensemble import ACTIVATIONS, SCHEMES
 from edt.errors import unknown_choice
+from edt.scalars import flag, number, whole
 
 Check = Callable[[str, Any], Any]
 
@@ -32,33 +33,11 @@ class Axis:
 
 
 def _integer(least: int, most: int = 2**63 - 1) -> Check:
-    def check(name: str, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be an integer, got {value!r}")
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
-        if value > most:
-            raise ValueError(f"{name} must be at most {most}, got {value!s:.40}")
-        return value
-
-    return check
+    return lambda name, value: whole(name, value, least, most)
 
 
-def _number(low: float, *, open_low: bool = False, below: float = math.inf) -> Check:
-    def check(name: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise TypeError(f"{name} must be a number, got {value!r}")
-        try:
-            number = float(value)
-        except OverflowError:  # an integer of hundreds of digits
-            number = math.inf
-        fits = (low < number if open_low else low <= number) and number < below
-        if not (math.isfinite(number) and fits):
-            left = "(" if open_low else "["
-            raise ValueError(f"{name} must be in {left}{low:g}, {below:g}), got {value}")
-        return number
-
-    return check
+def _number(least: float, *, strict: bool = False, below: float = math.inf) -> Check:
+    return lambda name, value: number(name, value, least, below, strict=strict)
 
 
 def _choice(*allowed: str) -> Check:
@@ -70,18 +49,12 @@ def _choice(*allowed: str) -> Check:
     return check
 
 
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be true or false, got {value!r}")
-    return value
-
-
 def _width(name: str, value: Any) -> tuple[int, ...]:
     """Hidden widths; a number is one layer."""
     layers = value if isinstance(value, (list, tuple)) else [value]
     if not layers:
         raise ValueError(f"{name} must hold at least one hidden layer, got {value!r}")
-    return tuple(_integer(1)(name, layer) for layer in layers)
+    return tuple(whole(name, layer) for layer in layers)
 
 
 SCHEDULES = ("constant", "cosine", "linear", "step", "exponential", "warmup", "one-cycle")
@@ -93,7 +66,7 @@ AXES: dict[str, Axis] = {
     "activation": Axis("tanh", _choice(*ACTIVATIONS)),
     "init": Axis("torch", _choice(*SCHEMES)),
     "init_scale": Axis(1.0, _number(0.0)),
-    "bias": Axis(True, _flag),
+    "bias": Axis(True, flag),
     "dtype": Axis("float64", _choice("float32", "float64")),
     "device": Axis("cpu", _choice("cpu", "cuda")),  # of first-order training
     "sparsity": Axis(0.0, _number(0.0, below=1.0)),
@@ -102,17 +75,17 @@ AXES: dict[str, Axis] = {
     "schedule": Axis("constant", _choice(*SCHEDULES)),
     "batch_size": Axis(0, _integer(0)),  # 0: full batch
     "momentum": Axis(0.0, _number(0.0, below=1.0)),
-    "nesterov": Axis(False, _flag),
+    "nesterov": Axis(False, flag),
     "beta1": Axis(0.9, _number(0.0, below=1.0)),
     "beta2": Axis(0.999, _number(0.0, below=1.0)),
-    "eps": Axis(1e-8, _number(0.0, open_low=True)),
+    "eps": Axis(1e-8, _number(0.0, strict=True)),
     "tol": Axis(0.0, _number(0.0)),  # 0: not driven to the bottom
     "method": Axis("auto", _choice(*METHODS)),
     "lbfgs_steps": Axis(2000, _integer(0)),
     "newton_steps": Axis(200, _integer(0)),
     "target": Axis(0, _integer(0), single=True, whole=True),
     "width": Axis((8,), _width, single=True, whole=True),
-    "lr": Axis(1e-3, _number(0.0, open_low=True), single=True),
+    "lr": Axis(1e-3, _number(0.0, strict=True), single=True),
     "weight_decay": Axis(0.0, _number(0.0), single=True),
     "seed": Axis(0, _integer(0, 2**64 - 1), single=True, whole=True),
 }

@@ -19,6 +19,7 @@ from edt.errors import EdtError, unknown_choice
 from edt.limits import read_bounded
 from edt.runs.experiment import Spec
 from edt.runs.sweeps.axes import AXES, grid_values
+from edt.scalars import number
 from edt.tasks import Task
 from edt.tasks.data_file import file_digest
 
@@ -109,8 +110,8 @@ class SweepSpec(Spec):
             if word not in ANALYSIS:
                 raise unknown_choice("analysis", word, ANALYSIS)
         _set(self, "analysis", tuple(word for word in ANALYSIS if word in self.analysis))
-        _set(self, "good", _positive("good", self.good))
-        _set(self, "shard_seconds", _positive("shard_seconds", self.shard_seconds))
+        _set(self, "good", number("good", self.good, strict=True))
+        _set(self, "shard_seconds", number("shard_seconds", self.shard_seconds, strict=True))
         mus = tuple(float(mu) for mu in self.mus)
         if any(not math.isfinite(mu) or mu in (0.0, 1.0) for mu in mus):
             raise ValueError(f"mus must be finite and neither 0 nor 1, got {list(mus)}")
@@ -231,14 +232,6 @@ def _file_table(table: Mapping[str, Any]) -> dict[str, Any]:
     if table.get("sha256", digest) != digest:
         raise ValueError(f"file {path!r} has changed since the sweep was made (SHA-256)")
     return {**table, "name": "file", "file": path, "sha256": digest}
-
-
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a finite number above 0, got {value}")
-    return float(value)
 
 
 def _set(spec: SweepSpec, name: str, value: Any) -> None:

@@ -21,7 +21,6 @@ from edt.landscape import (
 from edt.runs.experiment import Experiment, Part, Parts
 from edt.studies.common.students import StudentSpec, train_students
 from edt.studies.common.targets import make_task
-from edt.studies.common.teachers import positive
 from edt.studies.width.run import training_plan
 from edt.studies.width.spec import format_widths
 from edt.tasks import Task
@@ -43,8 +42,7 @@ class CensusSpec(StudentSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("level", "function", "parameters", "reduction"):
-            object.__setattr__(self, name, positive(name, getattr(self, name)))
+        self.check_numbers(("level", "function", "parameters", "reduction"))
 
     @property
     def tolerances(self) -> Tolerances:

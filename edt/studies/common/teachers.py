@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from edt.ensemble import ACTIVATIONS, SCHEMES
 from edt.errors import unknown_choice
@@ -55,16 +53,7 @@ class TeacherSpec(Spec):
             value = getattr(self, name)
             if value not in allowed:
                 raise unknown_choice(name, value, list(allowed))
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if entry.type == "int":
-                least = 0 if entry.name in self._from_zero() else 1
-                if isinstance(value, bool) or not isinstance(value, int):
-                    raise TypeError(f"{entry.name} must be an integer, got {value!r}")
-                if value < least:
-                    raise ValueError(f"{entry.name} must be at least {least}, got {value}")
-            elif entry.type == "float":
-                object.__setattr__(self, entry.name, positive(entry.name, value))
+        self.check_numbers(from_zero=self._from_zero())
 
     def _from_zero(self) -> tuple[str, ...]:
         """Integer fields that may be 0."""
@@ -81,16 +70,3 @@ class TeacherSpec(Spec):
         return Protocol(
             self.steps, self.lr, self.schedule, self.lbfgs_rounds, self.lbfgs_steps, self.good
         )
-
-
-def positive(name: str, value: Any) -> float:
-    """A finite float above 0.
-
-    Raises:
-        TypeError: not a number. ValueError: out of range.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a finite number above 0, got {value}")
-    return float(value)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 from edt.errors import unknown_choice
 from edt.landscape.grow import SHARES
 from edt.studies.common.students import StudentSpec
-from edt.studies.common.teachers import positive
 from edt.studies.width.spec import check_widths
 
 
@@ -60,19 +59,9 @@ class EscapeSpec(StudentSpec):
             if kind not in SHARES:
                 raise unknown_choice("shares", kind, SHARES)
         from_zero = ("random", "descent_steps", "escape_lbfgs_steps", "escape_newton_steps", "seed")
-        own = {entry.name for entry in fields(StudentSpec)}
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if entry.name in own:
-                continue
-            if entry.type == "int":
-                if isinstance(value, bool) or not isinstance(value, int):
-                    raise TypeError(f"{entry.name} must be an integer, got {value!r}")
-                least = 0 if entry.name in from_zero else 1
-                if value < least:
-                    raise ValueError(f"{entry.name} must be at least {least}, got {value}")
-            elif entry.type == "float":
-                object.__setattr__(self, entry.name, positive(entry.name, value))
+        students = {entry.name for entry in fields(StudentSpec)}
+        own = [entry.name for entry in fields(self) if entry.name not in students]
+        self.check_numbers(own, from_zero=from_zero)
 
     @property
     def path_records(self) -> list[int]:

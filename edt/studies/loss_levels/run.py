@@ -28,10 +28,11 @@ from edt.landscape.core import reduce_network
 from edt.landscape.layers import unpack
 from edt.ops.threads import one_blas_thread
 from edt.runs.experiment import Experiment, Part, Parts, Spec
+from edt.scalars import number, whole
 from edt.studies.loss_levels.tables import label_ends, label_levels, loss_level_table
 from edt.studies.width.spec import check_widths
 from edt.tasks import Task, rosenbrock
-from edt.training import ConvergeResult, checks, converge
+from edt.training import ConvergeResult, converge
 
 __all__ = ["LossLevels", "LossLevelsSpec", "run_loss_levels"]
 
@@ -106,13 +107,13 @@ class LossLevelsSpec(Spec):
             raise ValueError(
                 f"biases must be false, true, or false and true, got {list(self.biases)}"
             )
-        checks.whole("starts", self.starts, 1)
-        checks.whole("points", self.points, 2)
-        checks.whole("first_seed", self.first_seed, 0)
-        checks.whole("lbfgs_steps", self.lbfgs_steps, 0)
-        checks.whole("newton_steps", self.newton_steps, 0)
+        whole("starts", self.starts, 1)
+        whole("points", self.points, 2)
+        whole("first_seed", self.first_seed, 0)
+        whole("lbfgs_steps", self.lbfgs_steps, 0)
+        whole("newton_steps", self.newton_steps, 0)
         for name in ("max_time", "rtol", "norm_limit", "tol"):
-            checks.number(name, getattr(self, name), strict=True)
+            number(name, getattr(self, name), strict=True)
         check_activation(self.activation)
 
     def starts_of(self, width: int) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from edt.ensemble import ACTIVATIONS, SCHEMES
 from edt.errors import unknown_choice
 from edt.runs.experiment import Spec
-from edt.studies.common.teachers import positive
 
 TASKS = ("mnist1d", "digits", "mnist")
 METHODS = ("ticket", "reinit", "random", "shuffled", "signed", "oneshot", "snip", "grasp")
@@ -82,18 +81,7 @@ class LotterySpec(Spec):
             raise ValueError(f"methods must begin with 'ticket', got {self.methods}")
         if (self.task == "mnist") != bool(self.folder):
             raise ValueError("folder is for task 'mnist', which needs it: where the IDX files are")
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if entry.type == "int":
-                least = (
-                    0 if entry.name in ("samples", "rewind", "patience", "seed", "rounds") else 1
-                )
-                if isinstance(value, bool) or not isinstance(value, int):
-                    raise TypeError(f"{entry.name} must be an integer, got {value!r}")
-                if value < least:
-                    raise ValueError(f"{entry.name} must be at least {least}, got {value}")
-            elif entry.type == "float":
-                object.__setattr__(self, entry.name, positive(entry.name, value))
+        self.check_numbers(from_zero=("samples", "rewind", "patience", "seed", "rounds"))
         for name in ("validation_share", "share_hidden", "share_out"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name} must be below 1, got {getattr(self, name)}")

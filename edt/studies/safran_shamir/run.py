@@ -12,6 +12,7 @@ import pandas as pd
 from edt.errors import unknown_choice
 from edt.landscape.safran_shamir import FINISH, run_starts, spurious_table
 from edt.runs.experiment import Experiment, Part, Parts, Spec
+from edt.scalars import number, whole
 from edt.studies.safran_shamir.published import (
     SAFRAN_SHAMIR,
     SAFRAN_SHAMIR_STARTS,
@@ -19,7 +20,6 @@ from edt.studies.safran_shamir.published import (
     holm,
 )
 from edt.studies.width.spec import check_widths
-from edt.training import checks
 
 __all__ = ["SafranShamirRun", "SafranShamirSpec", "run_safran_shamir", "table_beside_published"]
 
@@ -55,13 +55,13 @@ class SafranShamirSpec(Spec):
         object.__setattr__(self, "extra", tuple(self.extra))
         check_widths("teachers", self.teachers, least=1)
         for more in self.extra:
-            checks.whole("extra entries", more, 0)
+            whole("extra entries", more, 0)
         if not self.extra or list(self.extra) != sorted(set(self.extra)):
             raise ValueError(f"extra must be rising and distinct, got {list(self.extra)}")
-        checks.whole("starts", self.starts, 1)
-        checks.whole("seed", self.seed, 0)
-        checks.number("tol", self.tol, strict=True)
-        checks.whole("max_steps", self.max_steps, 1)
+        whole("starts", self.starts, 1)
+        whole("seed", self.seed, 0)
+        number("tol", self.tol, strict=True)
+        whole("max_steps", self.max_steps, 1)
         if self.finish not in FINISH:
             raise unknown_choice("finish", self.finish, FINISH)
 

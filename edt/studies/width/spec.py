@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from edt.errors import unknown_choice
 from edt.limits import whole_numbers
 from edt.runs.experiment import Spec
+from edt.scalars import whole
 
 TASKS = ("teacher", "rosenbrock", "diabetes")
 INPUTS = ("gaussian", "uniform", "grid", "sobol")
@@ -110,12 +110,7 @@ class WidthSweepSpec(Spec):
             "escape_lbfgs_steps",
             "escape_newton_steps",
         )
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type == "int":
-                _check_int(field.name, value, 0 if field.name in counts_from_zero else 1)
-            elif field.type == "float":
-                object.__setattr__(self, field.name, _positive(field.name, value))
+        self.check_numbers(from_zero=counts_from_zero)
         if self.task == "rosenbrock" and math.isqrt(self.samples) ** 2 != self.samples:
             raise ValueError(f"samples must be a square for rosenbrock, got {self.samples}")
         for mu in self.mus:
@@ -183,21 +178,6 @@ def check_widths(name: str, widths: tuple[int, ...], least: int) -> None:
     if len(widths) < least:
         raise ValueError(f"{name} must hold at least one width")
     for width in widths:
-        _check_int(f"{name} entries", width, 1)
+        whole(f"{name} entries", width)
     if list(widths) != sorted(set(widths)):
         raise ValueError(f"{name} must be rising and distinct, got {list(widths)}")
-
-
-def _check_int(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-
-
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a finite number above 0, got {value}")
-    return float(value)

@@ -15,7 +15,6 @@ from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
 from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.stats import effective_tickets, wilson
-from edt.studies.common.teachers import positive
 from edt.studies.width.spec import check_widths
 from edt.tasks.xor import one_logit, xor
 from edt.training import masked_train
@@ -87,14 +86,7 @@ class XorSpec(Spec):
         for start in self.starts:
             if start not in STARTS:
                 raise unknown_choice("starts", start, list(STARTS))
-        for name, least in (("seeds", 1), ("first_seed", 0), ("steps", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} must be an integer, got {value!r}")
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
-        for name in ("lr", "success"):
-            object.__setattr__(self, name, positive(name, getattr(self, name)))
+        self.check_numbers(from_zero=("first_seed", "steps"))
 
     @property
     def networks(self) -> int:
