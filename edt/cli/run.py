@@ -173,7 +173,7 @@ def carry_out(
         name: None if value is None else readers[name](value) for name, value in fields.items()
     }
     changes |= settings(set_)
-    if study.kind == "lottery" and not quick and changes.get("task") is None:
+    if study.kind == "lottery" and not quick and not (changes.get("task") or changes.get("net")):
         changes["task"] = without_mnist1d()
     spec = study.spec(quick=quick, full=full, **changes)
     options = engine_options(engine, address, cpus, gpus)

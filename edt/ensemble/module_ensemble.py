@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,8 +20,6 @@ from edt.files import CheckpointError, parsing, read, write
 from edt.places import Location
 
 __all__ = ["ModuleEnsemble"]
-
-_KIND = "module-ensemble"
 
 
 class ModuleEnsemble:
@@ -56,6 +54,9 @@ class ModuleEnsemble:
         ...                 for w in (3, 5)])
         ModuleEnsemble(2 networks, 2 architectures, Sequential, float32, 34 parameters)
     """
+
+    #: What its files say they are.
+    kind: ClassVar[str] = "module-ensemble"
 
     def __init__(
         self,
@@ -210,7 +211,7 @@ class ModuleEnsemble:
 
     def save(self, path: Location) -> None:
         """Write one safetensors file: numbers, masks and ids, not the modules' code."""
-        write(path, _KIND, *self.contents())
+        write(path, self.kind, *self.contents())
 
     def contents(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Tensors and JSON header that hold all but the modules' code; see `of_contents`."""
@@ -227,18 +228,21 @@ class ModuleEnsemble:
         return tensors, header
 
     @classmethod
-    def load(cls, path: Location, modules: Sequence[nn.Module]) -> ModuleEnsemble:
+    def load(
+        cls, path: Location, modules: Sequence[nn.Module], data: bytes | None = None
+    ) -> ModuleEnsemble:
         """Read a file written by `save` into modules built as those saved were.
 
         Args:
             path: of the file.
             modules: B modules (their numbers do not matter), one, or one an architecture in the
                 order they first occur.
+            data: the bytes of the file, where they have been read already.
 
         Raises:
             CheckpointError: missing, truncated, corrupted, or of other architectures.
         """
-        tensors, header = read(path, _KIND)
+        tensors, header = read(path, cls.kind, data)
         with parsing(path):
             return cls.of_contents(tensors, header, modules)
 

@@ -11,6 +11,7 @@ from edt.places import Location
 
 if TYPE_CHECKING:
     from edt.ensemble.container import Ensemble
+    from edt.ensemble.kinds import Networks
 
 __all__ = ["encode_ensemble", "read_ensemble", "write_ensemble"]
 
@@ -22,8 +23,12 @@ def write_ensemble(path: Location, ens: Ensemble) -> None:
     write(path, KIND, *_contents(ens))
 
 
-def encode_ensemble(ens: Ensemble) -> tuple[bytes, bytes]:
-    """Bytes of the files that `write_ensemble` writes: safetensors, and its readable copy."""
+def encode_ensemble(ens: Networks) -> tuple[bytes, bytes]:
+    """Bytes of the files that ``save`` writes of either kind: safetensors, and its copy to read."""
+    from edt.ensemble.module_ensemble import ModuleEnsemble
+
+    if isinstance(ens, ModuleEnsemble):
+        return encode(ens.kind, *ens.contents())
     return encode(KIND, *_contents(ens))
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.func import functional_call, grad, grad_and_value, jvp, vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils import _pytree as pytree
 
 from edt.errors import ShapeError
 
@@ -28,6 +29,8 @@ __all__ = ["Batch", "ModuleObjective", "evaluation"]
 
 #: Networks of one architecture evaluated side by side.
 AT_ONCE = 64
+#: Numbers in the inputs of networks side by side; activations take tens of times their room.
+ROOM = 2**24
 #: Vectors multiplied, or columns of a Hessian formed, in one pass.
 VECTORS = 32
 
@@ -291,7 +294,7 @@ class ModuleObjective:
                 members = members[active.cpu()[members].bool()]
             for t in range(self.task.T):
                 mine = members[self.task_index.cpu()[members] == t]
-                for part in torch.split(mine, AT_ONCE):
+                for part in torch.split(mine, _side_by_side(self.task.targets[t])):
                     if part.numel():
                         yield group, part, self.task.targets[t]
 
@@ -324,6 +327,17 @@ class ModuleObjective:
         for k, b in enumerate(members.tolist()):
             span = slice(int(self.offsets[b]), int(self.offsets[b + 1]))
             flat[..., span] = rows[k] * self.trainable[span]
+
+
+def _side_by_side(batches: list[Batch]) -> int:
+    """Networks evaluated side by side: as many as their inputs leave room for."""
+    inputs = [
+        leaf.numel()
+        for batch in batches
+        for leaf in pytree.tree_leaves(batch.content)
+        if isinstance(leaf, torch.Tensor)
+    ]
+    return max(1, min(AT_ONCE, ROOM // max([1, *inputs])))
 
 
 @dataclass

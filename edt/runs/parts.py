@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pandas as pd
 import torch
+from torch import nn
 
-from edt.ensemble import Ensemble
+from edt.ensemble.kinds import Networks
 from edt.limits import TooLargeError
 from edt.places import Folder, at_once
 from edt.runs.engines.base import Engine, Failure, Job, SweepError, named
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 Tables = dict[str, pd.DataFrame]
 #: What computes a part returns its table, or several by name, with its networks if it keeps any.
-Made = pd.DataFrame | Tables | tuple[pd.DataFrame | Tables, Ensemble]
+Made = pd.DataFrame | Tables | tuple[pd.DataFrame | Tables, Networks]
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Parts:
         self.digest = digest
         self._bar, self._job, self._crew, self._wanted = bar, job, crew, wanted
         self._tables: dict[str, Tables] = {}
-        self._networks: dict[str, Ensemble] = {}
+        self._networks: dict[str, Networks] = {}
 
     def run(self, work: Callable[..., Made], *stages: str) -> list[Any]:
         """The tables of the parts of some stages, in the order of the plan.
@@ -151,9 +152,9 @@ class Parts:
             self._bar.done(part.cost)
         return chosen
 
-    def networks(self, name: str) -> Ensemble:
-        """Networks of a part that is done."""
-        return self._networks[name] if self.files is None else self.files.networks(name)
+    def networks(self, name: str, modules: Sequence[nn.Module] = ()) -> Any:
+        """Networks of a part that is done; those of modules need modules built as they were."""
+        return self._networks[name] if self.files is None else self.files.networks(name, modules)
 
     def _missing(self, chosen: Sequence[Part]) -> list[Part]:
         if self.files is None:
@@ -234,7 +235,7 @@ class Parts:
         return tables if part.tables else tables[""]
 
 
-def unpacked(made: Made) -> tuple[Tables, Ensemble | None]:
+def unpacked(made: Made) -> tuple[Tables, Networks | None]:
     """Tables by name, and networks, of whatever a part's function returned."""
     found, networks = made if isinstance(made, tuple) else (made, None)
     return (found if isinstance(found, dict) else {"": found}), networks
@@ -278,7 +279,7 @@ class at_hand:
 
 def compute_part(
     directory: str, result: str, spec: Mapping[str, Any], name: str
-) -> tuple[Tables, Ensemble | None]:
+) -> tuple[Tables, Networks | None]:
     """Compute a part of a run of whose earlier stages the directory holds every part.
 
     The body of the run is gone through again up to this part: what it made of earlier tables is

@@ -49,7 +49,7 @@ class Spec:
 
         Args:
             names: of the fields; None: all.
-            from_zero: integers that may be 0.
+            from_zero: those that may be 0.
 
         Raises:
             TypeError, ValueError: others; names the field.
@@ -62,7 +62,7 @@ class Spec:
             if entry.type == "int":
                 value = whole(entry.name, value, 0 if entry.name in from_zero else 1)
             elif entry.type == "float":
-                value = number(entry.name, value, strict=True)
+                value = number(entry.name, value, strict=entry.name not in from_zero)
             object.__setattr__(self, entry.name, value)
 
     def to_dict(self) -> dict[str, Any]:

@@ -116,9 +116,14 @@ def task_and_networks(task: Any, networks: Any) -> tuple[Any, Any]:
     if not is_networks(networks) and isinstance(networks, Task):
         networks = task
     found = as_networks(networks)
-    if isinstance(found, ModuleEnsemble) and isinstance(task, (Task, tuple, list)):
-        return ModuleTask.of(task), found
-    return as_task(task), found
+    return task_of(task, found), found
+
+
+def task_of(task: Any, networks: Networks, name: str = "task") -> Any:
+    """A task as networks of this kind take it; see `as_task`."""
+    if isinstance(networks, ModuleEnsemble) and isinstance(task, (Task, tuple, list)):
+        return ModuleTask.of(task)
+    return as_task(task, name)
 
 
 def fitted(task: Any, networks: Networks, device: torch.device, name: str = "task") -> Any:

@@ -15,7 +15,7 @@ from edt.ensemble.kinds import Networks, as_networks
 from edt.errors import unknown_choice
 from edt.scalars import flag, number, whole
 from edt.tasks import Task
-from edt.tasks.given import as_task, fitted, index_of, task_and_networks
+from edt.tasks.given import as_task, fitted, index_of, task_and_networks, task_of
 from edt.training import checks
 from edt.training.checkpoint import CheckpointError, checkpoint_folder, digest, make_writable
 from edt.training.devices import training_device
@@ -203,7 +203,7 @@ def masked_train(
     settings.watch = _watch(moved, data, validation, index, steps, validate_every, patience)
     if settings.watch is not None and validation is not None:
         settings.specification["validation"] = {
-            "task": fitted(as_task(validation, "validation"), ens, ens.device).fingerprint(),
+            "task": fitted(task_of(validation, ens, "validation"), ens, ens.device).fingerprint(),
             "every": validate_every,
             "patience": patience,
         }
@@ -244,7 +244,8 @@ def _watch(
         if patience is not None:
             raise ValueError("patience needs validation=..., the data it looks at")
         return None
-    other = fitted(as_task(validation, "validation"), ens, ens.device, "validation")
+    given = task_of(validation, ens, "validation")
+    other = fitted(given, ens, ens.device, "validation")
     if other.loss != data.loss or other.T != data.T:
         raise ValueError(
             f"validation must have the task's loss and targets ({data.loss}, {data.T}), got "

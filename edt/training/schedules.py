@@ -74,6 +74,19 @@ class Step(Schedule):
 
 
 @dataclass(frozen=True)
+class Milestones(Schedule):
+    """``factor ** (milestones at or before t)``: drops at given steps, `MultiStepLR` of torch."""
+
+    milestones: tuple[int, ...] = ()
+    factor: float = 0.1
+
+    def factors(self, t: Factors, total: int) -> Factors:
+        passed = np.searchsorted(np.sort(np.asarray(self.milestones, dtype=np.float64)), t, "right")
+        out: Factors = np.power(self.factor, passed.astype(np.float64))
+        return out
+
+
+@dataclass(frozen=True)
 class Exponential(Schedule):
     """``end ** (t / T)``: geometric from 1 towards ``end`` at step T."""
 

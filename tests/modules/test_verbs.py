@@ -93,6 +93,22 @@ def test_stopping_interrupting_and_going_on(both, tmp_path) -> None:
     assert set(target.status) == {"target"} and bool((target.loss <= enough).all())
 
 
+def test_validation_losses_are_watched_as_those_of_chains(both) -> None:
+    made, plain, task = both
+    other = edt.Task(task.x[:9] * 1.5, task.y[:9])
+    mine, core = (
+        edt.masked_train(
+            task, networks, steps=20, lr=0.05, validation=other, validate_every=4, patience=2,
+            progress=False,
+        ).validation
+        for networks in (made, plain)
+    )  # fmt: skip
+    assert mine is not None and core is not None
+    torch.testing.assert_close(mine.losses, core.losses, **CLOSE, equal_nan=True)
+    torch.testing.assert_close(mine.best.theta, core.best.theta, **CLOSE)
+    assert torch.equal(mine.step, core.step)
+
+
 def test_results_are_saved_without_code(both, tmp_path) -> None:
     made, _, task = both
     result = edt.masked_train(task, made, steps=3, progress=False)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import edt.training as training
+from edt.training.schedules import learning_rate_factors
 
 STEPS = 50
 
@@ -141,3 +142,17 @@ def test_stops_by_gradient_and_by_loss(device, cases):
     assert bool((result.steps < 3000).all())
     easy = training.masked_train(data, ens, steps=100, tol=1e6, **run)
     assert easy.status == ["converged"] * 2 and easy.steps.tolist() == [0, 0]
+
+
+def test_milestones_are_those_of_torch():
+    clock = torch.optim.lr_scheduler.MultiStepLR(
+        torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0), [3, 7, 7], gamma=0.5
+    )
+    wanted = []
+    for _ in range(10):
+        wanted.append(clock.get_last_lr()[0])
+        clock.optimizer.step()
+        clock.step()
+    found = learning_rate_factors(training.Milestones((7, 3, 7), 0.5), 10)
+    # Powers of a half are exact.
+    assert found.tolist() == wanted

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from torch import nn
 
-from edt.ensemble import Ensemble
+from edt.ensemble import Ensemble, ModuleEnsemble
+from edt.ensemble.kinds import Networks
 from edt.ensemble.storage import encode_ensemble
 from edt.files import CheckpointError
 from edt.places import Location, place
@@ -110,7 +112,7 @@ class PartFiles:
         self,
         name: str,
         tables: Mapping[str, pd.DataFrame],
-        networks: Ensemble | None = None,
+        networks: Networks | None = None,
         *,
         cost: float,
         seconds: float,
@@ -240,8 +242,8 @@ class PartFiles:
             "'edt resume' computes it again",
         )
 
-    def networks(self, name: str) -> Ensemble:
-        """The networks of a part.
+    def networks(self, name: str, modules: Sequence[nn.Module] = ()) -> Any:
+        """The networks of a part; those of modules need modules built as they were.
 
         Raises:
             CheckpointError: missing or corrupted.
@@ -251,6 +253,8 @@ class PartFiles:
             data = inside.read(self.root, file)
         except (FileNotFoundError, inside.DirectoryError) as error:
             raise CheckpointError(f"{self.root / file}: {error}") from None
+        if modules:
+            return ModuleEnsemble.load(self.root / file, modules, data)
         return Ensemble.load(self.root / file, data)
 
     def fail(self, name: str, error: BaseException | str) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from edt import tasks
+from edt.studies.common.nets import load
 from edt.studies.lottery.spec import LotterySpec
 from edt.tasks import Task
 from edt.tasks.inputs import permutation
@@ -24,17 +24,10 @@ def load_splits(spec: LotterySpec) -> Splits:
     """Data in float32, classes with cross-entropy; the validation part is drawn by ``spec.seed``.
 
     Raises:
-        FileNotFoundError, IdxError: MNIST's files. ImportError: a package is missing.
+        FileNotFoundError, IdxError, CifarError: files. ImportError: a package is missing.
         ValueError: too few samples.
     """
-    kind = torch.float32
-    if spec.task == "mnist":
-        whole = tasks.mnist(spec.folder, "train", dtype=kind)
-        test = tasks.mnist(spec.folder, "test", dtype=kind)
-    elif spec.task == "digits":
-        whole, test = (tasks.digits(part, dtype=kind) for part in ("train", "test"))
-    else:
-        whole, test = (tasks.mnist1d(part, dtype=kind) for part in ("train", "test"))
+    whole, test = load(spec.task, spec.folder)
     order = permutation(spec.seed, whole.N)
     if spec.samples:
         order = order[: spec.samples]

@@ -15,6 +15,7 @@ from edt.show.words import count, number, percent
 from edt.studies.lottery import panels
 from edt.studies.lottery.panels import METHOD
 from edt.studies.lottery.run import Lottery
+from edt.studies.lottery.spec import LotterySpec
 from edt.studies.width.method import software
 
 REFERENCES = [
@@ -46,9 +47,8 @@ def write_lottery_report(run: Lottery, directory: Location) -> Folder:
     )
     embedded = embed([picture], folder)
     facts = write_provenance(run, folder)
-    shape = "-".join(str(h) for h in spec.hidden)
     lead = (
-        f"<b>{len(run.tables['runs']):,} networks</b> of hidden widths {shape} on {spec.task}: "
+        f"<b>{len(run.tables['runs']):,} networks</b> ({spec.shape}) on {spec.task}: "
         f"{count(spec.rounds, 'round')} of pruning and rewinding, {count(spec.seeds, 'seed')}."
     )
     page = html.page(
@@ -131,6 +131,9 @@ def _protocol(run: Lottery) -> list[tuple[str, str]]:
     rewind = "the start" if not spec.rewind else f"step {spec.rewind:,}"
     data = {
         "mnist": "MNIST from a local folder",
+        "fashion_mnist": "Fashion-MNIST from a local folder",
+        "cifar10": "CIFAR-10 from a local folder",
+        "cifar100": "CIFAR-100 from a local folder",
         "digits": "scikit-learn's digits, 8 × 8 pixels",
         "mnist1d": "MNIST-1D, 40 inputs, 4,000 training samples",
     }[spec.task]
@@ -141,12 +144,16 @@ def _protocol(run: Lottery) -> list[tuple[str, str]]:
         ),
         (
             "Networks",
-            f"hidden {' - '.join(str(h) for h in spec.hidden)}, {spec.activation}, {spec.init} "
-            "initialisation, float32, cross-entropy",
+            (
+                f"{spec.shape} (edt.nets), float32, cross-entropy"
+                if spec.net
+                else f"hidden {' - '.join(str(h) for h in spec.hidden)}, {spec.activation}, "
+                f"{spec.init} initialisation, float32, cross-entropy"
+            ),
         ),
         (
             "Training",
-            f"Adam, rate {spec.lr:g}, batches of {spec.batch}, {spec.steps:,} steps; validation "
+            f"{_optimiser(spec)}, batches of {spec.batch}, {spec.steps:,} steps; validation "
             f"loss every {spec.validate_every} steps, its least decides where accuracy is read",
         ),
         (
@@ -158,6 +165,22 @@ def _protocol(run: Lottery) -> list[tuple[str, str]]:
         ("Compared with", "; ".join(METHOD[m] for m in spec.methods if m != "ticket") or "nothing"),
         ("Intervals", "95%, Student's, of the mean over seeds"),
     ]
+
+
+def _optimiser(spec: LotterySpec) -> str:
+    """The optimiser in words."""
+    words = ["Adam" if spec.optimizer == "adam" else f"SGD with momentum {spec.momentum:g}"]
+    words.append(f"rate {spec.lr:g}")
+    if spec.warmup:
+        words.append(f"warm-up over {spec.warmup:,} steps")
+    if spec.milestones:
+        at = ", ".join(f"{step:,}" for step in spec.milestones)
+        words.append(f"times {spec.gamma:g} at steps {at}")
+    if spec.weight_decay:
+        words.append(f"weight decay {spec.weight_decay:g}")
+    if spec.crop or spec.flip:
+        words.append("random crops" + (" and mirror images" if spec.flip else ""))
+    return ", ".join(words)
 
 
 def _table(curves: pd.DataFrame) -> str:

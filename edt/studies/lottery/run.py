@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,15 +10,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from edt.ensemble import Ensemble
+from edt.ensemble.kinds import Networks
+from edt.ensemble.masks import PRUNED
 from edt.functional import predict
-from edt.lottery import Recipe, Tickets
+from edt.lottery import ModuleRecipe, Recipe, Tickets
 from edt.lottery.connectivity import connected, layers_cut
 from edt.lottery.controls import CONTROLS, control
 from edt.lottery.criteria import AT_START
 from edt.lottery.iterative import magnitude
+from edt.lottery.places import layers_of, places
 from edt.lottery.prune import density, prune_finite, prune_lowest
+from edt.ops.threads import one_blas_thread
 from edt.runs.experiment import Experiment, Part, Parts, Spec
+from edt.studies.common.nets import recipe_of, schedule, training
 from edt.studies.lottery.data import Splits, load_splits
 from edt.studies.lottery.spec import LotterySpec
 from edt.tasks import Task
@@ -75,8 +80,9 @@ class Lottery(Experiment):
     @classmethod
     def headline(cls, spec: LotterySpec) -> str:
         """What is about to run, in a line."""
-        shape = "-".join(str(h) for h in spec.hidden)
-        return f"{spec.rounds + 1} rounds of {shape} networks on {spec.task}, {spec.seeds} seeds"
+        return (
+            f"{spec.rounds + 1} rounds of {spec.shape} networks on {spec.task}, {spec.seeds} seeds"
+        )
 
     @classmethod
     def data(cls, spec: LotterySpec) -> Splits:
@@ -110,15 +116,24 @@ class _Run:
 
     def __init__(self, spec: LotterySpec, data: Splits) -> None:
         self.spec, self.data = spec, data
-        self.recipe = Recipe(spec.init)
         self.seeds = [spec.seed * 1000 + k for k in range(spec.seeds)]
-        self.start = self.recipe.start(
-            [spec.hidden], self.seeds, d_in=data.train.d_in, d_out=data.train.d_out,
-            activation=spec.activation, dtype=torch.float32,
-        )  # fmt: skip
+        self.recipe: Recipe | ModuleRecipe
+        self.start: Any
+        if spec.net:
+            self.recipe = recipe_of(spec.net, spec.task, data.train.d_out)
+            self.start = self.recipe.start([spec.factor], self.seeds)
+        else:
+            self.recipe = Recipe(spec.init)
+            self.start = self.recipe.start(
+                [spec.hidden], self.seeds, d_in=data.train.d_in, d_out=data.train.d_out,
+                activation=spec.activation, dtype=torch.float32,
+            )  # fmt: skip
+        self.learnt = training(data.train, spec.crop, spec.flip)
+        #: What networks are read back into.
+        self.modules = [self.start.to_module(0)] if spec.net else []
         self.parts: Parts | None = None
-        self._trained: dict[int, Ensemble] = {}
-        self._rewound: Ensemble | None = None
+        self._trained: dict[int, Any] = {}
+        self._rewound: Any = None
 
     def tables(self, parts: Parts) -> dict[str, pd.DataFrame]:
         self.parts = parts
@@ -130,13 +145,13 @@ class _Run:
         return {"runs": pd.concat(rounds, ignore_index=True)}
 
     @property
-    def rewound(self) -> Ensemble:
+    def rewound(self) -> Any:
         """Networks at the step survivors go back to."""
         if self._rewound is None:
             self._rewound = self.start
             if self.spec.rewind:
                 early = masked_train(
-                    self.data.train, self.start, steps=self.spec.rewind, record=None,
+                    self.learnt, self.start, steps=self.spec.rewind, record=None,
                     **self._options(self.spec.seeds),
                 )  # fmt: skip
                 if early.interrupted:
@@ -147,8 +162,11 @@ class _Run:
     def _options(self, networks: int) -> dict[str, Any]:
         copies = networks // self.spec.seeds
         return {
-            "optimizer": "adam",
+            "optimizer": self.spec.optimizer,
+            "momentum": self.spec.momentum,
+            "weight_decay": self.spec.weight_decay,
             "lr": self.spec.lr,
+            "schedule": schedule(self.spec.milestones, self.spec.gamma, self.spec.warmup),
             "batch_size": self.spec.batch,
             "data_seed": self.seeds * copies,
             "progress": False,
@@ -160,32 +178,32 @@ class _Run:
         if number == 0:
             return Tickets.of(source, torch.ones(source.total, dtype=torch.bool), names=self.seeds)
         before = self._trained_tickets(number - 1)
-        state = prune_finite(before, magnitude(before), self.spec.shares, self.spec.scope)
+        shares = self.spec.shares(layers_of(before))
+        state = prune_finite(before, magnitude(before), shares, self.spec.scope)
         return Tickets.of(source, state != 0, names=self.seeds)
 
-    def _variant(self, method: str, tickets: Tickets) -> Ensemble:
+    def _variant(self, method: str, tickets: Tickets) -> Any:
         if method in CONTROLS:
-            alone: Ensemble = control(method, tickets, self.recipe, self.spec.seed).alone()
-            return alone
+            return control(method, tickets, self.recipe, self.spec.seed).alone()
         share = 1.0 - float(density(tickets.alone())[0])
         if method == "oneshot":
             dense = self._trained_tickets(0)
             kept = tickets.start.state != 0
             shares = _layer_shares(tickets)
             state = prune_finite(dense, magnitude(dense), shares, "layer")
-            networks: Ensemble = tickets.start.with_state(state.masked_fill(~kept, 0))
-            return networks
+            return tickets.start.with_state(state.masked_fill(~kept, 0))
         scores = AT_START[method](self.start, self.data.train)
         return self.start.with_state(prune_lowest(self.start, scores, share, "global"))
 
-    def _train(self, number: int) -> tuple[pd.DataFrame, Ensemble]:
+    def _train(self, number: int) -> tuple[pd.DataFrame, Any]:
         spec, data = self.spec, self.data
         tickets = self._tickets(number)
         # A dense network has one control only: another start.
         methods = [m for m in spec.methods if number or m in ("ticket", "reinit")]
-        networks = Ensemble.concat([self._variant(method, tickets) for method in methods])
+        variants = [self._variant(method, tickets) for method in methods]
+        networks = type(self.start).concat(variants)
         result = masked_train(
-            data.train,
+            self.learnt,
             networks,
             steps=spec.steps,
             record=None,
@@ -217,18 +235,20 @@ class _Run:
         ).astype(RUNS)[list(RUNS)]
         return table, result.networks.select(range(spec.seeds))
 
-    def _round(self, number: int) -> tuple[pd.DataFrame, Ensemble]:
-        table, trained = self._train(number)
+    def _round(self, number: int) -> tuple[pd.DataFrame, Any]:
+        # Bits of modules depend on torch's threads: one, on every machine.
+        with one_blas_thread() if self.spec.net else nullcontext():
+            table, trained = self._train(number)
         self._trained[number] = trained
         for old in [n for n in self._trained if 0 < n < number]:
             del self._trained[old]
         return table, trained
 
-    def _trained_tickets(self, number: int) -> Ensemble:
+    def _trained_tickets(self, number: int) -> Any:
         """The tickets of a round after training."""
         if number not in self._trained:
             assert self.parts is not None  # every earlier round is done
-            self._trained[number] = self.parts.networks(round_name(number))
+            self._trained[number] = self.parts.networks(round_name(number), self.modules)
         return self._trained[number]
 
 
@@ -239,13 +259,15 @@ def round_name(number: int) -> str:
 
 def _layer_shares(tickets: Tickets) -> list[float]:
     """Share of each layer's weights outside the first ticket."""
-    alone = tickets.alone()
+    state, at = tickets.alone().state, places(tickets.start)
+    first = (at.network == 0) & ~at.bias
     return [
-        float((~alone.weight_mask(0, layer)).double().mean()) for layer in range(alone.depth + 1)
+        float((state[first & (at.layer == layer)] == PRUNED).double().mean())
+        for layer in range(at.layers)
     ]
 
 
-def accuracy(networks: Ensemble, task: Task) -> torch.Tensor:
+def accuracy(networks: Networks, task: Task) -> torch.Tensor:
     """Share of samples whose largest output is that of their class, float64 ``[B]``.
 
     A sample whose outputs are not finite (a diverged network's) counts as wrong.

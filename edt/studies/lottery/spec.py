@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from edt.ensemble import ACTIVATIONS, SCHEMES
 from edt.errors import unknown_choice
 from edt.runs.experiment import Spec
+from edt.studies.common.nets import FOLDERS, TASKS, check_net
 
-TASKS = ("mnist1d", "digits", "mnist")
 METHODS = ("ticket", "reinit", "random", "shuffled", "signed", "oneshot", "snip", "grasp")
 
-#: Integer fields that may be 0.
-FROM_ZERO = ("samples", "rewind", "patience", "seed", "rounds")
+#: Numbers that may be 0.
+FROM_ZERO = (
+    "samples", "rewind", "patience", "seed", "rounds", "warmup", "crop", "momentum", "weight_decay",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,13 @@ class LotterySpec(Spec):
 
     Attributes:
         task: "mnist1d" (4,000 training signals of 40 numbers), "digits" (scikit-learn's 8 x 8
-            images) or "mnist" (IDX files in ``folder``).
-        folder: of the MNIST files; empty for the other tasks.
+            images), or "mnist", "fashion_mnist", "cifar10", "cifar100" (files in ``folder``).
+        folder: of the files; empty for the other tasks.
         samples: training samples at most; 0: all.
         validation_share: of the training samples, held out to watch.
-        hidden: hidden widths.
+        net: network of `edt.nets`, e.g. lenet5, conv4, resnet20. Empty: a chain of ``hidden``.
+        factor: width factor of ``net``; 1 is the paper's.
+        hidden: hidden widths; of chains, like ``activation`` and ``init``.
         activation, init: of the networks.
         seeds: networks, each with its own start, order of samples and controls.
         rounds: prunings.
@@ -37,7 +41,14 @@ class LotterySpec(Spec):
             "shuffled" (mask and weights moved together), "signed" (new weights of the same signs),
             "oneshot" (pruned at once by the dense network's magnitudes, rewound), "snip", "grasp".
         rewind: step the survivors go back to.
-        steps, lr, batch: of Adam.
+        steps, lr, batch: of training.
+        optimizer: "adam", or "sgd" with ``momentum``.
+        momentum, weight_decay: of the optimiser.
+        milestones: steps at which the rate is multiplied by ``gamma``.
+        gamma: see ``milestones``.
+        warmup: steps over which the rate rises from 0 at first.
+        crop: pixels by which images are moved at random in training; needs ``net``.
+        flip: whether they are mirrored at random; needs ``net``.
         validate_every: steps between evaluations of the validation loss.
         patience: evaluations without a new least validation loss before a network stops; 0:
             never.
@@ -48,6 +59,8 @@ class LotterySpec(Spec):
     folder: str = ""
     samples: int = 0
     validation_share: float = 0.1
+    net: str = ""
+    factor: float = 1.0
     hidden: tuple[int, ...] = (300, 100)
     activation: str = "relu"
     init: str = "glorot"
@@ -61,6 +74,14 @@ class LotterySpec(Spec):
     steps: int = 4000
     lr: float = 1.2e-3
     batch: int = 60
+    optimizer: str = "adam"
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
+    warmup: int = 0
+    crop: int = 0
+    flip: bool = False
     validate_every: int = 100
     patience: int = 0
     seed: int = 0
@@ -68,9 +89,10 @@ class LotterySpec(Spec):
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
         object.__setattr__(self, "methods", tuple(self.methods))
+        object.__setattr__(self, "milestones", tuple(self.milestones))
         for name, allowed in (
             ("task", TASKS), ("activation", ACTIVATIONS), ("init", SCHEMES),
-            ("scope", ("layer", "global", "neuron")),
+            ("scope", ("layer", "global", "neuron")), ("optimizer", ("adam", "sgd")),
         ):  # fmt: skip
             if getattr(self, name) not in allowed:
                 raise unknown_choice(name, getattr(self, name), list(allowed))
@@ -79,9 +101,11 @@ class LotterySpec(Spec):
                 raise unknown_choice("methods", method, list(METHODS))
         if not self.methods or self.methods[0] != "ticket":
             raise ValueError(f"methods must begin with 'ticket', got {self.methods}")
-        if (self.task == "mnist") != bool(self.folder):
-            raise ValueError("folder is for task 'mnist', which needs it: where the IDX files are")
-        self.check_numbers(from_zero=("samples", "rewind", "patience", "seed", "rounds"))
+        if (self.task in FOLDERS) != bool(self.folder):
+            raise ValueError(
+                f"folder is for tasks {', '.join(FOLDERS)}, which need it: where the files are"
+            )
+        self.check_numbers(from_zero=FROM_ZERO)
         for name in ("validation_share", "share_hidden", "share_out"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name} must be below 1, got {getattr(self, name)}")
@@ -90,9 +114,26 @@ class LotterySpec(Spec):
         if not self.hidden or any(not isinstance(h, int) or h < 1 for h in self.hidden):
             raise ValueError(f"hidden must hold widths of at least 1, got {self.hidden}")
 
-    @property
-    def shares(self) -> float | list[float]:
+        if self.net:
+            check_net(self.net, self.task, self.factor)
+            if self.scope == "neuron":
+                raise ValueError("scope 'neuron' is for chains, not with net")
+        elif self.crop or self.flip:
+            raise ValueError("crop and flip need net, a network that takes images")
+        if self.momentum and self.optimizer != "sgd":
+            raise ValueError("momentum needs optimizer 'sgd'")
+        if any(isinstance(step, bool) or not isinstance(step, int) for step in self.milestones):
+            raise TypeError(f"milestones must hold steps, integers, got {self.milestones}")
+
+    def shares(self, layers: int) -> float | list[float]:
         """What each round prunes, as `edt.lottery.prune.prune_lowest` takes it."""
         if self.scope == "global":
             return self.share_hidden
-        return [*[self.share_hidden] * len(self.hidden), self.share_out]
+        return [*[self.share_hidden] * (layers - 1), self.share_out]
+
+    @property
+    def shape(self) -> str:
+        """The networks in a word: "300-100", or "resnet20 x 0.25"."""
+        if not self.net:
+            return "-".join(str(h) for h in self.hidden)
+        return self.net if self.factor == 1 else f"{self.net} x {self.factor:g}"

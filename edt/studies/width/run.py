@@ -166,7 +166,8 @@ class WidthSweep(Experiment):
         """
         if self.path is None:
             raise ValueError("the networks are kept only by sweeps that have a directory")
-        return PartFiles(self.path).networks(part_name(target, width))
+        found: Ensemble = PartFiles(self.path).networks(part_name(target, width))
+        return found
 
     def results(self) -> dict[str, pd.DataFrame]:
         """The tables that ``--json`` prints."""
