@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 __all__ = ["INTERRUPTED", "Lasting", "Once", "leave_at_once", "once", "plain_streams"]
@@ -114,20 +114,39 @@ class Once:
         self.seen = False
 
     def __call__(self, _: int = signal.SIGINT, frame: FrameType | None = None) -> None:
-        if not self.seen:
-            self.seen = True
-            if _importing(frame):
-                _kill_workers()
-                leave_at_once()
+        if self.seen:
+            return
+        self.seen = True
+        running = set(_code(frame))
+        if self.unraisable.__code__ in running:
+            self._again()
+        elif any(code.co_filename == "<frozen importlib._bootstrap>" for code in running):
+            _kill_workers()
+            leave_at_once()
+        else:
             raise KeyboardInterrupt
 
+    def unraisable(self, what: sys.UnraisableHookArgs) -> None:
+        """One that came while something was destroyed, which cannot fail, comes again after it."""
+        if isinstance(what.exc_value, KeyboardInterrupt):
+            self._again()
+        else:
+            sys.__unraisablehook__(what)
 
-def _importing(frame: FrameType | None) -> bool:
+    def _again(self) -> None:
+        self.seen = False
+        main = threading.main_thread().ident
+        assert main is not None
+        timer = threading.Timer(0.01, signal.pthread_kill, (main, signal.SIGINT))
+        timer.daemon = True
+        timer.start()
+
+
+def _code(frame: FrameType | None) -> Iterator[CodeType]:
+    """What is being run, from the inside out."""
     while frame is not None:
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
-            return True
+        yield frame.f_code
         frame = frame.f_back
-    return False
 
 
 def _kill_workers() -> None:
@@ -152,6 +171,7 @@ def once() -> Iterator[Once]:
     os.set_blocking(sink, False)
     over = threading.Event()
     handler = signal.signal(signal.SIGINT, first)
+    hook, sys.unraisablehook = sys.unraisablehook, first.unraisable
     fd = signal.set_wakeup_fd(sink, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(source, over), daemon=True).start()
     try:
@@ -159,7 +179,9 @@ def once() -> Iterator[Once]:
     finally:
         over.set()
         signal.set_wakeup_fd(fd)
-        signal.signal(signal.SIGINT, handler)
+        # The program's own end is short: a second line, or half of what was printed, helps nobody.
+        signal.signal(signal.SIGINT, signal.SIG_IGN if handler is leave_at_once else handler)
+        sys.unraisablehook = hook
         os.close(sink)
 
 

@@ -6,7 +6,6 @@ limit is hit, bytes are flipped.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import resource
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import beside
 import pytest
+from forks import Forks
 
 from edt.cli import main as program
 from edt.files import CheckpointError
@@ -61,40 +61,11 @@ def children(pid):
     return found
 
 
-class Forks:
-    """Sweeps as forks of one process: see `forked`."""
-
-    def __init__(self):
-        self.server = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("forked.py"))],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
-    def ask(self, **order):
-        self.server.stdin.write(json.dumps(order) + "\n")
-        self.server.stdin.flush()
-        return int(self.server.stdout.readline())
-
-    def start(self, spec, folder, **more):
-        """Process id of a sweep."""
-        return self.ask(spec=spec.to_dict(), folder=str(folder), **more)
-
-    def wait(self, pid):
-        """Exit code of a sweep."""
-        return self.ask(wait=pid)
-
-    def kill(self, pid):
-        """SIGKILL; whether it came before the end."""
-        os.kill(pid, signal.SIGKILL)
-        return self.wait(pid) == -signal.SIGKILL
-
-
 @pytest.fixture(scope="module")
 def forks():
     made = Forks()
     yield made
-    made.server.stdin.close()
-    made.server.wait()
+    made.close()
 
 
 def check_whole(folder, reference):
@@ -110,37 +81,16 @@ def check_whole(folder, reference):
         assert not found.running and found.parts_done == len(manifests(folder))
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_killed_at_random_moments(forks, small, reference, tmp_path, seed):
-    draw, folder = random.Random(seed), tmp_path / "run"
-    for _ in range(5):
-        shards = len(manifests(folder)) + draw.randrange(0, 11)
-        process = forks.start(small, folder)
-        wait_for(lambda shards=shards: len(manifests(folder)) >= shards)
-        time.sleep(draw.uniform(0.0, 0.03))
-        assert forks.kill(process)
-        check_whole(folder, reference)
-    resume(folder, workers=0)
-    assert same(folder, reference)
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_killed_between_steps_to_disk(forks, small, reference, tmp_path, seed):
-    """Before a file is synced, before it gets its name, before the next is written."""
-    draw, folder = random.Random(seed), tmp_path / "run"
-    for step in (1, 2, 3, *[draw.randrange(4, 60) for _ in range(5)]):
-        process = forks.start(small, folder, die_at=step)
-        assert forks.wait(process) == -signal.SIGKILL
-        check_whole(folder, reference)
-    assert forks.wait(forks.start(small, folder)) == 0
-    assert same(folder, reference)
-
-
 def test_two_at_once_with_the_lock(forks, small, reference, tmp_path):
     """One of them has the directory; the other is refused and harms nothing."""
     folder = tmp_path / "run"
-    both = [forks.start(small, folder) for _ in range(2)]
-    assert sorted(forks.wait(process) for process in both) == [0, 2]
+    first = forks.start(small, folder)
+    wait_for(lambda: manifests(folder))
+    os.kill(first, signal.SIGSTOP)
+    assert in_use(folder)
+    assert forks.wait(forks.start(small, folder)) == 2
+    os.kill(first, signal.SIGCONT)
+    assert forks.wait(first) == 0
     assert same(folder, reference)
     check_whole(folder, reference)
 

@@ -1,18 +1,17 @@
 """``edt`` with little hurry of its own: ``python beside.py sweep ...``.
 
 The shards of these tests are done in less time than a worker takes to start, so the process that
-was called would compute them all.
+was called would compute them all; and all of them before a busy machine lets a test look.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 
 from edt.runs.engines import local
 from edt.studies.kinds import status
 
-#: Seconds before each shard: about a worker's start, for all shards of the small sweep together.
+#: Seconds before each shard, here and in workers.
 PAUSE = 0.1
 #: Seconds after which the first shard is computed whatever the workers do.
 PATIENCE = 60.0
@@ -27,8 +26,17 @@ def late(directory, job, real=local.attempt):
     return real(directory, job)
 
 
+SLOW = f"""
+import time
+from edt.runs.engines import worker
+real = worker.attempt
+worker.attempt = lambda *words: (time.sleep({PAUSE}), real(*words))[1]
+worker.main()
+"""
+
 if __name__ == "__main__":
     from edt.cli import main
 
     local.attempt = late
-    sys.exit(main(sys.argv[1:]))
+    local.START = local.START.partition("from edt")[0] + SLOW
+    main()

@@ -16,8 +16,9 @@ from edt.runs.store.inside import GoneError
 
 #: A part is given up after this many attempts.
 ATTEMPTS = 3
-#: Errors that every further attempt would meet too: no space, quota, file too big, read-only.
-HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+#: Errors that every further attempt would meet too: no space, quota, file too big, read-only file
+#: system, no right to write.
+HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class SweepError(EdtError, RuntimeError):

@@ -11,10 +11,8 @@ import gc
 import os
 import pickle
 import queue
-import signal
 import sys
 import threading
-from contextlib import suppress
 from typing import BinaryIO
 
 import torch
@@ -26,7 +24,6 @@ from edt.runs.engines.base import Job, attempt
 def main() -> None:
     """Serve until the input closes. The program's arguments: a directory, and threads."""
     directory, threads = sys.argv[1], int(sys.argv[2])
-    _end_with_parent()
     gc.freeze()  # what has been imported stays
     gc.enable()
     jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
@@ -38,17 +35,6 @@ def main() -> None:
     while True:
         pickle.dump(attempt(directory, jobs.get()), answers)
         answers.flush()
-
-
-def _end_with_parent() -> None:
-    """Have the kernel end this process with its parent, even where it is stopped (Linux)."""
-    if sys.platform != "linux":
-        return  # it ends where its input closes
-    import ctypes
-
-    with suppress(OSError, AttributeError):
-        set_death_signal = 1
-        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL, 0, 0, 0)
 
 
 def _listen(source: BinaryIO, jobs: queue.SimpleQueue[Job]) -> None:
