@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from edt.training import checks
 from edt.training.checkpoint import CheckpointError, checkpoint_folder, digest, make_writable
 from edt.training.devices import training_device
 from edt.training.history import Record
+from edt.training.hooks import OnRecord, listener
 from edt.training.record import record_steps
 from edt.training.result import TrainResult
 from edt.training.run import Settings, restore, run
@@ -70,6 +72,7 @@ def masked_train(
     dtype: torch.dtype | None = None,
     record: Any = "log",
     record_params: bool = False,
+    on_record: OnRecord | Sequence[OnRecord] | None = None,
     progress: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 30.0,
@@ -109,6 +112,9 @@ def masked_train(
         dtype: of the arithmetic; default: the networks', or float64 for new networks.
         record: "log", every k-th step, a sequence of steps, or None.
         record_params: also keep the parameters at the recorded steps.
+        on_record: function ``(step, networks, losses [B])``, or several, called at the recorded
+            steps with copies; True stops all networks, bools ``[B]`` those marked ("stopped").
+            Ready-made ones are in `edt.training.recorders`.
         progress: show a progress bar on a terminal.
         checkpoint: directory for a checkpoint every ``checkpoint_every`` seconds, at the end and
             at Ctrl-C.
@@ -200,6 +206,7 @@ def masked_train(
     home = ens.device
     moved = ens.to(device=where)
     engine = trainer(fitted(data, moved, where).objective(moved, index))
+    settings.listener = listener(on_record, moved, recorded)
     settings.watch = _watch(moved, data, validation, index, steps, validate_every, patience)
     if settings.watch is not None and validation is not None:
         settings.specification["validation"] = {

@@ -32,8 +32,8 @@ class TrainResult(Tabular):
         loss: float64 ``[B]``, full-batch loss at the final parameters.
         grad_norm: float64 ``[B]``, ``max|grad|`` at the final parameters.
         status: ``[B]`` of "converged" (max|grad| <= tol), "target" (loss <= loss_target),
-            "stopped" (the validation loss rose for too long), "max_steps", "diverged" (loss or
-            gradient not finite) or "interrupted".
+            "stopped" (the validation loss rose for too long, or ``on_record`` said so),
+            "max_steps", "diverged" (loss or gradient not finite) or "interrupted".
         steps: int64 ``[B]``, optimiser steps taken.
         recorded: what was recorded on the way, as tensors; see `history`.
         task_index: int64 ``[B]``.

@@ -16,6 +16,7 @@ import torch
 
 from edt.objectives import segment_max
 from edt.training import checkpoint
+from edt.training.hooks import Listener
 from edt.training.progress import Meter
 from edt.training.state import RUNNING, Rule, State, Trainer
 from edt.training.validation import STOPPED, Watch
@@ -38,6 +39,7 @@ class Settings:
     checkpoint_every: float
     progress: bool
     watch: Watch | None = None
+    listener: Listener | None = None
 
 
 def save(state: State, settings: Settings) -> None:
@@ -49,6 +51,7 @@ def save(state: State, settings: Settings) -> None:
         "target": state.target,
         "seconds": state.seconds,
         "settled": state.settled,
+        "heard": state.target if settings.listener is None else state.heard,
     }
     watched = settings.watch.tensors() if settings.watch is not None else {}
     tensors = {name: tensor.cpu() for name, tensor in (state.tensors() | watched).items()}
@@ -81,9 +84,10 @@ def restore(
                 )
         target, seconds = int(header["target"]), float(header["seconds"])
         settled = bool(header["settled"])
+        heard = int(header.get("heard", target))
     for name, tensor in mine.items():
         tensor.copy_(tensors[name])
-    state.target, state.seconds, state.settled = target, seconds, settled
+    state.target, state.seconds, state.settled, state.heard = target, seconds, settled, heard
 
 
 def run(engine: Trainer, state: State, settings: Settings) -> None:
@@ -99,6 +103,9 @@ def run(engine: Trainer, state: State, settings: Settings) -> None:
     with Meter(settings.progress, "train", settings.steps) as meter:
         try:
             while True:
+                # Before anything else: the call of an earlier process may have been cut here.
+                if settings.listener is not None and settings.listener.due(state):
+                    settings.listener.report(engine, state)
                 running = state.status == RUNNING
                 # An interrupted chunk leaves networks at unequal steps: finish it first.
                 reached = int(state.steps[running].min()) if bool(running.any()) else None
@@ -141,9 +148,9 @@ def run(engine: Trainer, state: State, settings: Settings) -> None:
 
 
 def _next_stop(state: State, settings: Settings, reached: int, chunk: int) -> int:
-    """Step to run to: ``chunk`` further, but no further than the next parameter snapshot."""
+    """Step to run to: ``chunk`` further, but no further than the next step that is looked at."""
     stop = min(reached + max(chunk, 1), settings.steps)
-    if state.history_params is not None:
+    if state.history_params is not None or settings.listener is not None:
         if reached == 0 and not state.settled and 0 in settings.rule.record[:1].tolist():
             return 0
         ahead = settings.rule.record[settings.rule.record > reached]
@@ -182,3 +189,10 @@ def _evaluate(engine: Trainer, state: State, settings: Settings, chosen: torch.T
     norms = segment_max(grad.abs().to(torch.float64), settings.sizes.to(grad.device))
     state.loss = loss
     state.grad_norm = torch.where(chosen, norms, state.grad_norm)
+    # Networks stopped from outside ended before the evaluation at their step was recorded.
+    record = settings.rule.record.to(state.steps.device)
+    stopped = state.status == STOPPED
+    for row in torch.nonzero(torch.isin(record, state.steps[stopped])).flatten().tolist():
+        ended = stopped & (state.steps == record[row])
+        state.history_loss[row, ended] = loss[ended]
+        state.history_grad[row, ended] = norms[ended]

@@ -42,6 +42,7 @@ class State:
         seconds: wall-clock time spent.
         settled: False while a chunk is unfinished: some networks may lack their evaluation at
             ``target``.
+        heard: last step that was reported to ``on_record``.
         interrupted: whether the run was cut.
     """
 
@@ -58,6 +59,7 @@ class State:
     target: int = 0
     seconds: float = 0.0
     settled: bool = False
+    heard: int = -1
     interrupted: bool = False
 
     @classmethod
