@@ -19,14 +19,15 @@ from edt.tasks import Task
 from edt.tasks.given import as_task, fitted, index_of, task_and_networks, task_of
 from edt.training import checks
 from edt.training.checkpoint import CheckpointError, checkpoint_folder, digest, make_writable
+from edt.training.continuation import started
 from edt.training.devices import training_device
 from edt.training.history import Record
 from edt.training.hooks import OnRecord, listener
 from edt.training.record import record_steps
 from edt.training.result import TrainResult
-from edt.training.run import Settings, restore, run
+from edt.training.run import CHECKPOINT_NAME, Settings, restore, run
 from edt.training.schedules import ScheduleLike, describe, learning_rate_factors
-from edt.training.state import CONVERGED, DIVERGED, TARGET, Rule, State
+from edt.training.state import CONVERGED, DIVERGED, TARGET, OptimizerState, Rule, State
 from edt.training.structure import fingerprint_structure
 from edt.training.trainer import trainer
 from edt.training.validation import STOPPED, Watch
@@ -34,7 +35,6 @@ from edt.training.validation import STOPPED, Watch
 OPTIMIZERS = ("gd", "sgd", "adam", "adamw")
 #: The learning rate's factor is kept for every step, eight bytes each.
 MOST_STEPS = 10**9
-CHECKPOINT_NAME = "train.safetensors"
 _STATUS = {CONVERGED: "converged", DIVERGED: "diverged", TARGET: "target", STOPPED: "stopped"}
 
 
@@ -74,6 +74,7 @@ def masked_train(
     record_params: bool = False,
     on_record: OnRecord | Sequence[OnRecord] | None = None,
     progress: bool = True,
+    continue_from: TrainResult | str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 30.0,
     resume: Any = "auto",
@@ -116,6 +117,11 @@ def masked_train(
             steps with copies; True stops all networks, bools ``[B]`` those marked ("stopped").
             Ready-made ones are in `edt.training.recorders`.
         progress: show a progress bar on a terminal.
+        continue_from: an earlier run, as its result or the directory of its checkpoint: go on from
+            its parameters, moments and step. ``steps`` counts from the beginning, options are
+            those of this call; with the same ones the result is that of one long run, bit for bit.
+            Networks that had stopped go on where this call has no reason to stop them there
+            ("stopped" ones only without ``patience`` and ``on_record``).
         checkpoint: directory for a checkpoint every ``checkpoint_every`` seconds, at the end and
             at Ctrl-C.
         resume: "auto" (go on where a checkpoint of this very run is found), True (insist on one)
@@ -135,6 +141,9 @@ def masked_train(
     decay regularization", ICLR 2019.
     """
     data: Any
+    start = started(continue_from, networks)
+    if start is not None and start.networks is not None:
+        networks = start.networks
     if networks is None:
         data = as_task(task)
     else:
@@ -153,6 +162,9 @@ def masked_train(
             "scheme": _scheme(scheme, init),
         },
     )
+    if start is not None:
+        ens = start.networks_of(ens)
+        task_index = start.task_index if task_index is None else task_index
     data = fitted(data, ens, torch.device("cpu"))
     index = index_of(data, ens, task_index)
     hyper = _hyper(
@@ -161,6 +173,8 @@ def masked_train(
     steps = whole("steps", steps, 0)
     if steps > MOST_STEPS:
         raise ValueError(f"steps must be <= {MOST_STEPS:,}, got {steps:,}")
+    if start is not None:
+        start.check(hyper, steps)
     rates = checks.per_network("lr", lr, ens.B)
     decay = checks.per_network("weight_decay", weight_decay, ens.B)
     seed_bits = checks.seed_bits("data_seed", data_seed, ens.B)
@@ -215,6 +229,9 @@ def masked_train(
             "patience": patience,
         }
     state = State.start(moved.theta, ens.B, settings.rule, record_params)
+    if start is not None:
+        start.fill(state, settings, on_record is not None or patience is not None)
+        settings.specification["initial state"] = digest(state.tensors())[:32]
     if file is not None:
         if resume is True and not file.is_file():
             raise CheckpointError(f"{file}: no checkpoint to resume from (resume=True)")
@@ -383,4 +400,12 @@ def _result(ens: Any, state: State, settings: Settings, index: torch.Tensor) -> 
         interrupted=state.interrupted,
         seconds=state.seconds,
         validation=None if settings.watch is None else settings.watch.result(ens),
+        optimizer=OptimizerState(
+            name=settings.rule.hyper["optimizer"],
+            m=state.m,
+            v=state.v,
+            target=state.target,
+            settled=state.settled,
+            heard=state.target if settings.listener is None else state.heard,
+        ),
     )

@@ -95,6 +95,7 @@ class ModuleTrainer(ObjectiveTrainer):
         """One step of the networks ``moving``."""
         loss = torch.zeros_like(state.loss)
         samples, draws = self._sampling(rule, now)
+        before = state.theta.clone()
         with torch.random.fork_rng(devices=[]):
             # Dropout's draws: a function of the seed and the step, wherever calls are cut.
             torch.manual_seed(_of_step(int(rule.seeds[0]), now))
@@ -111,6 +112,9 @@ class ModuleTrainer(ObjectiveTrainer):
         gone = moving[lost]
         state.status[gone] = DIVERGED
         state.loss[gone] = state.grad_norm[gone] = float("nan")
+        # The step was not taken: neither are its running statistics.
+        wide = torch.isin(self._owner, gone.to(self._owner.device))
+        state.theta[wide] = before[wide]
         chosen = torch.zeros_like(state.status, dtype=torch.bool)
         chosen[moving[~lost]] = True
         if bool(chosen.any()):

@@ -13,6 +13,7 @@ import torch
 from edt.files import expect, parsing, read, words, write
 from edt.frames import Tabular, with_ends
 from edt.training.history import Record
+from edt.training.state import OptimizerState
 from edt.training.structure import hidden_widths, pack, unpack
 from edt.training.validation import Validation
 
@@ -40,6 +41,7 @@ class TrainResult(Tabular):
         interrupted: the run ended by Ctrl-C or ``max_seconds`` before its last step.
         seconds: wall-clock time, earlier parts of a resumed run included.
         validation: the networks at their least validation loss, if one was watched. Not saved.
+        optimizer: the optimiser's moments, for ``masked_train(continue_from=...)``.
     """
 
     networks: Any
@@ -52,6 +54,7 @@ class TrainResult(Tabular):
     interrupted: bool
     seconds: float
     validation: Validation | None = None
+    optimizer: OptimizerState | None = None
 
     @cached_property
     def history(self) -> xr.Dataset:
@@ -93,8 +96,16 @@ class TrainResult(Tabular):
             "task_index": self.task_index,
             **self.recorded.tensors(),
         }
+        own = self.optimizer
+        optimizer: dict[str, Any] | None = None
+        if own is not None:
+            moments = {"optimizer.m": own.m, "optimizer.v": own.v}
+            tensors |= {name: value for name, value in moments.items() if value is not None}
+            optimizer = {"name": own.name, "target": own.target, "settled": own.settled}
+            optimizer["heard"] = own.heard
         header = {
             "structure": structure,
+            "optimizer": optimizer,
             "status": self.status,
             "interrupted": self.interrupted,
             "seconds": self.seconds,
@@ -122,6 +133,13 @@ class TrainResult(Tabular):
             expect(tensors, torch.float64, {"loss": (B,), "grad_norm": (B,), **recorded})
             if "history.params" in tensors:
                 expect(tensors, networks.dtype, {"history.params": (rows, networks.total)})
+            moments = [name for name in ("optimizer.m", "optimizer.v") if name in tensors]
+            expect(tensors, networks.dtype, dict.fromkeys(moments, (networks.total,)))
+            own, optimizer = header.get("optimizer"), None
+            if own is not None:
+                m, v = (tensors.get(f"optimizer.{name}") for name in ("m", "v"))
+                at = int(own["target"]), bool(own["settled"]), int(own["heard"])
+                optimizer = OptimizerState(str(own["name"]), m, v, *at)
             return cls(
                 networks=networks,
                 loss=tensors["loss"],
@@ -132,6 +150,7 @@ class TrainResult(Tabular):
                 task_index=tensors["task_index"],
                 interrupted=bool(header["interrupted"]),
                 seconds=float(header["seconds"]),
+                optimizer=optimizer,
             )
 
     def __repr__(self) -> str:

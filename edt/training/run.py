@@ -22,6 +22,7 @@ from edt.training.state import RUNNING, Rule, State, Trainer
 from edt.training.validation import STOPPED, Watch
 
 KIND = "train-checkpoint"
+CHECKPOINT_NAME = "train.safetensors"
 #: Wall-clock seconds a call of the kernel should take: a few returns to Python a second.
 CHUNK_SECONDS = 0.25
 
@@ -53,8 +54,10 @@ def save(state: State, settings: Settings) -> None:
         "settled": state.settled,
         "heard": state.target if settings.listener is None else state.heard,
     }
-    watched = settings.watch.tensors() if settings.watch is not None else {}
-    tensors = {name: tensor.cpu() for name, tensor in (state.tensors() | watched).items()}
+    named = state.tensors() | {"record": settings.rule.record}
+    if settings.watch is not None:
+        named |= settings.watch.tensors() | {"validation.steps": settings.watch.steps}
+    tensors = {name: tensor.cpu() for name, tensor in named.items()}
     checkpoint.write(settings.checkpoint_file, KIND, tensors, header)
 
 

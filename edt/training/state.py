@@ -15,6 +15,7 @@ __all__ = [
     "DIVERGED",
     "RUNNING",
     "TARGET",
+    "OptimizerState",
     "Rule",
     "State",
     "Trainer",
@@ -24,6 +25,26 @@ __all__ = [
 RUNNING, CONVERGED, DIVERGED, TARGET = (
     _core.CODES["training"].index(name) for name in ("running", "converged", "diverged", "target")
 )
+
+
+@dataclass(frozen=True)
+class OptimizerState:
+    """What a run goes on with besides the networks: see ``masked_train(continue_from=...)``.
+
+    Attributes:
+        name: "sgd", "adam" or "adamw".
+        m, v: flat moments, None where the optimiser has none.
+        target: step that the last call of the kernel was to reach.
+        settled: whether it did.
+        heard: last step that was reported to ``on_record``.
+    """
+
+    name: str
+    m: torch.Tensor | None
+    v: torch.Tensor | None
+    target: int
+    settled: bool
+    heard: int
 
 
 @dataclass

@@ -109,7 +109,8 @@ class Watch:
         row = torch.nonzero(self.steps == target).flatten()
         if not row.numel():
             return
-        here = steps == target
+        # A network is looked at once a step, also where a run goes on from there.
+        here = (steps == target) & self.history[int(row[0])].isnan()
         active = here.to(torch.uint8)
         loss = torch.full_like(self.best_loss, float("nan"))
         self.losses.loss(theta, loss, active)
@@ -122,6 +123,41 @@ class Watch:
         self.since = torch.where(better, 0, self.since + here.to(torch.int64))
         if self.patience is not None:
             status[here & (status == RUNNING) & (self.since >= self.patience)] = STOPPED
+
+    def continue_from(
+        self, steps: torch.Tensor, losses: torch.Tensor, best: torch.Tensor, reached: torch.Tensor
+    ) -> None:
+        """Take over what an earlier run found at the steps of both.
+
+        Args:
+            steps: int64 ``[R]``, where it looked. losses: ``[R, B]``.
+            best: ``[total]``, its parameters of the least loss.
+            reached: int64 ``[B]``, steps its networks took.
+
+        Raises:
+            ValueError: it found the least loss at a step that this run does not look at.
+        """
+        where = self.best_step.device
+        rows = {int(step): row for row, step in enumerate(steps.tolist())}
+        losses = losses.to(where)
+        for row, step in enumerate(self.steps.tolist()):
+            if step not in rows:
+                continue
+            loss = losses[rows[step]]
+            here = (step <= reached.to(where)) & ~loss.isnan()
+            self.history[row, here] = loss[here]
+            better = here & (loss < self.best_loss)
+            self.best_loss = torch.where(better, loss, self.best_loss)
+            self.best_step = torch.where(better, step, self.best_step)
+            self.since = torch.where(better, 0, self.since + here.to(torch.int64))
+        least = losses.nan_to_num(float("inf")).amin(0) if len(rows) else self.best_loss
+        missed = torch.nonzero(least < self.best_loss).flatten().tolist()
+        if missed:
+            raise ValueError(
+                f"validate_every: continue_from found the least loss of network {missed[0]} at a "
+                "step that this run does not look at; let it divide the steps of that run"
+            )
+        self.best_theta.copy_(best)
 
     def result(self, networks: Ensemble) -> Validation:
         """What was found, on the CPU; ``networks`` (there too) gives the structure."""
