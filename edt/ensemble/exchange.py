@@ -71,7 +71,9 @@ class Exchange:
             {
                 "network": np.arange(layout.B),
                 "id": fixed.ids.numpy(),
-                "widths": ["x".join(map(str, row)) for row in layout.table[:, 1:-1].tolist()],
+                "widths": width_column(
+                    ["x".join(map(str, row)) for row in layout.table[:, 1:-1].tolist()]
+                ),
                 "parameters": np.diff(layout.offsets),
                 "coords": fixed.coords.numpy(),
                 **counts,
@@ -95,3 +97,14 @@ class Exchange:
             },
             coords={name: ("parameter", array) for name, array in places.items()},
         )
+
+
+def width_column(names: list[str]) -> list[int] | list[str]:
+    """Widths of a table: numbers where all are.
+
+    Example:
+        >>> from edt.ensemble.exchange import width_column
+        >>> width_column(["16", "2"]), width_column(["16", "4x4"])
+        ([16, 2], ['16', '4x4'])
+    """
+    return [int(name) for name in names] if all(map(str.isdecimal, names)) else names

@@ -48,7 +48,7 @@ def log_axis(
     """
     low, high = _reach(traces, along) if span is None else span
     ticks = decades(low, high, fine=60.0)
-    return axis(title, log=True, ticks=ticks, labels=[_power(t) for t in ticks], span=(low, high))
+    return axis(title, log=True, ticks=ticks, labels=power_labels(ticks), span=(low, high))
 
 
 def _reach(traces: Sequence[Part], along: str) -> tuple[float, float]:
@@ -66,11 +66,22 @@ def _reach(traces: Sequence[Part], along: str) -> tuple[float, float]:
     return low / room, high * room
 
 
-def _power(value: float) -> str:
-    exponent = np.log10(value)
-    if 1e-3 < value < 1e4 or abs(exponent - round(exponent)) > 1e-9:
-        return f"{value:,g}"
-    return f"10<sup>{round(exponent)}</sup>".replace("-", "−")
+def power_labels(values: Sequence[float]) -> list[str]:
+    """Ticks in one form: plain numbers, or powers of ten where one would be long.
+
+    Example:
+        >>> power_labels([0.001, 0.002]), power_labels([1e-9, 0.02])
+        (['0.001', '0.002'], ['10<sup>−9</sup>', '2·10<sup>−2</sup>'])
+    """
+    if not len(values) or (min(values) >= 1e-4 and max(values) < 1e5):
+        return [f"{value:,.10g}" for value in values]
+    out = []
+    for value in values:
+        exponent = int(np.floor(np.log10(value) + 1e-9))
+        times = f"{value / 10.0**exponent:.3g}"
+        sign = f"10<sup>{exponent}</sup>".replace("-", "−")
+        out.append(sign if times == "1" else f"{times}·{sign}")
+    return out
 
 
 def size_axis(sizes: Sequence[float], title: str) -> Part:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -33,6 +33,8 @@ _RGBA = re.compile(r"rgba\((\d+), (\d+), (\d+), ([0-9.]+)\)")
 POINT, INCH = 0.7, 74.0
 #: Width of a figure in inches: of one panel, of a row of two.
 ALONE, ROW = 10.4, 13.2
+#: Height of a line of the key, in inches.
+KEY_LINE = 0.24
 
 
 def draw(
@@ -66,9 +68,13 @@ def draw(
         assert figure is not None  # axes that can be drawn on have one
         return figure
     rows = in_rows(panels)
-    height = [max(panel.height for panel in row) / INCH for row in rows] or [1.0]
+    wide = ROW if max(map(len, rows), default=1) > 1 else ALONE
+    height = [
+        max(panel.height / INCH + KEY_LINE * _key_lines(panel, wide / len(row)) for panel in row)
+        for row in rows
+    ] or [1.0]
     with styled(theme):
-        figure = blank((ROW if max(map(len, rows), default=1) > 1 else ALONE, sum(height) + 0.4))
+        figure = blank((wide, sum(height) + 0.3))
         grid = figure.add_gridspec(max(len(rows), 1), 2, height_ratios=height)
         for k, row in enumerate(rows):
             for j, panel in enumerate(row):
@@ -103,6 +109,21 @@ def draw_on(ax: Axes, panel: Panel, theme: Theme = LIGHT) -> None:
     wide = 0.9 * 72 * _inches(first) / 8.6
     first.set_title(textwrap.fill(plain(panel.title), max(int(wide), 20)))
     _key(last, traces)
+
+
+def _entries(traces: Sequence[Part]) -> dict[str, Part]:
+    """What a key explains: the first trace of every name."""
+    shown = {t["name"]: t for t in reversed(traces) if t.get("showlegend", True) and t["name"]}
+    return dict(reversed(shown.items())) if len(shown) > 1 else {}
+
+
+def _key_columns(names: Collection[str], inches: float) -> int:
+    return max(min(int(72 * inches / (6.6 * max(map(len, names)) + 46)), len(names), 4), 1)
+
+
+def _key_lines(panel: Panel, inches: float) -> int:
+    names = _entries(panel.traces)
+    return -(-len(names) // _key_columns(names, inches)) if names else 0
 
 
 def _inches(ax: Axes) -> float:
@@ -167,13 +188,15 @@ def _scatter(ax: Axes, trace: Part, aside: float, bases: Bases, more: Part) -> N
             zorder=order + 0.25, clip_on=trace.get("cliponaxis", True),
         )  # fmt: skip
     if "text" in trace["mode"]:
+        right = trace.get("textposition", "").endswith("right")
         side = -1.0 if "bottom" in trace.get("textposition", "") else 1.0
         beside = "middle" in trace.get("textposition", "")
         sizes = np.broadcast_to(np.asarray(marker.get("size", 0), dtype=float), len(x))
         for at, height, text, big in zip(x, y, trace["text"], sizes, strict=True):
             ax.annotate(
-                plain(text), (at, height), ha="center", fontsize=11, zorder=order + 1,
-                xytext=(0.0, 0.0 if beside else side * (3.0 + 0.35 * big)),
+                plain(text), (at, height), ha="left" if right else "center", fontsize=11,
+                zorder=order + 1,
+                xytext=(8.0 if right else 0.0, 0.0 if beside else side * (3.0 + 0.35 * big)),
                 textcoords="offset points",
                 va="center" if beside else "bottom" if side > 0 else "top",
                 color=trace.get("textfont", {}).get("color", mpl.rcParams["text.color"]),
@@ -255,7 +278,11 @@ def _words(ax: Axes, more: Part) -> None:
 
 
 def _axis(ax: Axes, which: str, axis: Part) -> None:
-    getattr(ax, f"set_{which}label")(plain(axis["title"]["text"]))
+    title = plain(axis["title"]["text"])
+    room = int(8.2 * _inches(ax))
+    getattr(ax, f"set_{which}label")(
+        textwrap.fill(title, room) if which == "x" and len(title) > room else title
+    )
     own = getattr(ax, f"{which}axis")
     log = axis.get("type") == "log"
     if log:
@@ -279,12 +306,11 @@ def _axis(ax: Axes, which: str, axis: Part) -> None:
 
 def _key(ax: Axes, traces: Sequence[Part]) -> None:
     """A key under the axes, where it hides no data whatever they are; none for one name."""
-    shown = {t["name"]: t for t in reversed(traces) if t.get("showlegend", True) and t["name"]}
-    if len(shown) < 2:
+    shown = _entries(traces)
+    if not shown:
         return
-    handles = [_sample(trace) for trace in reversed(shown.values())]
-    longest = max(len(text) for text in shown)
-    columns = max(min(int(72 * _inches(ax) / (7.0 * longest + 46)), len(handles), 4), 1)
+    handles = [_sample(trace) for trace in shown.values()]
+    columns = _key_columns(shown, _inches(ax))
     lines = ax.get_xlabel().count("\n") + sum(
         "\n" in t.get_text() for t in ax.get_xticklabels()[:1]
     )

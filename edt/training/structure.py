@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from edt.ensemble import Ensemble, ModuleEnsemble
+from edt.ensemble.exchange import width_column
 from edt.ensemble.kinds import Networks
 from edt.training.checkpoint import CheckpointError, digest
 
@@ -68,8 +69,11 @@ def fingerprint_structure(ens: Networks) -> str:
     return f"{ens.activation}/{header['bias']}/{ens.dtype}/{digest(tensors)[:32]}"
 
 
-def hidden_widths(ens: Networks) -> list[str]:
-    """Hidden widths of each network as text, "8" or "8x4"; labels of module networks."""
+def hidden_widths(ens: Networks) -> list[int] | list[str]:
+    """Hidden width of each network, "8x4" where one has several layers; labels of module networks.
+
+    Numbers where all are, so that tables sort 2, 4, 16.
+    """
     if isinstance(ens, ModuleEnsemble):
-        return [str(label) for label in ens.labels]
-    return ["x".join(map(str, row)) for row in ens.layer_widths[:, 1:-1].tolist()]
+        return width_column([str(label) for label in ens.labels])
+    return width_column(["x".join(map(str, row)) for row in ens.layer_widths[:, 1:-1].tolist()])

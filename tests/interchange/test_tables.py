@@ -51,7 +51,7 @@ def test_no_biases_no_negative_places():
 
 def test_ensemble_as_a_table(networks):
     table = networks.to_pandas()
-    assert table["widths"].tolist() == ["2", "2", "3", "3"]
+    assert table["widths"].tolist() == [2, 2, 3, 3]
     assert table["coords"].tolist() == networks.coords.tolist()
     assert table["frozen"].tolist() == [1, 0, 0, 0]
     total = table["coords"] + table["pruned"] + table["frozen"]

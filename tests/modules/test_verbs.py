@@ -117,7 +117,7 @@ def test_results_are_saved_without_code(both, tmp_path) -> None:
         edt.TrainResult.load(tmp_path / "run.safetensors")
     back = edt.TrainResult.load(tmp_path / "run.safetensors", [chain(3, 0), chain(4, 0)])
     assert torch.equal(back.networks.theta, result.networks.theta)
-    assert back.to_pandas()["widths"].tolist() == ["3", "3", "4", "4"]
+    assert back.to_pandas()["widths"].tolist() == [3, 3, 4, 4]
 
 
 def test_a_diverging_network_harms_no_other(both) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from edt.studies import demo_spec, success_table, width_sweep
+from edt.studies.common import models_page
+from edt.studies.common.models_panel import models
 from edt.studies.common.targets import make_task
 from edt.studies.common.width_models import (
     compare_models,
@@ -89,3 +92,23 @@ def test_rosenbrock_is_a_task_of_the_sweep():
     assert len(sweep.runs) == 4 and sweep.success()["good"].sum() >= 1
     with pytest.raises(ValueError, match="square"):
         dataclasses.replace(spec, samples=120)
+
+
+def test_the_ranking_shows_dots_on_a_scale_that_is_named():
+    """Bars from 0 would show nothing true on a scale that is not linear."""
+    found = compare_models(success_table(runs(2), 2), TABLE, 2)
+    _, ranking = models(found)
+    (dots,) = ranking.traces
+    free = found.table[found.table["price"] == "free"]
+    assert dots["type"] == "scatter" and "square roots" in ranking.x["title"]["text"]
+    assert np.allclose(np.square(dots["x"]), free["delta_aic"].clip(lower=0.0), rtol=1e-4)
+    for at, label in zip(ranking.x["tickvals"], ranking.x["ticktext"], strict=True):
+        assert round(at**2) == int(label.replace(",", ""))
+
+
+def test_a_page_has_one_meaning_of_p():
+    """A p-value is a test's; what a ticket costs is called its price."""
+    found = compare_models(success_table(runs(2), 2), TABLE, 2)
+    text = models_page.models_table(found) + models_page.tests_table(found)
+    text += str(models_page.models_notes(found))
+    assert "price)" in text and "1 − p)" not in text and ">p<" not in text

@@ -95,6 +95,19 @@ MOST = 1_000_000
 RANGE = re.compile(r"(\d+)\.\.(\d+)(?::(\d+))?")
 
 
+def axis_order(value: Any) -> tuple[Any, ...]:
+    """What values of one axis are sorted by: numbers as numbers, widths of several layers too.
+
+    Example:
+        >>> sorted(["16", "4-4", "4-16", "2"], key=axis_order)
+        ['2', '4-4', '4-16', '16']
+    """
+    parts = str(value).split("-") if isinstance(value, str) else []
+    if parts and all(map(str.isdecimal, parts)):
+        return 0, tuple(map(int, parts)), ""
+    return (1, (), value) if isinstance(value, str) else (0, (value,), "")
+
+
 def axis_values(name: str, given: Any) -> tuple[Any, ...]:
     """Values of one axis from what a spec says: a value, a list, or a range ``"0..99"``.
 

@@ -19,7 +19,7 @@ from edt.runs.engines.base import Job
 from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.runs.store import Manifest, PartError, PartFiles, Wanted
 from edt.runs.sweeps.analysis import EMBEDDING, SPECTRUM, census_tables
-from edt.runs.sweeps.axes import AXES
+from edt.runs.sweeps.axes import AXES, axis_order
 from edt.runs.sweeps.plan import Plan, make_plan, shard_name
 from edt.runs.sweeps.shard import COLUMNS, train_shard
 from edt.runs.sweeps.spec import SweepSpec
@@ -219,11 +219,12 @@ def outcome_rates(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         conf: coverage.
 
     Returns:
-        One row for each combination of the axes that vary; seeds are pooled.
+        One row for each combination of the axes that vary, in their order; seeds are pooled.
     """
     varying = [name for name in AXES if name != "seed" and runs[name].nunique() > 1]
     rows = []
-    for key, group in runs.groupby(varying, sort=False) if varying else [((), runs)]:
+    groups = list(runs.groupby(varying, sort=False)) if varying else [((), runs)]
+    for key, group in sorted(groups, key=lambda entry: [axis_order(value) for value in entry[0]]):
         values = key if isinstance(key, tuple) else (key,)
         good = int(group["outcome"].eq("good").sum())
         share = wilson(good, len(group), conf)

@@ -10,11 +10,9 @@ from edt.show.html import Column
 from edt.show.publish import Picture
 from edt.show.words import interval, listed, number, p_is, p_value, percent
 from edt.studies.common import models_panel
-from edt.studies.common.models_figure import NAMES, plot_models
+from edt.studies.common.models_panel import CLOSE, NAMES
 from edt.success import Comparison
 
-#: AICs closer than this do not tell models apart.
-CLOSE = 2.0
 #: Resamples behind "chosen".
 DRAWS = 50
 
@@ -23,11 +21,11 @@ def models_picture(found: Comparison, goal: str, name: str = "models") -> Pictur
     """The figure: fitted laws over the measured rates, and their AIC."""
     return Picture(
         name,
-        lambda theme: plot_models(found, goal=goal, theme=theme),
+        None,
         "Success rates with fitted laws of width, and the AIC of every law above the best.",
         "Laws: measured rates with 95% intervals over targets and maximum-likelihood fits; the "
-        "price p of a ticket is fitted with the rest. Bars: Akaike's criterion above that of the "
-        "best law; below 2 there is no telling apart.",
+        "price of a ticket (the chance of one to win) is fitted with the rest. Dots: Akaike's "
+        "criterion above that of the best law; below 2 there is no telling apart.",
         lambda: models_panel.models(found, goal=goal),
     )
 
@@ -88,9 +86,10 @@ def models_notes(found: Comparison) -> list[tuple[str, str]]:
     return [
         (
             "Laws of width",
-            "1 − s is the chance to fail: lotteries (1 − p)^n(m); escape (1 − p) exp(−κ E(m)); "
-            "geometric (1 − p) exp(−κ (m − r)); logistic regressions. Each target has its own "
-            "p or intercept; a, κ and b are shared. Widths below r are left out",
+            "1 − s is the chance to fail: lotteries (1 − price)^n(m), with the price the chance "
+            "of one ticket to win; escape (1 − price) exp(−κ E(m)); geometric (1 − price) "
+            "exp(−κ (m − r)); logistic regressions. Each target has its own price or intercept; "
+            "a, κ and b are shared. Widths below r are left out",
         ),
         ("Escape", escape),
         (
@@ -103,7 +102,7 @@ def models_notes(found: Comparison) -> list[tuple[str, str]]:
         ),
         (
             "Narrow price",
-            "the same lotteries with p set by width r alone, as a prediction; no weight",
+            "the same lotteries with the price set by width r alone, as a prediction; no weight",
         ),
     ]
 
@@ -112,7 +111,7 @@ def models_table(found: Comparison) -> str:
     """Every law, as a table."""
     columns = [
         Column("law", lambda row: NAMES.get(row["model"], row["model"])),
-        Column("chance to fail", lambda row: str(row["label"])),
+        Column("chance to fail", lambda row: str(row["label"]).replace("1 − p)", "1 − price)")),
         Column("price", lambda row: str(row["price"])),
         Column("parameters", lambda row: str(row["parameters"])),
         Column("ln L", lambda row: f"{row['log_likelihood']:,.2f}"),
@@ -122,7 +121,7 @@ def models_table(found: Comparison) -> str:
         Column("weight", lambda row: percent(row["weight"])),
         Column("chosen", lambda row: percent(row["selected"])),
         Column("deviance (dof)", lambda row: f"{row['deviance']:,.1f} ({row['dof']})"),
-        Column("p of fit", lambda row: p_value(row["p_fit"])),
+        Column("p-value of the fit", lambda row: p_value(row["p_fit"])),
         Column("parameter", _parameter),
     ]
     return html.table(found.table, columns)
@@ -134,7 +133,7 @@ def tests_table(found: Comparison) -> str:
         Column("smaller", lambda row: NAMES[row["small"]]),
         Column("larger", lambda row: NAMES[row["large"]]),
         Column("2 Δ ln L", lambda row: f"{row['statistic']:,.2f}"),
-        Column("p", lambda row: p_value(row["p"])),
+        Column("p-value", lambda row: p_value(row["p"])),
     ]
     return html.table(found.tests, columns)
 

@@ -1,28 +1,52 @@
-"""Laws of width: `edt.studies.common.models_figure`."""
+"""Laws of width: fitted curves over the measured rates, and how far apart their AICs are."""
 
 from __future__ import annotations
 
-import math
+from typing import Any
+
+import numpy as np
 
 from edt.show.axes import percent_axis, width_axis
 from edt.show.hover import lines, rows, share
-from edt.show.marks import bars, line, points
+from edt.show.marks import line, points, shade
 from edt.show.panel import Panel, axis
-from edt.studies.common.models_figure import NAMES, curves, measured
+from edt.stats import Interval, cluster_rate, wilson
 from edt.success import Comparison
 
-#: Dashes of the laws, so that they differ without colour.
-DASHES = {
-    "disjoint": "dash", "windows": "dashdot", "subsets": "dot", "power": "longdash",
-    "escape": "solid", "geometric": "solid",
+#: Laws that are drawn if they were fitted: colour and line.
+CURVES = {
+    "disjoint": ("@green", "dash"), "windows": ("@orange", "dashdot"), "subsets": ("@red", "dot"),
+    "power": ("@sky", "longdash"), "escape": ("@purple", "solid"),
+    "geometric": ("@purple", "solid"), "logistic": ("@soft", "longdashdot"),
+    "log-logistic": ("@soft", "longdashdot"),
 }  # fmt: skip
+#: How the laws are called.
+NAMES = {
+    "constant": "no effect of width",
+    "disjoint": "floor(m/r) tickets",
+    "windows": "m − r + 1 tickets",
+    "subsets": "C(m, r) tickets",
+    "proportional": "m/r tickets",
+    "disjoint^a": "floor(m/r)^a tickets",
+    "windows^a": "(m − r + 1)^a tickets",
+    "subsets^a": "C(m, r)^a tickets",
+    "power": "(m/r)^a tickets",
+    "geometric": "geometric in m",
+    "escape": "escape dimensions",
+    "escape-logit": "escape, logistic",
+    "logistic": "logistic in m",
+    "log-logistic": "logistic in ln m",
+}
+#: AICs closer than this do not tell laws apart.
+CLOSE = 2.0
 
 
 def models(found: Comparison, *, goal: str = "succeed") -> list[Panel]:
-    """Panels of `edt.studies.common.models_figure.plot_models`.
+    """Measured rates with fitted laws, and the AIC of every law above the best.
 
     Args:
-        found: from `edt.success.compare`.
+        found: from `edt.success.compare`. Several groups are pooled: rates and fits alike are
+            weighted by runs.
         goal: what a success is, in a few words.
     """
     widths, rates = measured(found)
@@ -40,53 +64,80 @@ def models(found: Comparison, *, goal: str = "succeed") -> list[Panel]:
                hover, low=[rate.low for rate in rates], high=[rate.high for rate in rates],
                zorder=2)
     ]  # fmt: skip
-    for name, colour, _, curve in curves(found):
+    for name, curve in curves(found).items():
+        colour, dash = CURVES[name]
         hover = [
             lines(f"width {width}, {NAMES[name]}", f"fitted {share(rate)}")
             for width, rate in zip(widths, curve, strict=True)
         ]
-        traces.append(
-            line(widths, curve, NAMES[name], f"@{colour}", hover, marker=None,
-                 dash=DASHES.get(name, "longdashdot"))
-        )  # fmt: skip
+        traces.append(line(widths, curve, NAMES[name], colour, hover, marker=None, dash=dash))
     left = Panel("Laws of width, fitted", traces, width_axis(widths),
                  percent_axis(f"runs that {goal}"), height=420)  # fmt: skip
     return [left, _ranking(found)]
 
 
+def measured(found: Comparison) -> tuple[list[int], list[Interval]]:
+    """Widths, and the rate of success at each over all groups: with Wilson's interval of one group,
+    over groups of several."""
+    counts = found.counts
+    widths = sorted({int(width) for width in counts.width})
+    cells = [counts.width == width for width in widths]
+
+    def rate(cell: Any) -> Interval:
+        own = [counts.group[cell] == group for group in np.unique(counts.group[cell])]
+        wins = [int(counts.wins[cell][one].sum()) for one in own]
+        runs = [int(counts.runs[cell][one].sum()) for one in own]
+        return wilson(wins[0], runs[0]) if len(own) == 1 else cluster_rate(wins, runs)
+
+    return widths, [rate(cell) for cell in cells]
+
+
+def curves(found: Comparison) -> dict[str, list[float]]:
+    """The rate at every width under each law that is drawn; of regressions, the better one."""
+    fits = found.fits
+    shown = [name for name in CURVES if name in fits]
+    if "escape" in fits and "geometric" in fits:
+        shown.remove("geometric")
+    regressions = [name for name in ("logistic", "log-logistic") if name in fits]
+    if len(regressions) == 2:
+        shown.remove(max(regressions, key=lambda name: fits[name].aic))
+    counts = found.counts
+    cells = [counts.width == width for width in sorted({int(width) for width in counts.width})]
+    wins = {name: fits[name].success() * counts.runs for name in shown}
+    return {
+        name: [float(wins[name][cell].sum()) / int(counts.runs[cell].sum()) for cell in cells]
+        for name in shown
+    }
+
+
 def _ranking(found: Comparison) -> Panel:
     free = found.table[found.table["price"] == "free"].reset_index(drop=True)
-    at = list(range(len(free)))
+    names = [NAMES.get(name, name) for name in free["model"]]
     hover = [
         lines(
-            NAMES.get(row["model"], row["model"]),
+            name,
             f"AIC {row['aic']:,.2f}, {row['delta_aic']:,.2f} above the best",
             f"log-likelihood {row['log_likelihood']:,.2f}",
         )
-        for row in rows(free)
+        for name, row in zip(names, rows(free), strict=True)
     ]
-    # The axis is one of ln(1 + AIC): nothing above the best has a place on it, and 1,000 as well.
-    text = [f"{value:.1f}" if value < 99.5 else f"{value:,.0f}" for value in free["delta_aic"]]
-    places = [math.log1p(max(float(value), 0.0) + 0.03) for value in free["delta_aic"]]
-    top = max(places)
-    ticks = [t for t in (0, 2, 10, 100, 1_000, 10_000, 100_000) if math.log1p(t) <= 1.05 * top]
+    above = free["delta_aic"].clip(lower=0.0)
+    # A square root's scale has a place for nothing above the best, and for 1,000 as well.
+    at = range(len(free))
+    dots = points(above**0.5, at, "AIC", "@blue", hover, key=False)
+    dots |= {"mode": "markers+text", "textposition": "middle right", "cliponaxis": False,
+             "text": [f"{value:,.1f}" if value < 99.5 else f"{value:,.0f}" for value in above],
+             "textfont": {"size": 12, "color": "@ink"}}  # fmt: skip
+    top = max(float(above.max()), 4.0)
+    ticks = [tick for tick in (0, 2, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
+             if tick <= 1.05 * top and (tick in (0, 2) or tick >= 0.02 * top)]  # fmt: skip
     return Panel(
         "Which law fits best",
-        [
-            bars(places, at, "AIC", "@blue", hover, text, orientation="h", showlegend=False,
-                 textposition="outside", cliponaxis=False)
-        ],
-        axis("AIC above the best", ticks=[math.log1p(t) for t in ticks],
-             labels=[f"{t:,}" for t in ticks], span=(0.0, 1.2 * max(top, math.log1p(4.0)))),
-        axis("", ticks=at, labels=[NAMES.get(name, name) for name in free["model"]], grid=False,
-             range=[len(free) - 0.4, -0.6]),
-        {
-            "bargap": 0.38,
-            "shapes": [
-                {"type": "rect", "xref": "x", "yref": "paper", "x0": 0, "x1": math.log1p(2.0),
-                 "y0": 0, "y1": 1, "fillcolor": "@soft/0.16", "line": {"width": 0},
-                 "layer": "below"}
-            ],
-        },
+        [dots],
+        axis("AIC above the best, on a scale of square roots (shaded: within 2)",
+             ticks=[tick**0.5 for tick in ticks], labels=[f"{tick:,}" for tick in ticks],
+             span=(-0.03 * top**0.5, 1.2 * top**0.5)),
+        axis("", ticks=at, labels=names, grid=True, range=[len(free) - 0.4, -0.6]),
+        {"shapes": [shade(0.0, CLOSE**0.5, "@soft/0.16")]},
         height=420,
     )  # fmt: skip

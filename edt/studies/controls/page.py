@@ -14,7 +14,6 @@ from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, listed, p_is, p_value, percent, span
 from edt.studies.controls import panels
-from edt.studies.controls.figures import plot_controls
 from edt.studies.controls.run import ATTRIBUTIONS, Controls
 from edt.studies.controls.spec import CONTROLS
 from edt.studies.width.method import software
@@ -44,7 +43,7 @@ def write_controls_report(run: Controls, directory: Location) -> Folder:
     r = run.spec.teacher_width
     picture = Picture(
         "controls",
-        lambda theme: plot_controls(rates, r, theme=theme),
+        None,
         "Success of every control against trained parameters and against learning neurons.",
         "Each mark is one way to train, all teachers together, with its 95% Wilson interval. If "
         "success went with the number of parameters, all marks would lie on one curve against "
@@ -209,7 +208,7 @@ def _table(rates: pd.DataFrame) -> str:
         Column("ordinary", lambda row: percent(row["rate_ordinary"])),
         Column("wins only here", lambda row: str(row["only_here"])),
         Column("only ordinary", lambda row: str(row["only_ordinary"])),
-        Column("p", lambda row: p_value(row["p"])),
+        Column("p-value", lambda row: p_value(row["p"])),
     ]
     return html.table(rates, columns)
 
@@ -222,7 +221,7 @@ def _regressions(found: pd.DataFrame) -> str:
         Column("ΔAIC", lambda row: f"{row['delta_aic']:,.1f}"),
         Column("slope, dimension", lambda row: _slope(row["b_dimension"])),
         Column("slope, neurons", lambda row: _slope(row["b_learning"])),
-        Column("p against both", lambda row: p_value(row["p"])),
+        Column("p-value against both", lambda row: p_value(row["p"])),
     ]
     return html.table(found, columns)
 

@@ -1,44 +1,49 @@
-"""Dimension on one axis, neurons that learn on the other: `edt.studies.controls.figures`."""
+"""The controls: dimension on one axis, neurons that learn on the other."""
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from edt.show.axes import log_axis, percent_axis, width_axis
 from edt.show.hover import lines, rows, share
 from edt.show.marks import line
 from edt.show.panel import Panel, Part
-from edt.studies.controls.figures import LOOKS
+
+#: Control to (text, colour, marker).
+LOOKS = {
+    "width": ("ordinary networks", "@blue", "o"),
+    "features": ("extra neurons: only outputs train", "@orange", "s"),
+    "frozen": ("extra neurons: frozen", "@red", "v"),
+    "factored": ("factored weights, r neurons", "@green", "D"),
+    "rotated": ("rotated parameters, all of them", "@sky", "P"),
+    "subspace": ("random subspace", "@purple", "^"),
+}
 
 
 def controls(rates: pd.DataFrame, r: int) -> list[Panel]:
-    """Panels of `edt.studies.controls.figures.plot_controls`.
+    """Success against trained parameters, and against neurons that learn.
 
     Args:
         rates: from `edt.studies.controls.run.rate_table`.
         r: neurons of the teacher.
     """
     present = [name for name in LOOKS if (rates["control"] == name).any()]
-    left, right = [], []
-    for k, name in enumerate(present):
-        own = rates[rates["control"] == name]
-        shift = k - (len(present) - 1) / 2
-        left.append(_points(own["dimension"].to_numpy(dtype=float) * 1.012**shift, own, name))
-        right.append(_points(own["learning"].to_numpy(dtype=float) + 0.1 * shift, own, name))
+    by_dimension, by_neurons = (
+        [_points(rates[rates["control"] == name], across, name) for name in present]
+        for across in ("dimension", "learning")
+    )
     low, high = float(rates["dimension"].min()), float(rates["dimension"].max())
     neurons = sorted({int(m) for m in rates["learning"]})
     y = percent_axis("runs that reach zero loss (95% Wilson)")
     return [
-        Panel("Same success for the same dimension?", left,
+        Panel("Same success for the same number of parameters?", by_dimension,
               log_axis("trained parameters", span=(low / 1.15, high * 1.15)), y),
-        Panel("Or for the same number of neurons?", right,
+        Panel("Or for the same number of neurons?", by_neurons,
               width_axis(neurons, f"neurons whose input weights learn<br>(teacher: {r})"), y),
     ]  # fmt: skip
 
 
-def _points(x: npt.NDArray[np.float64], own: pd.DataFrame, name: str) -> Part:
+def _points(own: pd.DataFrame, across: str, name: str) -> Part:
     text, colour, marker = LOOKS[name]
     hover = [
         lines(
@@ -49,6 +54,6 @@ def _points(x: npt.NDArray[np.float64], own: pd.DataFrame, name: str) -> Part:
         )
         for row in rows(own)
     ]
-    return line(x, own["rate"], text, f"@{colour}", hover, low=own["rate_low"],
+    return line(own[across], own["rate"], text, colour, hover, low=own["rate_low"],
                 high=own["rate_high"], marker=marker, joined=name == "width",
                 zorder=1 if name == "width" else 2)  # fmt: skip

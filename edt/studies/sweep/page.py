@@ -19,7 +19,7 @@ from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, listed, number, percent, span
 from edt.studies.sweep import panels
-from edt.studies.sweep.figures import MOST_LINES, plot_sweep
+from edt.studies.sweep.panels import MOST_LINES
 from edt.studies.width.method import software
 
 #: Rows of the table of outcomes that the page shows; all are in the Parquet file.
@@ -38,7 +38,7 @@ def write_sweep_report(run: Sweep, directory: Location) -> Folder:
     along, lines = layout(runs)
     picture = Picture(
         "sweep",
-        lambda theme: plot_sweep(runs, along, lines, theme=theme),
+        None,
         f"Share of good runs and median loss against {along}.",
         caption(along, lines, varying),
         lambda: panels.sweep(runs, along, lines),

@@ -22,7 +22,6 @@ from edt.studies.common.models_page import (
 )
 from edt.studies.width.method import software
 from edt.studies.xor import panels
-from edt.studies.xor.figures import plot_xor
 from edt.studies.xor.run import STARTS, TICKET, Xor
 from edt.success import Comparison
 
@@ -52,11 +51,11 @@ def write_xor_report(run: Xor, directory: Location) -> Folder:
     pictures = [
         Picture(
             "xor",
-            lambda theme: plot_xor(table, theme=theme),
+            None,
             "Success of 2-m-1 networks on exclusive or beside the reference; effective tickets.",
             "Success: share of runs with a mean cross-entropy below "
             f"{run.spec.success:g}. Tickets: how many networks of width 2 the rate amounts to, "
-            "beside three ways to count them. Points of one width are set a little apart.",
+            "beside three ways to count them.",
             lambda: panels.xor(table),
         ),
         *[models_picture(found, "learn XOR", f"models-{start}") for start, found in laws.items()],
@@ -230,7 +229,7 @@ def _table(table: pd.DataFrame) -> str:
         Column("95%", lambda row: span(row["rate_low"], row["rate_high"])),
         Column("reference", lambda row: cent(row["rate_ref"])),
         Column("95%", lambda row: span(row["rate_ref_low"], row["rate_ref_high"])),
-        Column("p, adjusted", lambda row: p_value(row["p_holm"])),
+        Column("p-value, adjusted", lambda row: p_value(row["p_holm"])),
         Column(
             "effective tickets",
             lambda row: interval(row["n_eff"], row["n_eff_low"], row["n_eff_high"]),
