@@ -21,6 +21,9 @@ FOLDERS = (
     "crossed",
     "failures",
     "index_loss",
+    "signs",
+    "escape_count",
+    "prune_to_narrow",
 )
 _FOUND: list[Study] = [import_module(f"edt.studies.{folder}").STUDY for folder in FOLDERS]
 #: Studies by kind: the names of their commands, and of what their directories hold.

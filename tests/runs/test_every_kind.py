@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from small_studies import CLAIMS
+from small_studies import SCIENCE
 
 from edt.cli import main as program
 from edt.files import CheckpointError
@@ -66,7 +66,7 @@ SPECS = {
     "sweep": SweepSpec(
         task="xor", grid={"seed": "0..9", "steps": 100, "lr": [0.1, 0.2], "init": ["he", "glorot"]}
     ),
-    **CLAIMS,
+    **SCIENCE,
 }  # fmt: skip
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from edt.studies.registry import STUDIES
 
 TINY = {"steps": 200, "samples": 40, "lbfgs_rounds": 1}
-#: Those behind the page of claims.
-CLAIMS = {
+#: Those that test a claim about width.
+SCIENCE = {
     "subsets": STUDIES["subsets"].spec(quick=True, **TINY, teachers=2, seeds=3, widths=(5,)),
     "crossed": STUDIES["crossed"].spec(
         quick=True, **TINY, teachers=2, candidates=4, rests=2, good=1e-2
@@ -18,5 +18,16 @@ CLAIMS = {
     ),
     "index-loss": STUDIES["index-loss"].spec(
         quick=True, samples=40, teachers=2, seeds=2, widths=(2,), newton_steps=20
+    ),
+    "signs": STUDIES["signs"].spec(
+        quick=True, samples=40, teachers=2, seeds=2, widths=(2,), newton_steps=20
+    ),
+    "escape-count": STUDIES["escape-count"].spec(
+        quick=True,
+        **{**TINY, "teachers": 1, "seeds": 3, "widths": (2, 3), "certify_steps": 20},
+        escape_steps=5,
+    ),
+    "prune-to-narrow": STUDIES["prune-to-narrow"].spec(
+        quick=True, **{**TINY, "steps": 400}, teachers=2, seeds=3, widths=(5,), certify_steps=20
     ),
 }

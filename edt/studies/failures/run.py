@@ -17,19 +17,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from edt import functional
-from edt.curvature import hessian_spectrum
 from edt.ensemble import Ensemble
-from edt.landscape import certify, outcomes, split_every
-from edt.landscape.outcome import UNCERTIFIED
-from edt.lottery.crossed import joined
+from edt.landscape import split_every
 from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.stats import cluster_rate, paired_interval
+from edt.studies.common.finish import finish, leave, with_fresh
 from edt.studies.common.students import StudentSpec, train_students
 from edt.studies.common.targets import make_task
 from edt.studies.width.run import training_plan
 from edt.tasks import Task
-from edt.training import converge
 
 #: Labels of ends that are given another neuron.
 KINDS = ("minimum", "channel", "saturated")
@@ -50,8 +46,6 @@ ESCAPES: dict[str, str] = {
     "end_label": "str",
     "outcome": "str",
 }
-#: Lengths tried along the way down, in units of max(1, |theta|).
-LENGTHS = (0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4)
 #: A loss is lower when it fell by more than this share.
 LOWER = 1e-3
 
@@ -178,22 +172,11 @@ def _escapes(
         facts = {name: row[name] for name in names}
         for way, mu in (("inside", 0.5), ("outside", 1.5)):
             wide.add(split_every(end, mu).networks, way, facts)
-        wide.add(_with_fresh(spec, end, int(row["seed"])), "fresh", facts)
+        count = int(end.layer_widths[0, 1])
+        wide.add(with_fresh(end, count, int(row["seed"]), spec.init), "fresh", facts)
         narrow.add(end.select([0] * width), "kick", facts)
     tables = [_go_on(spec, task, some, target) for some in (wide, narrow)]
     return pd.concat(tables, ignore_index=True).astype(ESCAPES)[list(ESCAPES)]
-
-
-def _with_fresh(spec: FailuresSpec, end: Ensemble, seed: int) -> Ensemble:
-    """The network with a fresh neuron of output weight 0, as often as it has neurons to split."""
-    first, count = 700_000_000 + 1_000 * (seed % 1_000_000), int(end.layer_widths[0, 1])
-    new = Ensemble.init(
-        [1], range(first, first + count), d_in=end.d_in, d_out=end.d_out,
-        activation=end.activation, scheme=spec.init, bias=end.has_bias, dtype=torch.float64,
-    )  # fmt: skip
-    theta = new.theta.reshape(new.B, -1).clone()
-    theta[:, end.d_in + int(end.has_bias) :] = 0.0
-    return joined(end.select([0] * count), new.with_theta(theta.flatten()))
 
 
 def _go_on(spec: FailuresSpec, task: Task, starts: _Starts, target: int) -> pd.DataFrame:
@@ -201,63 +184,17 @@ def _go_on(spec: FailuresSpec, task: Task, starts: _Starts, target: int) -> pd.D
     ens = Ensemble.concat(starts.networks)
     index = torch.full((ens.B,), target, dtype=torch.int64)
     frame = pd.DataFrame(starts.rows)
-    left, negative, drop = _left(task, ens, index, frame)
-    ended = converge(
-        task, left, task_index=index, tol=spec.tol, lbfgs_steps=10 * spec.escape_steps,
-        newton_steps=spec.escape_steps, progress=False,
-    )  # fmt: skip
-    if ended.interrupted:
-        raise KeyboardInterrupt
-    loss, label = ended.loss.numpy(), np.array([UNCERTIFIED] * ens.B, dtype=object)
-    open_ = torch.from_numpy(np.flatnonzero(loss > frame["threshold"].to_numpy()))
-    if open_.numel():
-        found = certify(
-            task, ended.networks.select(open_), task_index=index[open_], steps=spec.certify_steps
-        )
-        loss[open_.numpy()], label[open_.numpy()] = found.loss.numpy(), found.label
-    words = outcomes(
-        loss.tolist(), frame["threshold"].tolist(), ended.verdict, ended.status, label.tolist()
-    )
-    return frame.assign(index=negative, drop=drop, end_loss=loss, end_label=label, outcome=words)
-
-
-def _left(
-    task: Task, ens: Ensemble, index: torch.Tensor, frame: pd.DataFrame
-) -> tuple[Ensemble, list[int], list[float]]:
-    """Networks moved along their most negative direction, or by a random step where there is none
-    or a kick is asked for, to the lowest loss found; the index and what the step took."""
-    from edt.curvature.verdicts import inertia, zero_threshold
-
-    spectra, vectors = hessian_spectrum(ens, task, task_index=index, vectors=True)
     draw = torch.Generator().manual_seed(int(frame["target"].iloc[0]) + 1)
-    negative = [inertia(values, zero_threshold(values))[0] for values in spectra]
-    free = ens.state == 1
-    ways = torch.zeros(ens.total, dtype=torch.float64)
-    sizes = []
-    for b, way in enumerate(frame["way"]):
-        span = slice(int(ens.offsets[b]), int(ens.offsets[b + 1]))
-        down = vectors[b][:, 0] if negative[b] and way != "kick" else None
-        if down is None:
-            down = torch.randn(int(ens.coords[b]), generator=draw, dtype=torch.float64)
-            down = down / down.norm()
-        ways[span][free[span]] = down
-        sizes.append(max(1.0, float(ens.theta[span].norm())))
-    before = functional.loss(ens, task, task_index=index)
-    best, theta = before.clone(), ens.theta.clone()
-    owner = torch.arange(ens.B).repeat_interleave(ens.offsets[1:] - ens.offsets[:-1])
-    reach = torch.tensor(sizes, dtype=torch.float64)[owner]
-    for length in LENGTHS:
-        for sign in (1.0, -1.0):
-            trial = ens.theta + sign * length * reach * ways
-            loss = functional.loss(ens.with_theta(trial), task, task_index=index)
-            better = loss < best
-            theta = torch.where(better[owner], trial, theta)
-            best = torch.where(better, loss, best)
-    # A kick that finds no lower point still kicks.
-    stuck = torch.tensor([way == "kick" for way in frame["way"]]) & (best >= before)
-    theta = torch.where(stuck[owner], ens.theta + 1e-2 * reach * ways, theta)
-    drop = (1.0 - best / before.clamp_min(1e-300)).tolist()
-    return ens.with_theta(theta), negative, drop
+    left, negative, drop = leave(task, ens, index, frame["way"].eq("kick").to_numpy(), draw)
+    ended = finish(
+        task, left, index, frame["threshold"].to_numpy(), tol=spec.tol,
+        lbfgs_steps=10 * spec.escape_steps, newton_steps=spec.escape_steps,
+        certify_steps=spec.certify_steps,
+    )  # fmt: skip
+    return frame.assign(
+        index=negative, drop=drop, end_loss=ended.loss, end_label=ended.label,
+        outcome=ended.outcome,
+    )  # fmt: skip
 
 
 def failure_table(students: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:

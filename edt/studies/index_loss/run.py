@@ -121,7 +121,7 @@ class IndexLossRun(Experiment):
     @classmethod
     def measure(cls, spec: IndexLossSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """One table, the parts one below the other."""
-        runs = parts.run(partial(_part, spec, cls.data(spec)))
+        runs = parts.run(partial(critical_points, spec, cls.data(spec)))
         return {"runs": pd.concat(runs, ignore_index=True)}
 
     @property
@@ -142,7 +142,8 @@ class IndexLossRun(Experiment):
 run_index_loss = IndexLossRun.run
 
 
-def _part(spec: IndexLossSpec, task: Task, target: int, width: int) -> pd.DataFrame:
+def critical_points(spec: IndexLossSpec, task: Task, target: int, width: int) -> pd.DataFrame:
+    """Where Newton's method ends, from all starts of one teacher and width: rows of ``runs``."""
     seeds = [target * 1_000_000 + k for k in range(spec.seeds)]
     ens = spec.recipe.start(
         [width], seeds, d_in=task.d_in, d_out=task.d_out, activation=spec.activation,

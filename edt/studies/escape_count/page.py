@@ -1,0 +1,95 @@
+"""The report of the study of neurons until good."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from edt.places import Folder, Location
+from edt.show.publish import Picture
+from edt.show.words import count, percent, span
+from edt.studies.common.findings import Finding
+from edt.studies.common.study_page import StudyPage
+from edt.studies.common.thresholds import threshold_table, threshold_text
+from edt.studies.escape_count import panels
+from edt.studies.escape_count.panels import WAYS
+from edt.studies.escape_count.run import EscapeCountRun
+from edt.studies.perturb_rest.page import REFERENCES
+
+#: A lead over fresh starts whose interval ends below this is none.
+NOTHING = 0.05
+
+
+def findings(table: pd.DataFrame) -> list[Finding]:
+    """What the table says of claim c, that width adds ways out of bad minima.
+
+    After one neuron and after the most: for it where a bad minimum that is given neurons gets away
+    more often than as many fresh starts at the same widths succeed, by an interval above 0; against
+    it where the interval ends below 5 points.
+
+    Args:
+        table: from `edt.studies.escape_count.run.survival_table`.
+    """
+    found = []
+    own = table[table["width"] == 0]
+    ends = sorted({int(own["neurons"].min()), int(own["neurons"].max())}) if len(own) else []
+    for neurons in ends:
+        for row in own[own["neurons"] == neurons].to_dict("records"):
+            if row["ahead_low"] != row["ahead_low"]:
+                continue
+            minima = count(int(row["minima"]), "bad minimum", "bad minima")
+            got = span(1.0 - row["left_high"], 1.0 - row["left_low"])
+            text = (
+                f"After {count(neurons, 'neuron')} more ({WAYS[row['way']][0]}) "
+                f"{percent(1.0 - row['left'])} of {minima} have reached a good end ({got} over "
+                f"{count(int(row['teachers']), 'teacher')}), {100 * row['ahead']:+.0f} points "
+                f"against as many fresh starts ({100 * row['ahead_low']:.0f} to "
+                f"{100 * row['ahead_high']:.0f})"
+            )
+            if row["ahead_low"] > 0.0:
+                found.append(Finding("c", "for", text + "."))
+            elif row["ahead_high"] < NOTHING:
+                found.append(Finding("c", "against", text + ": no better than starting anew."))
+            else:
+                found.append(Finding("c", "silent", text + ": not apart."))
+    return found
+
+
+def write_escape_count_report(run: EscapeCountRun, directory: Location) -> Folder:
+    """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
+    table, spec, counts = run.survival(), run.spec, run.tables["counts"]
+    minima = len(counts.drop_duplicates(["target", "width", "seed"]))
+    thresholds = threshold_table(run.tables["students"])
+    page = StudyPage(
+        title="How many neurons until a bad minimum is none?",
+        lead=f"<b>{count(minima, 'certified bad minimum', 'certified bad minima')}</b> of "
+        f"{len(run.tables['students']):,} students, given up to {spec.most} neurons one by one; "
+        f"{int(counts['tries'].sum()):,} tries.",
+        question="Survival of bad minima",
+        picture=Picture(
+            "escape-count",
+            None,
+            "Share of bad minima that have not reached a good end against neurons added.",
+            "After each neuron the lowest end of as many tries as there were neurons is kept.",
+            lambda: panels.escape_count(table),
+        ),
+        findings=findings(table),
+        limits=[
+            "Keeping the lowest of several tries is a search: gradient descent gets one.",
+            "A minimum that is not good after the most neurons may be with another.",
+            f"Students narrower than {spec.teacher_width} cannot be good: the first neurons of "
+            "theirs only make it possible.",
+        ],
+        method=[
+            (
+                "Minima",
+                f"up to {spec.each} certified bad minima of each of "
+                f"{count(spec.teachers, 'teacher')} and width {', '.join(map(str, spec.widths))}",
+            ),
+            ("Good", f"loss ≤ {spec.good:g} × variance of the target"),
+            ("Threshold", threshold_text(thresholds)),
+            ("Null", "as many students of the same width from fresh starts, trained as the others"),
+        ],
+        tables={"Survival (width 0: all)": table, "Other thresholds": thresholds},
+        references=REFERENCES,
+    )
+    return page.write(run, directory)
