@@ -152,7 +152,8 @@ def _counts(
     cell = students[(students["target"] == target) & (students["width"] == width)]
     ends = cell[cell["outcome"] == "bad"].head(spec.each)
     rows = []
-    for place, row in zip(ends.index, ends.to_dict("records"), strict=True):
+    for place, record in zip(ends.index, ends.to_dict("records"), strict=True):
+        row = {str(name): value for name, value in record.items()}
         for way in WAYS:
             rows.append(_grown(spec, task, networks.select([int(place)]), row, way))
     return _table(rows)
