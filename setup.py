@@ -6,7 +6,8 @@ Environment:
     EDT_ISAS         instruction sets of the CPU: "all" that the compiler knows (default, for
                      wheels), "native" (the best that this machine runs; default for a checkout
                      installed in place) or names, e.g. "avx2,baseline"
-    EDT_CUDA         auto (default): the CUDA engine where nvcc is found and works; 1: insist; 0: no
+    EDT_CUDA         auto (default): the CUDA engine where nvcc is found and works, with
+                     EDT_ISAS=native only where there is a GPU, too; 1: insist; 0: no
     EDT_CUDA_ARCHS   "80;90;100;120" (default; those nvcc knows, and PTX for newer ones; 80 is the
                      least), "native"
                      (the GPUs of this machine) or "ptx" (PTX alone: the driver compiles at first
@@ -77,7 +78,7 @@ class CMakeBuild(build_ext):
             f"-DEDT_ISAS={isas}",
             f"-DEDT_SANITIZE={'ON' if os.environ.get('EDT_SANITIZE') == '1' else 'OFF'}",
         ]
-        build_core(cmake, options, build, cuda_options(stays))
+        build_core(cmake, options, build, cuda_options(stays, isas == "native"))
         suffix = sysconfig.get_config_var("EXT_SUFFIX")
         built = build / f"_core{suffix}"
         if not built.is_file():
@@ -114,8 +115,11 @@ def cuda_wish() -> str:
     return wish
 
 
-def cuda_options(in_place: bool) -> list[str]:
-    """CMake's options for the CUDA engine; none: build without."""
+def cuda_options(in_place: bool, only_here: bool = False) -> list[str]:
+    """CMake's options for the CUDA engine; none: build without.
+
+    ``only_here``: the core is for this machine alone, and needs no engine for what it lacks.
+    """
     wish = cuda_wish()
     if wish == "0" or os.environ.get("EDT_SANITIZE") == "1":
         return []
@@ -124,6 +128,9 @@ def cuda_options(in_place: bool) -> list[str]:
         if wish == "1":
             raise RuntimeError("EDT_CUDA=1, but no nvcc was found (set EDT_NVCC=/path/to/nvcc)")
         say("no nvcc found: building without the CUDA engine")
+        return []
+    if wish == "auto" and only_here and not native_archs():
+        say("no GPU here: building without the CUDA engine (EDT_CUDA=1 builds it)")
         return []
     listed = subprocess.run([nvcc, "--list-gpu-code"], capture_output=True, text=True)
     codes = {line.strip() for line in listed.stdout.split() if line.startswith("sm_")}

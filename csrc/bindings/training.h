@@ -2,6 +2,7 @@
 #pragma once
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <set>
 #include <string>
 
@@ -40,14 +41,10 @@ inline HyperParameters read_hyper(const pybind11::dict& from) {
   Named d(from, "hyper");
   HyperParameters hp;
   const auto name = d.value<std::string>("optimizer");
-  int code = 0;
-  for (const char* known : kOptimizerNames) {
-    if (name == known) break;
-    ++code;
-  }
-  if (code == int(std::size(kOptimizerNames)))
-    throw pybind11::value_error("optimizer must be 'sgd', 'adam' or 'adamw', got '" + name + "'");
-  hp.optimizer = Optimizer(code);
+  const auto* found = std::find(std::begin(kOptimizerNames), std::end(kOptimizerNames), name);
+  if (found == std::end(kOptimizerNames))
+    throw pybind11::value_error("optimizer must be one of the core's, got '" + name + "'");
+  hp.optimizer = Optimizer(found - std::begin(kOptimizerNames));
   hp.momentum = d.value<double>("momentum");
   hp.dampening = d.value<double>("dampening");
   hp.nesterov = d.value<bool>("nesterov");
@@ -86,7 +83,7 @@ TrainState<T> read_train_state(const pybind11::dict& from, const HyperParameters
   st.networks = networks;
   d.finish();
   if (hp.optimizer != Optimizer::sgd && !(st.m && st.v))
-    throw pybind11::value_error("adam needs both moments");
+    throw pybind11::value_error("optimizers other than sgd need both moments");
   if (hp.momentum != 0 && !st.m) throw pybind11::value_error("momentum needs its buffer");
   return st;
 }

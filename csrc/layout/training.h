@@ -21,7 +21,8 @@ struct HyperParameters {
   int64_t last_step = 0;
 };
 
-#define EDT_STATUSES(X) X(running) X(converged) X(diverged) X(target)
+// stopped: by whoever watches a validation loss; the core leaves such a network alone.
+#define EDT_STATUSES(X) X(running) X(converged) X(diverged) X(target) X(stopped)
 EDT_CODES(Status, int8_t, EDT_STATUSES)
 
 // Where a training call of B networks finds and leaves its numbers.

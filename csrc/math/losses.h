@@ -14,8 +14,14 @@ namespace edt {
 //   logistic            log(1 + exp(-y f))
 //   squared_hinge       max(0, 1 - y f)^2
 //   huber               r^2 / 2 where |r| <= 1, else |r| - 1/2; r = f - y
-#define EDT_LOSSES(X)                                                                              \
-  X(mse) X(cross_entropy) X(soft_cross_entropy) X(bce) X(logistic) X(squared_hinge) X(huber)
+// clang-format off
+#define EDT_SCALAR_LOSSES(X) \
+  X(bce)           \
+  X(logistic)      \
+  X(squared_hinge) \
+  X(huber)
+// clang-format on
+#define EDT_LOSSES(X) X(mse) X(cross_entropy) X(soft_cross_entropy) EDT_SCALAR_LOSSES(X)
 EDT_CODES(Loss, int, EDT_LOSSES)
 
 EDT_HOST_DEVICE inline bool is_softmax(Loss kind) {

@@ -17,9 +17,8 @@ import torch
 from edt.files import CheckpointError, parsing, read
 from edt.training.history import Record
 from edt.training.run import CHECKPOINT_NAME, KIND, Settings
-from edt.training.state import RUNNING, OptimizerState, State
+from edt.training.state import RUNNING, STOPPED, OptimizerState, State
 from edt.training.structure import fingerprint_structure
-from edt.training.validation import STOPPED
 
 if TYPE_CHECKING:
     from edt.training.result import TrainResult

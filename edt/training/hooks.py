@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edt.training.state import RUNNING, State, Trainer
-from edt.training.validation import STOPPED
+from edt.training.state import RUNNING, STOPPED, State, Trainer
 
 __all__ = ["Listener", "OnRecord", "listener"]
 

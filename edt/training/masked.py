@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from edt import _core
 from edt.ensemble import Ensemble
 from edt.ensemble.checks import check_dtype
 from edt.ensemble.init import SCHEMES
@@ -23,19 +24,18 @@ from edt.training.continuation import started
 from edt.training.devices import training_device
 from edt.training.history import Record
 from edt.training.hooks import OnRecord, listener
+from edt.training.optimizers import OPTIMIZERS
 from edt.training.record import record_steps
 from edt.training.result import TrainResult
 from edt.training.run import CHECKPOINT_NAME, Settings, restore, run
 from edt.training.schedules import ScheduleLike, describe, learning_rate_factors
-from edt.training.state import CONVERGED, DIVERGED, TARGET, OptimizerState, Rule, State
+from edt.training.state import RUNNING, OptimizerState, Rule, State
 from edt.training.structure import fingerprint_structure
 from edt.training.trainer import trainer
-from edt.training.validation import STOPPED, Watch
+from edt.training.validation import Watch
 
-OPTIMIZERS = ("gd", "sgd", "adam", "adamw")
 #: The learning rate's factor is kept for every step, eight bytes each.
 MOST_STEPS = 10**9
-_STATUS = {CONVERGED: "converged", DIVERGED: "diverged", TARGET: "target", STOPPED: "stopped"}
 
 
 def masked_train(
@@ -356,7 +356,7 @@ def _hyper(
         raise ValueError("tol needs full batches (batch_size=None): a minibatch gradient is noise")
     target = float("-inf") if loss_target is None else number("loss_target", loss_target)
     return {
-        "optimizer": "sgd" if optimizer == "gd" else optimizer,
+        "optimizer": OPTIMIZERS[optimizer].core,
         "momentum": momentum,
         "dampening": dampening,
         "nesterov": nesterov,
@@ -380,7 +380,9 @@ def _span(values: torch.Tensor) -> str:
 
 def _result(ens: Any, state: State, settings: Settings, index: torch.Tensor) -> TrainResult:
     status = [
-        _STATUS.get(code, "max_steps" if step >= settings.steps else "interrupted")
+        ("max_steps" if step >= settings.steps else "interrupted")
+        if code == RUNNING
+        else _core.CODES["training"][code]
         for code, step in zip(state.status.tolist(), state.steps.tolist(), strict=True)
     ]
     return TrainResult(

@@ -10,6 +10,7 @@ import torch
 
 from edt.objectives import Objective, segment_max
 from edt.ops.threads import one_blas_thread
+from edt.training.optimizers import OPTIMIZERS, Point
 from edt.training.state import CONVERGED, DIVERGED, RUNNING, TARGET, Rule, State
 
 __all__ = ["ObjectiveTrainer"]
@@ -104,35 +105,23 @@ class ObjectiveTrainer:
         self, state: State, rule: Rule, grad: torch.Tensor, step: int, moving: torch.Tensor
     ) -> None:
         """One update of the coordinates of the moving networks."""
-
-        theta, m, v, hyper = state.theta, state.m, state.v, rule.hyper
+        where = moving[self._owner] & self.trainable
+        owner, kept = self._owner[where], {"m": state.m, "v": state.v}
 
         def spread(per_network: torch.Tensor) -> torch.Tensor:
-            return per_network.to(theta)[owner]
+            return per_network.to(state.theta)[owner]
 
-        where = moving[self._owner] & self.trainable
-        owner = self._owner[where]
-        point, slope, length = (
-            theta[where],
-            grad[where],
-            spread(rule.lr * float(rule.factors[step])),
+        at = Point(
+            p=state.theta[where],
+            g=grad[where],
+            lr=spread(rule.lr * float(rule.factors[step])),
+            decay=spread(rule.weight_decay),
+            step=step,
+            hyper=rule.hyper,
+            **{name: None if flat is None else flat[where] for name, flat in kept.items()},
         )
-        weight = spread(rule.weight_decay)
-        if hyper["optimizer"] == "adamw":
-            point = point - length * weight * point
-        else:
-            slope = slope + weight * point
-        if hyper["optimizer"] in ("adam", "adamw"):
-            assert m is not None and v is not None
-            first, second = hyper["beta1"], hyper["beta2"]
-            m[where] = first * m[where] + (1.0 - first) * slope
-            v[where] = second * v[where] + (1.0 - second) * slope * slope
-            lift = 1.0 - first ** (step + 1)
-            root = torch.sqrt(v[where]) / (1.0 - second ** (step + 1)) ** 0.5
-            slope = m[where] / lift / (root + hyper["eps"])
-        elif hyper["momentum"] != 0.0:
-            assert m is not None
-            fresh = 1.0 if step == 0 else 1.0 - hyper["dampening"]
-            m[where] = hyper["momentum"] * m[where] + fresh * slope
-            slope = slope + hyper["momentum"] * m[where] if hyper["nesterov"] else m[where]
-        theta[where] = point - length * slope
+        OPTIMIZERS[rule.hyper["optimizer"]].step(at)
+        state.theta[where] = at.p
+        for name, flat in kept.items():
+            if flat is not None:
+                flat[where] = getattr(at, name)

@@ -18,8 +18,8 @@ from edt.objectives import segment_max
 from edt.training import checkpoint
 from edt.training.hooks import Listener
 from edt.training.progress import Meter
-from edt.training.state import RUNNING, Rule, State, Trainer
-from edt.training.validation import STOPPED, Watch
+from edt.training.state import RUNNING, STOPPED, Rule, State, Trainer
+from edt.training.validation import Watch
 
 KIND = "train-checkpoint"
 CHECKPOINT_NAME = "train.safetensors"

@@ -9,11 +9,13 @@ import torch
 
 from edt import _core
 from edt.ops.training import Rule
+from edt.training.optimizers import OPTIMIZERS
 
 __all__ = [
     "CONVERGED",
     "DIVERGED",
     "RUNNING",
+    "STOPPED",
     "TARGET",
     "OptimizerState",
     "Rule",
@@ -22,8 +24,9 @@ __all__ = [
 ]
 
 #: Codes of a network's status, as the core has them.
-RUNNING, CONVERGED, DIVERGED, TARGET = (
-    _core.CODES["training"].index(name) for name in ("running", "converged", "diverged", "target")
+RUNNING, CONVERGED, DIVERGED, TARGET, STOPPED = (
+    _core.CODES["training"].index(name)
+    for name in ("running", "converged", "diverged", "target", "stopped")
 )
 
 
@@ -86,15 +89,13 @@ class State:
     @classmethod
     def start(cls, theta: torch.Tensor, networks: int, rule: Rule, params: bool) -> State:
         """State before the first step; ``theta`` is copied."""
-        optimizer = rule.hyper["optimizer"]
-        adaptive = optimizer in ("adam", "adamw")
-        heavy = optimizer == "sgd" and rule.hyper["momentum"] != 0.0
+        first, second = OPTIMIZERS[rule.hyper["optimizer"]].moments(rule.hyper)
         rows = int(rule.record.numel())
         nan, where = float("nan"), theta.device
         return cls(
             theta=theta.detach().clone().contiguous(),
-            m=torch.zeros_like(theta) if adaptive or heavy else None,
-            v=torch.zeros_like(theta) if adaptive else None,
+            m=torch.zeros_like(theta) if first else None,
+            v=torch.zeros_like(theta) if second else None,
             steps=torch.zeros(networks, dtype=torch.int64, device=where),
             status=torch.zeros(networks, dtype=torch.int8, device=where),
             loss=theta.new_full((networks,), nan, dtype=torch.float64),

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from edt.ensemble import Ensemble
-from edt.training.state import RUNNING, Trainer
+from edt.training.state import RUNNING, STOPPED, Trainer
 
 if TYPE_CHECKING:
     import xarray as xr
-
-#: Status of a network that stopped early.
-STOPPED = 4
 
 
 @dataclass

@@ -51,6 +51,17 @@ def test_refusing(build, monkeypatch):
         build["cuda_options"](False)
 
 
+def test_a_core_for_a_machine_without_a_gpu(build, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("EDT_NVCC", fake_nvcc(tmp_path, ["sm_80"]))
+    build["cuda_options"].__globals__["native_archs"] = list
+    assert build["cuda_options"](True, True) == []
+    assert "EDT_CUDA=1 builds it" in capsys.readouterr().err
+    # All instruction sets, as in a wheel, are for other machines: theirs may have one.
+    assert "-DEDT_CUDA=ON" in build["cuda_options"](True, False)
+    monkeypatch.setenv("EDT_CUDA", "1")
+    assert "-DEDT_CUDA=ON" in build["cuda_options"](True, True)
+
+
 def test_broken_nvcc(build, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("EDT_NVCC", fake_nvcc(tmp_path, []))
     assert build["cuda_options"](False) == []

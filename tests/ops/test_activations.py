@@ -86,7 +86,7 @@ def test_infinities(name, dtype, isa):
     # Long before infinity the limits hold too, without overflow on the way.
     far = torch.tensor([1.0, -1.0], dtype=dtype) * torch.finfo(dtype).max / 2
     found = cpu.activation(name, far, ORDERS)
-    if name in ("square", "cube"):
+    if expected[1 : ORDERS + 1].isinf().any():
         assert not found.isnan().any()
     elif name == "sin":
         # Too far for an exact reduction: said, not guessed.

@@ -74,18 +74,15 @@ struct ScalarLoss<Loss::huber> {
 // body(ScalarLoss<kind>{}) for a loss of one output at a time: one branch a block.
 template <class Body>
 EDT_INLINE void with_scalar_loss(Loss kind, const Body& body) {
+#define EDT_CASE(name)                                                                             \
+  case Loss::name:                                                                                 \
+    return body(ScalarLoss<Loss::name>{});
   switch (kind) {
-    case Loss::bce:
-      return body(ScalarLoss<Loss::bce>{});
-    case Loss::logistic:
-      return body(ScalarLoss<Loss::logistic>{});
-    case Loss::squared_hinge:
-      return body(ScalarLoss<Loss::squared_hinge>{});
-    case Loss::huber:
-      return body(ScalarLoss<Loss::huber>{});
+    EDT_SCALAR_LOSSES(EDT_CASE)
     default:
       return;
   }
+#undef EDT_CASE
 }
 
 // Softmax of the outputs, row by row, over one vector of samples; returns log-sum-exp.

@@ -24,6 +24,18 @@ struct Stepper {
   T *p, *g, *m, *v;
   int n;  // padded
 
+  // From step to step + 1, with the learning rate and the weight decay of the network.
+  void operator()(int64_t step, double lr, double decay) {
+    switch (hp.optimizer) {
+      case Optimizer::sgd:
+        return sgd(step, lr, decay);
+      case Optimizer::adam:
+      case Optimizer::adamw:
+        return adam(step, lr, decay);
+    }
+  }
+
+ private:
   void sgd(int64_t step, double lr, double decay) {
     const V rate = V::set1(T(-lr)), wd = V::set1(T(decay));
     if (hp.momentum == 0) {
@@ -178,8 +190,7 @@ void train(const Net& net, const Problem<T>& pr, const HyperParameters& hp, cons
       }
     }
     const double lr = st.lr[b] * st.factors[step];
-    if (hp.optimizer == Optimizer::sgd) stepper.sgd(step, lr, st.weight_decay[b]);
-    else stepper.adam(step, lr, st.weight_decay[b]);
+    stepper(step, lr, st.weight_decay[b]);
     for (size_t k = 0; k < net.fixed.size(); ++k) p[net.fixed[k]] = kept[k];
     ++step;
   }

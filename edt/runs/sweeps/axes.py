@@ -11,6 +11,7 @@ from typing import Any
 from edt.ensemble import ACTIVATIONS, SCHEMES
 from edt.errors import unknown_choice
 from edt.scalars import flag, number, whole
+from edt.training.optimizers import OPTIMIZERS
 
 Check = Callable[[str, Any], Any]
 
@@ -70,7 +71,7 @@ AXES: dict[str, Axis] = {
     "dtype": Axis("float64", _choice("float32", "float64")),
     "device": Axis("cpu", _choice("cpu", "cuda")),  # of first-order training
     "sparsity": Axis(0.0, _number(0.0, below=1.0)),
-    "optimizer": Axis("adam", _choice("gd", "sgd", "adam", "adamw")),
+    "optimizer": Axis("adam", _choice(*OPTIMIZERS)),
     "steps": Axis(1000, _integer(0)),
     "schedule": Axis("constant", _choice(*SCHEDULES)),
     "batch_size": Axis(0, _integer(0)),  # 0: full batch
