@@ -7,8 +7,10 @@ how to allow more.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import stat
 from pathlib import Path
 
 from edt.errors import EdtError
@@ -22,6 +24,7 @@ __all__ = [
     "insist",
     "insist_count",
     "read_bounded",
+    "read_plain",
     "refusal",
     "size",
     "whole_numbers",
@@ -131,6 +134,27 @@ def read_bounded(path: Path, most: int) -> bytes:
     if len(data) > most:
         raise TooLargeError(f"{path} has more than {size(most)}")
     return data
+
+
+def read_plain(path: Path, times: int = 2) -> bytes:
+    """The whole of a plain file, of any size that fits in memory.
+
+    Args:
+        path: of the file; links are followed.
+        times: bytes of memory that what is made of it takes for each of its own.
+
+    Raises:
+        OSError: it cannot be read, or is a folder, a pipe or a device. TooLargeError: it is too
+            large.
+    """
+    # Without O_NONBLOCK the opening of a pipe waits for a writer.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "is not a plain file", str(path))
+        insist(str(path), times * found.st_size)
+        return file.read(found.st_size)
 
 
 def _digits(count: int) -> str:

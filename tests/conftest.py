@@ -27,6 +27,18 @@ def pytest_configure(config):
     record_durations(config)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_state(tmp_path_factory):
+    """What the package keeps of its user, apart from the person's own."""
+    before = os.environ.get("XDG_STATE_HOME")
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+    yield
+    if before is None:
+        del os.environ["XDG_STATE_HOME"]
+    else:
+        os.environ["XDG_STATE_HOME"] = before
+
+
 DEVICES = ("cpu", "cuda") if cuda.usable() else ("cpu",)
 # A GPU that is not there, for its kernels and for what may not be mixed; slow (`pretend_gpu`).
 PRETENDED = ("pretended",) if os.environ.get("EDT_PRETEND_GPU") else ()

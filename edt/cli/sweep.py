@@ -63,6 +63,14 @@ UNFINISHED = 3
 
 Directory = Annotated[str, typer.Argument(metavar="DIR", help="Directory or URL of the run.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Confirm = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="A file, folder or function outside DIR that its spec may use, as it names it; asked "
+        "for where you have not started the run yourself.",
+    ),
+]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress bar.")]
 
 
@@ -125,11 +133,11 @@ def sweep(
     )  # fmt: skip
 
 
-def status(directory: Directory, as_json: AsJson = False) -> None:
+def status(directory: Directory, confirm: Confirm = None, as_json: AsJson = False) -> None:
     """Show how far a sweep or an experiment is: progress, rate, time left, failures."""
     from edt.studies.kinds import status as look
 
-    found = look(directory)
+    found = look(directory, confirm=confirm or ())
     if as_json:
         print(json.dumps(found.to_dict(), indent=1))
     else:
@@ -153,6 +161,7 @@ def resume(
     address: Address = None,
     cpus: Cpus = None,
     gpus: Gpus = None,
+    confirm: Confirm = None,
     as_json: AsJson = False,
     no_progress: NoProgress = False,
 ) -> None:
@@ -166,7 +175,7 @@ def resume(
     folder = place(directory)
     options = {"engine": engine, "workers": workers, **engine_options(engine, address, cpus, gpus)}
     _go(
-        lambda: run(folder, progress=not no_progress, **options),
+        lambda: run(folder, confirm=confirm or (), progress=not no_progress, **options),
         folder, console_for(as_json), as_json,
     )  # fmt: skip
 

@@ -32,6 +32,7 @@ from edt.runs.store import (
     read_whole,
     write_whole,
 )
+from edt.runs.trust import insist_confirmed, signature
 
 __all__ = ["Experiment", "Part", "Parts", "Spec"]
 
@@ -59,6 +60,8 @@ class Experiment(Tabular):
     #: Whether costs of parts are seconds of one thread, and parts do not wait for each other:
     #: workers then start by themselves where they are worth it, and one failure stops no other.
     alike: ClassVar[bool] = False
+    #: Whether the plan depends on the data, not on the spec alone.
+    plan_reads: ClassVar[bool] = False
     main: ClassVar[str] = "runs"
 
     spec: Any
@@ -178,7 +181,7 @@ class Experiment(Tabular):
         )
         with context as store, tracker(progress, sum(part.cost for part in plan)) as bar:
             folder = None if store is None else store.path
-            crew = Crew(cls.alike, folder, engine, workers, options)
+            crew = Crew(cls.alike, folder, engine, workers, options, signature(spec))
             parts = Parts(
                 plan,
                 folder,
@@ -216,6 +219,7 @@ class Experiment(Tabular):
         *,
         engine: str | None = None,
         workers: int | None = None,
+        confirm: Sequence[str] = (),
         progress: bool = True,
         **options: Any,
     ) -> E:
@@ -226,6 +230,8 @@ class Experiment(Tabular):
             engine, workers, options: as for `run`. Engine, workers and ``cpus`` that are left out
                 are as at the last start (with the same engine); nothing else is taken from the
                 directory, and where the last start had more, the call must name the engine.
+            confirm: files, folders and functions outside the directory that its spec may read, as
+                it names them; needed where this user has not started the run.
             progress: show a progress bar on a terminal.
 
         Raises:
@@ -234,6 +240,7 @@ class Experiment(Tabular):
         """
         folder = place(directory)
         spec = cls.spec_of(folder)
+        insist_confirmed(folder, spec, confirm)
         chosen, found = as_before(folder, engine, {"workers": workers, **options})
         return cls.run(spec, folder, engine=chosen, progress=progress, **found)
 
@@ -303,6 +310,7 @@ class Crew:
         alike: as of the `Experiment`.
         folder: of the run; None: in memory.
         engine, workers, options: as they were asked for.
+        signed: as in `Session`.
 
     Raises:
         ValueError, ImportError: there is no such engine, or it cannot work there.
@@ -315,6 +323,7 @@ class Crew:
         engine: str,
         workers: int | None,
         options: dict[str, Any],
+        signed: str = "",
     ) -> None:
         if engine not in ENGINES:
             raise unknown_choice("engine", engine, ENGINES)
@@ -322,7 +331,7 @@ class Crew:
             raise ValueError(f"{next(iter(options))} is not an option of the engine 'local'")
         self.alike, self.folder = alike, folder
         self.engine, self.workers, self.options = engine, workers, options
-        self._noted = False
+        self._noted, self._signed = False, signed
         self._most = workers
         if isinstance(folder, Remote):
             if engine == "slurm":
@@ -358,6 +367,6 @@ class Crew:
         crew = make_engine(self.engine, most, len(missing), **self.options)
         if not self._noted or crew.workers > 1:
             asked = {"engine": self.engine, "workers": self.workers, "options": self.options}
-            note_start(self.folder, crew.workers, self.engine, asked)
+            note_start(self.folder, crew.workers, self.engine, asked, self._signed)
             self._noted = True
         return None if self._lone and crew.workers == 1 else crew

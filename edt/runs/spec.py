@@ -90,6 +90,13 @@ class Spec:
             }
         )
 
+    def outside(self) -> tuple[str, ...]:
+        """Files, folders and functions that its data come from, which no directory of a run holds.
+
+        A directory may be a stranger's: `edt.runs.trust` has them confirmed.
+        """
+        return ()
+
     @property
     def digest(self) -> str:
         """16 hexadecimal digits that name this spec: SHA-256 of its canonical JSON."""

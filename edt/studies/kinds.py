@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from edt.places import Folder, Location, place
 from edt.runs.experiment import Experiment
 from edt.runs.store import DirectoryError, Status, measure, read_marker
 from edt.runs.sweeps.result import Sweep
+from edt.runs.trust import insist_confirmed
 from edt.studies.registry import STUDIES
 
 #: Kind of a run to what its directory is read as, and what runs it.
@@ -30,19 +32,23 @@ def kind_of(folder: Folder) -> str:
     return kind
 
 
-def status(directory: Location) -> Status:
+def status(directory: Location, *, confirm: Sequence[str] = ()) -> Status:
     """How far the run in a directory is.
 
     Args:
         directory: of any edt run: a sweep or an experiment.
+        confirm: as for `resume`.
 
     Raises:
-        DirectoryError: it holds no run of edt.
+        DirectoryError: it holds no run of edt, or one whose plan depends on a file that this user
+            has not named.
     """
     folder = place(directory)
     kind = kind_of(folder)
     result = KINDS[kind]
     spec = result.spec_of(folder)
+    if result.plan_reads:
+        insist_confirmed(folder, spec, confirm)
     costs = {part.name: part.cost for part in result.planned(spec)}
     return measure(folder, kind, costs, result.table_names(spec), result.trainings(spec))
 
@@ -53,8 +59,8 @@ def resume(directory: Location, *, progress: bool = True, **options: Any) -> Exp
     Args:
         directory: of any edt run: a sweep or a study.
         progress: show a progress bar on a terminal.
-        options: engine, workers and the engine's own (`Experiment.resume`); what is left out is as
-            it was at the last start.
+        options: engine, workers, the engine's own, and ``confirm`` (`Experiment.resume`); what
+            is left out is as it was at the last start.
 
     Returns:
         The finished run, with the same bits as if it had not been interrupted.

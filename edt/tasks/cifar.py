@@ -16,6 +16,7 @@ import torch
 
 from edt.ensemble.checks import check_dtype
 from edt.errors import EdtError, unknown_choice
+from edt.limits import insist, read_plain, refusal
 from edt.scalars import flag, whole
 from edt.tasks.real import classification
 from edt.tasks.task import Task
@@ -150,6 +151,8 @@ def _task(
     images, classes = _read(kind, root, split, labels)
     if samples is not None and samples > classes.size:
         raise ValueError(f"samples must be at most {classes.size}, got {samples}")
+    kept = classes.size if samples is None else samples
+    insist(f"{root}: {kind.name}", kept * _PIXELS * (2 * 8 + dtype.itemsize))
     info: dict[str, Any] = {"shape": SHAPE}
     x = images[:samples].reshape(-1, 3, 1024).astype(np.float64) / 255.0
     if standardise:
@@ -187,6 +190,10 @@ def _read(kind: _Kind, root: Path, split: str, labels: str) -> tuple[np.ndarray,
                 missing = [file for file in files if not file.is_file()]
                 if missing:
                     raise FileNotFoundError(f"{missing[0]} is missing beside {files[0].name}")
+                # Its images as bytes, twice: by file and together.
+                reason = refusal(2 * sum(file.stat().st_size for file in files))
+                if reason is not None:
+                    raise CifarError(f"{files[0].parent}: it {reason}")
                 parts = [read(kind, file, labels) for file in files]
                 images = np.concatenate([part[0] for part in parts])
                 return images, np.concatenate([part[1] for part in parts])
@@ -197,20 +204,21 @@ def _read(kind: _Kind, root: Path, split: str, labels: str) -> tuple[np.ndarray,
 
 def _binary(kind: _Kind, path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
     head = len(kind.offsets)
-    data = np.fromfile(path, dtype=np.uint8)
-    if data.size == 0 or data.size % (head + _PIXELS):
-        raise CifarError(
-            f"{path}: must hold records of {head + _PIXELS} bytes, has {data.size} bytes"
-        )
+    size = path.stat().st_size
+    if size == 0 or size % (head + _PIXELS):
+        raise CifarError(f"{path}: must hold records of {head + _PIXELS} bytes, has {size} bytes")
+    data = np.frombuffer(read_plain(path), dtype=np.uint8)
     rows = data.reshape(-1, head + _PIXELS)
     return rows[:, head:], _checked(kind, path, labels, rows[:, kind.offsets[labels]])
 
 
 def _pickled(kind: _Kind, path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
+    data = read_plain(path)
     try:
-        found = _Numbers(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        found = _Numbers(io.BytesIO(data), encoding="bytes").load()
     except Exception as error:  # whatever a damaged pickle makes the reader raise
-        raise CifarError(f"{path}: not a batch of CIFAR ({error})") from None
+        words = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise CifarError(f"{path}: not a batch of CIFAR ({words:.200})") from None
     if not isinstance(found, dict):
         raise CifarError(f"{path}: must hold a dictionary, has {type(found).__name__}")
     named = {k if isinstance(k, bytes) else str(k).encode(): value for k, value in found.items()}
@@ -219,11 +227,14 @@ def _pickled(kind: _Kind, path: Path, labels: str) -> tuple[np.ndarray, np.ndarr
         not isinstance(images, np.ndarray)
         or images.dtype != np.uint8
         or (images.ndim != 2 or images.shape[1] != _PIXELS or images.shape[0] < 1)
+        or images.nbytes > len(data)  # of which nothing was stored
     ):
         raise CifarError(f"{path}: its data must be uint8 [N, {_PIXELS}]")
-    if not isinstance(classes, (list, np.ndarray)) or len(classes) != images.shape[0]:
+    if not isinstance(classes, list) or len(classes) != images.shape[0]:
         raise CifarError(f"{path}: must hold one of {kind.keys[labels].decode()} an image")
-    return images, _checked(kind, path, labels, np.asarray(classes))
+    if not all(type(label) is int and 0 <= label < kind.classes[labels] for label in classes):
+        raise CifarError(f"{path}: labels must be integers in 0..{kind.classes[labels] - 1}")
+    return images, np.asarray(classes)
 
 
 def _checked(kind: _Kind, path: Path, labels: str, classes: np.ndarray) -> np.ndarray:
@@ -243,12 +254,62 @@ _ALLOWED = {
 }
 
 
-class _Numbers(pickle.Unpickler):
+#: What batches are written with. Python's own reader makes a list as long as any index asks for
+#: (LONG_BINPUT), and some structures take for ever to be compared (as keys, in sets).
+_OPCODES = (
+    pickle.PROTO, pickle.FRAME, pickle.STOP, pickle.MARK, pickle.NONE, pickle.NEWTRUE,
+    pickle.NEWFALSE, pickle.INT, pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.LONG,
+    pickle.LONG1, pickle.STRING, pickle.BINSTRING, pickle.SHORT_BINSTRING, pickle.UNICODE,
+    pickle.BINUNICODE, pickle.SHORT_BINUNICODE, pickle.BINBYTES, pickle.SHORT_BINBYTES,
+    pickle.BINBYTES8, pickle.EMPTY_LIST, pickle.APPEND, pickle.APPENDS, pickle.LIST,
+    pickle.EMPTY_DICT, pickle.DICT, pickle.SETITEM, pickle.SETITEMS, pickle.EMPTY_TUPLE,
+    pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.GET, pickle.BINGET,
+    pickle.LONG_BINGET, pickle.PUT, pickle.BINPUT, pickle.LONG_BINPUT, pickle.MEMOIZE,
+    pickle.GLOBAL, pickle.STACK_GLOBAL, pickle.REDUCE, pickle.BUILD,
+)  # fmt: skip
+
+
+class _Names(dict[Any, Any]):
+    """A dictionary of a batch; other keys than names are not even compared."""
+
+    def __setitem__(self, name: Any, value: Any) -> None:
+        if not isinstance(name, (str, bytes)):
+            raise pickle.UnpicklingError(f"a key is {type(name).__name__}, not a name")
+        super().__setitem__(name, value)
+
+
+class _Numbers(pickle._Unpickler):  # in Python: its memory follows what is there
     """Reads pickles of numbers, names and arrays only."""
+
+    dispatch = {  # noqa: RUF012
+        code[0]: pickle._Unpickler.dispatch[code[0]] for code in _OPCODES
+    }
+
+    def load_empty_dictionary(self) -> None:
+        self.append(_Names())  # type: ignore[attr-defined]
+
+    def load_dict(self) -> None:
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        found = _Names()
+        for k in range(0, len(items), 2):
+            found[items[k]] = items[k + 1]
+        self.append(found)  # type: ignore[attr-defined]
+
+    dispatch[pickle.EMPTY_DICT[0]] = load_empty_dictionary  # type: ignore[assignment]
+    dispatch[pickle.DICT[0]] = load_dict  # type: ignore[assignment]
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"names {module}.{name}, which no batch needs")
         if name == "_reconstruct":
             return np.array([]).__reduce__()[0]
+        if name == "encode":
+            return _latin1
         return super().find_class(module, name)
+
+
+def _latin1(text: Any, encoding: Any = "latin1") -> bytes:
+    """How Python 3 pickles bytes for Python 2."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise pickle.UnpicklingError("bytes must be kept as latin1")
+    return text.encode("latin1")

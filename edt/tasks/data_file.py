@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
 
 from edt.errors import unknown_choice
+from edt.footer import read_footer
+from edt.limits import TooLargeError, insist, read_plain
 from edt.tasks.task import Task
 
 #: Endings of files that can be read without running anything that they hold.
 ENDINGS = (".npz", ".pt", ".csv", ".parquet")
+#: Bytes of memory for a byte of text: "1," is a float, of a table and of an array.
+CSV = 20
 Names = str | Sequence[str]
 
 
@@ -28,8 +35,28 @@ def file_digest(path: str | os.PathLike[str]) -> str:
     Raises:
         ValueError: there is no such file, or it cannot be read.
     """
+    return hashlib.sha256(_bytes(Path(path))).hexdigest()
+
+
+def check_digest(path: str | os.PathLike[str], wanted: str) -> None:
+    """Insist on a file.
+
+    Raises:
+        ValueError: there is none, or it has another SHA-256.
+    """
+    _insist_digest(Path(path), file_digest(path), wanted)
+
+
+def _insist_digest(path: Path, digest: str, wanted: str) -> None:
+    if digest != wanted:
+        raise ValueError(
+            f"file {str(path)!r} has changed: its SHA-256 is {digest[:16]}..., not {wanted[:16]}..."
+        )
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return read_plain(path)
     except OSError as error:
         raise ValueError(f"file {str(path)!r}: {error.strerror or error}") from None
 
@@ -74,31 +101,23 @@ def from_file(
     path = Path(file)
     if path.suffix not in ENDINGS:
         raise unknown_choice("the ending of file", path.suffix, list(ENDINGS))
-    digest = file_digest(path)
-    if sha256 is not None and digest != sha256:
-        raise ValueError(
-            f"file {str(path)!r} has changed: its SHA-256 is {digest[:16]}..., not {sha256[:16]}..."
-        )
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise ValueError(f"file {str(path)!r} changes while it is read")
+    data = _bytes(path)
+    if sha256 is not None:
+        _insist_digest(path, hashlib.sha256(data).hexdigest(), sha256)
+    read = _table if path.suffix in (".csv", ".parquet") else _arrays
     try:
-        found = _table(path, data, x, y, weights) if path.suffix in (".csv", ".parquet") else (
-            _arrays(path, data, x, y, weights)
-        )  # fmt: skip
-    except (
-        BadZipFile,
-        EOFError,
-        KeyError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        UnpicklingError,
-    ) as error:
-        raise ValueError(f"file {str(path)!r} cannot be read: {error}") from None
-    inputs, targets, shares = found
-    inputs = inputs.to(torch.float64)
-    targets = targets.to(torch.float64 if loss == "mse" else torch.int64)
+        inputs, targets, shares = read(path, data, x, y, weights)
+        inputs = inputs.to(torch.float64)
+        targets = targets.to(torch.float64 if loss == "mse" else torch.int64)
+    except TooLargeError:
+        raise
+    except (AttributeError, BadZipFile, EOFError, LookupError, NotImplementedError, OSError,
+            RuntimeError, TypeError, UnpicklingError, ValueError, zlib.error) as error:  # fmt: skip
+        words = str(error).partition("\n")[0]
+        known = words.startswith(f"file {str(path)!r}")
+        raise ValueError(
+            words if known else f"file {str(path)!r} cannot be read: {words:.300}"
+        ) from None
     if loss == "mse" and targets.dim() == 1:
         targets = targets[:, None]
     if standardise:
@@ -112,24 +131,70 @@ Found = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
 def _arrays(path: Path, data: bytes, x: Names | None, y: Names, weights: str | None) -> Found:
     held: Any
-    if path.suffix == ".pt":
-        held = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-    else:
-        held = np.load(io.BytesIO(data), allow_pickle=False)
+    with ZipFile(io.BytesIO(data)) as packed:
+        sizes = {entry.filename: entry.file_size for entry in packed.infolist()}
+        if path.suffix == ".pt":
+            # Its entries may be packed, whatever torch.save does.
+            insist(f"file {str(path)!r}", 2 * sum(sizes.values()))
+            held = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+            if not isinstance(held, dict):
+                raise ValueError(f"file {str(path)!r} must hold a dictionary of tensors")
+        else:
+            names = [name.removesuffix(".npy") for name in sizes]
+            held = {name: partial(_array, path, packed, f"{name}.npy") for name in names}
 
-    def one(name: object) -> torch.Tensor:
-        if not isinstance(name, str) or name not in held:
-            raise ValueError(f"file {str(path)!r} has no array {name!r}; it has {sorted(held)}")
-        return torch.as_tensor(held[name])
+        def one(name: object) -> torch.Tensor:
+            if not isinstance(name, str) or name not in held:
+                has = sorted(map(str, held))[:20]
+                raise ValueError(f"file {str(path)!r} has no array {name!r}; it has {has}")
+            found = held[name]
+            values = torch.as_tensor(found() if callable(found) else found)
+            if values.layout is not torch.strided or values.is_quantized:
+                raise ValueError(f"file {str(path)!r}: {name!r} must be an array of plain numbers")
+            # One stored number may stand for any shape.
+            insist(f"file {str(path)!r}: {name!r}", 3 * 8 * values.numel())
+            return values
 
+        return _named(one, x, y, weights)
+
+
+def _named(
+    one: Callable[[object], torch.Tensor], x: Names | None, y: Names, weights: str | None
+) -> Found:
     return one("x" if x is None else x), one(y), None if weights is None else one(weights)
+
+
+def _array(path: Path, packed: ZipFile, name: str) -> np.ndarray[Any, Any]:
+    """An array of an ``.npz`` file, whose size is looked at in its header before it is made."""
+    with packed.open(name) as file:
+        version = np.lib.format.read_magic(file)
+        heads = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
+        if version not in heads:
+            raise ValueError(f"{name} is of version {version}, which arrays of numbers are not")
+        shape, _, dtype = heads[version](file)
+        insist(f"file {str(path)!r}: {name}", 3 * max(8, dtype.itemsize) * math.prod(shape))
+    with packed.open(name) as file:
+        found: np.ndarray[Any, Any] = np.lib.format.read_array(file, allow_pickle=False)
+        return found
 
 
 def _table(path: Path, data: bytes, x: Names | None, y: Names, weights: str | None) -> Found:
     import pandas as pd
 
     stream = io.BytesIO(data)
-    table = pd.read_csv(stream) if path.suffix == ".csv" else pd.read_parquet(stream)
+    if path.suffix == ".csv":
+        insist(f"file {str(path)!r}", CSV * len(data))
+        table = pd.read_csv(stream)
+    else:
+        footer = read_footer(data)
+        insist(f"file {str(path)!r}", 24 * footer.rows * len(footer.columns))
+        # Texts are not read: a short file may stand for any number of them.
+        numeric = [name for name in footer.columns if name not in footer.texts]
+        table = pd.read_parquet(stream, columns=numeric)
+        table = table.assign(**dict.fromkeys(footer.texts, "text"))
     targets = [y] if isinstance(y, str) else list(y)
     others = {*targets, *([] if weights is None else [weights])}
     chosen = [n for n in table.columns if n not in others] if x is None else (

@@ -6,6 +6,8 @@ import gzip
 import math
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +16,7 @@ import torch
 
 from edt.ensemble.checks import check_dtype
 from edt.errors import EdtError, unknown_choice
-from edt.limits import refusal
+from edt.limits import insist, refusal
 from edt.scalars import flag, whole
 from edt.tasks.real import classification
 from edt.tasks.task import Task
@@ -32,6 +34,10 @@ _DTYPES = {
     0x0D: ">f4",
     0x0E: ">f8",
 }
+
+
+#: A byte that is packed stands for so many at most.
+DEFLATE = 1032
 
 
 class IdxError(EdtError, ValueError):
@@ -117,15 +123,19 @@ def _task(
     image_file = _find(name, root, _PREFIX[split], "images", 3)
     label_file = _find(name, root, _PREFIX[split], "labels", 1)
     train_file = _find(name, root, "train", "images", 3) if standardise else image_file
+    # Their headers first: nothing is read where they do not fit each other.
+    shape, label_shape = idx_shape(image_file), idx_shape(label_file)
+    if len(label_shape) == 1 and len(shape) == 3 and label_shape[0] != shape[0]:
+        raise IdxError(
+            f"{label_file}: holds {label_shape[0]} labels, {image_file.name} {shape[0]} images"
+        )
+    kept = shape[0] if samples is None else min(samples, shape[0])
+    insist(f"{image_file}: {name}", kept * math.prod(shape[1:]) * (2 * 8 + dtype.itemsize))
     images, labels = _pixels(image_file), read_idx(label_file)
     if labels.ndim != 1 or labels.dtype != np.uint8:
         raise IdxError(
             f"{label_file}: must hold labels as bytes [N], one per image, got {labels.dtype} "
             f"{list(labels.shape)}"
-        )
-    if labels.size != images.shape[0]:
-        raise IdxError(
-            f"{label_file}: holds {labels.size} labels, {image_file.name} {images.shape[0]} images"
         )
     if labels.size and labels.max() > 9:
         raise IdxError(f"{label_file}: labels must be in 0..9, got {labels.max()}")
@@ -153,18 +163,35 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
         IdxError: not an IDX file, truncated, or with bytes left over.
     """
     path = Path(path)
+    with _opened(path) as file:
+        return _read_array(path, file)
+
+
+def idx_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:
+    """The shape that the header of an IDX file states, raw or gzipped.
+
+    Raises:
+        IdxError: not an IDX file, or one that is too short for its shape.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        return _header(path, file)[0]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
     with path.open("rb") as raw:
         zipped = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         with gzip.GzipFile(fileobj=raw) if zipped else raw as file:
             try:
-                return _read_array(path, file)
+                yield file
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise IdxError(f"{path}: truncated or corrupted gzip file ({error})") from None
 
 
-def _read_array(path: Path, file: BinaryIO | gzip.GzipFile) -> np.ndarray:
-    """The array of an open file; no more is unpacked than its header asks for."""
+def _header(path: Path, file: BinaryIO | gzip.GzipFile) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype; the file's own size must allow them."""
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _DTYPES or head[3] < 1:
         raise IdxError(f"{path}: not an IDX file (begins with {head.hex() or 'nothing'})")
@@ -173,6 +200,20 @@ def _read_array(path: Path, file: BinaryIO | gzip.GzipFile) -> np.ndarray:
     if len(sides) < 4 * dims:
         raise IdxError(f"{path}: truncated in its header")
     shape = tuple(int(s) for s in np.frombuffer(sides, dtype=">u4"))
+    wanted, size = math.prod(shape) * dtype.itemsize, path.stat().st_size
+    zipped = isinstance(file, gzip.GzipFile)
+    begun = 4 + 4 * dims
+    if (size * DEFLATE if zipped else size - begun) < wanted:
+        holds = f"at most {size * DEFLATE}" if zipped else size - begun
+        raise IdxError(
+            f"{path}: shape {list(shape)} needs {wanted} bytes of data, the file holds {holds}"
+        )
+    return shape, dtype
+
+
+def _read_array(path: Path, file: BinaryIO | gzip.GzipFile) -> np.ndarray:
+    """The array of an open file; no more is unpacked than its header asks for."""
+    shape, dtype = _header(path, file)
     wanted = math.prod(shape) * dtype.itemsize
     reason = refusal(2 * wanted)
     if reason is not None:

@@ -222,8 +222,7 @@ class Chaos:
 
     def program_interrupted(self) -> None:
         """Ctrl-C eight times while a worker is stopped: one line, 130, nobody left."""
-        if self.finished():
-            self.afresh()
+        self.afresh()
         process = self.program()
         self.until(process.pid, lambda folder: any(map(is_worker, children(process.pid))))
         workers = children(process.pid)

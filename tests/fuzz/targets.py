@@ -32,12 +32,12 @@ import edt
 from edt import files
 from edt.files import CheckpointError
 from edt.flow.result import FlowResult
+from edt.footer import read_footer
 from edt.landscape import connect
 from edt.landscape.connect import Connection
 from edt.landscape.views.line import LossLine, loss_line
 from edt.landscape.views.plane import LossPlane, loss_plane
 from edt.runs.store import DirectoryError, PartFiles, Store, read_table
-from edt.runs.store.footer import read_footer
 from edt.runs.sweeps import SpecError, Sweep, SweepSpec, read_spec
 from edt.studies import WidthSweep
 from edt.studies.exports import export

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -16,7 +17,8 @@ import edt
 from edt.cli import main as program
 from edt.runs.store import DirectoryError, PartError, PartFiles
 from edt.runs.sweeps import SweepSpec, sweep
-from edt.studies.kinds import resume
+from edt.studies.kinds import resume, status
+from edt.studies.lottery import lottery_spec
 
 SMALL = SweepSpec(task="xor", grid={"seed": "0..3", "steps": 20, "init": ["he", "glorot"]})
 
@@ -117,6 +119,171 @@ def test_a_linked_folder_of_jobs_is_refused(unfinished, tmp_path):
     with pytest.raises(DirectoryError, match="symbolic link"):
         resume(unfinished, engine="slurm", cluster="local", workers=1, progress=False)
     assert not list(outside.iterdir())
+
+
+# What a spec reads outside ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_file(tmp_path):
+    """A sweep over a file of its own, with a shard to do, as somebody else would get it."""
+    file = tmp_path / "data.npz"
+    np.savez(file, x=np.ones((4, 2)), y=np.arange(4.0)[:, None])
+    spec = SweepSpec(task={"file": str(file)}, grid={"seed": "0..3", "steps": 5})
+    folder = tmp_path / "run"
+    sweep(spec, folder, workers=0)
+    PartFiles(folder).discard("shard-000000")
+    (folder / "runs.parquet").unlink()
+    return folder, file
+
+
+@pytest.fixture
+def elsewhere(monkeypatch, tmp_path):
+    """Goes to another machine, or becomes another user: one with another key."""
+    return lambda: monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
+
+
+def test_who_has_started_a_run_may_go_on(with_file):
+    folder, _ = with_file
+    assert status(folder).runs_done == 0
+    assert len(resume(folder, workers=0).runs) == 4
+
+
+def test_a_strangers_file_is_confirmed_or_not_read(with_file, elsewhere, capsys):
+    folder, file = with_file
+    elsewhere()
+    # Whoever opened this would wait for ever.
+    file.rename(file.with_name("aside"))
+    os.mkfifo(file)
+    for word in ("status", "resume"):
+        code, errors = told(capsys, word, folder)
+        assert code == 2 and f"--confirm {file}" in errors and "not in the directory" in errors
+    with pytest.raises(DirectoryError, match="nothing shows that you have started it"):
+        resume(folder, confirm=[str(file.parent)])
+    file.unlink()
+    file.with_name("aside").rename(file)
+    assert status(folder, confirm=[str(file)]).runs_done == 0
+    assert len(resume(folder, workers=0, confirm=[str(file)]).runs) == 4
+    # This was a start of one's own, which need not be confirmed again.
+    PartFiles(folder).discard("shard-000000")
+    assert len(resume(folder, workers=0).runs) == 4
+
+
+@pytest.mark.parametrize("kept", ["the spec", "the signature"])
+def test_a_signature_is_of_one_spec_and_one_user(with_file, tmp_path, kept):
+    """Neither another spec under it, nor it under another key."""
+    folder, file = with_file
+    if kept == "the signature":
+        marker = json.loads((folder / "edt.json").read_text())
+        marker["identity"]["spec"]["task"][0]["file"] = str(tmp_path / "other.npz")
+        (folder / "edt.json").write_text(json.dumps(marker))
+    else:
+        note = json.loads((folder / "session.json").read_text())
+        assert len(note["signed"]) == 64
+        note["signed"] = "0" * 64
+        (folder / "session.json").write_text(json.dumps(note))
+    with pytest.raises(DirectoryError, match="nothing shows"):
+        resume(folder, workers=0)
+    assert file.is_file()
+
+
+def test_a_strangers_folder_is_confirmed(tmp_path, capsys):
+    """Of a study's data; its spec is read as text until then."""
+    spec = lottery_spec("mnist", folder=str(tmp_path / "private"), quick=True)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    identity = {"spec": spec.to_dict(), "edt": edt.__version__}
+    marker = {"kind": "lottery", "format": 1, "identity": identity}
+    (folder / "edt.json").write_text(json.dumps(marker))
+    code, errors = told(capsys, "resume", folder)
+    assert code == 2 and f"--confirm {tmp_path / 'private'}" in errors
+    assert status(folder).parts_done == 0  # its plan needs no data
+    with pytest.raises(FileNotFoundError, match="private"):
+        resume(folder, confirm=[str(tmp_path / "private")])
+
+
+def test_no_key_is_made_where_nothing_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    sweep(SMALL, tmp_path / "run", workers=0)
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("file", ["", 3, "a\0b", ["x"]])
+def test_a_file_is_named_by_a_path(file):
+    with pytest.raises((TypeError, ValueError), match="task file must be a path"):
+        SweepSpec(task={"file": file, "sha256": "0" * 64})
+
+
+HOSTILE = """
+import json, os, sys
+from pathlib import Path
+
+import edt
+from edt.cli import main
+import edt.studies.sweep.page, edt.studies.exports, xarray, scipy.io
+
+folder, home = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
+watching, seen = False, []
+# What Python, its packages and their caches are made of.
+quiet = tuple(os.path.realpath(place) for place in (folder, home, *sys.path, sys.prefix,
+              sys.base_prefix, "/proc", "/sys", "/dev/null", "/usr", "/lib") if str(place))
+
+def watch(event, words):
+    if not watching:
+        return
+    if event == "open" and isinstance(words[0], (str, bytes)):
+        name = os.fsdecode(words[0])
+        if "/" in name and not os.path.realpath(name).startswith(quiet):
+            seen.append([event, name])
+    elif event.startswith(("subprocess", "os.exec", "os.posix_spawn", "os.system", "os.fork",
+                           "socket.connect", "socket.getaddrinfo", "pickle.find_class")):
+        if 'uname' not in words:  # asked by Python's module platform
+            seen.append([event, repr(words)[:200]])
+    elif event == "import" and words[0].partition(".")[0] in ("antigravity", "this", "evil"):
+        seen.append([event, words[0]])
+
+sys.addaudithook(watch)
+for command in json.loads(sys.argv[3]):
+    watching = True
+    try:
+        main([*command, str(folder)])
+    except SystemExit:
+        pass
+    watching = False
+print(json.dumps(seen))
+"""
+
+
+def test_no_command_import_connection_or_path_comes_from_a_directory(tmp_path):
+    """Python itself tells of everything that is opened, started and connected to."""
+    spec = SweepSpec(task="xor", grid={"seed": "0..3", "steps": 5, "width": [2, 3]})
+    folder, home = tmp_path / "run", tmp_path / "home"
+    home.mkdir()
+    sweep(spec, folder, workers=0)
+    PartFiles(folder).discard("shard-000000")
+    evil = {
+        "import": "evil:run", "module": "antigravity", "command": "touch /tmp/x", "py": "evil",
+        "address": "ray://192.0.2.1:10001", "url": "s3://bucket/x", "path": "/etc/passwd",
+    }  # fmt: skip
+    # A word of everything in every file that is read: as a value, a key, and a name.
+    for name in ("session.json", "manifest.json", "parts/shard-000001.manifest.json"):
+        file = folder / name
+        found = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(json.dumps({**found, **evil}))
+    (folder / "parts" / "shard-000000.failed.json").write_text(
+        json.dumps({"name": "shard-000000", "error": "evil:run", "traceback": "/etc/shadow"})
+    )
+    for name in ("evil.py", "sitecustomize.py", "conftest.py", "pandas.py", "parts/evil.py"):
+        (folder / name).write_text("raise SystemExit('ran')")
+    done = subprocess.run(
+        [sys.executable, "-c", HOSTILE, str(folder), str(home),
+         json.dumps([["status"], ["resume", "--no-progress"], ["export"], ["report"]])],
+        capture_output=True, text=True, cwd=folder.parent,
+        env={**os.environ, "HOME": str(home), "PYTHONSAFEPATH": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [], done.stderr
+    assert (folder / "report.html").is_file() and (folder / "export" / "runs.csv").is_file()
 
 
 # Parts that are not what the plan says ------------------------------------------------------------

@@ -28,6 +28,7 @@ import resource
 import signal
 import sys
 import time
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -191,12 +192,17 @@ def work(order: dict) -> int:
     except DirectoryError as error:
         return REFUSED if "in use" in str(error) else 1
     except OSError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        tell(error)
         return NO_FILE
     except SweepError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        tell(error)
         return FAILED
     return 0
+
+
+def tell(error: BaseException) -> None:
+    with suppress(OSError):  # the limit of files' sizes is also that of where errors go
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
 
 
 def look(order: dict) -> int:
@@ -242,7 +248,7 @@ def main() -> None:
                 try:
                     code = work(order)
                 except BaseException as error:
-                    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+                    tell(error)
                     code = 1
                 os._exit(code)
         print(answer, flush=True)

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from edt.files import CheckpointError
+from edt.footer import read_footer
 from edt.limits import refusal
 from edt.places import Folder
 from edt.runs.store import inside
-from edt.runs.store.footer import read_footer
 
 #: What `encode_table` compresses with: by 21 at the most, so that what a page unpacks to is bounded
 #: by the file's size. gzip takes 1,000 bytes to one and zstd 10,000.

@@ -23,6 +23,7 @@ from edt.runs.sweeps.axes import AXES, axis_order
 from edt.runs.sweeps.plan import Plan, make_plan, shard_name
 from edt.runs.sweeps.shard import COLUMNS, train_shard
 from edt.runs.sweeps.spec import SweepSpec
+from edt.runs.trust import insist_confirmed
 from edt.stats import wilson
 
 
@@ -39,6 +40,12 @@ class Sweep(Experiment):
     kind: ClassVar[str] = "sweep"
     spec_type: ClassVar[type[Spec]] = SweepSpec
     alike: ClassVar[bool] = True
+    plan_reads: ClassVar[bool] = True
+
+    @classmethod
+    def data(cls, spec: SweepSpec) -> None:
+        """Insist on the files that the spec names, as they were when it was made."""
+        spec.check_files()
 
     @staticmethod
     def plan(spec: SweepSpec) -> list[Part]:
@@ -104,6 +111,7 @@ class Sweep(Experiment):
         """
         if self.path is None:
             raise ValueError("the networks are kept only by sweeps that have a directory")
+        insist_confirmed(self.path, self.spec)
         return load_networks(make_plan(self.spec), PartFiles(self.path), runs)
 
     def summary(self) -> dict[str, pd.DataFrame]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -21,7 +22,7 @@ from edt.runs.experiment import Spec
 from edt.runs.sweeps.axes import AXES, grid_values
 from edt.scalars import number
 from edt.tasks import Task
-from edt.tasks.data_file import file_digest
+from edt.tasks.data_file import check_digest, file_digest
 
 ANALYSIS = ("spectrum", "embedding", "census")
 #: Tasks by name, and whether loss 0 can be reached (a noisy teacher: no).
@@ -39,6 +40,7 @@ TASKS: dict[str, tuple[Callable[..., Task], bool]] = {
 
 #: Bytes of a spec in a file.
 MOST = 2**24
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class SpecError(EdtError, ValueError):
@@ -136,6 +138,20 @@ class SweepSpec(Spec):
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         return dict(json.loads(json.dumps(values)))
 
+    def outside(self) -> tuple[str, ...]:
+        """The files that its tasks come from."""
+        return tuple(str(table["file"]) for table in self.task if table["name"] == "file")
+
+    def check_files(self) -> None:
+        """Insist on the files of its tasks.
+
+        Raises:
+            ValueError: one is missing, or is not what it was when the spec was made.
+        """
+        for table in self.task:
+            if table["name"] == "file":
+                check_digest(table["file"], table["sha256"])
+
     def make_task(self, index: int) -> Task:
         """The task with this index in ``task``, float64."""
         return make_task(json.dumps(self.task[index], sort_keys=True))
@@ -224,14 +240,18 @@ def _task_table(entry: Any) -> dict[str, Any]:
 def _file_table(table: Mapping[str, Any]) -> dict[str, Any]:
     """The table of a task from a file, with the digest of what the file holds now.
 
+    With a digest the file is not looked at: the table may come from a stranger's directory.
+
     Raises:
-        ValueError: there is no such file, or it is not the one that the table names.
+        TypeError, ValueError: there is no such file, or the table names it in no way that is one.
     """
-    path = os.path.abspath(str(table["file"]))
-    digest = file_digest(path)
-    if table.get("sha256", digest) != digest:
-        raise ValueError(f"file {path!r} has changed since the sweep was made (SHA-256)")
-    return {**table, "name": "file", "file": path, "sha256": digest}
+    file, digest = table["file"], table.get("sha256")
+    if not isinstance(file, str) or not file or "\0" in file:
+        raise TypeError(f"task file must be a path, got {file!r:.60}")
+    if digest is not None and not (isinstance(digest, str) and SHA256.fullmatch(digest)):
+        raise ValueError(f"task sha256 must be 64 hexadecimal digits, got {digest!r:.80}")
+    path = os.path.abspath(file)
+    return {**table, "name": "file", "file": path, "sha256": digest or file_digest(path)}
 
 
 def _set(spec: SweepSpec, name: str, value: Any) -> None:

@@ -125,6 +125,10 @@ class LotterySpec(Spec):
         if any(isinstance(step, bool) or not isinstance(step, int) for step in self.milestones):
             raise TypeError(f"milestones must hold steps, integers, got {self.milestones}")
 
+    def outside(self) -> tuple[str, ...]:
+        """The folder of the data, for tasks that have one."""
+        return (self.folder,) if self.folder else ()
+
     def shares(self, layers: int) -> float | list[float]:
         """What each round prunes, as `edt.lottery.prune.prune_lowest` takes it."""
         if self.scope == "global":
