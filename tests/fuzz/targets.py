@@ -13,6 +13,7 @@ import gzip
 import io
 import json
 import os
+import pickle
 import resource
 import shutil
 import tempfile
@@ -20,7 +21,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ from edt.studies import WidthSweep
 from edt.studies.exports import export
 from edt.studies.kinds import status
 from edt.studies.reports import report_on
+from edt.tasks.cifar import CifarError, cifar10
+from edt.tasks.data_file import ENDINGS, from_file
 from edt.tasks.mnist import IdxError, mnist, read_idx
 from edt.training import ConvergeResult, TrainResult
 
@@ -140,6 +143,52 @@ def read_mnist(data: bytes) -> None:
     (FOLDER / "t10k-images-idx3-ubyte").write_bytes(data[2 + cut :])
     task = mnist(FOLDER, "test", standardise=False)
     assert task.N > 0
+
+
+def read_cifar(version: str) -> Callable[[bytes], None]:
+    """A batch of CIFAR-10's test images, pickled or as records."""
+
+    def read(data: bytes) -> None:
+        put("test_batch.bin" if version == "binary" else "test_batch", data)
+        task = cifar10(FOLDER, "test", standardise=False)
+        assert task.N > 0 and task.d_out == 10
+
+    return read
+
+
+def cifar_seeds(version: str) -> list[bytes]:
+    images = (np.arange(2 * 3072) % 256).astype(np.uint8).reshape(2, 3072)
+    if version == "binary":
+        return [b"".join(bytes([k]) + images[k].tobytes() for k in range(2))]
+    batch = {b"batch_label": b"testing", b"labels": [3, 9], b"data": images}
+    return [pickle.dumps(batch, protocol=2), pickle.dumps({"labels": [0, 1], "data": images})]
+
+
+def read_data(ending: str) -> Callable[[bytes], None]:
+    """A task of one's own."""
+
+    def read(data: bytes) -> None:
+        task = from_file(put(f"data{ending}", data))
+        assert task.x.shape[0] == task.N
+
+    return read
+
+
+def data_seeds(ending: str) -> list[bytes]:
+    made = io.BytesIO()
+    table = pd.DataFrame({"a": [0.5, 1.5, -2.0], "y": [1.0, 0.0, 3.0]})
+    if ending == ".npz":
+        np.savez(made, x=table[["a"]].to_numpy(), y=table["y"].to_numpy())
+        packed = io.BytesIO()
+        np.savez_compressed(packed, x=np.zeros((3, 2)), y=np.arange(3))
+        return [made.getvalue(), packed.getvalue()]
+    if ending == ".pt":
+        torch.save({"x": torch.ones(3, 2), "y": torch.arange(3.0)}, made)
+    elif ending == ".csv":
+        table.to_csv(made, index=False)
+    else:
+        table.to_parquet(made, index=False)
+    return [made.getvalue()]
 
 
 def read_marker_file(data: bytes) -> None:
@@ -426,6 +475,16 @@ def load(kind: Any) -> Callable[[Path], Any]:
     return read
 
 
+@lru_cache
+def module_networks() -> edt.ModuleEnsemble:
+    return edt.ModuleEnsemble([torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)])
+
+
+def load_modules(path: Path) -> None:
+    found = edt.ModuleEnsemble.load(path, [torch.nn.Linear(2, 1)])
+    assert found.B == 2 and repr(found)
+
+
 MAKERS: dict[str, tuple[Any, Callable[[], Any]]] = {
     "ensemble": (edt.Ensemble, networks),
     "train-result": (TrainResult, no_checkpoint(train)),
@@ -454,6 +513,18 @@ PLAIN: dict[str, Target] = {
     "toml": Target(read_toml, (SpecError,), toml_seeds),
     "idx": Target(read_idx_file, (IdxError,), idx_seeds),
     "mnist": Target(read_mnist, (IdxError,), mnist_seeds),
+    **{
+        f"cifar-{version}": Target(
+            read_cifar(version), (CifarError,), partial(cifar_seeds, version)
+        )
+        for version in ("python", "binary")
+    },
+    **{
+        f"data{ending.replace('.', '-')}": Target(
+            read_data(ending), (TypeError, ValueError), partial(data_seeds, ending)
+        )
+        for ending in ENDINGS
+    },
     "marker": Target(read_marker_file, (), lambda: [marker()]),
     "progress": Target(read_progress, (), progress_seeds),
 }
@@ -462,6 +533,7 @@ SEALED: dict[str, Target] = {
         f"sealed-{name}": sealed(lambda make=make: saved(make), load(kind))
         for name, (kind, make) in MAKERS.items()
     },
+    "sealed-module-ensemble": sealed(lambda: saved(module_networks), load_modules),
     "sealed-training": sealed(
         lambda: checkpointed(train), moved_to("train.safetensors", train), values=False
     ),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.mutate import mutants
+from tests.fuzz.readers import READERS, found
 from tests.fuzz.targets import TARGETS
 
 CORPUS = Path(__file__).with_name("corpus")
@@ -42,6 +43,18 @@ def test_mutations_end_in_documented_errors(name):
     # Equal seeds every time: a failure here can be repeated.
     for data in mutants(seeds, COUNT, random.Random(name)):
         TARGETS[name](data)
+
+
+def test_every_reader_has_a_target():
+    """A new one is missed here: it gets a target, or a word why it needs none."""
+    assert set(READERS) == found()
+    named = {name for targets in READERS.values() if isinstance(targets, tuple) for name in targets}
+    assert named <= set(TARGETS)
+    assert not set(TARGETS) - named - RESUMED
+
+
+#: Checkpoints of runs that go on, which read by `edt.files.read` as results do.
+RESUMED = {"sealed-training", "sealed-flow", "sealed-converge"}
 
 
 def test_no_corpus_without_a_target():
