@@ -9,11 +9,11 @@ from edt.show.style import DARK, LIGHT, THEMES, Theme, png, svg
 from edt.show.trajectories import plot_trajectories
 from edt.show.views import plot_line, plot_plane
 from edt.studies.loss_levels.panels import plot_loss_levels
-from edt.studies.safran_shamir.figures import plot_safran_shamir, plot_spurious
-from edt.studies.width.levels_figure import plot_levels
-from edt.studies.width.outcomes_figure import plot_outcomes
-from edt.studies.width.splits_figure import plot_splits
-from edt.studies.width.success_figure import plot_success, plot_targets
+from edt.studies.safran_shamir.panels import plot_safran_shamir, plot_spurious
+from edt.studies.width.levels_panel import plot_levels
+from edt.studies.width.outcomes_panel import plot_outcomes
+from edt.studies.width.splits_panel import plot_splits
+from edt.studies.width.success_panel import plot_success, plot_targets
 
 __all__ = [
     "DARK",

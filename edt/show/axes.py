@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from edt.show.panel import Part, axis
-from edt.show.rates import spans_decades
 
 
 def width_axis(
@@ -86,7 +85,7 @@ def power_labels(values: Sequence[float]) -> list[str]:
 
 def size_axis(sizes: Sequence[float], title: str) -> Part:
     """Sizes of a change, each with its own tick; logarithmic where they span a factor of 8."""
-    log = spans_decades(sizes)
+    log = min(sizes) > 0 and max(sizes) / min(sizes) >= 8
     low, high = min(sizes), max(sizes)
     room = 0.05 * (high - low) or 1.0
     span = (low / 1.15, high * 1.15) if log else (low - room, high + room)

@@ -1,9 +1,9 @@
-"""Figures of the landscape experiments: escapes, paths, censuses, spurious minima."""
+"""Figures of the landscape experiments: escapes, paths, censuses."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,52 +12,160 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from edt.landscape import DESTINATIONS, Census, Escape
-from edt.show.style import (
-    LIGHT,
-    MARKERS,
-    Theme,
-    label_ends,
-    new_figure,
-    percent_axis,
-    styled,
-    width_axis,
-)
-from edt.stats import ratio_interval
+from edt.show.axes import log_axis, percent_axis, place_axis, width_axis
+from edt.show.hover import lines, rows, share, value
+from edt.show.marks import DASHES, line, points, rule, stacked, thinned
+from edt.show.panel import Panel, Part, axis
+from edt.show.render import draw
+from edt.show.style import LIGHT, MARKERS, Theme
+from edt.stats import ratio_interval, wilson
 
 if TYPE_CHECKING:
     from edt.studies.escape.run import EscapeRun
 
-#: What becomes of a run that left an embedded bad minimum.
+#: What becomes of a run that left an embedded bad minimum, and its colour.
 ENDS = {
-    "good": "a good minimum",
-    "lower": "a lower bad minimum",
-    "same": "no lower",
-    "open": "lower, no verdict",
-    "channel": "a channel to infinity",
-    "diverged": "diverged",
+    "good": ("a good minimum", "@green"),
+    "lower": ("a lower bad minimum", "@sky"),
+    "same": ("no lower", "@red"),
+    "open": ("lower, no verdict", "@soft"),
+    "channel": ("a channel to infinity", "@purple"),
+    "diverged": ("diverged", "@ink"),
 }
-SHARES = {"equal": "equal shares", "positive": "positive shares", "signed": "mixed signs"}
+#: Ways to share out an output weight: words, colour, marker, line.
+SHARES = {
+    "equal": ("equal shares", "@green", "o", "solid"),
+    "positive": ("positive shares", "@blue", "s", "dash"),
+    "signed": ("mixed signs", "@orange", "^", "dot"),
+}
+#: Colours of widths, targets or networks, in turn.
+PALETTE = ("@blue", "@orange", "@green", "@purple", "@red", "@sky")
 
 
-def plot_escape(escape: Escape | EscapeRun, *, theme: Theme = LIGHT) -> Figure:
-    """Escape dimensions, ends of the ways down, and time to escape, against neurons added.
+def plot_escape(
+    escape: Escape | EscapeRun, *, ax: Sequence[Axes] | None = None, theme: Theme = LIGHT
+) -> Figure:
+    """Escape dimensions, time to escape, and ends of the ways down, against neurons added.
 
     Args:
         escape: from `edt.landscape.escape_experiment` or `edt.studies.run_escape`.
+        ax: axes of yours, one a diagram; default a new figure.
         theme: colours.
     """
-    with styled(theme):
-        figure, axes = new_figure(3, size=(17.5, 5.2), width_ratios=[1.0, 1.15, 1.0])
-        first, second, third = axes[0]
-        _dimensions(first, escape.points, theme)
-        _ends(second, escape.starts, theme)
-        _times(third, escape, theme)
-    return figure
+    return draw(escape_panels(escape), theme=theme, ax=ax)
 
 
-def kind_colours(theme: Theme) -> dict[str, str]:
-    """Colour of each way to share out an output weight."""
-    return {"equal": theme.green, "positive": theme.blue, "signed": theme.orange}
+def plot_census(
+    census: Census,
+    teacher_width: int | None = None,
+    *,
+    ax: Sequence[Axes] | None = None,
+    theme: Theme = LIGHT,
+) -> Figure:
+    """Share of bad minima, distinct ones with the unseen, and the minima themselves.
+
+    Args:
+        census: from `edt.landscape.census`.
+        teacher_width: least width with loss 0: adds the counting of subspaces.
+        ax: axes of yours, one a diagram; default a new figure.
+        theme: colours.
+    """
+    return draw(census_panels(census, teacher_width), theme=theme, ax=ax)
+
+
+def plot_paths(
+    path: xr.Dataset,
+    networks: Sequence[int] | None = None,
+    *,
+    ax: Axes | None = None,
+    theme: Theme = LIGHT,
+) -> Figure:
+    """Loss, gradient and index along training.
+
+    Args:
+        path: from `edt.landscape.index_along_path`.
+        networks: which ones; default the first four.
+        ax: axes of yours, from subplots: three take their place; default a new figure.
+        theme: colours.
+    """
+    chosen = list(range(min(4, path.sizes["network"]))) if networks is None else list(networks)
+    step = np.maximum(path["step"].to_numpy(), 0.5)  # step 0 has no place on a logarithmic axis
+    tables = []
+    for b in chosen:
+        one = path.isel(network=b)
+        tables.append(
+            pd.DataFrame(
+                {"path": f"network {b}", "step": step, "loss": one["loss"].to_numpy(),
+                 "grad_norm": one["grad_norm"].to_numpy(),
+                 "index": np.where(one["index"] >= 0, one["index"], np.nan)}
+            )
+        )  # fmt: skip
+    panel = path_panel("Escape dimensions along gradient descent", pd.concat(tables))
+    return draw([panel], theme=theme, ax=ax)
+
+
+def path_panel(
+    title: str, table: pd.DataFrame, stops: Sequence[Part] = (), like: pd.DataFrame | None = None
+) -> Panel:
+    """Loss, gradient and escape dimensions above one another, against steps.
+
+    Args:
+        title: over it.
+        table: ``path`` (what lines of one look are called), ``step``, ``loss``, ``grad_norm`` and
+            ``index`` (NaN where unknown); a line ends where the steps begin anew.
+        stops: marks on the lines, with the axis of each.
+        like: the table whose spans the axes have; default this one.
+    """
+    whole = table if like is None else like
+    spans = {name: _span(whole[name]) for name in ("loss", "grad_norm")}
+    top = float(np.nanmax([float(whole["index"].max()), 1.0]))
+    names = list(dict.fromkeys(whole["path"]))
+    traces: list[Part] = []
+    fresh = (table["path"] != table["path"].shift()) | (table["step"] <= table["step"].shift())
+    seen: set[str] = set()
+    for _, own in table.groupby(fresh.cumsum()):
+        text = str(own["path"].iloc[0])
+        place = names.index(text)
+        dash = list(DASHES.values())[place % len(DASHES)]
+        for row, name in enumerate(("loss", "grad_norm", "index")):
+            known = own[own[name].notna()]
+            hover = [told(entry, text) for entry in rows(known)]
+            trace = line(
+                known["step"].clip(lower=0.5), known[name], text, PALETTE[place % 6], hover,
+                marker=None, width=1.5, dash=dash, opacity=0.8, key=not row and text not in seen,
+                yaxis="y" if not row else f"y{row + 1}",
+            )  # fmt: skip
+            trace["line"]["shape"] = "hvh" if name == "index" else "linear"
+            traces.append(trace)
+        seen.add(text)
+    loss = log_axis("loss", span=spans["loss"]) | {"domain": [0.70, 1.0]}
+    slope = log_axis("max |gradient|", span=spans["grad_norm"]) | {"domain": [0.35, 0.65]}
+    index = axis("escape dimensions", span=(-0.5, 1.08 * top + 0.5), domain=[0.0, 0.30])
+    x = log_axis("step of gradient descent", span=(0.4, 1.2 * float(whole["step"].max())))
+    return Panel(title, [*traces, *stops], x | {"anchor": "y3"}, loss,
+                 {"yaxis2": slope, "yaxis3": index}, height=760)  # fmt: skip
+
+
+def told(row: Part, where: str) -> str:
+    """What a point of a path says."""
+    return lines(
+        f"{where}, step {row['step']:,.0f}",
+        f"loss {row['loss']:.4g}, |gradient| {row['grad_norm']:.3g}",
+        "" if np.isnan(row["index"]) else f"escape dimensions {row['index']:.0f}",
+    )
+
+
+def _span(values: pd.Series) -> tuple[float, float]:
+    shown = values[np.isfinite(values) & (values > 0)]
+    return float(shown.min()) / 1.5, float(shown.max()) * 1.5
+
+
+def escape_panels(run: Escape | EscapeRun) -> list[Panel]:
+    """Panels of `plot_escape`."""
+    spec = getattr(run, "spec", None)
+    budget = None if spec is None else int(spec.descent_steps)
+    counted = [_dimensions(run.points)] if run.points["clear"].any() else []
+    return [*counted, *_times(timed(run), budget), _ends(run.starts)]
 
 
 def mean_dimensions(points: pd.DataFrame) -> pd.DataFrame:
@@ -73,7 +181,7 @@ def mean_dimensions(points: pd.DataFrame) -> pd.DataFrame:
         the same mean of the closed form. NaN where no point's count is beyond doubt.
     """
     clear = points[points["clear"]]
-    rows = []
+    found = []
     for kind in SHARES:
         for count in sorted(int(added) for added in points["added"].unique()):
             group = clear[(clear["shares"] == kind) & (clear["added"] == count)]
@@ -82,11 +190,11 @@ def mean_dimensions(points: pd.DataFrame) -> pd.DataFrame:
             per = group.groupby("source")[["n_neg", "predicted_neg"]].mean().to_numpy()
             numbers = dict.fromkeys(("value", "low", "high", "predicted"), float("nan"))
             if len(per):
-                found = ratio_interval(per[:, 0], np.ones(len(per)), unit=1.0)
-                numbers = {"value": found.value, "low": found.low, "high": found.high,
+                mean = ratio_interval(per[:, 0], np.ones(len(per)), unit=1.0)
+                numbers = {"value": mean.value, "low": mean.low, "high": mean.high,
                            "predicted": float(per[:, 1].mean())}  # fmt: skip
-            rows.append({"shares": kind, "added": count, "minima": len(per), **numbers})
-    return pd.DataFrame(rows)
+            found.append({"shares": kind, "added": count, "minima": len(per), **numbers})
+    return pd.DataFrame(found)
 
 
 def agreement(points: pd.DataFrame) -> tuple[int, int]:
@@ -95,194 +203,152 @@ def agreement(points: pd.DataFrame) -> tuple[int, int]:
     return int((clear["n_neg"] == clear["predicted_neg"]).sum()), len(clear)
 
 
-def _dimensions(ax: Axes, points: pd.DataFrame, theme: Theme) -> None:
-    """Mean index with intervals over minima; the closed form as a dash where it agrees or not."""
-    added = sorted(int(count) for count in points["added"].unique())
-    table = mean_dimensions(points)
-    kinds = list(dict.fromkeys(table["shares"].tolist()))
-    ends = []
+def _dimensions(table: pd.DataFrame) -> Panel:
+    added = sorted(int(count) for count in table["added"].unique())
+    found = mean_dimensions(table)
+    kinds = list(dict.fromkeys(found["shares"].tolist()))
+    measured: list[Part] = []
+    predicted: list[Part] = []
     for place, kind in enumerate(kinds):
-        colour = kind_colours(theme)[kind]
-        own = table[table["shares"] == kind]
-        at = np.arange(len(added)) + 0.16 * (place - 0.5 * (len(kinds) - 1))
-        ax.vlines(at, own["low"], own["high"], color=colour, lw=2.0, zorder=4)
-        ax.plot(at, own["predicted"], marker="_", ms=19, mew=2.0, color=theme.ink, ls="none",
-                zorder=3)  # fmt: skip
-        ax.plot(at, own["value"], color=colour, marker="os^"[place], ms=8, mec=theme.paper,
-                mew=1.0, lw=2.0, zorder=5)  # fmt: skip
-        ends.append((float(own["value"].iloc[-1]), SHARES[kind], colour))
-    ax.set_xticks(range(len(added)), [str(count) for count in added])
-    ax.set_xlim(-0.5, len(added) - 0.5)
-    top = float(np.nan_to_num(table[["value", "high", "predicted"]].max().max(), nan=1.0))
-    ax.set_ylim(bottom=0.0, top=(1.1 + 0.08 * (len(ends) + 1)) * top + 0.3)  # room for the key
-    ax.set_xlabel("neurons added by splitting")
-    ax.set_ylabel("negative directions")
-    agree, clear = agreement(points)
-    ax.set_title(f"Ways down: closed form right {agree} of {clear} times")
-    handles = [
-        ax.plot([], [], color=colour, marker="os^"[k], ms=7, lw=2.0, label=text)[0]
-        for k, (_, text, colour) in enumerate(ends)
-    ]
-    handles.append(ax.plot([], [], color=theme.ink, marker="_", ms=14, mew=2.0, ls="none",
-                           label="from the narrow network alone")[0])  # fmt: skip
-    ax.legend(handles=handles, loc="upper left", handlelength=1.6)
+        own = found[found["shares"] == kind]
+        text, colour, marker, dash = SHARES[kind]
+        hover = [
+            lines(
+                f"{row['added']} added, {text}: {row['minima']} minima",
+                *(
+                    (
+                        "mean index " + value(row["value"], row["low"], row["high"]),
+                        f"closed form {row['predicted']:.4g}",
+                    )
+                    if row["minima"]
+                    else ("no count beyond doubt",)
+                ),
+            )
+            for row in rows(own)
+        ]
+        at = range(len(added))
+        measured.append(
+            line(at, own["value"], text, colour, hover, low=own["low"], high=own["high"],
+                 marker=marker, dash=dash, zorder=2)
+        )  # fmt: skip
+        predicted.append(
+            points(at, own["predicted"], "from the narrow network alone", "@ink", hover,
+                   marker="_", size=16, key=place == 0)
+        )  # fmt: skip
+    agree, clear = agreement(table)
+    return Panel(
+        f"Ways down: closed form right {agree:,} of {clear:,} times",
+        [*measured, *predicted],
+        place_axis([str(count) for count in added], "neurons added by splitting"),
+        axis("negative directions", rangemode="tozero"),
+    )
 
 
-def end_colours(theme: Theme) -> dict[str, str]:
-    """Colour of each end of a way down."""
-    return {
-        "good": theme.green, "lower": theme.sky, "same": theme.red, "open": theme.grid,
-        "channel": theme.purple, "diverged": theme.ink,
-    }  # fmt: skip
-
-
-def start_groups(
-    starts: pd.DataFrame,
-) -> tuple[list[tuple[str, str, int]], list[float], list[pd.DataFrame]]:
-    """Groups of runs by (kind of start, shares, neurons added), their places, and their rows."""
-    groups = [
-        (kind, shares, int(count))
-        for kind in ("negative", "random")
-        for shares in SHARES
-        for count in sorted(starts["added"].unique())
-        if (
-            (starts["kind"] == kind) & (starts["shares"] == shares) & (starts["added"] == count)
-        ).any()
-    ]
-    x, gap, last, found = 0.0, [], None, []
-    for kind, shares, count in groups:
-        x += 0.0 if last is None else (1.0 if last == (kind, shares) else 1.7)
-        last = (kind, shares)
-        gap.append(x)
-        found.append(
-            starts[
-                (starts["kind"] == kind) & (starts["shares"] == shares) & (starts["added"] == count)
-            ]
-        )
-    return groups, gap, found
-
-
-def _ends(ax: Axes, starts: pd.DataFrame, theme: Theme) -> None:
-    """Stacked bars, one per (kind of start, shares, neurons added)."""
-    colours = end_colours(theme)
-    groups, gap, found = start_groups(starts)
-    for x, group in zip(gap, found, strict=True):
-        bottom = 0.0
-        for word in DESTINATIONS:
-            share = float((group["destination"] == word).mean())
-            ax.bar(x, share, bottom=bottom, width=0.82, color=colours[word], lw=0)
-            bottom += share
-    percent_axis(ax, "runs that end at")
-    ax.set_xticks(gap, [f"+{count}" for _, _, count in groups])
-    ax.grid(False, axis="x")
-    below: dict[str, Any] = {
-        "transform": ax.get_xaxis_transform(),
-        "ha": "center",
-        "va": "top",
-        "fontsize": 11,
-    }
-    for kind, shares in dict.fromkeys((kind, shares) for kind, shares, _ in groups):
-        mine = [at for at, g in zip(gap, groups, strict=True) if g[:2] == (kind, shares)]
-        ax.text(float(np.mean(mine)), -0.11, SHARES[shares], color=theme.soft, **below)
-    for kind in dict.fromkeys(kind for kind, _, _ in groups):
-        mine = [at for at, g in zip(gap, groups, strict=True) if g[0] == kind]
-        text = "from negative directions" if kind == "negative" else "from random directions"
-        ax.text(float(np.mean(mine)), -0.175, text, color=theme.ink, **below)
-    present = [word for word in DESTINATIONS if (starts["destination"] == word).any()]
-    ax.set_title("Where the ways down end")
-    handles = [ax.bar(0, 0, color=colours[word], label=ENDS[word]) for word in present]
-    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=2,
-              handlelength=1.1, columnspacing=1.2)  # fmt: skip
+def _ends(starts: pd.DataFrame) -> Panel:
+    """Stacked bars, one a (kind of start, shares, neurons added)."""
+    names, at, counts = [], [], []
+    last, place = None, 0.0
+    for kind in ("negative", "random"):
+        for shares in SHARES:
+            for count in sorted(int(added) for added in starts["added"].unique()):
+                group = starts[(starts["kind"] == kind) & (starts["shares"] == shares)
+                               & (starts["added"] == count)]  # fmt: skip
+                if not len(group):
+                    continue
+                place += 0.0 if last is None else (1.0 if last == (kind, shares) else 1.7)
+                last = (kind, shares)
+                names.append(f"{kind} directions, {SHARES[shares][0]}, +{count}")
+                at.append(place)
+                counts.append(group["destination"].value_counts())
+    bars = stacked(
+        names,
+        {ENDS[word][0]: [int(found.get(word, 0)) for found in counts] for word in DESTINATIONS},
+        [ENDS[word][1] for word in DESTINATIONS],
+        "runs", at, lying=True,
+    )  # fmt: skip
+    return Panel(
+        "Where the ways down end",
+        bars,
+        percent_axis("runs that end at (%)") | {"range": [0, 1.02], "showgrid": False},
+        axis("", ticks=at, labels=[name.replace(", ", "<br>", 1) for name in names], grid=False,
+             range=[max(at, default=0.0) + 0.6, -0.6]),
+        {"barmode": "stack", "bargap": 0.18},
+        height=120 + 42 * len(at),
+        full=True,
+    )  # fmt: skip
 
 
 def timed(escape: Escape | EscapeRun) -> pd.DataFrame:
-    """Runs along an eigenvector from points beyond doubt, that left by gradient descent."""
+    """Runs of gradient descent along an eigenvector from points beyond doubt."""
     starts = escape.starts
     clear = escape.points["clear"].to_numpy()[starts["point"]]
-    ways = starts[(starts["kind"] == "negative") & clear & starts["escape_steps"].notna()]
+    ways = starts[(starts["kind"] == "negative") & clear & (starts["descent_status"] != "none")]
     return ways[ways["linear_steps"] >= 1.0]
 
 
-def _times(ax: Axes, escape: Escape | EscapeRun, theme: Theme) -> None:
-    """Measured steps to escape against those of the quadratic model."""
-    ways = timed(escape)
-    ax.set_title("Steps to escape along an eigenvector")
-    ax.set_xlabel("predicted by the curvature alone")
-    ax.set_ylabel("gradient descent")
-    if not len(ways):
-        ax.text(0.5, 0.5, "no run of descent left its point", ha="center", color=theme.soft,
-                transform=ax.transAxes)  # fmt: skip
-        return
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    for place, count in enumerate(sorted(ways["added"].unique())):
-        mine = ways[ways["added"] == count]
-        ax.plot(mine["linear_steps"], mine["escape_steps"], ls="none", ms=6, alpha=0.6, mew=0,
-                marker=MARKERS[place % len(MARKERS)], label=f"{count} added",
-                color=(theme.blue, theme.orange, theme.green, theme.purple)[place % 4])  # fmt: skip
-    both = ways[["linear_steps", "escape_steps"]]
-    line = [float(both.min().min()), float(both.max().max())]
-    ax.plot(line, line, color=theme.soft, lw=1.4, ls=(0, (4, 3)), zorder=1, label="equal")
-    ax.legend(loc="upper left", handlelength=1.4)
+def _times(ways: pd.DataFrame, budget: int | None) -> list[Panel]:
+    """Measured steps to escape against those of the quadratic model; censored ones are open."""
+    left = ways[ways["escape_steps"].notna()]
+    if not len(left):
+        return []
+    end = float(left["escape_steps"].max()) if budget is None else float(budget)
+    few, step = thinned(ways)
+    added = sorted(int(count) for count in ways["added"].unique())
+    traces = []
+    for place, count in enumerate(added):
+        mine = few[few["added"] == count]
+        for gone in (True, False):
+            own = mine[mine["escape_steps"].notna() == gone]
+            if not len(own):
+                continue
+            hover = [
+                lines(
+                    f"{count} added, width {row['width']}: "
+                    + (f"{row['escape_steps']:,.0f} steps" if gone
+                       else f"not gone after {end:,.0f} steps"),
+                    f"predicted {row['linear_steps']:,.4g} from eigenvalue {row['eigenvalue']:.3g}",
+                )
+                for row in rows(own)
+            ]  # fmt: skip
+            name = f"{count} added" if gone else f"{count} added, not gone in {end:,.0f} steps"
+            traces.append(
+                points(own["linear_steps"], own["escape_steps"].fillna(end), name,
+                       PALETTE[place % 4], hover, marker=MARKERS[place % len(MARKERS)], size=7,
+                       opacity=0.65, hollow=not gone)
+            )  # fmt: skip
+    ends = (
+        min(float(ways["linear_steps"].min()), float(left["escape_steps"].min())),
+        max(float(ways["linear_steps"].max()), end),
+    )
+    span = (ends[0] / 1.3, ends[1] * 1.3)
+    title = "Steps to escape along an eigenvector"
+    more = {
+        "shapes": [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": end, "y1": end,
+                    "line": {"color": "@soft", "width": 1}, "layer": "below"}],
+        "annotations": [{"xref": "paper", "x": 0.01, "y": np.log10(end), "showarrow": False,
+                         "text": f"budget: {end:,.0f} steps", "xanchor": "left",
+                         "yanchor": "bottom", "font": {"color": "@soft", "size": 12}}],
+    } if budget is not None else {}  # fmt: skip
+    return [
+        Panel(
+            title if step == 1 else f"{title} (one in {step})",
+            [*traces, rule(ends, ends)],
+            log_axis("predicted by the curvature alone", span=span),
+            log_axis("gradient descent", span=span),
+            more,
+        )
+    ]
 
 
-def plot_paths(
-    path: xr.Dataset, networks: Sequence[int] | None = None, *, theme: Theme = LIGHT
-) -> Figure:
-    """Loss, gradient and index along training.
-
-    Args:
-        path: from `edt.landscape.index_along_path`.
-        networks: which ones; default the first four.
-        theme: colours.
-    """
-    chosen = list(range(min(4, path.sizes["network"]))) if networks is None else list(networks)
-    palette = (theme.blue, theme.orange, theme.green, theme.purple, theme.red, theme.sky)
-    step = np.maximum(path["step"].to_numpy(), 0.5)  # step 0 has no place on a logarithmic axis
-    with styled(theme):
-        figure, axes = new_figure(1, 3, size=(11.0, 9.0), sharex=True)
-        loss, slope, index = axes[:, 0]
-        for place, b in enumerate(chosen):
-            colour = palette[place % len(palette)]
-            one = path.isel(network=b)
-            loss.plot(step, one["loss"], color=colour, label=f"network {b}")
-            slope.plot(step, one["grad_norm"], color=colour)
-            known = one["index"].to_numpy() >= 0
-            index.step(step[known], one["index"].to_numpy()[known], where="mid", color=colour)
-            index.plot(step[known], one["index"].to_numpy()[known], ls="none", color=colour,
-                       marker=MARKERS[place % len(MARKERS)], ms=4)  # fmt: skip
-        loss.set_yscale("log")
-        slope.set_yscale("log")
-        loss.set_xscale("log")
-        loss.set_ylabel("loss")
-        slope.set_ylabel("max |gradient|")
-        index.set_ylabel("escape dimensions")
-        index.set_ylim(bottom=-0.4)
-        index.yaxis.get_major_locator().set_params(integer=True)
-        index.set_xlabel("step of gradient descent")
-        loss.set_title("Escape dimensions along gradient descent")
-        loss.legend(loc="lower left")
-    return figure
-
-
-def plot_census(
-    census: Census, teacher_width: int | None = None, *, theme: Theme = LIGHT
-) -> Figure:
-    """Share of bad minima, distinct ones with the unseen, and the minima themselves.
-
-    Args:
-        census: from `edt.landscape.census`.
-        teacher_width: least width with loss 0: adds the counting of subspaces.
-        theme: colours.
-    """
-    table = pooled(census)
-    with styled(theme):
-        figure, axes = new_figure(3, size=(18.0, 5.4), width_ratios=[1.0, 1.0, 1.15])
-        first, second, third = axes[0]
-        _bad_share(first, census, table, teacher_width, theme)
-        _richness(second, table, theme)
-        _ladder(third, census, theme)
-    return figure
+def census_panels(found: Census, teacher_width: int | None = None) -> list[Panel]:
+    """Panels of `plot_census`; arguments as there."""
+    table = pooled(found)
+    widths = table["width"].tolist()
+    return [
+        _bad_share(found, table, teacher_width),
+        *_richness(table, widths),
+        *_ladder(bad_minima(found), widths),
+    ]
 
 
 def pooled(census: Census) -> pd.DataFrame:
@@ -291,64 +357,61 @@ def pooled(census: Census) -> pd.DataFrame:
     return table[table["target"] == -1] if (table["target"] == -1).any() else table
 
 
-def _bad_share(ax: Axes, census: Census, table: pd.DataFrame, r: int | None, theme: Theme) -> None:
-    widths = table["width"].tolist()
-    share = table["bad_share"].to_numpy()
-    errors = np.clip(
-        np.stack([share - table["bad_share_low"], table["bad_share_high"] - share]), 0.0, None
-    )
-    ax.errorbar(widths, share, yerr=errors, color=theme.red, marker="o", ms=8, mec=theme.paper,
-                mew=1.0, elinewidth=1.8, zorder=5)  # fmt: skip
-    won = (table["good"] / table["runs"]).to_numpy()
-    ax.plot(widths, won, color=theme.green, marker="s", ms=7, mec=theme.paper, mew=1.0, zorder=4)
-    ends = [
-        (float(share[-1]), "bad minima", theme.red),
-        (float(won[-1]), "good minima", theme.green),
-    ]
+def _bad_share(found: Census, table: pd.DataFrame, r: int | None) -> Panel:
+    good = [wilson(int(row["good"]), int(row["runs"])) for row in rows(table)]
+    low, high = table["bad_share_spread_low"], table["bad_share_spread_high"]
+    traces = [
+        line(
+            table["width"], table["bad_share"], "bad minima, 95%", "@red",
+            [
+                lines(f"width {row['width']}: {row['bad']:,} of {row['runs']:,} in bad minima",
+                      share(row["bad_share"], row["bad_share_spread_low"],
+                            row["bad_share_spread_high"]))
+                for row in rows(table)
+            ],
+            low=low, high=high,
+        ),
+        line(
+            table["width"], [rate.value for rate in good], "good minima", "@green",
+            [
+                f"width {row['width']}: {row['good']:,} of {row['runs']:,} in good minima"
+                for row in rows(table)
+            ],
+            marker="s", dash="dot",
+        ),
+    ]  # fmt: skip
     if r is not None:
-        counted = census.prediction(r)["minima_share"].to_numpy()
-        ax.plot(widths, counted, color=theme.soft, lw=1.8, ls=(0, (4, 3)))
-        ends.append((float(counted[-1]), "minima among\nsubspaces", theme.soft))
-    width_axis(ax, widths)
-    percent_axis(ax, "share of all runs")
-    ax.set_title("Where runs end")
-    label_ends(ax, max(widths), ends)
+        counted = found.prediction(r)
+        hover = [f"width {row['width']}: {share(row['minima_share'])}" for row in rows(counted)]
+        traces.append(
+            line(counted["width"], counted["minima_share"], "minima among subspaces", "@soft",
+                 hover, marker=None, dash="dash")
+        )  # fmt: skip
+    return Panel("Where runs end", traces, width_axis(table["width"].tolist()),
+                 percent_axis("share of all runs"))  # fmt: skip
 
 
-def _richness(ax: Axes, table: pd.DataFrame, theme: Theme) -> None:
+def _richness(table: pd.DataFrame, widths: list[int]) -> list[Panel]:
     known = table[table["bad"] > 0]
-    ax.set_title("Distinct bad minima")
     if not len(known):
-        ax.text(0.5, 0.5, "no bad minima", ha="center", color=theme.soft, transform=ax.transAxes)
-        return
-    widths = known["width"].to_numpy()
-    low = known["chao1"] - known["chao1_low"]
-    high = known["chao1_high"] - known["chao1"]
-    ax.errorbar(widths + 0.12, known["chao1"], yerr=np.clip(np.stack([low, high]), 0.0, None),
-                color=theme.purple, marker="D", ms=7, mec=theme.paper, mew=1.0, ls="none",
-                elinewidth=1.8, zorder=4, label="with the unseen (Chao1, 95%)")  # fmt: skip
-    ax.plot(widths - 0.12, known["distinct"], color=theme.blue, marker="o", ms=8, ls="none",
-            mec=theme.paper, mew=1.0, zorder=5, label="seen")  # fmt: skip
-    for width, seen, covered in zip(widths, known["distinct"], known["coverage"], strict=True):
-        ax.annotate(f"{covered:.0%}", (width - 0.12, seen), xytext=(0, -9),
-                    textcoords="offset points", ha="center", va="top", fontsize=10,
-                    color=theme.soft)  # fmt: skip
-    ax.set_yscale("log")
-    ax.set_ylim(bottom=0.55)
-    top = float(known["chao1_high"].max())
-    ax.set_ylim(top=4.0 * top)  # room for the key
-    ax.set_yticks(*_counts(top))
-    ax.minorticks_off()
-    ax.set_ylabel("number (percent: coverage, Good-Turing)")
-    width_axis(ax, table["width"].tolist())
-    ax.legend(loc="upper left", handlelength=1.2)
-
-
-def _counts(top: float) -> tuple[list[float], list[str]]:
-    ticks = [float(k * 10**e) for e in range(7) for k in (1, 2, 5) if k * 10**e <= 1.5 * top]
-    if len(ticks) > 9:
-        ticks = [tick for tick in ticks if np.log10(tick).is_integer()]
-    return ticks, [f"{tick:,.0f}" for tick in ticks]
+        return []
+    hover = [
+        lines(
+            f"width {row['width']}: {row['distinct']} distinct bad minima met",
+            f"coverage {share(row['coverage'], row['coverage_low'], row['coverage_high'])}",
+            "with the unseen: " + value(row["chao1"], row["chao1_low"], row["chao1_high"]),
+        )
+        for row in rows(known)
+    ]
+    seen = points(known["width"], known["distinct"], "seen (percent: coverage, Good-Turing)",
+                  "@blue", hover, marker="_", size=16, zorder=2)  # fmt: skip
+    seen |= {"mode": "markers+text", "textposition": "bottom center", "cliponaxis": False,
+             "text": [f"{covered:.0%}" for covered in known["coverage"]]}  # fmt: skip
+    unseen = points(known["width"], known["chao1"], "with the unseen (Chao1, 95%)", "@purple",
+                    hover, marker="D", low=known["chao1_low"],
+                    high=known["chao1_high"])  # fmt: skip
+    traces = [seen, unseen]
+    return [Panel("Distinct bad minima", traces, width_axis(widths), log_axis("number", traces))]
 
 
 def bad_minima(census: Census) -> pd.DataFrame:
@@ -367,33 +430,36 @@ def bad_minima(census: Census) -> pd.DataFrame:
     return found.assign(share=found["count"] / found["width"].map(runs))
 
 
-def _ladder(ax: Axes, census: Census, theme: Theme) -> None:
+def _ladder(met: pd.DataFrame, widths: list[int]) -> list[Panel]:
     """Loss of every bad minimum at every width it was met; area is the share of that width."""
-    bad = census.runs[census.runs["outcome"] == "bad"]
-    widths = sorted(int(m) for m in census.runs["width"].unique())
-    ax.set_title("Every bad minimum, wherever met")
-    width_axis(ax, widths)
-    ax.set_ylabel("loss")
-    if not len(bad):
-        ax.text(0.5, 0.5, "no bad minima", ha="center", color=theme.soft, transform=ax.transAxes)
-        return
-    ax.set_yscale("log")
-    met = bad_minima(census)
+    if not len(met):
+        return []
+    traces: list[Part] = []
+    for name, colour, marker, mine in (
+        ("irreducible at this width", "@red", "o", met["core"] == met["width"]),
+        ("a narrower one, embedded", "@sky", "D", met["core"] != met["width"]),
+    ):
+        own = met[mine]
+        if not len(own):
+            continue
+        hover = [
+            lines(
+                f"width {row['width']}, minimum {row['minimum']}: loss {row['loss']:.6g}",
+                f"{row['count']:,} runs, {share(row['share'])} of this width's",
+                f"irreducible core of {row['core']} neurons",
+            )
+            for row in rows(own)
+        ]
+        mark = points(own["width"], own["loss"], name, colour, hover, marker=marker, opacity=0.65)
+        mark["marker"]["size"] = [round(5 + 32 * float(np.sqrt(part)), 1) for part in own["share"]]
+        traces.append(mark)
+    y = log_axis("loss", traces)
     for _, places in met.groupby("minimum"):
         if len(places) > 1:
-            at = places["width"]
-            ax.plot([at.min(), at.max()], 2 * [float(places["loss"].min())], color=theme.soft,
-                    lw=1.0, zorder=1)  # fmt: skip
-    width = met["width"].to_numpy()
-    area = 1100 * met["share"].to_numpy() + 12
-    own = met["core"].to_numpy() == width
-    for mine, colour, text in (
-        (own, theme.red, "irreducible at this width"),
-        (~own, theme.sky, "a narrower one, embedded"),
-    ):
-        if mine.any():
-            loss = met["loss"].to_numpy()[mine]
-            ax.scatter(width[mine], loss, s=area[mine], color=colour, alpha=0.65, lw=0,
-                       zorder=3)  # fmt: skip
-            ax.scatter([], [], s=70, color=colour, alpha=0.65, lw=0, label=text)
-    ax.legend(loc="best", handletextpad=0.3)
+            loss = float(places["loss"].min())
+            span = (float(places["width"].min()), float(places["width"].max()))
+            traces.append(rule(span, (loss, loss), dash="solid"))
+    return [
+        Panel("Every bad minimum, wherever met", traces, width_axis(widths), y,
+              full=True)
+    ]  # fmt: skip

@@ -10,7 +10,7 @@ import pandas as pd
 
 from edt.show.hover import lines, share
 from edt.show.panel import Part, numbers
-from edt.stats import wilson
+from edt.stats import Interval, wilson
 
 #: matplotlib's markers in plotly's words.
 SYMBOLS = {
@@ -171,8 +171,9 @@ def stacked(
     noun: str,
     at: Sequence[float] | None = None,
     lying: bool = False,
+    rates: Sequence[Sequence[Interval]] | None = None,
 ) -> list[Part]:
-    """Counts as shares of their sum, one bar a name, with Wilson's interval to read.
+    """Counts as shares of their sum, one bar a name, with intervals to read.
 
     Args:
         names: of the bars, as a point says it.
@@ -181,18 +182,24 @@ def stacked(
         noun: of the things counted, in the plural.
         at: places of the bars; default 0, 1, ...
         lying: bars lie on their side.
+        rates: intervals of the shares, as ``counts``; default Wilson's.
     """
     totals = np.sum([list(column) for column in counts.values()], axis=0)
     places = list(range(len(names))) if at is None else list(at)
     traces: list[Part] = []
-    for (text, column), colour in zip(counts.items(), colours, strict=True):
+    for k, ((text, column), colour) in enumerate(zip(counts.items(), colours, strict=True)):
         if not any(column):
             continue
-        found = [wilson(int(k), int(n)) for k, n in zip(column, totals, strict=True)]
+        found = (
+            [wilson(int(won), int(n)) for won, n in zip(column, totals, strict=True)]
+            if rates is None
+            else list(rates[k])
+        )
         hover = [
-            lines(f"{name}, {text}: {k:,} of {n:,} {noun}", share(rate.value, rate.low, rate.high))
-            for name, k, n, rate in zip(names, column, totals, found, strict=True)
-        ]
+            lines(f"{name}, {text}: {won:,} of {n:,} {noun}",
+                  share(rate.value, rate.low, rate.high))
+            for name, won, n, rate in zip(names, column, totals, found, strict=True)
+        ]  # fmt: skip
         parts = [rate.value for rate in found]
         pattern = {"shape": PATTERNS[len(traces) % len(PATTERNS)], "fgcolor": "@paper",
                    "fgopacity": 0.5, "size": 9, "solidity": 0.12}  # fmt: skip

@@ -24,21 +24,19 @@ class Picture:
 
     Attributes:
         name: of its files.
-        draw: theme to figure; None: as its panels say.
         alt: what it shows.
         caption: under it.
-        panels: the same to point at; none where there is nothing to show.
+        panels: what it draws; none where there is nothing to show.
     """
 
     name: str
-    draw: Callable[[Theme], Figure] | None
     alt: str
     caption: str
     panels: Callable[[], Sequence[Panel]]
 
     def figure(self, theme: Theme = LIGHT) -> Figure:
         """The picture by matplotlib."""
-        return draw(self.panels(), theme=theme) if self.draw is None else self.draw(theme)
+        return draw(self.panels(), theme=theme)
 
 
 def embed(pictures: Sequence[Picture], folder: Folder) -> dict[str, str]:

@@ -270,8 +270,15 @@ def _words(ax: Axes, more: Part) -> None:
                     linestyle=_LINES[line.get("dash", "solid")],
                     **_paint(line["color"]))  # fmt: skip
     for note in more.get("annotations", ()):
+        # Plotly places notes on logarithmic axes by the logarithm, and shapes by the value.
+        place = [
+            10.0 ** note[name]
+            if scale == "log" and note.get(f"{name}ref", name) != "paper"
+            else note[name]
+            for name, scale in (("x", ax.get_xscale()), ("y", ax.get_yscale()))
+        ]
         ax.text(
-            note["x"], note["y"], plain(note["text"]), transform=among(note), fontsize=11,
+            place[0], place[1], plain(note["text"]), transform=among(note), fontsize=11,
             ha=note.get("xanchor", "center"), color=note["font"]["color"], zorder=4,
             va={"middle": "center"}.get(note.get("yanchor", "middle"), note.get("yanchor")),
         )  # fmt: skip

@@ -9,7 +9,7 @@ Reference: M. Okabe, K. Ito, "Color universal design", 2008.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
 
 
 @dataclass(frozen=True)
@@ -109,6 +108,7 @@ def styled(theme: Theme) -> Iterator[None]:
             # Text as paths: an SVG must look the same where this font is missing.
             "svg.fonttype": "path",
             "svg.hashsalt": "edt",
+            "hatch.linewidth": 0.7,
         }
     ):
         yield
@@ -162,76 +162,11 @@ def pdf(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def width_axis(
-    ax: Axes, widths: Sequence[int], label: str = "student width m (hidden neurons)"
-) -> None:
-    """Integer ticks that do not crowd, and the label."""
-    ax.set_xlabel(label)
-    step = 1 if len(widths) <= 16 else int(np.ceil(len(widths) / 12))
-    ax.set_xticks(list(widths)[::step])
-    ax.set_xlim(min(widths) - 0.6, max(widths) + 0.6)
-    ax.grid(False, axis="x")
-
-
 def percent_axis(ax: Axes, label: str) -> None:
     """A y axis from 0 to 100% with room for markers at both ends."""
     ax.set_ylim(-0.03, 1.04)
     ax.set_yticks([0, 0.25, 0.5, 0.75, 1.0], ["0%", "25%", "50%", "75%", "100%"])
     ax.set_ylabel(label)
-
-
-def label_ends(
-    ax: Axes, x: float, labels: Sequence[tuple[float, str, str]], gap: float = 0.062
-) -> None:
-    """Write labels to the right of x at the heights of their lines, moved apart where they touch.
-
-    Args:
-        x: in data units; labels start a little to the right of it.
-        labels: (y in data units, text, colour).
-        gap: least distance between neighbours, as a share of the axes' height.
-    """
-    # Limits and scale decide the heights; the axes' final place on the page does not.
-    transform = ax.transData + ax.transAxes.inverted()
-    at = [(float(transform.transform((x, y))[1]), text, colour) for y, text, colour in labels]
-    at.sort()
-    heights = spread([height for height, _, _ in at], gap)
-    right = float(transform.transform((x, 0.5 * sum(ax.get_ylim())))[0])
-    for (_, text, colour), height in zip(at, heights, strict=True):
-        ax.text(
-            right + 0.02,
-            height,
-            text,
-            transform=ax.transAxes,
-            color=colour,
-            va="center",
-            ha="left",
-            fontsize=12,
-            clip_on=False,
-        )
-
-
-def key_below(ax: Axes, columns: int = 2, handles: Sequence[Any] | None = None) -> Legend:
-    """A key under the axes, where it hides no data whatever they are."""
-    given = {} if handles is None else {"handles": handles}
-    return ax.legend(
-        **given, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=columns, columnspacing=1.4
-    )
-
-
-def spread(values: Sequence[float], gap: float) -> list[float]:
-    """Move rising values apart to at least ``gap``, each by as little as a few passes allow."""
-    out = list(values)
-    for _ in range(50):
-        moved = False
-        for i in range(len(out) - 1):
-            overlap = gap - (out[i + 1] - out[i])
-            if overlap > 1e-9:
-                out[i] -= overlap / 2
-                out[i + 1] += overlap / 2
-                moved = True
-        if not moved:
-            break
-    return out
 
 
 def readable_on(colour: str) -> str:

@@ -64,9 +64,10 @@ def p_is(p: float) -> str:
 
 
 def interval(value: float, low: float, high: float) -> str:
-    """A number with its range: ``9.18 (4.85–18.5)``; one-sided where it has no upper end."""
+    """A number with its range: ``9.18 (4.85–18.5)``; alone where that is unknown, one-sided where
+    it has no upper end."""
     if math.isnan(low):
-        return "–"
+        return number(value)
     if math.isinf(value) and math.isinf(high):
         return f"> {number(low)}"
     return f"{number(value)} ({number(low)}–{number(high)})"

@@ -12,11 +12,10 @@ from edt.places import Folder, Location, place
 from edt.runs.store import inside
 from edt.show import html
 from edt.show.html import Column
-from edt.show.landscape import plot_census
+from edt.show.landscape import census_panels
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, interval, listed, number, percent, span
 from edt.studies.census import panels
-from edt.studies.census.counting import plot_counting
 from edt.studies.census.run import CensusRun
 from edt.studies.common.students_page import good_text, student_protocol
 from edt.studies.common.study_page import plain_table
@@ -71,14 +70,13 @@ def pictures(run: CensusRun) -> list[Picture]:
     found = [
         Picture(
             "census",
-            lambda theme: plot_census(run.census, theme=theme),
             "Share of runs in bad and good minima against width; numbers of distinct bad minima; "
             "losses of all bad minima.",
             "Where runs end: share of all runs, 95% Wilson intervals. Distinct bad minima: those "
             "met, and Chao1's estimate with those nobody met; percentages are Good-Turing "
             "coverage. Every bad minimum: at every width it was met; the area is its share of that "
             "width's starts.",
-            lambda: panels.census(run.census),
+            lambda: census_panels(run.census),
         )
     ]
     prediction = run.prediction()
@@ -86,7 +84,6 @@ def pictures(run: CensusRun) -> list[Picture]:
         found.append(
             Picture(
                 "counting",
-                lambda theme: plot_counting(prediction, run.pooled(), theme=theme),
                 "Numbers of subspaces of global minima and of critical points against width, and "
                 "the share of runs that end in a bad minimum.",
                 "Subspaces: numbers of affine subspaces, of global minima and of critical points "
@@ -321,7 +318,6 @@ def _columns() -> list[Column]:
         Column("bad", lambda row: f"{row['bad']:,}"),
         Column("neither", lambda row: f"{row['open']:,}"),
         Column("bad share", lambda row: percent(row["bad_share"])),
-        Column("Wilson", lambda row: span(row["bad_share_low"], row["bad_share_high"])),
         Column(
             "over targets",
             lambda row: span(row["bad_share_spread_low"], row["bad_share_spread_high"]),

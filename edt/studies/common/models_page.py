@@ -21,7 +21,6 @@ def models_picture(found: Comparison, goal: str, name: str = "models") -> Pictur
     """The figure: fitted laws over the measured rates, and their AIC."""
     return Picture(
         name,
-        None,
         "Success rates with fitted laws of width, and the AIC of every law above the best.",
         "Laws: measured rates with 95% intervals over targets and maximum-likelihood fits; the "
         "price of a ticket (the chance of one to win) is fitted with the rest. Dots: Akaike's "

@@ -43,7 +43,6 @@ def write_controls_report(run: Controls, directory: Location) -> Folder:
     r = run.spec.teacher_width
     picture = Picture(
         "controls",
-        None,
         "Success of every control against trained parameters and against learning neurons.",
         "Each mark is one way to train, all teachers together, with its 95% Wilson interval. If "
         "success went with the number of parameters, all marks would lie on one curve against "

@@ -103,7 +103,6 @@ def write_crossed_report(run: CrossedRun, directory: Location) -> Folder:
         question="Tickets, controls and the same rests",
         picture=Picture(
             "crossed",
-            None,
             "Win rates of tickets and controls; shares of the variance.",
             "Rates with 95% intervals over teachers. Variance components within teachers.",
             lambda: panels.crossed(groups, parts),

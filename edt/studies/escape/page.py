@@ -11,12 +11,11 @@ from edt.places import Folder, Location, place
 from edt.runs.store import inside
 from edt.show import html
 from edt.show.html import Column
-from edt.show.landscape import plot_escape
+from edt.show.landscape import escape_panels
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, interval, listed, number, percent, span
 from edt.studies.common.students_page import good_text, student_protocol
 from edt.studies.escape import panels
-from edt.studies.escape.figures import plot_descent, plot_ways
 from edt.studies.escape.run import EscapeRun
 from edt.studies.width.method import REFERENCES, software
 
@@ -73,21 +72,14 @@ def pictures(run: EscapeRun) -> list[Picture]:
         found += [
             Picture(
                 "escape",
-                lambda theme: plot_escape(run, theme=theme),
                 "Negative directions against neurons added, where runs end, and steps to escape.",
                 "Ways down: negative eigenvalues of the wide Hessian, mean with interval over "
                 "minima; dashes: the closed form, from the narrow network alone. Ends: of all "
                 "runs. Steps: until gradient descent has lost a hundredth of the loss.",
-                lambda: panels.escape(run),
+                lambda: escape_panels(run),
             ),
             Picture(
                 "ways",
-                lambda theme: plot_ways(
-                    run.table(("narrow", "width")),
-                    run.starts,
-                    spec.teacher_width if spec.realisable else 0,
-                    theme=theme,
-                ),
                 "Share of runs that reach a good minimum against the width reached; loss fallen "
                 "and distance gone against neurons added.",
                 "Ends: 95% intervals over minima. How far: median, "
@@ -104,7 +96,6 @@ def pictures(run: EscapeRun) -> list[Picture]:
         found.append(
             Picture(
                 "paths",
-                lambda theme: plot_descent(run.tables["paths"], run.plateaus(), theme=theme),
                 "Loss, gradient and number of negative eigenvalues along gradient descent.",
                 "Students trained from random starts by plain gradient descent; colours are "
                 "targets. Dots: plateaus, where the gradient dips and grows again. Off critical "
@@ -353,7 +344,6 @@ def _end_table(table: pd.DataFrame, by: list[str]) -> str:
         Column("minima", lambda row: str(row["minima"])),
         Column("runs", lambda row: f"{row['starts']:,}"),
         Column("reach good", lambda row: percent(row["good"])),
-        Column("Wilson", lambda row: span(row["good_low"], row["good_high"])),
         Column("over minima", lambda row: span(row["good_spread_low"], row["good_spread_high"])),
         *[named(word) for word in DESTINATIONS if word != "good"],
         Column("loss drop", lambda row: f"{row['drop']:.3g}"),

@@ -84,7 +84,6 @@ def write_failures_report(run: FailuresRun, directory: Location) -> Folder:
         question="Failures, and ways out of them",
         picture=Picture(
             "failures",
-            None,
             "Kinds of failed ends against width; who gets away with a neuron more.",
             "Right: ends from which at least one of as many tries as the network has neurons "
             "reaches the good loss; 95% intervals over teachers.",

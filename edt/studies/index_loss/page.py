@@ -57,7 +57,6 @@ def write_index_loss_report(run: IndexLossRun, directory: Location) -> Folder:
         question="Index against loss",
         picture=Picture(
             "index-loss",
-            None,
             "Share of negative eigenvalues of critical points against their loss.",
             "Filled: no neuron to spare. Points that Newton met again are one.",
             lambda: panels.index_loss(points),

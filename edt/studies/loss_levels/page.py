@@ -46,7 +46,6 @@ def write_loss_levels_report(run: LossLevels, directory: Location) -> Folder:
     table, runs = run.table(), run.tables["runs"]
     picture = Picture(
         "levels",
-        None,
         "Final losses of all starts, sorted within each width, without and with biases.",
         "Every mark is a run; within a width they are in the order of their losses, so that a "
         "level is a horizontal line as long as its share of the starts.",

@@ -39,7 +39,6 @@ def write_lottery_report(run: Lottery, directory: Location) -> Folder:
     curves, spec = run.curves(), run.spec
     picture = Picture(
         "accuracy",
-        None,
         "Test accuracy and speed of learning against the share of weights that remain.",
         "Means over seeds; bars: 95% intervals of the mean (Student). Accuracy is that at the "
         "least validation loss.",

@@ -29,7 +29,6 @@ def write_multi_report(run: MultiStart, directory: Location) -> Folder:
     table, r = run.agreement(), run.spec.teacher_width
     picture = Picture(
         "multi-start",
-        None,
         "Success of wide networks, of their best ticket alone, and of single tickets.",
         "Together and alone: with 95% intervals over teachers; a multi-start would make the two "
         "upper lines one. Network by network: the same networks one by one.",

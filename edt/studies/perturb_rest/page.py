@@ -14,7 +14,7 @@ from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, number, percent, span
 from edt.stats import wilson
 from edt.studies.perturb_rest import panels
-from edt.studies.perturb_rest.figures import GROUP, plot_adversary, plot_ticket_rates, plot_wins
+from edt.studies.perturb_rest.panels import GROUP
 from edt.studies.perturb_rest.run import PerturbRest
 from edt.studies.width.method import software
 
@@ -64,7 +64,6 @@ def write_perturb_report(run: PerturbRest, directory: Location) -> Folder:
     pictures = [
         Picture(
             "wins",
-            lambda theme: plot_wins(wins, spec.change, base=base, theme=theme),
             "Win rate against the size of the change of the rest.",
             "The ticket is kept: networks that win, with 95% Wilson intervals; the ticket's "
             "initial weights are untouched throughout. Dotted: fresh students of the same width. "
@@ -74,7 +73,6 @@ def write_perturb_report(run: PerturbRest, directory: Location) -> Folder:
         ),
         Picture(
             "tickets",
-            lambda theme: plot_ticket_rates(runs, spec.change, theme=theme),
             "Win rate of every ticket at every size.",
             f"Each row is a ticket that won alone and in its own network; {spec.rests} rests a "
             "cell.",
@@ -85,7 +83,6 @@ def write_perturb_report(run: PerturbRest, directory: Location) -> Folder:
         pictures.append(
             Picture(
                 "adversary",
-                lambda theme: plot_adversary(run.tables["adversary"], theme=theme),
                 "Share of tickets that fail against the radius of the search.",
                 "A ticket counts as broken when one rest in the ball makes the whole network lose.",
                 lambda: panels.adversary(run.tables["adversary"]),

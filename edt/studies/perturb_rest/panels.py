@@ -1,6 +1,8 @@
-"""Winning tickets among changed rests: `edt.studies.perturb_rest.figures`."""
+"""Winning tickets among changed rests."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -8,14 +10,87 @@ import pandas as pd
 from edt.show.axes import percent_axis, size_axis
 from edt.show.hover import lines, rows, share
 from edt.show.marks import heatmap, line
-from edt.show.panel import NAMES, Panel, Part, axis
-from edt.show.rates import dodged, spans_decades
+from edt.show.panel import Panel, Part, axis
 from edt.stats import wilson
-from edt.studies.perturb_rest.figures import GROUP, SIZE, broken, group_looks, ticket_rates
+
+#: Label of the size of each kind of change.
+SIZE = {
+    "noise": "size of the change, |rest′ − rest| / |rest|",
+    "resample": "share s of a fresh draw in the rest",
+    "replace": "share of the rest drawn anew",
+    "rescale": "factor on the rest",
+    "flip": "share of the rest whose sign is flipped",
+    "permute": "share of the rest that changes places",
+    "zero": "share of the rest set to zero",
+}
+GROUP = {
+    "winning": "winning tickets",
+    "random": "as many at random",
+    "losing": "losing tickets",
+}
+#: Colour, marker and line of each group of tickets.
+LOOKS = {
+    "winning": ("@blue", "o", "solid"),
+    "random": ("@orange", "s", "dash"),
+    "losing": ("@red", "^", "dot"),
+}
+
+
+def ticket_rates(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    """Win rate of every winning ticket at every size, worst ticket first; its target."""
+    own = runs[runs["group"] == "winning"]
+    rates = own.pivot_table(index="ticket", columns="size", values="win", aggfunc="mean")
+    order = rates.mean(axis=1).sort_values(kind="stable").index
+    return rates.loc[order], own.groupby("ticket")["target"].first()
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Tickets made to fail by one way to look for a bad rest.
+
+    Attributes:
+        name: of the way.
+        colour, marker: of its line.
+        sizes: of the change, rising.
+        counts: tickets that failed, of tickets tried, at each size.
+    """
+
+    name: str
+    colour: str
+    marker: str
+    sizes: list[float]
+    counts: list[tuple[int, int]]
+
+
+def broken(adversary: pd.DataFrame) -> list[Broken]:
+    """Tickets that some rest makes fail: found by chance, by evolution, by the gradient.
+
+    Args:
+        adversary: table ``adversary``.
+    """
+    found = []
+    for method, colour, marker, text in (
+        ("random", "@soft", "o", "worst of random rests"),
+        ("evolution", "@red", "s", "evolution"),
+        ("gradient", "@blue", "^", "gradient through unrolled training"),
+    ):
+        tried = adversary[adversary["method"] == method]
+        if len(tried):
+            name = f"{text} ({int(tried['trials'].max())} trials)"
+            lost = ~tried.set_index("radius")["win"].astype(bool)
+            found.append(_counted(name, colour, marker, lost))
+    return found
+
+
+def _counted(name: str, colour: str, marker: str, lost: pd.Series) -> Broken:
+    """``lost`` is indexed by size in its first level."""
+    counts = lost.groupby(level=0).agg(["sum", "size"])
+    pairs = [(int(k), int(n)) for k, n in counts.to_numpy()]
+    return Broken(name, colour, marker, [float(size) for size in counts.index], pairs)
 
 
 def wins(table: pd.DataFrame, change: str, *, base: float | None = None) -> list[Panel]:
-    """Panels of `edt.studies.perturb_rest.figures.plot_wins`.
+    """Win rate against the size of the change; is it the same ticket?
 
     Args:
         table: from `edt.studies.perturb_rest.tables.win_table`.
@@ -23,11 +98,11 @@ def wins(table: pd.DataFrame, change: str, *, base: float | None = None) -> list
         base: win rate of fresh students of the same width.
     """
     sizes = sorted(float(size) for size in table["size"].unique())
-    looks = {g: look for g, look in group_looks(NAMES).items() if table["group"].eq(g).any()}
-    log = spans_decades(sizes)
     traces: list[Part] = []
-    for place, (group, (colour, marker)) in enumerate(looks.items()):
+    for group, (colour, marker, dash) in LOOKS.items():
         own = table[table["group"] == group]
+        if not len(own):
+            continue
         hover = [
             lines(
                 f"{GROUP[group]}, size {row['size']:g}: {row['wins']:,} of {row['runs']:,} win",
@@ -37,9 +112,8 @@ def wins(table: pd.DataFrame, change: str, *, base: float | None = None) -> list
             for row in rows(own)
         ]
         traces.append(
-            line(dodged(own["size"].tolist(), place, len(looks), log=log), own["rate"],
-                 GROUP[group], colour, hover, low=own["rate_low"], high=own["rate_high"],
-                 marker=marker)
+            line(own["size"], own["rate"], GROUP[group], colour, hover, low=own["rate_low"],
+                 high=own["rate_high"], marker=marker, dash=dash)
         )  # fmt: skip
     if base is not None:
         traces.append(
@@ -56,8 +130,8 @@ def _same(own: pd.DataFrame, sizes: list[float], label: str) -> list[Panel]:
         return []
     traces = []
     for name, text, colour, marker in (
-        ("same", "ticket neurons that play teacher neurons again", "@green", "D"),
-        ("shift", "distance of the ticket's end from where it ended before", "@purple", "v"),
+        ("same", "share of ticket neurons that play teacher neurons again", "@green", "D"),
+        ("shift", "distance of the ticket's end from where it ended, relative", "@purple", "v"),
     ):
         hover = [lines(f"size {row['size']:g}: {row[name]:.4g}", text) for row in rows(own)]
         traces.append(line(own["size"], own[name], text, colour, hover, marker=marker))
@@ -73,7 +147,7 @@ def _same(own: pd.DataFrame, sizes: list[float], label: str) -> list[Panel]:
 
 
 def tickets(runs: pd.DataFrame, change: str) -> list[Panel]:
-    """The panel of `edt.studies.perturb_rest.figures.plot_ticket_rates`.
+    """Win rate of every winning ticket at every size: a table in colours.
 
     Args:
         runs: table ``runs`` of the experiment.
@@ -106,7 +180,7 @@ def tickets(runs: pd.DataFrame, change: str) -> list[Panel]:
 
 
 def adversary(table: pd.DataFrame) -> list[Panel]:
-    """The panel of `edt.studies.perturb_rest.figures.plot_adversary`.
+    """Share of tickets that some rest in the ball makes fail, by how that rest was found.
 
     Args:
         table: table ``adversary``.
@@ -121,7 +195,7 @@ def adversary(table: pd.DataFrame) -> list[Panel]:
             for size, (lost, number), rate in zip(found.sizes, found.counts, rates, strict=True)
         ]  # fmt: skip
         traces.append(
-            line(found.sizes, [rate.value for rate in rates], found.name, f"@{found.colour}",
+            line(found.sizes, [rate.value for rate in rates], found.name, found.colour,
                  hover, marker=found.marker, dash="dash" if found.marker == "o" else "solid")
         )  # fmt: skip
         sizes |= set(found.sizes)

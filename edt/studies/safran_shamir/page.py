@@ -15,7 +15,6 @@ from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, listed, number, percent, span
 from edt.studies.safran_shamir import panels
-from edt.studies.safran_shamir.figures import plot_safran_shamir
 from edt.studies.safran_shamir.run import SafranShamirRun
 from edt.studies.width.method import software
 from edt.studies.width.spec import format_widths
@@ -45,7 +44,6 @@ def write_safran_shamir_report(run: SafranShamirRun, directory: Location) -> Fol
     table, runs = run.table(), run.tables["runs"]
     picture = Picture(
         "spurious",
-        lambda theme: plot_safran_shamir(table, runs, theme=theme),
         "Share of starts that end in a spurious minimum against teacher width, and the losses of "
         "these minima.",
         "How often: share of spurious ends with 95% Wilson intervals; crosses: reported figures, "

@@ -81,7 +81,6 @@ def write_subsets_report(run: SubsetsRun, directory: Location) -> Folder:
         question="The network, and its subsets",
         picture=Picture(
             "subsets",
-            None,
             "Success of wide networks, of some subset alone, of one subset alone.",
             "Rates with 95% intervals over teachers. Right: the networks of each teacher in "
             "quarters by how many of their subsets win alone.",

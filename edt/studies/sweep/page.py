@@ -38,7 +38,6 @@ def write_sweep_report(run: Sweep, directory: Location) -> Folder:
     along, lines = layout(runs)
     picture = Picture(
         "sweep",
-        None,
         f"Share of good runs and median loss against {along}.",
         caption(along, lines, varying),
         lambda: panels.sweep(runs, along, lines),

@@ -1,47 +1,70 @@
-"""What became of the runs of each width: `edt.studies.width.outcomes_figure`."""
+"""What became of the runs of each width: one stacked bar a width."""
 
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from edt.show.axes import percent_axis, width_axis
-from edt.show.hover import lines, share
-from edt.show.marks import bars
-from edt.show.panel import NAMES, Panel
-from edt.stats import wilson
-from edt.studies.width.outcomes_figure import WORDS, outcome_colours
+from edt.show.marks import stacked
+from edt.show.panel import Panel
+from edt.show.render import draw
+from edt.show.style import LIGHT, Theme
+
+#: Words for people, in the order of `edt.landscape.OUTCOMES`; colours; markers.
+WORDS = {
+    "good": "good",
+    "bad": "bad minimum",
+    "channel": "channel to infinity",
+    "saturated": "saturated units",
+    "drifting": "still drifting",
+    "saddle": "saddle",
+    "unconverged": "undecided",
+    "diverged": "diverged",
+}
+OUTCOME_COLOURS = {
+    "good": "@blue", "bad": "@red", "saddle": "@orange", "channel": "@purple",
+    "saturated": "@green", "drifting": "@sky", "unconverged": "@soft", "diverged": "@ink",
+}  # fmt: skip
+OUTCOME_MARKERS = {
+    "good": "o", "bad": "s", "saddle": "X", "channel": "^", "saturated": "D", "drifting": "v",
+    "unconverged": "P", "diverged": "*",
+}  # fmt: skip
 
 
-def outcomes(table: pd.DataFrame, *, good_name: str = "zero loss") -> list[Panel]:
-    """The panel of `edt.plots.plot_outcomes`.
+def plot_outcomes(
+    outcomes: pd.DataFrame,
+    *,
+    good_name: str = "zero loss",
+    ax: Axes | None = None,
+    theme: Theme = LIGHT,
+) -> Figure:
+    """Share of runs with each outcome against width.
 
     Args:
-        table: from `edt.studies.outcome_table`.
+        outcomes: from `edt.studies.outcome_table`.
         good_name: what a good run has reached.
+        ax: axes of yours; default a new figure.
+        theme: colours.
     """
-    colours = outcome_colours(NAMES)
+    return draw(outcome_panels(outcomes, good_name=good_name), theme=theme, ax=ax)
+
+
+def outcome_panels(table: pd.DataFrame, *, good_name: str = "zero loss") -> list[Panel]:
+    """The panel of `plot_outcomes`; arguments as there."""
     widths = table["width"].tolist()
-    totals = table[list(WORDS)].sum(axis=1).tolist()
-    traces = []
-    for name, word in {**WORDS, "good": good_name}.items():
-        counts = [int(count) for count in table[name]]
-        if not any(counts):
-            continue
-        found = [wilson(count, total) for count, total in zip(counts, totals, strict=True)]
-        hover = [
-            lines(
-                f"width {width}, {word}: {count:,} of {total:,} runs",
-                share(rate.value, rate.low, rate.high),
-            )
-            for width, count, total, rate in zip(widths, counts, totals, found, strict=True)
-        ]
-        parts = [rate.value for rate in found]
-        text = [f"{100 * part:.0f}" if part >= 0.07 else "" for part in parts]
-        traces.append(bars(widths, parts, word, colours[name], hover, text))
+    bars = stacked(
+        [f"width {width}" for width in widths],
+        {text: table[name].tolist() for name, text in {**WORDS, "good": good_name}.items()},
+        [OUTCOME_COLOURS[name] for name in WORDS],
+        "runs",
+        widths,
+    )
     return [
         Panel(
             "Where the runs end",
-            traces,
+            bars,
             width_axis(widths),
             percent_axis("share of runs (%)") | {"range": [0, 1], "showgrid": False},
             {"barmode": "stack", "bargap": 0.18},

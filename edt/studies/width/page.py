@@ -24,14 +24,10 @@ from edt.studies.common.success_table import ALL
 from edt.studies.common.thresholds import threshold_text
 from edt.studies.width import levels_panel, outcomes_panel, splits_panel, success_panel
 from edt.studies.width.explore import explorable
-from edt.studies.width.levels_figure import plot_levels
 from edt.studies.width.method import REFERENCES, caveats, glossary, protocol, software
-from edt.studies.width.outcomes_figure import plot_outcomes
 from edt.studies.width.run import WidthSweep
 from edt.studies.width.splits import DESTINATIONS
-from edt.studies.width.splits_figure import plot_splits
 from edt.studies.width.story import Story
-from edt.studies.width.success_figure import plot_success, plot_targets
 from edt.success import Comparison
 
 
@@ -76,21 +72,21 @@ def pictures(story: Story) -> list[Picture]:
     found = [
         Picture(
             "success",
-            lambda theme: plot_success(story.success, r, theme=theme, **names),
             "Success rate against width beside lottery predictions; effective number of tickets.",
             f"Success: share of runs that {story.goal}, with 95% intervals over targets, beside "
-            f"what independent tickets of width r = {r} predict (bands: interval of p). Tickets: "
-            "how many of them the measured rate amounts to.",
-            lambda: success_panel.success(story.success, r, **names),
+            f"what independent tickets of width r = {r} predict (bands: interval of a ticket's "
+            "price, the success rate of width r). Tickets: how many of them the measured rate "
+            "amounts to.",
+            lambda: success_panel.success_panels(story.success, r, **names),
         )
     ]
     if spec.targets > 1:
         found.append(
             Picture(
                 "targets",
-                lambda theme: plot_targets(story.success, theme=theme, **names),
                 "Success rate against width and lottery predictions for each teacher.",
-                f"The same for each {story.target_name}. p is its success rate at width {r}.",
+                f"The same for each {story.target_name}. A ticket's price is the success rate at "
+                f"width {r}.",
                 lambda: success_panel.each_target(story.success, **names),
             )
         )
@@ -99,30 +95,27 @@ def pictures(story: Story) -> list[Picture]:
         *found,
         Picture(
             "outcomes",
-            lambda theme: plot_outcomes(story.outcomes, good_name=story.good_name, theme=theme),
             "Share of runs with each outcome, one bar per width.",
             "Outcomes of all runs.",
-            lambda: outcomes_panel.outcomes(story.outcomes, good_name=story.good_name),
+            lambda: outcomes_panel.outcome_panels(story.outcomes, good_name=story.good_name),
         ),
         Picture(
             "levels",
-            lambda theme: plot_levels(
-                sweep.runs, story.levels, target_name=story.target_name, theme=theme
-            ),
             "Final loss of every run against width, and the number of distinct losses.",
             "Every run is a dot, sorted by loss within its width; rows of dots are loss "
             "levels. Heights: distinct losses among the bad minima of each width.",
-            lambda: levels_panel.levels(sweep.runs, story.levels, target_name=story.target_name),
+            lambda: levels_panel.level_panels(
+                sweep.runs, story.levels, target_name=story.target_name
+            ),
         ),
         Picture(
             "splits",
-            lambda theme: plot_splits(
-                sweep.splits, story.escapes, good_name=story.good_name, theme=theme
-            ),
             "Index of split minima, counted against predicted; share of strict saddles; ends.",
             "Escape dimensions: after splitting one neuron; numbers are splits. A way down: share "
             "with at least one, with 95% intervals over minima. Ends: those of the wide networks.",
-            lambda: splits_panel.splits(sweep.splits, story.escapes, good_name=story.good_name),
+            lambda: splits_panel.split_panels(
+                sweep.splits, story.escapes, good_name=story.good_name
+            ),
         ),
     ]
 

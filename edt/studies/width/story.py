@@ -19,7 +19,7 @@ from edt.studies.common.success_table import ALL
 from edt.studies.common.thresholds import threshold_table
 from edt.studies.width.run import WidthSweep
 from edt.studies.width.splits import DESTINATIONS, rate_of_minima
-from edt.studies.width.splits_figure import WORDS as DESTINATION_WORDS
+from edt.studies.width.splits_panel import WORDS as DESTINATION_WORDS
 
 Row = dict[str, Any]
 

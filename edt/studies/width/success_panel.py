@@ -1,15 +1,20 @@
-"""Success against width beside the lottery, and the tickets of a width."""
+"""The main picture: success against width beside the lottery, and the tickets of a width."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from edt.show.axes import decades, percent_axis, width_axis
 from edt.show.hover import lines, rows, share, value
 from edt.show.marks import band, line, points
 from edt.show.panel import Panel, Part, axis
-from edt.show.style import MARKERS
+from edt.show.render import draw
+from edt.show.style import LIGHT, MARKERS, Theme
 from edt.studies.common.success_table import ALL
 
 #: Predictions: column, name in the key, colour, dashes.
@@ -26,10 +31,53 @@ COUNTS = (
 MEASURED = "measured, 95% interval"
 
 
-def success(
+def plot_success(
+    success: pd.DataFrame,
+    reference_width: int,
+    *,
+    goal: str = "reach zero loss",
+    target_name: str = "teacher",
+    ax: Sequence[Axes] | None = None,
+    theme: Theme = LIGHT,
+) -> Figure:
+    """Success rate with lottery predictions (left), effective number of tickets (right).
+
+    Args:
+        success: from `edt.studies.success_table`.
+        reference_width: r.
+        goal: what a success is, in a few words.
+        target_name: what one target is called.
+        ax: two axes of yours (one where width r was not run); default a new figure.
+        theme: colours.
+    """
+    panels = success_panels(success, reference_width, goal=goal, target_name=target_name)
+    return draw(panels, theme=theme, ax=ax)
+
+
+def plot_targets(
+    success: pd.DataFrame,
+    *,
+    goal: str = "reach zero loss",
+    target_name: str = "teacher",
+    ax: Sequence[Axes] | None = None,
+    theme: Theme = LIGHT,
+) -> Figure:
+    """Success rate and predictions of every target on its own (small multiples).
+
+    Args:
+        success: from `edt.studies.success_table`.
+        goal: what a success is, in a few words.
+        target_name: what one target is called.
+        ax: axes of yours, one a target; default a new figure.
+        theme: colours.
+    """
+    return draw(each_target(success, goal=goal, target_name=target_name), theme=theme, ax=ax)
+
+
+def success_panels(
     table: pd.DataFrame, r: int, *, goal: str = "reach zero loss", target_name: str = "teacher"
 ) -> list[Panel]:
-    """Panels of `edt.plots.plot_success`.
+    """Panels of `plot_success`.
 
     Args:
         table: from `edt.studies.success_table`.
@@ -55,12 +103,12 @@ def success(
 def each_target(
     table: pd.DataFrame, *, goal: str = "reach zero loss", target_name: str = "teacher"
 ) -> list[Panel]:
-    """Panels of `edt.plots.plot_targets`: one a target."""
+    """Panels of `plot_targets`: one a target."""
     found = []
     for target in sorted(int(t) for t in table["target"].unique() if t != ALL):
         own = table[table["target"] == target]
         p = own["p"].dropna()
-        note = f" (p = {100 * p.iloc[0]:.0f}%)" if len(p) else ""
+        note = f" (price of a ticket {100 * p.iloc[0]:.0f}%)" if len(p) else ""
         found.append(
             Panel(
                 f"{target_name.capitalize()} {target + 1}{note}",

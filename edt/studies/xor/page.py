@@ -51,7 +51,6 @@ def write_xor_report(run: Xor, directory: Location) -> Folder:
     pictures = [
         Picture(
             "xor",
-            None,
             "Success of 2-m-1 networks on exclusive or beside the reference; effective tickets.",
             "Success: share of runs with a mean cross-entropy below "
             f"{run.spec.success:g}. Tickets: how many networks of width 2 the rate amounts to, "
