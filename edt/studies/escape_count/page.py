@@ -67,7 +67,6 @@ def write_escape_count_report(run: EscapeCountRun, directory: Location) -> Folde
         question="Survival of bad minima",
         picture=Picture(
             "escape-count",
-            None,
             "Share of bad minima that have not reached a good end against neurons added.",
             "After each neuron the lowest end of as many tries as there were neurons is kept.",
             lambda: panels.escape_count(table),

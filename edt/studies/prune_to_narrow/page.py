@@ -68,7 +68,6 @@ def write_prune_report(run: PruneRun, directory: Location) -> Folder:
         question="What is left of winners",
         picture=Picture(
             "prune-to-narrow",
-            None,
             "Share of cut winners that are good at the bottom against width, by rule; kinds of "
             "ends where the teacher's neurons were kept.",
             "Rates with 95% intervals over teachers.",

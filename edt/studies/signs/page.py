@@ -71,7 +71,6 @@ def write_signs_report(run: SignsRun, directory: Location) -> Folder:
         question="Signs, and coin tosses",
         picture=Picture(
             "signs",
-            None,
             "Share of minima among critical points beside what independent signs would make; "
             "spread of the index beside the binomial one.",
             "The null keeps each teacher's share of negative eigenvalues at each level of loss.",
