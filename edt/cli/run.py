@@ -99,6 +99,10 @@ def _run() -> None:
 def command(study: Study) -> Any:
     """The command of a study, with an option for each field in ``flags``."""
     made = {name: option(study.experiment.spec_type, name) for name in study.flags}
+    if study.nets:
+        other = STUDIES[study.nets]
+        spec = other.experiment.spec_type
+        made |= {name: option(spec, name) for name in other.flags if name not in made}
     options = {name: (annotation, None) for name, (annotation, _) in made.items()}
     common = {name: found for name, found in COMMON.items() if name != "full" or study.full}
     readers = {name: read for name, (_, read) in made.items()}
@@ -173,6 +177,8 @@ def carry_out(
         name: None if value is None else readers[name](value) for name, value in fields.items()
     }
     changes |= settings(set_)
+    if study.nets and changes.get("net") is not None:
+        study = STUDIES[study.nets]
     if study.kind == "lottery" and not quick and not (changes.get("task") or changes.get("net")):
         changes["task"] = without_mnist1d()
     spec = study.spec(quick=quick, full=full, **changes)

@@ -12,6 +12,8 @@ FOLDERS = (
     "controls",
     "perturb_rest",
     "multi_start",
+    "perturb_rest_net",
+    "multi_start_net",
     "lottery",
     "census",
     "escape",

@@ -33,6 +33,7 @@ class Study:
         variants: field to its values to fields that such a value sets, over those of ``quick``.
         quick_variants: what ``--quick`` sets over those, by the same; "" is any value.
         shows: the function in ``terminal.py`` that prints a result; "": its summary is printed.
+        nets: kind of the study of networks of modules that ``--net`` asks for instead; "": none.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Study:
     variants: Mapping[str, Mapping[str, Values]] = field(default_factory=dict)
     quick_variants: Mapping[str, Mapping[str, Values]] = field(default_factory=dict)
     shows: str = ""
+    nets: str = ""
 
     def of(self, module: str, name: str) -> Any:
         """Something in a file of the study's folder."""

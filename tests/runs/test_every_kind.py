@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from small_studies import SCIENCE
+from small_studies import NETS, SCIENCE
 
 from edt.cli import main as program
 from edt.files import CheckpointError
@@ -67,6 +67,7 @@ SPECS = {
         task="xor", grid={"seed": "0..9", "steps": 100, "lr": [0.1, 0.2], "init": ["he", "glorot"]}
     ),
     **SCIENCE,
+    **NETS,
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import pytest
 from browser import DESK, PHONE, SCHEMES, SIZES, grave
-from small_studies import SCIENCE
+from small_studies import NETS, SCIENCE
 
 from edt.plots import DARK, LIGHT
 from edt.runs.sweeps import SweepSpec
@@ -70,6 +70,7 @@ SPECS = {
     ),
     "xor": XorSpec(widths=(2, 3, 4), seeds=20, steps=600, success=0.4),
     **SCIENCE,
+    **NETS,
 }  # fmt: skip
 #: Kinds looked at from every side; of the others, only the figures.
 EVERY_SIDE = ["width-sweep", "sweep", "safran-shamir", "loss-levels"]

@@ -5,6 +5,14 @@ from __future__ import annotations
 from edt.studies.registry import STUDIES
 
 TINY = {"steps": 200, "samples": 40, "lbfgs_rounds": 1}
+#: Networks of modules.
+NETS = {
+    kind: STUDIES[kind].spec(quick=True, net="lenet5", factor=0.4, samples=60, steps=6, **own)
+    for kind, own in (
+        ("perturb-rest-net", {"candidates": 4, "tickets": 1, "rests": 1}),
+        ("multi-start-net", {"seeds": 3}),
+    )
+}
 #: Those that test a claim about width.
 SCIENCE = {
     "subsets": STUDIES["subsets"].spec(quick=True, **TINY, teachers=2, seeds=3, widths=(5,)),

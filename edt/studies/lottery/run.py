@@ -10,9 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from edt.ensemble.kinds import Networks
 from edt.ensemble.masks import PRUNED
-from edt.functional import predict
 from edt.lottery import ModuleRecipe, Recipe, Tickets
 from edt.lottery.connectivity import connected, layers_cut
 from edt.lottery.controls import CONTROLS, control
@@ -22,10 +20,10 @@ from edt.lottery.places import layers_of, places
 from edt.lottery.prune import density, prune_finite, prune_lowest
 from edt.ops.threads import one_blas_thread
 from edt.runs.experiment import Experiment, Part, Parts, Spec
+from edt.studies.common.net_spec import accuracy
 from edt.studies.common.nets import recipe_of, schedule, training
 from edt.studies.lottery.data import Splits, load_splits
 from edt.studies.lottery.spec import LotterySpec
-from edt.tasks import Task
 from edt.training import masked_train
 
 #: Columns of ``runs`` and their dtypes.
@@ -265,27 +263,6 @@ def _layer_shares(tickets: Tickets) -> list[float]:
         float((state[first & (at.layer == layer)] == PRUNED).double().mean())
         for layer in range(at.layers)
     ]
-
-
-def accuracy(networks: Networks, task: Task) -> torch.Tensor:
-    """Share of samples whose largest output is that of their class, float64 ``[B]``.
-
-    A sample whose outputs are not finite (a diverged network's) counts as wrong.
-
-    Args:
-        networks: B networks.
-        task: cross-entropy task.
-    """
-    data = task.to(networks.dtype)
-    step = max(1, (1 << 24) // max(task.N * task.d_out, 1))
-    parts = []
-    for first in range(0, networks.B, step):
-        some = networks.select(range(first, min(first + step, networks.B)))
-        outputs = predict(some, data)
-        # The largest of numbers that are none has no class: such an answer is wrong.
-        right = (outputs.argmax(2) == task.y) & torch.isfinite(outputs).all(2)
-        parts.append(right.double().mean(1))
-    return torch.cat(parts)
 
 
 def curve_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:

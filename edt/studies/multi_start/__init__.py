@@ -16,7 +16,9 @@ STUDY = Study(
     examples=(
         ("--quick", "seconds, to see that everything works"),
         ("--widths 4..16:4 --seeds 200", ""),
+        ("--net lenet5", "a convolutional network (see multi-start-net)"),
     ),
+    nets="multi-start-net",
     quick={"teachers": 2, "seeds": 12, "widths": (4, 8, 12)},
 )
 #: Makes its specs.

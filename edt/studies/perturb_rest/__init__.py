@@ -43,9 +43,11 @@ STUDY = Study(
     examples=(
         ("--quick", "seconds, to see that everything works"),
         ("--change flip --tickets 40 --out flips", ""),
+        ("--net conv4", "a convolutional network (see perturb-rest-net)"),
     ),
     quick=QUICK,
     variants={"change": SIZES},
+    nets="perturb-rest-net",
 )
 #: Makes its specs.
 perturb_spec = STUDY.spec

@@ -1,0 +1,209 @@
+"""What studies of networks of `edt.nets` have in common: data, start, training, judgement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from edt.ensemble import ModuleEnsemble
+from edt.functional import predict
+from edt.lottery.module_recipe import ModuleRecipe
+from edt.ops.threads import one_blas_thread
+from edt.runs.experiment import Spec
+from edt.studies.common.nets import FOLDERS, check_net, load, recipe_of, schedule, training
+from edt.tasks import Task
+from edt.training import masked_train
+
+__all__ = ["NETS", "Judged", "NetData", "NetSpec", "accuracy", "train"]
+
+#: Fields that a network sets: small networks, some of which learn in the steps they have.
+NETS: dict[str, dict[str, Any]] = {
+    name: {"factor": factor, "lr": rate, "steps": steps, "milestones": (steps // 2, 3 * steps // 4)}
+    for name, factor, rate, steps in (
+        ("lenet300", 0.05, 0.05, 200),
+        ("lenet5", 0.25, 0.05, 200),
+        ("conv2", 0.0625, 0.05, 200),
+        ("conv4", 0.0625, 0.05, 200),
+        ("conv6", 0.0625, 0.05, 200),
+        ("resnet20", 0.125, 0.1, 150),
+        ("vgg11", 0.0625, 0.1, 150),
+        ("vgg16", 0.0625, 0.1, 150),
+    )
+}
+
+
+@dataclass(frozen=True)
+class NetSpec(Spec):
+    """Networks of torch modules, their data, and how they are trained and judged.
+
+    Attributes:
+        net: network of `edt.nets`, e.g. lenet5, conv4, resnet20.
+        factor: width factor; 1 is the paper's.
+        task: "digits" (scikit-learn's 8 x 8 images), "mnist1d" (with net lenet300), or "mnist",
+            "fashion_mnist", "cifar10", "cifar100" (files in ``folder``).
+        folder: of the files; empty for the other tasks.
+        samples: training samples at most; 0: all.
+        steps, lr, batch: of SGD with momentum.
+        momentum, weight_decay: of the optimiser.
+        milestones: steps at which the rate is multiplied by ``gamma``.
+        gamma: see ``milestones``.
+        warmup: steps over which the rate rises from 0 at first.
+        crop: pixels by which images are moved at random in training.
+        flip: whether they are mirrored at random.
+        level: quantile of the dense networks' test accuracies at and above which a network wins.
+        seed: of every draw of the experiment.
+    """
+
+    net: str = "lenet5"
+    factor: float = 0.25
+    task: str = "digits"
+    folder: str = ""
+    samples: int = 0
+    steps: int = 200
+    lr: float = 0.05
+    batch: int = 64
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    milestones: tuple[int, ...] = (100, 150)
+    gamma: float = 0.1
+    warmup: int = 0
+    crop: int = 0
+    flip: bool = False
+    level: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_net(self.net, self.task, self.factor)
+        if (self.task in FOLDERS) != bool(self.folder):
+            raise ValueError(
+                f"folder is for tasks {', '.join(FOLDERS)}, which need it: where the files are"
+            )
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+        if any(isinstance(step, bool) or not isinstance(step, int) for step in self.milestones):
+            raise TypeError(f"milestones must hold steps, integers, got {self.milestones}")
+        self.check_numbers(from_zero=self._from_zero())
+        if self.level >= 1:
+            raise ValueError(f"level must be a quantile in (0, 1), got {self.level}")
+
+    def _from_zero(self) -> tuple[str, ...]:
+        """Numbers that may be 0."""
+        return ("samples", "momentum", "weight_decay", "warmup", "crop", "seed")
+
+    @property
+    def method(self) -> list[tuple[str, str]]:
+        """Data and training in words, for pages."""
+        rate = f"SGD, rate {self.lr:g}, momentum {self.momentum:g}"
+        drops = ", ".join(f"{step:,}" for step in self.milestones)
+        changed = " on random crops" * bool(self.crop) + " and mirror images" * self.flip
+        return [
+            ("Networks", f"{self.net} at {self.factor:g} of its width (edt.nets), float32"),
+            ("Data", f"{self.task}, cross-entropy; judged on its test images"),
+            (
+                "Training",
+                f"{rate}, times {self.gamma:g} at steps {drops or 'none'}, batches of {self.batch}"
+                f"{changed}, {self.steps:,} steps; the order of samples belongs to the parent",
+            ),
+            (
+                "Win",
+                f"a test accuracy at or above the {100 * self.level:g}% quantile of the dense "
+                "networks'",
+            ),
+        ]
+
+
+class NetData(NamedTuple):
+    """What networks of a spec learn, and are judged on."""
+
+    train: Task
+    test: Task
+    recipe: ModuleRecipe
+
+    @classmethod
+    def of(cls, spec: NetSpec) -> NetData:
+        """The data of a spec.
+
+        Raises:
+            FileNotFoundError, IdxError, CifarError: files. ImportError: a package is missing.
+        """
+        train_, test = load(spec.task, spec.folder)
+        if spec.samples:
+            train_ = Task(train_.x[: spec.samples], train_.y[: spec.samples], train_.loss,
+                          name=train_.name, n_classes=train_.d_out)  # fmt: skip
+        return cls(train_, test, recipe_of(spec.net, spec.task, train_.d_out))
+
+
+class Judged(NamedTuple):
+    """Where training ended.
+
+    Attributes:
+        networks: trained.
+        loss: float64 ``[B]``, on the training data.
+        accuracy: float64 ``[B]``, on the test data.
+    """
+
+    networks: ModuleEnsemble
+    loss: torch.Tensor
+    accuracy: torch.Tensor
+
+
+def train(
+    spec: NetSpec,
+    data: NetData,
+    networks: ModuleEnsemble,
+    seeds: torch.Tensor,
+    steps: int | None = None,
+) -> Judged:
+    """Train networks as a spec says and judge them.
+
+    On one thread of torch, since the bits of modules depend on how many there are.
+
+    Args:
+        spec, data: how and on what.
+        networks: B networks.
+        seeds: int64 ``[B]``, of the order of samples.
+        steps: fewer than the spec's, for rewinding.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
+    with one_blas_thread():
+        result = masked_train(
+            training(data.train, spec.crop, spec.flip),
+            networks,
+            optimizer="sgd",
+            steps=spec.steps if steps is None else steps,
+            lr=spec.lr,
+            momentum=spec.momentum,
+            weight_decay=spec.weight_decay,
+            batch_size=spec.batch,
+            schedule=schedule(spec.milestones, spec.gamma, spec.warmup),
+            data_seed=seeds,
+            record=None,
+            progress=False,
+        )
+        if result.interrupted:
+            raise KeyboardInterrupt
+        return Judged(result.networks, result.loss, accuracy(result.networks, data.test))
+
+
+def accuracy(networks: Any, task: Task) -> torch.Tensor:
+    """Share of samples whose largest output is that of their class, float64 ``[B]``.
+
+    A sample whose outputs are not finite (a diverged network's) counts as wrong.
+
+    Args:
+        networks: B networks.
+        task: cross-entropy task.
+    """
+    data = task.to(networks.dtype)
+    step = max(1, (1 << 24) // max(task.N * task.d_out, 1))
+    parts = []
+    for first in range(0, networks.B, step):
+        some = networks.select(range(first, min(first + step, networks.B)))
+        outputs = predict(some, data)
+        # The largest of numbers that are none has no class: such an answer is wrong.
+        right = (outputs.argmax(2) == task.y) & torch.isfinite(outputs).all(2)
+        parts.append(right.double().mean(1))
+    return torch.cat(parts)

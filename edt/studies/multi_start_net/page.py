@@ -1,0 +1,103 @@
+"""The report of multi-starts of networks of modules."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from edt.places import Folder, Location
+from edt.show.publish import Picture
+from edt.show.words import percent, span
+from edt.studies.common.findings import Finding
+from edt.studies.common.study_page import StudyPage
+from edt.studies.multi_start_net import panels
+from edt.studies.multi_start_net.run import MultiStartNet
+
+__all__ = ["findings", "write_multi_net_report"]
+
+CUT = {
+    "units": "narrow networks: a share of every hidden layer's channels or units",
+    "weights": "sparse networks: a share of every layer's weights, dealt out at random",
+}
+
+
+def findings(table: pd.DataFrame) -> list[Finding]:
+    """What the numbers say of claim b, that wide networks are no multi-start over their tickets.
+
+    For it: the network wins more, or less, often than at least one of its tickets does alone, by
+    the interval of the paired difference. Against it: nothing here can be; equal rates are silent.
+
+    Args:
+        table: `edt.studies.multi_start_net.run.agreement`.
+    """
+    found = []
+    for row in table.to_dict("records"):
+        rates = (
+            f"Of {row['networks']} networks {percent(row['rate_together'])} "
+            f"({span(row['rate_together_low'], row['rate_together_high'])}) win; at least one of "
+            f"{row['parts']} tickets wins alone in {percent(row['rate_alone'])} "
+            f"({span(row['rate_alone_low'], row['rate_alone_high'])})"
+        )
+        gap = (
+            f"{100 * row['ahead']:+.1f} points "
+            f"({100 * row['ahead_low']:.1f} to {100 * row['ahead_high']:.1f})"
+        )
+        if row["ahead_low"] > 0.0 or row["ahead_high"] < 0.0:
+            found.append(Finding("b", "for", f"{rates}: {gap}, which no multi-start would give."))
+        else:
+            found.append(Finding("b", "silent", f"{rates}: {gap}, not apart."))
+        if row["gain_low"] > 0.0 or row["gain_high"] < 0.0:
+            found.append(
+                Finding(
+                    "b", "for",
+                    f"The network's accuracy is {100 * row['gain']:+.1f} points "
+                    f"({100 * row['gain_low']:.1f} to {100 * row['gain_high']:.1f}) from that of "
+                    f"the best of its {row['parts']} tickets.",
+                )
+            )  # fmt: skip
+        if row["information"] > row["information_limit"]:
+            found.append(
+                Finding(
+                    "b", "against",
+                    f"Networks with a winning ticket win more often: {row['information']:.3f} bits "
+                    f"between the wins (by chance at most {row['information_limit']:.3f}, 95%).",
+                )
+            )  # fmt: skip
+    return found
+
+
+def write_multi_net_report(run: MultiStartNet, directory: Location) -> Folder:
+    """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
+    table, spec = run.agreement(), run.spec
+    method = [pair for pair in spec.method if pair[0] != "Win"]
+    page = StudyPage(
+        title="Is a wide network of modules its tickets, started together?",
+        lead=f"<b>{spec.seeds} networks</b>, {spec.net} on {spec.task}, whole, and the disjoint "
+        "tickets inside each alone, from the same weights and with the same order of samples.",
+        question="Together and alone",
+        picture=Picture(
+            "together",
+            None,
+            "Wins of networks, and of their tickets alone.",
+            "95% intervals over networks.",
+            lambda: panels.together(table),
+        ),
+        findings=findings(table),
+        limits=[
+            "The tickets are disjoint; a network holds many more that overlap.",
+            "A ticket has the initial scale it has inside: alone that is smaller than a narrow "
+            "network's own.",
+            "A win is a test accuracy under one short protocol.",
+        ],
+        method=[
+            *method,
+            ("Tickets", CUT[spec.cut]),
+            (
+                "Win",
+                f"a test accuracy at or above the {100 * spec.level:g}% quantile of single "
+                f"tickets' where there are {min(spec.parts)}",
+            ),
+        ],
+        tables={"Agreement": table},
+        references=["J. Frankle, M. Carbin, The lottery ticket hypothesis, ICLR 2019."],
+    )
+    return page.write(run, directory)

@@ -1,0 +1,126 @@
+"""The report of perturbed rests of networks of modules."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from edt.places import Folder, Location
+from edt.show.publish import Picture
+from edt.show.words import count, percent, span
+from edt.studies.common.findings import Finding
+from edt.studies.common.study_page import StudyPage
+from edt.studies.perturb_rest.page import CHANGE
+from edt.studies.perturb_rest_net import panels
+from edt.studies.perturb_rest_net.panels import WORDS
+from edt.studies.perturb_rest_net.run import PerturbRestNet
+
+__all__ = ["findings", "write_perturb_net_report"]
+
+#: A ticket that always wins has a rate whose interval ends above this.
+ALWAYS = 0.99
+
+
+def findings(table: pd.DataFrame) -> list[Finding]:
+    """What the numbers say of claim a, that winning tickets fail when the rest is perturbed.
+
+    For it: with the rest changed they win less than always, by their interval. Against it: they
+    are ahead of fresh weights under the same mask, or of other weights of the same network, by an
+    interval above 0, and so carry something through the change.
+
+    Args:
+        table: `edt.studies.perturb_rest_net.run.group_table`.
+    """
+    last = table[table["size"] == table["size"].max()]
+    by = {row["group"]: row for row in last.to_dict("records")}
+    own = by.get("ticket")
+    if own is None:
+        return []
+    told = (
+        f"in {percent(own['rate'])} ({span(own['rate_low'], own['rate_high'])} over "
+        f"{count(own['parents'], 'parent')})"
+    )
+    if own["rate_high"] < ALWAYS:
+        said = Finding(
+            "a", "for",
+            f"With changed rests winning tickets win {told}: {own['losers']} of {own['parents']} "
+            f"lose with some rest; {own['expected']:.1f} would if they did nothing.",
+        )  # fmt: skip
+    elif own["rate_low"] > ALWAYS:
+        said = Finding("a", "against", f"Winning tickets win whatever the rest: {told}.")
+    else:
+        said = Finding(
+            "a", "silent",
+            f"Winning tickets win {told}: the interval does not say whether they always would.",
+        )  # fmt: skip
+    found = [said]
+    for group in ("fresh", "random"):
+        row = by.get(group)
+        if row is None:
+            continue
+        for name, unit in (("ahead", "points of winning"), ("gain", "points of accuracy")):
+            low, high = row[f"{name}_low"], row[f"{name}_high"]
+            if low != low:
+                continue
+            text = (
+                f"Winning tickets are ahead of {WORDS[group][0]} by {100 * row[name]:+.1f} {unit} "
+                f"({100 * low:.1f} to {100 * high:.1f})"
+            )
+            if low > 0.0:
+                text += ": something of them survives the change."
+                found.append(Finding("a", "against", text))
+            elif high < 0.0:
+                found.append(Finding("a", "for", text + ": they do worse."))
+            else:
+                found.append(Finding("a", "silent", text + ": not apart."))
+    return found
+
+
+def write_perturb_net_report(run: PerturbRestNet, directory: Location) -> Folder:
+    """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
+    table, spec, tickets = run.groups(), run.spec, run.tables["tickets"]
+    level = float(tickets["level"].iloc[0])
+    page = StudyPage(
+        title="Can a winning ticket of a real network be made to fail?",
+        lead=f"<b>{len(run.tables['runs']):,} networks</b>, {spec.net} on {spec.task}: winning "
+        "tickets at their initial weights and three controls, each with changed rests.",
+        question="Tickets, controls and the same rests",
+        picture=Picture(
+            "groups",
+            None,
+            "Win rates and test accuracies of tickets and controls with changed rests.",
+            "95% intervals over parents, at the largest change.",
+            lambda: panels.groups(table, level),
+        ),
+        findings=findings(table),
+        limits=[
+            "A win is a test accuracy under one short protocol; more steps turn losses into wins.",
+            "Parents are chosen because they win and their ticket wins alone: what was luck in "
+            "that is gone when the rest is drawn again, whatever is kept.",
+            "Magnitude tickets leave a rest of small weights, and a fresh draw is larger; with "
+            "change 'permute' the rest keeps its values.",
+            "Losing tickets are of other parents, so no difference to them is tested.",
+        ],
+        method=[
+            *spec.method,
+            (
+                "Tickets",
+                f"{spec.rounds} rounds of magnitude pruning, {percent(spec.share)} of each layer's "
+                f"weights a round, rewound to step {spec.rewind}; of {spec.candidates} networks, "
+                f"up to {spec.tickets} whose ticket wins alone. Biases and norms belong to both",
+            ),
+            ("Change", CHANGE[spec.change]),
+            (
+                "Controls",
+                "as many other weights of the same network, layer by layer, none of them the "
+                "ticket's; fresh weights under the ticket's mask; tickets that lose alone. The "
+                "first two meet the same draws of the rest and the same order of samples",
+            ),
+        ],
+        tables={"Groups": table, "Networks and their tickets": tickets},
+        references=[
+            "J. Frankle, M. Carbin, The lottery ticket hypothesis, ICLR 2019, arXiv 1803.03635.",
+            "J. Frankle et al., Linear mode connectivity and the lottery ticket hypothesis, ICML "
+            "2020, arXiv 1912.05671.",
+        ],
+    )
+    return page.write(run, directory)
