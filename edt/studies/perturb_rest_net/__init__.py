@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edt.studies.common.net_spec import NETS
+from edt.studies.common.net_defaults import NETS
 from edt.studies.study import Study
 
 STUDY = Study(

@@ -43,8 +43,9 @@ def groups(table: pd.DataFrame, dense: float) -> list[Panel]:
                        low=[row[f"{name}_low"]], high=[row[f"{name}_high"]])
             )  # fmt: skip
     names = [str(group) for group in last["group"]]
-    low = min(float(last["accuracy_low"].min()), float(last["accuracy"].min()), dense)
-    high = max(float(last["accuracy_high"].max()), float(last["accuracy"].max()), dense)
+    # A single parent has no interval.
+    low = min(float(last[["accuracy", "accuracy_low"]].min(axis=None)), dense)
+    high = max(float(last[["accuracy", "accuracy_high"]].max(axis=None)), dense)
     edge = 0.08 * max(high - low, 0.01)
     return [
         Panel("Networks that win", wins, place_axis(names, "what is kept"),
