@@ -76,7 +76,6 @@ def write_multi_net_report(run: MultiStartNet, directory: Location) -> Folder:
         question="Together and alone",
         picture=Picture(
             "together",
-            None,
             "Wins of networks, and of their tickets alone.",
             "95% intervals over networks.",
             lambda: panels.together(table),

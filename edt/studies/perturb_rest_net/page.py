@@ -86,7 +86,6 @@ def write_perturb_net_report(run: PerturbRestNet, directory: Location) -> Folder
         question="Tickets, controls and the same rests",
         picture=Picture(
             "groups",
-            None,
             "Win rates and test accuracies of tickets and controls with changed rests.",
             "95% intervals over parents, at the largest change.",
             lambda: panels.groups(table, level),
