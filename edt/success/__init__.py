@@ -11,6 +11,7 @@ from __future__ import annotations
 from edt.success.compare import Comparison, compare
 from edt.success.counts import Counts
 from edt.success.fit import Fit, fit, narrow_price
+from edt.success.heterogeneity import SharedTickets, shared_tickets
 from edt.success.intervals import bootstrap_interval, profile_interval, selection
 from edt.success.models import MODELS, NESTED, Model, regression
 
@@ -21,6 +22,7 @@ __all__ = [
     "Counts",
     "Fit",
     "Model",
+    "SharedTickets",
     "bootstrap_interval",
     "compare",
     "fit",
@@ -28,4 +30,5 @@ __all__ = [
     "profile_interval",
     "regression",
     "selection",
+    "shared_tickets",
 ]

@@ -11,15 +11,19 @@ import pytest
 
 from edt.studies import demo_spec, success_table, width_sweep
 from edt.studies.common import models_page
+from edt.studies.common.models_page import collinear_text
 from edt.studies.common.models_panel import models
 from edt.studies.common.targets import make_task
 from edt.studies.common.width_models import (
+    collinearity,
     compare_models,
     escape_dimensions,
     model_counts,
     opened_per_neuron,
+    ticket_table,
 )
 from edt.studies.width.splits import empty_splits
+from edt.success import Counts, compare
 
 
 def splits(rows):
@@ -112,3 +116,37 @@ def test_a_page_has_one_meaning_of_p():
     text = models_page.models_table(found) + models_page.tests_table(found)
     text += str(models_page.models_notes(found))
     assert "price)" in text and "1 − p)" not in text and ">p<" not in text
+
+
+def counted(per_neuron, widths=(4, 6, 8, 10)):
+    """Counts whose covariate grows by so many dimensions a neuron, target by target."""
+    cells = [(t, m) for t in range(len(per_neuron)) for m in widths]
+    group, width = (np.array(column) for column in zip(*cells, strict=True))
+    escape = np.array(per_neuron)[group] * (width - 4.0)
+    ones = np.ones(len(cells), dtype=np.int64)
+    return Counts(group, width, 30 + 5 * (width - 4), 100 * ones, 4, {"escape": escape})
+
+
+def test_escape_dimensions_that_are_width_are_called_so():
+    one = collinear_text(compare(counted((2.0, 2.0))))
+    assert "nearly one here" in one and "1.0000" in one and "no evidence" in one
+    # Targets that differ in what a neuron opens are what can tell the two apart.
+    assert collinearity(counted((1.0, 6.0))) < 0.9
+    assert "nearly one" not in collinear_text(compare(counted((1.0, 6.0))))
+    assert collinear_text(compare(Counts(*(np.array(v) for v in (
+        [0, 0], [2, 4], [30, 51], [100, 100])), 2))) == ""  # fmt: skip
+
+
+def test_covariates_that_part_are_not_called_one():
+    counts = counted((2.0, 2.0))
+    counts.covariates["escape"][:] = [0, 9, 3, 12, 0, 9, 3, 12]
+    assert collinearity(counts) < 0.9
+    assert "nearly one" not in collinear_text(compare(counts))
+
+
+def test_one_number_of_tickets():
+    table = ticket_table(success_table(runs(3), 4), 4)
+    assert table["width"].tolist() == [6, 8] and table["targets"].tolist() == [3, 3]
+    assert (table["p"] > 0.9).all()  # targets that are alike
+    assert (table["least"] == table["most"]).all()
+    assert not len(ticket_table(success_table(runs(1), 4), 4))

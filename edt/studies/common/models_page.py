@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from edt.show import html
 from edt.show.html import Column
 from edt.show.publish import Picture
 from edt.show.words import interval, listed, number, p_is, p_value, percent
 from edt.studies.common import models_panel
 from edt.studies.common.models_panel import CLOSE, NAMES
+from edt.studies.common.width_models import collinearity
 from edt.success import Comparison
 
+#: Correlation of two covariates from which on they are not told apart.
+TELLING = 0.99
 #: Resamples behind "chosen".
 DRAWS = 50
 
@@ -52,6 +57,7 @@ def models_text(found: Comparison) -> str:
             f"{int(best['dof'])} degrees of freedom, {p_is(best['p_fit'])}): the laws are "
             "descriptions, none is the truth here. "
         )
+    text += collinear_text(found)
     tests = {(row["small"], row["large"]): row for row in found.tests.to_dict("records")}
     parts = []
     for name in ("disjoint", "windows", "subsets"):
@@ -71,6 +77,30 @@ def models_text(found: Comparison) -> str:
             f"a? By likelihood ratio: {listed(parts)}."
         )
     return text
+
+
+def collinear_text(found: Comparison) -> str:
+    """Whether escape dimensions and width can be told apart at all; nothing where nobody asks."""
+    r = collinearity(found.counts)
+    if math.isnan(r):
+        return ""
+    if r < TELLING:
+        return f"Within targets E(m) and m have a correlation of {r:.3f}. "
+    slopes = [
+        float(np.polyfit(found.counts.width[cell], found.counts.covariates["escape"][cell], 1)[0])
+        for cell in (found.counts.group == group for group in np.unique(found.counts.group))
+    ]
+    spread = (
+        f"; what tells them apart is only that a neuron opens {min(slopes):.1f} to "
+        f"{max(slopes):.1f} dimensions, target by target"
+        if len(slopes) > 1
+        else ""
+    )
+    return (
+        f"<b>E(m) and m are nearly one here</b>: their correlation within targets is {r:.4f}"
+        f"{spread}. That the law of escape dimensions fits is thus no evidence that these "
+        "dimensions, and not width as such, are the cause. "
+    )
 
 
 def models_notes(found: Comparison) -> list[tuple[str, str]]:

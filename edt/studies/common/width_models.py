@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from edt.studies.common.success_table import ALL
-from edt.success import Comparison, Counts, compare
+from edt.success import Comparison, Counts, compare, shared_tickets
 
 #: Columns of a comparison's cells beside the counts.
 ESCAPE = "escape"
@@ -90,6 +90,54 @@ def model_counts(success: pd.DataFrame, splits: pd.DataFrame, r: int) -> Counts 
         widths = [int(width) for width in table.loc[where, "width"]]
         table.loc[where, ESCAPE] = escape_dimensions(splits, int(target), widths, r)
     return Counts.of(table, r, covariates=() if table[ESCAPE].isna().any() else (ESCAPE,))
+
+
+def ticket_table(success: pd.DataFrame, r: int) -> pd.DataFrame:
+    """Is one effective number of tickets enough for all targets? Width by width.
+
+    Args:
+        success: from `edt.studies.success_table`.
+        r: reference width.
+
+    Returns:
+        One row per width above r that all targets have: ``targets``, the ``shared`` number, the
+        ``least`` and ``most`` of the targets' own, and the likelihood ratio test of
+        `edt.success.shared_tickets`: ``statistic``, ``dof``, ``p``.
+    """
+    own = success[success["target"] != ALL]
+    narrow = own[own["width"] == r].set_index("target")[["good", "runs"]]
+    rows = []
+    for width, part in own[own["width"] > r].groupby("width"):
+        part = part.set_index("target")
+        if len(narrow) < 2 or set(part.index) != set(narrow.index):
+            continue
+        pairs = [[(int(k), int(n)) for k, n in table.loc[narrow.index, ["good", "runs"]].to_numpy()]
+                 for table in (part, narrow)]  # fmt: skip
+        found = shared_tickets(*pairs)
+        rows.append(
+            {"width": int(str(width)), "targets": found.dof + 1, "shared": found.value,
+             "least": float(part["n_eff"].min()), "most": float(part["n_eff"].max()),
+             "statistic": found.statistic, "dof": found.dof, "p": found.p}
+        )  # fmt: skip
+    names = ["width", "targets", "shared", "least", "most", "statistic", "dof", "p"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def collinearity(counts: Counts) -> float:
+    """Correlation of E(m) and m within targets, from deviations from each target's means.
+
+    Near 1 the law of escape dimensions and the geometric law differ only by what the targets'
+    numbers of escape dimensions per neuron differ; NaN without the covariate.
+    """
+    if ESCAPE not in counts.covariates:
+        return math.nan
+    x, y = counts.covariates[ESCAPE].copy(), counts.width.astype(np.float64)
+    for group in np.unique(counts.group):
+        cell = counts.group == group
+        x[cell] -= x[cell].mean()
+        y[cell] -= y[cell].mean()
+    size = math.sqrt(float(x @ x) * float(y @ y))
+    return float(x @ y) / size if size > 0.0 else math.nan
 
 
 def compare_models(

@@ -6,7 +6,7 @@ import pandas as pd
 
 from edt.places import Folder, Location
 from edt.show.publish import Picture
-from edt.show.words import count, number, percent
+from edt.show.words import count, number, p_is, percent
 from edt.studies.common.findings import LEVEL, Finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.index_loss.page import REFERENCES
@@ -33,10 +33,10 @@ def findings(table: pd.DataFrame) -> list[Finding]:
             f"teacher and level of loss, independent signs would make {percent(row['coins'])}"
         )
         if row["p_more"] <= LEVEL / 2:
-            tail = f" (p = {number(row['p_more'])}): minima are not as rare as coin tosses say."
+            tail = f" ({p_is(row['p_more'])}): minima are not as rare as coin tosses say."
             found.append(Finding("d", "against", text + tail))
         elif row["p_fewer"] <= LEVEL / 2:
-            tail = f" (p = {number(row['p_fewer'])}): minima are rarer still."
+            tail = f" ({p_is(row['p_fewer'])}): minima are rarer still."
             found.append(Finding("d", "for", text + tail))
         else:
             found.append(Finding("d", "silent", text + ": no difference beyond chance."))

@@ -22,6 +22,7 @@ from edt.studies.common.models_page import (
 from edt.studies.common.study_page import plain_table
 from edt.studies.common.success_table import ALL
 from edt.studies.common.thresholds import threshold_text
+from edt.studies.common.width_models import ticket_table
 from edt.studies.width import levels_panel, outcomes_panel, splits_panel, success_panel
 from edt.studies.width.explore import explorable
 from edt.studies.width.method import REFERENCES, caveats, glossary, protocol, software
@@ -171,12 +172,22 @@ def _body(
                 "Success at other thresholds, and by the first optimiser alone",
                 plain_table(story.thresholds),
             ),
+            *_one_number(story),
             *_laws(models),
             html.details("Loss levels of bad minima", _level_table(story)),
             html.details("Splits", _split_table(story)),
             html.details("Software and machine", html.definitions(software(facts))),
             html.details("References", html.bullets(REFERENCES)),
         ),
+    ]
+
+
+def _one_number(story: Story) -> list[str]:
+    table = ticket_table(story.success, story.spec.reference_width)
+    if not len(table):
+        return []
+    return [
+        html.details(f"One number of tickets for all {story.target_name}s?", plain_table(table))
     ]
 
 

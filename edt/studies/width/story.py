@@ -14,7 +14,7 @@ import pandas as pd
 
 from edt.landscape import OUTCOMES
 from edt.show.html import tile
-from edt.show.words import count, interval, listed, percent, span
+from edt.show.words import count, interval, listed, number, p_is, percent, span
 from edt.studies.common.success_table import ALL
 from edt.studies.common.thresholds import threshold_table
 from edt.studies.width.run import WidthSweep
@@ -188,6 +188,29 @@ class Story:
             f"floor(m/r) = {width // r}, m − r + 1 = {width - r + 1} and "
             f"C(m, r) = {math.comb(width, r)}. "
             f"p itself differs between {self.target_name}s, so each keeps its own."
+            f"{self.shared_text()}"
+        )
+
+    def shared_text(self) -> str:
+        """Whether one number of tickets will do for all targets."""
+        from edt.studies.common.width_models import ticket_table  # heavy, by way of scipy.stats
+
+        table = ticket_table(self.success, self.spec.reference_width)
+        if not len(table):
+            return ""
+        # One test a width: Holm's first step decides whether any of them speaks.
+        row = _rows(table.sort_values("p", kind="stable"))[0]
+        p = min(1.0, float(row["p"]) * len(table))
+        if p >= 0.05:
+            return (
+                f" One number of tickets for all {self.target_name}s is not rejected at any width "
+                f"(at the least {p_is(p)}, over {count(len(table), 'width')})."
+            )
+        return (
+            f" One number of tickets for all {self.target_name}s is rejected: at width "
+            f"{int(row['width'])} the best is {number(row['shared'])} (likelihood ratio "
+            f"{number(row['statistic'])} at {int(row['dof'])} degrees of freedom, {p_is(p)} over "
+            f"{count(len(table), 'width')})."
         )
 
     def ends_text(self) -> str:
