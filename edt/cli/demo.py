@@ -71,7 +71,7 @@ def demo(
     driven to the bottom of its loss, and counted: success, bad minimum, or no minimum at all.
     Then every neuron of the bad minima is split, to see how many ways down one more neuron opens.
 
-    Writes report.html (self-contained), figures, and Parquet tables; see --out.
+    Writes report.html (self-contained) and Parquet tables; see --out.
     """
     from edt.studies import demo_spec, format_widths, parse_widths, width_sweep
     from edt.studies.width.page import write_report

@@ -78,6 +78,7 @@ def execute(
     import torch
 
     from edt.ops.threads import check_threads
+    from edt.show.publish import figures_kept
 
     if threads is not None:
         torch.set_num_threads(check_threads(threads))
@@ -88,13 +89,13 @@ def execute(
         done = start(spec, folder, fresh=fresh, progress=progress)
     except KeyboardInterrupt:
         raise interrupted(folder) from None
-    path = report(done, folder)
+    with console.status("report") as shown, figures_kept(tell=shown.update):
+        path = report(done, folder)
     took = time.monotonic() - started
     found = {
         "directory": str(folder),
         "report": str(path),
         **({"runs": str(folder / "runs.parquet")} if "runs" in done.tables else {}),
-        "figures": sorted(str(file) for file in (folder / "figures").glob("*.png")),
     }
     tell(console, done, found, took, tables=tables, show=show, as_json=as_json)
 

@@ -83,7 +83,7 @@ class Studies(TyperGroup):
 run = typer.Typer(
     name="run",
     cls=Studies,
-    help="Run a study: writes tables, figures and report.html; Ctrl-C is safe, the same command "
+    help="Run a study: writes tables and report.html; Ctrl-C is safe, the same command "
     "goes on where it stopped.",
     no_args_is_help=True,
     rich_markup_mode="rich",

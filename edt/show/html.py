@@ -115,13 +115,11 @@ def tiles(items: Sequence[str]) -> Markup:
     return Markup(f'<div class="tiles">{"".join(map(inline, items))}</div>')
 
 
-def figure(
-    light: bytes, dark: bytes, alt: str, caption: str, panels: Sequence[Panel] = ()
-) -> Markup:
-    """A picture in two themes, embedded; the browser takes the one that suits the page.
+def figure(svg: bytes, alt: str, caption: str, panels: Sequence[Panel] = ()) -> Markup:
+    """A picture, embedded.
 
     Args:
-        light, dark: SVG files.
+        svg: a file that takes its theme from the page (`edt.show.style.themed_svg`).
         alt: what it shows, for those who cannot see it.
         caption: under it.
         panels: the same to point at. The page's script draws them in place of the picture, which
@@ -133,10 +131,9 @@ def figure(
         else ""
     )
     return Markup(
-        f"{_INTERACTIVE if panels else '<figure>'}{_scroller('figure')}<picture>"
-        f'<source media="(prefers-color-scheme: dark)" srcset="{_data(dark)}">'
-        f'<img src="{_data(light)}" alt="{escape(alt, quote=True)}">'
-        f"</picture></div>{twin}<figcaption>{inline(caption)}</figcaption></figure>"
+        f"{_INTERACTIVE if panels else '<figure>'}{_scroller('figure')}"
+        f'<img src="{_data(svg)}" alt="{escape(alt, quote=True)}">'
+        f"</div>{twin}<figcaption>{inline(caption)}</figcaption></figure>"
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +17,10 @@ from edt.show import html
 from edt.show.panel import Panel
 from edt.show.provenance import Finished, provenance
 from edt.show.render import draw
-from edt.show.style import DARK, LIGHT, Theme, pdf, png, svg
+from edt.show.style import LIGHT, Theme, pdf, png, svg, themed_svg
+
+#: Files that a figure can be kept as.
+FORMATS: dict[str, Callable[[Figure], bytes]] = {"png": png, "svg": svg, "pdf": pdf}
 
 
 @dataclass(frozen=True)
@@ -39,22 +44,52 @@ class Picture:
         return draw(self.panels(), theme=theme)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    formats: Sequence[str] = ()
+    tell: Callable[[str], None] = lambda text: None
+
+
+_ASKED: ContextVar[_Asked | None] = ContextVar("asked", default=None)
+
+
+@contextmanager
+def figures_kept(
+    formats: Sequence[str] = (), tell: Callable[[str], None] = lambda text: None
+) -> Iterator[None]:
+    """Reports written inside also keep their figures as files in ``figures/``.
+
+    Args:
+        formats: of `FORMATS`.
+        tell: called with what is being drawn.
+
+    Raises:
+        ValueError: no such format.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise ValueError(f"figures must be of {', '.join(FORMATS)}, got {', '.join(unknown)}")
+    token = _ASKED.set(_Asked(tuple(formats), tell))
+    try:
+        yield
+    finally:
+        _ASKED.reset(token)
+
+
 def embed(pictures: Sequence[Picture], folder: Folder) -> dict[str, str]:
-    """Write every figure as PNG, SVG and PDF, and return it as HTML in two themes, by name."""
+    """Every figure as HTML, by name; files too where `figures_kept` asks for them."""
+    asked = _ASKED.get() or _Asked()
     embedded: dict[str, str] = {}
-    for picture in pictures:
-        light = picture.figure(LIGHT)
-        vector = svg(light)
-        inside.write(folder, f"{FIGURES}/{picture.name}.png", png(light))
-        inside.write(folder, f"{FIGURES}/{picture.name}.svg", vector)
-        inside.write(folder, f"{FIGURES}/{picture.name}.pdf", pdf(light))
-        embedded[picture.name] = html.figure(
-            vector,
-            svg(picture.figure(DARK)),
-            picture.alt,
-            picture.caption,
-            picture.panels(),
-        )
+    for k, picture in enumerate(pictures):
+        asked.tell(f"figure {k + 1} of {len(pictures)}: {picture.name}")
+        panels = picture.panels()
+        if asked.formats:
+            figure = draw(panels)
+            for name in asked.formats:
+                made = FORMATS[name](figure)
+                inside.write(folder, f"{FIGURES}/{picture.name}.{name}", made)
+        still = themed_svg(lambda theme, panels=panels: draw(panels, theme=theme))  # type: ignore[misc]
+        embedded[picture.name] = html.figure(still, picture.alt, picture.caption, panels)
     return embedded
 
 

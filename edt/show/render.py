@@ -111,6 +111,10 @@ def draw_on(ax: Axes, panel: Panel, theme: Theme = LIGHT) -> None:
     _key(last, traces)
 
 
+#: Letters of a name in the key, at most: a longer one would leave no room for the figure.
+LONGEST = 70
+
+
 def _entries(traces: Sequence[Part]) -> dict[str, Part]:
     """What a key explains: the first trace of every name."""
     shown = {t["name"]: t for t in reversed(traces) if t.get("showlegend", True) and t["name"]}
@@ -118,7 +122,8 @@ def _entries(traces: Sequence[Part]) -> dict[str, Part]:
 
 
 def _key_columns(names: Collection[str], inches: float) -> int:
-    return max(min(int(72 * inches / (6.6 * max(map(len, names)) + 46)), len(names), 4), 1)
+    wide = 6.6 * min(max(map(len, names)), LONGEST) + 46
+    return max(min(int(72 * inches / wide), len(names), 4), 1)
 
 
 def _key_lines(panel: Panel, inches: float) -> int:
@@ -175,18 +180,29 @@ def _scatter(ax: Axes, trace: Part, aside: float, bases: Bases, more: Part) -> N
                 **_paint(line["color"]))  # fmt: skip
     if marker:
         symbol = marker["symbol"]
-        size = np.broadcast_to(np.asarray(marker["size"], dtype=float), len(x))
-        colour = [marker["color"]] * len(x) if isinstance(marker["color"], str) else marker["color"]
         edge = marker.get("line", {})
-        thin = symbol in ("x-thin", "line-ew")
-        hollow = symbol.endswith("-open")
-        ax.scatter(
-            x, y, s=(POINT * size) ** 2, marker=_MARKERS[symbol.removesuffix("-open")],
-            **({"color": colour} if thin else {"facecolors": "none" if hollow else colour,
-               "edgecolors": colour if hollow else edge.get("color", "none")}),
-            linewidths=1.8 if thin or hollow else edge.get("width", 0), alpha=alpha,
-            zorder=order + 0.25, clip_on=trace.get("cliponaxis", True),
-        )  # fmt: skip
+        thin, hollow = symbol in ("x-thin", "line-ew"), symbol.endswith("-open")
+        look: Part = {
+            "marker": _MARKERS[symbol.removesuffix("-open")], "alpha": alpha,
+            "zorder": order + 0.25, "clip_on": trace.get("cliponaxis", True),
+        }  # fmt: skip
+        outline = 1.8 if thin or hollow else edge.get("width", 0)
+        around_it = edge.get("color", "none")
+        if isinstance(marker["size"], (int, float)) and isinstance(marker["color"], str):
+            own = marker["color"]
+            ax.plot(
+                x, y, linestyle="none", markersize=POINT * marker["size"],
+                markerfacecolor="none" if hollow else own, markeredgewidth=outline,
+                markeredgecolor=own if thin or hollow else around_it, **look,
+            )  # fmt: skip
+        else:
+            size = np.broadcast_to(np.asarray(marker["size"], dtype=float), len(x))
+            many = np.broadcast_to(np.asarray(marker["color"]), len(x)).tolist()
+            ax.scatter(
+                x, y, s=(POINT * size) ** 2, linewidths=outline,
+                facecolors="none" if hollow else many, edgecolors=many if hollow else around_it,
+                **look,
+            )  # fmt: skip
     if "text" in trace["mode"]:
         right = trace.get("textposition", "").endswith("right")
         side = -1.0 if "bottom" in trace.get("textposition", "") else 1.0
@@ -327,7 +343,7 @@ def _key(ax: Axes, traces: Sequence[Part]) -> None:
 
 
 def _sample(trace: Part) -> Patch | Line2D:
-    name = plain(trace["name"])
+    name = textwrap.shorten(plain(trace["name"]), LONGEST, placeholder=" …")
     if trace["type"] == "bar":
         return Patch(label=name, hatch=_hatch(trace), edgecolor=mpl.rcParams["axes.facecolor"],
                      facecolor=_paint(trace["marker"]["color"])["color"])  # fmt: skip

@@ -24,7 +24,7 @@ def test_demo_writes_everything_and_resumes(tmp_path, capsys):
     out = tmp_path / "run"
     assert main([*QUICK, "--out", str(out)]) == 0
     assert "Success against width" in capsys.readouterr().out
-    for name in ("report.html", "runs.parquet", "splits.parquet", "figures"):
+    for name in ("report.html", "runs.parquet", "splits.parquet"):
         assert (out / name).exists(), name
     before = (out / "runs.parquet").read_bytes()
     assert main([*QUICK, "--out", str(out), "--json"]) == 0

@@ -62,8 +62,13 @@ def test_sweep_status_resume_export(spec, tmp_path, capsys):
     assert [os.path.basename(file) for file in files] == ["runs.csv"]
     (out / "report.html").unlink()
     assert main(["report", out, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["figures"] == []
+    assert (out / "report.html").is_file() and not (out / "figures").exists()
+    assert main(["report", out, "--figures", "png, pdf", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert (out / "report.html").is_file() and len(facts["figures"]) == 3
+    assert [os.path.basename(file) for file in facts["figures"]] == ["sweep.pdf", "sweep.png"]
+    assert main(["report", out, "--figures", "gif"]) == 2
+    assert "figures must be of png, svg, pdf, got gif" in capsys.readouterr().err
 
 
 def test_plan_writes_nothing(spec, tmp_path, capsys):

@@ -44,7 +44,7 @@ def test_the_walk_gives_a_study_with_a_command_a_page_and_engines(tmp_path):
     edt("run", "patience", "--quick", "--out", "two", "--workers", "2", "--no-progress")
     tables = [(tmp_path / name / "runs.parquet").read_bytes() for name in ("one", "two")]
     assert tables[0] == tables[1]
-    assert (tmp_path / "one" / "figures" / "patience.svg").is_file()
+    assert (tmp_path / "one" / "report.html").is_file()
     page = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
     assert "Success against steps" in page
     assert json.loads(edt("status", "one", "--json"))["kind"] == "patience"

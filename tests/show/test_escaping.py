@@ -108,7 +108,7 @@ def test_pieces_escape_what_is_no_emphasis():
         html.table(
             pd.DataFrame({"a": [EVIL]}), [html.Column(EVIL, lambda row: row["a"])] * 2, EVIL
         ),
-        html.figure(b"<svg/>", b"<svg/>", EVIL, EVIL, [panel]),
+        html.figure(b"<svg/>", EVIL, EVIL, [panel]),
         html.section(EVIL, EVIL),
         EVIL + html.paragraph("a") + EVIL,
         EVIL,

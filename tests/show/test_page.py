@@ -90,9 +90,8 @@ class Pages(dict):
         KINDS[kind].run(SPECS[kind], folder, workers=0, progress=False)
         with pytest.MonkeyPatch.context() as patch:
             if kind in OTHERS:
-                # Their pictures are drawn, not rendered.
-                for form in ("svg", "png", "pdf"):
-                    patch.setattr(f"edt.show.publish.{form}", lambda figure: EMPTY)
+                # Their pictures are looked at in other tests.
+                patch.setattr("edt.show.publish.themed_svg", lambda draw: EMPTY)
             self[kind] = report_on(folder)
         return self[kind]
 
@@ -273,7 +272,7 @@ def test_axe_sees_what_is_wrong(browser, axe):
 
 def test_a_page_holds_plotly_once_or_says_that_it_is_missing(monkeypatch):
     panel = Panel("A", [line([1], [2], "a", "@blue", ["a"])], axis("x"), axis("y"))
-    still, moving = (html.figure(b"", b"", "A", "A", panels) for panels in ((), (panel,)))
+    still, moving = (html.figure(b"", "A", "A", panels) for panels in ((), (panel,)))
     page = html.page("A", "A", [moving, moving], "A")
     assert page.count('id="plotly-source"') == 1 and len(page) < 3_000_000
     assert page == html.page("A", "A", [moving, moving], "A")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,9 @@ from edt.plots import DARK, LIGHT
 from edt.show.axes import log_axis
 from edt.show.marks import bars, edges, heatmap, line, points, shade, stacked
 from edt.show.panel import Panel, axis
+from edt.show.publish import Picture, embed, figures_kept
 from edt.show.render import POINT, draw, plain
+from edt.show.style import themed_svg
 
 TWO = [
     line([1, 2], [0.2, 0.4], "a", "@blue", ["", ""], low=[0.1, 0.3], high=[0.5, 0.5]),
@@ -19,7 +23,7 @@ TWO = [
 
 def test_lines_keep_their_places_and_only_intervals_stand_aside():
     (ax,) = draw([Panel("p", TWO, axis("x"), axis("share"))]).axes
-    marks = [held.get_offsets().tolist() for held in ax.collections if len(held.get_offsets()) > 1]
+    marks = [held.get_xydata().tolist() for held in ax.lines if held.get_linestyle() == "None"]
     assert marks == [[[1, 0.2], [2, 0.4]], [[1, 0.3], [2, 0.1]]]
     first, second = (container.lines[2][0] for container in ax.containers)
     ends = np.array([segment[:, 1] for segment in first.get_segments()])
@@ -128,3 +132,31 @@ def test_a_logarithmic_axis_has_few_ticks_however_many_decades():
     for decade in (1, 3, 12, 33, 300):
         found = log_axis("loss", span=(10.0**-decade, 1.0))
         assert 3 <= len(found["tickvals"]) <= 9, decade
+
+
+def test_a_picture_of_a_page_is_drawn_once_and_takes_its_theme_from_the_page():
+    panel = Panel("p", [*TWO, *stacked(["a"], {"n": [1]}, ["@green"], "runs")], axis("x"), axis())
+    text = themed_svg(lambda theme: draw([panel], theme=theme)).decode()
+    for theme in (LIGHT, DARK):
+        assert f":{theme.blue};" in text and f":{theme.paper};" in text
+    drawn = text[text.index("</style>") :]
+    # The colours of names are in the style sheet, and nowhere in the drawing.
+    assert "var(--c" in drawn and not re.search(r"#010[23]", text)
+    assert not set(re.findall(r"#[0-9a-f]{6}", drawn)) & set(map(str, vars(LIGHT).values()))
+    assert text == themed_svg(lambda theme: draw([panel], theme=theme)).decode()
+
+
+def test_figures_are_kept_as_files_only_where_that_is_asked_for(tmp_path):
+    picture = Picture("one", "alt", "caption", lambda: [Panel("p", TWO, axis("x"), axis("y"))])
+    told: list[str] = []
+    embed([picture], tmp_path)
+    assert not list(tmp_path.iterdir())
+    with figures_kept(["png", "svg"], told.append):
+        embed([picture], tmp_path)
+    assert sorted(file.name for file in (tmp_path / "figures").iterdir()) == ["one.png", "one.svg"]
+    assert told == ["figure 1 of 1: one"]
+    with (
+        pytest.raises(ValueError, match="png, svg, pdf, got gif"),
+        figures_kept(["gif"]),
+    ):
+        pass

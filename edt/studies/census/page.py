@@ -60,8 +60,8 @@ def write_census_report(run: CensusRun, directory: Location) -> Folder:
 
 _FOOTER = (
     "Tables: <code>runs.parquet</code> (one row a student, sorted), <code>students.parquet</code> "
-    "(training), <code>minima.parquet</code>, <code>gaps.parquet</code>; figures: "
-    "<code>figures/</code>; trained networks: <code>parts/</code>."
+    "(training), <code>minima.parquet</code>, <code>gaps.parquet</code>"
+    "; trained networks: <code>parts/</code>."
 )
 
 

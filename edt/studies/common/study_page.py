@@ -63,7 +63,7 @@ class StudyPage:
             ),
         ]
         names = ", ".join(f"<code>{name}.parquet</code>" for name in run.tables)
-        footer = f"Tables: {names}; figure: <code>figures/</code>"
+        footer = f"Tables: {names}"
         path = folder / "report.html"
         inside.write(folder, path.name, html.page(self.title, self.lead, body, footer).encode())
         return path

@@ -61,7 +61,7 @@ def write_controls_report(run: Controls, directory: Location) -> Folder:
         "Parameters or neurons?",
         lead,
         _body(run, rates, found, embedded, facts),
-        "Table: <code>runs.parquet</code> (one row a network); figure: <code>figures/</code>",
+        "Table: <code>runs.parquet</code> (one row a network)",
     )
     inside.write(folder, path.name, page.encode())
     return path

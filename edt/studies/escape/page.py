@@ -59,7 +59,7 @@ def write_escape_report(run: EscapeRun, directory: Location) -> Folder:
 _FOOTER = (
     "Tables: <code>points.parquet</code> (one row an embedded minimum), "
     "<code>starts.parquet</code> (one row a run), <code>paths.parquet</code> (gradient descent), "
-    "<code>students.parquet</code>; figures: <code>figures/</code>; trained students: "
+    "<code>students.parquet</code>; trained students: "
     "<code>parts/</code>."
 )
 

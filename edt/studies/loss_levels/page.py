@@ -66,7 +66,7 @@ def write_loss_levels_report(run: LossLevels, directory: Location) -> Folder:
 
 
 _FOOTER = (
-    "Table: <code>runs.parquet</code> (one row a start); figure: <code>figures/</code>. Every "
+    "Table: <code>runs.parquet</code> (one row a start). Every "
     "number follows from the table: <code>edt.studies.loss_level_table(runs)</code>."
 )
 

@@ -60,7 +60,7 @@ def write_lottery_report(run: Lottery, directory: Location) -> Folder:
 
 _FOOTER = (
     "Table: <code>runs.parquet</code> (one row a trained network); trained tickets of every round: "
-    "<code>parts/</code>; figure: <code>figures/</code>."
+    "<code>parts/</code>."
 )
 
 

@@ -48,7 +48,7 @@ def write_multi_report(run: MultiStart, directory: Location) -> Folder:
     return path
 
 
-_FOOTER = "Table: <code>runs.parquet</code> (one row a wide network); figure: <code>figures/</code>"
+_FOOTER = "Table: <code>runs.parquet</code> (one row a wide network)"
 
 
 def _body(

@@ -322,6 +322,6 @@ def _students(run: PerturbRest) -> str:
 def _footer() -> str:
     return (
         "Tables: <code>tickets.parquet</code> (students), <code>runs.parquet</code> (one row a "
-        "network), <code>minimal.parquet</code>, <code>adversary.parquet</code>; figures: "
-        "<code>figures/</code>."
+        "network), <code>minimal.parquet</code>, <code>adversary.parquet</code>"
+        "."
     )

@@ -65,7 +65,7 @@ def write_safran_shamir_report(run: SafranShamirRun, directory: Location) -> Fol
 
 
 _FOOTER = (
-    "Table: <code>runs.parquet</code> (one row a start); figure: <code>figures/</code>. Every "
+    "Table: <code>runs.parquet</code> (one row a start). Every "
     "number follows from the table: <code>edt.studies.table_beside_published(runs)</code>."
 )
 

@@ -59,7 +59,7 @@ def write_sweep_report(run: Sweep, directory: Location) -> Folder:
 
 _FOOTER = (
     "Tables: <code>runs.parquet</code> (one row a run) and one for each analysis step; networks: "
-    "<code>parts/</code>; figures: <code>figures/</code>."
+    "<code>parts/</code>."
 )
 
 

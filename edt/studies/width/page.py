@@ -33,7 +33,7 @@ from edt.success import Comparison
 
 
 def write_report(sweep: WidthSweep, directory: Location) -> Folder:
-    """Write ``report.html``, ``figures/*.png``, ``figures/*.svg`` and ``provenance.json``.
+    """Write ``report.html`` and ``provenance.json``.
 
     The page holds everything it shows and works offline, in light and dark.
 
@@ -262,6 +262,6 @@ def _cell(name: str, row: dict[str, object]) -> str:
 def _footer() -> str:
     return (
         "Tables: <code>runs.parquet</code> (one row a network) and <code>splits.parquet</code> "
-        "(one row a split); figures: <code>figures/</code>; trained networks: "
+        "(one row a split); trained networks: "
         "<code>parts/</code>."
     )

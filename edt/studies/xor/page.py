@@ -70,7 +70,7 @@ def write_xor_report(run: Xor, directory: Location) -> Folder:
         "Exclusive or: does width buy tickets?",
         lead,
         _body(run, table, laws, embedded, facts),
-        "Table: <code>runs.parquet</code> (one row a network); figures: <code>figures/</code>",
+        "Table: <code>runs.parquet</code> (one row a network)",
     )
     inside.write(folder, path.name, page.encode())
     return path
