@@ -24,9 +24,12 @@ OUT = ROOT / "build" / "ci"
 PYTHON = os.environ.get("VENV", ".venv") + "/bin/python"
 #: On two cores a third step would only take turns with the others.
 LANES = 2
-#: Folders of tests that start processes and browsers, compile, or train for long. They go beside
-#: the others, which are whatever else there is.
-HEAVY = ("cli", "cuda", "docs", "examples", "processes", "runs", "show", "studies")
+#: Folders of tests, by step, so that no step is much longer than the others: those that start
+#: processes, and those that open pages, compile or train for long. `tests-light` has all others.
+FOLDERS = {
+    "tests-processes": ("cli", "processes", "runs"),
+    "tests-pages": ("cuda", "docs", "examples", "show", "studies"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,28 +42,28 @@ class Step:
 
 
 def steps() -> list[Step]:
-    """All steps; those that others wait for, and long ones, first."""
-    heavy = [f"tests/{name}" for name in HEAVY if (ROOT / "tests" / name).is_dir()]
-    light = " ".join(f"--ignore={name}" for name in heavy)
+    """All steps: what soon shows a fault and what others wait for, then the longest first."""
 
-    def test(arguments: str) -> str:
+    def test(step: str) -> str:
         """The README's test command on a part of the tests."""
-        return f"make test ARGS='{arguments}'"
+        return f"make test ARGS='{' '.join(f'tests/{name}' for name in FOLDERS[step])}'"
 
+    rest = " ".join(f"--ignore=tests/{name}" for names in FOLDERS.values() for name in names)
     built = ("setup",)
     return [
         # The second is what `make test` asks for: done here, since two of those run at once.
         Step("setup", "bash .ci/setup.sh test,lint,docs && bash .ci/setup.sh test"),
+        Step("lint", "make lint", built),
         Step("docs", "make docs", built),
         Step("browser", "bash .ci/browser.sh", built),
-        Step("tests-heavy", test(" ".join(heavy)), ("docs", "browser")),
+        Step("syntax", "bash .ci/pythons.sh --syntax", built),
+        Step("tests-processes", test("tests-processes"), built),
+        Step("tests-pages", test("tests-pages"), ("docs", "browser")),
         Step("sanitize", "bash .ci/sanitize.sh 15", built),
-        Step("tests-light", test(light), built),
-        Step("wheel", "bash .ci/wheel.sh", built),
+        Step("tests-light", f"make test ARGS='{rest}'", built),
         Step("cuda-resources", f"{PYTHON} .ci/cuda_resources.py", built),
         Step("ptx", "bash .ci/ptx.sh", ("cuda-resources",)),
-        Step("lint", "make lint", built),
-        Step("syntax", "bash .ci/pythons.sh --syntax", built),
+        Step("wheel", "bash .ci/wheel.sh", built),
         Step("demo", 'make demo ARGS="--quick --no-progress --out build/ci-demo"', built),
         Step("objects", "bash .ci/objects.sh", built),
     ]

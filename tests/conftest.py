@@ -13,6 +13,8 @@ from browser import axe, browser, offline  # noqa: F401  fixtures
 from cuda_ptx import ptx, ptx_module, ranges  # noqa: F401  fixtures
 from cuda_shim import gpu, shim, shim_module, streams  # noqa: F401  fixtures
 from durations import start as record_durations
+from hypothesis import HealthCheck
+from hypothesis import settings as budget
 
 from edt.ensemble import Ensemble
 from edt.ops import cuda
@@ -21,6 +23,18 @@ from edt.tasks import Task
 # A shell starts what it puts in the background with Ctrl-C ignored, and children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Every run draws the same examples and numbers, however slow the machine is: what fails once, fails
+# again. EDT_EXPLORE=1 draws others each time, to look for what these do not find.
+budget.register_profile(
+    "edt",
+    derandomize=not os.environ.get("EDT_EXPLORE"),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+budget.load_profile("edt")
+torch.manual_seed(0)  # for what modules of tests draw as they are imported
 
 
 def pytest_configure(config):
@@ -37,6 +51,13 @@ def own_state(tmp_path_factory):
         del os.environ["XDG_STATE_HOME"]
     else:
         os.environ["XDG_STATE_HOME"] = before
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """Draws from torch's own generator do not depend on which tests ran before."""
+    if not os.environ.get("EDT_EXPLORE"):
+        torch.manual_seed(0)
 
 
 DEVICES = ("cpu", "cuda") if cuda.usable() else ("cpu",)

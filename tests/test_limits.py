@@ -1,6 +1,7 @@
 """What asks for more than there is, in a few bytes, is refused before it gets it.
 
-Attacks on readers run in a process of their own, whose memory and time are measured.
+Attacks on readers run in a process of their own, whose memory and time are measured: the time of
+its work, which does not grow where others keep the machine busy.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ from edt.tasks.mnist import IdxError, read_idx
 
 #: Bytes that an attacked reader may add to what its process had.
 ROOM = 300 * 2**20
-#: Seconds for "no": one on a machine that is not busy with eight other things.
-SECONDS = 1.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+#: Seconds of work for "no": one, on a processor half as fast as usual.
+SECONDS = 2.0
 GUARD = """
 import resource, sys, time
 {setup}
 held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-clock = time.perf_counter()
+clock = time.process_time()
 try:
     {attack}
 except ValueError as error:
     print(type(error).__name__, error)
-took = time.perf_counter() - clock
+took = time.process_time() - clock
 grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - held
 print(int(grown), took)
 """
@@ -60,10 +61,9 @@ def attacked(setup, attack, *words):
 def bomb(path, shape, filled):
     """A gzipped IDX file whose header claims a shape, and which unpacks to so many zeros."""
     head = b"\0\0\x08" + bytes([len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape)
-    with gzip.open(path, "wb", compresslevel=9) as file:
-        file.write(head)
-        for _ in range(filled // 2**20):
-            file.write(bytes(2**20))
+    with open(path, "wb") as file:
+        file.write(gzip.compress(head))
+        file.write(gzip.compress(bytes(2**20)) * (filled // 2**20))
 
 
 @pytest.mark.parametrize(
@@ -143,14 +143,14 @@ SPECS = {
 
 @pytest.mark.parametrize("name", SPECS)
 def test_plans_that_are_too_large_are_refused_in_less_than_a_second(name):
-    clock = time.perf_counter()
+    clock = time.process_time()
     spec = SweepSpec(task="xor", **SPECS[name])
-    built = time.perf_counter() - clock
-    clock = time.perf_counter()
+    built = time.process_time() - clock
+    clock = time.process_time()
     with pytest.raises(ValueError, match=r"runs, and may have|shard_seconds must be at least"):
         make_plan(spec)
     # Ranges of a million values are written out, which takes most of a second here.
-    assert time.perf_counter() - clock < SECONDS and built < 5 * SECONDS
+    assert time.process_time() - clock < SECONDS and built < 5 * SECONDS
 
 
 WORDS = {
@@ -170,10 +170,10 @@ def test_flags_that_ask_for_too_much(tmp_path, capsys, name, monkeypatch):
     with pytest.raises(SystemExit):
         program(["run", "xor", "--help"])  # imports what every command does
     capsys.readouterr()
-    clock = time.perf_counter()
+    clock = time.process_time()
     with pytest.raises(SystemExit) as stop:
         program([*words, "--out", "run"])
-    took = time.perf_counter() - clock
+    took = time.process_time() - clock
     errors = " ".join(capsys.readouterr().err.split())
     assert stop.value.code == 2 and told in errors and "Traceback" not in errors
     assert took < 5 * SECONDS and not (tmp_path / "run" / "edt.json").exists()
@@ -206,10 +206,10 @@ def test_the_ceiling_can_be_raised(monkeypatch):
 
 
 def test_a_toml_file_without_end():
-    clock = time.perf_counter()
+    clock = time.process_time()
     with pytest.raises(edt.runs.sweeps.SpecError, match="more than"):
         edt.runs.sweeps.read_spec("/dev/zero")
-    assert time.perf_counter() - clock < SECONDS
+    assert time.process_time() - clock < SECONDS
 
 
 def test_widths_threads_sizes():

@@ -81,8 +81,8 @@ def test_kernels_that_do_not_run_end_it(check):
 def test_what_hangs_is_stopped_in_its_time(check):
     """And all of it within its limit, with everything before in the archive."""
     began = time.monotonic()
-    code, steps, _, out = check(26, hang="--turn fast")
-    assert time.monotonic() - began < 26 + 6
+    code, steps, _, out = check(52, hang="--turn fast")
+    assert time.monotonic() - began < 52 + 6  # 8 of them for what hangs
     assert code >= 1 and steps["figures-fast"]["exit_code"] == 124
     assert steps["figures-edt"]["exit_code"] == steps["tests-ops"]["exit_code"] == 0
     with tarfile.open(out / "logs.tar.gz") as archive:

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from patience import PATIENCE, wait_for
 from typer.main import get_command
 
 from edt.cli import main as program
@@ -121,15 +122,12 @@ def test_ctrl_c_is_code_130_and_keeps_what_is_done(kind, tmp_path):
         [sys.executable, "-m", "edt", *words, "--out", str(folder), "--no-progress"],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    end = time.monotonic() + 60
     pattern = "session.json" if kind == "starting" else "parts/*.manifest.json"
-    while not list(folder.glob(pattern)):
-        assert process.poll() is None and time.monotonic() < end
-        time.sleep(0.005)
+    wait_for(lambda: list(folder.glob(pattern)), process)
     if kind == "starting":
         time.sleep(0.3)
     os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, error
     assert "interrupted; finished parts are in" in error and "Traceback" not in error
     found = status(folder)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from patience import PATIENCE, children, linux, none_alive, wait_for
 
 from edt.cli import main as program
 from edt.cli import terminal
@@ -26,10 +27,9 @@ from edt.runs.sweeps import SweepSpec, sweep
 SMALL = SweepSpec(task="xor", grid={"seed": "0..3", "steps": 20, "init": ["he", "glorot"]})
 #: One that takes minutes, in many shards, with workers.
 LONG = (
-    'task = "xor"\nshard_seconds = 0.5\n[grid]\nseed = "0..3999"\nsteps = 20000\nwidth = [16, 32]\n'
+    'task = "xor"\nshard_seconds = {}\n[grid]\nseed = "0..3999"\nsteps = 200000\nwidth = [16, 32]\n'
 )
 EDT = [sys.executable, "-m", "edt"]
-linux = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
 
 
 @pytest.fixture
@@ -37,32 +37,6 @@ def finished(tmp_path):
     folder = tmp_path / "run"
     sweep(SMALL, folder, workers=0)
     return folder
-
-
-def children(pid):
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        try:
-            found += [int(child) for child in (task / "children").read_text().split()]
-        except OSError:
-            continue
-    return found
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def gone_within(seconds, pids):
-    end = time.monotonic() + seconds
-    while any(map(alive, pids)):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 # Streams ----------------------------------------------------------------------------------------
@@ -131,14 +105,13 @@ def test_words_that_are_shown_are_not_sent(capsys):
 
 
 def interrupted(process, times=1):
-    """Ctrl-C so many times; what a person sees of it, and the seconds it took."""
-    clock = time.monotonic()
+    """Ctrl-C so many times; the exit code, and what a person sees of it."""
     for _ in range(times):
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
         time.sleep(0.02)
-    _, errors = process.communicate(timeout=60)
-    return process.returncode, errors.strip(), time.monotonic() - clock
+    _, errors = process.communicate(timeout=PATIENCE)
+    return process.returncode, errors.strip()
 
 
 #: The program, which says when its first handler of Ctrl-C is there.
@@ -159,26 +132,26 @@ main()
 def test_during_the_start(tmp_path, times):
     """From the first lines of the program on; before these there is only Python's own start."""
     spec = tmp_path / "s.toml"
-    spec.write_text(LONG)
+    spec.write_text(LONG.format(0.5))
     draw = random.Random(times)
-    for _ in range(6):
+    for _ in range(4):
         process = subprocess.Popen(
             [sys.executable, "-c", TELLING, "sweep", str(spec), "--out", str(tmp_path / "run")],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert process.stdout.readline() == "here\n"
         time.sleep(draw.uniform(0.0, 3.0))
-        code_, errors, _ = interrupted(process, times)
+        code, errors = interrupted(process, times)
         lines = [line for line in errors.splitlines() if line]
-        assert code_ == 130, (code_, errors)
-        assert len(lines) == 1 and lines[0].startswith("edt: interrupted"), (code_, errors)
+        assert code == 130, (code, errors)
+        assert len(lines) == 1 and lines[0].startswith("edt: interrupted"), (code, errors)
 
 
-SWALLOWS = """
+SWALLOWS = f"""
 import time
-print("here", flush=True)
 try:
-    time.sleep(30)
+    print("here", flush=True)
+    time.sleep({PATIENCE})
 except BaseException:
     pass
 """
@@ -195,7 +168,7 @@ def test_while_a_module_that_swallows_it_is_imported(tmp_path):
     )  # fmt: skip
     assert process.stdout.readline() == "here\n"
     process.send_signal(signal.SIGINT)
-    told, errors = process.communicate(timeout=20)
+    told, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, told, errors) == (130, "", "edt: interrupted\n")
 
 
@@ -205,7 +178,7 @@ def test_an_error_after_it_is_its_consequence(monkeypatch, capsys):
     def command(**_):
         with suppress(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(5.0)
+            time.sleep(PATIENCE)
         raise AttributeError("module 'numpy' has no attribute 'matrix'")
 
     monkeypatch.setattr("typer.main.get_command", lambda _: SimpleNamespace(main=command))
@@ -218,7 +191,7 @@ def test_an_error_after_it_is_its_consequence(monkeypatch, capsys):
 class Destroyed:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(60.0)
+        time.sleep(PATIENCE)
 
 
 def test_while_something_is_destroyed(monkeypatch, capsys):
@@ -226,7 +199,7 @@ def test_while_something_is_destroyed(monkeypatch, capsys):
 
     def command(**_):
         Destroyed()
-        time.sleep(60.0)
+        time.sleep(PATIENCE)
         raise AssertionError("was not interrupted")
 
     monkeypatch.setattr("typer.main.get_command", lambda _: SimpleNamespace(main=command))
@@ -256,8 +229,8 @@ def test_workers_are_killed_whatever_the_process_does(monkeypatch):
     with once():
         with suppress(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(30.0)
-        assert killed.wait(30.0)
+            time.sleep(PATIENCE)
+        assert killed.wait(PATIENCE)
 
 
 #: As it is: before a test changes it.
@@ -266,12 +239,14 @@ UNTIL_KILLED = terminal.WORKERS
 
 @linux
 def test_with_workers(tmp_path):
-    """One Ctrl-C or eight, also while a worker is stopped: a line, 130, and nobody is left."""
+    """One Ctrl-C or eight, also while a worker is stopped: a line, 130, and nobody is left.
+
+    None finishes its shard of a minute, nor the others.
+    """
     spec = tmp_path / "s.toml"
-    spec.write_text(LONG)
-    seconds = []
+    spec.write_text(LONG.format(60))
     for times, stopped in ((1, False), (8, False), (1, True), (8, True)):
-        folder = tmp_path / f"run-{len(seconds)}"
+        folder = tmp_path / f"run-{times}-{stopped}"
         process = subprocess.Popen(
             [*EDT, "sweep", str(spec), "--out", str(folder), "--workers", "2", "--no-progress"],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -279,21 +254,16 @@ def test_with_workers(tmp_path):
         workers = started(process)
         if stopped:
             os.kill(workers[0], signal.SIGSTOP)
-        clock = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        assert gone_within(60.0, workers)
-        seconds.append(time.monotonic() - clock)
-        code, errors, _ = interrupted(process, times - 1)
+        code, errors = interrupted(process, times)
+        wait_for(lambda workers=workers: none_alive(workers))
         assert code == 130 and errors.count("\n") == 0 and "interrupted" in errors, errors
         assert "Traceback" not in errors
-    # What it takes, and not what a busy machine adds.
-    assert min(seconds) < 2.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)), seconds
 
 
 @linux
 def test_a_stopped_worker_does_not_outlive_a_killed_parent(tmp_path):
     spec = tmp_path / "s.toml"
-    spec.write_text(LONG)
+    spec.write_text(LONG.format(0.5))
     process = subprocess.Popen(
         [*EDT, "sweep", str(spec), "--out", str(tmp_path / "run"), "--workers", "2"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -303,19 +273,21 @@ def test_a_stopped_worker_does_not_outlive_a_killed_parent(tmp_path):
         os.kill(worker, signal.SIGSTOP)
     process.kill()
     process.wait()
-    assert gone_within(60.0, workers)
+    wait_for(lambda: none_alive(workers))
 
 
 def started(process):
     """The workers of a run, once they have come to what takes time: importing torch."""
-    end = time.monotonic() + 120.0
-    while True:
-        assert time.monotonic() < end and process.poll() is None
-        workers = children(process.pid)
+    found = []
+
+    def importing():
+        found[:] = children(process.pid)
         with suppress(OSError):
-            if workers and all(b"libtorch" in maps_of(pid) for pid in workers):
-                return workers
-        time.sleep(0.02)
+            return found and all(b"libtorch" in maps_of(pid) for pid in found)
+        return False
+
+    wait_for(importing, process)
+    return found
 
 
 def maps_of(pid):

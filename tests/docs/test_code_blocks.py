@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from figures import only_vectors  # noqa: F401  fixture
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(

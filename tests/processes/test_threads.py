@@ -11,6 +11,7 @@ import threading
 
 import pytest
 import torch
+from patience import PATIENCE
 
 import edt
 from edt import _core
@@ -221,13 +222,13 @@ FORKS = (
 def fork():
     child = os.fork()
     if child == 0:
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
             compute()
         except KeyboardInterrupt:
             os._exit(0)
         os._exit(1)
-    patience = threading.Timer(100, os.kill, (child, signal.SIGKILL))
+    patience = threading.Timer(300, os.kill, (child, signal.SIGKILL))
     patience.start()
     print(os.waitpid(child, 0)[1])
     patience.cancel()
@@ -252,8 +253,9 @@ print("over")
 
 def run(script):
     ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
-    )
+        [sys.executable, "-c", script],
+        capture_output=True, text=True, timeout=2 * PATIENCE, check=False,
+    )  # fmt: skip
     return ended.returncode, ended.stdout, ended.stderr
 
 

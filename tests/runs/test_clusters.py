@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from patience import PATIENCE
 
 from edt.runs.engines.base import Failure, Job
 from edt.runs.engines.ray import Ray
@@ -85,7 +86,7 @@ def test_a_killed_ray_worker_is_replaced(small, reference, ray, tmp_path):
     killed = []
 
     def kill():
-        end = time.monotonic() + 120
+        end = time.monotonic() + PATIENCE
         while not killed and time.monotonic() < end:
             for pid in ray_workers()[:1]:
                 os.kill(pid, signal.SIGKILL)

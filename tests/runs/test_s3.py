@@ -16,6 +16,7 @@ import urllib.request
 from dataclasses import replace
 
 import pytest
+from patience import PATIENCE, wait_for
 from small_sweep import SPEC, write_toml
 
 from edt.cli import main as program
@@ -73,7 +74,7 @@ class Server:
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while True:
             try:
                 urllib.request.urlopen(f"{self.url}/moto-api/", timeout=1).close()
@@ -156,9 +157,7 @@ def test_same_bits_status_report_and_export(small, reference, url, tmp_path):
 
 def test_killed_in_the_middle_and_resumed(small, spec_file, reference, url):
     process = start(spec_file, url)
-    end = time.monotonic() + 60
-    while len(list((place(url) / "parts").glob("*.manifest.json"))) < 3:
-        assert process.poll() is None and time.monotonic() < end
+    wait_for(lambda: len(list((place(url) / "parts").glob("*.manifest.json"))) >= 3, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     done = shards(url)
@@ -175,9 +174,7 @@ def test_killed_in_the_middle_and_resumed(small, spec_file, reference, url):
 def test_two_writers_of_one_run(small, spec_file, reference, url):
     """Nobody is refused; both write the same bytes; one is killed."""
     both = [start(spec_file, url) for _ in range(2)]
-    end = time.monotonic() + 60
-    while not list((place(url) / "parts").glob("*.manifest.json")):
-        assert time.monotonic() < end
+    wait_for(lambda: list((place(url) / "parts").glob("*.manifest.json")), both[0])
     both[0].kill()
     errors = [process.communicate()[1] for process in both]
     assert both[1].returncode == 0, errors

@@ -181,7 +181,7 @@ def test_tickets_are_drawn_and_counted(show):
     page.get_by_role("tab", name="Keep a ticket").click()
     assert "200" in page.locator(".edts").inner_text()
     page.locator("[data-do=race]").click()
-    page.wait_for_function("explore.tickets.counts.fresh[1] >= 1", timeout=120_000)
+    page.wait_for_function("explore.tickets.counts.fresh[1] >= 1")
     page.locator("[data-do=race]").click()
     assert re.search(r"\d of \d", page.locator("[data-row=fresh] output").inner_text())
     assert "Ten draws" in page.locator(".verdict").inner_text()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 
+from patience import PATIENCE
+
 from edt.runs.engines import local
 from edt.studies.kinds import status
 
 #: Seconds before each shard, here and in workers.
 PAUSE = 0.1
-#: Seconds after which the first shard is computed whatever the workers do.
-PATIENCE = 60.0
 
 
 def late(directory, job, real=local.attempt):

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = next(
@@ -25,9 +26,23 @@ def browser():
     if CHROMIUM is None:
         pytest.skip("no Chromium")
     with api.sync_playwright() as play:
-        running = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        running = play.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=1000 * PATIENCE
+        )
+        running.new_context = patient(running.new_context)
         yield running
         running.close()
+
+
+def patient(new_context):
+    """Contexts that wait for pages as long as the machine needs; the default is half a minute."""
+
+    def made(**options):
+        context = new_context(**options)
+        context.set_default_timeout(1000 * PATIENCE)
+        return context
+
+    return made
 
 
 @pytest.fixture

@@ -80,10 +80,9 @@ def test_a_lock_that_is_a_link_makes_nothing(run, tmp_path):
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
 def test_a_lock_that_is_no_file(run, make):
     make(run / ".lock")
-    clock = time.monotonic()
     with pytest.raises((DirectoryError, OSError)):
         resume(run)
-    assert status(run).running is False and time.monotonic() - clock < 5
+    assert status(run).running is False
 
 
 def test_reports_and_exports_stay_inside(run, outside, capsys):

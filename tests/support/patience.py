@@ -1,0 +1,56 @@
+"""Waiting for other processes and threads on a machine that may be slow and busy.
+
+A limit on the clock says how busy the machine is, not whether the code is right. So a test waits
+for what it needs to have happened, never for a time in which it should have; `PATIENCE` only ends
+tests that would hang. Where speed is the claim, `time.process_time` counts a process's own work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from subprocess import Popen
+
+import pytest
+
+#: Seconds after which what has not happened will not happen.
+PATIENCE = 300.0
+linux = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
+
+
+def wait_for(condition: Callable[[], object], process: Popen | None = None) -> None:
+    """Return once the condition holds; fail where the process ends before it does.
+
+    Raises:
+        AssertionError: the process has ended, or patience.
+    """
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert process is None or process.poll() is None, f"ended with {process.returncode}"
+        assert time.monotonic() < end, f"not in {PATIENCE:g} s"
+        time.sleep(0.005)
+
+
+def children(pid: int) -> list[int]:
+    """Process ids of a process's children (Linux); none of one that has ended."""
+    found = []
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    except OSError:  # the process or a thread of it has just ended
+        return children(pid) if alive(pid) else []
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process that has not ended (Linux: nor waits to be asked how)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def none_alive(pids: Iterable[int]) -> bool:
+    """Whether all of them have ended."""
+    return not any(map(alive, pids))
