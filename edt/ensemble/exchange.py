@@ -26,6 +26,17 @@ class Exchange:
     theta: torch.Tensor
     _structure: Structure
 
+    def _layers_cut(self) -> list[int]:
+        fixed, layout = self._structure, self._structure.layout
+        state = fixed.state.cpu()
+        if not bool((state == PRUNED).any()):
+            return [0] * layout.B
+        layers = range(layout.depth + 1)
+        return [
+            sum(not bool((layout.weight(state, b, k) != PRUNED).any()) for k in layers)
+            for b in range(layout.B)
+        ]
+
     def to_numpy(self) -> dict[str, npt.NDArray[Any]]:
         """The ensemble as plain arrays.
 
@@ -58,7 +69,10 @@ class Exchange:
         return arrays
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row a network: network, id, widths, parameters, coords, pruned, frozen (counts)."""
+        """One row a network: network, id, widths, parameters, coords, pruned, frozen, layers_cut.
+
+        Counts; the last are layers that pruning has left without a weight.
+        """
         import pandas as pd
 
         fixed, layout = self._structure, self._structure.layout
@@ -77,6 +91,7 @@ class Exchange:
                 "parameters": np.diff(layout.offsets),
                 "coords": fixed.coords.numpy(),
                 **counts,
+                "layers_cut": self._layers_cut(),
             }
         )
 

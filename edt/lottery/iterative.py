@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 
 from edt.ensemble import Ensemble
 from edt.ensemble.kinds import Networks
+from edt.frames import Tabular
+from edt.lottery.connectivity import connected, layers_cut
 from edt.lottery.places import places
-from edt.lottery.prune import Shares, prune_finite, prune_lowest
+from edt.lottery.prune import Shares, density, prune_finite, prune_lowest
 from edt.lottery.trial import Ends, Protocol, run_trial
 from edt.scalars import whole
 from edt.tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 T = TypeVar("T")
 #: Scores ``[total]`` of trained networks.
@@ -27,7 +32,7 @@ Criterion = Callable[[Any], torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Round(Generic[T]):
+class Round(Tabular, Generic[T]):
     """One round of iterative pruning.
 
     Attributes:
@@ -47,6 +52,31 @@ class Round(Generic[T]):
         """bool ``[B]``, networks that did not diverge in this round."""
         finite: torch.Tensor = self.trained.finite
         return finite
+
+    @property
+    def layers_cut(self) -> torch.Tensor:
+        """int64 ``[B]``, layers that the prunings so far have left without a weight."""
+        return layers_cut(self.start)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a network: network, round, remaining, layers_cut, connected, finite.
+
+        ``remaining`` is the share of the weights, ``connected`` whether a path of them leads from
+        an input to an output.
+        """
+        import pandas as pd
+
+        remaining = density(self.start)
+        return pd.DataFrame(
+            {
+                "network": range(len(remaining)),
+                "round": self.number,
+                "remaining": remaining.tolist(),
+                "layers_cut": self.layers_cut.tolist(),
+                "connected": connected(self.start).tolist(),
+                "finite": self.finite.tolist(),
+            }
+        )
 
 
 def magnitude(networks: Networks) -> torch.Tensor:

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edt.scalars import whole
+from edt.stats.door import groups as labels
+from edt.stats.door import numbers, same_rows, wins
 from edt.stats.interval import SEED
 
 __all__ = ["Tested", "auc", "auc_test", "information_test", "mutual_information", "permuted"]
@@ -52,7 +54,11 @@ def mutual_information(
 
     Args:
         one, other: bool ``[n]``.
-        given: int ``[n]``, groups; default one group.
+        given: ``[n]``, labels of groups; default one group.
+
+    Raises:
+        TypeError: more than plain outcomes. ValueError: one that is neither yes nor no, a missing
+            label, lengths or indices that differ.
 
     Example:
         >>> mutual_information([True, True, False, False], [True, True, False, False])
@@ -60,8 +66,24 @@ def mutual_information(
 
     Reference: T. Cover, J. Thomas, "Elements of Information Theory", 2006, chapter 2.
     """
-    a, b = np.asarray(one, dtype=bool), np.asarray(other, dtype=bool)
-    group = np.zeros(a.size, dtype=np.int64) if given is None else np.asarray(given)
+    return _information(*_outcomes(one, other, given))
+
+
+def _outcomes(
+    one: npt.ArrayLike, other: npt.ArrayLike, given: npt.ArrayLike | None
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.generic]]:
+    """Two outcomes and the groups, checked."""
+    same_rows(one=one, other=other, given=given)
+    a, b = wins("one", one), wins("other", other)
+    if a.shape != b.shape:
+        raise ValueError(f"one and other must be of one length, got {a.size} and {b.size}")
+    return a, b, labels("given", given, a.size)
+
+
+def _information(
+    a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_], group: npt.NDArray[np.generic]
+) -> float:
+    """`mutual_information` of what has been checked."""
     total = 0.0
     for g in np.unique(group):
         own = group == g
@@ -97,9 +119,8 @@ def information_test(
         >>> information_test([True, False] * 20, [True, False] * 20).p < 0.01
         True
     """
-    a, b = np.asarray(one, dtype=bool), np.asarray(other, dtype=bool)
-    group = np.zeros(a.size, dtype=np.int64) if given is None else np.asarray(given)
-    return permuted(lambda x: mutual_information(x, b, group), a, group, draws, seed)
+    a, b, group = _outcomes(one, other, given)
+    return permuted(lambda x: _information(x.astype(bool), b, group), a, group, draws, seed)
 
 
 def permuted(
@@ -123,7 +144,7 @@ def permuted(
         ValueError: no permutation asked for.
     """
     draws = whole("draws", draws)
-    group = np.asarray(groups)
+    group = labels("groups", groups, len(values))
     places = [np.flatnonzero(group == g) for g in np.unique(group)]
     generator = np.random.Generator(np.random.Philox(seed))
     null = np.empty(draws)
@@ -148,10 +169,14 @@ def auc(score: npt.ArrayLike, won: npt.ArrayLike, given: npt.ArrayLike | None = 
 
     Args:
         score: float ``[n]``; won: bool ``[n]``.
-        given: ``[n]``, groups; default one.
+        given: ``[n]``, labels of groups; default one.
 
     Returns:
         in 0..1; NaN without a pair.
+
+    Raises:
+        TypeError: more than plain numbers. ValueError: NaN, which is neither above nor below, an
+            outcome that is neither yes nor no, lengths or indices that differ.
 
     Example:
         >>> auc([1.0, 2.0, 3.0, 0.0], [False, True, True, False])
@@ -159,14 +184,32 @@ def auc(score: npt.ArrayLike, won: npt.ArrayLike, given: npt.ArrayLike | None = 
 
     Reference: J. Hanley, B. McNeil, Radiology 143 (1982) 29.
     """
-    values, outcome = np.asarray(score, dtype=np.float64), np.asarray(won, dtype=bool)
-    group = np.zeros(values.size, dtype=np.int64) if given is None else np.asarray(given)
+    return _pairs_won(*_scores(score, won, given))
+
+
+def _scores(
+    score: npt.ArrayLike, won: npt.ArrayLike, given: npt.ArrayLike | None
+) -> tuple[Floats, npt.NDArray[np.bool_], npt.NDArray[np.generic]]:
+    """Scores, outcomes and groups, checked."""
+    same_rows(score=score, won=won, given=given)
+    values, outcome = numbers("score", score), wins("won", won)
+    if values.shape != outcome.shape:
+        raise ValueError(
+            f"score and won must be of one length, got {list(values.shape)} and {outcome.size}"
+        )
+    return values, outcome, labels("given", given, outcome.size)
+
+
+def _pairs_won(
+    values: Floats, outcome: npt.NDArray[np.bool_], group: npt.NDArray[np.generic]
+) -> float:
+    """`auc` of what has been checked."""
     better = pairs = 0.0
     for g in np.unique(group):
         high, low = values[(group == g) & outcome], values[(group == g) & ~outcome]
-        gap = high[:, None] - low[None, :]
-        better += float((gap > 0).sum()) + 0.5 * float((gap == 0).sum())
-        pairs += gap.size
+        above, below = high[:, None], low[None, :]  # no difference: inf - inf is NaN
+        better += float((above > below).sum()) + 0.5 * float((above == below).sum())
+        pairs += high.size * low.size
     return better / pairs if pairs else math.nan
 
 
@@ -187,8 +230,9 @@ def auc_test(
         `Tested`; the null is 1/2 by construction, ``limit`` the upper end of its middle 95%. NaN,
         with p = 1, without a pair.
     """
-    values, outcome = np.asarray(score, dtype=np.float64), np.asarray(won, dtype=bool)
-    group = np.zeros(values.size, dtype=np.int64) if given is None else np.asarray(given)
-    if math.isnan(auc(values, outcome, group)):
+    values, outcome, group = _scores(score, won, given)
+    if math.isnan(_pairs_won(values, outcome, group)):
         return Tested(math.nan, 0.5, math.nan, 1.0)
-    return permuted(lambda w: auc(values, w, group), outcome, group, draws, seed, centre=0.5)
+    return permuted(
+        lambda w: _pairs_won(values, w.astype(bool), group), outcome, group, draws, seed, centre=0.5
+    )

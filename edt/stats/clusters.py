@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edt.scalars import whole
+from edt.stats.door import groups, numbers, same_rows
 from edt.stats.interval import SEED, Interval, check_conf, student_reach
 
 __all__ = ["bca", "cluster_rate", "jackknife", "mean_interval", "paired_interval", "ratio_interval"]
@@ -43,7 +44,7 @@ def mean_interval(values: npt.ArrayLike, conf: float = 0.95) -> Interval:
         >>> str(mean_interval([0.1, 0.3, 0.2, 0.4]))
         '0.25 [0.0446, 0.455]'
     """
-    data = _rows(values)
+    data = _rows("values", values)
     check_conf(conf)
     k = len(data)
     value = float(data.mean())
@@ -77,7 +78,8 @@ def cluster_rate(wins: npt.ArrayLike, runs: npt.ArrayLike, conf: float = 0.95) -
         >>> str(cluster_rate([8, 9, 4], [10, 10, 10]))
         '0.7 [0.149, 0.968]'
     """
-    won, tried = _rows(wins), _rows(runs)
+    same_rows(wins=wins, runs=runs)
+    won, tried = _rows("wins", wins), _rows("runs", runs)
     check_conf(conf)
     fits = won.shape == tried.shape and bool((tried >= 1).all())
     if not fits or bool(((won < 0) | (won > tried)).any()):
@@ -126,7 +128,9 @@ def paired_interval(
         >>> str(paired_interval([1.0, 0.0, 1.0, 0.0], [0, 0, 1, 1]))
         '0.5 [-1, 1]'
     """
-    d, group = _rows(differences), np.asarray(clusters)
+    same_rows(differences=differences, clusters=clusters)
+    d = _rows("differences", differences)
+    group = groups("clusters", clusters, len(d))
     check_conf(conf)
     if d.shape != group.shape or bool((np.abs(d) > 1.0).any()):
         raise ValueError("differences must be in -1..1, with a cluster each")
@@ -168,7 +172,8 @@ def ratio_interval(
         >>> str(ratio_interval([1, 1, 1, 1], [1, 1, 1, 1], unit=1.0))
         '1 [0.204, 1.8]'
     """
-    total, size = _rows(sums), _rows(sizes)
+    same_rows(sums=sums, sizes=sizes)
+    total, size = _rows("sums", sums), _rows("sizes", sizes)
     check_conf(conf)
     if total.shape != size.shape or bool((size < 0).any()) or not size.sum() > 0:
         raise ValueError("every cluster needs a sum and a size of at least 0, and some size")
@@ -189,7 +194,7 @@ def jackknife(
     ``se^2 = (k-1)/k sum (s_(i) - mean s_(.))^2`` with s_(i) the statistic without cluster i.
 
     Args:
-        rows: float ``[k, ...]``, one row a cluster.
+        rows: float ``[k, ...]``, one row a cluster; NaN is the statistic's to mean something by.
         statistic: of such an array.
         conf: coverage.
 
@@ -203,7 +208,7 @@ def jackknife(
         >>> jackknife([0.1, 0.3, 0.2, 0.4], np.mean) == mean_interval([0.1, 0.3, 0.2, 0.4])
         True
     """
-    data = _rows(rows)
+    data = _rows("rows", rows, nan=True)
     check_conf(conf)
     k = len(data)
     value = float(statistic(data))
@@ -229,7 +234,7 @@ def bca(
     fewer take `jackknife`.
 
     Args:
-        rows: float ``[k, ...]``, one row a cluster.
+        rows: float ``[k, ...]``, one row a cluster; NaN is the statistic's to mean something by.
         statistic: of such an array; draws where it is NaN are left out.
         conf: coverage; draws, seed: resamples.
 
@@ -241,7 +246,7 @@ def bca(
     """
     from scipy.special import ndtr, ndtri
 
-    data = _rows(rows)
+    data = _rows("rows", rows, nan=True)
     check_conf(conf)
     draws = whole("draws", draws)
     value = float(statistic(data))
@@ -270,8 +275,10 @@ def _left_out(data: Floats, statistic: Callable[[Floats], float]) -> Floats:
     return np.array([float(statistic(data[row])) for row in keep])
 
 
-def _rows(values: npt.ArrayLike) -> Floats:
-    data = np.asarray(values, dtype=np.float64)
+def _rows(name: str, values: npt.ArrayLike, *, nan: bool = False) -> Floats:
+    data = numbers(name, values, nan=nan)
     if data.ndim < 1 or not len(data):
-        raise ValueError(f"there must be at least one cluster, got shape {list(data.shape)}")
+        raise ValueError(
+            f"{name} must have at least one cluster, a row each, got shape {list(data.shape)}"
+        )
     return data

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edt.stats.association import Tested
+from edt.stats.door import numbers
 from edt.stats.interval import SEED
 
 __all__ = ["Components", "expected_losers", "variance_components"]
@@ -68,7 +69,7 @@ def variance_components(
         (1.0, True)
     """
     several = tables if isinstance(tables, list) else [tables]
-    data = [np.asarray(table, dtype=np.float64) for table in several]
+    data = [numbers("tables", table, nan=True) for table in several]
     for table in data:
         if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
             raise ValueError(
@@ -105,7 +106,7 @@ def expected_losers(rates: npt.ArrayLike, tries: int) -> float:
         >>> round(expected_losers([0.99] * 20, 60), 1)
         9.1
     """
-    values = np.asarray(rates, dtype=np.float64)
+    values = numbers("rates", rates)
     if bool(((values < 0.0) | (values > 1.0)).any()) or tries < 1:
         raise ValueError("rates must be in 0..1 and tries at least 1")
     return float((1.0 - values**tries).sum())

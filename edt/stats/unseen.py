@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import numpy.typing as npt
 
+from edt.stats.door import counts as whole_counts
 from edt.stats.interval import Interval, check_conf, normal_reach
 
 
@@ -109,9 +109,7 @@ def _saturated(n: int, seen: int, z: float) -> Richness:
 
 def _frequencies(counts: npt.ArrayLike) -> tuple[int, int, int, int]:
     """(runs, kinds seen, seen once, seen twice)."""
-    values = np.asarray(counts)
-    if values.size and (values.dtype.kind not in "iu" or int(values.min()) < 0):
-        raise ValueError(f"counts must be integers >= 0, got {values!r}")
+    values = whole_counts("counts", counts)
     return (
         int(values.sum()),
         int((values > 0).sum()),

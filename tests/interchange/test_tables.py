@@ -56,6 +56,16 @@ def test_ensemble_as_a_table(networks):
     assert table["frozen"].tolist() == [1, 0, 0, 0]
     total = table["coords"] + table["pruned"] + table["frozen"]
     assert total.equals(table["parameters"])
+    assert table["layers_cut"].tolist() == [0] * 4
+
+
+def test_ensemble_as_a_table_says_which_layers_pruning_emptied():
+    ens = edt.Ensemble.init([(2, 3), (1, 1), (4, 1)], d_in=2, d_out=2)
+    state = ens.state.clone()
+    for b, layer in ((0, 1), (1, 0), (1, 2)):
+        ens.layout.weight(state, b, layer)[:] = 0
+    ens.layout.weight(state, 2, 0)[0] = 0  # a row is no layer
+    assert ens.with_state(state).to_pandas()["layers_cut"].tolist() == [1, 2, 0]
 
 
 def test_ensemble_as_arrays_shares_memory(networks):

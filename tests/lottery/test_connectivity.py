@@ -108,6 +108,9 @@ def test_a_large_layer_does_not_empty_a_small_one():
     assert [int(after.weight_mask(0, k).sum()) for k in (0, 1)] == [440, 1]
     emptied = ens.with_masks([[torch.ones(21, 21), torch.zeros(1, 21)]])
     assert layers_cut(emptied).tolist() == [1]
+    (first,) = iterative_pruning(emptied, lambda networks: (networks, None), rounds=0, share=0.1)
+    assert first.layers_cut.tolist() == first.to_pandas()["layers_cut"].tolist() == [1]
+    assert not first.to_pandas()["connected"].any()
     assert not connected(emptied).any()
 
 

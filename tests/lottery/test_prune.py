@@ -11,7 +11,7 @@ from edt import tasks
 from edt.ensemble import Ensemble
 from edt.errors import ShapeError
 from edt.lottery import Protocol, run_trial
-from edt.lottery.connectivity import strongest_path
+from edt.lottery.connectivity import layers_cut, strongest_path
 from edt.lottery.iterative import iterative_pruning, magnitude, sparsest_winners
 from edt.lottery.places import group_sum, places
 from edt.lottery.prune import density, prune_lowest
@@ -84,6 +84,12 @@ def test_iterative_pruning_rewinds(nets):
         assert (r.start.theta[live] == nets.theta[live]).all()
     shares = torch.stack([density(r.start) for r in rounds])
     assert (shares.diff(dim=0) < 0).all() and (shares[0] == 1).all()
+    for r in rounds:
+        table = r.to_pandas()
+        assert table["round"].tolist() == [r.number] * nets.B
+        assert table["remaining"].tolist() == density(r.start).tolist()
+        assert table["layers_cut"].tolist() == layers_cut(r.start).tolist() == [0] * nets.B
+        assert table["connected"].all() and table["finite"].all()
     late = nets.with_theta(nets.theta + 0.5)
     last = list(iterative_pruning(nets, train, rounds=1, share=0.3, rewind=late))[-1].start
     assert (last.theta[last.state != 0] == late.theta[last.state != 0]).all()
@@ -126,7 +132,7 @@ def test_sparsest_winners_win():
 def test_bad_input(nets):
     with pytest.raises(ValueError, match="did you mean"):
         prune_lowest(nets, magnitude(nets), 0.2, "layers")
-    with pytest.raises(ValueError, match=r"\[0, 1\)"):
+    with pytest.raises(ValueError, match="share must be a finite number >= 0 and < 1"):
         prune_lowest(nets, magnitude(nets), 1.0)
     with pytest.raises(ShapeError, match="scores"):
         prune_lowest(nets, torch.ones(3), 0.2)

@@ -17,7 +17,7 @@ from edt.ops.threads import core_threads
 from edt.runs.engines import local
 from edt.runs.store import DirectoryError
 from edt.runs.sweeps import SweepError, SweepSpec, make_plan, sweep
-from edt.runs.sweeps.result import Sweep
+from edt.runs.sweeps.result import Sweep, outcome_rates
 from edt.studies.exports import export
 from edt.studies.kinds import status
 
@@ -204,3 +204,20 @@ def test_worker_processes_are_for_work_that_is_worth_starting_them(small, tmp_pa
     monkeypatch.setattr(module, "WORTH", 0.0)
     sweep(small, tmp_path / "large")
     assert [workers for _, workers, _ in made] == [0, None]
+
+
+def test_medians_are_of_runs_with_a_loss(reference):
+    """A run that diverged counts as one that is not good; it has no loss to take a median of."""
+    runs = Sweep.load(reference).runs.copy()
+    whole = outcome_rates(runs)
+    assert whole["finite"].tolist() == whole["runs"].tolist()
+    first = (runs["width"] == 2) & (runs["lr"] == 0.01) & (runs["activation"] == "tanh")
+    lost = runs.index[first][:4]
+    runs.loc[lost, ["outcome", "loss"]] = ["diverged", np.inf]
+    runs.loc[lost[0], "loss"] = np.nan
+    row = outcome_rates(runs).iloc[0]
+    kept = runs.loc[first, "loss"].drop(lost)
+    assert (row["runs"], row["finite"]) == (10, 6)
+    assert row["median_loss"] == kept.median()
+    runs.loc[first, "loss"] = np.nan
+    assert np.isnan(outcome_rates(runs).iloc[0]["median_loss"])

@@ -212,9 +212,9 @@ def test_nothing_unseen():
 
 def test_bad_counts():
     for function in (chao1, good_turing):
-        with pytest.raises(ValueError, match="counts must be integers"):
+        with pytest.raises(TypeError, match="counts must hold integers"):
             function([1.5])
-        with pytest.raises(ValueError, match="counts must be integers"):
+        with pytest.raises(ValueError, match="counts must hold integers >= 0"):
             function([-1])
         with pytest.raises(ValueError, match="conf must lie"):
             function([1], conf=2.0)

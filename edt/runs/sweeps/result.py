@@ -220,7 +220,10 @@ def load_networks(plan: Plan, shards: PartFiles, runs: Sequence[int]) -> Ensembl
 
 
 def outcome_rates(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
-    """Runs, good ones, their share with Wilson's interval, and the median loss.
+    """Runs, good ones, their share with Wilson's interval, and the median of finite losses.
+
+    A run that diverged is one of the runs, and not a good one; it has no loss, so ``median_loss``
+    is that of the ``finite`` others (NaN where there is none).
 
     Args:
         runs: table of a sweep.
@@ -236,6 +239,7 @@ def outcome_rates(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         values = key if isinstance(key, tuple) else (key,)
         good = int(group["outcome"].eq("good").sum())
         share = wilson(good, len(group), conf)
+        finite = group["loss"][np.isfinite(group["loss"].to_numpy(dtype=np.float64))]
         rows.append(
             {
                 **dict(zip(varying, values, strict=True)),
@@ -245,7 +249,8 @@ def outcome_rates(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
                 "rate_low": share.low,
                 "rate_high": share.high,
                 "bad": int(group["outcome"].eq("bad").sum()),
-                "median_loss": float(group["loss"].median()),
+                "finite": len(finite),
+                "median_loss": float(finite.median()),
             }
         )
     return pd.DataFrame(rows)

@@ -102,6 +102,12 @@ def _body(run: Sweep, figure: str, facts: dict[str, Any], varying: list[str]) ->
             f"No run reached the good loss; the lowest median is {number(best['median_loss'])}"
             f"{place}."
         )
+    diverged = int((rates["runs"] - rates["finite"]).sum())
+    if diverged:
+        story.append(
+            f"{count(diverged, 'run')} diverged: not good, and without a loss; median losses are "
+            "those of the others."
+        )
     if "embedding" in run.tables:
         split = run.tables["embedding"]
         strict = float((split["n_neg"] > 0).mean()) if len(split) else float("nan")
@@ -173,5 +179,10 @@ def _table(rates: pd.DataFrame, by: list[str]) -> str:
             Column("95%", lambda row: span(row["rate_low"], row["rate_high"])),
             Column("bad minima", lambda row: number(row["bad"])),
             Column("median loss", lambda row: number(row["median_loss"])),
+            *(
+                [Column("of losses", lambda row: number(row["finite"]))]
+                if (rates["finite"] < rates["runs"]).any()
+                else []
+            ),
         ],
     )
