@@ -19,6 +19,7 @@ from pathlib import Path
 import beside
 import pytest
 from forks import Forks
+from patience import PATIENCE, alive, children, linux, none_alive, state, wait_for
 
 from edt.cli import main as program
 from edt.files import CheckpointError
@@ -27,7 +28,6 @@ from edt.runs.sweeps import Sweep, SweepError, sweep
 from edt.studies.kinds import resume, status
 
 TABLES = ("runs.parquet", "spectrum.parquet")
-linux = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
 
 
 def same(folder, reference):
@@ -45,20 +45,6 @@ def start(spec_file, folder, *more):
 
 def manifests(folder):
     return list((folder / "parts").glob("*.manifest.json"))
-
-
-def wait_for(condition, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "timed out"
-        time.sleep(0.005)
-
-
-def children(pid):
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +67,13 @@ def check_whole(folder, reference):
         assert not found.running and found.parts_done == len(manifests(folder))
 
 
+@linux
 def test_two_at_once_with_the_lock(forks, small, reference, tmp_path):
     """One of them has the directory; the other is refused and harms nothing."""
     folder = tmp_path / "run"
-    first = forks.start(small, folder)
-    wait_for(lambda: manifests(folder))
-    os.kill(first, signal.SIGSTOP)
-    assert in_use(folder)
+    first = forks.start(small, folder, stop=True)
+    wait_for(lambda: state(first) == "T")
+    assert in_use(folder) and len(manifests(folder)) == 1
     assert forks.wait(forks.start(small, folder)) == 2
     os.kill(first, signal.SIGCONT)
     assert forks.wait(first) == 0
@@ -111,12 +97,12 @@ def test_two_at_once_without_a_lock(forks, small, reference, tmp_path, seed):
 def test_killed_while_shards_are_written(spec_file, reference, tmp_path):
     folder = tmp_path / "run"
     process = start(spec_file, folder, "--workers", "2")
-    wait_for(lambda: len(manifests(folder)) >= 2)
+    wait_for(lambda: len(manifests(folder)) >= 2, process)
     workers = children(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     # Workers end with their parent; none may be left to write into what comes next.
-    wait_for(lambda: not any(_alive(pid) for pid in workers), 10.0)
+    wait_for(lambda: none_alive(workers))
     found = status(folder)
     assert not found.running and not found.finished
     assert found.runs_done < found.runs
@@ -133,11 +119,11 @@ def test_killed_while_shards_are_written(spec_file, reference, tmp_path):
 def test_a_lost_worker_is_replaced(spec_file, reference, tmp_path):
     folder = tmp_path / "run"
     process = start(spec_file, folder, "--workers", "2")
-    wait_for(lambda: len(manifests(folder)) >= 1 and children(process.pid))
+    wait_for(lambda: len(manifests(folder)) >= 1 and children(process.pid), process)
     (lost,) = children(process.pid)
     os.kill(lost, signal.SIGKILL)
-    wait_for(lambda: set(children(process.pid)) - {lost})
-    _, errors = process.communicate(timeout=100)
+    wait_for(lambda: set(children(process.pid)) - {lost}, process)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert same(folder, reference)
     assert not status(folder).failures
@@ -151,7 +137,7 @@ def test_a_shard_whose_worker_always_dies_is_given_up(small, reference, tmp_path
     def hunt():
         while not over.is_set():
             for pid in children(os.getpid()):
-                command = Path(f"/proc/{pid}/cmdline").read_bytes() if _alive(pid) else b""
+                command = Path(f"/proc/{pid}/cmdline").read_bytes() if alive(pid) else b""
                 if b"edt.runs.engines.worker" in command:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
@@ -292,10 +278,3 @@ def test_another_spec_is_refused(small, tmp_path):
     sweep(replace(small, grid={"width": 2, "steps": 5}), tmp_path / "run", workers=0)
     with pytest.raises(DirectoryError, match="holds another run"):
         sweep(small, tmp_path / "run", workers=0)
-
-
-def _alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False

@@ -9,6 +9,7 @@ once; each sweep is a fork. An order is a line of JSON: ``{"spec", "folder"}``, 
 - ``"die_at": n``: it does so before the n-th time that it syncs a file or renames one;
 - ``"workers": n``: so many at once; workers are forks, too, which have begun before the sweep;
 - ``"pause": s``: it sleeps before each of its own parts, so that workers get some;
+- ``"stop": true``: it stops (SIGSTOP) when the first of its own parts is done;
 - ``"fsize": n``: no file may have more than n bytes;
 - ``"locked": false``: without the directory's lock, as behind a URL;
 - ``"uid": n``: as another user (root only);
@@ -168,6 +169,19 @@ def with_spares(order: dict) -> None:
     local.attempt = late
 
 
+def stop_after_one() -> None:
+    """Stop this process, until somebody lets it go on."""
+    real = local.attempt
+
+    def stopping(directory, job):
+        local.attempt = real
+        done = real(directory, job)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return done
+
+    local.attempt = stopping
+
+
 def work(order: dict) -> int:
     if order.get("uid"):
         os.setgroups([])
@@ -181,6 +195,8 @@ def work(order: dict) -> int:
         count_down(order["die_at"])
     if order.get("die") and order.get("who") != "worker":
         die_by(order["folder"], *order["die"])
+    if order.get("stop"):
+        stop_after_one()
     if order.get("fsize"):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["fsize"],) * 2)

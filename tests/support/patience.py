@@ -43,12 +43,17 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def alive(pid: int) -> bool:
-    """Whether there is such a process that has not ended (Linux: nor waits to be asked how)."""
+def state(pid: int) -> str:
+    """What Linux says of a process: "R" and "S" is well, "T" stopped, "Z" ended; "" for none."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return ""
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process that has not ended."""
+    return state(pid) not in ("", "Z")
 
 
 def none_alive(pids: Iterable[int]) -> bool:
