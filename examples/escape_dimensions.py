@@ -18,7 +18,7 @@ for mu in (0.3, 1.4):
     wide = split(narrow, neuron=1, mu=mu).networks
     counted = edt.index(wide, task, task_index=targets)
     for b in range(4):
-        matrices = split_matrices(narrow, task, b, target=b)[1]
+        matrices = split_matrices(task, narrow, b, target=b)[1]
         before = (int(at.n_neg[b]), int(at.n_zero[b]), int(at.n_pos[b]))
         predicted = predicted_inertia(before, matrices, mu)[0]
         print(f"mu {mu}: network {b} predicted {predicted}, counted {int(counted[b])}")

@@ -25,7 +25,7 @@ index = torch.zeros(start.B, dtype=torch.int64)
 whole = run_trial(task, start, protocol, index)
 
 # The ticket of a student: the neurons that end as the teacher's. It must win alone.
-match = match_teacher(whole.networks, task, task.info["teacher"], index)
+match = match_teacher(task, whole.networks, task.info["teacher"], index)
 tickets = Tickets.of(start, neuron_mask(start, match.mask))
 alone = run_trial(task, tickets.alone(), protocol, index)
 winning = torch.nonzero(whole.win & alone.win).flatten()[:3]

@@ -286,7 +286,7 @@ def _embed(
                     copies=copies,
                     seed=seed,
                 )
-                expected = grown_inertia(wide, part.networks, task, part.task_index, signs[members])
+                expected = grown_inertia(wide, task, part.networks, part.task_index, signs[members])
                 tables.append(_points(part, rows[members], wide, kind, copies, expected))
                 grown.append(wide.networks)
     embedded = Ensemble.concat(grown)

@@ -59,6 +59,7 @@ from edt.landscape.layers import (
 from edt.ops.threads import one_blas_thread
 from edt.scalars import index
 from edt.tasks import Task
+from edt.tasks.given import task_and_networks
 
 Counts = tuple[int, int, int]
 
@@ -125,13 +126,13 @@ class SplitMatrices:
 
 
 def split_matrices(
-    ens: Ensemble, task: Task, b: int = 0, *, layer: int = 0, target: int = 0
+    task: Task, ens: Ensemble, b: int = 0, *, layer: int = 0, target: int = 0
 ) -> list[SplitMatrices]:
     """B and P of every neuron of one hidden layer of network b.
 
     Args:
-        ens: networks; only network b is looked at.
         task: data.
+        ens: networks; only network b is looked at.
         b: network.
         layer: hidden layer, from 0.
         target: the network's task index.
@@ -142,6 +143,7 @@ def split_matrices(
     Raises:
         ValueError: no such layer. IndexError: no such network.
     """
+    task, ens = task_and_networks(task, ens)
     b = index("b", b, ens.B)
     with one_blas_thread():  # small sums: threads cost more than they give
         return _matrices([_double(item) for item in unpack(ens, b)], ens, task, layer, target)
@@ -182,8 +184,8 @@ def predicted_inertia(
 
 def constant_inertia(
     narrow: Counts,
-    ens: Ensemble,
     task: Task,
+    ens: Ensemble,
     b: int = 0,
     *,
     bias: float = 0.0,
@@ -194,9 +196,9 @@ def constant_inertia(
 
     Args:
         narrow: (n_neg, n_zero, n_pos) of the narrow Hessian.
+        task: data.
         ens: networks with trainable biases in the next layer; without them the unit's own output,
             ``sigma(bias)``, must be 0. Only network b is looked at.
-        task: data.
         b: network, on a critical point.
         bias: of the new unit, whose output weights are 0.
         layer: hidden layer, from 0.
@@ -209,6 +211,7 @@ def constant_inertia(
         ValueError: the wide network would be on no critical point: the next biases are frozen,
             pruned or missing while ``sigma(bias)`` is not 0, or their gradient is not zero.
     """
+    task, ens = task_and_networks(task, ens)
     rank, inputs, outputs = _constant(ens, task, b, layer, target, [bias])
     q = rank if _slope(ens.activation, bias) else 0
     return narrow[0] + q, narrow[1] + inputs + outputs - 2 * q, narrow[2] + q
@@ -216,8 +219,8 @@ def constant_inertia(
 
 def grown_inertia(
     growth: Growth,
-    ens: Ensemble,
     task: Task,
+    ens: Ensemble,
     task_index: torch.Tensor | None = None,
     inertia: torch.Tensor | None = None,
 ) -> torch.Tensor:
@@ -233,8 +236,8 @@ def grown_inertia(
 
     Args:
         growth: from `edt.landscape.embed.grow` with ``how="split"`` or "constant".
-        ens: the B narrow networks it was made from, on critical points.
         task: data.
+        ens: the B narrow networks it was made from, on critical points.
         task_index: int64 ``[B]``, of the narrow networks; default 0.
         inertia: int64 ``[B, 3]``, (n_neg, n_zero, n_pos) of the narrow Hessians; computed if not
             given.
@@ -246,9 +249,10 @@ def grown_inertia(
         ValueError: a neuron was added with random input weights and output weights 0: that is no
             critical point.
     """
+    task, ens = task_and_networks(task, ens)
     index = torch.zeros(ens.B, dtype=torch.int64) if task_index is None else task_index
     if inertia is None:
-        found = count_directions(ens, task, task_index=index)
+        found = count_directions(task, ens, task_index=index)
         inertia = torch.stack([found.n_neg, found.n_zero, found.n_pos], dim=1)
     matrices: dict[tuple[int, int], list[SplitMatrices]] = {}
     constants: dict[tuple[int, int], int] = {}
@@ -273,7 +277,7 @@ def grown_inertia(
                     continue
                 if (b, layer) not in matrices:
                     matrices[b, layer] = split_matrices(
-                        ens, task, b, layer=layer, target=int(index[b])
+                        task, ens, b, layer=layer, target=int(index[b])
                     )
                 more = predicted_inertia((0, 0, 0), matrices[b, layer][j], gamma)
                 negative, positive = negative + more[0], positive + more[2]

@@ -19,6 +19,7 @@ from edt.lottery.connectivity import connected
 from edt.lottery.draw import CONTROL_STREAM, bits, uniforms
 from edt.lottery.places import group_sum, places
 from edt.scalars import number
+from edt.tasks.given import task_and_networks
 
 #: Largest number of coordinates whose exact Hessian is formed.
 DENSE_LIMIT = 4096
@@ -29,39 +30,41 @@ def random_scores(ens: Networks, seed: int, names: torch.Tensor) -> torch.Tensor
     return uniforms(ens, seed, names, CONTROL_STREAM)
 
 
-def snip(ens: Networks, task: Any, task_index: torch.Tensor | None = None) -> torch.Tensor:
+def snip(task: Any, ens: Networks, task_index: torch.Tensor | None = None) -> torch.Tensor:
     """``|w g|``: how much the loss feels a weight being scaled (connection sensitivity).
 
     Args:
-        ens: B networks, usually at their start.
         task: the whole data; the paper uses one batch.
+        ens: B networks, usually at their start.
         task_index: int64 ``[B]``.
 
     Returns:
         ``[total]``.
     """
-    _, grad = loss_and_grad(ens, task, task_index=task_index)
+    task, ens = task_and_networks(task, ens)
+    _, grad = loss_and_grad(task, ens, task_index=task_index)
     return (ens.theta * grad).detach().abs()
 
 
-def grasp(ens: Networks, task: Any, task_index: torch.Tensor | None = None) -> torch.Tensor:
+def grasp(task: Any, ens: Networks, task_index: torch.Tensor | None = None) -> torch.Tensor:
     """``w (H g)``: pruning a weight changes the gradient's square norm by about -2 of this.
 
     Weights whose removal weakens the gradient flow least (or strengthens it) go first.
 
     Args:
-        ens, task, task_index: as in `snip`.
+        task, ens, task_index: as in `snip`.
 
     Returns:
         ``[total]``.
     """
-    _, grad = loss_and_grad(ens, task, task_index=task_index)
-    return (ens.theta * hvp(ens, task, grad.detach(), task_index=task_index)).detach()
+    task, ens = task_and_networks(task, ens)
+    _, grad = loss_and_grad(task, ens, task_index=task_index)
+    return (ens.theta * hvp(task, ens, grad.detach(), task_index=task_index)).detach()
 
 
 def obd(
-    ens: Networks,
     task: Any,
+    ens: Networks,
     task_index: torch.Tensor | None = None,
     *,
     probes: int = 32,
@@ -73,16 +76,17 @@ def obd(
     estimate ``mean v * (H v)`` over random signs v.
 
     Args:
-        ens, task, task_index: as in `snip`, trained networks.
+        task, ens, task_index: as in `snip`, trained networks.
         probes: signs vectors of the estimate.
         seed: of the signs.
 
     Returns:
         ``[total]``.
     """
+    task, ens = task_and_networks(task, ens)
     diagonal = torch.zeros_like(ens.theta)
     if int(ens.coords.max()) <= DENSE_LIMIT:
-        blocks = hessian(ens, task, task_index=task_index)
+        blocks = hessian(task, ens, task_index=task_index)
         live = ens.state == TRAINABLE
         diagonal[live] = torch.cat([block.diagonal() for block in blocks])
     else:
@@ -90,13 +94,13 @@ def obd(
         for probe in range(probes):
             coin = bits(ens, seed, names + probe, CONTROL_STREAM) >> np.uint64(63)
             signs = torch.from_numpy(1.0 - 2.0 * coin.astype(np.float64)).to(ens.dtype)
-            diagonal += signs * hvp(ens, task, signs, task_index=task_index) / probes
+            diagonal += signs * hvp(task, ens, signs, task_index=task_index) / probes
     return (0.5 * diagonal * ens.theta.square()).detach()
 
 
 def obs_prune(
-    ens: Networks,
     task: Any,
+    ens: Networks,
     share: float,
     task_index: torch.Tensor | None = None,
     *,
@@ -123,6 +127,7 @@ def obs_prune(
         ValueError: networks too large, a share out of range, or a network whose parameters or
             Hessian are not finite.
     """
+    task, ens = task_and_networks(task, ens)
     share = number("share", share, below=1.0)
     if int(ens.coords.max()) > DENSE_LIMIT:
         raise ValueError(
@@ -131,7 +136,7 @@ def obs_prune(
         )
     theta, state = ens.theta.clone(), ens.state.clone()
     at = places(ens)
-    blocks = hessian(ens, task, task_index=task_index)
+    blocks = hessian(task, ens, task_index=task_index)
     lost = [b for b, block in enumerate(blocks) if not bool(torch.isfinite(block).all())]
     if lost:
         raise ValueError(
@@ -173,8 +178,8 @@ def obs_prune(
 
 
 def edge_popup(
-    ens: Networks,
     task: Any,
+    ens: Networks,
     density: float,
     task_index: torch.Tensor | None = None,
     *,
@@ -209,6 +214,7 @@ def edge_popup(
     """
     from edt.lottery.prune import prune_lowest
 
+    task, ens = task_and_networks(task, ens)
     if not 0.0 < density <= 1.0:
         raise ValueError(f"density must be in (0, 1], got {density}")
     at = places(ens)

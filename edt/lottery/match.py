@@ -16,6 +16,7 @@ from edt.ensemble import ACTIVATIONS, Ensemble
 from edt.ensemble.activations import activation_module
 from edt.errors import ShapeError
 from edt.tasks import Task
+from edt.tasks.given import task_and_networks
 
 #: Entries of the neurons' outputs held at a time (8 bytes each).
 _BLOCK = 1 << 23
@@ -38,7 +39,7 @@ class Match:
 
 
 def match_teacher(
-    networks: Ensemble, task: Task, teacher: Ensemble, task_index: torch.Tensor
+    task: Task, networks: Ensemble, teacher: Ensemble, task_index: torch.Tensor
 ) -> Match:
     """Match the neurons of trained students with their teachers', one to one.
 
@@ -47,8 +48,8 @@ def match_teacher(
     centred samples and outputs, a the output weights.
 
     Args:
-        networks: B students of one width m, one hidden layer.
         task: the data; the inputs of each target are used.
+        networks: B students of one width m, one hidden layer.
         teacher: T teachers of one width r <= m, one hidden layer.
         task_index: int64 ``[B]``, the teacher of each student.
 
@@ -62,10 +63,11 @@ def match_teacher(
     """
     from scipy.optimize import linear_sum_assignment  # heavy, and rarely needed
 
+    task, networks = task_and_networks(task, networks)
     m, r = _width("networks", networks), _width("teacher", teacher)
     if m < r:
         raise ShapeError(f"networks must be at least as wide as the teacher ({r}), got {m}")
-    cost = match_costs(networks, task, teacher, task_index)
+    cost = match_costs(task, networks, teacher, task_index)
     neurons = torch.empty(networks.B, r, dtype=torch.int64)
     for b, matrix in enumerate(cost.numpy()):
         rows, columns = linear_sum_assignment(matrix)
@@ -76,16 +78,17 @@ def match_teacher(
 
 
 def match_costs(
-    networks: Ensemble, task: Task, teacher: Ensemble, task_index: torch.Tensor
+    task: Task, networks: Ensemble, teacher: Ensemble, task_index: torch.Tensor
 ) -> torch.Tensor:
     """Relative squared distance of every student neuron from every teacher neuron.
 
     Args:
-        networks, task, teacher, task_index: as in `match_teacher`.
+        task, networks, teacher, task_index: as in `match_teacher`.
 
     Returns:
         float64 ``[B, m, r]``; finite (a diverged neuron costs the largest float).
     """
+    task, networks = task_and_networks(task, networks)
     x = task.x.to(torch.float64)
     m = _width("networks", networks)
     step = max(1, _BLOCK // max(m * task.N, 1))

@@ -49,10 +49,10 @@ CALLS = {
     "operator": lambda e: [
         torch.tensor(edt.HessianOperator(e, TASK, b).shape) for b in range(e.B)
     ],
-    "ways": lambda e: flat(e, eigen_directions(e, TASK)[0][0]),
-    "snip": lambda e: flat(e, criteria.snip(e, TASK)),
-    "damage": lambda e: flat(e, criteria.obd(e, TASK)),
-    "surgeon": lambda e: flat(e, criteria.obs_prune(e, TASK, 0.3).theta),
+    "ways": lambda e: flat(e, eigen_directions(TASK, e)[0][0]),
+    "snip": lambda e: flat(e, criteria.snip(TASK, e)),
+    "damage": lambda e: flat(e, criteria.obd(TASK, e)),
+    "surgeon": lambda e: flat(e, criteria.obs_prune(TASK, e, 0.3).theta),
     "converge": lambda e: edt.converge(TASK, e, **QUIET).loss,
     "train": lambda e: edt.masked_train(TASK, e, steps=5, record=None, **QUIET).loss,
     "flow": lambda e: edt.gradient_flow(TASK, e, max_time=1.0, **QUIET).loss,
@@ -80,7 +80,7 @@ def test_what_is_said_of_none():
     assert not edt.hessian_diagonal(ens, TASK)[0].any()
     for pairs in edt.extreme_eigenpairs(ens, TASK, 3):
         assert pairs.converged and pairs.values.numel() == 0
-    assert torch.equal(criteria.obs_prune(ens, TASK, 0.5).theta, ens.theta)
+    assert torch.equal(criteria.obs_prune(TASK, ens, 0.5).theta, ens.theta)
     ended = edt.converge(TASK, ens, **QUIET)
     assert ended.index.tolist() == [0, 0, 0]
     (ax,) = plot_spectrum(edt.hessian_spectrum(fixed([1], FROZEN), TASK)).axes

@@ -37,7 +37,7 @@ CALLS = [
     (lambda: embed.constant(ENS, bias=NAN), ValueError, "bias must be finite"),
     (lambda: embed.constant(ENS, bias="a"), TypeError, "bias must hold numbers"),
     (lambda: embed.constant(ENS, outgoing=[NAN]), ValueError, "outgoing must be finite"),
-    (lambda: split_matrices(ENS, TASK, 9), IndexError, r"b must be in 0\.\.1, got 9"),
+    (lambda: split_matrices(TASK, ENS, 9), IndexError, r"b must be in 0\.\.1, got 9"),
     (lambda: channel_limits(TASK, ENS, [9]), IndexError, r"chosen\[0\] must be in 0\.\.1, got 9"),
     (lambda: channel_limits(TASK, ENS, "all"), TypeError, "chosen must be integers"),
     (lambda: census(TASK, ENS), TypeError, "minima must come from find_minima, got Ensemble"),

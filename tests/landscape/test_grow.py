@@ -67,7 +67,7 @@ def test_inertia_is_known_from_the_narrow_networks(make, widths, width, options)
     doubtful = total = 0
     for shares in ("equal", "positive", "signed"):
         grown = embed.grow(narrow, width, shares=shares, copies=6, seed=1)
-        predicted = grown_inertia(grown, narrow, data, index)
+        predicted = grown_inertia(grown, data, narrow, index)
         spectra = edt.hessian_spectrum(grown.networks, data, task_index=index[grown.source])
         for row, values in zip(predicted.tolist(), spectra, strict=True):
             eps = edt.curvature.zero_threshold(values)
@@ -86,10 +86,10 @@ def test_one_neuron_split_is_the_special_case(make):
     found = edt.curvature.count_directions(narrow, data, task_index=index)
     table = torch.stack([found.n_neg, found.n_zero, found.n_pos], dim=1)
     grown = embed.grow(narrow, 6, neurons=2, shares="signed")
-    predicted = grown_inertia(grown, narrow, data, index, inertia=table)
+    predicted = grown_inertia(grown, data, narrow, index, inertia=table)
     for b in range(3):
         shares = tuple(grown.shares[b][0][[2, 3, 4, 5]].tolist())
-        one = split_matrices(narrow, data, b, target=b)[2]
+        one = split_matrices(data, narrow, b, target=b)[2]
         assert tuple(predicted[b].tolist()) == predicted_inertia(
             tuple(table[b].tolist()), one, shares
         )
@@ -120,7 +120,7 @@ def test_neurons_without_output(make, how):
     assert (float(make.slope(wide, data, index).max()) < ROUNDING) == (how == "constant")
     if how == "zero":
         with pytest.raises(ValueError, match="on no critical point"):
-            grown_inertia(grown, narrow, data, index)
+            grown_inertia(grown, data, narrow, index)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_constant_units_open_as_many_ways_as_their_matrix_has_rank(make, widths,
     data, index = make.on_critical_points(narrow, n=101)
     found = edt.curvature.count_directions(narrow, data, task_index=index)
     grown = embed.grow(narrow, width, "constant", copies=3, seed=1)
-    predicted = grown_inertia(grown, narrow, data, index)
+    predicted = grown_inertia(grown, data, narrow, index)
     where = index[grown.source]
     counted = edt.curvature.count_directions(grown.networks, data, task_index=where)
     signs = torch.stack([counted.n_neg, counted.n_zero, counted.n_pos], dim=1)
@@ -164,7 +164,7 @@ def test_one_constant_unit(make):
         after = edt.curvature.count_directions(wide, data, task_index=index)
         for b in range(3):
             signs = tuple(int(n[b]) for n in (before.n_neg, before.n_zero, before.n_pos))
-            expected = constant_inertia(signs, narrow, data, b, bias=0.6, layer=layer, target=b)
+            expected = constant_inertia(signs, data, narrow, b, bias=0.6, layer=layer, target=b)
             assert expected == tuple(int(n[b]) for n in (after.n_neg, after.n_zero, after.n_pos))
 
 
@@ -179,9 +179,9 @@ def test_a_constant_unit_needs_the_next_biases(make, how):
     counted = edt.curvature.count_directions(narrow, data)
     signs = tuple(int(n[0]) for n in (counted.n_neg, counted.n_zero, counted.n_pos))
     with pytest.raises(ValueError, match="trainable biases"):
-        constant_inertia(signs, narrow, data, bias=0.6)
+        constant_inertia(signs, data, narrow, bias=0.6)
     # tanh(0) = 0: the unit says nothing, and no bias has to answer it.
-    expected = constant_inertia(signs, narrow, data, bias=0.0)
+    expected = constant_inertia(signs, data, narrow, bias=0.0)
     assert sum(expected) == sum(signs) + 4
 
 
@@ -191,7 +191,7 @@ def test_a_constant_unit_needs_a_critical_point(make):
     theta = narrow.theta.clone()
     theta[-1] += 0.1
     with pytest.raises(ValueError, match="critical point"):
-        constant_inertia((0, 0, 13), narrow.with_theta(theta), data, bias=0.6)
+        constant_inertia((0, 0, 13), data, narrow.with_theta(theta), bias=0.6)
 
 
 def test_draws(make):

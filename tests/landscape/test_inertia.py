@@ -31,7 +31,7 @@ def compare(narrow, data, index, shares, layer=0):
     """(cases, cases in doubt, disagreements) over every neuron of every network."""
     before, sharp = counts(narrow, data, index)
     matrices = [
-        split_matrices(narrow, data, b, layer=layer, target=int(index[b])) for b in range(narrow.B)
+        split_matrices(data, narrow, b, layer=layer, target=int(index[b])) for b in range(narrow.B)
     ]
     cases = doubtful = 0
     wrong = []
@@ -101,7 +101,7 @@ def test_scalar_output_reads_off_B(make):
     data, index = make.on_critical_points(narrow)
     before, _ = counts(narrow, data, index)
     for b in range(narrow.B):
-        for matrices in split_matrices(narrow, data, b, target=b):
+        for matrices in split_matrices(data, narrow, b, target=b):
             assert matrices.rank == 0
             negative, zero, positive = matrices.signs
             assert (negative + zero + positive, zero) == (3, 0)
@@ -116,7 +116,7 @@ def test_matrices_are_sums_over_samples(make):
     output = edt.predict(narrow, data)[0]
     upstream = 2 * (output - data.y[0]) / data.N
     weight, bias, a = narrow.weight(0, 0), narrow.bias(0, 0), narrow.weight(0, 1)
-    for j, found in enumerate(split_matrices(narrow, data)):
+    for j, found in enumerate(split_matrices(data, narrow)):
         B, P = torch.zeros(3, 3, dtype=torch.float64), torch.zeros(2, 3, dtype=torch.float64)
         for n in range(data.N):
             x = torch.cat([data.x[n], torch.ones(1, dtype=torch.float64)])
@@ -134,7 +134,7 @@ def test_several_outputs_always_open_a_way_down(make):
     data, index = make.on_critical_points(narrow)
     before, _ = counts(narrow, data, index)
     for b in range(narrow.B):
-        for matrices in split_matrices(narrow, data, b, target=b):
+        for matrices in split_matrices(data, narrow, b, target=b):
             assert matrices.rank > 0
             dimensions = [
                 predicted_inertia(before[b], matrices, (1.0 / k,) * k)[0] for k in range(1, 7)
@@ -150,7 +150,7 @@ def test_relu_has_no_curvature_between_its_copies(make):
     data, index = make.on_critical_points(narrow)
     before, _ = counts(narrow, data, index)
     for b in range(narrow.B):
-        for matrices in split_matrices(narrow, data, b, target=b):
+        for matrices in split_matrices(data, narrow, b, target=b):
             assert float(matrices.B.abs().max()) == 0.0
             assert predicted_inertia(before[b], matrices, 0.5)[::2] == before[b][::2]
 
@@ -181,9 +181,9 @@ def test_splitting_again(make):
         once = split(narrow, 0, first).networks
         middle, _ = counts(once, data, index)
         for b in range(narrow.B):
-            again = predicted_inertia(middle[b], split_matrices(once, data, b, target=b)[0], second)
+            again = predicted_inertia(middle[b], split_matrices(data, once, b, target=b)[0], second)
             shares = (first * second, 1 - first, first * (1 - second))
-            whole = split_matrices(narrow, data, b, target=b)[0]
+            whole = split_matrices(data, narrow, b, target=b)[0]
             assert again == predicted_inertia(before[b], whole, shares)
 
 
@@ -191,17 +191,17 @@ def test_bad_layer(make):
     narrow = make.networks([2])
     data, _ = make.on_critical_points(narrow)
     with pytest.raises(ValueError, match=r"hidden layer 0\.\.0, got 1"):
-        split_matrices(narrow, data, layer=1)
+        split_matrices(data, narrow, layer=1)
 
 
 def test_refuses_off_critical_points(make):
     narrow = make.networks([3], 1)
     data, _ = make.on_critical_points(narrow)
-    assert not any(found.unmet for found in split_matrices(narrow, data))
+    assert not any(found.unmet for found in split_matrices(data, narrow))
     step = torch.linspace(-1, 1, narrow.total).double()
     off = narrow.with_theta(narrow.theta + 1e-3 * step)
     with pytest.raises(ValueError, match="gradient on the"):
-        predicted_inertia((0, 0, 5), split_matrices(off, data)[0])
+        predicted_inertia((0, 0, 5), split_matrices(data, off)[0])
 
 
 def test_refuses_where_the_output_weight_says_nothing(make):
@@ -211,7 +211,7 @@ def test_refuses_where_the_output_weight_says_nothing(make):
     faint = narrow.with_theta(narrow.theta.clone())
     faint.weight(0, 1)[0, 1] *= 1e-9
     _, grad = edt.loss_and_grad(faint, data)
-    found = split_matrices(faint, data)[1]
+    found = split_matrices(data, faint)[1]
     assert float(grad[2:4].abs().max()) < 1e-8
     assert found.unmet
     with pytest.raises(ValueError, match="output weights of"):

@@ -136,9 +136,9 @@ def test_no_criterion_cuts(name, scope):
     ens = ens.with_theta(torch.where(places(ens).layer == 2, 1e-9 * ens.theta, ens.theta))
     scores = {
         "magnitude": lambda: magnitude(ens),
-        "snip": lambda: criteria.snip(ens, TASK),
-        "grasp": lambda: criteria.grasp(ens, TASK),
-        "obd": lambda: criteria.obd(ens, TASK),
+        "snip": lambda: criteria.snip(TASK, ens),
+        "grasp": lambda: criteria.grasp(TASK, ens),
+        "obd": lambda: criteria.obd(TASK, ens),
         "random": lambda: criteria.random_scores(ens, 3, ens.network_ids.abs() % 1000),
     }[name]()
     for share in (0.3, 0.6, 0.9, 0.99):
@@ -148,7 +148,7 @@ def test_no_criterion_cuts(name, scope):
 def test_the_surgeon_does_not_cut():
     ens = Ensemble.init([(3, 3)], range(4), d_in=3, d_out=1)
     for share in (0.5, 0.9, 0.99):
-        after = criteria.obs_prune(ens, TASK, share)
+        after = criteria.obs_prune(TASK, ens, share)
         assert connected(after).all()
     # All but one path of three weights, of 21.
     assert (density(after) * 21).round().tolist() == [3.0] * 4
@@ -212,7 +212,7 @@ def test_iterative_pruning_says_what_diverged():
 @pytest.mark.parametrize("bad", [NAN, 1e300])
 @pytest.mark.parametrize(
     "call",
-    [lambda e: criteria.obs_prune(e, TASK, 0.3), lambda e: criteria.edge_popup(e, TASK, 0.5)],
+    [lambda e: criteria.obs_prune(TASK, e, 0.3), lambda e: criteria.edge_popup(TASK, e, 0.5)],
 )
 def test_methods_name_the_network_that_diverged(call, bad):
     ens = Ensemble.init([3, 3, 3], [0], d_in=3, d_out=1, ids=[1, 2, 3], activation="softplus")

@@ -48,9 +48,9 @@ def test_scores_are_their_definitions(cases, nets):
 
 def test_obd_estimate_converges_to_the_diagonal(cases, monkeypatch):
     ens, task = cases.ensemble([4, 3]), cases.task()
-    exact = criteria.obd(ens, task)
+    exact = criteria.obd(task, ens)
     monkeypatch.setattr(criteria, "DENSE_LIMIT", 1)
-    estimate = criteria.obd(ens, task, probes=4000)
+    estimate = criteria.obd(task, ens, probes=4000)
     # The estimate's error falls as 1 / sqrt(probes): a few per cent of the largest score.
     assert float((estimate - exact).abs().max() / exact.abs().max()) < 0.1
 
@@ -74,7 +74,7 @@ def test_surgeon_solves_the_quadratic_model_exactly(cases):
     ens = ens.with_frozen(frozen)
     task = cases.task(n=50, d_in=4)
     bottom = edt.converge(task, ens, progress=False).networks
-    pruned = criteria.obs_prune(bottom, task, 0.34, damping=0.0)
+    pruned = criteria.obs_prune(task, bottom, 0.34, damping=0.0)
     assert density(pruned).tolist() == pytest.approx([14 / 15] * 2)
     again = edt.converge(task, pruned, progress=False).networks
     # Retraining finds nothing left to gain.
@@ -93,18 +93,18 @@ def test_surgeon_solves_the_quadratic_model_exactly(cases):
 def test_surgeon_beats_magnitude(cases):
     ens, task = cases.ensemble([6, 6, 6]), cases.task(n=60)
     bottom = edt.converge(task, ens, progress=False).networks
-    surgeon = criteria.obs_prune(bottom, task, 0.2)
+    surgeon = criteria.obs_prune(task, bottom, 0.2)
     plain = bottom.with_state(prune_lowest(bottom, bottom.theta.abs(), 0.2, "global"))
     assert (density(surgeon) == density(plain)).all()
     assert float(edt.loss(surgeon, task).sum()) < float(edt.loss(plain, task).sum())
     with pytest.raises(ValueError, match="share"):
-        criteria.obs_prune(bottom, task, 1.0)
+        criteria.obs_prune(task, bottom, 1.0)
 
 
 def test_strong_tickets_are_untrained_and_better_than_random_masks(cases):
     task = cases.task(n=60)
     ens = Ensemble.init([24], range(3), d_in=2, d_out=1, scheme="he", activation="relu")
-    strong = criteria.edge_popup(ens, task, 0.5, steps=150)
+    strong = criteria.edge_popup(task, ens, 0.5, steps=150)
     live = strong.state != 0
     assert (strong.theta[live] == ens.theta[live]).all() and int(strong.coords.sum()) == 0
     chance = [
@@ -114,4 +114,4 @@ def test_strong_tickets_are_untrained_and_better_than_random_masks(cases):
     best = torch.stack([edt.loss(net, task) for net in chance]).amin(0)
     assert (edt.loss(strong, task) < best).all()
     with pytest.raises(ValueError, match="density"):
-        criteria.edge_popup(ens, task, 0.0)
+        criteria.edge_popup(task, ens, 0.0)

@@ -30,12 +30,12 @@ def test_hidden_teachers_are_found():
     teacher = task.info["teacher"]
     places = [[4, 0, 2], [1, 3, 5]]
     ens = hidden_teacher(teacher, 6, places)
-    match = match_teacher(ens, task, teacher, torch.arange(2))
+    match = match_teacher(task, ens, teacher, torch.arange(2))
     assert match.neurons.tolist() == places
     # The same tanh of the same numbers up to sign.
     assert float(match.error.max()) < 1e-12
     assert match.mask.sum(1).tolist() == [3, 3]
-    swapped = match_teacher(ens, task, teacher, torch.tensor([1, 0]))
+    swapped = match_teacher(task, ens, teacher, torch.tensor([1, 0]))
     assert float(swapped.error.max()) > 1e-3
 
 
@@ -59,6 +59,6 @@ def test_bad_input():
     deep = Ensemble.init([(4, 4)], [0], d_in=2, d_out=1)
     index = torch.zeros(1, dtype=torch.int64)
     with pytest.raises(ShapeError, match="one hidden layer"):
-        match_teacher(deep, task, task.info["teacher"], index)
+        match_teacher(task, deep, task.info["teacher"], index)
     with pytest.raises(ShapeError, match="as wide as"):
         match_teacher(Ensemble.init([2], [0], d_in=2, d_out=1), task, task.info["teacher"], index)

@@ -205,9 +205,9 @@ def test_criteria_are_those_of_the_chain() -> None:
     task = edt.Task(x, torch.sin(x.sum(1, keepdim=True)))
     for criterion in (snip, grasp, obd):
         # Sums in another order than the kernels'.
-        torch.testing.assert_close(criterion(made, task), criterion(plain, task),
+        torch.testing.assert_close(criterion(task, made), criterion(task, plain),
                                    rtol=1e-9, atol=1e-12)  # fmt: skip
-    strong = [edge_popup(networks, task, 0.5, steps=30) for networks in (made, plain)]
+    strong = [edge_popup(task, networks, 0.5, steps=30) for networks in (made, plain)]
     assert torch.equal(strong[0].state, strong[1].state)
     assert bool((strong[0].state[strong[0].state != 0] == 2).all())
 
@@ -216,7 +216,7 @@ def test_criteria_of_a_convolutional_network() -> None:
     networks = LENET.start([0.2], [0], dtype=torch.float64)
     x, y = images()
     task = edt.ModuleTask((x.double(), y))
-    exact = obd(networks, task)
+    exact = obd(task, networks)
     # Along one coordinate: a central difference of gradients, truncation 1e-8 and rounding 1e-11.
     for q in (3, 200, 700):
         step = torch.zeros_like(networks.theta)
@@ -226,7 +226,7 @@ def test_criteria_of_a_convolutional_network() -> None:
         curvature = (slopes[0] - slopes[1]) / 2e-4
         wanted = 0.5 * curvature * networks.theta[q] ** 2
         torch.testing.assert_close(exact[q], wanted, rtol=1e-5, atol=1e-9)
-    strong = edge_popup(networks, task, 0.5, steps=20, lr=1.0)
+    strong = edge_popup(task, networks, 0.5, steps=20, lr=1.0)
     buffers = networks.role_mask("buffer")
     kept = strong.masks & ~buffers
     assert torch.equal(strong.theta[kept], networks.theta[kept])

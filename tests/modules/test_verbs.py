@@ -248,7 +248,7 @@ def test_tickets_are_found_rewound_and_kept_alone() -> None:
     with pytest.raises(TypeError, match="scope='neuron' is defined for chains"):
         prune_lowest(start, start.theta.abs(), 0.5, "neuron")
     for criterion in (snip, grasp):
-        scores = criterion(start, task)
+        scores = criterion(task, start)
         state = prune_lowest(start, scores, 0.9, "global")
         assert bool((layers_cut(start.with_state(state)) == 0).all())
         biases = ~start.role_mask("weight")

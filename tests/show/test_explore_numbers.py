@@ -53,7 +53,7 @@ def test_every_minimum_is_one_and_its_splits_open_what_is_said(data):
             assert float(edt.loss(narrow, task)[0]) == pytest.approx(minimum["loss"], rel=1e-13)
             counts = edt.count_directions(narrow, task)
             assert int(counts.n_neg[0]) == 0 and int(counts.n_zero[0]) == 0
-            matrices = edt.split_matrices(narrow, task)
+            matrices = edt.split_matrices(task, narrow)
             for j, (split, matrix) in enumerate(zip(minimum["splits"], matrices, strict=True)):
                 np.testing.assert_allclose(
                     unpacked(split["B"]).reshape(3, 3), matrix.B.numpy(), rtol=0, atol=1e-13

@@ -84,7 +84,7 @@ def test_a_split_minimum_is_a_plateau_saddle():
     narrow = converge(task, start, progress=False)
     assert narrow.verdict == ["minimum"] * 6
     for b in range(6):
-        assert split_matrices(narrow.networks, task, b)[0].signs == (0, 0, 2)
+        assert split_matrices(task, narrow.networks, b)[0].signs == (0, 0, 2)
     for mu in (0.5, -1.0):
         wide = embed.split(narrow.networks, neuron=0, mu=mu).networks
         ended = converge(task, wide, tol=1e-8, progress=False)

@@ -17,6 +17,7 @@ from edt.ensemble.philox import draws
 from edt.errors import unknown_choice
 from edt.landscape.views.chart import matched
 from edt.scalars import whole
+from edt.tasks.given import task_and_networks
 
 __all__ = ["eigen_directions", "path_directions", "random_directions"]
 
@@ -101,8 +102,8 @@ def _drawn(networks: Networks, seed: int) -> torch.Tensor:
 
 
 def eigen_directions(
-    networks: Networks,
     task: Any,
+    networks: Networks,
     count: int = 1,
     *,
     which: str = "lowest",
@@ -113,8 +114,8 @@ def eigen_directions(
     The sign is fixed: the entry of largest magnitude is positive.
 
     Args:
-        networks: B networks.
         task: an `edt.Task`, ``(x, y)``, or a task over infinite data.
+        networks: B networks.
         count: how many, at most the coordinates of the smallest network that has any.
         which: "lowest" (from the smallest eigenvalue up) or "highest" (from the largest down).
         task_index: int64 ``[B]``, default 0.
@@ -127,11 +128,12 @@ def eigen_directions(
         TypeError, ValueError: an argument is wrong.
 
     Example:
-        >>> ways, values = eigen_directions(networks, task, 2)  # doctest: +SKIP
+        >>> ways, values = eigen_directions(task, networks, 2)  # doctest: +SKIP
     """
     which = {letters: word for word, letters in ENDS.items()}.get(which, which)
     if which not in ENDS:
         raise unknown_choice("which", str(which), ("lowest", "highest"))
+    task, networks = task_and_networks(task, networks)
     home = networks.device
     task, networks, index = matched(task, networks, task_index, device="cpu")
     least = networks.coords[networks.coords > 0]

@@ -235,7 +235,7 @@ def named_direction(
             raise unknown_choice("along", along, ALONG)
         if along == "random":
             return random_directions(networks, count, seed=seed), along
-        return eigen_directions(networks, task, count, which=along, task_index=index)[0], along
+        return eigen_directions(task, networks, count, which=along, task_index=index)[0], along
     if not isinstance(along, torch.Tensor):
         raise TypeError(
             f"along must be one of {', '.join(ALONG)}, an edt.Ensemble or a tensor of directions, "

@@ -58,7 +58,7 @@ def embedding_table(
         return parts[0]
     narrow = ended.networks.select(torch.tensor(chosen))
     targets = ended.task_index[chosen]
-    matrices = [split_matrices(narrow, task, b, target=int(targets[b])) for b in range(len(chosen))]
+    matrices = [split_matrices(task, narrow, b, target=int(targets[b])) for b in range(len(chosen))]
     inertias = []
     for b in chosen:
         negative, zero = int(ended.index[b]), int(ended.n_flat[b])

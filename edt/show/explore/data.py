@@ -125,7 +125,7 @@ def _minima(
         (place,) = of.index[of["seed"] == seed]
         narrow = settled(task, networks(target, width).select([int(place)]), target)
         here = mine[(mine["width"] == width) & (mine["seed"] == seed)]
-        matrices = split_matrices(narrow, task, 0, target=target)
+        matrices = split_matrices(task, narrow, 0, target=target)
         found.append(
             {
                 "theta": packed(narrow.theta),

@@ -117,7 +117,7 @@ def _profile(
         (f"{int(narrow.layer_widths[0, 1])} neurons", narrow, theme.blue, "--"),
         ("one of them split", wide, theme.orange, "-"),
     ):
-        (way,), _ = eigen_directions(networks, task, 1)
+        (way,), _ = eigen_directions(task, networks, 1)
         losses = [
             float(loss(networks.with_theta(networks.theta + s * way), task)[0]) for s in steps
         ]

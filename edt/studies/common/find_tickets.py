@@ -67,7 +67,7 @@ def train_candidates(spec: PerturbRestSpec, task: Task) -> Candidates:
         narrow = spec.recipe.start([spec.teacher_width], seeds, **options)
         start = plant(start, narrow)
     ends = run_trial(task, start, spec.protocol, index)
-    match = match_teacher(ends.networks, task, task.info["teacher"], index)
+    match = match_teacher(task, ends.networks, task.info["teacher"], index)
     if spec.ticket == "planted":
         first = torch.arange(spec.width) < spec.teacher_width
         keep = neuron_mask(start, first.expand(start.B, -1))

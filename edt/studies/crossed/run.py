@@ -106,7 +106,7 @@ def _part(spec: CrossedSpec, task: Task, target: int) -> pd.DataFrame:
     start = spec.recipe.start([m], seeds.tolist(), **options)
     index = torch.full((spec.candidates,), target)
     whole = run_trial(task, start, spec.protocol, index)
-    match = match_teacher(whole.networks, task, task.info["teacher"], index).mask
+    match = match_teacher(task, whole.networks, task.info["teacher"], index).mask
     tickets = Tickets(start, neuron_mask(start, match), index, seeds)
     alone = run_trial(task, tickets.alone(), spec.protocol, index).win
     # Only students in which the match is r neurons: two of a teacher's may be played by one.

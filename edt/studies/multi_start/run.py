@@ -116,7 +116,7 @@ def _part(spec: MultiStartSpec, task: Task, target: int, width: int) -> pd.DataF
     alone = run_trial(task, cut.tickets.alone(), spec.protocol, cut.tickets.task_index)
     count = width // r
     wins = alone.win.view(spec.seeds, count)
-    match = match_teacher(whole.networks, task, task.info["teacher"], index)
+    match = match_teacher(task, whole.networks, task.info["teacher"], index)
     parts = match.mask[:, : count * r].view(spec.seeds, count, r).sum(2)
     holder = parts.argmax(1)
     return pd.DataFrame(

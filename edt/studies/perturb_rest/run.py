@@ -184,7 +184,7 @@ class _Run:
         if neurons.numel():
             shift = neuron_distance(ends.networks, before, neurons.expand(made.networks.B, -1))
         teacher = self.task.info["teacher"]
-        again = match_teacher(ends.networks, self.task, teacher, made.task_index)
+        again = match_teacher(self.task, ends.networks, teacher, made.task_index)
         same = torch.full_like(shift, float("nan"))
         if neurons.numel():
             same = again.mask[:, neurons[0]].double().mean(1)

@@ -137,7 +137,7 @@ def _part(spec: PruneSpec, task: Task, target: int, width: int) -> pd.DataFrame:
         return pd.DataFrame(columns=list(RUNS)).astype(RUNS)
     wide, names = ends.networks.select(won), [seeds[b] for b in won.tolist()]
     index = torch.full((len(won),), target)
-    matched = match_teacher(wide, task, task.info["teacher"], index).neurons.sort(1).values
+    matched = match_teacher(task, wide, task.info["teacher"], index).neurons.sort(1).values
     draw = torch.Generator().manual_seed(spec.seed + 1000 * target + width)
     random = torch.stack([torch.randperm(width, generator=draw)[:r] for _ in names])
     narrow = {

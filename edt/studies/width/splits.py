@@ -130,7 +130,7 @@ def split_part(
     narrow = _settled(task, networks.select(torch.tensor(chosen.index.to_numpy())), target)
     own = count_directions(narrow, task, task_index=torch.full((len(chosen),), target))
     inertias = list(zip(own.n_neg.tolist(), own.n_zero.tolist(), own.n_pos.tolist(), strict=True))
-    matrices = [split_matrices(narrow, task, b, target=target) for b in range(len(chosen))]
+    matrices = [split_matrices(task, narrow, b, target=target) for b in range(len(chosen))]
     tables = []
     for mu in spec.mus:
         wide = split_every(narrow, mu)

@@ -64,7 +64,7 @@ def test_random_directions_have_the_norms_of_the_neurons(ends):
 def test_curvature_along_eigenvectors(data, ends, which, dense, monkeypatch):
     if not dense:
         monkeypatch.setattr("edt.landscape.views.directions.DENSE", 1)
-    ways, values = eigen_directions(ends, data, 2, which=which)
+    ways, values = eigen_directions(data, ends, 2, which=which)
     spectra = edt.hessian_spectrum(ends, data)
     for b, spectrum in enumerate(spectra):
         wanted = spectrum[:2] if which == "lowest" else spectrum.flip(0)[:2]
@@ -101,7 +101,7 @@ def test_quadratic_profile_has_its_closed_form(data, linear):
 
 def test_profile_against_scipy(data, ends):
     one = ends.select([0])
-    way = eigen_directions(one, data)[0][0]
+    way = eigen_directions(data, one)[0][0]
     line = loss_line(data, one, way, at=[-0.3, 0.0, 0.3], minimise_rest=True, progress=False)
     basis = torch.linalg.svd(way[None])[2][1:]  # orthonormal complement
 
