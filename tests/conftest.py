@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from itertools import pairwise
@@ -37,8 +38,17 @@ budget.load_profile("edt")
 torch.manual_seed(0)  # for what modules of tests draw as they are imported
 
 
+# What is imported and collected stays: none of it is looked through for garbage, now or later.
+gc.disable()
+
+
 def pytest_configure(config):
     record_durations(config)
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

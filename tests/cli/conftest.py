@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from figures import only_vectors  # noqa: F401  fixture
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from figures import only_vectors  # noqa: F401  fixture
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(

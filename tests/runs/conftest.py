@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from figures import only_vectors  # noqa: F401  fixture
 from small_sweep import SPEC, write_toml
 
 from edt.runs.sweeps import SweepSpec, sweep

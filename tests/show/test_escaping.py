@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from figures import only_vectors  # noqa: F401  fixture
 
 from edt.show import html
 from edt.show.axes import axis

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from figures import only_vectors  # noqa: F401  fixture
 
 from edt.plots import LIGHT
 from edt.show import publish
