@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("runs",),
     ("lottery",),
     ("landscape",),
-    ("success", "nets"),
+    ("success", "nets", "nn"),
     ("flow",),
     ("training",),
     ("curvature",),

@@ -87,6 +87,7 @@ _SUBPACKAGES = (
     "landscape",
     "lottery",
     "nets",
+    "nn",
     "objectives",
     "ops",
     "plots",

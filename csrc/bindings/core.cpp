@@ -5,7 +5,8 @@
 
 #include <thread>
 
-#include "bindings/lock.h"
+#include "bindings/call.h"
+#include "bindings/taps.h"
 #include "bindings/training.h"
 #include "cpu/engine.h"
 #include "cpu/pages.h"
@@ -19,27 +20,6 @@ namespace py = pybind11;
 
 namespace edt {
 namespace {
-
-using Pointer = uintptr_t;
-
-template <class T>
-T* at(Pointer p) {
-  return reinterpret_cast<T*>(p);
-}
-
-// Asks Python whether a signal handler (Ctrl-C) has raised. Only the main thread runs handlers. The
-// others do not ask: they hold the turn of the pool here, and might be kept with it at the end.
-struct SignalPoll {
-  bool* raised;
-  bool main;
-  bool operator()() const {
-    if (!main) return false;
-    py::gil_scoped_acquire hold;
-    if (PyErr_CheckSignals() == 0) return false;
-    *raised = true;
-    return true;
-  }
-};
 
 // Runs `body(call)` without the interpreter lock; a Ctrl-C on the way is raised afterwards.
 template <class Body>
@@ -216,6 +196,8 @@ PYBIND11_MODULE(_core, m) {
     if (is_double) isa.f64->activation(act, order, n, at<const double>(in), at<double>(out));
     else isa.f32->activation(act, order, n, at<const float>(in), at<float>(out));
   });
+
+  bind_taps(m);
 
   m.def("predict", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
                       Pointer active, Pointer out) {

@@ -4,6 +4,7 @@
 
 #include "cpu/kernels.h"
 #include "cpu/runs.h"
+#include "cpu/tap_kernels.h"
 
 namespace edt {
 
@@ -11,7 +12,9 @@ namespace edt {
   namespace ns {                                                                                   \
   extern const KernelTable<float> table_float;                                                     \
   extern const KernelTable<double> table_double;                                                   \
-  static const Isa isa{#ns, runs_##ns, &table_float, &table_double};                               \
+  extern const TapTable<float> taps_float;                                                         \
+  extern const TapTable<double> taps_double;                                                       \
+  static const Isa isa{#ns, runs_##ns, &table_float, &table_double, &taps_float, &taps_double};    \
   }
 #if defined(EDT_HAVE_AVX512)
 EDT_ISA(avx512)
@@ -74,6 +77,15 @@ const Isa& current_isa() {
     chosen.store(isa);
   }
   return *isa;
+}
+
+template <>
+const TapTable<float>& tap_table<float>() {
+  return *current_isa().taps_f32;
+}
+template <>
+const TapTable<double>& tap_table<double>() {
+  return *current_isa().taps_f64;
 }
 
 void select_isa(const std::string& name) { chosen.store(find_isa(name)); }

@@ -47,11 +47,16 @@ struct KernelTable {
   double (*fma_peak)(double seconds);  // GFLOP/s of one thread
 };
 
+template <class T>
+struct TapTable;  // tap_kernels.h
+
 struct Isa {
   const char* name;
   bool (*supported)();
   const KernelTable<float>* f32;
   const KernelTable<double>* f64;
+  const TapTable<float>* taps_f32;
+  const TapTable<double>* taps_f64;
   template <class T>
   const KernelTable<T>& table() const;
 };

@@ -1,0 +1,105 @@
+#include "bindings/taps.h"
+
+#include <memory>
+#include <stdexcept>
+
+#include "bindings/call.h"
+#include "cpu/taps.h"
+
+namespace py = pybind11;
+
+namespace edt {
+namespace {
+
+std::unique_ptr<TapLayer> make_layer(const py::dict& shape, int64_t taps, Pointer out, Pointer in,
+                                     Pointer dy, Pointer dx) {
+  const auto size = [&](const char* name, int64_t least) {
+    const auto found = shape[name].cast<int64_t>();
+    if (found < least)
+      throw py::value_error(std::string(name) + " must be at least " + std::to_string(least));
+    return found;
+  };
+  const TapShape s{
+      int(size("c_in", 1)),      int(size("c_out", 1)), size("h", 1),        size("w", 1),
+      size("h_out", 1),          size("w_out", 1),      size("stride_h", 1), size("stride_w", 1),
+      size("pad_h", 0),          size("pad_w", 0),      size("reach_h", 0),  size("reach_w", 0),
+      shape["flat"].cast<bool>()};
+  return std::make_unique<TapLayer>(s, taps, at<const int32_t>(out), at<const int32_t>(in),
+                                    at<const int32_t>(dy), at<const int32_t>(dx));
+}
+
+// Runs body(call, value of the scalar type) without the interpreter lock.
+template <class Body>
+void run(const TapLayer& layer, int64_t n, bool is_double, const Body& body) {
+  if (n < 1) throw py::value_error("a call needs at least one sample");
+  bool raised = false;
+  const TapCall call{layer, n, SignalPoll{&raised, main_thread()}};
+  {
+    Unlocked here;
+    if (is_double) body(call, double{});
+    else body(call, float{});
+  }
+  if (raised) throw py::error_already_set();
+}
+
+}  // namespace
+
+void bind_taps(py::module_& m) {
+  py::class_<TapLayer>(m, "Taps")
+      .def(py::init(&make_layer), py::arg("shape"), py::arg("taps"), py::arg("out"), py::arg("in_"),
+           py::arg("dy"), py::arg("dx"))
+      .def_readonly("taps", &TapLayer::taps)
+      .def(
+          "packed_size",
+          [](const TapLayer& layer, bool out, int64_t n, bool is_double) {
+            const Packed& images = out ? layer.out : layer.in;
+            return is_double ? packed_size<double>(layer, images, n)
+                             : packed_size<float>(layer, images, n);
+          },
+          py::arg("out"), py::arg("n"), py::arg("is_double"))
+      .def(
+          "pack",
+          [](const TapLayer& layer, bool out, int64_t n, bool is_double, Pointer x, Pointer to) {
+            run(layer, n, is_double, [&](const TapCall& c, auto t) {
+              using T = decltype(t);
+              tap_pack<T>(c, out ? layer.out : layer.in, at<const T>(x), at<T>(to));
+            });
+          },
+          py::arg("out"), py::arg("n"), py::arg("is_double"), py::arg("images"), py::arg("packed"))
+      .def(
+          "forward",
+          [](const TapLayer& layer, int64_t n, bool is_double, Pointer weights, Pointer bias,
+             Pointer packed, Pointer to) {
+            run(layer, n, is_double, [&](const TapCall& c, auto t) {
+              using T = decltype(t);
+              tap_forward<T>(c, at<const T>(weights), at<const T>(bias), at<const T>(packed),
+                             at<T>(to));
+            });
+          },
+          py::arg("n"), py::arg("is_double"), py::arg("weights"), py::arg("bias"),
+          py::arg("packed"), py::arg("out"))
+      .def(
+          "input_grad",
+          [](const TapLayer& layer, int64_t n, bool is_double, Pointer weights, Pointer packed,
+             Pointer to) {
+            run(layer, n, is_double, [&](const TapCall& c, auto t) {
+              using T = decltype(t);
+              tap_input_grad<T>(c, at<const T>(weights), at<const T>(packed), at<T>(to));
+            });
+          },
+          py::arg("n"), py::arg("is_double"), py::arg("weights"), py::arg("packed_grad"),
+          py::arg("out"))
+      .def(
+          "weight_grad",
+          [](const TapLayer& layer, int64_t n, bool is_double, Pointer packed, Pointer slopes,
+             Pointer to) {
+            run(layer, n, is_double, [&](const TapCall& c, auto t) {
+              using T = decltype(t);
+              tap_weight_grad<T>(c, at<const T>(packed), at<const T>(slopes), at<T>(to));
+            });
+          },
+          py::arg("n"), py::arg("is_double"), py::arg("packed"), py::arg("packed_grad"),
+          py::arg("out"));
+}
+
+}  // namespace edt
