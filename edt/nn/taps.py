@@ -97,11 +97,18 @@ class _Lanes:
             given = self.images.detach().contiguous()
             size, double = given.shape[0], given.dtype == torch.float64
             core = self.layout.core
-            room = torch.empty(core.packed_size(self.out, size, double), dtype=given.dtype)
+            room = _fresh(given, (core.packed_size(self.out, size, double),))
             set_core_threads()
             core.pack(self.out, size, double, given.data_ptr(), room.data_ptr())
             self._packed = room
         return self._packed.data_ptr()
+
+
+def _fresh(like: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Memory that is about to be written."""
+    room = like.new_empty(size)
+    _core.prefer_huge_pages(room.data_ptr(), room.numel() * room.element_size())
+    return room
 
 
 class _Product(torch.autograd.Function):
@@ -113,7 +120,7 @@ class _Product(torch.autograd.Function):
         ctx.layout = layout
         lanes = _Lanes(layout, x, False)
         ctx.lanes = lanes
-        out = x.new_empty(layout.size(x.shape[0], True))
+        out = _fresh(x, layout.size(x.shape[0], True))
         shift = None if bias is None else bias.detach().contiguous()
         weights, packed = w.detach().contiguous(), lanes.packed()
         set_core_threads()
@@ -145,7 +152,7 @@ class _InputGrad(torch.autograd.Function):
     def forward(ctx: Any, slope: Tensor, w: Tensor, lanes: _Lanes) -> Tensor:
         ctx.save_for_backward(slope, w)
         ctx.lanes, layout = lanes, lanes.layout
-        out = slope.new_empty(layout.size(slope.shape[0], False))
+        out = _fresh(slope, layout.size(slope.shape[0], False))
         weights, packed = w.detach().contiguous(), lanes.packed()
         set_core_threads()
         layout.core.input_grad(

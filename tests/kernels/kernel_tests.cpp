@@ -18,6 +18,7 @@
 #include "cases.h"
 #include "cpu/pool.h"
 #include "math/philox.h"
+#include "taps.h"
 
 namespace {
 
@@ -361,6 +362,8 @@ int main(int argc, char** argv) {
       const std::string name = std::string(isa->name) + " case " + std::to_string(k);
       test_case<double>(c, rng, name + " float64");
       test_case<float>(c, rng, name + " float32");
+      test_taps<double>(rng, name + " taps float64");
+      test_taps<float>(rng, name + " taps float32");
     }
   }
   std::printf("%d passed, %d failed\n", passed, failed);
