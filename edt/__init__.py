@@ -17,6 +17,7 @@ _HOME: dict[str, str] = {
     "Ensemble": "edt.ensemble",
     "ModuleEnsemble": "edt.ensemble",
     "ModuleTask": "edt.tasks",
+    "only": "edt.ensemble",
     "Task": "edt.tasks",
     # loss and derivatives, network by network
     "predict": "edt.functional",
@@ -115,7 +116,7 @@ if TYPE_CHECKING:
         lanczos,
         spectral_density,
     )
-    from edt.ensemble import Ensemble, ModuleEnsemble
+    from edt.ensemble import Ensemble, ModuleEnsemble, only
     from edt.errors import EdtError
     from edt.estimators import EnsembleClassifier, EnsembleRegressor
     from edt.flow.gradient_flow import gradient_flow
@@ -189,6 +190,7 @@ __all__ = [
     "loss_and_grad",
     "loss_levels",
     "masked_train",
+    "only",
     "outcomes",
     "population",
     "predict",

@@ -6,5 +6,6 @@ from edt.ensemble.activations import ACTIVATIONS
 from edt.ensemble.container import Ensemble
 from edt.ensemble.init import SCHEMES
 from edt.ensemble.module_ensemble import ModuleEnsemble
+from edt.ensemble.only import only
 
-__all__ = ["ACTIVATIONS", "SCHEMES", "Ensemble", "ModuleEnsemble"]
+__all__ = ["ACTIVATIONS", "SCHEMES", "Ensemble", "ModuleEnsemble", "only"]

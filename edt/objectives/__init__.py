@@ -11,6 +11,7 @@ from edt.objectives.path import PathObjective
 from edt.objectives.penalty import NormPenalty
 from edt.objectives.protocol import Objective
 from edt.objectives.section import Section
+from edt.objectives.total import SumObjective
 
 __all__ = [
     "Coordinates",
@@ -23,6 +24,7 @@ __all__ = [
     "PathObjective",
     "Section",
     "Subspace",
+    "SumObjective",
     "hessians",
     "orthonormal",
     "segment_max",

@@ -10,6 +10,7 @@ from edt.tasks.module_task import ModuleTask
 from edt.tasks.real import breast_cancer, diabetes, digits, mnist1d
 from edt.tasks.rosenbrock import rosenbrock
 from edt.tasks.task import LOSSES, Task
+from edt.tasks.task_sum import TaskSum
 from edt.tasks.teacher import teacher_student
 from edt.tasks.xor import one_logit, xor
 
@@ -20,6 +21,7 @@ __all__ = [
     "IdxError",
     "ModuleTask",
     "Task",
+    "TaskSum",
     "breast_cancer",
     "cifar10",
     "cifar100",
