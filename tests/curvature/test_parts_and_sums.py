@@ -68,7 +68,7 @@ def test_batches_of_any_form_add_up_to_the_whole(data, kind) -> None:
     (pair,) = edt.extreme_eigenpairs(task, networks, 2, which="LA")
     top = torch.linalg.eigvalsh(wanted)[-2:]
     torch.testing.assert_close(torch.as_tensor(pair.values), top, rtol=1e-8, atol=1e-10)
-    first, again = (edt.hessian_trace(task, networks, probes=3) for _ in range(2))
+    first, again = (edt.hessian_trace(task, networks, seed=3) for _ in range(2))
     assert repr(first) == repr(again)
 
 
