@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from edt.ensemble.activations import ACTIVATIONS
 from edt.ensemble.container import Ensemble
+from edt.ensemble.filters import only
 from edt.ensemble.init import SCHEMES
 from edt.ensemble.module_ensemble import ModuleEnsemble
-from edt.ensemble.only import only
 
 __all__ = ["ACTIVATIONS", "SCHEMES", "Ensemble", "ModuleEnsemble", "only"]
