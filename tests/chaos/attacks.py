@@ -35,7 +35,9 @@ TINY = {
 }
 TABLES = ("runs.parquet", "spectrum.parquet")
 #: Seconds that a state may take to come, a process to end.
-PATIENCE = 60.0
+PATIENCE = 300.0
+#: Seconds in which a killed process is gone, on a machine that has other things to do.
+GONE = 60.0
 #: Seconds between two looks at a directory.
 LOOK = 0.0005
 #: Attacks between two resumes to the end.
@@ -119,7 +121,7 @@ class Chaos:
             if turn % ROUND == 0:
                 self.finish()
         self.finish()
-        until(lambda: not any(map(running, self.pids)), 5.0)
+        until(lambda: not any(map(running, self.pids)), GONE)
         self.verdict.orphans += sum(map(running, self.pids))
         self.forks.close()
         self.errors.close()
@@ -187,7 +189,7 @@ class Chaos:
         workers = children(pid)
         killed = self.forks.kill(pid)
         self.verdict.kills["with workers"] += killed
-        self.gone(workers, 5.0)
+        self.gone(workers)
 
     def worker_killed(self) -> None:
         """At a moment of its first part; the run goes on without loss."""
@@ -201,7 +203,7 @@ class Chaos:
             workers |= set(children(pid))
             time.sleep(0.01)
         self.expect(pid, "a run that lost a worker", 0)
-        self.gone(workers, 5.0)
+        self.gone(workers)
         self.verdict.workers += bool(workers)
 
     def program_killed(self) -> None:
@@ -218,7 +220,7 @@ class Chaos:
         process.kill()
         process.communicate()
         self.verdict.kills["edt with workers"] += process.returncode == -signal.SIGKILL
-        self.gone(workers, 10.0)
+        self.gone(workers)
 
     def program_interrupted(self) -> None:
         """Ctrl-C eight times while a worker is stopped: one line, 130, nobody left."""
@@ -240,7 +242,7 @@ class Chaos:
             errors = "did not end"
         if process.returncode != 130 or errors.count("\n") > 1 or "Traceback" in errors:
             self.trouble(f"Ctrl-C: exit code {process.returncode}, {errors!r:.300}")
-        self.gone(workers, 5.0)
+        self.gone(workers)
 
     def program(self) -> subprocess.Popen[str]:
         """The program, which leaves work for its workers."""
@@ -252,9 +254,9 @@ class Chaos:
         self.pids.add(process.pid)
         return process
 
-    def gone(self, pids: list[int] | set[int], seconds: float) -> None:
+    def gone(self, pids: list[int] | set[int]) -> None:
         """Count those that are still there after some time."""
-        until(lambda: not any(map(running, pids)), seconds)
+        until(lambda: not any(map(running, pids)), GONE)
         self.verdict.orphans += sum(map(running, pids))
 
     # Everything else that happens to runs.
