@@ -26,6 +26,9 @@ FOLDERS = (
     "signs",
     "escape_count",
     "prune_to_narrow",
+    "depth",
+    "targets",
+    "optimisers",
 )
 _FOUND: list[Study] = [import_module(f"edt.studies.{folder}").STUDY for folder in FOLDERS]
 #: Studies by kind: the names of their commands, and of what their directories hold.

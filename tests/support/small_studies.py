@@ -35,6 +35,27 @@ SCIENCE = {
         **{**TINY, "teachers": 1, "seeds": 3, "widths": (2, 3), "certify_steps": 20},
         escape_steps=5,
     ),
+    "depth": STUDIES["depth"].spec(
+        quick=True, **{**TINY, "steps": 100}, seeds=2, widths=(2,), certify_steps=10
+    ),
+    "targets": STUDIES["targets"].spec(
+        quick=True,
+        **{**TINY, "samples": 36, "steps": 100},
+        seeds=2,
+        targets=("noisy", "rosenbrock"),
+        certify_steps=10,
+    ),
+    "optimisers": STUDIES["optimisers"].spec(
+        quick=True,
+        **{**TINY, "steps": 100},
+        seeds=2,
+        rules=("sgd",),
+        scales=(1.0,),
+        widths=(2,),
+        batches=(4, 40),
+        leave_steps=50,
+        certify_steps=10,
+    ),
     "prune-to-narrow": STUDIES["prune-to-narrow"].spec(
         quick=True, **{**TINY, "steps": 400}, teachers=2, seeds=3, widths=(5,), certify_steps=20
     ),

@@ -1,0 +1,54 @@
+"""The report of the study of depth."""
+
+from __future__ import annotations
+
+from edt.places import Folder, Location
+from edt.show.publish import Picture
+from edt.show.words import count
+from edt.studies.common import contrast
+from edt.studies.common.study_page import StudyPage
+from edt.studies.common.thresholds import threshold_table, threshold_text
+from edt.studies.depth import panels
+from edt.studies.depth.run import DepthRun
+from edt.studies.perturb_rest.page import REFERENCES
+
+
+def write_depth_report(run: DepthRun, directory: Location) -> Folder:
+    """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
+    rates, contrasts, spec = run.rates(), run.contrasts(), run.spec
+    words = panels.words(rates)
+    thresholds = threshold_table(run.tables["runs"], ("depth", "width"))
+    page = StudyPage(
+        title="Does width remove bad minima of deep networks?",
+        lead=f"<b>{len(run.tables['runs']):,} students</b> of depths "
+        f"{', '.join(map(str, spec.depths))} learned {count(spec.teachers, 'teacher')} of their "
+        "own depth; what is not good is certified.",
+        question="Outcomes against width",
+        picture=Picture(
+            "depth",
+            None,
+            "Share of good runs and of certified bad minima against width, by depth.",
+            "95% intervals over teachers.",
+            lambda: panels.depth(rates),
+        ),
+        findings=contrast.findings(contrasts, "depth", words),
+        limits=[
+            "Teachers of different depths are different targets: lines compare within a depth.",
+            "A symmetry of deep networks that the certificate does not know would leave a flat "
+            "minimum undecided: it then counts as neither good nor bad.",
+        ],
+        method=[
+            (
+                "Students",
+                f"{spec.seeds} a depth, width and teacher; {spec.init} initialisation; every "
+                "hidden layer has the width shown",
+            ),
+            ("Good", f"loss ≤ {spec.good:g} × variance of the target"),
+            ("Threshold", threshold_text(thresholds)),
+            ("Labels", f"edt.certify with {spec.certify_steps} further Newton steps"),
+            ("Null", "no change from the narrowest to the widest width, teacher by teacher"),
+        ],
+        tables={"Outcomes": rates, "Contrasts": contrasts, "Other thresholds": thresholds},
+        references=REFERENCES,
+    )
+    return page.write(run, directory)

@@ -1,0 +1,108 @@
+"""The report of the study of optimisers."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from edt.places import Folder, Location
+from edt.show.publish import Picture
+from edt.show.words import count, number, percent
+from edt.studies.common import contrast
+from edt.studies.common.findings import Finding
+from edt.studies.common.study_page import StudyPage
+from edt.studies.common.thresholds import threshold_table, threshold_text
+from edt.studies.optimisers import panels
+from edt.studies.optimisers.run import RULES, OptimisersRun, with_setting
+from edt.studies.perturb_rest.page import REFERENCES
+
+
+def speed_findings(times: pd.DataFrame) -> list[Finding]:
+    """Do small batches leave saddles sooner? No claim of the four: it has no letter.
+
+    "for" where the mean logarithm of the speed-up is above 0 by its interval, "against" where it is
+    below.
+
+    Args:
+        times: from `edt.studies.optimisers.run.time_table`.
+    """
+    found = []
+    for row in times[times["speed"].notna()].to_dict("records"):
+        text = (
+            f"Batches of {row['batch']} leave {count(int(row['saddles']), 'split minimum')} "
+            f"{10 ** row['speed']:.2f} times as fast as full batches"
+        )
+        if row["speed_low"] != row["speed_low"]:
+            continue
+        text += (
+            f" ({10 ** row['speed_low']:.2f} to {10 ** row['speed_high']:.2f} over "
+            f"{count(int(row['teachers']), 'teacher')})"
+        )
+        if row["speed_low"] > 0.0:
+            found.append(Finding("", "for", text + ": sooner."))
+        elif row["speed_high"] < 0.0:
+            found.append(Finding("", "against", text + ": later."))
+        else:
+            found.append(Finding("", "silent", text + ": not apart."))
+    return found
+
+
+def lazy_text(rates: pd.DataFrame) -> str:
+    """How far networks moved, setting by setting."""
+    parts = [
+        f"{setting}: {number(float(own['moved'].median()))}"
+        for setting, own in rates.groupby("setting", sort=False)
+    ]
+    return "median distance from the start, in units of its norm: " + "; ".join(parts)
+
+
+def _rule(name: str) -> str:
+    optimizer, batch, lr = RULES[name]
+    samples = "all samples" if batch is None else f"batches of {batch}"
+    return f"{name}: {optimizer}, {samples}, learning rate {lr:g}"
+
+
+def write_optimisers_report(run: OptimisersRun, directory: Location) -> Folder:
+    """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
+    rates, contrasts, times, spec = run.rates(), run.contrasts(), run.times(), run.spec
+    words = {name: name for name in contrasts["setting"]}
+    runs = with_setting(run.tables["runs"])
+    thresholds = threshold_table(runs, ("setting", "width"))
+    left = run.tables["escapes"]
+    page = StudyPage(
+        title="Does it depend on the optimiser?",
+        lead=f"<b>{len(runs):,} students</b> by {count(len(spec.rules), 'rule')} from "
+        f"{count(len(spec.scales), 'scale')} of the start, taken to the bottom; {len(left):,} runs "
+        "away from split minima.",
+        question="Rules, starts and width",
+        picture=Picture(
+            "optimisers",
+            None,
+            "Share of good runs by rule and scale of the start, for several widths; steps until "
+            "split minima are left against the batch size.",
+            "Every network is trained by its rule alone, then taken to the bottom.",
+            lambda: panels.optimisers(rates, times),
+        ),
+        findings=[*contrast.findings(contrasts, "setting", words), *speed_findings(times)],
+        limits=[
+            "One learning rate a rule: none was tuned.",
+            "Saddles are split minima of one width; descent is started a step off along the way "
+            f"down, and {percent(float(left['left'].mean()) if len(left) else 0.0)} of the runs "
+            "left within the steps allowed (the others count with these).",
+        ],
+        method=[
+            (
+                "Rules",
+                "; ".join(_rule(name) for name in spec.rules)
+                + f"; {spec.steps:,} steps, {spec.schedule}",
+            ),
+            ("Good", f"loss ≤ {spec.good:g} × variance of the target"),
+            ("Threshold", threshold_text(thresholds)),
+            ("From lazy to moving", lazy_text(rates)),
+            ("Null", "no change from the narrowest to the widest width; escape times of full "
+                     "batches from the same saddles"),
+        ],
+        tables={"Outcomes": rates, "Contrasts": contrasts, "Escape times": times,
+                "Other thresholds": thresholds},
+        references=REFERENCES,
+    )  # fmt: skip
+    return page.write(run, directory)

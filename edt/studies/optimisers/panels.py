@@ -1,0 +1,58 @@
+"""The figure of the study of optimisers."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from edt.show.axes import log_axis, percent_axis, place_axis, size_axis
+from edt.show.hover import lines, rows, share
+from edt.show.marks import line, points
+from edt.show.panel import Panel
+from edt.studies.common.contrast import STYLES
+
+
+def optimisers(table: pd.DataFrame, times: pd.DataFrame) -> list[Panel]:
+    """Good runs by setting, a series a width; steps to leave saddles by batch size.
+
+    Args:
+        table: of `edt.studies.optimisers.run.OptimisersRun.rates`.
+        times: from `edt.studies.optimisers.run.time_table`.
+    """
+    settings = list(dict.fromkeys(table["setting"]))
+    traces = []
+    for k, (width, own) in enumerate(table.groupby("width")):
+        colour, marker, _ = STYLES[k % len(STYLES)]
+        hover = [
+            lines(
+                f"{row['setting']}, width {row['width']}",
+                f"good: {share(row['good'], row['good_low'], row['good_high'])}",
+                f"certified bad: {share(row['bad'], row['bad_low'], row['bad_high'])}",
+                f"moved {row['moved']:.3g} times the norm of the start",
+            )
+            for row in rows(own)
+        ]
+        at = [settings.index(name) + 0.14 * (k - 1) for name in own["setting"]]
+        traces.append(
+            points(at, own["good"], f"width {width}", f"@{colour}", hover, marker,
+                   low=own["good_low"], high=own["good_high"])
+        )  # fmt: skip
+    found = [
+        Panel("Good at the bottom, by rule and scale of the start", traces,
+              place_axis(settings, ""), percent_axis("share of runs (95%, over teachers)"),
+              full=True)
+    ]  # fmt: skip
+    if len(times):
+        hover = [
+            lines(f"batches of {row['batch']}: median {row['steps']:,.0f} steps",
+                  f"{share(row['left'])} of the runs left; {row['saddles']} saddles")
+            for row in rows(times)
+        ]  # fmt: skip
+        measured = line(times["batch"], times["steps"], "measured (median)", "@blue", hover)
+        predicted = line(times["batch"], times["predicted"], "curvature alone", "@orange", hover,
+                         marker="s", dash="dash")  # fmt: skip
+        found.append(
+            Panel("Steps until a saddle is left", [measured, predicted],
+                  size_axis([float(b) for b in times["batch"]], "samples a step"),
+                  log_axis("steps", [measured, predicted]))
+        )  # fmt: skip
+    return found

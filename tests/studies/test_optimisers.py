@@ -1,0 +1,61 @@
+"""Escape times by batch size: known speeds, the law of curvature, and batches that do nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from edt.studies.common.targets import teacher_task
+from edt.studies.optimisers.page import speed_findings
+from edt.studies.optimisers.run import OptimisersSpec, _leave, time_table
+
+
+def escapes(factor, seed=0, targets=6, saddles=3):
+    """Full batches take 1,000 steps on average; small ones ``factor`` times as many."""
+    draw = np.random.Generator(np.random.Philox(seed))
+    rows = []
+    for t in range(targets):
+        for s in range(saddles):
+            own = 1000 * 10 ** draw.normal(0, 0.3)
+            for batch in (4, 96):
+                for noise in range(1 if batch == 96 else 3):
+                    more = 10 ** draw.normal(0, 0.1) * (factor if batch == 4 else 1.0)
+                    rows.append(
+                        {"target": t, "saddle": s, "batch": batch, "noise": noise, "kappa": 1.0,
+                         "predicted": own, "steps": int(own * more), "left": True}
+                    )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def said(factor, seed=0):
+    return [found.speaks for found in speed_findings(time_table(escapes(factor, seed)))]
+
+
+def test_batches_that_do_nothing_are_not_said_to():
+    """5% two-sided: of 12 data sets at most three may speak (99.8%)."""
+    assert sum(said(1.0, seed) != ["silent"] for seed in range(12)) <= 3
+    assert said(0.3) == ["for"] and said(3.0) == ["against"]
+    assert speed_findings(time_table(escapes(1.0).head(0))) == []
+
+
+def test_speeds_are_ratios():
+    table = time_table(escapes(0.5, saddles=40)).set_index("batch")
+    # 240 saddles, spread 0.12 decades each: half a per cent of a decade.
+    assert 10 ** table.loc[4, "speed"] == pytest.approx(2.0, rel=0.1)
+    assert np.isnan(table.loc[96, "speed"])
+    assert table.loc[4, "saddles"] == 240
+
+
+def test_full_batches_leave_as_fast_as_the_curvature_says():
+    """Along the eigenvector plain descent grows by 1 + lr kappa a step, until the loss bends."""
+    spec = OptimisersSpec(
+        teachers=1, samples=48, steps=1500, saddles=2, batches=(48,), leave_steps=20_000,
+        lbfgs_steps=300, certify_steps=100,
+    )  # fmt: skip
+    table = _leave(spec, teacher_task(spec), 0)
+    assert len(table) > 0
+    left = table[table["left"]]
+    # A tenth of the loss is a step of order one: times agree within a factor of a few.
+    assert (left["steps"] > 0.2 * left["predicted"]).all()
+    assert (left["steps"] < 5.0 * left["predicted"]).all()
