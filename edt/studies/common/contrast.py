@@ -82,7 +82,7 @@ def contrast_table(runs: pd.DataFrame, by: str, conf: float = 0.95) -> pd.DataFr
                 .groupby(part["target"]).agg(["sum", "size"])
                 for width in (narrow, wide)
             ]  # fmt: skip
-            change = _change(*ends, conf)
+            change = _change(ends[0], ends[1], conf)
             first, last = (float(end["sum"].sum() / end["size"].sum()) for end in ends)
             row |= {
                 f"{name}_narrow": first, f"{name}_wide": last, f"{name}_change": change.value,

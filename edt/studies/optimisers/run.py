@@ -276,8 +276,8 @@ def _leave(spec: OptimisersSpec, task: Task, target: int) -> pd.DataFrame:
             )  # fmt: skip
             if trained.interrupted:
                 raise KeyboardInterrupt
-            below = trained.recorded.loss.numpy() < (1.0 - GONE) * at.loss.numpy()
-            left = below.any(0)
+            below: np.ndarray = (trained.recorded.loss < (1.0 - GONE) * at.loss).numpy()
+            left: list[bool] = np.any(below, axis=0).tolist()
             when = trained.recorded.at.numpy()[below.argmax(0)]
             for b in range(count):
                 rate = math.log1p(spec.leave_lr * float(at.kappa[b]))
@@ -286,7 +286,7 @@ def _leave(spec: OptimisersSpec, task: Task, target: int) -> pd.DataFrame:
                         "target": target, "saddle": b, "batch": batch, "noise": noise,
                         "kappa": float(at.kappa[b]), "predicted": math.log(1.0 / OFF) / rate,
                         "steps": int(when[b]) if left[b] else spec.leave_steps,
-                        "left": bool(left[b]),
+                        "left": left[b],
                     }
                 )  # fmt: skip
     return _escapes(rows)
@@ -362,11 +362,12 @@ def time_table(escapes: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
                      "speed_low", "speed_high"]
         )  # fmt: skip
     whole = int(escapes["batch"].max())
-    steps = np.log10(escapes["steps"].clip(lower=1).astype(float))
+    steps = pd.Series(np.log10(escapes["steps"].clip(lower=1).astype(float)))
     mean = steps.groupby([escapes["batch"], escapes["target"], escapes["saddle"]]).mean()
     rows = []
     for batch, part in escapes.groupby("batch"):
-        gap = (mean.loc[whole] - mean.loc[batch]).groupby(level="target").agg(["sum", "size"])
+        apart: pd.Series = mean.loc[whole] - mean.loc[batch]
+        gap = apart.groupby(level="target").agg(["sum", "size"])
         speed = (
             Interval(math.nan, math.nan, math.nan)
             if batch == whole

@@ -20,7 +20,11 @@ def beyond_text(rates: pd.DataFrame) -> str:
     parts = []
     for data, own in rates.groupby("data", sort=False):
         own = own.sort_values("width")
-        first, best, last = own.iloc[0], own.loc[own["test"].idxmin()], own.iloc[-1]
+        first, best, last = (
+            own.iloc[0],
+            own.iloc[int(own["test"].to_numpy().argmin())],
+            own.iloc[-1],
+        )
         parts.append(
             f"{TARGETS[str(data)]}: {number(first['test'])} at width {int(first['width'])}, "
             f"{number(last['test'])} at width {int(last['width'])}, least "
