@@ -366,7 +366,7 @@ def time_table(escapes: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
     mean = steps.groupby([escapes["batch"], escapes["target"], escapes["saddle"]]).mean()
     rows = []
     for batch, part in escapes.groupby("batch"):
-        apart: pd.Series = mean.loc[whole] - mean.loc[batch]
+        apart = pd.Series(mean.loc[whole] - mean.loc[batch])
         gap = apart.groupby(level="target").agg(["sum", "size"])
         speed = (
             Interval(math.nan, math.nan, math.nan)
