@@ -26,7 +26,6 @@ def write_depth_report(run: DepthRun, directory: Location) -> Folder:
         question="Outcomes against width",
         picture=Picture(
             "depth",
-            None,
             "Share of good runs and of certified bad minima against width, by depth.",
             "95% intervals over teachers.",
             lambda: panels.depth(rates),

@@ -76,7 +76,6 @@ def write_optimisers_report(run: OptimisersRun, directory: Location) -> Folder:
         question="Rules, starts and width",
         picture=Picture(
             "optimisers",
-            None,
             "Share of good runs by rule and scale of the start, for several widths; steps until "
             "split minima are left against the batch size.",
             "Every network is trained by its rule alone, then taken to the bottom.",

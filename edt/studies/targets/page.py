@@ -44,7 +44,6 @@ def write_targets_report(run: TargetsRun, directory: Location) -> Folder:
         question="Outcomes against width",
         picture=Picture(
             "targets",
-            None,
             "Share of certified bad minima against width, by target; train and test loss.",
             "Rates: 95% intervals, over teachers where there are several. Losses: medians, as "
             "shares of the target's variance; test samples have no noise.",
