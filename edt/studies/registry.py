@@ -29,6 +29,7 @@ FOLDERS = (
     "depth",
     "targets",
     "optimisers",
+    "barriers",
 )
 _FOUND: list[Study] = [import_module(f"edt.studies.{folder}").STUDY for folder in FOLDERS]
 #: Studies by kind: the names of their commands, and of what their directories hold.

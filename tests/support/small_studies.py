@@ -56,6 +56,16 @@ SCIENCE = {
         leave_steps=50,
         certify_steps=10,
     ),
+    "barriers": STUDIES["barriers"].spec(
+        quick=True,
+        **{**TINY, "steps": 400},
+        teachers=1,
+        seeds=4,
+        widths=(4,),
+        pushes=1,
+        certify_steps=10,
+        good=1e-3,
+    ),
     "prune-to-narrow": STUDIES["prune-to-narrow"].spec(
         quick=True, **{**TINY, "steps": 400}, teachers=2, seeds=3, widths=(5,), certify_steps=20
     ),
