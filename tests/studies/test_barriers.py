@@ -73,7 +73,7 @@ def test_mirror_images_have_a_barrier_until_they_are_aligned():
     spec = BarriersSpec(teachers=1, samples=40, widths=(4,), seeds=2, pairs=1)
     task = make_task(spec.sweep)
     one = Ensemble.init([4], [3], d_in=2, d_out=1, scheme="normal", dtype=torch.float64)
-    other = one.select([0])
+    other = one.with_theta(one.theta.clone())
     swap = [1, 0, 2, 3]
     other.weight(0, 0).copy_(one.weight(0, 0)[swap])
     other.bias(0, 0).copy_(one.bias(0, 0)[swap])
