@@ -21,6 +21,10 @@
     x: "M0,-2L3,-5L5,-3L2,0L5,3L3,5L0,2L-3,5L-5,3L-2,0L-5,-3L-3,-5z",
     "x-thin": "M-4,-4L4,4M4,-4L-4,4", "line-ew": "M-5,0H5",
   };
+  const hatches = {
+    "/": "M-7,3L2,-6M-2,6L7,-3", "\\": "M-7,-3L2,6M-2,-6L7,3", x: "M-7,3L2,-6M-2,6L7,-3M-7,-3L2,6M-2,-6L7,3",
+    ".": "M-5,-3h2M-1,1h2M3,-3h2M-5,4h2M3,4h2", "-": "M-7,-2H7M-7,2H7", "|": "M-3,-6V6M3,-6V6", "+": "M-7,0H7M0,-6V6",
+  };
   const dashes = { solid: "", dash: "6 3", dot: "2 3", dashdot: "6 3 2 3", longdash: "9 3", longdashdot: "9 3 2 3" };
 
   const element = (name, attributes = {}, ...children) => {
@@ -85,6 +89,8 @@
       if (title && title.text.length > room && !title.text.includes("<br>")) {
         title.text = title.text.replace(new RegExp(`^(.{1,${Math.floor(room)}}) `), "$1<br>");
       }
+      // The toolbar has a row of its own, above the diagram.
+      if (!coarse) layout.margin = { ...layout.margin, t: 38 };
       // A finger scrolls the page; zooming is for those who have a pointer.
       if (coarse) {
         layout.dragmode = false;
@@ -157,7 +163,11 @@
   /* A sample of a trace for the key: its line and its marker, or a block of its colour. */
   function swatch(trace) {
     const head = '<svg width="34" height="14" viewBox="-17 -7 34 14" aria-hidden="true">';
-    if (trace.type === "bar") return `${head}<rect x="-7" y="-6" width="14" height="12" fill="${colour(trace.marker.color)}"/></svg>`;
+    if (trace.type === "bar") {
+      const hatch = hatches[trace.marker.pattern?.shape] ?? "";
+      return `${head}<rect x="-7" y="-6" width="14" height="12" fill="${colour(trace.marker.color)}"/>`
+        + `<path d="${hatch}" stroke="${colour("@paper")}" stroke-width="1.4" opacity=".7"/></svg>`;
+    }
     const drawn = colour(trace.line.color);
     const line = trace.mode.includes("lines")
       ? `<path d="M-16,0H16" stroke="${drawn}" stroke-width="${trace.line.width}" stroke-dasharray="${dashes[trace.line.dash]}"/>` : "";

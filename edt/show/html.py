@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from edt.show.answer import Answer
 from edt.show.interactive import engine, panels_json
 from edt.show.panel import Panel
 
@@ -158,16 +159,19 @@ def contents(body: Sequence[str]) -> str:
     return f'<nav aria-label="Contents"><ul>{items}</ul></nav>'
 
 
-def page(title: str, lead: str, body: Sequence[str], footer: str) -> str:
+def page(title: str, lead: str, answer: Answer | None, body: Sequence[str], footer: str) -> str:
     """The whole document.
 
     Args:
         title: heading and window title.
-        lead: paragraph under the heading.
+        lead: sentence under the heading: what was done.
+        answer: what came of it; None for a page that reports nothing.
         body: sections.
         footer: at the end.
     """
     text = "\n".join(map(inline, body))
+    said = "" if answer is None else f" {inline(answer.text)}"
+    shown = "" if answer is None else tiles([tile(*entry) for entry in answer.tiles])
     css = files("edt.show").joinpath("style.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -175,7 +179,8 @@ def page(title: str, lead: str, body: Sequence[str], footer: str) -> str:
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)}</title><style>{css}</style></head>\n<body>"
         '<a class="skip" href="#content">Skip to the results</a><main>'
-        f'<header><h1>{escape(title)}</h1><p class="lead">{inline(lead)}</p></header>\n'
+        f'<header><h1>{escape(title)}</h1><p class="lead">{inline(lead)}{said}</p>'
+        + f"{shown}</header>\n"
         + contents(body)
         + '<div id="content" tabindex="-1">'
         + text

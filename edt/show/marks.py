@@ -202,7 +202,8 @@ def stacked(
         ]  # fmt: skip
         parts = [rate.value for rate in found]
         pattern = {"shape": PATTERNS[len(traces) % len(PATTERNS)], "fgcolor": "@paper",
-                   "fgopacity": 0.5, "size": 9, "solidity": 0.12}  # fmt: skip
+                   "fgopacity": 0.5, "fillmode": "overlay", "size": 9,
+                   "solidity": 0.12}  # fmt: skip
         written = [f"{100 * part:.0f}" if part >= 0.06 else "" for part in parts]
         x, y = (parts, places) if lying else (places, parts)
         more = {"orientation": "h"} if lying else {}

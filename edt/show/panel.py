@@ -148,13 +148,20 @@ def axis(
 ASIDE, REACH = 5.0, 20.0
 
 
+#: Intervals as thick as this are boxes, around the thin one of another trace.
+BOX = 8
+
+
 def asides(traces: Sequence[Part]) -> list[float]:
     """How far the interval of each trace is drawn beside its mark, in CSS pixels.
 
     Marks stand where they were measured. Only intervals move, and only those of traces that share a
     place with another one.
     """
-    barred = [k for k, trace in enumerate(traces) if "error_y" in trace]
+    barred = [
+        k for k, trace in enumerate(traces)
+        if "error_y" in trace and trace["error_y"]["thickness"] < BOX
+    ]  # fmt: skip
     places = {k: {(at, traces[k].get("yaxis")) for at in traces[k]["x"]} for k in barred}
     shared = [k for k in barred if any(places[k] & places[other] for other in barred if other != k)]
     gap = min(ASIDE, REACH / max(len(shared) - 1, 1))

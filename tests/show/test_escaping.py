@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from edt.show import html
+from edt.show.answer import Answer
 from edt.show.axes import axis
 from edt.show.interactive import panels_json
 from edt.show.panel import Panel
@@ -113,8 +114,9 @@ def test_pieces_escape_what_is_no_emphasis():
         EVIL + html.paragraph("a") + EVIL,
         EVIL,
     ]
+    answer = Answer(EVIL + ".", [(EVIL, EVIL)] * 2)
     for piece in pieces:
-        text = check(html.page(EVIL, EVIL, [piece], EVIL))
+        text = check(html.page(EVIL, EVIL, answer, [piece], EVIL))
         assert "onerror=alert(1)" in text  # there, as words
 
 

@@ -273,12 +273,12 @@ def test_axe_sees_what_is_wrong(browser, axe):
 def test_a_page_holds_plotly_once_or_says_that_it_is_missing(monkeypatch):
     panel = Panel("A", [line([1], [2], "a", "@blue", ["a"])], axis("x"), axis("y"))
     still, moving = (html.figure(b"", "A", "A", panels) for panels in ((), (panel,)))
-    page = html.page("A", "A", [moving, moving], "A")
+    page = html.page("A", "A", None, [moving, moving], "A")
     assert page.count('id="plotly-source"') == 1 and len(page) < 3_000_000
-    assert page == html.page("A", "A", [moving, moving], "A")
-    assert "<script" not in html.page("A", "A", [still], "A")
+    assert page == html.page("A", "A", None, [moving, moving], "A")
+    assert "<script" not in html.page("A", "A", None, [still], "A")
     monkeypatch.setattr("edt.show.interactive._plotly", lambda: None)
-    without = html.page("A", "A", [moving], "A")
+    without = html.page("A", "A", None, [moving], "A")
     assert MISSING in without and "plotly-source" not in without
 
 

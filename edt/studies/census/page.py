@@ -11,6 +11,8 @@ from edt.landscape import crossover
 from edt.places import Folder, Location, place
 from edt.runs.store import inside
 from edt.show import html
+from edt.show.answer import Answer, Tile, rate, rate_tile
+from edt.show.hover import rows
 from edt.show.html import Column
 from edt.show.landscape import census_panels
 from edt.show.publish import Picture, embed, write_provenance
@@ -47,15 +49,28 @@ def write_census_report(run: CensusRun, directory: Location) -> Folder:
     pooled = run.pooled()
     bad = int((run.tables["minima"]["outcome"] == "bad").sum())
     lead = (
-        f"<b>{len(run.tables['runs']):,} students</b> trained to the bottom: "
-        f"{int(pooled['bad'].sum()):,} ended in a bad minimum, of {count(bad, 'different kind')} "
-        "up to the order of neurons, the activation's symmetries and neurons to spare."
+        f"<b>{len(run.tables['runs']):,} students</b> were trained to the bottom, and their minima "
+        "told apart up to the order of neurons, symmetries and neurons to spare."
     )
     title = "A census of minima: does width remove the bad ones?"
     inside.write(
-        folder, path.name, html.page(title, lead, _body(run, embedded, facts), _FOOTER).encode()
+        folder,
+        path.name,
+        html.page(title, lead, answer(pooled, bad), _body(run, embedded, facts), _FOOTER).encode(),
     )
     return path
+
+
+def answer(pooled: pd.DataFrame, kinds: int) -> Answer:
+    """Shares of bad minima at the narrowest and the widest networks."""
+    told: list[str] = []
+    tiles: list[Tile] = []
+    for row in rows(pooled)[:: max(len(pooled) - 1, 1)]:
+        found = (row["bad_share"], row["bad_share_spread_low"], row["bad_share_spread_high"])
+        told.append(f"{rate(*found)} at width {row['width']}")
+        tiles.append(rate_tile(*found, f"end in a bad minimum at width {row['width']}"))
+    tiles.append((f"{kinds:,}", "different bad minima, up to symmetries and neurons to spare"))
+    return Answer(f"A bad minimum is the end of {listed(told)}.", tiles)
 
 
 _FOOTER = (

@@ -8,7 +8,8 @@ from edt.places import Folder, Location, place
 from edt.runs.experiment import Experiment
 from edt.runs.store import inside
 from edt.show import html
-from edt.show.words import count
+from edt.show.answer import Answer
+from edt.show.words import count, listed
 from edt.studies.claims.run import STUDIES
 from edt.studies.common.findings import Finding, bullets_of, verdict_of
 
@@ -103,7 +104,17 @@ def write_claims_report(runs: Mapping[str, Experiment], directory: Location) -> 
         "Every sentence is made by a test on the runs' tables and names its interval or its null. "
         "Teachers are the unit; with few of them intervals are wide."
     )
+    verdicts = [verdict_of([finding for _, finding in found[claim]]) for claim in CLAIMS]
+    ways = [(word, sum(verdict == word for verdict in verdicts)) for word in WORDS]
+    told = listed([f"{n} {WORDS[word]}" for word, n in ways if n])
+    answer = Answer(
+        f"Of {len(CLAIMS)} claims: {told}.",
+        [
+            (f"{sum(verdict == word for verdict in verdicts)} of {len(CLAIMS)}", WORDS[word])
+            for word in ("supported", "contradicted")
+        ],
+    )
     path = folder / "report.html"
     footer = "One folder a study: <code>crossed</code>, <code>subsets</code>, ..."
-    inside.write(folder, path.name, html.page(title, lead, body, footer).encode())
+    inside.write(folder, path.name, html.page(title, lead, answer, body, footer).encode())
     return path

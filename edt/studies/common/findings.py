@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Finding", "bullets_of", "verdict_of"]
+from edt.show.answer import Answer
+
+__all__ = ["Finding", "answer_of", "bullets_of", "verdict_of"]
 
 #: Two-sided level below which something is said to be so.
 LEVEL = 0.05
@@ -39,3 +41,16 @@ def verdict_of(findings: Sequence[Finding]) -> str:
 def bullets_of(findings: Sequence[Finding]) -> list[str]:
     """The sentences, each after the way it speaks."""
     return [f"<b>{finding.speaks.capitalize()}.</b> {finding.text}" for finding in findings]
+
+
+def answer_of(findings: Sequence[Finding]) -> Answer:
+    """The first sentence that decides something, and how many tests speak which way."""
+    decided = [finding for finding in findings if finding.speaks != "silent"]
+    text = decided[0].text if decided else "The data decide nothing."
+    counts = {way: sum(found.speaks == way for found in findings) for way in ("for", "against")}
+    total = len(findings)
+    tiles = [
+        (f"{counts['for']} of {total}", "tests speak for the claim"),
+        (f"{counts['against']} of {total}", "speak against it; the others decide nothing"),
+    ]
+    return Answer(text, tiles)

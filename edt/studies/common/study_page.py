@@ -11,10 +11,11 @@ from edt.places import Folder, Location, place
 from edt.runs.experiment import Experiment
 from edt.runs.store import inside
 from edt.show import html
+from edt.show.answer import Answer
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import number
-from edt.studies.common.findings import Finding, bullets_of
+from edt.studies.common.findings import Finding, answer_of, bullets_of
 from edt.studies.width.method import software
 
 __all__ = ["StudyPage", "plain_table"]
@@ -33,6 +34,7 @@ class StudyPage:
         method: (what, how) pairs.
         tables: heading to table, all of whose columns are shown.
         references: sources.
+        answer: in a sentence and two or three numbers; default what the findings come to.
     """
 
     title: str
@@ -44,6 +46,7 @@ class StudyPage:
     method: Sequence[tuple[str, str]]
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     references: Sequence[str] = ()
+    answer: Answer | None = None
 
     def write(self, run: Experiment, directory: Location) -> Folder:
         """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
@@ -63,9 +66,12 @@ class StudyPage:
             ),
         ]
         names = ", ".join(f"<code>{name}.parquet</code>" for name in run.tables)
+        answer = self.answer or answer_of(self.findings)
         footer = f"Tables: {names}"
         path = folder / "report.html"
-        inside.write(folder, path.name, html.page(self.title, self.lead, body, footer).encode())
+        inside.write(
+            folder, path.name, html.page(self.title, self.lead, answer, body, footer).encode()
+        )
         return path
 
 

@@ -10,10 +10,12 @@ import pandas as pd
 from edt.places import Folder, Location, place
 from edt.runs.store import inside
 from edt.show import html
+from edt.show.answer import Answer, Tile, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, listed, p_is, p_value, percent, span
 from edt.studies.controls import panels
+from edt.studies.controls.panels import LOOKS
 from edt.studies.controls.run import ATTRIBUTIONS, Controls
 from edt.studies.controls.spec import CONTROLS
 from edt.studies.width.method import software
@@ -60,6 +62,7 @@ def write_controls_report(run: Controls, directory: Location) -> Folder:
     page = html.page(
         "Parameters or neurons?",
         lead,
+        answer(rates, found),
         _body(run, rates, found, embedded, facts),
         "Table: <code>runs.parquet</code> (one row a network)",
     )
@@ -77,8 +80,10 @@ def _body(
     return [
         html.section(
             "Each varied without the other",
-            html.paragraph(pairs_text(rates)),
             figures["controls"],
+            html.table(
+                widest(rates), _pair_columns(), "Each control at its widest, beside the same starts"
+            ),
             html.paragraph(attribution_text(found)),
         ),
         html.section(
@@ -108,26 +113,53 @@ def _body(
     ]
 
 
-def pairs_text(rates: pd.DataFrame) -> str:
-    """Each control at its widest, against the same starts trained in the ordinary way."""
-    sentences = []
-    for name in CONTROLS:
-        rows = rates[rates["control"] == name]
-        if name == "width" or not len(rows):
-            continue
-        row = rows.sort_values(["width", "dimension"]).iloc[-1].to_dict()
-        different = row["p"] < LEVEL
-        extra = {"factored": f", k = {row['setting']}", "subspace": f", d = {row['setting']}"}
-        sentences.append(
-            f"<b>{name}</b> (width {row['width']}{extra.get(name, '')}; {row['dimension']} "
-            f"parameters) {percent(row['rate'])} against {percent(row['rate_ordinary'])} of the "
-            f"same starts trained in the ordinary way "
-            f"({p_is(row['p'])}"
-            f"{'' if different else ', no difference shown'})"
+def answer(rates: pd.DataFrame, found: pd.DataFrame) -> Answer:
+    """What adds to success beside the other: parameters or neurons that learn."""
+    own = rates[rates["control"] == "width"].sort_values("width")
+    tiles: list[Tile] = []
+    if len(own):
+        for row in own.to_dict("records")[:: max(len(own) - 1, 1)]:
+            of = f"of ordinary networks of width {row['width']} win"
+            tiles.append(rate_tile(row["rate"], row["rate_low"], row["rate_high"], of))
+    table = widest(rates)
+    if len(table):
+        row = table.sort_values("dimension").to_dict("records")[-1]
+        of = f"with {row['dimension']:,} parameters: {LOOKS[row['control']][0]}"
+        tiles.append(rate_tile(row["rate"], row["rate_low"], row["rate_high"], of))
+    if len(tiles) == 1:
+        tiles.append((f"{int(rates['runs'].sum()):,}", "runs"))
+    if not len(found):
+        told = [f"width {row['width']} {rate(row['rate'], row['rate_low'], row['rate_high'])}"
+                for row in own.to_dict("records")]  # fmt: skip
+        return Answer(f"Success of ordinary networks: {listed(told)}.", tiles[:3])
+    rows = {row["model"]: row for row in found.to_dict("records")}
+    says = [
+        f"{what} {'add to success' if rows[other]['p'] < LEVEL else 'add nothing that shows'} "
+        f"({p_is(rows[other]['p'])})"
+        for what, other in (
+            ("more neurons that learn", "dimension"),
+            ("more parameters", "learning"),
         )
-    if not sentences:
-        return "Only ordinary networks were run."
-    return "Success of each control at its widest: " + listed(sentences) + "."
+    ]
+    return Answer(f"Each given the other, {listed(says)}.", tiles[:3])
+
+
+def widest(rates: pd.DataFrame) -> pd.DataFrame:
+    """Each control at its widest."""
+    own = rates[rates["control"] != "width"].sort_values(["width", "dimension"], kind="stable")
+    last = own.groupby("control", sort=False).tail(1).set_index("control")
+    return last.loc[[name for name in CONTROLS if name in last.index]].reset_index()
+
+
+def _pair_columns() -> list[Column]:
+    return [
+        Column("control", lambda row: LOOKS[row["control"]][0]),
+        Column("width", lambda row: str(row["width"])),
+        Column("parameters", lambda row: f"{row['dimension']:,}"),
+        Column("wins", lambda row: rate(row["rate"], row["rate_low"], row["rate_high"])),
+        Column("trained in the ordinary way", lambda row: percent(row["rate_ordinary"])),
+        Column("p-value of the difference", lambda row: p_value(row["p"])),
+    ]
 
 
 def attribution_text(found: pd.DataFrame) -> str:
@@ -167,7 +199,7 @@ def _protocol(run: Controls) -> list[tuple[str, str]]:
             "the same for every control",
         ),
         ("Win", f"loss ≤ {spec.good:g} × variance of the target"),
-        *[(name, CONTROLS[name]) for name in spec.controls],
+        *[(LOOKS[name][0], CONTROLS[name]) for name in spec.controls],
         (
             "Factors",
             "W = W₀ + F G − F₀ G₀, so that training starts at the ordinary start; entries of F₀ "
@@ -196,7 +228,7 @@ def _protocol(run: Controls) -> list[tuple[str, str]]:
 
 def _table(rates: pd.DataFrame) -> str:
     columns = [
-        Column("control", lambda row: str(row["control"])),
+        Column("control", lambda row: LOOKS[row["control"]][0]),
         Column("width", lambda row: str(row["width"])),
         Column("k or d", lambda row: str(row["setting"]) if row["setting"] else "–"),
         Column("neurons that learn", lambda row: str(row["learning"])),

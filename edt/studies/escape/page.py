@@ -10,10 +10,13 @@ from edt.landscape import DESTINATIONS
 from edt.places import Folder, Location, place
 from edt.runs.store import inside
 from edt.show import html
+from edt.show.answer import Answer, Tile, rate, rate_tile
+from edt.show.hover import rows
 from edt.show.html import Column
-from edt.show.landscape import escape_panels
+from edt.show.landscape import agreement, escape_panels
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, interval, listed, number, percent, span
+from edt.stats import cluster_rate
 from edt.studies.common.students_page import good_text, student_protocol
 from edt.studies.escape import panels
 from edt.studies.escape.run import EscapeRun
@@ -51,9 +54,34 @@ def write_escape_report(run: EscapeRun, directory: Location) -> Folder:
     )
     title = "Do more neurons open ways out of bad minima?"
     inside.write(
-        folder, path.name, html.page(title, lead, _body(run, embedded, facts), _FOOTER).encode()
+        folder,
+        path.name,
+        html.page(title, lead, answer(run), _body(run, embedded, facts), _FOOTER).encode(),
     )
     return path
+
+
+def answer(run: EscapeRun) -> Answer:
+    """Share of minima that open with a neuron more, and of runs that reach a good one."""
+    clear = run.points[run.points["clear"]]
+    tiles: list[Tile] = []
+    told = []
+    if len(clear):
+        by = clear.assign(down=clear["n_neg"] > 0).groupby("source")["down"].agg(["sum", "size"])
+        open_ = cluster_rate(by["sum"], by["size"])
+        found = (open_.value, open_.low, open_.high)
+        told.append(f"{rate(*found)} of the wider points have a way down")
+        tiles.append(rate_tile(*found, "of the wider points have a way down"))
+    if len(run.starts):
+        row = rows(run.table(("narrow", "width")).sort_values("width"))[-1]
+        found = (row["good"], row["good_spread_low"], row["good_spread_high"])
+        told.append(f"{rate(*found)} of the runs into width {row['width']} reach a good minimum")
+        tiles.append(rate_tile(*found, f"of the runs into width {row['width']} reach a good one"))
+    agree, counted = agreement(run.points) if len(run.points) else (0, 0)
+    tiles.append((f"{agree:,} of {counted:,}", "counts that the closed form gives exactly"))
+    if len(tiles) == 1:
+        tiles.append((f"{len(run.tables['students']):,}", "students"))
+    return Answer(f"{listed(told) or 'No bad minimum was found'}.", tiles)
 
 
 _FOOTER = (

@@ -11,9 +11,10 @@ from edt.landscape.levels import RELATIVE_GAP
 from edt.places import Folder, Location, place
 from edt.runs.store import inside
 from edt.show import html
+from edt.show.answer import Answer, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, number, p_is, percent, span
+from edt.show.words import count, listed, number, p_is, percent, span
 from edt.studies.common.findings import LEVEL
 from edt.studies.loss_levels import panels
 from edt.studies.loss_levels.panels import WORDS
@@ -55,14 +56,32 @@ def write_loss_levels_report(run: LossLevels, directory: Location) -> Folder:
     facts = write_provenance(run, folder)
     lead = (
         f"<b>{len(runs):,} networks</b> of widths {format_widths(run.spec.widths)} on the modified "
-        "Rosenbrock target: at which heights do they end, and in what?"
+        "Rosenbrock target, taken to where they end."
     )
     page = html.page(
-        "Loss levels of small networks", lead, _body(run, table, embedded, facts), _FOOTER
+        "Loss levels of small networks",
+        lead,
+        answer(table),
+        _body(run, table, embedded, facts),
+        _FOOTER,
     )
     path = folder / "report.html"
     inside.write(folder, path.name, page.encode())
     return path
+
+
+def answer(table: pd.DataFrame) -> Answer:
+    """Shares of plateau saddles without and with biases."""
+    parts, tiles = [], []
+    for bias, half in table.groupby("bias"):
+        row = half.sort_values("width").iloc[0].to_dict()  # width 0: all above 1
+        setting = "with biases" if bias else "without biases"
+        own = (row["rate"], row["rate_low"], row["rate_high"])
+        parts.append(f"{setting} {rate(*own)}")
+        tiles.append(rate_tile(*own, f"end on a plateau saddle {setting}"))
+    if len(tiles) == 1:
+        tiles.append((f"{int(table['levels'].sum())}", "distinct losses of minima"))
+    return Answer(f"They end on plateau saddles {listed(parts)}.", tiles)
 
 
 _FOOTER = (

@@ -9,6 +9,8 @@ import pandas as pd
 from edt.places import Folder, Location, place
 from edt.runs.store import inside
 from edt.show import html
+from edt.show.answer import Answer, Tile, rate, rate_tile
+from edt.show.hover import rows
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, number, percent
@@ -51,7 +53,11 @@ def write_lottery_report(run: Lottery, directory: Location) -> Folder:
         f"{count(spec.rounds, 'round')} of pruning and rewinding, {count(spec.seeds, 'seed')}."
     )
     page = html.page(
-        "Winning tickets and their controls", lead, _body(run, curves, embedded, facts), _FOOTER
+        "Winning tickets and their controls",
+        lead,
+        answer(curves),
+        _body(run, curves, embedded, facts),
+        _FOOTER,
     )
     path = folder / "report.html"
     inside.write(folder, path.name, page.encode())
@@ -62,6 +68,35 @@ _FOOTER = (
     "Table: <code>runs.parquet</code> (one row a trained network); trained tickets of every round: "
     "<code>parts/</code>."
 )
+
+
+def answer(curves: pd.DataFrame) -> Answer:
+    """Accuracy of winning tickets at the fewest weights, beside the same mask with new weights."""
+    least = float(curves["remaining"].min())
+
+    def found(method: str, remaining: float) -> dict[str, Any] | None:
+        own = curves[(curves["method"] == method) & (curves["remaining"] == remaining)]
+        return None if not len(own) else rows(own)[0]
+
+    def told(row: dict[str, Any]) -> str:
+        return rate(row["accuracy"], row["accuracy_low"], row["accuracy_high"])
+
+    def tile(row: dict[str, Any], of: str) -> Tile:
+        return rate_tile(row["accuracy"], row["accuracy_low"], row["accuracy_high"], of)
+
+    ticket, fresh, whole = found("ticket", least), found("reinit", least), found("ticket", 1.0)
+    assert ticket is not None  # tickets are always trained
+    at = f"with {percent(least)} of the weights"
+    text = f"{at.capitalize()} winning tickets are right on {told(ticket)} of the test data"
+    tiles = [tile(ticket, f"of the test data right: winning tickets {at}")]
+    if fresh is not None:
+        text += f", the same masks with new weights on {told(fresh)}"
+        tiles.append(tile(fresh, "the same masks with new weights"))
+    if whole is not None:
+        tiles.append(tile(whole, "with all weights"))
+    if len(tiles) == 1:
+        tiles.append((f"{len(curves)}", "points of the curves"))
+    return Answer(f"{text}.", tiles)
 
 
 def _body(

@@ -9,6 +9,7 @@ import pandas as pd
 from edt.places import Folder, Location, place
 from edt.runs.store import inside
 from edt.show import html
+from edt.show.answer import Answer, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, listed, number, p_is, percent, span
@@ -43,12 +44,30 @@ def write_multi_report(run: MultiStart, directory: Location) -> Folder:
         "trained alone, from the same initial weights."
     )
     title = "Is a wide network many narrow ones started at once?"
-    page = html.page(title, lead, _body(run, table, embedded, facts), _FOOTER)
+    page = html.page(title, lead, answer(table), _body(run, table, embedded, facts), _FOOTER)
     inside.write(folder, path.name, page.encode())
     return path
 
 
 _FOOTER = "Table: <code>runs.parquet</code> (one row a wide network)"
+
+
+def answer(table: pd.DataFrame) -> Answer:
+    """How often the widest networks win, and how often some ticket of theirs wins alone."""
+    row = table.iloc[-1].to_dict()
+    together, alone = (
+        (row[f"rate_{name}"], row[f"rate_{name}_low"], row[f"rate_{name}_high"])
+        for name in ("together", "alone")
+    )
+    width = int(row["width"])
+    return Answer(
+        f"At width {width} the network wins {rate(*together)} of the time, at least one of its "
+        f"{int(row['tickets'])} tickets alone {rate(*alone)}.",
+        [
+            rate_tile(*together, f"of networks of width {width} win"),
+            rate_tile(*alone, "have a ticket that wins alone"),
+        ],
+    )  # fmt: skip
 
 
 def _body(

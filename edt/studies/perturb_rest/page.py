@@ -9,9 +9,10 @@ import pandas as pd
 from edt.places import Folder, Location, place
 from edt.runs.store import inside
 from edt.show import html
+from edt.show.answer import Answer, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, number, percent, span
+from edt.show.words import count, listed, number, percent, span
 from edt.stats import wilson
 from edt.studies.perturb_rest import panels
 from edt.studies.perturb_rest.panels import GROUP
@@ -92,7 +93,9 @@ def write_perturb_report(run: PerturbRest, directory: Location) -> Folder:
     facts = write_provenance(run, folder)
     path = folder / "report.html"
     title = "Can a winning ticket be made to fail?"
-    page = html.page(title, _lead(run, wins), _body(run, wins, base, embedded, facts), _footer())
+    page = html.page(
+        title, _lead(wins), answer(wins, base), _body(run, wins, base, embedded, facts), _footer()
+    )
     inside.write(folder, path.name, page.encode())
     return path
 
@@ -101,14 +104,32 @@ def _winning(wins: pd.DataFrame) -> pd.DataFrame:
     return wins[wins["group"] == "winning"]
 
 
-def _lead(run: PerturbRest, wins: pd.DataFrame) -> str:
+def _lead(wins: pd.DataFrame) -> str:
     own = _winning(wins)
     last = own.iloc[-1]
     return (
         f"<b>{count(int(last['tickets']), 'winning ticket')}</b>, each kept at its initial weights "
-        f"while everything around it changed, in <b>{int(own['runs'].sum()):,} networks</b>. "
-        f"{int(own['failing'].max())} of {int(last['tickets'])} tickets lost at least once at some "
-        "size of the change."
+        f"while everything around it changed, in <b>{int(own['runs'].sum()):,} networks</b>."
+    )
+
+
+def answer(wins: pd.DataFrame, base: float) -> Answer:
+    """How often winning tickets win among the smallest and the largest change of the rest."""
+    own = _winning(wins)
+    ends = [own.iloc[0], *([own.iloc[-1]] if len(own) > 1 else [])]
+    found = [(row["rate"], row["spread_low"], row["spread_high"]) for row in ends]
+    told = [
+        f"{rate(*each)} when it is changed by {row['size']:g}"
+        for row, each in zip(ends, found, strict=True)
+    ]
+    tiles = [
+        rate_tile(*each, f"win when the rest is changed by {row['size']:g}")
+        for row, each in zip(ends, found, strict=True)
+    ]
+    return Answer(
+        f"Networks around a winning ticket win {listed(told)}; {int(own['failing'].max())} of "
+        f"{int(own['tickets'].iloc[-1])} tickets lost at least once.",
+        [*tiles, (percent(base), "of fresh students win")],
     )
 
 
@@ -120,16 +141,7 @@ def _body(
     facts: dict[str, Any],
 ) -> list[str]:
     own, text = _winning(wins), html.paragraph
-    first, last = own.iloc[0], own.iloc[-1]
-    tiles = html.tiles(
-        [
-            html.tile(percent(row["rate"]), f"win when the rest is changed by {row['size']:g}")
-            for row in (first, last)
-        ]
-        + [html.tile(percent(base), "of fresh students win")]
-    )
     sections = [
-        tiles,
         html.section(
             "Win rate against the change", text(_rates_text(own, base)), figures["wins"],
             text(_control_text(wins)),

@@ -11,6 +11,8 @@ from edt.landscape.spurious import NEWTON, SPURIOUS, STEP
 from edt.places import Folder, Location, place
 from edt.runs.store import inside
 from edt.show import html
+from edt.show.answer import Answer, rate, rate_tile
+from edt.show.hover import rows
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, listed, number, percent, span
@@ -54,14 +56,37 @@ def write_safran_shamir_report(run: SafranShamirRun, directory: Location) -> Fol
     facts = write_provenance(run, folder)
     lead = (
         f"<b>{len(runs):,} relu students</b> of orthonormal relu teachers, on the exact loss over "
-        "all normal inputs: how many end where the loss is not zero?"
+        "all normal inputs."
     )
     page = html.page(
-        "Spurious minima of relu students", lead, _body(run, table, embedded, facts), _FOOTER
+        "Spurious minima of relu students",
+        lead,
+        answer(table),
+        _body(run, table, embedded, facts),
+        _FOOTER,
     )
     path = folder / "report.html"
     inside.write(folder, path.name, page.encode())
     return path
+
+
+def answer(table: pd.DataFrame) -> Answer:
+    """Shares of spurious ends of the widest teacher, with the fewest and the most neurons."""
+    own = table[table["teacher"] == table["teacher"].max()].sort_values("student")
+    ends = rows(own)[:: max(len(own) - 1, 1)]
+    told, tiles = [], []
+    for row in ends:
+        found = (row["rate"], row["rate_low"], row["rate_high"])
+        told.append(f"{rate(*found)} of students with {row['student']} neurons")
+        of = f"of students with {row['student']} neurons end in a spurious minimum"
+        tiles.append(rate_tile(*found, of))
+    if len(tiles) == 1:
+        tiles.append((f"{int(table['starts'].sum()):,}", "starts over all widths"))
+    return Answer(
+        f"Of teachers with {int(own['teacher'].iloc[0])} neurons, {listed(told)} end in a spurious "
+        "minimum, where the loss is not zero.",
+        tiles,
+    )
 
 
 _FOOTER = (

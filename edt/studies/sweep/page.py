@@ -15,9 +15,12 @@ from edt.runs.sweeps import Sweep
 from edt.runs.sweeps.axes import AXES
 from edt.runs.sweeps.result import outcome_rates
 from edt.show import html
+from edt.show.answer import Answer, rate, rate_tile
+from edt.show.hover import rows
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, listed, number, percent, span
+from edt.stats import wilson
 from edt.studies.sweep import panels
 from edt.studies.sweep.panels import MOST_LINES
 from edt.studies.width.method import software
@@ -44,14 +47,10 @@ def write_sweep_report(run: Sweep, directory: Location) -> Folder:
     )
     embedded = embed([picture], folder)
     facts = write_provenance(run, folder)
-    good = int(runs["outcome"].eq("good").sum())
     over = listed([name.replace("_", " ") for name in varying]) or "nothing"
-    lead = (
-        f"<b>{count(len(runs), 'run')}</b> over {over}: <b>{percent(good / len(runs))}</b> reached "
-        "the good loss."
-    )
+    lead = f"<b>{count(len(runs), 'run')}</b> over {over}."
     body = _body(run, embedded["sweep"], facts, varying)
-    page = html.page("A sweep", lead, body, _FOOTER)
+    page = html.page("A sweep", lead, answer(run), body, _FOOTER)
     path = folder / "report.html"
     inside.write(folder, path.name, page.encode())
     return path
@@ -61,6 +60,31 @@ _FOOTER = (
     "Tables: <code>runs.parquet</code> (one row a run) and one for each analysis step; networks: "
     "<code>parts/</code>."
 )
+
+
+def answer(run: Sweep) -> Answer:
+    """Share of good runs: of all, and where most are good."""
+    runs = run.runs
+    every = wilson(int(runs["outcome"].eq("good").sum()), len(runs))
+    best, setting = _best(run)
+    own = (best["rate"], best["rate_low"], best["rate_high"])
+    at = f" at {setting}" if setting else ""
+    return Answer(
+        f"{rate(every.value, every.low, every.high)} reached the good loss, at most "
+        f"{rate(*own)}{at}.",
+        [
+            rate_tile(every.value, every.low, every.high, "of all runs reach the good loss"),
+            rate_tile(*own, f"at most{at}"),
+        ],
+    )
+
+
+def _best(run: Sweep) -> tuple[dict[str, Any], str]:
+    """The setting with most good runs, and its axes in words."""
+    by = [name for name in AXES if name != "seed" and run.runs[name].nunique() > 1]
+    table = outcome_rates(run.runs)
+    best = rows(table.sort_values(["rate", "median_loss"], ascending=[False, True]))[0]
+    return best, ", ".join(f"{name.replace('_', ' ')} {best[name]}" for name in by)
 
 
 def layout(runs: pd.DataFrame) -> tuple[str, list[str]]:
@@ -86,8 +110,7 @@ def caption(along: str, lines: list[str], varying: list[str]) -> str:
 def _body(run: Sweep, figure: str, facts: dict[str, Any], varying: list[str]) -> list[str]:
     rates = outcome_rates(run.runs)
     by = [name for name in varying if name != "seed"]
-    best = rates.sort_values(["rate", "median_loss"], ascending=[False, True]).iloc[0]
-    setting = ", ".join(f"{name.replace('_', ' ')} {best[name]}" for name in by)
+    best, setting = _best(run)
     words = run.runs["outcome"].value_counts()
     place = f", at {escape(setting)}" if setting else ""
     story = [f"Outcomes: {listed([f'{n:,} {word}' for word, n in words.items()])}."]
@@ -109,15 +132,7 @@ def _body(run: Sweep, figure: str, facts: dict[str, Any], varying: list[str]) ->
             "those of the others."
         )
     if "embedding" in run.tables:
-        split = run.tables["embedding"]
-        strict = float((split["n_neg"] > 0).mean()) if len(split) else float("nan")
-        agree = int((split["n_neg"] == split["predicted_neg"]).sum())
-        story.append(
-            f"Of {count(len(split), 'split neuron')} of strict minima {percent(strict)} became "
-            f"saddles; the closed form gives the same index in {agree:,}."
-            if len(split)
-            else "No run ended at a strict minimum, so there was nothing to split."
-        )
+        story.append(split_text(run.tables["embedding"], run.runs))
     sections: list[str] = [
         html.section("What the runs reached", *map(html.paragraph, story), figure),
         html.section(
@@ -141,6 +156,24 @@ def _body(run: Sweep, figure: str, facts: dict[str, Any], varying: list[str]) ->
         ),
     ]
     return sections
+
+
+def split_text(embedding: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """What became of split neurons at bad minima, which are what the closed form is about.
+
+    At a good minimum the loss is at its floor: residuals vanish, B is 0 to rounding and the split
+    point is a minimum again, whatever the formula's sign.
+    """
+    bad = runs.loc[runs["outcome"] == "bad", "run"]
+    split = embedding[embedding["run"].isin(bad)]
+    if not len(split):
+        return "No run ended at a strict bad minimum, so there was nothing to split."
+    strict = float((split["n_neg"] > 0).mean())
+    agree = int((split["n_neg"] == split["predicted_neg"]).sum())
+    return (
+        f"Of {count(len(split), 'split neuron')} of strict bad minima {percent(strict)} became "
+        f"saddles; the closed form gives the same index in {agree:,} of {len(split):,}."
+    )
 
 
 def _protocol(run: Sweep) -> list[tuple[str, str]]:

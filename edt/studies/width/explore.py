@@ -73,7 +73,7 @@ def students(spec: WidthSweepSpec, seeds: list[int], width: int) -> Ensemble:
 
 def page(data: Mapping[str, Any]) -> str:
     """The explorable as a page of its own."""
-    return html.page(TITLE, LEAD, [section(data, alone=True)], FOOTER)
+    return html.page(TITLE, LEAD, None, [section(data, alone=True)], FOOTER)
 
 
 FOOTER = (

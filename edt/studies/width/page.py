@@ -60,7 +60,7 @@ def write_report(sweep: WidthSweep, directory: Location) -> Folder:
     data = explorable(sweep)
     if data is not None:
         body.insert(-2, section(data))
-    page = html.page(story.title, story.lead, body, _footer())
+    page = html.page(story.title, story.lead, story.answer, body, _footer())
     inside.write(folder, path.name, page.encode())
     return path
 
@@ -136,7 +136,6 @@ def _body(
         ]
     )
     return [
-        html.tiles(story.tiles()),
         html.section(
             "Is width a lottery?",
             text(story.width_text()),

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from edt.landscape import OUTCOMES
-from edt.show.html import tile
+from edt.show.answer import Answer, Tile, rate, rate_tile
 from edt.show.words import count, interval, listed, number, p_is, percent, span
 from edt.studies.common.success_table import ALL
 from edt.studies.common.thresholds import threshold_table
@@ -61,8 +61,8 @@ class Story:
 
     @property
     def lead(self) -> str:
-        """The answer in two sentences."""
-        spec, r = self.spec, self.spec.reference_width
+        """What was done."""
+        spec = self.spec
         networks = f"<b>{len(self.sweep.runs):,} networks</b>"
         if spec.realisable:
             teachers = count(spec.targets, "random teacher network")
@@ -81,43 +81,38 @@ class Story:
                 f"{networks} learned to predict the progression of diabetes in 442 patients; each "
                 "was trained, driven to the bottom of its loss and classified."
             )
-        narrow = self._row(r)
-        if narrow is None:
-            return setting
-        answer = f" With {r} neurons {percent(narrow['rate'])} {self.goal}"
-        compared = self._compared()
-        if compared is not None:
-            answer += f", with {int(compared['width'])} neurons {percent(compared['rate'])}"
-        return setting + answer + "."
+        return setting
 
-    def tiles(self) -> list[str]:
-        """The numbers to remember."""
-        out: list[str] = []
-        r = self.spec.reference_width
+    @property
+    def answer(self) -> Answer:
+        """Success at the reference width and at a wider one, in a sentence and three numbers."""
+        r, told, tiles = self.spec.reference_width, [], list[Tile]()
         narrow, compared = self._row(r), self._compared()
-        if narrow is not None:
-            place = f"of runs {self.goal} at width {r} (95%: {_span(narrow)})"
-            out.append(tile(percent(narrow["rate"]), place))
-        if compared is not None:
+        for row in (narrow, compared):
+            if row is not None:
+                found = (row["rate"], row["rate_low"], row["rate_high"])
+                neurons = count(int(row["width"]), "neuron")
+                told.append(f"with {neurons} {rate(*found)}")
+                tiles.append(rate_tile(*found, f"of runs with {neurons} {self.goal}"))
+        if compared is not None and compared["n_eff"] == compared["n_eff"]:
             width = int(compared["width"])
-            place = f"at width {width} (95%: {_span(compared)})"
-            out.append(tile(percent(compared["rate"]), place))
             words = interval(compared["n_eff"], compared["n_eff_low"], compared["n_eff_high"])
             head, _, tail = words.partition(" (")
-            bounds = f", 95%: {tail[:-1]}" if tail else ""
-            out.append(tile(head, f"lottery tickets of width {r} is what width {width} is worth"
-                                  f"{bounds}"))  # fmt: skip
+            bounds = f" (95%: {tail}" if tail else ""
+            worth = f"lottery tickets of width {r} is what width {width} is worth{bounds}"
+            tiles.append((head, worth))
         splits = self.sweep.splits
-        if len(splits):
-            strict = int((splits["n_neg"] > 0).sum())
-            out.append(
-                tile(
-                    percent(strict / len(splits)),
-                    f"of bad minima become strict saddles when one neuron is split "
-                    f"({strict} of {len(splits)} splits)",
-                )
-            )
-        return out
+        if len(splits) and len(tiles) < 3:
+            share = rate_of_minima(splits, splits["n_neg"] > 0)
+            of = "of split neurons of bad minima open a way down"
+            tiles.append(rate_tile(share.value, share.low, share.high, of))
+        while len(tiles) < 2:
+            tiles.append((f"{len(self.sweep.runs):,}", "networks"))
+            if len(tiles) < 2:
+                tiles.append((f"{len(self.spec.widths)}", "widths"))
+        said = listed(told) or "the reference width was not run"
+        ending = f" {self.goal}" if told else ""
+        return Answer(f"{said[0].upper()}{said[1:]}{ending}.", tiles)
 
     def width_text(self) -> str:
         """Success against width."""

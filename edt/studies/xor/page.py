@@ -9,6 +9,7 @@ import pandas as pd
 from edt.places import Folder, Location, place
 from edt.runs.store import inside
 from edt.show import html
+from edt.show.answer import Answer, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, interval, listed, number, p_is, p_value, span
@@ -69,11 +70,33 @@ def write_xor_report(run: Xor, directory: Location) -> Folder:
     page = html.page(
         "Exclusive or: does width buy tickets?",
         lead,
+        answer(table),
         _body(run, table, laws, embedded, facts),
         "Table: <code>runs.parquet</code> (one row a network)",
     )
     inside.write(folder, path.name, page.encode())
     return path
+
+
+def answer(table: pd.DataFrame) -> Answer:
+    """Success of the narrowest and the widest networks of the first start."""
+    own = table[table["start"] == table["start"].iloc[0]].sort_values("width")
+    ends = [own.iloc[0].to_dict(), own.iloc[-1].to_dict()]
+    found = [(row["rate"], row["rate_low"], row["rate_high"]) for row in ends]
+    widths = [int(row["width"]) for row in ends]
+    tiles = [
+        rate_tile(*rates, f"learn it with {count(width, 'hidden neuron')}")
+        for width, rates in zip(widths, found, strict=True)
+    ]
+    worth = ends[1]["n_eff"]
+    if worth == worth and widths[1] > widths[0]:
+        words = interval(worth, ends[1]["n_eff_low"], ends[1]["n_eff_high"])
+        tiles.append((words.partition(" (")[0], f"tickets of width 2 is width {widths[1]} worth"))
+    return Answer(
+        f"With {count(widths[0], 'hidden neuron')} {rate(*found[0])} learn it, with {widths[1]} "
+        f"{rate(*found[1])}.",
+        tiles,
+    )
 
 
 def _body(

@@ -1,0 +1,126 @@
+"""The answer of a page: the second sentence of its lead and its tiles, from its tables."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+import pytest
+
+from edt.show import html
+from edt.show.answer import Answer, rate_tile
+from edt.show.words import percent, span
+from edt.studies.census import page as census
+from edt.studies.common.findings import Finding, answer_of
+from edt.studies.controls import page as controls
+from edt.studies.loss_levels import page as loss_levels
+from edt.studies.lottery import page as lottery
+from edt.studies.multi_start import page as multi_start
+from edt.studies.perturb_rest import page as perturb_rest
+from edt.studies.safran_shamir import page as safran_shamir
+from edt.studies.sweep.page import split_text
+from edt.studies.xor import page as xor
+
+
+def rates(name, value, low, high):
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+CURVES = pd.DataFrame([
+    {"method": method, "remaining": share, **rates("accuracy", value, value - 0.05, value + 0.05)}
+    for method, share, value in (("ticket", 1.0, 0.91), ("ticket", 0.1, 0.87), ("reinit", 1.0, 0.9),
+                                 ("reinit", 0.1, 0.71))
+])  # fmt: skip
+STARTS = pd.DataFrame([
+    {"width": width, "tickets": width // 4, **rates("rate_together", 0.3, 0.2, 0.4),
+     **rates("rate_alone", value, 0.1, 0.7)}
+    for width, value in ((4, 0.2), (8, 0.6))
+])  # fmt: skip
+LEVELS = pd.DataFrame([
+    {"bias": bias, "width": width, "levels": 3, **rates("rate", value, 0.01, 0.5)}
+    for bias, width, value in ((False, 0, 0.21), (False, 2, 0.4), (True, 0, 0.08), (True, 2, 0.3))
+])  # fmt: skip
+SPURIOUS = pd.DataFrame([
+    {"teacher": teacher, "student": student, "starts": 50, **rates("rate", value, 0.02, 0.4)}
+    for teacher, student, value in ((6, 6, 0.11), (8, 8, 0.34), (8, 9, 0.06))
+])  # fmt: skip
+XOR = pd.DataFrame([
+    {"start": start, "width": width, **rates("rate", value, 0.1, 0.9), **rates("n_eff", 4.2, 2, 9)}
+    for start, width, value in (("fixed", 2, 0.19), ("fixed", 6, 0.83), ("he", 2, 0.5))
+])  # fmt: skip
+CENSUS = pd.DataFrame([
+    {"width": width, **rates("bad_share_spread", 0.0, 0.1, 0.6), "bad_share": value}
+    for width, value in ((2, 0.55), (8, 0.02))
+])  # fmt: skip
+WINS = pd.DataFrame([
+    {"group": "winning", "size": size, "failing": 1, "tickets": 5, "runs": 50,
+     **rates("spread", 0.0, 0.3, 0.9), "rate": value}
+    for size, value in ((0.1, 0.97), (2.5, 0.42))
+])  # fmt: skip
+CONTROLS = pd.DataFrame([
+    {"control": control, "width": width, "setting": 0, "dimension": 5 * width, "learning": 4,
+     "runs": 20, "rate_ordinary": 0.4, "p": 0.01, **rates("rate", value, 0.05, 0.95)}
+    for control, width, value in (("width", 4, 0.13), ("width", 8, 0.77), ("frozen", 8, 0.21))
+])  # fmt: skip
+ATTRIBUTION = pd.DataFrame([
+    {"model": "learning", "p": 0.6}, {"model": "dimension", "p": 0.004}, {"model": "both", "p": 1.0}
+])  # fmt: skip
+
+#: Answer of a page, and the shares of its tables that its tiles must say.
+ANSWERS = {
+    "lottery": (lambda: lottery.answer(CURVES), (0.87, 0.71, 0.91)),
+    "multi-start": (lambda: multi_start.answer(STARTS), (0.3, 0.6)),
+    "loss levels": (lambda: loss_levels.answer(LEVELS), (0.21, 0.08)),
+    "spurious minima": (lambda: safran_shamir.answer(SPURIOUS), (0.34, 0.06)),
+    "exclusive or": (lambda: xor.answer(XOR), (0.19, 0.83)),
+    "census": (lambda: census.answer(CENSUS, 7), (0.55, 0.02)),
+    "perturbed rests": (lambda: perturb_rest.answer(WINS, 0.12), (0.97, 0.42, 0.12)),
+    "controls": (lambda: controls.answer(CONTROLS, ATTRIBUTION), (0.13, 0.77, 0.21)),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_lead_and_tiles_of_a_page_say_what_its_tables_say(name):
+    make, shares = ANSWERS[name]
+    text = html.page("Title", "What was done.", make(), [], "end")
+    header = text[text.index("<header>") : text.index("</header>")]
+    lead = re.search(r'<p class="lead">What was done\. (.*?)</p>', header)
+    assert lead is not None and lead[1].endswith(".")
+    tiles = re.findall(r'<div class="tile"><b>(.*?)</b><span>(.*?)</span>', header)
+    assert 2 <= len(tiles) <= 3
+    assert [value for value, _ in tiles][: len(shares)] == [percent(share) for share in shares]
+    assert sum("95%" in label for _, label in tiles) >= 2
+    # No names of columns or of options, and no number with a tail of zeros.
+    assert not re.search(r"_|\bnan\b|\d\.0\b", lead[1] + str(tiles))
+
+
+def test_controls_say_what_adds_beside_the_other():
+    text = controls.answer(CONTROLS, ATTRIBUTION).text
+    assert "more neurons that learn add to success (p = 0.0040)" in text
+    assert "more parameters add nothing that shows (p = 0.60)" in text
+
+
+def test_a_page_of_findings_says_the_first_that_decides():
+    found = [Finding("b", "silent", "No."), Finding("b", "for", "Yes: 40% (30–50%).")]
+    answer = answer_of(found)
+    assert answer.text == "Yes: 40% (30–50%)."
+    assert [value for value, _ in answer.tiles] == ["1 of 2", "0 of 2"]
+    assert answer_of([]).text == "The data decide nothing."
+
+
+def test_an_answer_is_a_sentence_with_two_or_three_numbers():
+    one = rate_tile(0.5, 0.25, 0.75, "of runs")
+    assert one == ("50%", f"of runs (95%: {span(0.25, 0.75)})")
+    with pytest.raises(ValueError, match="two or three"):
+        Answer("So it is.", [one])
+    with pytest.raises(ValueError, match="sentence"):
+        Answer("So it is", [one, one])
+
+
+def test_the_closed_form_is_counted_where_its_law_holds():
+    """At good minima B is zero to rounding, and no index follows from its sign."""
+    runs = pd.DataFrame({"run": [0, 1], "outcome": ["bad", "good"]})
+    table = pd.DataFrame({"run": [0, 0, 1, 1], "n_neg": [1, 2, 0, 0],
+                          "predicted_neg": [1, 2, 1, 1]})  # fmt: skip
+    assert "same index in 2 of 2" in split_text(table, runs)
+    assert "nothing to split" in split_text(table[table["run"] == 1], runs)
