@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -332,6 +333,7 @@ class Crew:
         self.alike, self.folder = alike, folder
         self.engine, self.workers, self.options = engine, workers, options
         self._noted, self._signed = False, signed
+        self._token = secrets.token_hex(8)
         self._most = workers
         if isinstance(folder, Remote):
             if engine == "slurm":
@@ -367,6 +369,9 @@ class Crew:
         crew = make_engine(self.engine, most, len(missing), **self.options)
         if not self._noted or crew.workers > 1:
             asked = {"engine": self.engine, "workers": self.workers, "options": self.options}
-            note_start(self.folder, crew.workers, self.engine, asked, self._signed)
+            note_start(
+                self.folder, crew.workers, self.engine, asked,
+                token=self._token, signed=self._signed,
+            )  # fmt: skip
             self._noted = True
         return None if self._lone and crew.workers == 1 else crew

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pandas as pd
@@ -18,7 +18,7 @@ from edt.limits import TooLargeError
 from edt.places import Folder, at_once
 from edt.runs.engines.base import Engine, Failure, Job, SweepError, named
 from edt.runs.progress import Tracker
-from edt.runs.store import Manifest, PartFiles, Wanted
+from edt.runs.store import Manifest, PartFiles, Wanted, last_session
 
 if TYPE_CHECKING:
     from edt.runs.experiment import Experiment
@@ -115,6 +115,7 @@ class Parts:
         self._bar, self._job, self._crew, self._wanted = bar, job, crew, wanted
         self._tables: dict[str, Tables] = {}
         self._networks: dict[str, Networks] = {}
+        self._start = ""
 
     def run(self, work: Callable[..., Made], *stages: str) -> list[Any]:
         """The tables of the parts of some stages, in the order of the plan.
@@ -143,6 +144,7 @@ class Parts:
         while missing:
             pace = seconds / done if done else 0.0
             engine = None if self._crew is None else self._crew(missing, pace)
+            self._start = self._token()
             if engine is not None:
                 self._there(engine, missing, work)
                 break
@@ -151,6 +153,13 @@ class Parts:
             seconds, done = seconds + self._here(part, work), done + part.cost
             self._bar.done(part.cost)
         return chosen
+
+    def _token(self) -> str:
+        """Of the last start: of this one, once it has been noted."""
+        if self.files is None or self._start:
+            return self._start
+        session = last_session(self.files.root)
+        return "" if session is None else session.token
 
     def networks(self, name: str, modules: Sequence[nn.Module] = ()) -> Any:
         """Networks of a part that is done; those of modules need modules built as they were."""
@@ -188,6 +197,7 @@ class Parts:
                     seconds=time.monotonic() - clock,
                     threads=torch.get_num_threads(),
                     spec=self.digest,
+                    start=self._start,
                 )
         except Exception as error:
             if self.files is not None:
@@ -201,7 +211,8 @@ class Parts:
         assert self.files is not None and self._job is not None
         clock = time.monotonic()
         # Dearest first, so that the last to end is a short one.
-        jobs = [self._job(part) for part in sorted(missing, key=lambda part: -part.cost)]
+        ordered = sorted(missing, key=lambda part: -part.cost)
+        jobs = [replace(self._job(part), start=self._start) for part in ordered]
         costs = {part.name: part.cost for part in missing}
         left, failures = len(missing), []
         words = f"{left} parts left, {engine.workers} at once"

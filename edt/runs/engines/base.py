@@ -37,6 +37,7 @@ class Job:
             directory and ``arguments``; it returns tables by name, and networks or None.
         arguments: of that function.
         gpu: whether it trains on a GPU.
+        start: as in `Manifest`.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Job:
     work: str
     arguments: dict[str, Any]
     gpu: bool = False
+    start: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ def _execute(directory: str, job: Job) -> Manifest:
         seconds=seconds,
         threads=core_threads(),
         spec=job.digest,
+        start=job.start,
     )
 
 

@@ -40,6 +40,7 @@ class Manifest:
         seconds: wall-clock time it took, on ``threads`` threads at the end.
         finished: time of day (Unix seconds).
         spec: `edt.studies.Spec.digest` of the run it is a part of; "" where that is not known.
+        start: `Session.token` of the start that it was computed under; "" where none is known.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Manifest:
     threads: int
     finished: float
     spec: str = ""
+    start: str = ""
 
 
 _MANIFEST = {
@@ -61,6 +63,9 @@ _MANIFEST = {
     "threads": int,
     "finished": float,
 }
+
+
+_OTHERS = {"spec": str, "start": str}
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,7 @@ class PartFiles:
         seconds: float,
         threads: int,
         spec: str = "",
+        start: str = "",
     ) -> Manifest:
         """Write a part: networks, tables, and last the manifest.
 
@@ -125,7 +131,7 @@ class PartFiles:
             name: of the part.
             tables: by kind, the main one first; the kind "" is for a part's only table.
             networks: of the part, if it has any.
-            cost, seconds, threads, spec: as in `Manifest`.
+            cost, seconds, threads, spec, start: as in `Manifest`.
 
         Raises:
             OSError: the disk is full, say; the part then does not count as done.
@@ -147,6 +153,7 @@ class PartFiles:
             threads=threads,
             finished=time.time(),
             spec=spec,
+            start=start,
         )
         self._put(
             name, "manifest.json", json.dumps(vars(manifest), indent=1, sort_keys=True).encode()
@@ -164,7 +171,7 @@ class PartFiles:
                 done. "": any.
             wanted: what the part must have by the plan; one that has something else is not done.
         """
-        found = read_note(self.root, _file(name, "manifest.json"), _MANIFEST, others={"spec": str})
+        found = read_note(self.root, _file(name, "manifest.json"), _MANIFEST, others=_OTHERS)
         if found is None or found["name"] != name:
             return None
         if spec and found.get("spec", "") != spec:

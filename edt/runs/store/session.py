@@ -25,6 +25,8 @@ class Session:
         engine: where parts are computed.
         asked: engine, workers and the engine's options as they were asked for, for `edt resume`.
         pid: of the process.
+        token: of this start; parts name the one that they were computed under. Clocks of machines
+            jump and differ.
         signed: shows whose start it was, where the spec reads something outside
             (`edt.runs.trust`).
     """
@@ -34,26 +36,33 @@ class Session:
     engine: str = "local"
     asked: dict[str, Any] = field(default_factory=dict)
     pid: int = 0
+    token: str = ""
     signed: str = ""
 
 
 def note_start(
-    folder: Folder, workers: int, engine: str, asked: Mapping[str, Any], signed: str = ""
+    folder: Folder,
+    workers: int,
+    engine: str,
+    asked: Mapping[str, Any],
+    *,
+    token: str,
+    signed: str = "",
 ) -> None:
     """Remember that a run starts now.
 
     Args:
         folder: of the run.
-        workers, engine, asked, signed: as in `Session`; of ``asked``, what JSON can hold.
+        workers, engine, asked, token, signed: as in `Session`; of ``asked``, what JSON can hold.
     """
     kept = {name: value for name, value in asked.items() if _plain(value)}
-    now = Session(time.time(), workers, engine, kept, os.getpid(), signed)
+    now = Session(time.time(), workers, engine, kept, os.getpid(), token, signed)
     inside.write(folder, SESSION, json.dumps(asdict(now), indent=1).encode(), claimed=True)
 
 
 def last_session(folder: Folder) -> Session | None:
     """The last start of the run in a folder; None where none is known."""
-    others = {"engine": str, "asked": dict, "pid": int, "signed": str}
+    others = {"engine": str, "asked": dict, "pid": int, "token": str, "signed": str}
     found = read_note(folder, SESSION, {"started": float, "workers": int}, others)
     return None if found is None else Session(**found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,8 +23,9 @@ class Status:
         parts, parts_done: pieces of work that are stored whole: planned, and there.
         runs, runs_done: of a sweep: trainings; None for experiments, whose parts differ.
         share: of the predicted cost that is done.
-        rate: per second since the last start: runs of a sweep, parts of an experiment; None before
-            the first part.
+        rate: runs of a sweep, parts of an experiment, per second, by what the parts done since the
+            last start took, all workers together; None before the first. No clock of a day is
+            asked, which may jump.
         seconds_left: estimate, from what the parts done since the last start took; before the
             first, from the prediction where that is in seconds (sweeps), else None.
         workers: parts under way at once after the last start.
@@ -77,11 +77,11 @@ def measure(
     running = in_use(folder)
     rate = left = None
     if session is not None:
-        recent = [manifest for manifest in done if manifest.finished >= session.started]
+        recent = [part for part in done if part.start and part.start == session.token]
         cost_done = sum(costs[manifest.name] for manifest in recent)
         if recent:
-            now = time.time() if running else max(manifest.finished for manifest in recent)
-            elapsed = max(now - session.started, 1e-9)
+            spent = sum(max(part.seconds, 0.0) for part in recent)
+            elapsed = max(spent / max(session.workers, 1), 1e-9)
             count = len(recent) if runs is None else sum(manifest.runs for manifest in recent)
             rate = count / elapsed
             left = cost_left * elapsed / cost_done if cost_done else None
