@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar
 import pandas as pd
 import torch
 
-from edt.errors import unknown_choice
+from edt.errors import EdtError, unknown_choice
 from edt.files import CheckpointError
 from edt.frames import Tabular
 from edt.places import Folder, Location, Remote, place
@@ -121,7 +121,7 @@ class Experiment(Tabular):
     @classmethod
     def wanted(cls, spec: Any, part: Part) -> Wanted:
         """What a finished part must have."""
-        return Wanted(part.tables or ("",))
+        return Wanted(part.tables or ("",), part.rows)
 
     @classmethod
     def run(
@@ -200,6 +200,21 @@ class Experiment(Tabular):
                 if store is not None:
                     store.check()
                 raise
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                # Whoever found nothing, or failed to compute, has met no part of others.
+                if (
+                    parts.files is None
+                    or parts.failed
+                    or not parts.last
+                    or (isinstance(error, EdtError))
+                ):
+                    raise
+                names = ", ".join(parts.last[:3]) + (" and more" if len(parts.last) > 3 else "")
+                raise CheckpointError(
+                    f"{parts.files.root}: tables of parts that were found there ({names}) make no "
+                    f"sense ({type(error).__name__}: {error!s:.200}); delete the manifest of one, "
+                    f"parts/{parts.last[0]}.manifest.json, and it is computed again"
+                ) from error
             if parts.left:
                 raise RuntimeError(f"parts of the plan were not run: {sorted(parts.left)}")
             seconds = dict(parts.seconds)

@@ -16,9 +16,10 @@ from torch import nn
 from edt.ensemble.kinds import Networks
 from edt.limits import TooLargeError
 from edt.places import Folder, at_once
+from edt.runs.agreement import odd_one
 from edt.runs.engines.base import Engine, Failure, Job, SweepError, named
 from edt.runs.progress import Tracker
-from edt.runs.store import Manifest, PartFiles, Wanted, last_session
+from edt.runs.store import Manifest, PartError, PartFiles, Wanted, last_session
 
 if TYPE_CHECKING:
     from edt.runs.experiment import Experiment
@@ -39,6 +40,9 @@ class Part:
         stage: what it belongs to; its time is booked under it.
         key: arguments of the function that computes it.
         tables: names of its tables; none: it has one, without a name.
+        rows: of its main table; None: not known beforehand.
+        columns: of its main table, names to dtypes, in order ("str" is any text); None: not known.
+        marked: whether columns that are named like an argument have its value.
     """
 
     name: str
@@ -47,6 +51,9 @@ class Part:
     stage: str
     key: tuple[Any, ...] = ()
     tables: tuple[str, ...] = ()
+    rows: int | None = None
+    columns: Mapping[str, str] | None = None
+    marked: bool = True
 
     def __post_init__(self) -> None:
         count = _counting.get()
@@ -116,6 +123,9 @@ class Parts:
         self._tables: dict[str, Tables] = {}
         self._networks: dict[str, Networks] = {}
         self._start = ""
+        self._found: dict[str, Manifest] = {}
+        #: Whether computing a part has failed, and which were read last.
+        self.failed, self.last = False, list[str]()
 
     def run(self, work: Callable[..., Made], *stages: str) -> list[Any]:
         """The tables of the parts of some stages, in the order of the plan.
@@ -129,9 +139,30 @@ class Parts:
 
         Raises:
             SweepError: parts failed on an engine; the others are kept.
+            PartError: one that was found there is no part of this run.
             KeyboardInterrupt: Ctrl-C; finished parts are kept.
         """
-        return [self._read(part) for part in self.make(work, *stages)]
+        chosen = self.make(work, *stages)
+        tables = {part.name: self._read(part) for part in chosen}
+        self._insist(chosen, tables, work)
+        return [tables[part.name] if part.tables else tables[part.name][""] for part in chosen]
+
+    def _insist(
+        self, chosen: Sequence[Part], tables: dict[str, Tables], work: Callable[..., Made]
+    ) -> None:
+        self.last = [part.name for part in chosen if part.name in self._found]
+        rows = {name: self._found[name].runs for name in self.last}
+        odd = odd_one(chosen, tables, rows, work) if rows else None
+        if odd is None:
+            return
+        assert self.files is not None
+        name, why = odd
+        self.files.discard(name)  # so that the next start computes it
+        raise PartError(
+            name,
+            f"{self.files.root}: part {name} {why}, so it is no part of this run; 'edt resume' "
+            "computes it again",
+        )
 
     def make(self, work: Callable[..., Made], *stages: str) -> list[Part]:
         """Compute what is missing of some stages; arguments and errors as in `run`."""
@@ -176,6 +207,7 @@ class Parts:
 
         whole = at_once(files.root, look, chosen)
         missing = [part for part, found in zip(chosen, whole, strict=True) if found is None]
+        self._found |= {found.name: found for found in whole if found is not None}
         for part in missing:
             files.discard(part.name)
         return missing
@@ -200,6 +232,7 @@ class Parts:
                     start=self._start,
                 )
         except Exception as error:
+            self.failed = True
             if self.files is not None:
                 self.files.fail(part.name, error)
             raise
@@ -237,13 +270,11 @@ class Parts:
     def _book(self, stage: str, seconds: float) -> None:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
-    def _read(self, part: Part) -> Any:
+    def _read(self, part: Part) -> Tables:
         if self.files is None:
-            tables = self._tables[part.name]
-        else:
-            files = self.files
-            tables = {kind: files.table(part.name, kind) for kind in part.tables or ("",)}
-        return tables if part.tables else tables[""]
+            return self._tables[part.name]
+        files, found = self.files, self._found.get(part.name)
+        return {kind: files.table(part.name, kind, found) for kind in part.tables or ("",)}
 
 
 def unpacked(made: Made) -> tuple[Tables, Networks | None]:

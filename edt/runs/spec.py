@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
@@ -13,6 +13,38 @@ from edt.limits import insist_count
 from edt.scalars import number, whole
 
 S = TypeVar("S", bound="Spec")
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+#: Annotation to what a value must be, in words and as a test. Ranges are the specs' own.
+KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "str": ("a text", lambda value: isinstance(value, str)),
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "int": ("a whole number", _whole),
+    "float": ("a number", lambda value: isinstance(value, float) or _whole(value)),
+}
+
+
+def check_kind(name: str, value: Any, annotation: str) -> None:
+    """Insist on what a field's annotation says of texts, flags and lists.
+
+    Single numbers are for `Spec.check_numbers`, which knows their ranges, too.
+
+    Raises:
+        TypeError: a value of another kind; names the field.
+    """
+    if annotation.startswith("tuple"):
+        if not isinstance(value, (tuple, list)):
+            raise TypeError(f"{name} must be a list like (2, 3), got {value!r:.60}")
+        inner = annotation.removeprefix("tuple[").partition(",")[0].rstrip("]")
+        for entry in value if inner in KINDS else ():
+            if not KINDS[inner][1](entry):
+                raise TypeError(f"{name} must hold {KINDS[inner][0]} each, got {entry!r:.60}")
+    elif annotation in ("str", "bool") and not KINDS[annotation][1](value):
+        raise TypeError(f"{name} must be {KINDS[annotation][0]}, got {value!r:.60}")
 
 
 @dataclass(frozen=True)
@@ -29,9 +61,7 @@ class Spec:
 
         def checked(self: Spec) -> None:
             for entry in fields(self):
-                value = getattr(self, entry.name)
-                if str(entry.type).startswith("tuple") and not isinstance(value, (tuple, list)):
-                    raise TypeError(f"{entry.name} must be a list like (2, 3), got {value!r:.60}")
+                check_kind(entry.name, getattr(self, entry.name), str(entry.type))
             if check is not None:
                 check(self)
             for name in ("networks", "trainings"):

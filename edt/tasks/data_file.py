@@ -20,6 +20,7 @@ import torch
 from edt.errors import unknown_choice
 from edt.footer import read_footer
 from edt.limits import TooLargeError, insist, read_plain
+from edt.scalars import flag
 from edt.tasks.task import Task
 
 #: Endings of files that can be read without running anything that they hold.
@@ -98,6 +99,17 @@ def from_file(
         >>> from_file(file).N
         3
     """
+    for what, given, several in (("x", x, True), ("y", y, True), ("weights", weights, False)):
+        named = [given] if isinstance(given, str) else given
+        whole = (
+            isinstance(named, (list, tuple))
+            and named
+            and all(isinstance(name, str) for name in named)
+        )
+        if given is not None and not (whole and (several or isinstance(given, str))):
+            allowed = "a name or a list of names" if several else "a name"
+            raise TypeError(f"{what} must be {allowed}, got {given!r:.60}")
+    standardise = flag("standardise", standardise)
     path = Path(file)
     if path.suffix not in ENDINGS:
         raise unknown_choice("the ending of file", path.suffix, list(ENDINGS))
@@ -203,7 +215,7 @@ def _table(path: Path, data: bytes, x: Names | None, y: Names, weights: str | No
     for name in [*chosen, *others]:
         if name not in table.columns:
             raise ValueError(
-                f"file {str(path)!r} has no column {name!r}; it has {list(table.columns)}"
+                f"file {str(path)!r} has no column {name!r}; it has {list(table.columns)[:20]}"
             )
     numbers = table.select_dtypes("number")
     for name in [*chosen, *others]:

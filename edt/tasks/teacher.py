@@ -13,7 +13,7 @@ from edt.ensemble.checks import check_dtype
 from edt.errors import unknown_choice
 from edt.ops.checks import inputs_only
 from edt.ops.cpu import CpuCalls
-from edt.scalars import number, whole
+from edt.scalars import flag, number, whole
 from edt.tasks.inputs import check_seed, make_inputs, standard_normal
 from edt.tasks.task import Task
 
@@ -108,7 +108,7 @@ def teacher_student(
         teacher = teacher.to(torch.float64)
     x = make_inputs(inputs, n, teacher.d_in, seed)
     y = outputs(teacher, x)
-    if normalise:
+    if flag("normalise", normalise):
         teacher = _normalised(teacher, y)
         y = outputs(teacher, x)
     if noise > 0.0:

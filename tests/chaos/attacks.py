@@ -226,7 +226,8 @@ class Chaos:
         """Ctrl-C eight times while a worker is stopped: one line, 130, nobody left."""
         self.afresh()
         process = self.program()
-        self.until(process.pid, lambda folder: any(map(is_worker, children(process.pid))))
+        if not self.until(process.pid, lambda folder: any(map(is_worker, children(process.pid)))):
+            self.trouble("started no worker")
         workers = children(process.pid)
         for worker in workers:
             with suppress(ProcessLookupError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -15,10 +16,14 @@ import torch
 
 import edt
 from edt.cli import main as program
+from edt.files import CheckpointError
+from edt.runs.agreement import odd_one
+from edt.runs.parts import Part
 from edt.runs.store import DirectoryError, PartError, PartFiles
 from edt.runs.sweeps import SweepSpec, sweep
 from edt.studies.kinds import resume, status
 from edt.studies.lottery import lottery_spec
+from edt.studies.xor.run import Xor, XorSpec, run_xor
 
 SMALL = SweepSpec(task="xor", grid={"seed": "0..3", "steps": 20, "init": ["he", "glorot"]})
 
@@ -368,3 +373,122 @@ def test_networks_of_another_number_are_named(spectra):
     edt.Ensemble.load(path).select(torch.tensor([0])).save(path)
     with pytest.raises(PartError, match="holds 1 networks, the plan 4"):
         edt.Sweep.load(folder).networks([0])
+
+
+# The same of studies ----------------------------------------------------------------------------
+
+
+STUDY = XorSpec(widths=(2, 3), seeds=20, steps=50)
+
+
+def forge_part(folder, change, rows=None):
+    """Change the table of a study's part, checksums and all."""
+    part = min((folder / "parts").glob("*.parquet"))
+    table = change(pd.read_parquet(part))
+    table.to_parquet(part, index=False)
+    manifest = part.with_name(part.name.replace(".parquet", ".manifest.json"))
+    note = json.loads(manifest.read_text())
+    note["files"][part.name] = hashlib.sha256(part.read_bytes()).hexdigest()
+    note["runs"] = len(table) if rows is None else rows
+    manifest.write_text(json.dumps(note))
+    (folder / "runs.parquet").unlink()
+    return part.name.removesuffix(".parquet")
+
+
+STUDY_FORGERIES = {
+    "a column less": (lambda t: t.drop(columns="loss"), "no column 'loss'"),
+    "a column more": (lambda t: t.assign(more=1.0), "more"),
+    "texts for losses": (lambda t: t.astype({"loss": str}), "'loss' must be float64"),
+    "numbers for flags": (lambda t: t.astype({"win": float}), "'win' must be bool"),
+    "another order": (lambda t: t[t.columns[::-1]], "another order"),
+    "another width": (lambda t: t.assign(width=7), "its 'width' is not 2"),
+    "another start": (lambda t: t.assign(start="mine"), "its 'start' is not"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STUDY_FORGERIES)
+def test_a_studys_part_is_named_and_made_again(study, tmp_path, name):
+    folder = tmp_path / "run"
+    shutil.copytree(study, folder)
+    change, words = STUDY_FORGERIES[name]
+    part = forge_part(folder, change)
+    with pytest.raises(PartError, match="no part of this run") as caught:
+        resume(folder, progress=False)
+    assert part in str(caught.value) and words in str(caught.value)
+    resume(folder, progress=False)
+    assert (folder / "runs.parquet").read_bytes() == (study / "runs.parquet").read_bytes()
+
+
+@pytest.mark.parametrize(("rows", "kept"), [(19, 19), (None, 19), (20, 19)])
+def test_a_studys_rows_are_counted(study, tmp_path, rows, kept):
+    """By the plan, where it knows them, and by what the manifest says."""
+    folder = tmp_path / "run"
+    shutil.copytree(study, folder)
+    forge_part(folder, lambda t: t.iloc[:kept], rows)
+    if rows == 20:
+        with pytest.raises(PartError, match="has 19 rows, its manifest says 20"):
+            resume(folder, progress=False)
+    resume(folder, progress=False)
+    assert (folder / "runs.parquet").read_bytes() == (study / "runs.parquet").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study") / "run"
+    run_xor(STUDY, folder, progress=False)
+    return folder
+
+
+SIBLINGS = {
+    "a column less": (lambda t: t.drop(columns="loss"), "no column 'loss'"),
+    "a column more": (lambda t: t.assign(more=1.0), "column 'more', which the others"),
+    "texts for losses": (lambda t: t.assign(loss="x"), "holds texts, that of the others numbers"),
+    "numbers for flags": (
+        lambda t: t.astype({"win": float}),
+        "holds numbers, that of the",
+    ),
+    "another order": (lambda t: t[t.columns[::-1]], "in another order"),
+}
+
+
+@pytest.mark.parametrize("name", SIBLINGS)
+def test_parts_of_a_stage_are_known_by_each_other(name):
+    """Where a plan states no columns; what was computed just now is right."""
+    change, words = SIBLINGS[name]
+    good = pd.DataFrame({"width": 2, "loss": [0.5, 0.25], "win": [True, False]})
+    parts = [Part(f"p{k}", "", 1.0, "train", (2,)) for k in range(3)]
+    tables = {"p0": {"": change(good)}, "p1": {"": good}, "p2": {"": good}}
+    rows = {"p0": 2, "p1": 2, "p2": 2}
+    named, why = odd_one(parts, tables, rows, lambda width: None)
+    assert named == "p0" and words in why
+    # One against one: the one that this process has computed.
+    named, why = odd_one(parts[:2], tables, {"p0": 2}, lambda width: None)
+    assert named == "p0" and words in why
+    empty = {**tables, "p0": {"": good.iloc[:0]}}
+    assert odd_one(parts, empty, {**rows, "p0": 0}, lambda width: None) is None
+    unknown = {**tables, "p0": {"": good.assign(loss=None)}}
+    assert odd_one(parts, unknown, rows, lambda width: None) is None
+
+
+def test_a_part_without_others_is_known_by_the_columns_of_its_plan(tmp_path):
+    folder = tmp_path / "run"
+    run_xor(XorSpec(widths=(2,), starts=STUDY.starts[:1], seeds=5, steps=5), folder, progress=False)
+    part = forge_part(folder, lambda t: t.astype({"loss": str}))
+    with pytest.raises(PartError, match=f"part {part} column 'loss' must be float64"):
+        resume(folder, progress=False)
+
+
+def test_columns_that_no_plan_states_are_missed_where_they_are_needed(tmp_path, monkeypatch):
+    """What a study makes of them then makes no sense; the part is named, and nothing is deleted."""
+    folder = tmp_path / "run"
+    run_xor(XorSpec(widths=(2,), starts=STUDY.starts[:1], seeds=5, steps=5), folder, progress=False)
+    part = forge_part(folder, lambda t: t)
+
+    def measure(spec, parts):
+        parts.run(lambda start, width: None)
+        raise KeyError("loss")
+
+    monkeypatch.setattr(Xor, "measure", staticmethod(measure))
+    with pytest.raises(CheckpointError, match=rf"\({part}\) make no sense \(KeyError: 'loss'\)"):
+        resume(folder, progress=False)
+    assert (folder / "parts" / f"{part}.manifest.json").is_file()

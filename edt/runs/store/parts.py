@@ -240,7 +240,7 @@ class PartFiles:
             PartError: it has something else. CheckpointError: as `table`.
         """
         table = self.table(name, kind, manifest)
-        wrong = _misfit(table, columns, keys, every)
+        wrong = misfit(table, columns, keys, every)
         if wrong is None:
             return table
         raise PartError(
@@ -296,10 +296,15 @@ def _table(kind: str) -> str:
     return f"{kind}.parquet" if kind else "parquet"
 
 
-def _misfit(
+def misfit(
     table: pd.DataFrame, columns: Mapping[str, str], keys: Mapping[str, Sequence[int]], every: bool
 ) -> str | None:
-    """In what a table differs from the plan; None: in nothing."""
+    """In what a table differs from the plan; None: in nothing.
+
+    Args:
+        table: of a part.
+        columns, keys, every: as in `PartFiles.checked`.
+    """
     if list(table.columns) != list(columns):
         lost = [name for name in columns if name not in table.columns]
         more = [str(name) for name in table.columns if name not in columns]

@@ -114,6 +114,8 @@ class SweepSpec(Spec):
         _set(self, "analysis", tuple(word for word in ANALYSIS if word in self.analysis))
         _set(self, "good", number("good", self.good, strict=True))
         _set(self, "shard_seconds", number("shard_seconds", self.shard_seconds, strict=True))
+        if not all(isinstance(mu, (int, float)) and not isinstance(mu, bool) for mu in self.mus):
+            raise TypeError(f"mus must hold numbers, got {list(self.mus)!r:.60}")
         mus = tuple(float(mu) for mu in self.mus)
         if any(not math.isfinite(mu) or mu in (0.0, 1.0) for mu in mus):
             raise ValueError(f"mus must be finite and neither 0 nor 1, got {list(mus)}")
@@ -234,7 +236,22 @@ def _task_table(entry: Any) -> dict[str, Any]:
         raise TypeError(f"task name must be a text, got {table['name']!r:.60}")
     if table["name"] not in TASKS:
         raise unknown_choice("task", table["name"], list(TASKS))
+    for name, value in table.items():
+        if not _storable(value):
+            raise TypeError(
+                f"task {name} must be a number, a text, true or false, or a list of them, got "
+                f"{value!r:.60}"
+            )
     return json.loads(json.dumps(dict(table), sort_keys=True))  # type: ignore[no-any-return]
+
+
+def _storable(value: Any) -> bool:
+    """Whether a value is the same after JSON: TOML also has dates, times and infinities."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_storable, value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, (bool, int, str))
 
 
 def _file_table(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,6 +53,10 @@ COLUMNS: dict[str, str] = {
 }
 
 
+#: Those of one part: thresholds are set when all are there.
+PART_COLUMNS = {name: COLUMNS[name] for name in list(COLUMNS)[:-3]}
+
+
 def seeds_of(spec: WidthSweepSpec, target: int) -> list[int]:
     """Seeds of the students of one target, as given to `edt.Ensemble.init`."""
     first = target * SEED_STRIDE + spec.first_seed

@@ -67,6 +67,7 @@ class Controls(Experiment):
                 float(width * (8 if control in MAPPED else 1)),
                 control,
                 (control, width, setting),
+                columns=RUNS,
             )
             for control, width, setting in spec.cells
         ]

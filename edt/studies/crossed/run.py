@@ -59,7 +59,7 @@ class CrossedRun(Experiment):
         cost = float(spec.candidates * 2 + len(GROUPS) * spec.tickets * spec.rests)
         return [
             Part(f"target-{target:02d}", f"teacher {target + 1}: tickets x rests", cost,
-                 "cross tickets with rests", (target,))
+                 "cross tickets with rests", (target,), columns=RUNS)
             for target in range(spec.teachers)
         ]  # fmt: skip
 

@@ -99,6 +99,7 @@ class EscapeRun(Experiment):
                     ESCAPE,
                     (target, width),
                     ("points", "starts"),
+                    marked=False,  # widths are those of embeddings
                 )
             )
         parts += [
@@ -108,6 +109,7 @@ class EscapeRun(Experiment):
                 float(spec.path_seeds * (2 + width)),
                 DESCENT,
                 (target, width),
+                columns=PATHS,
             )
             for target in range(sweep.targets)
             for width in spec.path_widths

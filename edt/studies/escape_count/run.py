@@ -102,6 +102,7 @@ class EscapeCountRun(Experiment):
                     float(spec.each * spec.most * 30 * (width + spec.most) ** 2),
                     "add neurons",
                     (target, width),
+                    columns=COUNTS,
                 )
                 for target in range(spec.sweep.targets)
                 for width in spec.widths

@@ -95,6 +95,7 @@ class FailuresRun(Experiment):
                     float(spec.each * len(KINDS) * 4 * width * (width + 1)),
                     "one neuron more",
                     (target, width),
+                    columns=ESCAPES,
                 )
                 for target in range(spec.sweep.targets)
                 for width in spec.widths

@@ -102,6 +102,7 @@ class IndexLossRun(Experiment):
                 float(spec.seeds * len(spec.stops) * len(spec.noises) * width**3),
                 "find critical points",
                 (target, width),
+                columns=RUNS,
             )
             for target in range(spec.teachers)
             for width in spec.widths

@@ -153,6 +153,7 @@ class LossLevels(Experiment):
                 float((last - first) * width * (3 + bias)),
                 "flow and converge",
                 (bias, width, first, last),
+                columns=RUNS,
             )
             for width in spec.widths
             for bias in spec.biases

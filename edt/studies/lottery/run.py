@@ -71,6 +71,7 @@ class Lottery(Experiment):
                 (1.0 - spec.share_hidden) ** number + 0.02,
                 round_name(number),
                 (number,),
+                columns=RUNS,
             )
             for number in range(spec.rounds + 1)
         ]

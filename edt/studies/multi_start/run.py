@@ -58,6 +58,7 @@ class MultiStart(Experiment):
                 float(spec.seeds * width),
                 "train together and alone",
                 (target, width),
+                columns=RUNS,
             )
             for target in range(spec.teachers)
             for width in spec.widths

@@ -81,6 +81,7 @@ class PerturbRest(Experiment):
                     float(rests * len(spec.sizes)),
                     CHANGE,
                     (group, k, rests),
+                    columns=RUNS,
                 )
                 for group, tickets, rests in groups
                 for k in range(tickets if rests else 0)
@@ -90,6 +91,7 @@ class PerturbRest(Experiment):
                 "smallest failing changes",
                 float(spec.tickets * PATHS * spec.bisections),
                 SMALLEST,
+                columns=MINIMAL,
             ),
             *[
                 Part(
@@ -98,6 +100,7 @@ class PerturbRest(Experiment):
                     float(spec.tickets * searched),
                     ADVERSE,
                     (radius,),
+                    columns=ADVERSARY,
                 )
                 for radius in spec.radii
             ],

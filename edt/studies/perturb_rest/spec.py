@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edt.errors import unknown_choice
-from edt.lottery.rests import check_sizes
+from edt.lottery.rests import KINDS, check_sizes
 from edt.studies.common.teachers import TeacherSpec
 
 TASKS = ("teacher-student",)
@@ -57,7 +57,7 @@ class PerturbRestSpec(TeacherSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, allowed in (("task", TASKS), ("ticket", TICKETS)):
+        for name, allowed in (("task", TASKS), ("ticket", TICKETS), ("change", KINDS)):
             value = getattr(self, name)
             if value not in allowed:
                 raise unknown_choice(name, value, list(allowed))

@@ -92,6 +92,7 @@ class PruneRun(Experiment):
                 float(spec.seeds * (width + 5 * spec.teacher_width)),
                 "cut winners",
                 (target, width),
+                columns=RUNS,
             )
             for target in range(spec.teachers)
             for width in spec.widths

@@ -58,6 +58,7 @@ class SubsetsRun(Experiment):
                 float(spec.seeds * (width + spec.tickets(width) * spec.teacher_width)),
                 "train networks and subsets",
                 (target, width),
+                columns=RUNS,
             )
             for target in range(spec.teachers)
             for width in spec.widths

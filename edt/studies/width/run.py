@@ -11,7 +11,7 @@ import pandas as pd
 from edt.ensemble import Ensemble
 from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.runs.store import PartFiles
-from edt.studies.common.labelled_runs import label_runs, run_part
+from edt.studies.common.labelled_runs import PART_COLUMNS, label_runs, run_part
 from edt.studies.common.levels import level_table, outcome_table
 from edt.studies.common.success_table import success_table
 from edt.studies.common.targets import make_task
@@ -43,6 +43,8 @@ def training_plan(spec: WidthSweepSpec) -> list[Part]:
             _cost(spec, width),
             TRAINING,
             (target, width),
+            rows=spec.seeds,
+            columns=PART_COLUMNS,
         )
         for target in range(spec.targets)
         for width in spec.widths

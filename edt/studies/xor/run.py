@@ -124,6 +124,8 @@ class Xor(Experiment):
                 float(spec.seeds * (4 + width)),
                 "train",
                 (start, width),
+                rows=spec.seeds,
+                columns=RUNS,
             )
             for start in spec.starts
             for width in spec.widths
