@@ -31,11 +31,14 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 def check_kind(name: str, value: Any, annotation: str) -> None:
     """Insist on what a field's annotation says of texts, flags and lists.
 
-    Single numbers are for `Spec.check_numbers`, which knows their ranges, too.
+    Single numbers are for `Spec.check_numbers`, which knows their ranges, too; here they may only
+    not be larger than a machine's.
 
     Raises:
-        TypeError: a value of another kind; names the field.
+        TypeError: a value of another kind; names the field. ValueError: too large.
     """
+    if _whole(value) and abs(value) >= 2**64:
+        raise ValueError(f"{name} must be below 2**64, got {value!s:.40}")
     if annotation.startswith("tuple"):
         if not isinstance(value, (tuple, list)):
             raise TypeError(f"{name} must be a list like (2, 3), got {value!r:.60}")
