@@ -147,14 +147,18 @@ _KINDS: dict[str, Callable[[_Case], torch.Tensor]] = {
 KINDS: tuple[str, ...] = tuple(_KINDS)
 
 
-def check_sizes(kind: str, sizes: Sequence[float]) -> tuple[float, ...]:
+def check_sizes(kind: str, sizes: Sequence[float], name: str = "kind") -> tuple[float, ...]:
     """Sizes as floats, in range for the kind.
+
+    Args:
+        kind, sizes: as of `perturb_rest`.
+        name: what messages call the kind.
 
     Raises:
         ValueError: unknown kind, no sizes, or one out of range.
     """
     if kind not in _KINDS:
-        raise unknown_choice("kind", kind, KINDS)
+        raise unknown_choice(name, kind, KINDS)
     if not len(sizes):
         raise ValueError("sizes must hold at least one size")
     top = 1.0 if kind in BOUNDED else np.inf

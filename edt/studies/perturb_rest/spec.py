@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edt.errors import unknown_choice
-from edt.lottery.rests import KINDS, check_sizes
+from edt.lottery.rests import check_sizes
 from edt.studies.common.teachers import TeacherSpec
 
 TASKS = ("teacher-student",)
@@ -57,11 +57,11 @@ class PerturbRestSpec(TeacherSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, allowed in (("task", TASKS), ("ticket", TICKETS), ("change", KINDS)):
+        for name, allowed in (("task", TASKS), ("ticket", TICKETS)):
             value = getattr(self, name)
             if value not in allowed:
                 raise unknown_choice(name, value, list(allowed))
-        object.__setattr__(self, "sizes", check_sizes(self.change, tuple(self.sizes)))
+        object.__setattr__(self, "sizes", check_sizes(self.change, tuple(self.sizes), "change"))
         if list(self.sizes) != sorted(set(self.sizes)):
             raise ValueError(f"sizes must be rising and distinct, got {list(self.sizes)}")
         radii = tuple(self.radii)

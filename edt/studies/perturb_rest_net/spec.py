@@ -37,7 +37,7 @@ class PerturbRestNetSpec(NetSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "sizes", check_sizes(self.change, tuple(self.sizes)))
+        object.__setattr__(self, "sizes", check_sizes(self.change, tuple(self.sizes), "change"))
         if list(self.sizes) != sorted(set(self.sizes)):
             raise ValueError(f"sizes must be rising and distinct, got {list(self.sizes)}")
         if not 0.0 < self.share < 1.0 or (1.0 - self.share) ** self.rounds > 0.5:
