@@ -110,6 +110,6 @@ def children(pid: int) -> list[int]:
 def is_worker(pid: int) -> bool:
     """Whether a process has begun to be a worker: before, it is a copy of its parent."""
     try:
-        return b"edt.runs.engines.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"edt.runs.engines" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
