@@ -87,23 +87,6 @@ def sign_preserved(tickets: Tickets, recipe: Recipe | ModuleRecipe, seed: int) -
     return Tickets(start, tickets.keep, tickets.task_index, tickets.names)
 
 
-def signs_only(tickets: Tickets) -> Tickets:
-    """The same masks and signs, every parameter of the typical size of its layer.
-
-    Weights (and biases) of a layer become ``sign(w) std(w)``, the deviation over all of the
-    layer's initial values.
-    """
-    start = tickets.start
-    at = places(start)
-    live = start.state != PRUNED
-    groups = 2 * at.layers * at.networks
-    square = torch.where(live, start.theta, torch.zeros_like(start.theta)).double().square()
-    count = group_sum(live, at.kind, groups).clamp_min(1)
-    size = (group_sum(square, at.kind, groups) / count).sqrt()
-    theta = torch.sign(start.theta) * size[at.kind].to(start.dtype)
-    return Tickets(start.with_theta(theta), tickets.keep, tickets.task_index, tickets.names)
-
-
 def _shuffle(tickets: Tickets, seed: int) -> torch.Tensor:
     """bool ``[total]``: as many entries of each layer's weights and biases, chosen at random."""
     start = tickets.start

@@ -80,7 +80,7 @@ def tree(tmp_path_factory):
     copy = tmp_path_factory.mktemp("walks")
     for folder in ("edt", "csrc"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in ("ops", "training", "support"):
+    for folder in ("ops", "training", "support", "kernels", "cuda"):
         where = Path("tests", folder)
         shutil.copytree(ROOT / where, copy / where, ignore=shutil.ignore_patterns("__pycache__"))
     for name, (_, most) in WALKS.items():

@@ -79,14 +79,6 @@ def test_random_neurons(tickets):
     assert found.any(0).all()
 
 
-def test_signs_only_has_one_size_per_layer(tickets):
-    made = controls.signs_only(tickets)
-    at = places(made.start)
-    for kind in range(2 * at.layers * at.networks):
-        sizes = made.start.theta[(at.kind == kind) & tickets.start.masks].abs()
-        assert sizes.unique().numel() <= 1
-
-
 def test_bad_input(tickets):
     start = tickets.start
     with pytest.raises(ShapeError, match="keep"):

@@ -6,6 +6,7 @@ that is still in use, and networks whose structure was changed, are refused.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 
 import pytest
@@ -75,6 +76,18 @@ VERBS = {
     "variance": lambda task, ens: task.variance,
     "fingerprint": lambda task, ens: task.fingerprint(),
 }
+#: Those made of others or slow, after a change of each side, not after every other verb.
+MORE = {
+    "hessian_diagonal": lambda task, ens: edt.hessian_diagonal(task, ens, probes=2)[:1],
+    "lanczos": lambda task, ens: edt.lanczos(task, ens, 1, k=2)[:1],
+    "split_matrices": lambda task, ens: [split.B for split in edt.split_matrices(task, ens, 1)],
+    "certify": lambda task, ens: [
+        found.loss for found in [edt.certify(task, ens, steps=2, progress=False)]
+    ],
+    "channel_limits": lambda task, ens: [
+        torch.tensor([found.loss for found in edt.channel_limits(task, ens, steps=2)])
+    ],
+}
 #: Of those that a GPU does by itself.
 ON_GPU = ("predict", "loss_and_grad", "products", "hessian", "masked_train", "converge")
 
@@ -115,7 +128,8 @@ def same(one, other):
 
 def check(name, task, ens, before=None):
     """The verb's answer is that for fresh tensors; returns it."""
-    found, wanted = numbers(VERBS[name](task, ens)), numbers(VERBS[name](*afresh(task, ens)))
+    verb = {**VERBS, **MORE}[name]
+    found, wanted = numbers(verb(task, ens)), numbers(verb(*afresh(task, ens)))
     assert same(found, wanted), name
     return found
 
@@ -136,6 +150,25 @@ def test_every_pair_of_verbs(second):
         else:
             CHANGES[next(changes)](task, ens)
             check(second, task, ens)
+
+
+@pytest.mark.parametrize("verb", MORE)
+def test_after_changes(verb):
+    task, ens = finite_data()
+    seen = [check(verb, task, ens)]
+    for change in ("y", "theta"):
+        CHANGES[change](task, ens)
+        seen.append(check(verb, task, ens))
+    assert not any(same(one, other) for one, other in itertools.pairwise(seen))
+
+
+def test_no_verb_is_left_out():
+    public = [getattr(edt, name) for name in edt.__all__]
+    functions = [verb for verb in public if inspect.isfunction(verb)]
+    verbs = {verb.__name__ for verb in functions if "task" in inspect.signature(verb).parameters}
+    # Two under one name here, and two that give the counts of count_directions.
+    others = {"hvp", "ggn_vp", "index", "escape_dimensions"}
+    assert verbs - others <= {*VERBS, *MORE}
 
 
 @pytest.mark.parametrize("second", ON_GPU)

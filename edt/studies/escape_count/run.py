@@ -72,10 +72,7 @@ class EscapeCountSpec(StudentSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("each", "most", "escape_steps"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        self.check_numbers(("each", "most", "escape_steps"))
 
 
 @dataclass(repr=False)
