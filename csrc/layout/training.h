@@ -42,6 +42,15 @@ struct TrainState {
   int64_t networks;                     // B
 };
 
+// With what only the engine of the CPU knows.
+template <class T>
+struct HostTrainState : TrainState<T> {
+  HostTrainState() = default;
+  HostTrainState(const TrainState<T>& state) : TrainState<T>(state) {}
+  const T* lr_scale = nullptr;        // flat, factors of the learning rate; null: 1
+  const double* clip_norm = nullptr;  // [B], largest norm of a step's gradient; null: none
+};
+
 #define EDT_LBFGS_STATUSES(X) X(max_iter) X(converged) X(diverged) X(stalled)
 EDT_CODES(LbfgsStatus, int8_t, EDT_LBFGS_STATUSES)
 

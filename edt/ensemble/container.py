@@ -13,7 +13,7 @@ from edt.ensemble.activations import check_activation
 from edt.ensemble.arrays import as_tensor
 from edt.ensemble.checks import DTYPES, check_dtype, finite_networks, network_indices
 from edt.ensemble.exchange import Exchange
-from edt.ensemble.init import check_ids, check_seeds, default_ids, initial_theta
+from edt.ensemble.init import Initializer, check_ids, check_seeds, default_ids, initial_theta
 from edt.ensemble.layout import Layout
 from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE, check_state, flat_mask, random_state
 from edt.ensemble.modules import read_modules, state_dict, write_module
@@ -111,7 +111,7 @@ class Ensemble(Exchange):
         d_in: int,
         d_out: int,
         activation: str = "tanh",
-        scheme: str = "torch",
+        scheme: str | Initializer = "torch",
         scale: float = 1.0,
         bias: bool = True,
         dtype: torch.dtype = torch.float64,
@@ -128,20 +128,28 @@ class Ensemble(Exchange):
 
         Schemes, with fan_in and fan_out of the unmasked layer (n = normal, u = uniform on (-1, 1)):
 
-        ========  =======================================  ===============
-        scheme    weights                                  biases
-        ========  =======================================  ===============
-        torch     u / sqrt(fan_in), as `torch.nn.Linear`   u / sqrt(fan_in)
-        glorot    n sqrt(2 / (fan_in + fan_out))           0
-        he        n sqrt(2 / fan_in)                       0
-        normal    n / sqrt(fan_in)                         n / sqrt(fan_in)
-        ========  =======================================  ===============
+        ==========  =====================================  ================
+        scheme      weights                                biases
+        ==========  =====================================  ================
+        torch       u / sqrt(fan_in), as `nn.Linear`       u / sqrt(fan_in)
+        glorot      n sqrt(2 / (fan_in + fan_out))         0
+        he          n sqrt(2 / fan_in)                     0
+        normal      n / sqrt(fan_in)                       n / sqrt(fan_in)
+        ntk         n / sqrt(fan_in)                       n / 10
+        mean_field  n / sqrt(fan_in), last n / fan_in      0
+        mup         n / sqrt(fan_in), last n / fan_in      0
+        orthogonal  orthonormal rows or columns            0
+        ==========  =====================================  ================
+
+        "ntk", "mean_field" and "mup" belong to ``masked_train(lr_scale=...)`` of that name.
+        Orthogonal matrices are the same on machines whose LAPACK rounds alike.
 
         Args:
             widths: list of ints or tuples, as in `Ensemble`; a single int is a list of one.
             seeds: an integer or several, each in 0..2**64 - 1.
             d_in, d_out, activation, bias, dtype: as in `Ensemble`.
-            scheme: see above.
+            scheme: see above, or a function of a block's name ("0.weight", "0.bias", "2.weight",
+                ...) and standard normal numbers of its shape that returns its values.
             scale: factor on all initial parameters.
             masks: as in `with_masks`.
             sparsity: share of weights to prune at random, a number in [0, 1) or one per layer

@@ -7,6 +7,8 @@ vectorised mathematics differs between processors in the last bits.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 __all__ = ["exact_log", "normal", "uniform"]
@@ -168,3 +170,21 @@ def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], r: np.ndar
         below += b
     above /= below
     return above
+
+
+def orthonormal(matrix: np.ndarray) -> np.ndarray:
+    """Gram-Schmidt on the rows (the columns of a tall matrix), twice for full accuracy.
+
+    Not a LAPACK routine: sums are exactly rounded (`math.fsum`), so the bits are the same on every
+    machine.
+    """
+    if matrix.shape[0] > matrix.shape[1]:
+        transposed: np.ndarray = orthonormal(matrix.T).T
+        return transposed
+    rows = matrix.copy()
+    for j in range(rows.shape[0]):
+        for _ in range(2):
+            for i in range(j):
+                rows[j] -= math.fsum(rows[i] * rows[j]) * rows[i]
+            rows[j] /= math.sqrt(math.fsum(rows[j] * rows[j]))
+    return rows

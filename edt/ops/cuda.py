@@ -503,7 +503,7 @@ class CudaCalls:
             "train",
             run.theta,
             rule.hyper,
-            train_arguments(run, rule, until, self._constant),
+            train_arguments(run, rule, until, self._constant, host=False),
             first,
             rule.record.data_ptr(),
             moments=moments,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import torch
 
 from edt.ensemble import SCHEMES, Ensemble
 from edt.ensemble.checks import check_dtype
+from edt.ensemble.deviates import orthonormal
 from edt.errors import unknown_choice
 from edt.ops.checks import inputs_only
 from edt.ops.cpu import CpuCalls
@@ -20,7 +20,7 @@ from edt.tasks.task import Task
 __all__ = ["TEACHER_SCHEMES", "outputs", "teacher_student"]
 
 #: How the weights of teachers are drawn.
-TEACHER_SCHEMES: tuple[str, ...] = (*SCHEMES, "orthogonal")
+TEACHER_SCHEMES: tuple[str, ...] = tuple(SCHEMES)
 
 
 def teacher_student(
@@ -172,27 +172,10 @@ def _random_teachers(
         for b in range(ens.B):
             for layer in range(ens.depth + 1):
                 weight = ens.weight(b, layer)
-                weight.copy_(torch.from_numpy(scale * _orthonormal(weight.numpy())))
+                weight.copy_(torch.from_numpy(scale * orthonormal(weight.numpy())))
                 if ens.has_bias:
                     ens.bias(b, layer).zero_()
     return ens
-
-
-def _orthonormal(matrix: np.ndarray) -> np.ndarray:
-    """Gram-Schmidt on the rows (the columns of a tall matrix), twice for full accuracy.
-
-    Not a LAPACK routine: sums are exactly rounded (`math.fsum`), so the bits are the same on every
-    machine.
-    """
-    if matrix.shape[0] > matrix.shape[1]:
-        return _orthonormal(matrix.T).T
-    rows = matrix.copy()
-    for j in range(rows.shape[0]):
-        for _ in range(2):
-            for i in range(j):
-                rows[j] -= math.fsum(rows[i] * rows[j]) * rows[i]
-            rows[j] /= math.sqrt(math.fsum(rows[j] * rows[j]))
-    return rows
 
 
 def _normalised(teacher: Ensemble, y: torch.Tensor) -> Ensemble:

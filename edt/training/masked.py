@@ -12,9 +12,8 @@ import torch
 from edt import _core
 from edt.ensemble import Ensemble
 from edt.ensemble.checks import check_dtype
-from edt.ensemble.init import SCHEMES
+from edt.ensemble.init import Initializer, check_scheme
 from edt.ensemble.kinds import Networks, as_networks
-from edt.errors import unknown_choice
 from edt.scalars import flag, number, whole
 from edt.tasks import Task
 from edt.tasks.given import as_task, fitted, index_of, task_and_networks, task_of
@@ -24,9 +23,10 @@ from edt.training.continuation import started
 from edt.training.devices import training_device
 from edt.training.history import Record
 from edt.training.hooks import OnRecord, listener
-from edt.training.optimizers import OPTIMIZERS
+from edt.training.lr_scale import lr_scales
 from edt.training.record import record_steps
 from edt.training.result import TrainResult
+from edt.training.rules import Group, clip_norms, hyper_groups
 from edt.training.run import CHECKPOINT_NAME, Settings, restore, run
 from edt.training.schedules import ScheduleLike, describe, learning_rate_factors
 from edt.training.state import RUNNING, OptimizerState, Rule, State
@@ -47,18 +47,20 @@ def masked_train(
     masks: Any = None,
     sparsity: Any = None,
     activation: str | None = None,
-    scheme: str | None = None,
-    init: str | None = None,
+    scheme: str | Initializer | None = None,
+    init: str | Initializer | None = None,
     optimizer: str = "adam",
     steps: int = 1000,
     lr: Any = 1e-3,
     weight_decay: Any = 0.0,
-    momentum: float = 0.0,
+    lr_scale: Any = None,
+    clip_norm: Any = None,
+    momentum: Any = 0.0,
     nesterov: bool = False,
     dampening: float = 0.0,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
-    batch_size: int | None = None,
+    batch_size: Any = None,
     schedule: ScheduleLike = None,
     tol: float = 0.0,
     loss_target: float | None = None,
@@ -97,8 +99,14 @@ def masked_train(
         steps: optimiser steps.
         lr, weight_decay: number, or one per network ``[B]``. The decay is L2 for gd, sgd and adam,
             decoupled for adamw.
-        batch_size: None for full batches, else samples per step, drawn without replacement from
-            epochs shuffled by ``data_seed`` (int, or ``[B]``).
+        lr_scale: factors of the learning rate: one number a parameter (``[total]``), a dict by
+            block ("0.weight") or role ("weight", "bias"), or a parametrisation, "ntk",
+            "mean_field" or "mup" (with ``scheme`` of that name; see `edt.training.lr_scale`).
+        clip_norm: number, or one per network: the largest norm of a step's gradient; a longer one
+            is scaled down (`torch.nn.utils.clip_grad_norm_`).
+        momentum: number, or one per network.
+        batch_size: None for full batches, else samples per step (or one such number per network),
+            drawn without replacement from epochs shuffled by ``data_seed`` (int, or ``[B]``).
         schedule: None, a name, an `edt.training.Schedule` or a function ``step -> factor``.
         tol: full batch only: stop a network when ``max|grad| <= tol``.
         loss_target: stop a network when its loss is at or below this.
@@ -148,7 +156,15 @@ def masked_train(
         data = as_task(task)
     else:
         data, networks = task_and_networks(task, networks)
+    # The kernels of the GPU know neither; what is chosen for the caller is one that does.
+    host_only = lr_scale is not None or clip_norm is not None
+    if host_only and isinstance(data, Task) and isinstance(device, str) and device == "auto":
+        device = "cpu"
     where = training_device(device, networks, data)
+    if host_only and where.type == "cuda" and isinstance(data, Task):
+        raise ValueError(
+            "lr_scale and clip_norm are not in the kernels of the GPU: use device='cpu'"
+        )
     ens = _ensemble(
         data,
         networks,
@@ -167,9 +183,22 @@ def masked_train(
         task_index = start.task_index if task_index is None else task_index
     data = fitted(data, ens, torch.device("cpu"))
     index = index_of(data, ens, task_index)
-    hyper = _hyper(
-        data, optimizer, momentum, nesterov, dampening, betas, eps, batch_size, tol, loss_target
+    groups = hyper_groups(
+        data,
+        ens.B,
+        optimizer=optimizer,
+        momentum=momentum,
+        nesterov=nesterov,
+        dampening=dampening,
+        betas=betas,
+        eps=eps,
+        batch_size=batch_size,
+        tol=tol,
+        loss_target=loss_target,
     )
+    hyper = groups[0][0]
+    scales = lr_scales(lr_scale, ens, optimizer)
+    norms = clip_norms(clip_norm, ens.B)
     steps = whole("steps", steps, 0)
     if steps > MOST_STEPS:
         raise ValueError(f"steps must be <= {MOST_STEPS:,}, got {steps:,}")
@@ -189,7 +218,17 @@ def masked_train(
     record_params = flag("record_params", record_params)
     settings = Settings(
         steps=steps,
-        rule=Rule({**hyper, "last_step": steps}, rates, decay, seed_bits, factors, recorded),
+        rule=Rule(
+            {**hyper, "last_step": steps},
+            rates,
+            decay,
+            seed_bits,
+            factors,
+            recorded,
+            scales,
+            norms,
+        ),
+        groups=groups,
         sizes=ens.offsets[1:] - ens.offsets[:-1],
         specification={
             "task": data.fingerprint(),
@@ -206,6 +245,9 @@ def masked_train(
                     "schedule": factors,
                     "task_index": index,
                     "record": recorded,
+                    **({} if scales is None else {"lr_scale": scales}),
+                    **({} if norms is None else {"clip_norm": norms}),
+                    **_apart(groups),
                 }
             )[:32],
             "lr": _span(rates),
@@ -283,8 +325,8 @@ def _scheme(scheme: Any, init: Any) -> Any:
     if scheme is not None and init is not None:
         raise ValueError("scheme and init mean the same: give scheme alone")
     name, given = ("init", init) if scheme is None else ("scheme", scheme)
-    if given is not None and (not isinstance(given, str) or given not in SCHEMES):
-        raise unknown_choice(name, given, list(SCHEMES))
+    if given is not None:
+        check_scheme(name, given)
     return given
 
 
@@ -319,54 +361,17 @@ def _ensemble(
     )
 
 
-def _hyper(
-    task: Task,
-    optimizer: str,
-    momentum: float,
-    nesterov: bool,
-    dampening: float,
-    betas: tuple[float, float],
-    eps: float,
-    batch_size: int | None,
-    tol: float,
-    loss_target: float | None,
-) -> dict[str, Any]:
-    if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
-        raise unknown_choice("optimizer", str(optimizer), list(OPTIMIZERS))
-    momentum = number("momentum", momentum)
-    dampening = number("dampening", dampening)
-    nesterov = flag("nesterov", nesterov)
-    if optimizer != "sgd" and (momentum or dampening or nesterov):
-        raise ValueError(
-            f"momentum, dampening and nesterov need optimizer='sgd', not {optimizer!r}"
-        )
-    if nesterov and (momentum <= 0.0 or dampening != 0.0):
-        raise ValueError("nesterov=True needs momentum > 0 and dampening = 0")
-    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-        raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
-    first = number("betas[0]", betas[0], below=1.0)
-    second = number("betas[1]", betas[1], below=1.0)
-    size = 0 if batch_size is None else whole("batch_size", batch_size, 1)
-    if size and not hasattr(task, "N"):
-        raise ValueError(f"batch_size needs samples, got {size} for a task without any")
-    if size and size >= task.N:
-        size = 0
-    tol = number("tol", tol)
-    if tol > 0.0 and size:
-        raise ValueError("tol needs full batches (batch_size=None): a minibatch gradient is noise")
-    target = float("-inf") if loss_target is None else number("loss_target", loss_target)
-    return {
-        "optimizer": OPTIMIZERS[optimizer].core,
-        "momentum": momentum,
-        "dampening": dampening,
-        "nesterov": nesterov,
-        "beta1": first,
-        "beta2": second,
-        "eps": number("eps", eps),
-        "batch_size": size,
-        "tol": tol,
-        "loss_target": target,
-    }
+def _apart(groups: list[Group]) -> dict[str, torch.Tensor]:
+    """Momentum and batch size of every network, where they differ."""
+    if len(groups) == 1:
+        return {}
+    out = {}
+    for name in ("momentum", "batch_size"):
+        each = torch.zeros(groups[0][1].numel(), dtype=torch.float64)
+        for hyper, members in groups:
+            each[members] = hyper[name]
+        out[name] = each
+    return out
 
 
 def _json(value: Any) -> Any:

@@ -33,6 +33,7 @@ class ModuleTrainer(ObjectiveTrainer):
 
     def __init__(self, objective: ModuleObjective) -> None:
         super().__init__(objective)
+        self._orders: dict[int, Epochs] = {}
         self._epochs: Epochs | None = None
 
     def train(self, run: State, rule: Rule, until: int) -> None:
@@ -40,27 +41,29 @@ class ModuleTrainer(ObjectiveTrainer):
         # Torch's own threads: bits of modules depend on them anyway.
         self._run(run, rule, until)
 
-    def _run(self, state: State, rule: Rule, until: int) -> torch.Tensor:
+    def _run(self, state: State, rule: Rule, until: int) -> tuple[torch.Tensor, torch.Tensor]:
         size = int(rule.hyper["batch_size"])
-        if size and self._epochs is None:
-            self._epochs = Epochs(rule.seeds, self.objective.task.N, size)
+        if size and size not in self._orders:
+            self._orders[size] = Epochs(rule.seeds, self.objective.task.N, size)
+        self._epochs = self._orders.get(size)
         grad = torch.zeros_like(state.theta)
+        none = torch.zeros_like(state.status, dtype=torch.bool)
         rows = {int(step): row for row, step in enumerate(rule.record.tolist())}
         while True:
             behind = (state.status == RUNNING) & (state.steps <= until)
             if not bool(behind.any()):
-                return grad
+                return grad, none
             # Networks cut at unequal steps catch up first.
             now = int(state.steps[behind].min())
             at = behind & (state.steps == now)
             last = now >= until
             if last and now < int(rule.hyper["last_step"]):
-                return grad
+                return grad, none
             if last or self._decides(rule, now, now in rows):
                 self.objective.loss_and_grad(state.theta, state.loss, grad, at.to(torch.uint8))
                 self._judge(state, rule, at, rows.get(now), grad)
             if last:
-                return grad
+                return grad, none
             moving = torch.nonzero(at & (state.status == RUNNING)).flatten()
             if moving.numel():
                 self._move(state, rule, grad, now, moving)

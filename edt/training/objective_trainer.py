@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from edt.objectives import Objective, segment_max
+from edt.objectives import Objective, segment_max, segment_sum
 from edt.ops.threads import one_blas_thread
 from edt.training.optimizers import OPTIMIZERS, Point
 from edt.training.state import CONVERGED, DIVERGED, RUNNING, TARGET, Rule, State
@@ -31,7 +31,8 @@ class ObjectiveTrainer:
         sizes = self.offsets[1:] - self.offsets[:-1]
         self._sizes = sizes
         self._owner = torch.repeat_interleave(torch.arange(self.B), sizes)
-        # Where the last chunk ended: the next one starts there.
+        # Where the last chunk ended: the next one starts there. Parameters, their gradient, and
+        # the networks it was computed for.
         self._seen: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
 
     def wait(self) -> None:
@@ -56,35 +57,35 @@ class ObjectiveTrainer:
     def train(self, run: State, rule: Rule, until: int) -> None:
         """Run every running network to step ``until``; see `Trainer`."""
         with one_blas_thread():
-            grad = self._run(run, rule, until)
-        self._seen = (run.theta.clone(), run.loss.clone(), grad)
+            grad, known = self._run(run, rule, until)
+        self._seen = (run.theta.clone(), grad, known)
 
-    def _run(self, state: State, rule: Rule, until: int) -> torch.Tensor:
-        """`train`; returns the gradient last computed, flat."""
+    def _run(self, state: State, rule: Rule, until: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """`train`; returns a gradient, flat, and the networks at whose parameters it is."""
         theta, loss, steps, status = state.theta, state.loss, state.steps, state.status
-        grad = torch.zeros_like(theta)
-        known = self._seen is not None and torch.equal(self._seen[0], theta)
-        if known and self._seen is not None:
-            grad = self._seen[2].clone()
+        grad, known = torch.zeros_like(theta), torch.zeros_like(status, dtype=torch.bool)
+        if self._seen is not None and torch.equal(self._seen[0], theta):
+            grad, known = self._seen[1].clone(), self._seen[2].clone()
         rows = {int(step): row for row, step in enumerate(rule.record.tolist())}
         while True:
             running = status == RUNNING
             behind = running & (steps <= until)
             if not bool(behind.any()):
-                return grad
+                return grad, known
             # Networks cut at unequal steps catch up first.
             now = int(steps[behind].min())
             at = behind & (steps == now)
-            if not known:
+            if not bool(known[at].all()):
                 self.objective.loss_and_grad(theta, loss, grad, at.to(torch.uint8))
-            known = False
+                known |= at
             self._judge(state, rule, at, rows.get(now), grad)
             if now >= until:
-                return grad
+                return grad, known
             moving = at & (status == RUNNING)
             if bool(moving.any()):
                 self._step(state, rule, grad, now, moving)
                 steps[moving] += 1
+                known &= ~moving
 
     def _judge(
         self, state: State, rule: Rule, at: torch.Tensor, row: int | None, grad: torch.Tensor
@@ -101,6 +102,18 @@ class ObjectiveTrainer:
         if rule.hyper["tol"] > 0.0:
             status[at & (status == RUNNING) & (grad_norm <= rule.hyper["tol"])] = CONVERGED
 
+    def _shrinking(self, grad: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
+        """Factors float64 ``[B]`` that bring gradients to the norms ``most``; 1 for shorter ones.
+
+        As `torch.nn.utils.clip_grad_norm_`, over entries divided by the largest, whose square may
+        not be a number.
+        """
+        live = torch.where(self.trainable, grad, 0.0)
+        top = segment_max(live.abs().double(), self._sizes)
+        unit = live.double() / top.clamp_min(1e-300)[self._owner]
+        norm = top * segment_sum(unit * unit, self._sizes).sqrt()
+        return (most.to(norm) / (norm + 1e-6)).clamp_max(1.0)
+
     def _step(
         self, state: State, rule: Rule, grad: torch.Tensor, step: int, moving: torch.Tensor
     ) -> None:
@@ -111,10 +124,15 @@ class ObjectiveTrainer:
         def spread(per_network: torch.Tensor) -> torch.Tensor:
             return per_network.to(state.theta)[owner]
 
+        rate, slope = spread(rule.lr * float(rule.factors[step])), grad[where]
+        if rule.lr_scale is not None:
+            rate = rate * rule.lr_scale[where]
+        if rule.clip_norm is not None:
+            slope = slope * spread(self._shrinking(grad, rule.clip_norm))
         at = Point(
             p=state.theta[where],
-            g=grad[where],
-            lr=spread(rule.lr * float(rule.factors[step])),
+            g=slope,
+            lr=rate,
             decay=spread(rule.weight_decay),
             step=step,
             hyper=rule.hyper,

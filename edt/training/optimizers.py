@@ -67,7 +67,8 @@ class Sgd(Optimizer):
     def step(self, at: Point) -> None:
         """See `Optimizer`."""
         slope, mu = at.g + at.decay * at.p, at.hyper["momentum"]
-        if at.m is not None:
+        # The buffer may be there for other networks of the ensemble.
+        if mu != 0.0 and at.m is not None:
             # The first step fills the buffer with the gradient itself (torch's convention).
             fresh = 1.0 if at.step == 0 else 1.0 - at.hyper["dampening"]
             at.m = mu * at.m + fresh * slope

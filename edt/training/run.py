@@ -8,7 +8,7 @@ of the result; the same holds for a run cut anywhere and resumed.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,14 @@ from edt.objectives import segment_max
 from edt.training import checkpoint
 from edt.training.hooks import Listener
 from edt.training.progress import Meter
+from edt.training.rules import Group
 from edt.training.state import RUNNING, STOPPED, Rule, State, Trainer
 from edt.training.validation import Watch
 
 KIND = "train-checkpoint"
 CHECKPOINT_NAME = "train.safetensors"
+#: Status of networks that wait for another group's call.
+ASIDE = 5
 #: Wall-clock seconds a call of the kernel should take: a few returns to Python a second.
 CHUNK_SECONDS = 0.25
 
@@ -39,6 +42,7 @@ class Settings:
     checkpoint_file: Path | None
     checkpoint_every: float
     progress: bool
+    groups: list[Group] = field(default_factory=list)
     watch: Watch | None = None
     listener: Listener | None = None
 
@@ -167,7 +171,19 @@ def _next_stop(state: State, settings: Settings, reached: int, chunk: int) -> in
 
 
 def _advance(engine: Trainer, state: State, settings: Settings) -> None:
-    engine.train(state, settings.rule, state.target)
+    """One call of the kernel for every group of networks that take their steps alike."""
+    if len(settings.groups) <= 1:
+        engine.train(state, settings.rule, state.target)
+        return
+    for hyper, members in settings.groups:
+        others = ~members.to(state.status.device) & (state.status == RUNNING)
+        rule = replace(settings.rule, hyper={**settings.rule.hyper, **hyper})
+        state.status[others] = ASIDE
+        try:
+            engine.train(state, rule, state.target)
+            engine.wait()
+        finally:
+            state.status[others] = RUNNING
 
 
 def _snapshot(state: State, settings: Settings) -> None:

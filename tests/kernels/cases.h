@@ -231,18 +231,20 @@ std::vector<T> everything(const edt::Call& call, const std::vector<T>& theta,
   edt::HyperParameters hp;
   hp.loss_target = -std::numeric_limits<double>::infinity();
   hp.last_step = 4;
-  edt::train<T>(call, hp,
-                {p.data(), m.data(), v.data(), steps.data(), 4, lr.data(), decay.data(),
-                 seeds.data(), factors.data(), status.data(), l.data(), g.data(), record.data(), 2,
-                 hl.data(), hg.data(), int64_t(B)});
+  edt::train<T>(
+      call, hp,
+      edt::TrainState<T>{p.data(), m.data(), v.data(), steps.data(), 4, lr.data(), decay.data(),
+                         seeds.data(), factors.data(), status.data(), l.data(), g.data(),
+                         record.data(), 2, hl.data(), hg.data(), int64_t(B)});
   // Minibatches go on from there.
   hp.batch_size = std::min<int64_t>(512, call.data.n - 1);
   hp.last_step = 7;
   factors.resize(7, 1.0);
-  edt::train<T>(call, hp,
-                {p.data(), m.data(), v.data(), steps.data(), 7, lr.data(), decay.data(),
-                 seeds.data(), factors.data(), status.data(), l.data(), g.data(), record.data(), 2,
-                 hl.data(), hg.data(), int64_t(B)});
+  edt::train<T>(
+      call, hp,
+      edt::TrainState<T>{p.data(), m.data(), v.data(), steps.data(), 7, lr.data(), decay.data(),
+                         seeds.data(), factors.data(), status.data(), l.data(), g.data(),
+                         record.data(), 2, hl.data(), hg.data(), int64_t(B)});
   std::vector<T> low = theta;
   edt::lbfgs<T>(call, {low.data(), 4, 3, 1e-12, done.data(), status.data(), l.data(), g.data()});
   std::vector<T> out(theta);

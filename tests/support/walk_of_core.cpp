@@ -72,7 +72,7 @@ int main() {
   alignas(64) double p[kPoints], g[kPoints], m[kPoints] = {}, v[kPoints] = {};
   double p1[kPoints], m1[kPoints] = {}, v1[kPoints] = {};
   for (int i = 0; i < kPoints; ++i) p[i] = p1[i] = z[i];
-  EDT_ISA_NS::Stepper<double> stepper{hp, p, g, m, v, kPoints};
+  EDT_ISA_NS::Stepper<double> stepper{hp, p, g, m, v, nullptr, kPoints};
   for (int step = 0; step < 3; ++step) {
     for (int i = 0; i < kPoints; ++i) g[i] = (step + 1) * y[i];
     stepper(step, lr, decay);

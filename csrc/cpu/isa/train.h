@@ -22,26 +22,57 @@ struct Stepper {
   using V = Vec<T>;
   const HyperParameters& hp;
   T *p, *g, *m, *v;
-  int n;  // padded
+  const T* scale;  // of the learning rate, where it is Scaled
+  int n;           // padded
+
+  // Scales a gradient down to the norm `most` (torch.nn.utils.clip_grad_norm_).
+  void clip(double most) {
+    // Divided by its largest entry, whose square may not be a number.
+    const T top = max_abs(g, n);
+    if (!(top > 0)) return;
+    const V unit = V::set1(T(1) / top);
+    V sum = V::zero();
+    for (int i = 0; i < n; i += V::L) {
+      const V x = unit * V::load(g + i);
+      sum = fma(x, x, sum);
+    }
+    const double factor = most / (double(top) * std::sqrt(double(hsum(sum))) + 1e-6);
+    if (!(factor < 1)) return;
+    const V k = V::set1(T(factor));
+    for (int i = 0; i < n; i += V::L) (k * V::load(g + i)).store(g + i);
+  }
 
   // From step to step + 1, with the learning rate and the weight decay of the network.
   void operator()(int64_t step, double lr, double decay) {
-    switch (hp.optimizer) {
-      case Optimizer::sgd:
-        return sgd(step, lr, decay);
-      case Optimizer::adam:
-      case Optimizer::adamw:
-        return adam(step, lr, decay);
-    }
+    scale ? move<true>(step, lr, decay) : move<false>(step, lr, decay);
   }
 
  private:
+  template <bool Scaled>
+  void move(int64_t step, double lr, double decay) {
+    switch (hp.optimizer) {
+      case Optimizer::sgd:
+        return sgd<Scaled>(step, lr, decay);
+      case Optimizer::adam:
+      case Optimizer::adamw:
+        return adam<Scaled>(step, lr, decay);
+    }
+  }
+
+  // The rate at parameters i...
+  template <bool Scaled>
+  V at(V rate, int i) const {
+    if constexpr (Scaled) return rate * V::load(scale + i);
+    else return rate;
+  }
+
+  template <bool Scaled>
   void sgd(int64_t step, double lr, double decay) {
     const V rate = V::set1(T(-lr)), wd = V::set1(T(decay));
     if (hp.momentum == 0) {
       for (int i = 0; i < n; i += V::L) {
         const V x = V::load(p + i);
-        fma(rate, fma(wd, x, V::load(g + i)), x).store(p + i);
+        fma(at<Scaled>(rate, i), fma(wd, x, V::load(g + i)), x).store(p + i);
       }
       return;
     }
@@ -53,10 +84,11 @@ struct Stepper {
       const V d = fma(wd, x, V::load(g + i));
       const V b = fma(mu, V::load(m + i), keep * d);
       b.store(m + i);
-      fma(rate, hp.nesterov ? fma(mu, b, d) : b, x).store(p + i);
+      fma(at<Scaled>(rate, i), hp.nesterov ? fma(mu, b, d) : b, x).store(p + i);
     }
   }
 
+  template <bool Scaled>
   void adam(int64_t step, double lr, double decay) {
     const double c1 = 1.0 - integer_power(hp.beta1, step + 1);
     const double c2 = 1.0 - integer_power(hp.beta2, step + 1);
@@ -66,6 +98,7 @@ struct Stepper {
     const V rate = V::set1(T(-lr / c1)), root = V::set1(T(1.0 / std::sqrt(c2)));
     const V eps = V::set1(T(hp.eps)), wd = V::set1(T(decoupled ? 0.0 : decay));
     const V shrink = V::set1(T(decoupled ? 1.0 - lr * decay : 1.0));
+    const V one = V::set1(T(1)), loss = V::set1(T(decoupled ? -lr * decay : 0.0));
     for (int i = 0; i < n; i += V::L) {
       const V x = V::load(p + i);
       const V d = fma(wd, x, V::load(g + i));
@@ -73,7 +106,8 @@ struct Stepper {
       const V vi = fma(d2 * d, d, b2 * V::load(v + i));
       mi.store(m + i);
       vi.store(v + i);
-      fma(rate, mi / fma(sqrt(vi), root, eps), x * shrink).store(p + i);
+      const V kept = Scaled ? fma(at<Scaled>(loss, i), one, one) : shrink;
+      fma(at<Scaled>(rate, i), mi / fma(sqrt(vi), root, eps), x * kept).store(p + i);
     }
   }
 };
@@ -128,8 +162,8 @@ struct Minibatch {
 
 // Network b of the call.
 template <class T>
-void train(const Net& net, const Problem<T>& pr, const HyperParameters& hp, const TrainState<T>& st,
-           int64_t b, Crew& crew) {
+void train(const Net& net, const Problem<T>& pr, const HyperParameters& hp,
+           const HostTrainState<T>& st, int64_t b, Crew& crew) {
   Status status = Status(st.status[b]);
   if (status != Status::running) return;
   Scratch& ws = crew.scratch;
@@ -139,6 +173,7 @@ void train(const Net& net, const Problem<T>& pr, const HyperParameters& hp, cons
   T* p = compress(net, st.theta + net.offset, ws);
   T* m = st.m ? compress(net, st.m + net.offset, ws) : nullptr;
   T* v = st.v ? compress(net, st.v + net.offset, ws) : nullptr;
+  const T* scale = st.lr_scale ? compress(net, st.lr_scale + net.offset, ws) : nullptr;
   T* g = ws.take<T>(n);
   T* kept = ws.take<T>(net.fixed.size());
   for (size_t k = 0; k < net.fixed.size(); ++k) kept[k] = p[net.fixed[k]];
@@ -146,7 +181,7 @@ void train(const Net& net, const Problem<T>& pr, const HyperParameters& hp, cons
   const Loss kind = pr.data->loss;
   Block<T> block(net, pr.act, 1, true, false, all.n, 0, ws);
   Minibatch<T> batch(*pr.data, hp.batch_size, ws);
-  Stepper<T> stepper{hp, p, g, m, v, n};
+  Stepper<T> stepper{hp, p, g, m, v, scale, n};
   int64_t step = st.steps[b];
   double loss = st.loss[b], grad_norm = st.grad_norm[b];
   const int64_t* record = std::lower_bound(st.record, st.record + st.n_record, step);
@@ -189,6 +224,7 @@ void train(const Net& net, const Problem<T>& pr, const HyperParameters& hp, cons
         break;
       }
     }
+    if (st.clip_norm) stepper.clip(st.clip_norm[b]);
     const double lr = st.lr[b] * st.factors[step];
     stepper(step, lr, st.weight_decay[b]);
     for (size_t k = 0; k < net.fixed.size(); ++k) p[net.fixed[k]] = kept[k];
