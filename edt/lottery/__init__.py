@@ -31,8 +31,8 @@ __all__ = [
 
 #: Modules reachable as attributes without importing them first.
 _MODULES = (
-    "adversary", "connectivity", "controls", "criteria", "interchange", "iterative", "minimal",
-    "multistart", "prune", "schedules",
+    "adversary", "connectivity", "controls", "criteria", "dynamic", "interchange", "iterative",
+    "minimal", "multistart", "prune", "schedules",
 )  # fmt: skip
 
 

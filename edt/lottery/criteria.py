@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from edt.ensemble.kinds import Networks
+from edt.ensemble import ModuleEnsemble
+from edt.ensemble.kinds import Networks, chains
 from edt.ensemble.masks import PRUNED, TRAINABLE
 from edt.functional import hessian, hvp, loss_and_grad
 from edt.lottery.connectivity import connected
 from edt.lottery.draw import CONTROL_STREAM, bits, uniforms
 from edt.lottery.places import group_sum, places
-from edt.scalars import number
+from edt.scalars import number, whole
 from edt.tasks.given import task_and_networks
 
 #: Largest number of coordinates whose exact Hessian is formed.
@@ -46,20 +47,103 @@ def snip(task: Any, ens: Networks, task_index: torch.Tensor | None = None) -> to
     return (ens.theta * grad).detach().abs()
 
 
-def grasp(task: Any, ens: Networks, task_index: torch.Tensor | None = None) -> torch.Tensor:
+#: Outputs are divided by this in the paper's code, for cross-entropy.
+GRASP_TEMPERATURE = 200.0
+
+
+def grasp(
+    task: Any,
+    ens: Networks,
+    task_index: torch.Tensor | None = None,
+    *,
+    temperature: float | None = None,
+) -> torch.Tensor:
     """``w (H g)``: pruning a weight changes the gradient's square norm by about -2 of this.
+
+    g and H are those of the loss of ``f / temperature``. At 1 the outputs of a fresh network are
+    apart enough for the softmax to saturate in parts, which the products with H feel most.
 
     Weights whose removal weakens the gradient flow least (or strengthens it) go first.
 
     Args:
         task, ens, task_index: as in `snip`.
+        temperature: default 200 for cross-entropy, as in the code of the paper, else 1; others
+            than 1 for chains only.
 
     Returns:
         ``[total]``.
+
+    Raises:
+        TypeError: a temperature for networks of modules. ValueError: not a positive number.
     """
     task, ens = task_and_networks(task, ens)
-    _, grad = loss_and_grad(task, ens, task_index=task_index)
-    return (ens.theta * hvp(task, ens, grad.detach(), task_index=task_index)).detach()
+    entropy = str(getattr(task, "loss", "")).endswith("cross_entropy")
+    if temperature is None:
+        soft = entropy and not isinstance(ens, ModuleEnsemble)
+        temperature = GRASP_TEMPERATURE if soft else 1.0
+    if number("temperature", temperature, strict=True) == 1.0:
+        _, grad = loss_and_grad(task, ens, task_index=task_index)
+        return (ens.theta * hvp(task, ens, grad.detach(), task_index=task_index)).detach()
+    # Outputs are divided by dividing the last layer: a diagonal change of parameters.
+    at = places(chains(ens, "grasp(temperature=...)", "ens"))
+    scale = torch.where(at.layer == at.layers - 1, 1.0 / temperature, 1.0)
+    scale = scale.to(ens.theta)
+    cool = ens.with_theta(ens.theta.detach() * scale)
+    _, grad = loss_and_grad(task, cool, task_index=task_index)
+    product = hvp(task, cool, scale.square() * grad.detach(), task_index=task_index)
+    return (ens.theta * scale * product).detach()
+
+
+def synflow(ens: Networks) -> torch.Tensor:
+    """``|w dR/dw|`` with ``R = 1^T |W_D| ... |W_0| 1``: the strength of the paths through a weight.
+
+    Needs no data. Pruned in one go, a layer may go altogether: see `synflow_prune`.
+
+    Args:
+        ens: chains.
+
+    Returns:
+        ``[total]``, float64 divided by each network's largest; biases 0.
+
+    Reference: H. Tanaka et al., NeurIPS 2020, arXiv 2006.05467.
+    """
+    nets = chains(ens, "synflow", "ens")
+    out = torch.zeros(nets.total, dtype=torch.float64)
+    for b in range(nets.B):
+        # Divided by each layer's largest entry, for products over layers.
+        sizes = [
+            nets.weight(b, layer).detach().cpu().double().abs() for layer in range(nets.depth + 1)
+        ]
+        sizes = [size / size.max().clamp_min(1e-300) for size in sizes]
+        into = [torch.ones(nets.d_in, dtype=torch.float64)]
+        for size in sizes:
+            into.append(size @ into[-1])
+        onward = torch.ones(nets.d_out, dtype=torch.float64)
+        for layer in reversed(range(nets.depth + 1)):
+            score = onward[:, None] * sizes[layer] * into[layer][None, :]
+            at = int(nets.layout.weight_at[b, layer])
+            out[at : at + score.numel()] = score.reshape(-1)
+            onward = sizes[layer].T @ onward
+    return out
+
+
+def synflow_prune(ens: Networks, density: float, rounds: int = 100) -> Any:
+    """Networks with ``density`` of their weights left by SynFlow in rounds of ``density^(k/n)``.
+
+    Args:
+        ens: chains.
+        density: in (0, 1], of all layers together.
+        rounds: n, 100 in the paper.
+    """
+    from edt.lottery.dynamic import keep_highest
+
+    number("density", density, strict=True)
+    if density > 1.0:
+        raise ValueError(f"density must be in (0, 1], got {density}")
+    for k in range(1, whole("rounds", rounds) + 1):
+        share = density ** (k / rounds)
+        ens = ens.with_state(keep_highest(ens, synflow(ens), share, "global"))
+    return ens
 
 
 def obd(

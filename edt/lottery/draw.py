@@ -17,6 +17,8 @@ from edt.ensemble.philox import draws
 CHOICE_STREAM, VALUE_STREAM, CONTROL_STREAM, EVOLVE_STREAM = 7 << 24, 8 << 24, 9 << 24, 10 << 24
 #: Seeds of modules drawn again (11 and 12 << 24 are directions and factors).
 BUILD_STREAM = 13 << 24
+#: Weights that grow during training (14 << 24 is free).
+GROW_STREAM = 15 << 24
 #: Rests one ticket can have.
 MOST_RESTS = 2**24
 

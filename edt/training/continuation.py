@@ -40,8 +40,10 @@ class Start:
         task_index: of a result.
         recorded: what it recorded.
         watched: (steps, losses, best parameters) of a validation.
+        best_masks: masks of these.
         seconds: of wall-clock time.
         structure: fingerprint of a checkpoint's networks.
+        masks: of a checkpoint, where they changed.
     """
 
     networks: Any
@@ -56,6 +58,8 @@ class Start:
     watched: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None
     seconds: float
     structure: str | None = None
+    masks: torch.Tensor | None = None
+    best_masks: torch.Tensor | None = None
 
     def networks_of(self, ens: Any) -> Any:
         """The networks of the run, of those the call made.
@@ -67,6 +71,8 @@ class Start:
             return ens
         if fingerprint_structure(ens) != self.structure:
             raise CheckpointError("continue_from: the checkpoint is of other networks")
+        if self.masks is not None:
+            ens = ens.with_state(self.masks)
         return ens.with_theta(self.theta.to(ens.device))
 
     def check(self, hyper: dict[str, Any], steps: int) -> None:
@@ -106,14 +112,14 @@ class Start:
         state.grad_norm.copy_(self.grad_norm)
         if keep_stopped:
             state.status[self.stopped.to(state.status.device)] = STOPPED
-        state.seconds, state.heard = self.seconds, own.heard
+        state.seconds, state.heard, state.remasked = self.seconds, own.heard, own.remasked
         running = state.steps[state.status == RUNNING]
         first = int(running.min()) if running.numel() else int(state.steps.max())
         state.settled = own.settled
         state.target = min(own.target, first) if own.settled else own.target
         self._history(state, settings)
         if settings.watch is not None and self.watched is not None:
-            settings.watch.continue_from(*self.watched, state.steps)
+            settings.watch.continue_from(*self.watched, state.steps, self.best_masks)
 
     def _history(self, state: State, settings: Settings) -> None:
         """Rows of steps that both runs record."""
@@ -176,6 +182,7 @@ def _of_result(result: TrainResult) -> Start:
         recorded=result.recorded,
         watched=watched,
         seconds=result.seconds,
+        best_masks=None if validation is None else validation.best.state,
     )
 
 
@@ -201,6 +208,7 @@ def _of_checkpoint(folder: Path) -> Start:
                 int(header["target"]),
                 bool(header["settled"]),
                 int(header.get("heard", header["target"])),
+                int(header.get("remasked", -1)),
             ),
             steps=tensors["steps"],
             stopped=tensors["status"] == STOPPED,
@@ -211,6 +219,8 @@ def _of_checkpoint(folder: Path) -> Start:
             watched=watched,
             seconds=float(header["seconds"]),
             structure=str(header["specification"]["networks"]),
+            masks=tensors.get("masks"),
+            best_masks=tensors.get("validation.masks"),
         )
 
 

@@ -72,7 +72,10 @@ class Listener:
         engine.wait()
         stop = torch.zeros_like(here)
         for function in self._functions:
-            networks = self._networks.with_theta(state.theta)
+            masked = self._networks
+            if state.masks is not None:
+                masked = masked.with_state(state.masks)
+            networks = masked.with_theta(state.theta)
             answer = function(state.target, networks, losses.clone())
             stop |= _stops(answer, here)
         stop &= state.status == RUNNING

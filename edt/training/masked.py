@@ -24,6 +24,7 @@ from edt.training.devices import training_device
 from edt.training.history import Record
 from edt.training.hooks import OnRecord, listener
 from edt.training.lr_scale import lr_scales
+from edt.training.mask_changes import MaskChanges, MaskUpdate, mask_changes
 from edt.training.record import record_steps
 from edt.training.result import TrainResult
 from edt.training.rules import Group, clip_norms, hyper_groups
@@ -55,6 +56,7 @@ def masked_train(
     weight_decay: Any = 0.0,
     lr_scale: Any = None,
     clip_norm: Any = None,
+    mask_updates: MaskUpdate | None = None,
     momentum: Any = 0.0,
     nesterov: bool = False,
     dampening: float = 0.0,
@@ -105,6 +107,8 @@ def masked_train(
         clip_norm: number, or one per network: the largest norm of a step's gradient; a longer one
             is scaled down (`torch.nn.utils.clip_grad_norm_`).
         momentum: number, or one per network.
+        mask_updates: a rule that changes masks before some of the steps: `edt.lottery.dynamic` has
+            gradual pruning, SET and RigL. What grows starts at 0, with moments of 0.
         batch_size: None for full batches, else samples per step (or one such number per network),
             drawn without replacement from epochs shuffled by ``data_seed`` (int, or ``[B]``).
         schedule: None, a name, an `edt.training.Schedule` or a function ``step -> factor``.
@@ -197,6 +201,7 @@ def masked_train(
         loss_target=loss_target,
     )
     hyper = groups[0][0]
+    update = mask_changes(mask_updates)
     scales = lr_scales(lr_scale, ens, optimizer)
     norms = clip_norms(clip_norm, ens.B)
     steps = whole("steps", steps, 0)
@@ -271,6 +276,15 @@ def masked_train(
             "patience": patience,
         }
     state = State.start(moved.theta, ens.B, settings.rule, record_params)
+    if update is not None:
+        state.masks = moved.state.clone()
+        here = fitted(data, moved, where)
+        settings.changes = MaskChanges(
+            update, steps, moved, here, index, lambda nets: trainer(here.objective(nets, index))
+        )
+        if settings.watch is not None:
+            settings.watch.best_state = moved.state.clone()
+        settings.specification["mask_updates"] = repr(update)
     if start is not None:
         start.fill(state, settings, on_record is not None or patience is not None)
         settings.specification["initial state"] = digest(state.tensors())[:32]
@@ -282,7 +296,10 @@ def masked_train(
         make_writable(file.parent)
     run(engine, state, settings)
     state.to_cpu()
-    result = _result(ens.to(device="cpu"), state, settings, index)
+    ended = ens.to(device="cpu")
+    if state.masks is not None:
+        ended = ended.with_state(state.masks)
+    result = _result(ended, state, settings, index)
     result.networks = result.networks.to(device=home)
     if state.interrupted and settings.progress:
         hint = (
@@ -317,7 +334,7 @@ def _watch(
             f"validation must have the task's loss and targets ({data.loss}, {data.T}), got "
             f"{other.loss}, {other.T}"
         )
-    return Watch(ens, trainer(other.objective(ens, index)), steps, every, patience)
+    return Watch(ens, lambda nets: trainer(other.objective(nets, index)), steps, every, patience)
 
 
 def _scheme(scheme: Any, init: Any) -> Any:
@@ -414,5 +431,6 @@ def _result(ens: Any, state: State, settings: Settings, index: torch.Tensor) -> 
             target=state.target,
             settled=state.settled,
             heard=state.target if settings.listener is None else state.heard,
+            remasked=state.remasked,
         ),
     )

@@ -102,7 +102,7 @@ class TrainResult(Tabular):
             moments = {"optimizer.m": own.m, "optimizer.v": own.v}
             tensors |= {name: value for name, value in moments.items() if value is not None}
             optimizer = {"name": own.name, "target": own.target, "settled": own.settled}
-            optimizer["heard"] = own.heard
+            optimizer |= {"heard": own.heard, "remasked": own.remasked}
         header = {
             "structure": structure,
             "optimizer": optimizer,
@@ -139,6 +139,7 @@ class TrainResult(Tabular):
             if own is not None:
                 m, v = (tensors.get(f"optimizer.{name}") for name in ("m", "v"))
                 at = int(own["target"]), bool(own["settled"]), int(own["heard"])
+                at = (*at, int(own["remasked"]))
                 optimizer = OptimizerState(str(own["name"]), m, v, *at)
             return cls(
                 networks=networks,

@@ -17,6 +17,7 @@ import torch
 from edt.objectives import segment_max
 from edt.training import checkpoint
 from edt.training.hooks import Listener
+from edt.training.mask_changes import MaskChanges
 from edt.training.progress import Meter
 from edt.training.rules import Group
 from edt.training.state import RUNNING, STOPPED, Rule, State, Trainer
@@ -45,6 +46,7 @@ class Settings:
     groups: list[Group] = field(default_factory=list)
     watch: Watch | None = None
     listener: Listener | None = None
+    changes: MaskChanges | None = None
 
 
 def save(state: State, settings: Settings) -> None:
@@ -56,6 +58,7 @@ def save(state: State, settings: Settings) -> None:
         "target": state.target,
         "seconds": state.seconds,
         "settled": state.settled,
+        "remasked": state.remasked,
         "heard": state.target if settings.listener is None else state.heard,
     }
     named = state.tensors() | {"record": settings.rule.record}
@@ -92,9 +95,11 @@ def restore(
         target, seconds = int(header["target"]), float(header["seconds"])
         settled = bool(header["settled"])
         heard = int(header.get("heard", target))
+        remasked = int(header.get("remasked", -1))
     for name, tensor in mine.items():
         tensor.copy_(tensors[name])
     state.target, state.seconds, state.settled, state.heard = target, seconds, settled, heard
+    state.remasked = remasked
 
 
 def run(engine: Trainer, state: State, settings: Settings) -> None:
@@ -110,9 +115,8 @@ def run(engine: Trainer, state: State, settings: Settings) -> None:
     with Meter(settings.progress, "train", settings.steps) as meter:
         try:
             while True:
-                # Before anything else: the call of an earlier process may have been cut here.
-                if settings.listener is not None and settings.listener.due(state):
-                    settings.listener.report(engine, state)
+                # Also before anything else: an earlier process may have been cut here.
+                engine = _arrive(engine, state, settings)
                 running = state.status == RUNNING
                 # An interrupted chunk leaves networks at unequal steps: finish it first.
                 reached = int(state.steps[running].min()) if bool(running.any()) else None
@@ -128,9 +132,7 @@ def run(engine: Trainer, state: State, settings: Settings) -> None:
                 state.settled = True
                 took = time.monotonic() - clock
                 state.seconds = before + time.monotonic() - started
-                _snapshot(state, settings)
-                if settings.watch is not None:
-                    settings.watch.look(state.theta, state.steps, state.status, state.target)
+                engine = _arrive(engine, state, settings)
                 done = state.target - reached
                 ideal = CHUNK_SECONDS / max(took / max(done, 1), 1e-9)
                 chunk = int(min(max(ideal, 1), 8 * chunk))
@@ -154,6 +156,25 @@ def run(engine: Trainer, state: State, settings: Settings) -> None:
     _evaluate(engine, state, settings, stopped | open_)
 
 
+def _arrive(engine: Trainer, state: State, settings: Settings) -> Trainer:
+    """What is done between two steps, each once a step however often the run is cut there.
+
+    Returns the trainer of the masks as they are then.
+    """
+    changes = settings.changes
+    if changes is not None:
+        if changes.due(state):
+            changes.apply(state)
+        engine = changes.current(state, engine, settings.watch)
+    if state.settled:
+        _snapshot(state, settings)
+        if settings.watch is not None:
+            settings.watch.look(state, state.target)
+        if settings.listener is not None and settings.listener.due(state):
+            settings.listener.report(engine, state)
+    return engine
+
+
 def _next_stop(state: State, settings: Settings, reached: int, chunk: int) -> int:
     """Step to run to: ``chunk`` further, but no further than the next step that is looked at."""
     stop = min(reached + max(chunk, 1), settings.steps)
@@ -163,6 +184,11 @@ def _next_stop(state: State, settings: Settings, reached: int, chunk: int) -> in
         ahead = settings.rule.record[settings.rule.record > reached]
         if ahead.numel():
             stop = min(stop, int(ahead[0]))
+    if settings.changes is not None:
+        if reached == 0 and not state.settled and 0 in settings.changes.steps:
+            return 0
+        change = settings.changes.ahead(reached)
+        stop = stop if change is None else min(stop, change)
     if settings.watch is not None:
         fresh = reached == 0 and not state.settled
         look = settings.watch.ahead(reached, fresh)

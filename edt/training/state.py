@@ -40,6 +40,7 @@ class OptimizerState:
         target: step that the last call of the kernel was to reach.
         settled: whether it did.
         heard: last step that was reported to ``on_record``.
+        remasked: last step before which masks were changed.
     """
 
     name: str
@@ -48,6 +49,7 @@ class OptimizerState:
     target: int
     settled: bool
     heard: int
+    remasked: int = -1
 
 
 @dataclass
@@ -67,6 +69,8 @@ class State:
         settled: False while a chunk is unfinished: some networks may lack their evaluation at
             ``target``.
         heard: last step that was reported to ``on_record``.
+        remasked: last step before which masks were changed.
+        masks: uint8 ``[total]``, states of the parameters; None where masks do not change.
         interrupted: whether the run was cut.
     """
 
@@ -84,6 +88,8 @@ class State:
     seconds: float = 0.0
     settled: bool = False
     heard: int = -1
+    remasked: int = -1
+    masks: torch.Tensor | None = None
     interrupted: bool = False
 
     @classmethod
@@ -120,6 +126,7 @@ class State:
                 "history_loss",
                 "history_grad",
                 "history_params",
+                "masks",
             )
         }
         return {name: tensor for name, tensor in named.items() if tensor is not None}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from edt.ensemble import Ensemble
-from edt.training.state import RUNNING, STOPPED, Trainer
+from edt.training.state import RUNNING, STOPPED, State, Trainer
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -51,7 +52,7 @@ class Watch:
 
     Args:
         ens: the networks.
-        losses: of the networks on the validation data, on their device.
+        losses_of: makes what evaluates networks on the validation data, on their device.
         steps: optimiser steps of the run.
         every: k.
         patience: stop a network after this many evaluations without a new least loss; None:
@@ -61,12 +62,14 @@ class Watch:
     def __init__(
         self,
         ens: Ensemble,
-        losses: Trainer,
+        losses_of: Callable[[Any], Trainer],
         steps: int,
         every: int,
         patience: int | None,
     ) -> None:
-        self.losses = losses
+        self.losses_of, self.losses = losses_of, losses_of(ens)
+        #: Masks of the best parameters, where they change.
+        self.best_state: torch.Tensor | None = None
         self._sizes = (ens.offsets[1:] - ens.offsets[:-1]).to(ens.device)
         self.patience = patience
         self.steps = torch.tensor(sorted({*range(0, steps + 1, every), steps}))
@@ -79,30 +82,30 @@ class Watch:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """What a checkpoint must hold, by name."""
-        return {
+        named = {
             "validation.theta": self.best_theta,
             "validation.loss": self.best_loss,
             "validation.step": self.best_step,
             "validation.since": self.since,
             "validation.history": self.history,
         }
+        if self.best_state is not None:
+            named["validation.masks"] = self.best_state
+        return named
 
     def ahead(self, reached: int, before: bool) -> int | None:
         """The next step to evaluate at: ``reached`` itself only if nothing was done there yet."""
         later = self.steps[self.steps >= reached] if before else self.steps[self.steps > reached]
         return int(later[0]) if later.numel() else None
 
-    def look(
-        self, theta: torch.Tensor, steps: torch.Tensor, status: torch.Tensor, target: int
-    ) -> None:
+    def look(self, state: State, target: int) -> None:
         """Evaluate the networks that stand at ``target``, if it is a step to do so.
 
         Args:
-            theta: ``[total]``.
-            steps: int64 ``[B]``.
-            status: int8 ``[B]``; networks that stop early are marked in place.
+            state: of the run; networks that stop early are marked in place.
             target: step.
         """
+        theta, steps, status = state.theta, state.steps, state.status
         row = torch.nonzero(self.steps == target).flatten()
         if not row.numel():
             return
@@ -115,6 +118,8 @@ class Watch:
         better = here & (loss < self.best_loss)
         wide = better.repeat_interleave(self._sizes)
         self.best_theta[wide] = theta[wide]
+        if state.masks is not None and self.best_state is not None:
+            self.best_state[wide] = state.masks[wide]
         self.best_loss = torch.where(better, loss, self.best_loss)
         self.best_step = torch.where(better, steps, self.best_step)
         self.since = torch.where(better, 0, self.since + here.to(torch.int64))
@@ -122,7 +127,12 @@ class Watch:
             status[here & (status == RUNNING) & (self.since >= self.patience)] = STOPPED
 
     def continue_from(
-        self, steps: torch.Tensor, losses: torch.Tensor, best: torch.Tensor, reached: torch.Tensor
+        self,
+        steps: torch.Tensor,
+        losses: torch.Tensor,
+        best: torch.Tensor,
+        reached: torch.Tensor,
+        masks: torch.Tensor | None,
     ) -> None:
         """Take over what an earlier run found at the steps of both.
 
@@ -130,6 +140,7 @@ class Watch:
             steps: int64 ``[R]``, where it looked. losses: ``[R, B]``.
             best: ``[total]``, its parameters of the least loss.
             reached: int64 ``[B]``, steps its networks took.
+            masks: of its best parameters, where they change.
 
         Raises:
             ValueError: it found the least loss at a step that this run does not look at.
@@ -155,9 +166,13 @@ class Watch:
                 "step that this run does not look at; let it divide the steps of that run"
             )
         self.best_theta.copy_(best)
+        if self.best_state is not None and masks is not None:
+            self.best_state.copy_(masks)
 
     def result(self, networks: Ensemble) -> Validation:
         """What was found, on the CPU; ``networks`` (there too) gives the structure."""
+        if self.best_state is not None:
+            networks = networks.with_state(self.best_state.cpu())
         return Validation(
             best=networks.with_theta(self.best_theta.cpu()),
             loss=self.best_loss.cpu(),

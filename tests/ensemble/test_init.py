@@ -69,10 +69,12 @@ def test_distributions(scheme):
     ens = Ensemble.init([(40, 20)], range(50), d_in=30, d_out=1, scheme=scheme)
     weights = torch.stack([ens.weight(b, 1) for b in range(50)]).flatten()
     biases = torch.stack([ens.bias(b, 1) for b in range(50)]).flatten()
-    variance = {"torch": 1 / 120, "glorot": 2 / 60, "he": 2 / 40, "normal": 1 / 40}[scheme]
+    # All but the last layer of "mup" is as in "normal"; an entry of 20 orthonormal rows of 40 too.
+    variance = {"torch": 1 / 120, "glorot": 2 / 60, "he": 2 / 40}.get(scheme, 1 / 40)
+    spread = {"ntk": 0.01}.get(scheme, variance)
     kurtosis = 1.8 if scheme == "torch" else 3.0
-    for values, wanted in ((weights, variance), (biases, variance)):
-        if scheme in ("glorot", "he") and values is biases:
+    for values, wanted in ((weights, variance), (biases, spread)):
+        if scheme not in ("torch", "normal", "ntk") and values is biases:
             assert not biases.any()
             continue
         n = values.numel()
