@@ -86,8 +86,8 @@ def grasp(
         return (ens.theta * hvp(task, ens, grad.detach(), task_index=task_index)).detach()
     # Outputs are divided by dividing the last layer: a diagonal change of parameters.
     at = places(chains(ens, "grasp(temperature=...)", "ens"))
-    scale = torch.where(at.layer == at.layers - 1, 1.0 / temperature, 1.0)
-    scale = scale.to(ens.theta)
+    scale = torch.ones_like(ens.theta)
+    scale[(at.layer == at.layers - 1).to(scale.device)] = 1.0 / temperature
     cool = ens.with_theta(ens.theta.detach() * scale)
     _, grad = loss_and_grad(task, cool, task_index=task_index)
     product = hvp(task, cool, scale.square() * grad.detach(), task_index=task_index)
