@@ -130,7 +130,7 @@ class GradualPruning:
         """s_t."""
         last = _end(self.begin, self.end, steps)
         left = 1.0 - min((step - self.begin) / max(last - self.begin, 1), 1.0)
-        return self.sparsity + (self.initial - self.sparsity) * left**self.power
+        return float(self.sparsity + (self.initial - self.sparsity) * left**self.power)
 
     def __call__(
         self, step: int, steps: int, networks: Any, task: Any, task_index: torch.Tensor
@@ -158,7 +158,8 @@ class _Exchange:
         Args:
             drop: bool ``[total]``. grow: float64 ``[total]``.
         """
-        at, state = places(networks), networks.state.cpu().clone()
+        at = places(networks)
+        state: torch.Tensor = networks.state.cpu().clone()
         state[drop] = PRUNED
         where = torch.nonzero(~at.bias & (state == PRUNED)).flatten()
         group = at.block[where]

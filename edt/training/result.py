@@ -138,9 +138,9 @@ class TrainResult(Tabular):
             own, optimizer = header.get("optimizer"), None
             if own is not None:
                 m, v = (tensors.get(f"optimizer.{name}") for name in ("m", "v"))
-                at = int(own["target"]), bool(own["settled"]), int(own["heard"])
-                at = (*at, int(own["remasked"]))
-                optimizer = OptimizerState(str(own["name"]), m, v, *at)
+                at = int(own["target"]), bool(own["settled"])
+                seen = int(own["heard"]), int(own["remasked"])
+                optimizer = OptimizerState(str(own["name"]), m, v, *at, *seen)
             return cls(
                 networks=networks,
                 loss=tensors["loss"],
