@@ -135,7 +135,7 @@ def synflow_prune(ens: Networks, density: float, rounds: int = 100) -> Any:
         density: in (0, 1], of all layers together.
         rounds: n, 100 in the paper.
     """
-    from edt.lottery.dynamic import keep_highest
+    from edt.lottery.prune import keep_highest
 
     number("density", density, strict=True)
     if density > 1.0:

@@ -21,19 +21,17 @@ import torch
 
 from edt.ensemble.deviates import uniform
 from edt.ensemble.init import check_seeds
-from edt.ensemble.kinds import Networks
 from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE
 from edt.ensemble.philox import draws
 from edt.errors import unknown_choice
 from edt.functional import loss_and_grad
-from edt.lottery.connectivity import connected, strongest_path
 from edt.lottery.criteria import snip, synflow
 from edt.lottery.draw import GROW_STREAM
 from edt.lottery.places import group_sum, places, ranks
-from edt.lottery.prune import SCOPES
+from edt.lottery.prune import SCOPES, keep_highest
 from edt.scalars import number, whole
 
-__all__ = ["SET", "GradualPruning", "RigL", "keep_highest"]
+__all__ = ["SET", "GradualPruning", "RigL"]
 
 #: Scores of weights by name: ``(networks, task, task_index) -> [total]``.
 SCORES: dict[str, Callable[[Any, Any, torch.Tensor], torch.Tensor]] = {
@@ -41,46 +39,6 @@ SCORES: dict[str, Callable[[Any, Any, torch.Tensor], torch.Tensor]] = {
     "snip": lambda networks, task, index: snip(task, networks, index),
     "synflow": lambda networks, task, index: synflow(networks),
 }
-
-
-def keep_highest(
-    networks: Networks, scores: torch.Tensor, density: float, scope: str = "layer"
-) -> torch.Tensor:
-    """States in which ``density`` of all weights stay, those of the highest scores.
-
-    Of n weights of a group, pruned ones counted, ``round(density n)`` stay, at least 1 and at most
-    those that are there. A network that a path of weights leads through keeps its strongest.
-
-    Args:
-        networks: B networks.
-        scores: ``[total]``; those of pruned weights and biases are not looked at.
-        density: in (0, 1].
-        scope: "layer" or "global" (all layers of a network together).
-
-    Returns:
-        uint8 ``[total]``.
-    """
-    at = places(networks)
-    scores = scores.cpu()
-    where = torch.nonzero(~at.bias).flatten()
-    live = networks.state.cpu()[where] != PRUNED
-    group = (at.block if scope == "layer" else at.network)[where]
-    groups = networks.B * (at.layers if scope == "layer" else 1)
-    count = group_sum(torch.ones_like(group), group, groups)[group]
-    wanted = torch.floor(density * count + 0.5).to(torch.int64).clamp_min(1)
-
-    def pruned(first: torch.Tensor) -> torch.Tensor:
-        key = torch.where(live, -scores[where].double(), math.inf)
-        key = torch.where(first[where] & live, -math.inf, key)
-        state = networks.state.cpu().clone()
-        state[where[live & (ranks(key, group) >= wanted)]] = PRUNED
-        return state
-
-    state = pruned(torch.zeros(networks.total, dtype=torch.bool))
-    cut = connected(networks) & ~connected(networks.with_state(state))
-    if bool(cut.any()):
-        state = pruned(strongest_path(networks, scores) & cut[at.network])
-    return state
 
 
 @dataclass(frozen=True)

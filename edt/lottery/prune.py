@@ -8,6 +8,7 @@ a constant, whose loss looks like that of a network that does not learn
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -75,6 +76,46 @@ def prune_lowest(
     if bool(cut.any()):
         keep = strongest_path(ens, scores) & cut[places(ens).network]
         state = _prune(ens, scores, shares, scope, keep)
+    return state
+
+
+def keep_highest(
+    networks: Networks, scores: torch.Tensor, density: float, scope: str = "layer"
+) -> torch.Tensor:
+    """States in which ``density`` of all weights stay, those of the highest scores.
+
+    Of n weights of a group, pruned ones counted, ``round(density n)`` stay, at least 1 and at most
+    those that are there. A network that a path of weights leads through keeps its strongest.
+
+    Args:
+        networks: B networks.
+        scores: ``[total]``; those of pruned weights and biases are not looked at.
+        density: in (0, 1].
+        scope: "layer" or "global" (all layers of a network together).
+
+    Returns:
+        uint8 ``[total]``.
+    """
+    at = places(networks)
+    scores = scores.cpu()
+    where = torch.nonzero(~at.bias).flatten()
+    live = networks.state.cpu()[where] != PRUNED
+    group = (at.block if scope == "layer" else at.network)[where]
+    groups = networks.B * (at.layers if scope == "layer" else 1)
+    count = group_sum(torch.ones_like(group), group, groups)[group]
+    wanted = torch.floor(density * count + 0.5).to(torch.int64).clamp_min(1)
+
+    def pruned(first: torch.Tensor) -> torch.Tensor:
+        key = torch.where(live, -scores[where].double(), math.inf)
+        key = torch.where(first[where] & live, -math.inf, key)
+        state = networks.state.cpu().clone()
+        state[where[live & (ranks(key, group) >= wanted)]] = PRUNED
+        return state
+
+    state = pruned(torch.zeros(networks.total, dtype=torch.bool))
+    cut = connected(networks) & ~connected(networks.with_state(state))
+    if bool(cut.any()):
+        state = pruned(strongest_path(networks, scores) & cut[at.network])
     return state
 
 

@@ -12,8 +12,8 @@ from small_trainings import KINDS, same, small_training, threads
 import edt
 from edt.ensemble import Ensemble
 from edt.lottery.criteria import grasp, synflow, synflow_prune
-from edt.lottery.dynamic import SET, GradualPruning, RigL, keep_highest
-from edt.lottery.prune import density
+from edt.lottery.dynamic import SET, GradualPruning, RigL
+from edt.lottery.prune import density, keep_highest
 from edt.training import masked_train
 
 #: 60 steps of sums in other orders, of Adam, which divides by roots of small numbers.
