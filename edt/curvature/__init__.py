@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 from edt.curvature.density import SpectralDensity, spectral_density
 from edt.curvature.eigenpairs import EigenPairs, extreme_eigenpairs, lanczos
 from edt.curvature.factored import factored_inertia, negative_count
+from edt.curvature.fisher import fisher, fisher_product, sample_gradients
+from edt.curvature.inverse import InverseProducts, influence, inverse_product, submatrix
+from edt.curvature.kfac import Kronecker, kfac
 from edt.curvature.spectrum import (
     Inertia,
     Spectra,
@@ -29,6 +32,8 @@ __all__ = [
     "HessianOperator",
     "HessianSplit",
     "Inertia",
+    "InverseProducts",
+    "Kronecker",
     "Spectra",
     "SpectralDensity",
     "TraceEstimate",
@@ -36,6 +41,8 @@ __all__ = [
     "escape_dimensions",
     "extreme_eigenpairs",
     "factored_inertia",
+    "fisher",
+    "fisher_product",
     "hessian",
     "hessian_diagonal",
     "hessian_spectrum",
@@ -43,9 +50,14 @@ __all__ = [
     "hessian_trace",
     "hvp",
     "index",
+    "influence",
+    "inverse_product",
+    "kfac",
     "lanczos",
     "negative_count",
+    "sample_gradients",
     "spectral_density",
+    "submatrix",
     "verdict",
     "zero_threshold",
 ]
