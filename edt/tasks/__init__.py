@@ -5,6 +5,7 @@ from __future__ import annotations
 from edt.tasks.augment import CropFlip
 from edt.tasks.cifar import CifarError, cifar10, cifar100
 from edt.tasks.data_file import from_file
+from edt.tasks.function_task import FunctionTask
 from edt.tasks.mnist import IdxError, fashion_mnist, mnist
 from edt.tasks.module_task import ModuleTask
 from edt.tasks.real import breast_cancer, diabetes, digits, mnist1d
@@ -18,6 +19,7 @@ __all__ = [
     "LOSSES",
     "CifarError",
     "CropFlip",
+    "FunctionTask",
     "IdxError",
     "ModuleTask",
     "Task",

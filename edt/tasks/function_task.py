@@ -1,0 +1,102 @@
+"""`FunctionTask`: finite data under a loss of one's own, for chains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from edt.ensemble.arrays import as_tensor
+from edt.ensemble.kinds import Networks, chains
+from edt.errors import ShapeError
+from edt.files import digest
+from edt.objectives.function import FunctionObjective, SampleLoss
+from edt.ops.checks import inputs_only
+from edt.tasks.given import stays
+
+__all__ = ["FunctionTask"]
+
+
+class FunctionTask:
+    """``L_b = sum_n c_n l(f(x_n; theta_b), y_n)`` for chains, l a torch function.
+
+    Training (full batches), minima, flows and curvature take it as they take an `edt.Task`, by
+    autograd on the CPU in float64; modules have `edt.ModuleTask` for it.
+
+    Args:
+        x: float64 ``[N, d_in]``.
+        y: ``[N, ...]``, targets as the function takes them.
+        loss: ``(outputs [N, d_out], y) -> [N]``, one number a sample that depends on nothing but
+            the sample, twice differentiable. Where its second derivative is negative, Gauss-Newton
+            matrices take 0 for it.
+        weights: ``[N]``, positive; divided by their sum. None: alike.
+        name: for tables and files; default the function's.
+
+    Raises:
+        TypeError, ValueError: an argument is wrong, or the function returns no such numbers.
+
+    Example:
+        >>> cauchy = lambda f, y: (1 + (f - y).square()).log().sum(1)
+        >>> zeros = torch.zeros(4, 1, dtype=torch.float64)
+        >>> FunctionTask(zeros, zeros, cauchy, name="cauchy")
+        FunctionTask(4 samples, cauchy)
+    """
+
+    dtype = torch.float64
+    device = torch.device("cpu")
+    T = 1
+
+    def __init__(
+        self, x: Any, y: Any, loss: SampleLoss, weights: Any = None, name: str | None = None
+    ) -> None:
+        if not callable(loss) or isinstance(loss, type):
+            raise TypeError(f"loss must be a function (outputs, y) -> [N], got {loss!r:.60}")
+        self.x, self.y = as_tensor("x", x).double().clone(), as_tensor("y", y).clone()
+        if self.x.dim() != 2 or not len(self.x):
+            raise ShapeError(f"x must have shape [N, d_in], got {list(self.x.shape)}")
+        self.samples, self.d_in = self.x.shape
+        if self.y.dim() < 1 or len(self.y) != self.samples:
+            raise ShapeError(f"y must have {self.samples} rows like x, got {list(self.y.shape)}")
+        given = torch.ones(self.samples) if weights is None else as_tensor("weights", weights)
+        if tuple(given.shape) != (self.samples,) or not bool((given > 0).all()):
+            raise ValueError(f"weights must be {self.samples} positive numbers")
+        self.coef = given.double() / given.double().sum()
+        self._loss = loss
+        #: Name of the loss.
+        self.loss = name or str(getattr(loss, "__qualname__", type(loss).__name__))
+
+    def objective(
+        self, networks: Networks, task_index: torch.Tensor | None = None
+    ) -> FunctionObjective:
+        """The losses of these networks with their derivatives.
+
+        Raises:
+            TypeError: no chains. ShapeError: the function returns no ``[N]``.
+        """
+        nets = chains(networks, "a FunctionTask")
+        problem = inputs_only(nets, self.x)
+        f = torch.zeros(self.samples, nets.d_out, dtype=torch.float64)
+        found = self._loss(f, self.y)
+        if not isinstance(found, torch.Tensor) or tuple(found.shape) != (self.samples,):
+            given = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+            raise ShapeError(f"loss must return a tensor [{self.samples}], got {given}")
+        return FunctionObjective(problem, self.y, self.coef, self._loss)
+
+    def fingerprint(self) -> str:
+        """Digest of the data with the name and the code of the loss."""
+        code = getattr(getattr(self._loss, "__code__", None), "co_code", b"")
+        bits = torch.tensor(list(code), dtype=torch.uint8)
+        data = {"x": self.x, "y": self.y, "coef": self.coef, "code": bits}
+        return f"{self.loss}/{digest(data)[:32]}"
+
+    def to(self, dtype: torch.dtype | None = None, *, device: Any = None) -> FunctionTask:
+        """Itself.
+
+        Raises:
+            ValueError: another dtype or device is asked for.
+        """
+        stays("a FunctionTask", dtype, device)
+        return self
+
+    def __repr__(self) -> str:
+        return f"FunctionTask({self.samples} samples, {self.loss})"

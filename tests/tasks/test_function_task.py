@@ -1,0 +1,130 @@
+"""Losses of one's own: against torch.func in float64, and a kernel for one of theirs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_trainings import same, threads
+
+import edt
+from edt.ensemble import Ensemble
+from edt.errors import ShapeError
+from edt.tasks import FunctionTask
+
+#: Sums of some hundred terms in another order.
+CLOSE = {"rtol": 1e-12, "atol": 1e-12}
+
+
+def cauchy(f, y):
+    return (1.0 + (f - y).square()).log().sum(1)
+
+
+def bce(f, y):
+    return torch.nn.functional.binary_cross_entropy_with_logits(f, y, reduction="none").sum(1)
+
+
+@pytest.fixture
+def setting():
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(9, 2, generator=draw, dtype=torch.float64)
+    y = 3.0 * torch.rand(9, 2, generator=draw, dtype=torch.float64)
+    weights = torch.rand(9, generator=draw, dtype=torch.float64)
+    ens = Ensemble.init([3, 4], [0], d_in=2, d_out=2, scheme="normal")
+    state = ens.state.clone()
+    state[2], state[7] = 0, 2
+    return FunctionTask(x, y, cauchy, weights), ens.with_state(state)
+
+
+def test_derivatives_are_those_of_torch(setting, cases):
+    task, ens = setting
+    losses, grad = edt.loss_and_grad(task, ens)
+    hessians, gauss = edt.hessian(task, ens), edt.hessian(task, ens, ggn=True)
+    vectors = torch.randn(2, ens.total, dtype=torch.float64)
+    products = edt.hvp(task, ens, vectors), edt.ggn_vp(task, ens, vectors)
+    bent = False
+    for b in range(2):
+        row, theta = ens.layer_widths[b].tolist(), cases.part(ens, b)
+        span = slice(int(ens.offsets[b]), int(ens.offsets[b + 1]))
+        live = ens.state[span] == 1
+
+        def outputs(c, theta=theta, live=live, row=row):
+            return cases.forward(theta.index_copy(0, torch.nonzero(live).flatten(), c), row, task.x)
+
+        def value(c, outputs=outputs):
+            return task.coef @ cauchy(outputs(c), task.y)
+
+        c = theta[live]
+        torch.testing.assert_close(losses[b], value(c), **CLOSE)
+        torch.testing.assert_close(grad[span][live], torch.func.grad(value)(c), **CLOSE)
+        expected = torch.func.hessian(value)(c)
+        torch.testing.assert_close(hessians[b], expected, **CLOSE)
+        j, f = torch.func.jacrev(outputs)(c), outputs(c)
+        second = 2.0 * (1 - (f - task.y) ** 2) / (1 + (f - task.y) ** 2) ** 2
+        bent |= bool((second < 0).any())
+        curve = task.coef[:, None] * second.clamp_min(0.0)
+        best = torch.einsum("nop,no,noq->pq", j, curve, j)
+        torch.testing.assert_close(gauss[b], best, **CLOSE)
+        for found, matrix in zip(products, (expected, best), strict=True):
+            want = vectors[:, span][:, live] @ matrix
+            torch.testing.assert_close(found[:, span][:, live], want, **CLOSE)
+            assert not found[:, span][:, ~live].any()
+    assert bent
+
+
+def test_one_of_the_kernels_losses_trains_the_same(setting):
+    task, ens = setting
+    y = task.y / 3.0
+    mine, theirs = FunctionTask(task.x, y, bce), edt.Task(task.x, y, loss="bce")
+    options = {"steps": 100, "lr": 0.02, "progress": False, "device": "cpu"}
+    found, expected = (edt.masked_train(one, ens, **options) for one in (mine, theirs))
+    torch.testing.assert_close(found.networks.theta, expected.networks.theta, rtol=1e-9, atol=1e-11)
+    spectra = [edt.hessian_spectrum(one, expected.networks) for one in (mine, theirs)]
+    for a, b in zip(spectra[0], spectra[1], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_bits_do_not_depend_on_company_threads_or_cuts(setting, tmp_path):
+    task, ens = setting
+    options = {"steps": 60, "lr": 0.02, "progress": False, "record": 8}
+    with threads(1):
+        whole = edt.masked_train(task, ens, **options)
+    with threads(2):
+        same(whole, edt.masked_train(task, ens, **options))
+        alone = edt.masked_train(task, ens[[1]], **options)
+    at = slice(int(ens.offsets[1]), int(ens.offsets[2]))
+    assert torch.equal(alone.networks.theta, whole.networks.theta[at])
+    first = edt.masked_train(task, ens, **{**options, "steps": 24})
+    same(whole, edt.masked_train(task, continue_from=first, **options))
+    cut = edt.masked_train(task, ens, **options, checkpoint=tmp_path, max_seconds=0.0)
+    assert cut.interrupted
+    same(whole, edt.masked_train(task, ens, **options, checkpoint=tmp_path))
+
+
+def test_minima_are_found():
+    """More samples than the network can fit, so that it has minima of a loss that is not 0."""
+    draw = torch.Generator().manual_seed(2)
+    x = torch.randn(40, 2, generator=draw, dtype=torch.float64)
+    y = x[:, :1].sin() + 0.5 * torch.randn(40, 1, generator=draw, dtype=torch.float64)
+    task, ens = FunctionTask(x, y, cauchy), Ensemble.init([1], [0, 1], d_in=2, d_out=1)
+    found = edt.converge(task, ens, progress=False)
+    assert found.verdict == ["minimum"] * 2
+    assert float(edt.loss_and_grad(task, found.networks)[1].abs().max()) < 1e-8
+
+
+def test_bad_input(setting):
+    task, ens = setting
+    x, y = task.x, task.y
+    for make, error, words in [
+        (lambda: FunctionTask(x, y, "mse"), TypeError, "loss must be a function"),
+        (lambda: FunctionTask(x[:, 0], y, cauchy), ShapeError, "x must have shape"),
+        (lambda: FunctionTask(x, y[:3], cauchy), ShapeError, "y must have 9 rows"),
+        (lambda: FunctionTask(x, y, cauchy, weights=-torch.ones(9)), ValueError, "weights must be"),
+        (
+            lambda: edt.loss(FunctionTask(x, y, lambda f, y: (f - y).square()), ens),
+            ShapeError,
+            r"loss must return a tensor \[9\], got \[9, 2\]",
+        ),
+        (lambda: edt.masked_train(task, ens, batch_size=3), ValueError, "batch_size needs samples"),
+    ]:
+        with pytest.raises(error, match=words):
+            make()
