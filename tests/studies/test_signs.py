@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from edt.studies.signs.page import findings
+from edt.studies.signs.page import findings, spread_text
+from edt.studies.signs.panels import signs
 from edt.studies.signs.run import coin_table, levelled
 
 P, ALPHA = 12, 0.15
@@ -66,6 +67,12 @@ def test_the_table_counts():
     assert whole["coins"] == pytest.approx((1 - 2 / P) ** P)
     assert whole["dispersion"] == 0.0 < whole["null_low"]
     assert table[table["level"] >= 0]["points"].sum() == 240
+
+
+def test_the_page_says_how_far_the_index_spreads():
+    assert "0 (narrower" in spread_text(coin_table(points(rigid), draws=50))
+    assert "(wider" in spread_text(coin_table(points(shared), draws=50))
+    assert [len(panel.traces) for panel in signs(coin_table(points(coins), draws=50))] == [2, 3]
 
 
 def test_dispersion_of_coins_is_one():

@@ -54,7 +54,7 @@ def spread_text(table: pd.DataFrame) -> str:
             else "narrower" if row["dispersion"] < row["null_low"] else "as wide"
         )  # fmt: skip
         parts.append(
-            f"width {row['width']}: {number(row['spread'])} ({word}; by chance "
+            f"width {row['width']}: {number(row['dispersion'])} ({word}; by chance "
             f"{number(row['null_low'])} to {number(row['null_high'])})"
         )
     return "; ".join(parts) or "no index varies"

@@ -27,7 +27,7 @@ def signs(table: pd.DataFrame) -> list[Panel]:
     ]
     spreads = points(
         whole["width"], whole["dispersion"], "measured", "@blue",
-        [f"width {row['width']}: {row['spread']:.2f} times the binomial variance"
+        [f"width {row['width']}: {row['dispersion']:.2f} times the binomial variance"
          for row in rows(whole)],
     )  # fmt: skip
     tosses = line(
