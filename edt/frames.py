@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-__all__ = ["Tabular", "per_network", "with_ends"]
+__all__ = ["Tabular", "card", "per_network", "with_ends"]
 
 Array = npt.NDArray[Any]
 
@@ -38,12 +39,40 @@ class Tabular(ABC):
         frame = self.to_pandas()
         return {str(name): _array(frame[name]) for name in frame.columns}
 
+    def _repr_html_(self) -> str:
+        """What notebooks show: what it is, and the first rows of its table."""
+        table = self.to_pandas()
+        rows = [
+            {str(name): value for name, value in row.items()}
+            for row in table.head(12).to_dict("records")
+        ]
+        return card(repr(self), rows, len(table))
+
     def to_xarray(self) -> xr.Dataset:
         """The columns of `to_pandas` along its first one ("network", say)."""
         import xarray as xr
 
         (axis, index), *rest = self.to_numpy().items()
         return xr.Dataset({name: (axis, array) for name, array in rest}, coords={axis: index})
+
+
+def card(title: str, rows: Sequence[Mapping[str, Any]], count: int | None = None) -> str:
+    """What notebooks show: a title, and a small table under it.
+
+    Args:
+        title: plain text.
+        rows: columns to values, the same columns in each; at most twelve are shown.
+        count: rows there are, where not all are given.
+    """
+    head = "".join(f"<th>{escape(str(name))}</th>" for name in rows[0]) if rows else ""
+    lines = [
+        "".join(f"<td>{escape(str(value))}</td>" for value in row.values()) for row in rows[:12]
+    ]
+    total = len(rows) if count is None else count
+    if total > 12:
+        lines.append(f"<td colspan={len(rows[0])}>... {total:,} in all</td>")
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f"<p><b>{escape(title)}</b></p><table><tr>{head}</tr>{body}</table>"
 
 
 def per_network(result: object, *names: str) -> pd.DataFrame:

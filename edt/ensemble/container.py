@@ -21,6 +21,7 @@ from edt.ensemble.storage import read_ensemble, write_ensemble
 from edt.ensemble.structure import Structure
 from edt.errors import ShapeError
 from edt.files import parsing
+from edt.frames import card
 from edt.places import Location
 from edt.scalars import flag
 
@@ -395,6 +396,19 @@ class Ensemble(Exchange):
     def __iter__(self) -> Iterator[Ensemble]:
         """The networks one by one, each an ensemble of its own."""
         return (self.network(b) for b in range(self.B))
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: a row a shape."""
+        rows, coords = self.layer_widths.tolist(), self.coords.tolist()
+        found: dict[tuple[int, ...], list[int]] = {}
+        for row, count in zip(rows, coords, strict=True):
+            found.setdefault(tuple(row), []).append(count)
+        return card(
+            repr(self),
+            [{"shape": "-".join(map(str, shape)), "networks": len(own),
+              "trainable": f"{min(own)}..{max(own)}" if min(own) < max(own) else own[0]}
+             for shape, own in found.items()],
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return self._structure.describe(self.dtype)

@@ -17,6 +17,7 @@ from edt.ensemble.init import check_ids, check_seeds
 from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE
 from edt.errors import ShapeError
 from edt.files import CheckpointError, parsing, read, write
+from edt.frames import card
 from edt.places import Location
 
 __all__ = ["ModuleEnsemble"]
@@ -387,6 +388,18 @@ class ModuleEnsemble:
 
     def __iter__(self) -> Iterator[ModuleEnsemble]:
         return (self.network(b) for b in range(self.B))
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: a row an architecture, with its tensors."""
+        rows = []
+        for one, networks in self.groups():
+            names = [f"{block.name} {list(block.shape)}" for block in one.blocks]
+            more = f", ... ({len(names)})" if len(names) > 4 else ""
+            rows.append(
+                {"module": type(one.skeleton).__name__, "networks": len(networks),
+                 "parameters": one.size, "tensors": ", ".join(names[:4]) + more}
+            )  # fmt: skip
+        return card(repr(self), rows)
 
     def __repr__(self) -> str:
         groups = self.groups()

@@ -14,6 +14,7 @@ from edt.ensemble.checks import DTYPES, check_dtype
 from edt.ensemble.structure import counted
 from edt.errors import ShapeError, unknown_choice
 from edt.files import digest
+from edt.frames import card
 from edt.objectives.core import CoreObjective
 from edt.ops.checks import problem_of
 from edt.ops.losses import LOSSES, smoothed
@@ -211,6 +212,15 @@ class Task:
             n_classes=self.d_out if LOSSES[self.loss].classes else None,
             info=self.info,
         )
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: sizes, and how each target is spread."""
+        variance = self.variance.tolist()
+        return card(
+            repr(self),
+            [{"target": t, "samples": self.N, "inputs": self.d_in, "outputs": self.d_out,
+              "variance": f"{value:.4g}"} for t, value in enumerate(variance)],
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         parts = [
