@@ -32,7 +32,7 @@ def test_results_show_the_rows_of_their_table(trained) -> None:
     title, rows = shown(trained)
     table = trained.to_pandas()
     assert title.startswith("TrainResult(") and rows[0] == list(table.columns)
-    assert (len(rows) == 14 and rows[-1] == ["... 13 in all"]) or len(rows) == 14
+    assert len(rows) == 14 and rows[-1] == ["... 16 in all"]
     assert rows[1] == [str(value) for value in table.iloc[0].to_dict().values()]
 
 
