@@ -51,7 +51,8 @@ def test_every_public_name_is_listed(package: str) -> None:
     there = [found(path) for path in paths]
     modules = [value for value in there if isinstance(value, ModuleType)]
     whole = {module.__name__ for module in modules}
-    there += [getattr(module, name) for module in modules for name in getattr(module, "__all__", ())]
+    for module in modules:
+        there += [getattr(module, name) for name in getattr(module, "__all__", ())]
     missing = []
     for name in import_module(package).__all__:
         value = getattr(import_module(package), name)
