@@ -171,9 +171,10 @@
     const drawn = colour(trace.line.color);
     const line = trace.mode.includes("lines")
       ? `<path d="M-16,0H16" stroke="${drawn}" stroke-width="${trace.line.width}" stroke-dasharray="${dashes[trace.line.dash]}"/>` : "";
-    const thin = trace.marker && ["x-thin", "line-ew"].includes(trace.marker.symbol);
+    const symbol = trace.marker?.symbol.replace("-open", "");
+    const hollow = trace.marker?.symbol !== symbol || ["x-thin", "line-ew"].includes(symbol);
     const marker = trace.marker
-      ? `<path d="${symbols[trace.marker.symbol]}" ${thin ? 'fill="none" stroke-width="2" stroke' : "fill"}="${drawn}"/>` : "";
+      ? `<path d="${symbols[symbol]}" ${hollow ? 'fill="none" stroke-width="2" stroke' : "fill"}="${drawn}"/>` : "";
     return `${head}${line}${marker}</svg>`;
   }
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from importlib.resources import files
 
 import numpy as np
 import pytest
 
 from edt.plots import DARK, LIGHT
 from edt.show.axes import log_axis
-from edt.show.marks import bars, edges, heatmap, line, points, shade, stacked
+from edt.show.marks import PATTERNS, SYMBOLS, bars, edges, heatmap, line, points, shade, stacked
 from edt.show.panel import Panel, axis
 from edt.show.publish import Picture, embed, figures_kept
 from edt.show.render import POINT, draw, plain
@@ -160,3 +162,16 @@ def test_figures_are_kept_as_files_only_where_that_is_asked_for(tmp_path):
         figures_kept(["gif"]),
     ):
         pass
+
+
+def test_the_key_of_a_page_has_a_sample_of_every_marker_and_hatch():
+    """Marks that are outlines are drawn as their symbol, hollow."""
+    script = files("edt.show").joinpath("figures.js").read_text(encoding="utf-8")
+    table = script[script.index("const symbols") : script.index("const hatches")]
+    known = set(re.findall(r'["]?([a-z-]+)["]?: "M', table))
+    for marker in SYMBOLS:
+        for hollow in (False, True):
+            trace = points([1], [1], "a", "@blue", [""], marker, hollow=hollow)
+            assert trace["marker"]["symbol"].removesuffix("-open") in known
+    hatches = script[script.index("const hatches") : script.index("const dashes")]
+    assert all(json.dumps(shape) in hatches or f"{shape}:" in hatches for shape in PATTERNS[1:])

@@ -396,7 +396,7 @@ def open_table(paths: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         }
         if len(mine):
             per = mine.groupby(["target", "seed"])["index"].agg(["sum", "size"])
-            mean = ratio_interval(per["sum"], per["size"], conf, unit=1.0)
+            mean = ratio_interval(per["sum"].astype(float), per["size"], conf, unit=1.0)
             row |= {
                 "plateau_index": mean.value,
                 "plateau_index_low": max(mean.low, 0.0) if len(per) > 1 else np.nan,
