@@ -88,7 +88,7 @@ def test_a_lock_that_is_no_file(run, make):
 def test_reports_and_exports_stay_inside(run, outside, capsys):
     for name in ("figures", "export"):
         (run / name).symlink_to(outside)
-    assert refused(capsys, "report", run)
+    assert refused(capsys, "report", run, "--figures", "png")
     assert refused(capsys, "export", run)
     assert untouched(outside)
 
