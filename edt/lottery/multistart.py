@@ -13,6 +13,7 @@ from edt.ensemble.kinds import Networks, as_networks, chains
 from edt.lottery.draw import CONTROL_STREAM, uniforms
 from edt.lottery.places import group_sum, places, ranks
 from edt.lottery.tickets import Tickets, neuron_mask
+from edt.scalars import whole
 
 __all__ = ["Partition", "partition", "partition_units", "partition_weights"]
 
@@ -84,7 +85,7 @@ def partition_weights(
         >>> made.tickets.size.tolist()
         [11, 11]
     """
-    parts = _parts(parts)
+    parts = whole("parts", parts, 2)
     as_networks(start, "start")
     at = places(start)
     weights = torch.nonzero((start.state != 0) & ~at.bias).flatten()
@@ -117,7 +118,7 @@ def partition_units(
         TypeError: other modules, whose channels hang together in ways that are not known; see
             `partition_weights`. ValueError: parts out of range.
     """
-    parts = _parts(parts)
+    parts = whole("parts", parts, 2)
     if not isinstance(start, ModuleEnsemble):
         raise TypeError(
             f"start must be an edt.ModuleEnsemble, got {type(start).__name__}; chains are cut by "
@@ -125,12 +126,6 @@ def partition_units(
         )
     dealt = torch.cat([_units(start.architecture(b), parts) for b in range(start.B)])
     return _cut(start, dealt, parts, torch.arange(start.B) if names is None else names)
-
-
-def _parts(parts: int) -> int:
-    if isinstance(parts, bool) or not isinstance(parts, int) or parts < 2:
-        raise ValueError(f"parts must be an integer >= 2, got {parts!r}")
-    return parts
 
 
 def _cut(start: Networks, dealt: torch.Tensor, parts: int, names: torch.Tensor) -> Partition:

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from edt.errors import ShapeError
+from edt.scalars import whole
 
 __all__ = ["CropFlip"]
 
@@ -33,8 +34,7 @@ class CropFlip:
     flip: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.pad, bool) or not isinstance(self.pad, int) or self.pad < 0:
-            raise ValueError(f"pad must be an integer >= 0, got {self.pad!r}")
+        whole("pad", self.pad, 0)
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Changed images.

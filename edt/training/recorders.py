@@ -17,6 +17,7 @@ from edt.ensemble.kinds import chains
 from edt.errors import unknown_choice
 from edt.functional import jacobian, predict
 from edt.objectives import segment_max
+from edt.scalars import whole
 from edt.tasks.given import index_of, task_and_networks
 
 __all__ = [
@@ -217,8 +218,7 @@ def neuron_trajectories(layer: int = 0) -> Recorder:
 
     def measure(networks: Any, losses: torch.Tensor) -> list[torch.Tensor]:
         nets = chains(networks, "neuron_trajectories")
-        if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer < nets.depth:
-            raise ValueError(f"layer must be in 0..{nets.depth - 1}, got {layer!r}")
+        whole("layer", layer, 0, nets.depth - 1)
         out = []
         for b in range(nets.B):
             bias = [nets.bias(b, layer)[:, None]] if nets.has_bias else []

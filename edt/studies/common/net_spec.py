@@ -12,6 +12,7 @@ from edt.functional import predict
 from edt.lottery.module_recipe import ModuleRecipe
 from edt.ops.threads import one_blas_thread
 from edt.runs.experiment import Spec
+from edt.scalars import whole
 from edt.studies.common.nets import FOLDERS, check_net, load, recipe_of, schedule, training
 from edt.tasks import Task
 from edt.training import masked_train
@@ -66,8 +67,8 @@ class NetSpec(Spec):
                 f"folder is for tasks {', '.join(FOLDERS)}, which need it: where the files are"
             )
         object.__setattr__(self, "milestones", tuple(self.milestones))
-        if any(isinstance(step, bool) or not isinstance(step, int) for step in self.milestones):
-            raise TypeError(f"milestones must hold steps, integers, got {self.milestones}")
+        for step in self.milestones:
+            whole("milestones entries", step, 0)
         self.check_numbers(from_zero=self._from_zero())
         if self.level >= 1:
             raise ValueError(f"level must be a quantile in (0, 1), got {self.level}")

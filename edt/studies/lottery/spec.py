@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from edt.ensemble import ACTIVATIONS, SCHEMES
 from edt.errors import unknown_choice
 from edt.runs.experiment import Spec
+from edt.scalars import whole
 from edt.studies.common.nets import FOLDERS, TASKS, check_net
 
 METHODS = ("ticket", "reinit", "random", "shuffled", "signed", "oneshot", "snip", "grasp")
@@ -122,8 +123,8 @@ class LotterySpec(Spec):
             raise ValueError("crop and flip need net, a network that takes images")
         if self.momentum and self.optimizer != "sgd":
             raise ValueError("momentum needs optimizer 'sgd'")
-        if any(isinstance(step, bool) or not isinstance(step, int) for step in self.milestones):
-            raise TypeError(f"milestones must hold steps, integers, got {self.milestones}")
+        for step in self.milestones:
+            whole("milestones entries", step, 0)
 
     def outside(self) -> tuple[str, ...]:
         """The folder of the data, for tasks that have one."""

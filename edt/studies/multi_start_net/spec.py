@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edt.errors import unknown_choice
+from edt.scalars import whole
 from edt.studies.common.net_spec import NetSpec
 
 __all__ = ["MultiStartNetSpec"]
@@ -35,10 +36,10 @@ class MultiStartNetSpec(NetSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "parts", tuple(self.parts))
-        if not self.parts or any(
-            isinstance(n, bool) or not isinstance(n, int) or n < 2 for n in self.parts
-        ):
-            raise ValueError(f"parts must hold integers >= 2, got {self.parts}")
+        if not self.parts:
+            raise ValueError("parts must hold at least one number of parts")
+        for parts in self.parts:
+            whole("parts entries", parts, 2)
         if list(self.parts) != sorted(set(self.parts)):
             raise ValueError(f"parts must be rising and distinct, got {self.parts}")
         if self.cut not in CUTS:
