@@ -109,6 +109,10 @@ def test_bits_never_change():
         "glorot": "91dab41f1d07dc71",
         "he": "90cdc550fe8bfb7b",
         "normal": "37c58b19df03af55",
+        "ntk": "3a224c7d736111fc",
+        "mean_field": "ccd77140bacea604",
+        "mup": "ccd77140bacea604",
+        "orthogonal": "86f341f111683df3",
     }
 
 

@@ -110,7 +110,7 @@ def test_control_c_anywhere_resumes_bit_identically(cases, tmp_path, monkeypatch
         calls.append(1)
         if len(calls) % 7 == 0:
             # As the kernel does: one network may have finished the chunk, the other not.
-            state.status[1] = training.masked.CONVERGED
+            state.status[1] = training.state.CONVERGED
             advance(engine, state, settings)
             state.status[1] = 0
             raise KeyboardInterrupt
