@@ -79,7 +79,6 @@ def test_bench(capsys):
     names = [figure["name"] for figure in found["figures"]]
     assert len(names) == len(set(names)) >= 9
     assert all(figure["value"] > 0 for figure in found["figures"])
-    compared = [figure for figure in found["figures"] if figure["pytorch"]]
-    assert compared
-    for figure in compared:
-        assert figure["ratio"] == pytest.approx(figure["pytorch"] / figure["value"])
+    # Single calls are not compared: the next run would say something else.
+    assert any(figure["pytorch"] for figure in found["figures"])
+    assert all(figure["ratio"] is None for figure in found["figures"])
