@@ -12,6 +12,7 @@ from edt.errors import ShapeError
 from edt.files import digest
 from edt.objectives.function import FunctionObjective, SampleLoss
 from edt.ops.checks import inputs_only
+from edt.scalars import whole
 from edt.tasks.given import stays
 
 __all__ = ["FunctionTask"]
@@ -30,6 +31,7 @@ class FunctionTask:
             the sample, twice differentiable. Where its second derivative is negative, Gauss-Newton
             matrices take 0 for it.
         weights: ``[N]``, positive; divided by their sum. None: alike.
+        d_out: outputs of networks, for verbs that make networks of ``widths``; None: any.
         name: for tables and files; default the function's.
 
     Raises:
@@ -47,7 +49,13 @@ class FunctionTask:
     T = 1
 
     def __init__(
-        self, x: Any, y: Any, loss: SampleLoss, weights: Any = None, name: str | None = None
+        self,
+        x: Any,
+        y: Any,
+        loss: SampleLoss,
+        weights: Any = None,
+        d_out: int | None = None,
+        name: str | None = None,
     ) -> None:
         if not callable(loss) or isinstance(loss, type):
             raise TypeError(f"loss must be a function (outputs, y) -> [N], got {loss!r:.60}")
@@ -61,6 +69,7 @@ class FunctionTask:
         if tuple(given.shape) != (self.samples,) or not bool((given > 0).all()):
             raise ValueError(f"weights must be {self.samples} positive numbers")
         self.coef = given.double() / given.double().sum()
+        self.d_out = None if d_out is None else whole("d_out", d_out)
         self._loss = loss
         #: Name of the loss.
         self.loss = name or str(getattr(loss, "__qualname__", type(loss).__name__))
