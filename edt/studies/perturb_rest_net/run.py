@@ -246,7 +246,8 @@ def group_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
             row: dict[str, Any] = {
                 "size": size, "group": group, "parents": len(wins), "networks": len(own),
                 "rate": rate.value, "rate_low": rate.low, "rate_high": rate.high,
-                "accuracy": mean.value, "accuracy_low": mean.low, "accuracy_high": mean.high,
+                "accuracy": mean.value, "accuracy_low": max(mean.low, 0.0),
+                "accuracy_high": min(mean.high, 1.0),
             }  # fmt: skip
             nothing = Interval(np.nan, np.nan, np.nan)
             found = {"ahead": nothing, "gain": nothing}
