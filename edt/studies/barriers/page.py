@@ -6,7 +6,7 @@ import pandas as pd
 
 from edt.places import Folder, Location
 from edt.show.publish import Picture
-from edt.show.words import count, number, percent, span
+from edt.show.words import count, percent, span
 from edt.studies.barriers import panels
 from edt.studies.barriers.run import BarriersRun
 from edt.studies.common.findings import Finding
@@ -38,10 +38,9 @@ def findings(table: pd.DataFrame, basins: pd.DataFrame) -> list[Finding]:
             continue
         first, last = part.iloc[0], known.iloc[-1]
         text = (
-            f"Barriers ({panels.PATHS[str(path)][0]}) are {number(first['barrier'])} of the "
-            f"variance at width {int(first['width'])} and {number(last['barrier'])} at width "
-            f"{int(last['width'])}: {last['change']:+.2g} ({last['change_low']:.2g} to "
-            f"{last['change_high']:.2g} over {count(int(last['teachers']), 'teacher')})"
+            f"Barriers ({panels.PATHS[str(path)][0]}) change by {last['change']:+.2g} of the "
+            f"variance ({last['change_low']:.2g} to {last['change_high']:.2g}) from width "
+            f"{int(first['width'])} to width {int(last['width'])}, over teachers with pairs at both"
         )
         if last["change_high"] < 0.0:
             found.append(Finding("", "for", text + ": they fall with width."))
