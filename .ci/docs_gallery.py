@@ -40,6 +40,15 @@ STUDIES = (
     ("crossed", "crossed", "crossed"),
     ("failures", "failures", "failures"),
     ("index-loss", "index_loss", "index_loss"),
+    ("signs", "signs", "signs"),
+    ("prune-to-narrow", "prune_to_narrow", "prune_to_narrow"),
+    ("escape-count", "escape_count", "escape_count"),
+    ("barriers", "barriers", "barriers"),
+    ("depth", "depth", "depth"),
+    ("targets", "targets", "targets"),
+    ("optimisers", "optimisers", "optimisers"),
+    ("perturb-rest-net", "perturb_rest_net", "perturb_rest_conv4"),
+    ("multi-start-net", "multi_start_net", "multi_start_net"),
 )
 
 
