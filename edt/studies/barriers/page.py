@@ -9,7 +9,7 @@ from edt.show.publish import Picture
 from edt.show.words import count, percent, span
 from edt.studies.barriers import panels
 from edt.studies.barriers.run import BarriersRun
-from edt.studies.common.findings import Finding
+from edt.studies.common.findings import Finding, together, together_text
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import threshold_table, threshold_text
 
@@ -74,6 +74,7 @@ def write_barriers_report(run: BarriersRun, directory: Location) -> Folder:
     """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
     table, basins, spec = run.barriers(), run.basins(), run.spec
     thresholds = threshold_table(run.tables["students"])
+    tests = table["path"].nunique() + basins["radius"].nunique()
     page = StudyPage(
         title="Do barriers fall with width, and do bad basins shrink?",
         lead=f"<b>{count(len(run.tables['pairs']), 'pair')}</b> of good ends joined, "
@@ -87,7 +88,7 @@ def write_barriers_report(run: BarriersRun, directory: Location) -> Folder:
             "Means and rates with 95% intervals over teachers.",
             lambda: panels.barriers(table, basins),
         ),
-        findings=findings(table, basins),
+        findings=findings(run.barriers(together(tests)), run.basins(together(tests))),
         limits=[
             "Pairs share ends; teachers are the unit.",
             "A random push of many parameters moves each of them less: equal radii are not equal "
@@ -105,6 +106,7 @@ def write_barriers_report(run: BarriersRun, directory: Location) -> Folder:
             ),
             ("Good", f"loss ≤ {spec.good:g} × variance of the target"),
             ("Threshold", threshold_text(thresholds)),
+            ("Intervals of the findings", together_text(tests)),
             ("Null", "no difference from the narrowest to the widest width"),
         ],
         tables={"Barriers": table, "Basins": basins, "Other thresholds": thresholds},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edt.show.answer import Answer
 
-__all__ = ["Finding", "answer_of", "bullets_of", "verdict_of"]
+__all__ = ["Finding", "answer_of", "bullets_of", "together", "together_text", "verdict_of"]
 
 #: Two-sided level below which something is said to be so.
 LEVEL = 0.05
@@ -26,6 +26,22 @@ class Finding:
     claim: str
     speaks: str
     text: str
+
+
+def together(tests: int) -> float:
+    """Coverage of each of so many intervals with which all of them hold at once at 95%.
+
+    A page that looks in several places speaks in one of them by chance more often than one that
+    looks once (Bonferroni's bound).
+    """
+    return 1.0 - LEVEL / max(1, tests)
+
+
+def together_text(tests: int) -> str:
+    """What the method says of them."""
+    if tests <= 1:
+        return "one, at 95%"
+    return f"{tests} that hold together at 95%: each at {100 * together(tests):.3g}%"
 
 
 def verdict_of(findings: Sequence[Finding]) -> str:

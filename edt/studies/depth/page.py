@@ -6,6 +6,7 @@ from edt.places import Folder, Location
 from edt.show.publish import Picture
 from edt.show.words import count
 from edt.studies.common import contrast
+from edt.studies.common.findings import together, together_text
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import threshold_table, threshold_text
 from edt.studies.depth import panels
@@ -18,6 +19,7 @@ def write_depth_report(run: DepthRun, directory: Location) -> Folder:
     rates, contrasts, spec = run.rates(), run.contrasts(), run.spec
     words = panels.words(rates)
     thresholds = threshold_table(run.tables["runs"], ("depth", "width"))
+    tests = len(contrasts)
     page = StudyPage(
         title="Does width remove bad minima of deep networks?",
         lead=f"<b>{len(run.tables['runs']):,} students</b> of depths "
@@ -30,7 +32,7 @@ def write_depth_report(run: DepthRun, directory: Location) -> Folder:
             "95% intervals over teachers.",
             lambda: panels.depth(rates),
         ),
-        findings=contrast.findings(contrasts, "depth", words),
+        findings=contrast.findings(run.contrasts(together(tests)), "depth", words),
         limits=[
             "Teachers of different depths are different targets: lines compare within a depth.",
             "A symmetry of deep networks that the certificate does not know would leave a flat "
@@ -45,6 +47,7 @@ def write_depth_report(run: DepthRun, directory: Location) -> Folder:
             ("Good", f"loss ≤ {spec.good:g} × variance of the target"),
             ("Threshold", threshold_text(thresholds)),
             ("Labels", f"edt.certify with {spec.certify_steps} further Newton steps"),
+            ("Intervals of the findings", together_text(tests)),
             ("Null", "no change from the narrowest to the widest width, teacher by teacher"),
         ],
         tables={"Outcomes": rates, "Contrasts": contrasts, "Other thresholds": thresholds},

@@ -8,7 +8,7 @@ from edt.places import Folder, Location
 from edt.show.publish import Picture
 from edt.show.words import count, number, percent
 from edt.studies.common import contrast
-from edt.studies.common.findings import Finding
+from edt.studies.common.findings import Finding, together, together_text
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import threshold_table, threshold_text
 from edt.studies.optimisers import panels
@@ -68,6 +68,7 @@ def write_optimisers_report(run: OptimisersRun, directory: Location) -> Folder:
     runs = with_setting(run.tables["runs"])
     thresholds = threshold_table(runs, ("setting", "width"))
     left = run.tables["escapes"]
+    tests = len(contrasts) + int(times["speed"].notna().sum())
     page = StudyPage(
         title="Does it depend on the optimiser?",
         lead=f"<b>{len(runs):,} students</b> by {count(len(spec.rules), 'rule')} from "
@@ -81,7 +82,10 @@ def write_optimisers_report(run: OptimisersRun, directory: Location) -> Folder:
             "Every network is trained by its rule alone, then taken to the bottom.",
             lambda: panels.optimisers(rates, times),
         ),
-        findings=[*contrast.findings(contrasts, "setting", words), *speed_findings(times)],
+        findings=[
+            *contrast.findings(run.contrasts(together(tests)), "setting", words),
+            *speed_findings(run.times(together(tests))),
+        ],
         limits=[
             "One learning rate a rule: none was tuned.",
             "Saddles are split minima of one width; descent is started a step off along the way "
@@ -97,6 +101,7 @@ def write_optimisers_report(run: OptimisersRun, directory: Location) -> Folder:
             ("Good", f"loss ≤ {spec.good:g} × variance of the target"),
             ("Threshold", threshold_text(thresholds)),
             ("From lazy to moving", lazy_text(rates)),
+            ("Intervals of the findings", together_text(tests)),
             ("Null", "no change from the narrowest to the widest width; escape times of full "
                      "batches from the same saddles"),
         ],

@@ -7,7 +7,7 @@ import pandas as pd
 from edt.places import Folder, Location
 from edt.show.publish import Picture
 from edt.show.words import count, percent, span
-from edt.studies.common.findings import Finding
+from edt.studies.common.findings import Finding, together, together_text
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import threshold_table, threshold_text
 from edt.studies.perturb_rest.page import REFERENCES
@@ -61,6 +61,7 @@ def write_prune_report(run: PruneRun, directory: Location) -> Folder:
     r = spec.teacher_width
     winners = len(runs.drop_duplicates(["target", "width", "seed"]))
     thresholds = threshold_table(runs, ("width", "rule"))
+    tests = table["width"].nunique()
     page = StudyPage(
         title="Does the win of a wide network rest on r neurons?",
         lead=f"<b>{count(winners, 'wide winner')}</b>, each cut down to {r} neurons five ways; "
@@ -73,7 +74,7 @@ def write_prune_report(run: PruneRun, directory: Location) -> Folder:
             "Rates with 95% intervals over teachers.",
             lambda: panels.prune(table),
         ),
-        findings=findings(table),
+        findings=findings(run.remains(together(tests))),
         limits=[
             "Neurons are chosen by two rules; another subset of the trained neurons might do "
             "better (all subsets, from their start: edt run subsets).",
@@ -93,6 +94,7 @@ def write_prune_report(run: PruneRun, directory: Location) -> Folder:
                 f"L-BFGS and Newton on exact Hessians, edt.certify with {spec.certify_steps} "
                 "further steps; neurons from their start are trained as the wide students first",
             ),
+            ("Intervals of the findings", together_text(tests)),
             ("Nulls", "random neurons of the same winner; fresh students of width r"),
         ],
         tables={"Remains": table, "Other thresholds": thresholds},

@@ -19,23 +19,26 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     eigenvalue would have to come up positive by itself.
 
     Against it where there are more minima than independent signs would make, for it where there
-    are fewer (each at half of `LEVEL`, for both are looked at); silent between.
+    are fewer; silent between. Both sides of every width are looked at, so each is tested at
+    `LEVEL` over twice the number of widths.
 
     Args:
         table: from `edt.studies.signs.run.coin_table`.
     """
     found = []
-    for row in table[table["level"] == -1].to_dict("records"):
+    whole = table[table["level"] == -1]
+    limit = LEVEL / (2 * max(1, len(whole)))
+    for row in whole.to_dict("records"):
         text = (
             f"At width {row['width']} {percent(row['share'])} of "
             f"{count(int(row['points']), 'critical point')} are minima; with a share of "
             f"{percent(row['alpha'])} negative among {number(row['P'])} eigenvalues, measured a "
             f"teacher and level of loss, independent signs would make {percent(row['coins'])}"
         )
-        if row["p_more"] <= LEVEL / 2:
+        if row["p_more"] <= limit:
             tail = f" ({p_is(row['p_more'])}): minima are not as rare as coin tosses say."
             found.append(Finding("d", "against", text + tail))
-        elif row["p_fewer"] <= LEVEL / 2:
+        elif row["p_fewer"] <= limit:
             tail = f" ({p_is(row['p_fewer'])}): minima are rarer still."
             found.append(Finding("d", "for", text + tail))
         else:

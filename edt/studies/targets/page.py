@@ -8,6 +8,7 @@ from edt.places import Folder, Location
 from edt.show.publish import Picture
 from edt.show.words import number
 from edt.studies.common import contrast
+from edt.studies.common.findings import together, together_text
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import threshold_table, threshold_text
 from edt.studies.perturb_rest.page import REFERENCES
@@ -37,6 +38,7 @@ def write_targets_report(run: TargetsRun, directory: Location) -> Folder:
     """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
     rates, contrasts, spec = run.rates(), run.contrasts(), run.spec
     thresholds = threshold_table(run.tables["runs"], ("data", "width"), (1.0, 1.1, 2.0))
+    tests = len(contrasts)
     page = StudyPage(
         title="Does width remove bad minima where loss 0 is out of reach?",
         lead=f"<b>{len(run.tables['runs']):,} students</b> on {len(spec.targets)} kinds of target; "
@@ -49,7 +51,7 @@ def write_targets_report(run: TargetsRun, directory: Location) -> Folder:
             "shares of the target's variance; test samples have no noise.",
             lambda: panels.targets(rates),
         ),
-        findings=contrast.findings(contrasts, "data", TARGETS),
+        findings=contrast.findings(run.contrasts(together(tests)), "data", TARGETS),
         limits=[
             "Out of reach, good is measured by the best narrow student: wide ones win by fitting "
             "more, which is no property of their minima.",
@@ -65,6 +67,7 @@ def write_targets_report(run: TargetsRun, directory: Location) -> Folder:
             ("Test loss", beyond_text(rates)),
             ("Threshold", threshold_text(thresholds)),
             ("Labels", f"edt.certify with {spec.certify_steps} further Newton steps"),
+            ("Intervals of the findings", together_text(tests)),
             ("Null", "no change from the narrowest to the widest width"),
         ],
         tables={"Outcomes": rates, "Contrasts": contrasts, "Other thresholds": thresholds},
