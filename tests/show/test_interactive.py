@@ -14,7 +14,7 @@ from edt.show.marks import line, thinned
 from edt.show.panel import Panel, axis, coloured, numbers
 from edt.stats import wilson
 from edt.studies import success_table
-from edt.studies.width.success_panel import success
+from edt.studies.width.success_panel import success_panels
 
 
 def runs(*groups):
@@ -28,7 +28,7 @@ def runs(*groups):
 
 
 def test_success_says_counts_rates_and_intervals():
-    left, right = success(success_table(runs((4, 3, 9), (8, 9, 3)), 4), 4)
+    left, right = success_panels(success_table(runs((4, 3, 9), (8, 9, 3)), 4), 4)
     measured = left.traces[0]
     rate = wilson(9, 12)
     assert measured["x"] == [4.0, 8.0] and measured["y"] == [0.25, 0.75]
@@ -43,19 +43,19 @@ def test_success_says_counts_rates_and_intervals():
 
 
 def test_tickets_without_an_upper_bound_stand_apart():
-    _, right = success(success_table(runs((4, 3, 9), (8, 12, 0)), 4), 4)
+    _, right = success_panels(success_table(runs((4, 3, 9), (8, 12, 0)), 4), 4)
     least = next(trace for trace in right.traces if trace["name"] == "at least")
     assert least["x"] == [8.0] and "at least" in least["hovertext"][0]
 
 
 def test_below_the_reference_width_there_are_no_tickets():
-    assert len(success(success_table(runs((4, 3, 9), (8, 9, 3)), 9), 9)) == 1
+    assert len(success_panels(success_table(runs((4, 3, 9), (8, 9, 3)), 9), 9)) == 1
 
 
 def test_the_same_table_gives_the_same_json():
     table = success_table(runs((4, 3, 9), (8, 9, 3)), 4)
-    text = panels_json(success(table, 4))
-    assert text == panels_json(success(table.copy(), 4))
+    text = panels_json(success_panels(table, 4))
+    assert text == panels_json(success_panels(table.copy(), 4))
     assert "<" not in text and json.loads(text)[0]["title"] == "Success against width"
 
 
