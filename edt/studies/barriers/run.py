@@ -82,6 +82,7 @@ class BarriersSpec(StudentSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check_numbers(("pairs", "ends", "pushes"))
         object.__setattr__(self, "radii", tuple(self.radii))
         if not self.radii or any(not (math.isfinite(r) and r > 0.0) for r in self.radii):
             raise ValueError(f"radii must be finite and above 0, got {list(self.radii)}")
