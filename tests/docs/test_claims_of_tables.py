@@ -91,8 +91,46 @@ def flows_then_settles() -> bool:
     return bool((end.loss <= flow.loss + 1e-12).all())
 
 
-def not_there(*names: str) -> bool:
-    return not any(hasattr(home, name) for home in (edt, curvature) for name in names)
+def empirical_fisher() -> bool:
+    (matrix, *_) = curvature.fisher(*small(), kind="empirical")
+    vector = torch.ones(small()[1].total, dtype=torch.float64)
+    found = curvature.fisher_product(*small(), vector, kind="empirical")[: len(matrix)]
+    return torch.allclose(found, matrix.sum(1))
+
+
+def fisher_of_squared_errors() -> bool:
+    """A Gaussian likelihood's is the Gauss-Newton matrix, up to the scale of the loss."""
+    vector = torch.ones(small()[1].total, dtype=torch.float64)
+    found = curvature.fisher_product(*small(), vector)
+    known = edt.ggn_vp(small()[1], small()[0], vector[None])[0]
+    return bool(((found / known).max() - (found / known).min()).abs() < 1e-6)
+
+
+def inverses() -> bool:
+    vector = torch.ones(small()[1].total, dtype=torch.float64)
+    found = curvature.inverse_product(*small(), vector, method="cg")
+    return float(found.residual.max()) < 1e-6
+
+
+def kronecker() -> bool:
+    vector = torch.ones(small()[1].total, dtype=torch.float64)
+    factors = [curvature.kfac(*small(), corrected=corrected) for corrected in (False, True)]
+    return all(bool(f.inverse_product(f.product(vector)).isfinite().all()) for f in factors)
+
+
+def a_module() -> tuple[edt.ModuleTask, edt.ModuleEnsemble]:
+    data = edt.ModuleTask(torch.zeros(4, 1, 8, 8), torch.zeros(4, dtype=torch.int64))
+    networks = edt.ModuleEnsemble.build(
+        lambda width, seed: nets.lenet5(width, seed, shape=(1, 8, 8)), [0.25], [0],
+        input_shape=(1, 8, 8),
+    )  # fmt: skip
+    return data, networks
+
+
+def refused(call: Callable[[], Any]) -> bool:
+    with pytest.raises((TypeError, ValueError)):
+        call()
+    return True
 
 
 def glorot() -> bool:
@@ -126,9 +164,23 @@ CLAIMS: dict[str, dict[str, Callable[[], Any]]] = {
         "`HessianLinearOperator`": lambda: edt.HessianOperator(*small()).shape[0] > 0,
         "`GGNLinearOperator`": lambda: edt.HessianOperator(*small(), ggn=True).shape[0] > 0,
         "`op @ torch.eye(P)` for the matrix": exact_hessians,
-        "`hutchpp_trace`, `hutchinson_trace`": lambda: edt.hessian_trace(*small()),
+        "`hutchpp_trace`, `hutchinson_trace`, `xtrace`": lambda: [
+            edt.hessian_trace(*small(), method=name) for name in ("hutch++", "hutchinson", "xtrace")
+        ],
+        "`hutchinson_diag`, `xdiag`": lambda: [
+            edt.hessian_diagonal(*small(), method=name) for name in ("hutchinson", "xdiag")
+        ],
+        "`EFLinearOperator`": empirical_fisher,
+        "`FisherMCLinearOperator`": fisher_of_squared_errors,
+        "`CGInverseLinearOperator`": inverses,
+        "`KFACLinearOperator`, `EKFACLinearOperator`, `KFACInverseLinearOperator`": kronecker,
+        "`SubmatrixLinearOperator`": lambda: [
+            tuple(cut.shape) == (2, 2) for cut in curvature.submatrix(*small(), torch.arange(2))
+        ],
         "any module": any_module,
-        "K-FAC, Fisher, inverses": lambda: not_there("kfac", "fisher", "inverse_product"),
+        "K-FAC of convolutions, Neumann and LSMR inverses": lambda: refused(
+            lambda: curvature.kfac(*a_module())
+        ),
     },
     "migrating/vmap.md": {
         "widths in one call": lambda: len(set(small()[1].layer_widths[:, 1].tolist())) == 2,

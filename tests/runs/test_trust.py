@@ -231,7 +231,8 @@ folder, home = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
 watching, seen = False, []
 # What Python, its packages and their caches are made of.
 quiet = tuple(os.path.realpath(place) for place in (folder, home, *sys.path, sys.prefix,
-              Path(edt.__file__).parent, sys.base_prefix, "/proc", "/sys", "/dev/null", "/usr", "/lib") if str(place))
+              Path(edt.__file__).parent, sys.base_prefix, "/proc", "/sys", "/dev/null", "/usr",
+              "/lib") if str(place))
 
 def watch(event, words):
     if not watching:
