@@ -289,7 +289,7 @@ def timed(escape: Escape | EscapeRun) -> pd.DataFrame:
 def _times(ways: pd.DataFrame, budget: int | None) -> list[Panel]:
     """Measured steps to escape against those of the quadratic model; censored ones are open."""
     left = ways[ways["escape_steps"].notna()]
-    if not len(left):
+    if not len(ways) or (budget is None and not len(left)):
         return []
     end = float(left["escape_steps"].max()) if budget is None else float(budget)
     few, step = thinned(ways)
@@ -303,7 +303,7 @@ def _times(ways: pd.DataFrame, budget: int | None) -> list[Panel]:
                 continue
             hover = [
                 lines(
-                    f"{count} added, width {row['width']}: "
+                    f"{count} added{', width ' + str(row['width']) if 'width' in row else ''}: "
                     + (f"{row['escape_steps']:,.0f} steps" if gone
                        else f"not gone after {end:,.0f} steps"),
                     f"predicted {row['linear_steps']:,.4g} from eigenvalue {row['eigenvalue']:.3g}",
@@ -317,7 +317,7 @@ def _times(ways: pd.DataFrame, budget: int | None) -> list[Panel]:
                        opacity=0.65, hollow=not gone)
             )  # fmt: skip
     ends = (
-        min(float(ways["linear_steps"].min()), float(left["escape_steps"].min())),
+        min([float(ways["linear_steps"].min()), *left["escape_steps"].tolist()]),
         max(float(ways["linear_steps"].max()), end),
     )
     span = (ends[0] / 1.3, ends[1] * 1.3)

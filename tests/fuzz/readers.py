@@ -112,6 +112,7 @@ READERS: dict[str, tuple[str, ...] | str] = {
     "edt.show.html:page": "a file of the package",
     "edt.show.interactive:_plotly": "a file of plotly",
     "edt.show.interactive:engine": "a file of the package",
+    "edt.studies.common.net_spec:NetData.of": "calls `edt.tasks`",
     "edt.studies.common.nets:load": "calls `edt.tasks`",
     "edt.studies.lottery.data:load_splits": "calls `edt.tasks`",
     "edt.studies.width.explore:write": "JSON made here",
