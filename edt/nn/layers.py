@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.nn import functional
 from edt.ensemble.arrays import as_tensor
 from edt.errors import ShapeError, unknown_choice
 from edt.nn.taps import Layout, Shape, product
+from edt.ops.cache import TensorCache
 
 __all__ = ["KERNELS", "MaskedConv2d", "MaskedLinear"]
 
@@ -28,6 +29,13 @@ def _checked(kernel: str) -> str:
     if kernel not in KERNELS:
         raise unknown_choice("kernel", kernel, KERNELS)
     return kernel
+
+
+class _Taps(NamedTuple):
+    """Where a mask is 1, flat, and its compiled lists for each size of images."""
+
+    places: Tensor
+    layouts: dict[Shape, Layout]
 
 
 class _Masked(nn.Module):
@@ -54,9 +62,7 @@ class _Masked(nn.Module):
     def _set_up(self, mask: Any, kernel: str) -> None:
         self.kernel, self.compiled = _checked(kernel), 0
         self.faster, self.seconds = None, {}
-        self._layouts: dict[Any, Layout] = {}
-        self._index: Tensor | None = None
-        self._known: Any = None
+        self._masks: TensorCache[_Taps] = TensorCache()
         self.register_buffer("mask", torch.ones_like(self.weight, dtype=torch.bool))
         if mask is not None:
             self.set_mask(mask)
@@ -87,7 +93,7 @@ class _Masked(nn.Module):
     @property
     def density(self) -> float:
         """Share of the weights that are there."""
-        return float(self.mask.sum()) / max(1, self.mask.numel())
+        return self._taps().places.numel() / max(1, self.mask.numel())
 
     @property
     def masked_weight(self) -> Tensor:
@@ -108,36 +114,27 @@ class _Masked(nn.Module):
             return "dense"
         if self.kernel == "sparse":
             return "sparse"
-        return self.faster or ("sparse" if self._density() <= DENSITY else "dense")
+        return self.faster or ("sparse" if self.density <= DENSITY else "dense")
 
-    def _density(self) -> float:
-        self._refresh()
-        assert self._index is not None
-        return self._index.numel() / max(1, self.mask.numel())
-
-    def _refresh(self) -> None:
-        """Forget what was compiled from a mask that has changed since."""
-        now = (id(self.mask), self.mask._version, tuple(self.mask.shape), self.mask.device)
-        if self._index is None or now != self._known:
-            self._layouts, self._known = {}, now
-            self._index = torch.nonzero(self.mask.reshape(-1)).flatten()
-
-    def _layout(self, shape: Shape) -> Layout:
-        self._refresh()
-        if shape not in self._layouts:
-            four = self.mask.reshape(*self.mask.shape, *[1] * (4 - self.mask.ndim))
-            self._layouts[shape] = Layout(four, shape)
-            self.compiled += 1
-        return self._layouts[shape]
+    def _taps(self) -> _Taps:
+        """What is known of the mask as it is now."""
+        found = self._masks.find((self.mask,))
+        if found is None:
+            places = torch.nonzero(self.mask.reshape(-1)).flatten()
+            found = self._masks.store(_Taps(places, {}), (self.mask,))
+        return found
 
     def _sparse(self, x: Tensor, shape: Shape) -> Tensor:
-        layout = self._layout(shape)
-        assert self._index is not None
-        return product(x, self.weight.reshape(-1)[self._index], self.bias, layout)
+        taps = self._taps()
+        if shape not in taps.layouts:
+            four = self.mask.reshape(*self.mask.shape, *[1] * (4 - self.mask.ndim))
+            taps.layouts[shape] = Layout(four, shape)
+            self.compiled += 1
+        return product(x, self.weight.reshape(-1)[taps.places], self.bias, taps.layouts[shape])
 
     def __getstate__(self) -> dict[str, Any]:
         # The compiled lists are memory of this process.
-        return {**self.__dict__, "_layouts": {}, "_index": None, "_known": None}
+        return {**self.__dict__, "_masks": TensorCache()}
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any

@@ -158,6 +158,17 @@ def test_masks_change_at_run_time():
     assert layer.compiled == compiled + 2  # another size
 
 
+def test_a_mask_at_the_address_of_another_is_not_taken_for_it():
+    layer = MaskedLinear(6, 4, mask=torch.eye(4, 6), kernel="sparse")
+    x = torch.randn(3, 6)
+    for k in range(20):
+        layer(x)
+        del layer.mask  # its id is free for the next
+        layer.register_buffer("mask", torch.zeros(4, 6, dtype=torch.bool).index_fill_(
+            1, torch.tensor([k % 6]), True))  # fmt: skip
+        agree([layer(x)], [functional.linear(x, layer.weight * layer.mask, layer.bias)])
+
+
 def test_copies_files_and_plain_states():
     layer = MaskedLinear(5, 6, mask=torch.rand(6, 5) < 0.3)
     x = torch.randn(4, 5)
