@@ -52,6 +52,17 @@ def test_processors_are_counted_through_children(ci):
     assert 0.9 < one.processor < 3
 
 
+def test_waiting_threads_sleep_and_python_keeps_what_it_compiles(ci, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    (one,) = ci.run([ci.Step("says", "env")])
+    said = (ci.OUT / "says.log").read_text().splitlines()
+    assert one.status == 0 and "OMP_WAIT_POLICY=passive" in said
+    assert not [line for line in said if line.startswith("PYTHONDONTWRITEBYTECODE=")]
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert ci.environment(ci.Step("says", "env"))["OMP_WAIT_POLICY"] == "active"
+
+
 @linux
 def test_nothing_is_left_running(ci):
     """An interrupted run takes its steps along."""
