@@ -3,14 +3,6 @@
 #include <algorithm>
 
 namespace edt {
-namespace {
-
-// A thread without work looks round this often (some 20 us) before it sleeps: the loops of one
-// training step follow the last one's sooner than a sleeper wakes.
-constexpr int kLooks = 400;
-
-}  // namespace
-
 void Batch::items(Crew& crew) {
   while (!cancel_.load(std::memory_order_relaxed)) {
     const int64_t i = next_.fetch_add(1, std::memory_order_relaxed);

@@ -14,6 +14,10 @@ inline void pause_thread() {
 #endif
 }
 
+// A thread that waits looks round this often (some 20 us) before it sleeps: the loops of one
+// training step follow each other sooner than a sleeper wakes.
+constexpr int kLooks = 400;
+
 class Batch {
  public:
   using Body = std::function<void(int64_t, Crew&)>;

@@ -49,6 +49,7 @@ bool Loop::take(Scratch& scratch) {
     hold.lock();
     if (error) {
       if (!error_) error_ = error;
+      ended_.store(true);
       wanted_.store(false);
       moved_.notify_all();
       return took;
@@ -57,6 +58,7 @@ bool Loop::take(Scratch& scratch) {
       ready_[size_t(k)] = slot;
       if (!merging_) merge_ready(hold);
     } else if (++merged_ == n_) {
+      ended_.store(true);
       moved_.notify_all();
     }
   }
@@ -72,13 +74,18 @@ void Loop::merge_ready(std::unique_lock<std::mutex>& hold) {
     hold.lock();
     ++merged_;
     free_.push_back(slot);
-    if (merged_ == n_) moved_.notify_all();
-    else moved_.notify_one();
+    if (merged_ == n_) {
+      ended_.store(true);
+      moved_.notify_all();
+    } else moved_.notify_one();
   }
   merging_ = false;
 }
 
 void Loop::wait() {
+  // The last turns end within microseconds of each other, sooner than a sleeper wakes.
+  for (int look = 0; look < kLooks && !ended_.load(std::memory_order_relaxed); ++look)
+    pause_thread();
   std::unique_lock<std::mutex> hold(lock_);
   moved_.wait(hold, [&] { return error_ || merged_ == n_; });
 }

@@ -44,6 +44,7 @@ class Loop {
   std::mutex lock_;
   std::condition_variable moved_;
   std::atomic<bool>& wanted_;
+  std::atomic<bool> ended_{false};  // wait() need not wait
   int64_t claimed_ = 0, merged_ = 0;
   bool merging_ = false;
   std::vector<int> free_;   // slots, the one to take next last

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import edt.training as training
+from edt import Ensemble, Task
 from edt.training import run
 
 
@@ -40,6 +41,33 @@ def test_alone_and_in_a_crowd(cases, dtype, batch_size):
         alone = training.masked_train(data, ens.network(b), **options)
         assert torch.equal(cases.part(crowd.networks, b), alone.networks.theta)
         assert float(crowd.loss[b]) == float(alone.loss[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("options", [{"sparsity": None}, {"sparsity": 0.9}, {"clip_norm": 0.1}])
+def test_threads_share_one_wide_network(dtype, options):
+    """Blocks, ranges of the gradient, of the minibatch and of the parameters, and a short last
+    block whose gradient takes another form (layer 2: outer instead of dot products)."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(700, 784, generator=generator, dtype=dtype)
+    data = Task(x, torch.randint(0, 10, (700,), generator=generator), "cross_entropy")
+    ens = Ensemble.init(
+        [(70, 7)], d_in=784, d_out=10, dtype=dtype, sparsity=options.get("sparsity")
+    )
+    extra = {"clip_norm": options["clip_norm"]} if "clip_norm" in options else {}
+    threads, results = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            results.append(
+                training.masked_train(
+                    data, ens, steps=7, lr=0.01, batch_size=344, progress=False, **extra
+                )
+            )
+    finally:
+        torch.set_num_threads(threads)
+    for result in results[1:]:
+        same(result, results[0])
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

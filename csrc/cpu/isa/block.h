@@ -155,6 +155,7 @@ struct Block {
   bool narrow;
   int64_t ld = 0;  // capacity in samples
   int n_layers;
+  int n_rows;               // of ld samples, in all
   int order;                // derivatives kept: 0 none, 1 d1, 2 d1 and d2
   T **a, **d1, **d2, **da;  // per hidden layer l = 1..D at index l; [n_l, ld]
   T** delta;                // per affine layer l at index l + 1: dL/dz; [n_out, ld]
@@ -171,8 +172,8 @@ struct Block {
         order(order_),
         act(find_act<T>(act_code, order_)) {
     const bool keep_delta = backward && !narrow;
-    const int n_rows = net.n_hidden * (1 + order + (keep_delta ? 1 : 0) + (keep_da ? 1 : 0)) +
-                       2 * net.d_out + rows_extra;
+    n_rows = net.n_hidden * (1 + order + (keep_delta ? 1 : 0) + (keep_da ? 1 : 0)) + 2 * net.d_out +
+             rows_extra;
     int64_t vecs = (192 * 1024) / (int64_t(n_rows) * 64);
     vecs = std::clamp<int64_t>(vecs / 4 * 4, min_vecs, 64);
     ld = std::min<int64_t>(vecs * V::L, n_samples);

@@ -7,7 +7,7 @@
 //
 // J. Nocedal, S. Wright, "Numerical Optimization", 2006, algorithms 7.4, 3.5 and 3.6.
 #pragma once
-#include "cpu/isa/passes.h"
+#include "cpu/isa/evaluate.h"
 #include "cpu/isa/vectors.h"
 
 namespace edt::EDT_ISA_NS {

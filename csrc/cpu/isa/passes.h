@@ -48,6 +48,19 @@ void forward(Block<T>& b, const T* p, const Samples<T>& in, Crew* crew = nullptr
   }
 }
 
+constexpr int kGradientRows = 4;  // rows of a gradient that one tile forms
+
+// What a layer of a block takes in; rows are ld apart.
+template <class T>
+struct LayerInput {
+  const T* x;
+  int64_t ld;
+};
+template <class T>
+LayerInput<T> layer_input(const Block<T>& b, int l, const Samples<T>& in) {
+  return l == 0 ? LayerInput<T>{in.x, in.ldx} : LayerInput<T>{b.a[l], b.ld};
+}
+
 // dst = a * b over n entries of each row.
 template <class T>
 EDT_INLINE void multiply_rows(const T* a, const T* b, T* dst, int rows, int64_t ld, int64_t n) {
@@ -57,34 +70,43 @@ EDT_INLINE void multiply_rows(const T* a, const T* b, T* dst, int rows, int64_t 
       (V::load(a + r * ld + s) * V::load(b + r * ld + s)).store(dst + r * ld + s);
 }
 
+// The gradient of layer l. With a crew, wide layers are shared by rows.
+template <class T>
+void gradient_of_layer(const Block<T>& b, int l, const Samples<T>& in, T* g, Crew* crew) {
+  const Layer& ly = b.net.layers[l];
+  const LayerInput<T> a = layer_input(b, l, in);
+  const double work = double(ly.nnz()) * double(in.n);
+  const int outer = outer_columns_of<T>(ly, in.n);
+  if (outer)
+    share_rows(crew, outer, kOuterVecs * Vec<T>::L, work, [&](Rows columns) {
+      outer_gradient(ly, columns, b.delta[l + 1], b.ld, a.x, a.ld, in.n, g);
+    });
+  // What outer products leave is little.
+  share_rows(outer ? nullptr : crew, ly.n_out, kGradientRows, work, [&](Rows rows) {
+    gradient_of_rows(ly, rows, outer, b.delta[l + 1], b.ld, a.x, a.ld, in.n, g, true);
+  });
+}
+
+// delta (and da = dL/da when kept) at the inputs of layer l > 0. With a crew, as above.
+template <class T>
+void delta_below(Block<T>& b, int l, const T* p, const Samples<T>& in, Crew* crew) {
+  const Layer& ly = b.net.layers[l];
+  T* da = b.da[l] ? b.da[l] : b.delta[l];
+  share_rows(crew, ly.n_in, kTileRows, double(ly.nnz()) * double(in.n), [&](Rows rows) {
+    affine_backward(ly, rows, p, b.delta[l + 1], b.ld, da, in.n);
+    const int64_t at = rows.from * b.ld;
+    multiply_rows(da + at, b.d1[l] + at, b.delta[l] + at, rows.to - rows.from, b.ld, in.n);
+  });
+}
+
 // From delta at the outputs: delta of every layer (and da = dL/da when kept), g += gradient. With a
 // crew, wide layers are shared by rows.
 template <class T>
 void backward(Block<T>& b, const T* p, const Samples<T>& in, T* g, Crew* crew = nullptr) {
   if (b.narrow) return narrow_backward(b, p, in, g);
   for (int l = b.n_layers - 1; l >= 0; --l) {
-    const Layer& ly = b.net.layers[l];
-    const T* dz = b.delta[l + 1];
-    const T* a = l == 0 ? in.x : b.a[l];
-    const int64_t lda = l == 0 ? in.ldx : b.ld;
-    const double work = double(ly.nnz()) * double(in.n);
-    if (g) {
-      const int outer = outer_columns_of<T>(ly, in.n);
-      if (outer)
-        share_rows(crew, outer, kOuterVecs * Vec<T>::L, work,
-                   [&](Rows columns) { outer_gradient(ly, columns, dz, b.ld, a, lda, in.n, g); });
-      // What outer products leave is little.
-      share_rows(outer ? nullptr : crew, ly.n_out, 4, work, [&](Rows rows) {
-        gradient_of_rows(ly, rows, outer, dz, b.ld, a, lda, in.n, g, true);
-      });
-    }
-    if (l == 0) break;
-    T* da = b.da[l] ? b.da[l] : b.delta[l];
-    share_rows(crew, ly.n_in, kTileRows, work, [&](Rows rows) {
-      affine_backward(ly, rows, p, dz, b.ld, da, in.n);
-      const int64_t at = rows.from * b.ld;
-      multiply_rows(da + at, b.d1[l] + at, b.delta[l] + at, rows.to - rows.from, b.ld, in.n);
-    });
+    if (g) gradient_of_layer(b, l, in, g, crew);
+    if (l > 0) delta_below(b, l, p, in, crew);
   }
 }
 
@@ -147,26 +169,6 @@ double evaluate_samples(Block<T>& b, const T* p, Loss kind, const Samples<T>& al
     backward(b, p, in, g, crew);
   });
   return loss;
-}
-
-// Loss and compressed gradient over `all` samples. The block serves where they are one chunk.
-template <class T>
-double evaluate(Block<T>& block, int act, const T* p, Loss kind, const Samples<T>& all, T* g,
-                Crew& crew) {
-  const Net& net = block.net;
-  const int n = padded<T>(net.n_params());
-  const Chunks chunks(net, all.n);
-  if (chunks.count == 1) {
-    std::fill(g, g + n, T(0));
-    return evaluate_samples(block, p, kind, all, g, &crew);
-  }
-  const Scratch::Hold hold{crew.scratch};
-  double* losses = crew.scratch.take<double>(size_t(chunks.count));
-  sum_chunks(net, all, g, n, crew, [&](int64_t first, const Samples<T>& in, T* to, Scratch& ws) {
-    Block<T> b(net, act, 1, true, false, in.n, 0, ws);
-    losses[first / chunks.length] = evaluate_samples(b, p, kind, in, to);
-  });
-  return std::accumulate(losses, losses + chunks.count, 0.0);
 }
 
 }  // namespace edt::EDT_ISA_NS

@@ -10,7 +10,7 @@
 // an unbiased estimate of the full one. Loss, history and the loss target always refer to all
 // samples; with minibatches the target is looked at once an epoch and at recorded steps.
 #pragma once
-#include "cpu/isa/passes.h"
+#include "cpu/isa/evaluate.h"
 #include "cpu/isa/vectors.h"
 #include "math/philox.h"
 #include "math/power.h"
@@ -42,20 +42,26 @@ struct Stepper {
     for (int i = 0; i < n; i += V::L) (k * V::load(g + i)).store(g + i);
   }
 
-  // From step to step + 1, with the learning rate and the weight decay of the network.
-  void operator()(int64_t step, double lr, double decay) {
-    scale ? move<true>(step, lr, decay) : move<false>(step, lr, decay);
+  // From step to step + 1, with the learning rate and the weight decay of the network. Threads that
+  // have nothing else to do take ranges of the parameters.
+  void operator()(int64_t step, double lr, double decay, Crew& crew) {
+    constexpr int kTile = 4096;
+    share_rows(&crew, n, kTile, double(n) * kWork, [&](Rows range) {
+      scale ? move<true>(range, step, lr, decay) : move<false>(range, step, lr, decay);
+    });
   }
 
  private:
+  static constexpr double kWork = 32;  // multiply-adds that take as long as one parameter's step
+
   template <bool Scaled>
-  void move(int64_t step, double lr, double decay) {
+  void move(Rows range, int64_t step, double lr, double decay) {
     switch (hp.optimizer) {
       case Optimizer::sgd:
-        return sgd<Scaled>(step, lr, decay);
+        return sgd<Scaled>(range, step, lr, decay);
       case Optimizer::adam:
       case Optimizer::adamw:
-        return adam<Scaled>(step, lr, decay);
+        return adam<Scaled>(range, step, lr, decay);
     }
   }
 
@@ -67,10 +73,10 @@ struct Stepper {
   }
 
   template <bool Scaled>
-  void sgd(int64_t step, double lr, double decay) {
+  void sgd(Rows range, int64_t step, double lr, double decay) {
     const V rate = V::set1(T(-lr)), wd = V::set1(T(decay));
     if (hp.momentum == 0) {
-      for (int i = 0; i < n; i += V::L) {
+      for (int i = range.from; i < range.to; i += V::L) {
         const V x = V::load(p + i);
         fma(at<Scaled>(rate, i), fma(wd, x, V::load(g + i)), x).store(p + i);
       }
@@ -79,7 +85,7 @@ struct Stepper {
     const V mu = V::set1(T(hp.momentum));
     // The first step fills the buffer with the gradient itself (torch's convention).
     const V keep = V::set1(step == 0 ? T(1) : T(1 - hp.dampening));
-    for (int i = 0; i < n; i += V::L) {
+    for (int i = range.from; i < range.to; i += V::L) {
       const V x = V::load(p + i);
       const V d = fma(wd, x, V::load(g + i));
       const V b = fma(mu, V::load(m + i), keep * d);
@@ -89,7 +95,7 @@ struct Stepper {
   }
 
   template <bool Scaled>
-  void adam(int64_t step, double lr, double decay) {
+  void adam(Rows range, int64_t step, double lr, double decay) {
     const double c1 = 1.0 - integer_power(hp.beta1, step + 1);
     const double c2 = 1.0 - integer_power(hp.beta2, step + 1);
     const bool decoupled = hp.optimizer == Optimizer::adamw;
@@ -99,7 +105,7 @@ struct Stepper {
     const V eps = V::set1(T(hp.eps)), wd = V::set1(T(decoupled ? 0.0 : decay));
     const V shrink = V::set1(T(decoupled ? 1.0 - lr * decay : 1.0));
     const V one = V::set1(T(1)), loss = V::set1(T(decoupled ? -lr * decay : 0.0));
-    for (int i = 0; i < n; i += V::L) {
+    for (int i = range.from; i < range.to; i += V::L) {
       const V x = V::load(p + i);
       const V d = fma(wd, x, V::load(g + i));
       const V mi = fma(d1, d, b1 * V::load(m + i));
@@ -115,6 +121,7 @@ struct Stepper {
 // Samples of one minibatch: rows of samples picked, and turned feature by feature.
 template <class T>
 struct Minibatch {
+  static constexpr double kWork = 8;  // multiply-adds that take as long as bringing one entry
   int64_t size = 0, ld = 0, per_epoch = 1, epoch = -1;
   int* order = nullptr;
   T* store = nullptr;  // [d_in + d_out + 1, ld]: x, y, coef
@@ -127,7 +134,7 @@ struct Minibatch {
     store = ws.take<T>(d.row_size() * ld);
   }
 
-  Samples<T> at(const DatasetT<T>& d, int64_t task, uint64_t seed, int64_t step) {
+  Samples<T> at(const DatasetT<T>& d, int64_t task, uint64_t seed, int64_t step, Crew& crew) {
     if (step / per_epoch != epoch) {
       epoch = step / per_epoch;
       shuffle(seed, uint64_t(epoch), int(d.n), order);
@@ -138,10 +145,8 @@ struct Minibatch {
     const int last = int(count) - 1;
     const auto at_row = [&](int s) { return rows + order[first + s] * width; };
     // A strip of features stays in the first-level cache while the samples go by.
-    constexpr int64_t kStrip = 32;
-    constexpr int kAhead = 8;
-    for (int64_t i0 = 0; i0 < width; i0 += kStrip) {
-      const int64_t strip = std::min(kStrip, width - i0);
+    constexpr int kStrip = 32, kAhead = 8;
+    const auto turn_strip = [&](int64_t i0, int64_t strip) {
       const auto row = [&](int s) {
         // The rows lie anywhere in memory: ask for one a few turns ahead.
         const char* ahead = reinterpret_cast<const char*>(at_row(std::min(s + kAhead, last)) + i0);
@@ -152,7 +157,11 @@ struct Minibatch {
       transpose(row, int(count), strip, to, ld);
       for (int64_t i = 0; i < strip; ++i)
         for (int64_t s = count; s < pad; ++s) to[i * ld + s] = to[i * ld + last];
-    }
+    };
+    share_rows(&crew, int(width), kStrip, double(width * count) * kWork, [&](Rows features) {
+      for (int64_t i0 = features.from; i0 < features.to; i0 += kStrip)
+        turn_strip(i0, std::min<int64_t>(kStrip, features.to - i0));
+    });
     T* coef = store + (width - 1) * ld;
     const T scale = T(double(d.n) / double(count));
     for (int64_t s = 0; s < pad; ++s) coef[s] = s < count ? scale * coef[s] : T(0);
@@ -217,7 +226,7 @@ void train(const Net& net, const Problem<T>& pr, const HyperParameters& hp,
     }
     if (last || status != Status::running) break;
     if (batches) {
-      const double value = gradient(batch.at(*pr.data, pr.task, st.seeds[b], step));
+      const double value = gradient(batch.at(*pr.data, pr.task, st.seeds[b], step, crew));
       if (!(std::isfinite(value) && all_finite(g, n))) {
         status = Status::diverged;
         loss = grad_norm = double(NAN);
@@ -226,7 +235,7 @@ void train(const Net& net, const Problem<T>& pr, const HyperParameters& hp,
     }
     if (st.clip_norm) stepper.clip(st.clip_norm[b]);
     const double lr = st.lr[b] * st.factors[step];
-    stepper(step, lr, st.weight_decay[b]);
+    stepper(step, lr, st.weight_decay[b], crew);
     for (size_t k = 0; k < net.fixed.size(); ++k) p[net.fixed[k]] = kept[k];
     ++step;
   }
