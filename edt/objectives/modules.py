@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from edt.errors import ShapeError
+from edt.objectives.dropout import KeyedDropout, keys_of
 
 if TYPE_CHECKING:
     from edt.ensemble.architecture import Architecture
@@ -90,7 +92,7 @@ class ModuleObjective:
         """Losses; see `Objective`."""
         for group, members, batches in self._work(active):
             rows = self._rows(theta, members)
-            value = self._sum(group, batches, "value", rows)
+            value = self._sum(group, members, batches, "value", rows)
             loss[members.to(loss.device)] = value.double().to(loss.device)
 
     def loss_and_grad(
@@ -103,7 +105,7 @@ class ModuleObjective:
         """Losses and gradient; see `Objective`."""
         for group, members, batches in self._work(active):
             rows = self._rows(theta, members)
-            slope, value, _ = self._sum(group, batches, "gradient", rows)
+            slope, value, _ = self._sum(group, members, batches, "gradient", rows)
             loss[members.to(loss.device)] = value.double().to(loss.device)
             self._write(grad, members, slope)
 
@@ -132,7 +134,7 @@ class ModuleObjective:
             for start in range(0, vectors.shape[0], VECTORS):
                 part = slice(start, start + VECTORS)
                 given = self._rows(live[part], members)  # [n, K, P]
-                product = self._sum(group, batches, "ggn" if ggn else "hvp", rows, given)
+                product = self._sum(group, members, batches, "ggn" if ggn else "hvp", rows, given)
                 self._write(out[part], members, product)
 
     def hessian(
@@ -174,6 +176,7 @@ class ModuleObjective:
         chosen: torch.Tensor,
         samples: Callable[[int], torch.Tensor] | None = None,
         draws: Callable[[int], torch.Generator] | None = None,
+        keys: torch.Tensor | None = None,
     ) -> None:
         """Losses and gradients of a training step, in train mode.
 
@@ -188,48 +191,57 @@ class ModuleObjective:
             samples: network -> the samples it takes, int64, as many for all; scaled to stand for
                 the whole data. None: all data.
             draws: network -> what the task's ``augment`` draws from; None: inputs as they are.
+            keys: int64 ``[B, 3]`` of `edt.objectives.dropout.keys_of`, what dropout and other draws
+                of a network's forward pass come from; None: torch's generator.
 
         Raises:
             ValueError: ``samples`` of a task made of batches.
         """
         active = torch.zeros(self.B, dtype=torch.uint8)
         active[chosen.cpu()] = 1
-        for group, members, batches in self._work(active):
+        for group, members, batches in self._work(active, apart=samples is None):
             rows = self._rows(theta, members)
             module = group.module(theta.device)
+            mine = None if keys is None else keys[members]
             with evaluation(module, "train"), torch.no_grad():
                 if samples is None:
                     slope, value = torch.zeros_like(rows), rows.new_zeros(rows.shape[0])
-                    for batch in batches:
-                        more, part, rows = group.run("gradient", rows, batch)
+                    for k, batch in enumerate(batches):
+                        more, part, rows = group.run("gradient", rows, batch, keys=_part(mine, k))
                         slope, value = slope + more, value + part
                 else:
-                    t = int(self.task_index[members[0]])
-                    picked = self._picked(t, [samples(b) for b in members.tolist()])
+                    picked = self._picked(members, [samples(b) for b in members.tolist()])
                     if draws is not None:
                         changed = self._augmented(group, picked[0], map(draws, members.tolist()))
                         picked = (changed, *picked[1:])
-                    slope, value, rows = group.run("step", rows, None, *picked)
+                    slope, value, rows = group.run("step", rows, None, *picked, keys=mine)
             loss[members.to(loss.device)] = value.double().to(loss.device)
             self._write(grad, members, slope)
             self._keep_buffers(theta, group, members, rows)
 
-    def _picked(self, t: int, chosen: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    def _picked(
+        self, members: torch.Tensor, chosen: list[torch.Tensor]
+    ) -> tuple[torch.Tensor, ...]:
         """(inputs, targets, weights) of each network's samples, ``[n, batch, ...]``."""
-        whole = self.task.whole(t)
-        if whole is None:
-            raise ValueError(
-                "batch_size needs samples to choose from; this task is made of batches, which "
-                "are added up: use batch_size=None, or a ModuleTask of (x, y)"
+        share = self.task.N / chosen[0].numel()
+        inputs, targets, weights = [], [], []
+        for t, index in zip(self.task_index[members].tolist(), chosen, strict=True):
+            whole = self.task.whole(t)
+            if whole is None:
+                raise ValueError(
+                    "batch_size needs samples to choose from; this task is made of batches, which "
+                    "are added up: use batch_size=None, or a ModuleTask of (x, y)"
+                )
+            x, y, given = whole
+            index = index.to(x.device)
+            inputs.append(x[index])
+            targets.append(y[index])
+            weights.append(
+                x.new_full(index.shape, share / self.task.N, dtype=self.networks.dtype)
+                if given is None
+                else given[index] * share
             )
-        x, y, weights = whole
-        index = torch.stack(chosen).to(x.device)
-        share = self.task.N / index.shape[1]
-        if weights is None:
-            scaled = x.new_full(index.shape, share / self.task.N, dtype=self.networks.dtype)
-        else:
-            scaled = weights[index] * share
-        return x[index], y[index], scaled
+        return torch.stack(inputs), torch.stack(targets), torch.stack(weights)
 
     def _augmented(
         self, group: _Group, inputs: torch.Tensor, draws: Iterable[torch.Generator]
@@ -263,8 +275,9 @@ class ModuleObjective:
         for group, members, batches in self._work(None):
             rows = self._rows(theta, members)
             with evaluation(group.module(theta.device), self.task.mode):
-                for batch in batches:
-                    found = group.run("outputs", rows, batch)
+                keys = self._keys(members)
+                for number, batch in enumerate(batches):
+                    found = group.run("outputs", rows, batch, keys=_part(keys, number))
                     for k, b in enumerate(members.tolist()):
                         out[b].append(found[k].detach())
         return [torch.cat(parts) for parts in out.values()]
@@ -285,34 +298,51 @@ class ModuleObjective:
     # ---------------------------------------------------------------------------------------
 
     def _work(
-        self, active: torch.Tensor | None
+        self, active: torch.Tensor | None, apart: bool = True
     ) -> Iterator[tuple[_Group, torch.Tensor, list[Batch]]]:
-        """(group, networks of one target, that target's batches), some networks at a time."""
+        """(group, networks of one target, that target's batches), some networks at a time.
+
+        Networks of different targets come together where they need not be ``apart``.
+        """
         for group in self._groups:
             members = group.members
             if active is not None:
                 members = members[active.cpu()[members].bool()]
-            for t in range(self.task.T):
-                mine = members[self.task_index.cpu()[members] == t]
+            for t in range(self.task.T if apart else 1):
+                mine = members[self.task_index.cpu()[members] == t] if apart else members
                 for part in torch.split(mine, _side_by_side(self.task.targets[t])):
                     if part.numel():
                         yield group, part, self.task.targets[t]
 
-    def _sum(self, group: _Group, batches: list[Batch], what: str, *rows: torch.Tensor) -> Any:
+    def _keys(self, members: torch.Tensor) -> torch.Tensor | None:
+        """What draws of a loss in train mode come from: the networks' names, so that they stay."""
+        if self.task.mode == "eval":
+            return None
+        return keys_of([0] * members.numel(), self.networks.network_ids[members].tolist())
+
+    def _sum(
+        self,
+        group: _Group,
+        members: torch.Tensor,
+        batches: list[Batch],
+        what: str,
+        *rows: torch.Tensor,
+    ) -> Any:
         """Sum of what a group finds over batches, in order."""
-        module = group.module(self.networks.device)
+        module, mine = group.module(self.networks.device), self._keys(members)
         total: Any = None
         with evaluation(module, self.task.mode), torch.no_grad():
-            for batch in batches:
-                found = group.run(what, rows[0], batch, *rows[1:])
+            for k, batch in enumerate(batches):
+                keys = _part(mine, k)
+                found = group.run(what, rows[0], batch, *rows[1:], keys=keys)
                 if total is None:
                     total = found
                 elif isinstance(found, tuple):
                     total = tuple(a + b for a, b in zip(total, found, strict=True))
                 else:
                     total = total + found
-        if group.reason:
-            self.looped[type(module).__name__] = group.reason
+        for reason in filter(None, (group.reason, group.refused_draws)):
+            self.looped[type(module).__name__] = reason
         return total
 
     def _rows(self, flat: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
@@ -327,6 +357,11 @@ class ModuleObjective:
         for k, b in enumerate(members.tolist()):
             span = slice(int(self.offsets[b]), int(self.offsets[b + 1]))
             flat[..., span] = rows[k] * self.trainable[span]
+
+
+def _part(keys: torch.Tensor | None, k: int) -> torch.Tensor | None:
+    """The keys of batch k."""
+    return None if keys is None else torch.cat([keys[:, :2], keys[:, 2:] + k], 1)
 
 
 def _side_by_side(batches: list[Batch]) -> int:
@@ -348,6 +383,7 @@ class _Group:
         architecture, members, task: whose.
         input_shape: of a sample, or None: as the data has it.
         reason: why vmap is not used; empty while it is.
+        refused_draws: likewise where networks draw; empty while dropout alone does.
     """
 
     architecture: Architecture
@@ -355,6 +391,7 @@ class _Group:
     task: ModuleTask
     input_shape: tuple[int, ...] | None
     reason: str = ""
+    refused_draws: str = ""
 
     def module(self, device: torch.device) -> torch.nn.Module:
         """What is called."""
@@ -369,33 +406,67 @@ class _Group:
         ]
         return torch.stack(parts).detach()
 
-    def run(self, what: str, rows: torch.Tensor, batch: Batch | None, *more: torch.Tensor) -> Any:
-        """One of the calls below for networks side by side, or one by one where vmap refuses."""
-        if not self.reason:
+    def run(
+        self,
+        what: str,
+        rows: torch.Tensor,
+        batch: Batch | None,
+        *more: torch.Tensor,
+        keys: torch.Tensor | None = None,
+    ) -> Any:
+        """One of the calls below for networks side by side, or one by one where vmap refuses.
+
+        Args:
+            what, rows, batch, more: the call's name and arguments.
+            keys: int64 ``[n, 3]``, what each network draws from. Side by side that is dropout only;
+                networks that draw otherwise go one by one, with torch's generator seeded for each.
+        """
+        refused = self.reason or ("" if keys is None else self.refused_draws)
+        given = more if keys is None else (keys.to(rows.device), *more)
+        if not refused:
+            side = vmap(
+                partial(self._drawing, f"_{what}", batch, keys is not None),
+                randomness="different" if keys is None else "error",
+            )
             try:
-                side = vmap(
-                    lambda row, *extra: getattr(self, f"_{what}")(row, batch, *extra),
-                    randomness="different",
-                )
-                return side(rows, *more)
+                return side(rows, *given)
             except (ShapeError, TypeError):
                 raise
             except (RuntimeError, NotImplementedError, ValueError) as error:
                 refused = str(error).splitlines()[0] if str(error) else type(error).__name__
-        else:
-            refused = self.reason
-        loop = getattr(self, f"_{what}_alone", getattr(self, f"_{what}"))
+        name = f"_{what}_alone" if hasattr(self, f"_{what}_alone") else f"_{what}"
+        devices = [] if rows.device.type == "cpu" else [rows.device]
         try:
-            found = [loop(row, batch, *(extra[k] for extra in more)) for k, row in enumerate(rows)]
+            with torch.random.fork_rng(devices=devices, enabled=keys is not None):
+                found = []
+                for k, row in enumerate(rows):
+                    if keys is not None:
+                        first, second, part = keys[k].tolist()
+                        torch.manual_seed((first << 32 | second) ^ part)
+                    mine = (each[k] for each in given)
+                    found.append(self._drawing(name, batch, keys is not None, row, *mine))
         except (RuntimeError, NotImplementedError) as error:
             kind = type(self.architecture.skeleton).__name__
             raise ValueError(
                 f"{kind} cannot be evaluated on this task ({what}): {str(error).splitlines()[0]}"
             ) from error
-        self.reason = refused
+        if keys is None:
+            self.reason = refused
+        else:
+            self.refused_draws = refused
         if isinstance(found[0], tuple):
             return tuple(torch.stack(part).detach() for part in zip(*found, strict=True))
         return torch.stack(found).detach()
+
+    def _drawing(
+        self, name: str, batch: Batch | None, keyed: bool, row: torch.Tensor, *more: torch.Tensor
+    ) -> Any:
+        """A call of one network, whose draws come from ``more[0]`` where they are keyed."""
+        call = getattr(self, name)
+        if not keyed:
+            return call(row, batch, *more)
+        with KeyedDropout(more[0]):
+            return call(row, batch, *more[1:])
 
     # One network, by torch.func ------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from edt.tasks.data_file import from_file
 from edt.tasks.function_task import FunctionTask
 from edt.tasks.mnist import IdxError, fashion_mnist, mnist
 from edt.tasks.module_task import ModuleTask
+from edt.tasks.noisy import Noisy
 from edt.tasks.real import breast_cancer, diabetes, digits, mnist1d
 from edt.tasks.rosenbrock import rosenbrock
 from edt.tasks.task import LOSSES, Task
@@ -22,6 +23,7 @@ __all__ = [
     "FunctionTask",
     "IdxError",
     "ModuleTask",
+    "Noisy",
     "Task",
     "TaskSum",
     "breast_cancer",

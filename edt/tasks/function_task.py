@@ -74,6 +74,23 @@ class FunctionTask:
         #: Name of the loss.
         self.loss = name or str(getattr(loss, "__qualname__", type(loss).__name__))
 
+    def with_samples(self, x: Any, y: Any) -> FunctionTask:
+        """The same task with other inputs and targets; loss and sample weights stay.
+
+        Args:
+            x, y: as of the constructor, with as many samples.
+
+        Raises:
+            TypeError, ValueError: as there, or other sizes.
+        """
+        out = FunctionTask(x, y, self._loss, None, self.d_out, self.loss)
+        if out.x.shape != self.x.shape:
+            raise ShapeError(
+                f"x must have shape {list(self.x.shape)} like the task's, got {list(out.x.shape)}"
+            )
+        out.coef = self.coef
+        return out
+
     def objective(
         self, networks: Networks, task_index: torch.Tensor | None = None
     ) -> FunctionObjective:

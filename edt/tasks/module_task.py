@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
+from edt.ensemble.arrays import as_tensor
 from edt.ensemble.module_ensemble import ModuleEnsemble
 from edt.errors import ShapeError, unknown_choice
 from edt.objectives.modules import Batch, ModuleObjective
@@ -109,6 +110,7 @@ class ModuleTask:
         #: Name of the loss.
         self.loss: str = _name_of(step if loss is None else loss)
         self._whole = _samples(data, step)
+        self._at_once = at_once
         if augment is not None and self._whole is None:
             raise ValueError(
                 "augment needs samples to change; this task is made of batches: change them there"
@@ -180,6 +182,57 @@ class ModuleTask:
             )
             raise ShapeError(f"loss {self.loss!r} must return one number a batch, got {got}")
         return value.reshape(())
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers one target's samples are."""
+        leaves = (leaf for b in self.targets[0] for leaf in pytree.tree_leaves(b.content))
+        return sum(leaf.numel() for leaf in leaves if isinstance(leaf, torch.Tensor))
+
+    def with_samples(self, x: Any, y: Any) -> ModuleTask:
+        """The same task with other inputs and targets; loss, mode and sample weights stay.
+
+        Args:
+            x, y: tensors ``[N, ...]``.
+
+        Raises:
+            TypeError, ValueError: not as many samples, or a task made of batches.
+        """
+        if self._whole is None or self.T > 1:
+            raise TypeError(
+                "(x, y) can only replace those of one target; this task is made of batches or has "
+                f"{self.T} targets: give a whole ModuleTask"
+            )
+        inputs, targets, weights = self._whole[0]
+        given = []
+        for name, part, like in (("x", x, inputs), ("y", y, targets)):
+            part = as_tensor(name, part)
+            if part.dim() < 1 or part.shape[0] != self.N:
+                raise ShapeError(f"{name} must have {self.N} samples, got {list(part.shape)}")
+            if part.is_floating_point() != like.is_floating_point():
+                raise TypeError(f"{name} must be {like.dtype} like the task's, got {part.dtype}")
+            given.append(part.to(like.dtype))
+        out = object.__new__(type(self))
+        out.__dict__.update(self.__dict__)
+        out._whole = [(given[0], given[1], weights)]
+        out.targets = [_split(given[0], given[1], weights, self._at_once)]
+        return out
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[ModuleTask, int]]) -> ModuleTask:
+        """The task whose targets are those of others: for each pair, target t of a task.
+
+        Args:
+            parts: (task, t), tasks of one loss and mode; at least one.
+        """
+        first = parts[0][0]
+        out = object.__new__(cls)
+        out.__dict__.update(first.__dict__)
+        if first._whole is not None:
+            out._whole = [task._whole[t] for task, t in parts if task._whole is not None]
+        out.targets = [task.targets[t] for task, t in parts]
+        out.T = len(parts)
+        return out
 
     def to(self, dtype: torch.dtype | None = None, device: Any = None) -> ModuleTask:
         """The same with floating tensors in a dtype and all on a device."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -180,6 +181,54 @@ class Task:
             TypeError, ValueError: they do not fit; names what (`edt.errors.ShapeError` for shapes).
         """
         return CoreObjective(problem_of(networks, self, task_index))
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers one target's samples are."""
+        return self.N * (self.d_in + self.d_out)
+
+    def with_samples(self, x: Any, y: Any) -> Task:
+        """The same task with other inputs and targets; loss and sample weights stay.
+
+        Args:
+            x, y: as of the constructor, with as many samples and targets.
+
+        Raises:
+            TypeError, ValueError: as there, or other sizes.
+        """
+        x, y = (
+            part.to(self.dtype)
+            if isinstance(part, torch.Tensor) and part.is_floating_point()
+            else part
+            for part in (x, y)
+        )
+        classes = self.d_out if LOSSES[self.loss].classes else None
+        out = Task(x, y, self.loss, None, self.name, n_classes=classes, info=self.info)
+        for size in ("N", "d_in", "d_out", "T"):
+            mine, other = getattr(self, size), getattr(out, size)
+            if mine != other:
+                raise ShapeError(f"samples must have {size}={mine} like the task, got {other}")
+        out.coef = self.coef
+        return out
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[Task, int]]) -> Task:
+        """The task whose targets are those of others: for each pair, target t of a task.
+
+        Args:
+            parts: (task, t), tasks of one loss, size and dtype; at least one.
+        """
+        out = copy.copy(parts[0][0])
+        out.x = counted(
+            torch.stack([task.x if task.x.dim() == 2 else task.x[t] for task, t in parts])
+        )
+        single = LOSSES[out.loss].dims
+        out.y = counted(
+            torch.stack([task.y if task.y.dim() == single else task.y[t] for task, t in parts])
+        )
+        out.coef = counted(torch.stack([task.coef[t] for task, t in parts]))
+        out.T = len(parts)
+        return out
 
     def fingerprint(self) -> str:
         """Digest of inputs, targets, per-sample coefficients and loss: names the task in files."""

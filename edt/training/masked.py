@@ -18,6 +18,7 @@ from edt.scalars import flag, number, whole
 from edt.tasks import Task
 from edt.tasks.given import as_task, fitted, index_of, task_and_networks, task_of
 from edt.training import checks
+from edt.training.changing_data import changing_data
 from edt.training.checkpoint import CheckpointError, checkpoint_folder, digest, make_writable
 from edt.training.continuation import started
 from edt.training.devices import training_device
@@ -30,9 +31,9 @@ from edt.training.result import TrainResult
 from edt.training.rules import Group, clip_norms, hyper_groups
 from edt.training.run import CHECKPOINT_NAME, Settings, restore, run
 from edt.training.schedules import ScheduleLike, describe, learning_rate_factors
-from edt.training.state import RUNNING, OptimizerState, Rule, State
+from edt.training.state import RUNNING, OptimizerState, Rule, State, Trainer
 from edt.training.structure import fingerprint_structure
-from edt.training.trainer import trainer
+from edt.training.trainer import engine, trainer
 from edt.training.validation import Watch
 
 #: The learning rate's factor is kept for every step, eight bytes each.
@@ -68,6 +69,7 @@ def masked_train(
     loss_target: float | None = None,
     task_index: Any = None,
     data_seed: Any = 0,
+    data: Any = None,
     validation: Task | tuple[torch.Tensor, torch.Tensor] | None = None,
     validate_every: int = 100,
     patience: int | None = None,
@@ -115,6 +117,12 @@ def masked_train(
         tol: full batch only: stop a network when ``max|grad| <= tol``.
         loss_target: stop a network when its loss is at or below this.
         task_index: int64 ``[B]``, which of the task's T targets each network learns; default 0.
+        data: what steps see instead of the task's own samples, drawn anew every epoch: a function
+            ``(epoch, generator) -> (x, y)`` (or a whole task) of as many samples, which draws from
+            the generator alone, or a torch Dataset of pairs (torch's, Python's and numpy's
+            generators are seeded for every item). Drawn from ``data_seed`` and the epoch; with full
+            batches a step is an epoch. Losses that are recorded, stop a network or come back are
+            those of the task itself. `edt.tasks.Noisy` is ready-made.
         validation: data whose loss is evaluated every ``validate_every`` steps; the parameters of
             the least loss are kept, see `TrainResult.validation`.
         patience: stop a network after this many evaluations in a row without a new least
@@ -152,25 +160,24 @@ def masked_train(
     Reference: D. P. Kingma, J. Ba, "Adam", ICLR 2015; I. Loshchilov, F. Hutter, "Decoupled weight
     decay regularization", ICLR 2019.
     """
-    data: Any
     start = started(continue_from, networks)
     if start is not None and start.networks is not None:
         networks = start.networks
     if networks is None:
-        data = as_task(task)
+        learned: Any = as_task(task)
     else:
-        data, networks = task_and_networks(task, networks)
+        learned, networks = task_and_networks(task, networks)
     # The kernels of the GPU know neither; what is chosen for the caller is one that does.
     host_only = lr_scale is not None or clip_norm is not None
-    if host_only and isinstance(data, Task) and isinstance(device, str) and device == "auto":
+    if host_only and isinstance(learned, Task) and isinstance(device, str) and device == "auto":
         device = "cpu"
-    where = training_device(device, networks, data)
-    if host_only and where.type == "cuda" and isinstance(data, Task):
+    where = training_device(device, networks, learned)
+    if host_only and where.type == "cuda" and isinstance(learned, Task):
         raise ValueError(
             "lr_scale and clip_norm are not in the kernels of the GPU: use device='cpu'"
         )
     ens = _ensemble(
-        data,
+        learned,
         networks,
         dtype,
         {
@@ -185,10 +192,10 @@ def masked_train(
     if start is not None:
         ens = start.networks_of(ens)
         task_index = start.task_index if task_index is None else task_index
-    data = fitted(data, ens, torch.device("cpu"))
-    index = index_of(data, ens, task_index)
+    learned = fitted(learned, ens, torch.device("cpu"))
+    index = index_of(learned, ens, task_index)
     groups = hyper_groups(
-        data,
+        learned,
         ens.B,
         optimizer=optimizer,
         momentum=momentum,
@@ -201,6 +208,7 @@ def masked_train(
         loss_target=loss_target,
     )
     hyper = groups[0][0]
+    drawn = changing_data(data, learned, hyper["tol"])
     update = mask_changes(mask_updates)
     scales = lr_scales(lr_scale, ens, optimizer)
     norms = clip_norms(clip_norm, ens.B)
@@ -236,7 +244,7 @@ def masked_train(
         groups=groups,
         sizes=ens.offsets[1:] - ens.offsets[:-1],
         specification={
-            "task": data.fingerprint(),
+            "task": learned.fingerprint(),
             "networks": fingerprint_structure(ens),
             "initial parameters": digest({"theta": ens.theta})[:32],
             "steps": steps,
@@ -264,11 +272,17 @@ def masked_train(
         checkpoint_every=every,
         progress=bool(progress),
     )
+    if drawn is not None:
+        settings.specification["data"] = drawn.fingerprint(int(seed_bits[0]))
     home = ens.device
     moved = ens.to(device=where)
-    engine = trainer(fitted(data, moved, where).objective(moved, index))
+    here = fitted(learned, moved, where)
+
+    def engine_of(nets: Any) -> Trainer:
+        return engine(here, nets, index, drawn)
+
     settings.listener = listener(on_record, moved, recorded)
-    settings.watch = _watch(moved, data, validation, index, steps, validate_every, patience)
+    settings.watch = _watch(moved, learned, validation, index, steps, validate_every, patience)
     if settings.watch is not None and validation is not None:
         settings.specification["validation"] = {
             "task": fitted(task_of(validation, ens, "validation"), ens, ens.device).fingerprint(),
@@ -278,10 +292,7 @@ def masked_train(
     state = State.start(moved.theta, ens.B, settings.rule, record_params)
     if update is not None:
         state.masks = moved.state.clone()
-        here = fitted(data, moved, where)
-        settings.changes = MaskChanges(
-            update, steps, moved, here, index, lambda nets: trainer(here.objective(nets, index))
-        )
+        settings.changes = MaskChanges(update, steps, moved, here, index, engine_of)
         if settings.watch is not None:
             settings.watch.best_state = moved.state.clone()
         settings.specification["mask_updates"] = repr(update)
@@ -294,7 +305,7 @@ def masked_train(
         if resume and file.is_file():
             restore(state, file, settings.specification, settings.watch)
         make_writable(file.parent)
-    run(engine, state, settings)
+    run(engine_of(moved), state, settings)
     state.to_cpu()
     ended = ens.to(device="cpu")
     if state.masks is not None:

@@ -11,8 +11,9 @@ from functools import partial
 import torch
 
 from edt.objectives import ModuleObjective, segment_max
+from edt.objectives.dropout import keys_of
 from edt.training.epochs import Epochs
-from edt.training.objective_trainer import ObjectiveTrainer
+from edt.training.objective_trainer import ObjectiveTrainer, judge
 from edt.training.state import DIVERGED, RUNNING, Rule, State
 
 __all__ = ["ModuleTrainer"]
@@ -22,8 +23,8 @@ class ModuleTrainer(ObjectiveTrainer):
     """`edt.training.state.Trainer` of modules.
 
     Steps use ``module.train()``: batch norm takes the batch's statistics and keeps running ones,
-    dropout draws (from ``data_seed`` and the step). What is recorded, and what stops a network, is
-    the loss of all data in the task's mode.
+    dropout draws (for each network from its ``data_seed`` and the step). What is recorded, and
+    what stops a network, is the loss of all data in the task's mode.
 
     Args:
         objective: of B module networks.
@@ -61,7 +62,7 @@ class ModuleTrainer(ObjectiveTrainer):
                 return grad, none
             if last or self._decides(rule, now, now in rows):
                 self.objective.loss_and_grad(state.theta, state.loss, grad, at.to(torch.uint8))
-                self._judge(state, rule, at, rows.get(now), grad)
+                judge(state, rule, at, rows.get(now), grad, self._sizes)
             if last:
                 return grad, none
             moving = torch.nonzero(at & (state.status == RUNNING)).flatten()
@@ -99,17 +100,9 @@ class ModuleTrainer(ObjectiveTrainer):
         loss = torch.zeros_like(state.loss)
         samples, draws = self._sampling(rule, now)
         before = state.theta.clone()
-        with torch.random.fork_rng(devices=[]):
-            # Dropout's draws: a function of the seed and the step, wherever calls are cut.
-            torch.manual_seed(_of_step(int(rule.seeds[0]), now))
-            self.objective.step_gradient(
-                state.theta,
-                loss,
-                grad,
-                moving,
-                samples,
-                draws,
-            )
+        # Dropout's draws: a function of each network's seed and the step, wherever calls are cut.
+        keys = keys_of(rule.seeds.tolist(), [now] * self.B)
+        self.objective.step_gradient(state.theta, loss, grad, moving, samples, draws, keys)
         norms = segment_max(grad.abs().double(), self._sizes)
         lost = ~(torch.isfinite(loss[moving]) & torch.isfinite(norms[moving]))
         gone = moving[lost]

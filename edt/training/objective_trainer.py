@@ -13,7 +13,7 @@ from edt.ops.threads import one_blas_thread
 from edt.training.optimizers import OPTIMIZERS, Point
 from edt.training.state import CONVERGED, DIVERGED, RUNNING, TARGET, Rule, State
 
-__all__ = ["ObjectiveTrainer"]
+__all__ = ["ObjectiveTrainer", "judge"]
 
 
 class ObjectiveTrainer:
@@ -78,7 +78,7 @@ class ObjectiveTrainer:
             if not bool(known[at].all()):
                 self.objective.loss_and_grad(theta, loss, grad, at.to(torch.uint8))
                 known |= at
-            self._judge(state, rule, at, rows.get(now), grad)
+            judge(state, rule, at, rows.get(now), grad, self._sizes)
             if now >= until:
                 return grad, known
             moving = at & (status == RUNNING)
@@ -86,21 +86,6 @@ class ObjectiveTrainer:
                 self._step(state, rule, grad, now, moving)
                 steps[moving] += 1
                 known &= ~moving
-
-    def _judge(
-        self, state: State, rule: Rule, at: torch.Tensor, row: int | None, grad: torch.Tensor
-    ) -> None:
-        """Record the losses and gradients of networks ``at``, and stop those done or lost."""
-        loss, grad_norm, status = state.loss, state.grad_norm, state.status
-        grad_norm[at] = segment_max(grad.abs().double(), self._sizes)[at]
-        if row is not None:
-            state.history_loss[row, at] = loss[at]
-            state.history_grad[row, at] = grad_norm[at]
-        bad = ~(torch.isfinite(loss) & torch.isfinite(grad_norm))
-        status[at & bad] = DIVERGED
-        status[at & ~bad & (loss <= rule.hyper["loss_target"])] = TARGET
-        if rule.hyper["tol"] > 0.0:
-            status[at & (status == RUNNING) & (grad_norm <= rule.hyper["tol"])] = CONVERGED
 
     def _shrinking(self, grad: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
         """Factors float64 ``[B]`` that bring gradients to the norms ``most``; 1 for shorter ones.
@@ -143,3 +128,33 @@ class ObjectiveTrainer:
         for name, flat in kept.items():
             if flat is not None:
                 flat[where] = getattr(at, name)
+
+
+def judge(
+    state: State,
+    rule: Rule,
+    at: torch.Tensor,
+    row: int | None,
+    grad: torch.Tensor,
+    sizes: torch.Tensor,
+) -> None:
+    """Record the losses and gradients of networks ``at``, and stop those done or lost.
+
+    Args:
+        state: of the run, its losses just written; changed in place.
+        rule: of the run.
+        at: bool ``[B]``.
+        row: of the record; None: this step is not recorded.
+        grad: flat.
+        sizes: int64 ``[B]``, parameters of each network.
+    """
+    loss, grad_norm, status = state.loss, state.grad_norm, state.status
+    grad_norm[at] = segment_max(grad.abs().double(), sizes.to(grad.device))[at]
+    if row is not None:
+        state.history_loss[row, at] = loss[at]
+        state.history_grad[row, at] = grad_norm[at]
+    bad = ~(torch.isfinite(loss) & torch.isfinite(grad_norm))
+    status[at & bad] = DIVERGED
+    status[at & ~bad & (loss <= rule.hyper["loss_target"])] = TARGET
+    if rule.hyper["tol"] > 0.0:
+        status[at & (status == RUNNING) & (grad_norm <= rule.hyper["tol"])] = CONVERGED

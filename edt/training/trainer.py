@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+
 from edt.objectives import CoreObjective, ModuleObjective, Objective
+from edt.training.changing_data import ChangingData, ChangingTrainer
 from edt.training.module_trainer import ModuleTrainer
 from edt.training.objective_trainer import ObjectiveTrainer
 from edt.training.state import Trainer
 
-__all__ = ["trainer"]
+__all__ = ["engine", "trainer"]
 
 
 def trainer(objective: Objective) -> Trainer:
@@ -17,3 +22,21 @@ def trainer(objective: Objective) -> Trainer:
     if isinstance(objective, ModuleObjective):
         return ModuleTrainer(objective)
     return ObjectiveTrainer(objective)
+
+
+def engine(task: Any, networks: Any, index: torch.Tensor, data: ChangingData | None) -> Trainer:
+    """The trainer of networks on a task, or on data that change.
+
+    Args:
+        task: of the networks' dtype, on their device.
+        networks: B.
+        index: int64 ``[B]``, which target each learns.
+        data: what steps see; None: the task.
+    """
+
+    def plain(task: Any, networks: Any, index: torch.Tensor) -> Trainer:
+        return trainer(task.objective(networks, index))
+
+    if data is None:
+        return plain(task, networks, index)
+    return ChangingTrainer(data, networks, task, index, plain)
