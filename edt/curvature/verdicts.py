@@ -11,7 +11,16 @@ UNIT = {torch.float64: 2.0**-52, torch.float32: 2.0**-23}
 #: Factor c of the rule.
 FACTOR = 10.0
 
-VERDICTS = ("minimum", "flat", "saddle", "unconverged")
+#: Every verdict of `edt.converge`, and what it says.
+MEANINGS = {
+    "minimum": "a strict minimum: every eigenvalue is positive beyond rounding",
+    "flat": "no eigenvalue is negative, and some cannot be told from zero",
+    "saddle": "a critical point with negative eigenvalues: the loss falls along their directions",
+    "separable": "no minimum: the readout separates samples, and the loss only tends to its "
+    "infimum as weights grow without bound, however small the gradient",
+    "unconverged": "the gradient is above the tolerance: nothing is known of a critical point",
+}
+VERDICTS = tuple(MEANINGS)
 
 
 def zero_threshold(eigenvalues: torch.Tensor, dtype: torch.dtype = torch.float64) -> float:
@@ -69,13 +78,15 @@ class Evidence:
     """What the verdict on one critical point rests on.
 
     Attributes:
-        verdict: "minimum", "flat", "saddle" or "unconverged".
+        verdict: "minimum", "flat", "saddle", "separable" or "unconverged".
         loss: L.
         grad_max: ``max|grad L|``.
         tol: the bound it was held to.
         min_eig, max_eig: extreme eigenvalues of the Hessian.
         threshold: eps_H; eigenvalues within it count as zero.
         index, n_flat: eigenvalues below ``-threshold``, and within it (-1: unknown).
+        separated: weight of the samples whose margins can grow for ever (`edt.training.separable`);
+            NaN: unknown, or of a loss that has a minimum whatever the data.
     """
 
     verdict: str
@@ -87,6 +98,12 @@ class Evidence:
     threshold: float
     index: int
     n_flat: int
+    separated: float = float("nan")
+
+    @property
+    def meaning(self) -> str:
+        """What the verdict says, in a sentence."""
+        return MEANINGS[self.verdict]
 
     @property
     def margin(self) -> float:

@@ -29,7 +29,7 @@ def outcomes(
     falls. "bad": a certified minimum (or flat minimum) above the threshold. "channel", "saturated",
     "drifting", "saddle": the certified label; "unconverged": "undecided". "diverged": as
     `edt.converge` says. Without a label the word of `edt.converge` has to do: a channel whose
-    gradient slipped under the tolerance then counts as "bad".
+    gradient slipped under the tolerance then counts as "bad", "separable" as "channel".
 
     Args:
         loss: float ``[B]``.
@@ -62,8 +62,9 @@ def _word(good: bool, verdict: str, status: str, label: str) -> str:
         return status
     if label != UNCERTIFIED:
         return {"undecided": "unconverged"}.get(label, "bad" if label in CERTIFIED else label)
-    if status == "channel":
-        return status
+    # Towards an infimum at infinity either way.
+    if status == "channel" or verdict == "separable":
+        return "channel"
     if verdict in ("saddle", "unconverged"):
         return verdict
     return "bad"

@@ -45,7 +45,7 @@ class Task:
     - "huber": ``r^2 / 2`` where ``|r| <= 1``, else ``|r| - 1/2``, with ``r = f - y``.
 
     Where data can be separated, bce, logistic and cross-entropy have no minimum: the loss falls
-    towards 0 as the weights grow without bound.
+    towards 0 as the weights grow without bound. `edt.converge` then has the verdict "separable".
 
     Several targets share N and the sizes; each network of an ensemble learns one of them, chosen
     by ``task_index``. The tensors given are copied.

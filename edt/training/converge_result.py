@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KIND = "converge-result"
-_NUMBERS = ("loss", "grad_max", "min_eig", "max_eig", "eps_H", "closeness", "moving", "loss_floor")
+_NUMBERS = ("loss", "grad_max", "min_eig", "max_eig", "eps_H", "closeness", "moving",
+            "loss_floor", "separated")  # fmt: skip
 _COUNTS = ("index", "n_flat", "lbfgs_iterations", "newton_iterations", "task_index")
 _TENSORS = (*_NUMBERS, *_COUNTS, "pair")
 
@@ -39,8 +40,11 @@ class ConvergeResult(Tabular):
             1e3 and still growing) or "interrupted".
         verdict: ``[B]`` of "minimum" (no eigenvalue below -eps_H, none within it), "flat" (none
             below, some within; or loss 0 to rounding, where none counts as below), "saddle" (some
-            below) or "unconverged". It says what the Hessian is there; whether a run would stay
-            there under more optimisation is what `edt.landscape.certify` says.
+            below), "separable" (logistic losses and cross-entropy: no minimum, the readout
+            separates samples and the loss falls for ever as weights grow, whatever the gradient;
+            see `edt.training.separable`) or "unconverged". It says what the Hessian is there;
+            whether a run would stay there under more optimisation is what `edt.landscape.certify`
+            says.
         index: int64 ``[B]``, eigenvalues below -eps_H; -1 where no Hessian was computed. It means
             something at critical points only: `to_pandas` shows it there and nowhere else.
         n_flat: int64 ``[B]``, eigenvalues within eps_H; -1 likewise.
@@ -55,6 +59,8 @@ class ConvergeResult(Tabular):
         loss_floor: float64 ``[B]``, what rounding the parameters makes of loss 0, see
             `edt.training.floor.loss_floor`: a loss within a few times of it cannot be told from 0.
             NaN where no Jacobian of residuals can be formed.
+        separated: float64 ``[B]``, weight of the samples whose margins can grow for ever by the
+            readout alone, from 0 to 1; NaN where that is unknown or the loss has a minimum anyway.
         maxnorm: float64 ``[B]``, the soft bound that is part of the loss, or None.
         task: fingerprint of the data.
         tol: the bound on ``max|grad|`` that was asked for.
@@ -79,6 +85,7 @@ class ConvergeResult(Tabular):
     closeness: torch.Tensor
     moving: torch.Tensor
     loss_floor: torch.Tensor
+    separated: torch.Tensor
     maxnorm: torch.Tensor | None
     task: str
     tol: float
@@ -107,13 +114,14 @@ class ConvergeResult(Tabular):
             threshold=float(self.eps_H[b]),
             index=int(self.index[b]),
             n_flat=int(self.n_flat[b]),
+            separated=float(self.separated[b]),
         )
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a network; ``index`` and ``n_flat`` are missing (NA) off critical points."""
         import pandas as pd
 
-        critical = [word != "unconverged" for word in self.verdict]
+        critical = [word not in ("unconverged", "separable") for word in self.verdict]
         return pd.DataFrame(
             {
                 "network": range(len(self.status)),
@@ -209,6 +217,8 @@ class ConvergeResult(Tabular):
         """
         networks = unpack(tensors, header["structure"], modules)
         B = networks.B
+        # Files of before there was such a verdict.
+        tensors.setdefault("separated", torch.full((B,), float("nan"), dtype=torch.float64))
         bound = ("maxnorm",) if "maxnorm" in tensors else ()
         expect(tensors, torch.float64, dict.fromkeys((*_NUMBERS, *bound), (B,)))
         expect(tensors, torch.int64, {"pair": (B, 2)} | dict.fromkeys(_COUNTS, (B,)))

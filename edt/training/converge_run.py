@@ -23,6 +23,7 @@ from edt.training.converge_result import ConvergeResult
 from edt.training.descent import (
     CHANNEL,
     CONVERGED,
+    DIVERGED,
     INTERRUPTED,
     MAX_STEPS,
     RUNNING,
@@ -37,6 +38,7 @@ from edt.training.groups import Checkpoint, cost_groups, in_groups
 from edt.training.inputs import Inputs, ready
 from edt.training.plan import METHODS, Plan
 from edt.training.progress import Meter
+from edt.training.separable import separated_share
 from edt.training.stationary import stationary
 from edt.training.structure import fingerprint_structure
 
@@ -71,6 +73,8 @@ def converge(
     A first stage, then damped Newton on the exact Hessian ``H_b`` (`edt.training.newton`), then the
     eigenvalues of ``H_b``: with ``eps_H = 10 u P ||H||_2`` the verdict is "minimum" (all above
     eps_H), "flat" (none below -eps_H, some within) or "saddle"; the index counts those below.
+    Where a logistic loss or cross-entropy has no minimum, as the hidden units separate samples, it
+    is "separable" (`edt.training.separable`).
     Saddles are left and the search goes on. A squared error that may be on its way to zero is
     taken there by Levenberg-Marquardt on the Jacobian (`edt.training.levenberg`,
     `edt.training.excursions`). No network moves to a higher loss (beyond its rounding). A network's
@@ -292,6 +296,10 @@ def _result(
         flat = zero_loss & (spectra.negative > 0)
         spectra.zero[flat & (spectra.zero >= 0)] += spectra.negative[flat & (spectra.zero >= 0)]
         spectra.negative[flat] = 0
+    # A bound on the norm gives every loss a minimum; a run that was cut has not ended anywhere.
+    ends = finite if work.maxnorm is None else finite[:0]
+    ends = ends[(state.status[ends] != INTERRUPTED) & (state.status[ends] != DIVERGED)]
+    separated = separated_share(work.inputs.task, ended, work.inputs.task_index, ends)
     verdicts = []
     for b, code in enumerate(state.status.tolist()):
         negative, zero = int(spectra.negative[b]), int(spectra.zero[b])
@@ -299,7 +307,8 @@ def _result(
             # Eigenvalues by Lanczos: how many are flat is not known, whether any is, is.
             zero = int(float(spectra.lowest[b]) <= float(spectra.threshold[b]))
         known = code == CONVERGED and negative >= 0
-        verdicts.append(verdict(negative, zero) if known else "unconverged")
+        word = verdict(negative, zero) if known else "unconverged"
+        verdicts.append("separable" if float(separated[b]) > 0.0 else word)
     return ConvergeResult(
         networks=ended,
         loss=state.loss,
@@ -318,6 +327,7 @@ def _result(
         closeness=pairs.closeness,
         moving=state.moving,
         loss_floor=floor,
+        separated=separated,
         maxnorm=work.maxnorm,
         task=work.inputs.fingerprint,
         tol=state.tol,

@@ -12,6 +12,7 @@ from edt.curvature.verdicts import inertia, verdict, zero_threshold
 from edt.objectives import NormPenalty, Objective, hessians, segment_max
 from edt.training.floor import loss_floor, zero_losses
 from edt.training.inputs import ready
+from edt.training.separable import separated_share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,6 +90,12 @@ def recheck(result: ConvergeResult, task: Any) -> pd.DataFrame:
                 rows[b] |= {"min_eig": float(values[0]), "max_eig": float(values[-1])}
             if rows[b]["grad_max"] <= result.tol:
                 rows[b]["verdict"] = verdict(negative, zero)
+    if result.maxnorm is None:
+        ended = torch.tensor([word not in ("interrupted", "diverged") for word in result.status])
+        part = chosen[ended[chosen]]
+        shares = separated_share(inputs.task, inputs.networks, inputs.task_index, part)
+        for b in torch.nonzero(shares > 0.0).flatten().tolist():
+            rows[b]["verdict"] = "separable"
     table = pd.DataFrame(rows)
     table.insert(0, "network", range(objective.B))
     table["agrees"] = table["verdict"] == pd.Series(result.verdict)
