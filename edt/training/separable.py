@@ -96,8 +96,8 @@ def separated_share(
         outputs = features[1].requires_grad_(True)
         each = LOSSES[str(loss)].sample(outputs, y)
         (slope,) = torch.autograd.grad((each * torch.from_numpy(weights)).sum(), outputs)
-        parts = (part.detach().numpy() for part in (features[0], *features[2:], slope))
-        out[b] = _share(*parts, margins, weights)
+        hidden, _, readout, live = (part.detach().numpy() for part in features)
+        out[b] = _share(hidden, readout, live, slope.numpy(), margins, weights)
     return out
 
 
@@ -180,17 +180,19 @@ def _margins(loss: str, y: torch.Tensor, d_out: int, weights: np.ndarray) -> _Ma
         rows = signs[:, :, None] * np.eye(d_out)[None]
         return _Margins(np.repeat(alive, d_out), rows.reshape(-1, d_out), fixed.reshape(-1))
     shares = np.eye(d_out)[target.astype(np.int64)] if loss == "cross_entropy" else target
-    sample, rows, fixed = [], [], []
+    found = []
     unit = np.eye(d_out)
     for n, row in zip(alive.tolist(), shares, strict=True):
         # The classes that have a share move together, and no other overtakes them.
         first = int(row.argmax())
         for k in range(d_out):
             if k != first:
-                sample.append(n)
-                rows.append(unit[first] - unit[k])
-                fixed.append(bool(row[k] > 0.0))
-    return _Margins(np.array(sample, dtype=np.int64), np.array(rows), np.array(fixed, dtype=bool))
+                found.append((n, unit[first] - unit[k], bool(row[k] > 0.0)))
+    return _Margins(
+        np.array([n for n, _, _ in found], dtype=np.int64),
+        np.array([row for _, row, _ in found]).reshape(-1, d_out),
+        np.array([fixed for _, _, fixed in found], dtype=bool),
+    )
 
 
 def _share(
