@@ -12,6 +12,7 @@ Environment:
                      least), "native"
                      (the GPUs of this machine) or "ptx" (PTX alone: the driver compiles at first
                      use). A checkout installed in place defaults to native, without a GPU to ptx.
+    EDT_KEEP_PTX     1: leave the CUDA engine's PTX in the build folder, for .ci/cuda_resources.py
     EDT_BUILD_DIR    folder for CMake's build, kept (default: build/core-* for a checkout installed
                      in place, else a temporary one)
     EDT_NVCC         path of nvcc (default: CUDACXX, CUDA_HOME/bin, CUDA_PATH/bin, PATH,
@@ -77,6 +78,7 @@ class CMakeBuild(build_ext):
             f"-DEDT_VERSION={self.distribution.get_version()}",
             f"-DEDT_ISAS={isas}",
             f"-DEDT_SANITIZE={'ON' if os.environ.get('EDT_SANITIZE') == '1' else 'OFF'}",
+            f"-DEDT_KEEP_PTX={'ON' if os.environ.get('EDT_KEEP_PTX') == '1' else 'OFF'}",
         ]
         build_core(cmake, options, build, cuda_options(stays, isas == "native"))
         suffix = sysconfig.get_config_var("EXT_SUFFIX")

@@ -26,7 +26,8 @@ PYTHON = os.environ.get("VENV", ".venv") + "/bin/python"
 LANES = 2
 #: Steps share the cores, and threads of PyTorch that wait for their turn by spinning take it from
 #: those that work: some tests took five times as long.
-ENVIRONMENT = {"OMP_WAIT_POLICY": "passive"}
+#: What nvcc makes of the kernels for the core also serves `cuda-resources`.
+ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "EDT_KEEP_PTX": "1"}
 #: Folders of tests, by step, so that no step is much longer than the others: those that start
 #: processes, and those that open pages, compile or train for long. `tests-light` has all others.
 FOLDERS = {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,26 @@ def test_record_of_registers_and_spills():
         for registers, stores, loads, _ in row.values():
             assert registers <= 168, kernel
             assert stores == loads == 0, kernel
+
+
+def test_what_the_core_was_built_of_serves_while_its_sources_are_the_same(monkeypatch, tmp_path):
+    import ptx_build
+
+    ninja = ptx_build.of_setup("find_tool")("ninja")
+    monkeypatch.setattr(ptx_build, "CORE", tmp_path)
+    target = tmp_path / "CMakeFiles" / "edt_cuda.dir" / "csrc" / "cuda" / "train.cu.o"
+    source, kept = tmp_path / "train.cu", tmp_path / "ptx" / "train" / "train.ptx"
+    source.write_text("one")
+    kept.parent.mkdir(parents=True)
+    where = target.relative_to(tmp_path)
+    (tmp_path / "build.ninja").write_text(
+        f"rule cc\n  command = cp $in $out\nbuild {where}: cc train.cu\n"
+    )
+    subprocess.run([ninja, "-C", tmp_path], check=True, capture_output=True)
+    assert ptx_build.of_core("train") is None  # its PTX was not kept
+    kept.write_text("ptx")
+    assert ptx_build.of_core("train") == (target, kept)
+    assert ptx_build.of_core("wide") is None
+    changed = target.stat().st_mtime + 10
+    os.utime(source, (changed, changed))
+    assert ptx_build.of_core("train") is None

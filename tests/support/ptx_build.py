@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIM = ROOT / "tests" / "cuda" / "shim"
 PTX = ROOT / "tests" / "cuda" / "ptx"
 FOLDER = ROOT / "build" / "cuda-ptx"
+#: Where setup.py builds the core in place.
+CORE = ROOT / "build" / f"core-{sys.implementation.cache_tag}"
 KERNELS = ("device", "evaluate", "train", "hvp", "hessian", "wide", "wide_curvature")
 #: As setup.py compiles them, but PTX alone.
 NVCC_FLAGS = (
@@ -34,13 +39,30 @@ HOST = (
 )
 
 
+def of_setup(name: str) -> Callable[..., str | None]:
+    """A function of setup.py."""
+    text = (ROOT / "setup.py").read_text().split("\nsetup(")[0]
+    scope: dict[str, Any] = {"__file__": str(ROOT / "setup.py"), "__name__": "edt_setup"}
+    exec(compile(text, "setup.py", "exec"), scope)
+    found: Callable[..., str | None] = scope[name]
+    return found
+
+
 def find_nvcc() -> str | None:
     """As setup.py finds it."""
-    text = (ROOT / "setup.py").read_text().split("\nsetup(")[0]
-    scope: dict[str, object] = {"__file__": str(ROOT / "setup.py"), "__name__": "edt_setup"}
-    exec(compile(text, "setup.py", "exec"), scope)
-    found = scope["find_nvcc"]()  # type: ignore[operator]
-    return None if found is None else str(found)
+    return of_setup("find_nvcc")()
+
+
+def of_core(name: str) -> tuple[Path, Path] | None:
+    """Object and PTX of a .cu file from the core's own build, if kept and of these sources."""
+    target = f"CMakeFiles/edt_cuda.dir/csrc/cuda/{name}.cu.o"
+    made = CORE / target, CORE / "ptx" / name / f"{name}.ptx"
+    if not all(file.is_file() for file in made):
+        return None
+    # A dry run: Ninja knows every header and flag that went into it.
+    ninja = of_setup("find_tool")("ninja")
+    said = subprocess.run([str(ninja), "-C", CORE, "-n", target], capture_output=True, text=True)
+    return made if said.returncode == 0 and "no work to do" in said.stdout else None
 
 
 def processor() -> str:
@@ -113,18 +135,26 @@ class Build:
         stamp, digest = self.stamps[target]
         stamp.write_text(digest)
 
+    def compile(self, source: Path, target: Path) -> None:
+        """A .cu file's object and, beside it, PTX."""
+        kept = FOLDER / source.stem
+        kept.mkdir(exist_ok=True)
+        places = ("-I", ROOT / "csrc", "--keep", "--keep-dir", kept)
+        run(self.nvcc, *NVCC_FLAGS, *places, "-c", source, "-o", target)
+        (kept / f"{source.stem}.ptx").replace(self.ptx(source.stem))
+        for file in kept.iterdir():
+            file.unlink()
+        kept.rmdir()
+
     def kernels(self, name: str) -> Path:
         """Object of host code and program of device code of one .cu file; returns the object."""
         source, target = ROOT / "csrc" / "cuda" / f"{name}.cu", FOLDER / f"{name}.o"
         if not self.fresh(source, target):
-            kept = FOLDER / name
-            kept.mkdir(exist_ok=True)
-            places = ("-I", ROOT / "csrc", "--keep", "--keep-dir", kept)
-            run(self.nvcc, *NVCC_FLAGS, *places, "-c", source, "-o", target)
-            (kept / f"{name}.ptx").replace(FOLDER / f"{name}.ptx")
-            for file in kept.iterdir():
-                file.unlink()
-            kept.rmdir()
+            if made := of_core(name):
+                shutil.copyfile(made[0], target)
+                shutil.copyfile(made[1], self.ptx(name))
+            else:
+                self.compile(source, target)
             self.made(target)
         program = FOLDER / f"{name}.program"
         tools = [Path(__file__).with_name(f"ptx_{tool}.py") for tool in ("assemble", "rules")]
