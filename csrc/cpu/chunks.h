@@ -32,7 +32,10 @@ struct Chunks {
     const int64_t most = std::clamp<int64_t>(kEntries / size, 16, kMost);
     int64_t wanted = std::min((n + least - 1) / least, most);
     if (wanted > kRound) wanted = wanted / kRound * kRound;
-    length = ((n + wanted - 1) / wanted + kUnit - 1) / kUnit * kUnit;
+    cut(((n + wanted - 1) / wanted + kUnit - 1) / kUnit * kUnit);
+  }
+  void cut(int64_t length_) {
+    length = length_;
     count = (n + length - 1) / length;
   }
   int64_t begin(int64_t k) const { return k * length; }

@@ -11,6 +11,31 @@
 
 namespace edt::EDT_ISA_NS {
 
+template <class T>
+int64_t room_of(const Samples<T>&, int64_t) {
+  return 0;
+}
+template <class T>
+Samples<T> block_of(const Samples<T>& all, int64_t first, int64_t count, T*) {
+  return slice(all, first, count);
+}
+
+// Loss over the samples [first, end) and, added to zeros, its compressed gradient.
+template <class T, class Source>
+double evaluate_samples(Block<T>& b, const T* p, Loss kind, const Source& source, int64_t first,
+                        int64_t end, T* g, Scratch& ws, Crew* crew = nullptr) {
+  const Scratch::Hold hold{ws};
+  T* store = ws.take<T>(room_of(source, b.ld));
+  double loss = 0;
+  for (; first < end; first += b.ld) {
+    const Samples<T> in = block_of(source, first, std::min(b.ld, end - first), store);
+    forward(b, p, in, crew);
+    loss += loss_block<true>(kind, b.f, b.ld, in, b.net.d_out, b.delta[b.n_layers]);
+    backward(b, p, in, g, crew);
+  }
+  return loss;
+}
+
 // A part of one layer's gradient that one thread forms for all blocks.
 struct GradientPart {
   enum What { columns, rows, all };
@@ -19,36 +44,43 @@ struct GradientPart {
   Rows range;
 };
 
-template <class T>
+template <class T, class Source>
 class SharedBlocks {
  public:
   // Whether it is worth it: a free thread, more blocks than one, and enough work in each.
-  static bool worth(const Block<T>& block, const Samples<T>& all, const Crew& crew) {
-    if (block.narrow || all.n <= block.ld || !crew.idle()) return false;
-    const int64_t count = (all.n + block.ld - 1) / block.ld;
-    return size_t(count * block.ld) * size_t(block.n_rows) * sizeof(T) <= kBytes &&
-           double(block.net.n_params()) * double(all.n) >= 4 * kSharedWork;
+  static bool worth(const Block<T>& block, const Source& source, const Crew& crew) {
+    if (block.narrow || source.n <= block.ld || !crew.idle()) return false;
+    const int64_t count = (source.n + block.ld - 1) / block.ld;
+    const int64_t entries = block.n_rows * block.ld + room_of(source, block.ld);
+    return size_t(count * entries) * sizeof(T) <= kBytes &&
+           double(block.net.n_params()) * double(source.n) >= 4 * kSharedWork;
   }
 
-  SharedBlocks(const Block<T>& like, int act, const Samples<T>& all, Crew& crew)
-      : net_(like.net), all_(all), ld_(like.ld), crew_(crew) {
-    for (int64_t s = 0; s < all.n; s += ld_)
-      blocks_.emplace_back(net_, act, like.order, true, false, all.n, 0, crew.scratch);
-    const int64_t tail = samples(int64_t(blocks_.size()) - 1).n;
+  SharedBlocks(const Block<T>& like, int act, const Source& source, Crew& crew)
+      : net_(like.net), source_(source), ld_(like.ld), crew_(crew) {
+    for (int64_t s = 0; s < source.n; s += ld_) {
+      blocks_.emplace_back(net_, act, like.order, true, false, source.n, 0, crew.scratch);
+      stores_.push_back(crew.scratch.take<T>(room_of(source, ld_)));
+    }
+    samples_.resize(blocks_.size());
+    const int64_t tail = (source.n - 1) % ld_ + 1;
     for (int l = 0; l < int(net_.layers.size()); ++l) add_parts(l, tail);
   }
 
   double operator()(const T* p, Loss kind, T* g) {
     std::vector<double> losses(blocks_.size());
-    crew_.share(int64_t(blocks_.size()), 0, [&](int64_t k, int, Scratch&) {
-      Block<T>& b = blocks_[size_t(k)];
-      const Samples<T> in = samples(k);
+    crew_.share(int64_t(blocks_.size()), 0, [&](int64_t turn, int, Scratch&) {
+      const size_t k = size_t(turn);
+      const int64_t first = turn * ld_;
+      Block<T>& b = blocks_[k];
+      const Samples<T> in = block_of(source_, first, std::min(ld_, source_.n - first), stores_[k]);
       forward(b, p, in);
-      losses[size_t(k)] = loss_block<true>(kind, b.f, b.ld, in, net_.d_out, b.delta[b.n_layers]);
+      losses[k] = loss_block<true>(kind, b.f, b.ld, in, net_.d_out, b.delta[b.n_layers]);
       for (int l = b.n_layers - 1; l > 0; --l) delta_below(b, l, p, in, nullptr);
+      samples_[k] = in;
     });
     crew_.share(int64_t(parts_.size()), 0, [&](int64_t k, int, Scratch&) {
-      for (int64_t i = 0; i < int64_t(blocks_.size()); ++i) add(parts_[size_t(k)], i, g);
+      for (size_t i = 0; i < blocks_.size(); ++i) add(parts_[size_t(k)], i, g);
     });
     return std::accumulate(losses.begin(), losses.end(), 0.0);
   }
@@ -56,11 +88,9 @@ class SharedBlocks {
  private:
   static constexpr size_t kBytes = size_t(64) << 20;
 
-  Samples<T> samples(int64_t k) const { return slice(all_, k * ld_, ld_); }
-
   void add_parts(int l, int64_t tail) {
     const Layer& ly = net_.layers[l];
-    const double work = double(ly.nnz()) * double(all_.n);
+    const double work = double(ly.nnz()) * double(source_.n);
     const int outer = outer_columns_of<T>(ly, ld_);
     // A last block of another form meets the others' entries: one thread takes them all.
     if (outer != outer_columns_of<T>(ly, tail))
@@ -81,9 +111,9 @@ class SharedBlocks {
     }
   }
 
-  void add(const GradientPart& part, int64_t k, T* g) const {
-    const Block<T>& b = blocks_[size_t(k)];
-    const Samples<T> in = samples(k);
+  void add(const GradientPart& part, size_t k, T* g) const {
+    const Block<T>& b = blocks_[k];
+    const Samples<T>& in = samples_[k];
     const int l = part.layer;
     if (part.what == GradientPart::all) return gradient_of_layer(b, l, in, g, nullptr);
     const Layer& ly = net_.layers[l];
@@ -96,34 +126,57 @@ class SharedBlocks {
   }
 
   const Net& net_;
-  const Samples<T> all_;
+  const Source& source_;
   const int64_t ld_;
   Crew& crew_;
   std::vector<Block<T>> blocks_;
+  std::vector<T*> stores_;
+  std::vector<Samples<T>> samples_;  // of each block
   std::vector<GradientPart> parts_;
 };
 
-// Loss and compressed gradient over `all` samples. The block serves where they are one chunk.
-template <class T>
-double evaluate(Block<T>& block, int act, const T* p, Loss kind, const Samples<T>& all, T* g,
-                Crew& crew) {
-  const Net& net = block.net;
-  const int n = padded<T>(net.n_params());
-  const Chunks chunks(net, all.n);
-  if (chunks.count == 1) {
-    std::fill(g, g + n, T(0));
-    if (!SharedBlocks<T>::worth(block, all, crew))
-      return evaluate_samples(block, p, kind, all, g, &crew);
-    const Scratch::Hold hold{crew.scratch};
-    return SharedBlocks<T>(block, act, all, crew)(p, kind, g);
-  }
+// The sum over chunks, each in a block of its own.
+template <class T, class Source>
+double evaluate_chunks(const Net& net, const Chunks& chunks, int act, const T* p, Loss kind,
+                       const Source& source, T* g, Crew& crew) {
   const Scratch::Hold hold{crew.scratch};
   double* losses = crew.scratch.take<double>(size_t(chunks.count));
-  sum_chunks(net, all, g, n, crew, [&](int64_t first, const Samples<T>& in, T* to, Scratch& ws) {
-    Block<T> b(net, act, 1, true, false, in.n, 0, ws);
-    losses[first / chunks.length] = evaluate_samples(b, p, kind, in, to);
+  const int n = padded<T>(net.n_params());
+  sum_parts(chunks, g, n, crew, [&](int64_t k, T* to, Scratch& ws) {
+    const int64_t first = chunks.begin(k), size = chunks.size(k);
+    Block<T> b(net, act, 1, true, false, size, 0, ws);
+    losses[k] = evaluate_samples(b, p, kind, source, first, first + size, to, ws);
   });
   return std::accumulate(losses, losses + chunks.count, 0.0);
+}
+
+// Whether blocks may be summed as chunks are: each adds but once to an entry of the gradient, so
+// that sums of blocks are the same bits, and the sums stay in the second-level cache.
+template <class T>
+bool sums_of_blocks(const Block<T>& block) {
+  constexpr size_t kBytes = size_t(256) << 10;
+  return block.ld <= kPanelSamples && size_t(block.net.n_params()) * sizeof(T) <= kBytes;
+}
+
+// Loss and compressed gradient over all samples. The block serves where they are one chunk.
+template <class T, class Source>
+double evaluate(Block<T>& block, int act, const T* p, Loss kind, const Source& source, T* g,
+                Crew& crew) {
+  const Net& net = block.net;
+  Chunks chunks(net, source.n);
+  if (chunks.count == 1) {
+    const bool share = SharedBlocks<T, Source>::worth(block, source, crew);
+    if (share && sums_of_blocks(block)) {
+      chunks.cut(block.ld);
+    } else {
+      std::fill(g, g + padded<T>(net.n_params()), T(0));
+      if (!share)
+        return evaluate_samples(block, p, kind, source, 0, source.n, g, crew.scratch, &crew);
+      const Scratch::Hold hold{crew.scratch};
+      return SharedBlocks<T, Source>(block, act, source, crew)(p, kind, g);
+    }
+  }
+  return evaluate_chunks(net, chunks, act, p, kind, source, g, crew);
 }
 
 }  // namespace edt::EDT_ISA_NS

@@ -1,7 +1,5 @@
 // Forward and backward passes of one network over one block, and sums over blocks.
 #pragma once
-#include <numeric>
-
 #include "cpu/isa/affine.h"
 #include "cpu/isa/losses.h"
 #include "cpu/isa/narrow.h"
@@ -133,14 +131,12 @@ void for_chunks(const Net& net, const Samples<T>& all, Crew& crew, const Body& b
   });
 }
 
-// Sums of `size` entries over all samples: part(first, in, to, scratch) adds those of one chunk to
+// Sums of `size` entries over chunks of samples: part(k, to, scratch) adds those of chunk k to
 // zeros. A single chunk goes straight into `sums`.
 template <class T, class Part>
-void sum_chunks(const Net& net, const Samples<T>& all, T* sums, int64_t size, Crew& crew,
-                const Part& part) {
+void sum_parts(const Chunks& chunks, T* sums, int64_t size, Crew& crew, const Part& part) {
   std::fill(sums, sums + size, T(0));
-  const Chunks chunks(net, all.n);
-  if (chunks.count == 1) return part(int64_t(0), all, sums, crew.scratch);
+  if (chunks.count == 1) return part(int64_t(0), sums, crew.scratch);
   const Scratch::Hold hold{crew.scratch};
   const int64_t ld = (size + Vec<T>::L - 1) / Vec<T>::L * Vec<T>::L;
   const int slots = crew.slots(size_t(ld) * sizeof(T));
@@ -150,7 +146,7 @@ void sum_chunks(const Net& net, const Samples<T>& all, T* sums, int64_t size, Cr
       [&](int64_t k, int slot, Scratch& ws) {
         T* to = partial + slot * ld;
         std::fill(to, to + size, T(0));
-        part(chunks.begin(k), slice(all, chunks.begin(k), chunks.length), to, ws);
+        part(k, to, ws);
       },
       [&](int64_t, int slot) {
         const T* from = partial + slot * ld;
@@ -158,17 +154,14 @@ void sum_chunks(const Net& net, const Samples<T>& all, T* sums, int64_t size, Cr
       });
 }
 
-// Loss over the samples and, added to zeros, its compressed gradient.
-template <class T>
-double evaluate_samples(Block<T>& b, const T* p, Loss kind, const Samples<T>& all, T* g,
-                        Crew* crew = nullptr) {
-  double loss = 0;
-  for_blocks(all, b.ld, [&](const Samples<T>& in, int64_t) {
-    forward(b, p, in, crew);
-    loss += loss_block<true>(kind, b.f, b.ld, in, b.net.d_out, b.delta[b.n_layers]);
-    backward(b, p, in, g, crew);
+// The same with the samples of the chunk: part(first, in, to, scratch).
+template <class T, class Part>
+void sum_chunks(const Net& net, const Samples<T>& all, T* sums, int64_t size, Crew& crew,
+                const Part& part) {
+  const Chunks chunks(net, all.n);
+  sum_parts(chunks, sums, size, crew, [&](int64_t k, T* to, Scratch& ws) {
+    part(chunks.begin(k), slice(all, chunks.begin(k), chunks.length), to, ws);
   });
-  return loss;
 }
 
 }  // namespace edt::EDT_ISA_NS

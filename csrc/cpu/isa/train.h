@@ -118,56 +118,78 @@ struct Stepper {
   }
 };
 
-// Samples of one minibatch: rows of samples picked, and turned feature by feature.
+// Samples of one minibatch, a source of blocks (evaluate.h): rows of samples picked, and turned
+// feature by feature into memory that stays in the second-level cache.
 template <class T>
 struct Minibatch {
-  static constexpr double kWork = 8;  // multiply-adds that take as long as bringing one entry
-  int64_t size = 0, ld = 0, per_epoch = 1, epoch = -1;
+  int64_t size = 0, per_epoch = 1, epoch = -1;
+  int64_t first = 0, count = 0, n = 0;  // of the present one; n: whole vectors
+  const DatasetT<T>& data;
+  const T* rows;
   int* order = nullptr;
-  T* store = nullptr;  // [d_in + d_out + 1, ld]: x, y, coef
 
-  Minibatch(const DatasetT<T>& d, int64_t batch_size, Scratch& ws) : size(batch_size) {
+  Minibatch(const DatasetT<T>& d, int64_t task, int64_t batch_size, Scratch& ws)
+      : size(batch_size), data(d), rows(size ? d.rows() + task * d.n * d.row_size() : nullptr) {
     if (!size) return;
-    ld = padded<T>(int(size));
     per_epoch = (d.n + size - 1) / size;
     order = ws.take<int>(d.n);
-    store = ws.take<T>(d.row_size() * ld);
   }
 
-  Samples<T> at(const DatasetT<T>& d, int64_t task, uint64_t seed, int64_t step, Crew& crew) {
+  const Minibatch& at(uint64_t seed, int64_t step) {
     if (step / per_epoch != epoch) {
       epoch = step / per_epoch;
-      shuffle(seed, uint64_t(epoch), int(d.n), order);
+      shuffle(seed, uint64_t(epoch), int(data.n), order);
     }
-    const int64_t first = step % per_epoch * size, count = std::min(size, d.n - first);
-    const int64_t pad = padded<T>(int(count)), width = d.row_size();
-    const T* rows = d.rows() + task * d.n * width;
-    const int last = int(count) - 1;
-    const auto at_row = [&](int s) { return rows + order[first + s] * width; };
-    // A strip of features stays in the first-level cache while the samples go by.
-    constexpr int kStrip = 32, kAhead = 8;
-    const auto turn_strip = [&](int64_t i0, int64_t strip) {
-      const auto row = [&](int s) {
-        // The rows lie anywhere in memory: ask for one a few turns ahead.
-        const char* ahead = reinterpret_cast<const char*>(at_row(std::min(s + kAhead, last)) + i0);
-        for (int64_t b = 0; b < strip * int64_t(sizeof(T)); b += 64) __builtin_prefetch(ahead + b);
-        return at_row(s) + i0;
-      };
-      T* to = store + i0 * ld;
-      transpose(row, int(count), strip, to, ld);
-      for (int64_t i = 0; i < strip; ++i)
-        for (int64_t s = count; s < pad; ++s) to[i * ld + s] = to[i * ld + last];
-    };
-    share_rows(&crew, int(width), kStrip, double(width * count) * kWork, [&](Rows features) {
-      for (int64_t i0 = features.from; i0 < features.to; i0 += kStrip)
-        turn_strip(i0, std::min<int64_t>(kStrip, features.to - i0));
-    });
-    T* coef = store + (width - 1) * ld;
-    const T scale = T(double(d.n) / double(count));
-    for (int64_t s = 0; s < pad; ++s) coef[s] = s < count ? scale * coef[s] : T(0);
-    return {store, store + d.d_in * ld, coef, ld, pad};
+    first = step % per_epoch * size;
+    count = std::min(size, data.n - first);
+    n = padded<T>(int(count));
+    return *this;
   }
 };
+
+// An odd number of cache lines, so rows spread over the sets.
+template <class T>
+int64_t row_distance(int64_t samples) {
+  const int64_t lines = padded<T>(int(samples)) / Vec<T>::L;
+  return (lines | 1) * Vec<T>::L;
+}
+
+// x, y and coefficients, [d_in + d_out + 1, row_distance].
+template <class T>
+int64_t room_of(const Minibatch<T>& batch, int64_t samples) {
+  return batch.data.row_size() * row_distance<T>(samples);
+}
+
+template <class T>
+Samples<T> block_of(const Minibatch<T>& batch, int64_t first, int64_t samples, T* store) {
+  const DatasetT<T>& d = batch.data;
+  const int64_t width = d.row_size(), ld = row_distance<T>(samples);
+  const int count = int(std::min(samples, batch.count - first)), last = count - 1;
+  const int* order = batch.order + batch.first + first;
+  const auto at_row = [&](int s) { return batch.rows + order[s] * width; };
+  const auto ask_for = [](const T* x, int64_t entries) {
+    for (int64_t i = 0; i < entries; i += 64 / int64_t(sizeof(T))) __builtin_prefetch(x + i);
+  };
+  // A strip of features stays in the first-level cache while the samples go by.
+  constexpr int64_t kStrip = 32;
+  constexpr int kAhead = 8;
+  for (int64_t i0 = 0; i0 < width; i0 += kStrip) {
+    const int64_t strip = std::min(kStrip, width - i0);
+    const auto row = [&](int s) {
+      // The rows lie anywhere in memory: ask for one a few turns ahead.
+      ask_for(at_row(std::min(s + kAhead, last)) + i0, strip);
+      return at_row(s) + i0;
+    };
+    T* to = store + i0 * ld;
+    transpose(row, count, strip, to, ld);
+    for (int64_t i = 0; i < strip; ++i)
+      for (int64_t s = count; s < samples; ++s) to[i * ld + s] = to[i * ld + last];
+  }
+  T* coef = store + (width - 1) * ld;
+  const T scale = T(double(d.n) / double(batch.count));
+  for (int64_t s = 0; s < samples; ++s) coef[s] = s < count ? scale * coef[s] : T(0);
+  return {store, store + d.d_in * ld, coef, ld, samples};
+}
 
 // Network b of the call.
 template <class T>
@@ -189,14 +211,14 @@ void train(const Net& net, const Problem<T>& pr, const HyperParameters& hp,
   const Samples<T> all = samples_of(pr);
   const Loss kind = pr.data->loss;
   Block<T> block(net, pr.act, 1, true, false, all.n, 0, ws);
-  Minibatch<T> batch(*pr.data, hp.batch_size, ws);
+  Minibatch<T> batch(*pr.data, pr.task, hp.batch_size, ws);
   Stepper<T> stepper{hp, p, g, m, v, scale, n};
   int64_t step = st.steps[b];
   double loss = st.loss[b], grad_norm = st.grad_norm[b];
   const int64_t* record = std::lower_bound(st.record, st.record + st.n_record, step);
 
-  auto gradient = [&](const Samples<T>& in) {
-    const double value = evaluate(block, pr.act, p, kind, in, g, crew);
+  auto gradient = [&](const auto& source) {
+    const double value = evaluate(block, pr.act, p, kind, source, g, crew);
     for (int k : net.fixed) g[k] = T(0);
     return value;
   };
@@ -226,7 +248,7 @@ void train(const Net& net, const Problem<T>& pr, const HyperParameters& hp,
     }
     if (last || status != Status::running) break;
     if (batches) {
-      const double value = gradient(batch.at(*pr.data, pr.task, st.seeds[b], step, crew));
+      const double value = gradient(batch.at(st.seeds[b], step));
       if (!(std::isfinite(value) && all_finite(g, n))) {
         status = Status::diverged;
         loss = grad_norm = double(NAN);
