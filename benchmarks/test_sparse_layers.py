@@ -17,8 +17,9 @@ from benchmarks.peers.sparse_linear import SparseLayers
 from benchmarks.timing import timed
 from edt import Ensemble, Task
 
-#: Steps before losses are compared, in a timed call of the peer, and of edt.
-CHECKED, PEER_STEPS, EDT_STEPS = (100, 2, 4) if settings.SMOKE else (100, 20, 200)
+#: Steps before losses are compared, in a timed call of the peer, and of edt. Later than some 50 a
+#: relu that a rounding switches on shows in the loss: both then differ from float64 by 3e-4.
+CHECKED, PEER_STEPS, EDT_STEPS = (40, 2, 4) if settings.SMOKE else (40, 20, 200)
 #: Epochs of four steps: what edt's call ends with, an evaluation of all samples, stays little.
 BATCHES_AN_EPOCH = 4
 

@@ -92,8 +92,8 @@ void Loop::wait() {
 
 bool Crew::idle() const { return batch_ && batch_->idle(); }
 
-int Crew::parts(double work, int most) const {
-  const double parts = std::min(work / kSharedWork, 4.0 * threads_);
+int Crew::parts(double work, int most, double least) const {
+  const double parts = std::min(work / least, 4.0 * threads_);
   return int(std::min(parts, double(most)));
 }
 

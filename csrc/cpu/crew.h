@@ -70,8 +70,8 @@ class Crew {
 
   // Whether another thread has nothing to do just now.
   bool idle() const;
-  // Parts worth making of this many multiply-adds, at most `most`.
-  int parts(double work, int most) const;
+  // Parts of at least `least` multiply-adds to make of this many, at most `most`.
+  int parts(double work, int most, double least) const;
   // Slots worth having for partial results of `bytes` each.
   int slots(size_t bytes) const;
 

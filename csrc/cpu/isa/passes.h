@@ -7,12 +7,16 @@
 
 namespace edt::EDT_ISA_NS {
 
+// Multiply-adds of rows worth a loop of their own: what the layer takes in and gives lies in the
+// cache of another core before and after, which costs more than finding the loop.
+constexpr double kSharedRows = 1 << 21;
+
 // Ranges of a layer's rows, of whole tiles each, that threads without work may share: body(rows).
 // One range where nobody is free, or the layer has too little work.
 template <class Body>
 EDT_INLINE void share_rows(Crew* crew, int rows, int tile, double work, const Body& body) {
   const int tiles = (rows + tile - 1) / tile;
-  const int parts = crew && crew->idle() ? crew->parts(work, tiles) : 1;
+  const int parts = crew && crew->idle() ? crew->parts(work, tiles, kSharedRows) : 1;
   if (parts <= 1) return body(Rows{0, rows});
   crew->share(parts, 0, [&](int64_t k, int, Scratch&) {
     const auto at = [&](int64_t part) {
