@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edt.ensemble.masks import FROZEN, PRUNED
+from edt.ensemble.masks import FROZEN, PRUNED, emptied
 from edt.ensemble.structure import Structure
 
 if TYPE_CHECKING:
@@ -26,16 +26,11 @@ class Exchange:
     theta: torch.Tensor
     _structure: Structure
 
-    def _layers_cut(self) -> list[int]:
-        fixed, layout = self._structure, self._structure.layout
-        state = fixed.state.cpu()
-        if not bool((state == PRUNED).any()):
-            return [0] * layout.B
-        layers = range(layout.depth + 1)
-        return [
-            sum(not bool((layout.weight(state, b, k) != PRUNED).any()) for k in layers)
-            for b in range(layout.B)
-        ]
+    @property
+    def layers_cut(self) -> torch.Tensor:
+        """int64 ``[B]``, layers that pruning has left without a weight."""
+        layout = self._structure.layout
+        return emptied(self._structure.state, layout.weight_at, layout.bias_at)
 
     def to_numpy(self) -> dict[str, npt.NDArray[Any]]:
         """The ensemble as plain arrays.
@@ -91,7 +86,7 @@ class Exchange:
                 "parameters": np.diff(layout.offsets),
                 "coords": fixed.coords.numpy(),
                 **counts,
-                "layers_cut": self._layers_cut(),
+                "layers_cut": self.layers_cut.numpy(),
             }
         )
 

@@ -19,6 +19,7 @@ __all__ = [
     "PRUNED",
     "TRAINABLE",
     "check_state",
+    "emptied",
     "flat_mask",
     "random_state",
     "sparsities",
@@ -46,6 +47,17 @@ def check_state(layout: Layout, state: Any) -> torch.Tensor:
             f"state[{k}] must be 0 (pruned), 1 (trainable) or 2 (frozen), got {int(given[k])}"
         )
     return given.detach().to(torch.uint8).clone().contiguous()
+
+
+def emptied(state: torch.Tensor, start: np.ndarray, stop: np.ndarray) -> torch.Tensor:
+    """How many spans of each row hold pruned entries alone, int64 ``[B]``; empty spans are none.
+
+    Args:
+        state: uint8 ``[total]``.
+        start, stop: int64 ``[B, L]``, ``state[start:stop]``.
+    """
+    live = np.concatenate([[0], np.cumsum(state.cpu().numpy() != PRUNED)])
+    return torch.from_numpy(((live[stop] == live[start]) & (stop > start)).sum(1))
 
 
 def flat_mask(layout: Layout, name: str, masks: Any) -> torch.Tensor:

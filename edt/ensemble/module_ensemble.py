@@ -14,7 +14,7 @@ from edt.ensemble.arrays import as_tensor
 from edt.ensemble.blocks import Block
 from edt.ensemble.checks import check_dtype, finite_networks, network_indices
 from edt.ensemble.init import check_ids, check_seeds
-from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE
+from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE, emptied
 from edt.errors import ShapeError
 from edt.files import CheckpointError, parsing, read, write
 from edt.frames import card
@@ -332,6 +332,20 @@ class ModuleEnsemble:
     def finite(self) -> torch.Tensor:
         """bool ``[B]``, whether all parameters of a network are finite (False: it diverged)."""
         return finite_networks(self.theta, self.offsets)
+
+    @property
+    def layers_cut(self) -> torch.Tensor:
+        """int64 ``[B]``, layers that pruning has left without a weight."""
+        spans = [
+            [(start + block.start, start + block.stop) for block in self.blocks(b)
+             if block.role == "weight"]
+            for b, start in enumerate(self.offsets[:-1].tolist())
+        ]  # fmt: skip
+        most = max(map(len, spans))
+        # Shorter networks are filled up with nothing.
+        filled = np.array([row + [(0, 0)] * (most - len(row)) for row in spans], dtype=np.int64)
+        places = filled.reshape(self.B, most, 2)
+        return emptied(self.state, places[..., 0], places[..., 1])
 
     @property
     def labels(self) -> list[Any]:

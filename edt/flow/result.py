@@ -105,6 +105,7 @@ class FlowResult(Tabular):
                 "widths": hidden_widths(self.networks),
                 "task": self.task_index.tolist(),
                 "coords": self.networks.coords.tolist(),
+                "layers_cut": self.networks.layers_cut.tolist(),
                 "loss": self.loss.tolist(),
                 "grad_max": self.grad_max.tolist(),
                 "time": self.time.tolist(),

@@ -13,7 +13,7 @@ import torch
 from edt.ensemble import Ensemble, ModuleEnsemble
 from edt.ensemble.kinds import Networks
 from edt.ensemble.masks import PRUNED
-from edt.lottery.places import group_sum, places, ranks
+from edt.lottery.places import places, ranks
 
 __all__ = ["connected", "layers_cut", "strongest_path"]
 
@@ -26,13 +26,7 @@ def layers_cut(ens: Networks) -> torch.Tensor:
         >>> layers_cut(ens.with_masks([[torch.ones(2, 1), torch.zeros(1, 2)]])).tolist()
         [1]
     """
-    at = places(ens)
-    live = (ens.state.cpu() != PRUNED) & ~at.bias
-    groups = ens.B * at.layers
-    count = group_sum(live, at.block, groups)
-    # Networks of modules may have fewer layers than the deepest.
-    there = group_sum(~at.bias, at.block, groups) > 0
-    return ((count == 0) & there).view(ens.B, at.layers).sum(1)
+    return ens.layers_cut
 
 
 def connected(ens: Networks) -> torch.Tensor:

@@ -128,6 +128,7 @@ class ConvergeResult(Tabular):
                 "widths": hidden_widths(self.networks),
                 "task": self.task_index.tolist(),
                 "coords": self.networks.coords.tolist(),
+                "layers_cut": self.networks.layers_cut.tolist(),
                 "loss": self.loss.tolist(),
                 "grad_max": self.grad_max.tolist(),
                 "status": self.status,

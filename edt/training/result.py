@@ -63,7 +63,7 @@ class TrainResult(Tabular):
         return self.recorded.dataset()
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row a network: widths, task, loss, grad_norm, steps, status, parameters."""
+        """One row a network: widths, task, coords, layers_cut, loss, grad_norm, steps, status."""
         import pandas as pd
 
         return pd.DataFrame(
@@ -72,6 +72,7 @@ class TrainResult(Tabular):
                 "widths": hidden_widths(self.networks),
                 "task": self.task_index.tolist(),
                 "coords": self.networks.coords.tolist(),
+                "layers_cut": self.networks.layers_cut.tolist(),
                 "loss": self.loss.tolist(),
                 "grad_norm": self.grad_norm.tolist(),
                 "steps": self.steps.tolist(),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import doctest
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 import edt
 from edt.ensemble import exchange
@@ -66,6 +68,32 @@ def test_ensemble_as_a_table_says_which_layers_pruning_emptied():
         ens.layout.weight(state, b, layer)[:] = 0
     ens.layout.weight(state, 2, 0)[0] = 0  # a row is no layer
     assert ens.with_state(state).to_pandas()["layers_cut"].tolist() == [1, 2, 0]
+
+
+def test_results_of_networks_of_modules_say_which_layers_pruning_emptied():
+    """Networks of two and of three layers; biases are no weights."""
+
+    def chain(*widths):
+        layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
+        return nn.Sequential(
+            *layers[:1], *(part for one in layers[1:] for part in (nn.Tanh(), one))
+        )
+
+    ens = edt.ModuleEnsemble([chain(2, 3, 1), chain(2, 3, 4, 1), chain(2, 2, 1)])
+    state = ens.state.clone()
+    for b, names in enumerate((["0.weight"], ["2.weight", "4.weight"], ["2.bias"])):
+        for block in ens.blocks(b):
+            if block.name in names:
+                begin = int(ens.offsets[b])
+                state[begin + block.start : begin + block.stop] = 0
+    cut = ens.with_state(state)
+    assert cut.layers_cut.tolist() == [1, 2, 0]
+    task = edt.tasks.teacher_student(teacher_width=2, d_in=2, n=30, dtype=torch.float32)
+    trained = edt.masked_train(task, cut, steps=2, lr=0.01, progress=False)
+    ended = edt.converge(task, cut, lbfgs_steps=2, newton_steps=0, progress=False)
+    flown = edt.gradient_flow(task, cut, max_time=0.1, progress=False)
+    for result in (trained, ended, flown):
+        assert result.to_pandas()["layers_cut"].tolist() == [1, 2, 0]
 
 
 def test_ensemble_as_arrays_shares_memory(networks):

@@ -122,6 +122,21 @@ def test_minibatches_masks_depth_and_float32():
     assert (sparse < dense).all()
 
 
+def test_networks_that_sparsity_makes_constants_are_told():
+    """A weight is left in every layer; whether they meet is luck, and without it nothing learns."""
+    spec = SweepSpec(
+        task="xor",
+        grid={"width": 2, "seed": "0..19", "sparsity": [0.0, 0.9], "steps": 0, "bias": False},
+    )
+    runs = sweep(spec, workers=0).runs
+    assert (runs["layers_cut"] == 0).all()
+    dense, sparse = (runs[runs["sparsity"] == s] for s in (0.0, 0.9))
+    assert dense["connected"].all() and set(sparse["connected"]) == {True, False}
+    still = sparse[~sparse["connected"]]
+    assert still["loss"].nunique() == 1  # that of the output 0
+    assert (still["grad_max"] == 0.0).all()
+
+
 def test_a_gpu_is_used_only_when_asked_for(tmp_path):
     assert SweepSpec().to_dict()["grid"].get("device") is None
     assert make_plan(SweepSpec()).shard(0).settings["device"] == "cpu"

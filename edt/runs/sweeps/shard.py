@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
+from edt.lottery.connectivity import connected
 from edt.runs.sweeps.analysis import embedding_table, spectrum_table
 from edt.runs.sweeps.plan import Shard, whole_numbers
 from edt.runs.sweeps.spec import SweepSpec
@@ -20,6 +21,8 @@ from edt.training import ConvergeResult, TrainResult, converge, masked_train
 COLUMNS: dict[str, str] = {
     "run": "int64",
     "parameters": "int64",  # trainable ones
+    "layers_cut": "int64",  # layers without a weight
+    "connected": "bool",  # whether a path of weights leads from an input to an output
     "train_loss": "float64",
     "train_steps": "int64",
     "train_status": "str",
@@ -146,6 +149,8 @@ def _rows(shard: Shard, trained: TrainResult, ended: ConvergeResult | None) -> p
     rows: dict[str, Any] = {
         "run": shard.runs,
         "parameters": trained.networks.coords.tolist(),
+        "layers_cut": trained.networks.layers_cut.tolist(),
+        "connected": connected(trained.networks).tolist(),
         "train_loss": trained.loss.tolist(),
         "train_steps": trained.steps.tolist(),
         "train_status": trained.status,
