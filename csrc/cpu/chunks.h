@@ -12,6 +12,12 @@ namespace edt {
 // Multiply-adds, some 10 us of them, that are worth a thread's way to them.
 constexpr double kSharedWork = 1 << 19;
 
+// Of one network in one chunk, that are worth the threads' common work on them.
+constexpr double kSharedBlocks = 1 << 21;
+// Of rows of one block, worth a loop of their own: what the layer takes in and gives lies in the
+// cache of another core before and after, which costs more than finding the loop.
+constexpr double kSharedRows = 1 << 21;
+
 struct Chunks {
   static constexpr int64_t kWhole = 4096;
   // A chunk takes 0.1 ms or more of work, next to which finding it and adding its sum is little...
@@ -42,12 +48,23 @@ struct Chunks {
   int64_t size(int64_t k) const { return std::min(length, n - begin(k)); }
 };
 
-// Whether threads can share this network's work on `samples` at a time.
+// One hidden layer, one output, at most kNarrowInputs inputs a neuron: the shape with passes of its
+// own (isa/narrow.h), in which the errors of the hidden units are never stored.
+constexpr int kNarrowInputs = 8;
+inline bool is_narrow(const Net& net) {
+  if (net.layers.size() != 2 || net.d_out != 1 || net.layers[1].nnz() != net.layers[1].n_in)
+    return false;
+  const Layer& ly = net.layers[0];
+  for (int j = 0; j < ly.n_out; ++j)
+    if (ly.row_ptr[j + 1] - ly.row_ptr[j] > kNarrowInputs) return false;
+  return true;
+}
+
+// Whether threads can share this network's work on `samples` at a time: chunks, blocks of a chunk,
+// or rows of a block (isa/evaluate.h, isa/passes.h).
 inline bool shares(const Net& net, int64_t samples) {
   if (Chunks(net, samples).count > 1) return true;
-  double most = 0;
-  for (const Layer& ly : net.layers) most = std::max(most, double(ly.nnz()) * double(samples));
-  return most >= 2 * kSharedWork;
+  return !is_narrow(net) && double(net.n_params()) * double(samples) >= kSharedBlocks;
 }
 
 }  // namespace edt

@@ -136,18 +136,6 @@ Samples<T> slice(const Samples<T>& all, int64_t s0, int64_t ld) {
   return {all.x + s0, all.y + s0, all.coef + s0, all.ldx, std::min(ld, all.n - s0)};
 }
 
-// One hidden layer, one output, at most kNarrowInputs inputs a neuron: the shape with passes of its
-// own (narrow.h), in which the errors of the hidden units are never stored.
-constexpr int kNarrowInputs = 8;
-inline bool is_narrow(const Net& net) {
-  if (net.layers.size() != 2 || net.d_out != 1 || net.layers[1].nnz() != net.layers[1].n_in)
-    return false;
-  const Layer& ly = net.layers[0];
-  for (int j = 0; j < ly.n_out; ++j)
-    if (ly.row_ptr[j + 1] - ly.row_ptr[j] > kNarrowInputs) return false;
-  return true;
-}
-
 template <class T>
 struct Block {
   using V = Vec<T>;

@@ -53,7 +53,7 @@ class SharedBlocks {
     const int64_t count = (source.n + block.ld - 1) / block.ld;
     const int64_t entries = block.n_rows * block.ld + room_of(source, block.ld);
     return size_t(count * entries) * sizeof(T) <= kBytes &&
-           double(block.net.n_params()) * double(source.n) >= 4 * kSharedWork;
+           double(block.net.n_params()) * double(source.n) >= kSharedBlocks;
   }
 
   SharedBlocks(const Block<T>& like, int act, const Source& source, Crew& crew)

@@ -7,10 +7,6 @@
 
 namespace edt::EDT_ISA_NS {
 
-// Multiply-adds of rows worth a loop of their own: what the layer takes in and gives lies in the
-// cache of another core before and after, which costs more than finding the loop.
-constexpr double kSharedRows = 1 << 21;
-
 // Ranges of a layer's rows, of whole tiles each, that threads without work may share: body(rows).
 // One range where nobody is free, or the layer has too little work.
 template <class Body>
