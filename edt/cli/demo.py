@@ -12,6 +12,7 @@ from edt.places import place
 if TYPE_CHECKING:
     import pandas as pd
 
+    from edt.show.words import ranges
     from edt.studies import WidthSweep
 
 EPILOG = """[bold]Examples[/bold]
@@ -73,7 +74,7 @@ def demo(
 
     Writes report.html (self-contained) and Parquet tables; see --out.
     """
-    from edt.studies import demo_spec, format_widths, parse_widths, width_sweep
+    from edt.studies import demo_spec, parse_widths, width_sweep
     from edt.studies.width.page import write_report
     from edt.studies.width.terminal import print_sweep
 
@@ -93,7 +94,7 @@ def demo(
         folder,
         width_sweep,
         write_report,
-        f"[bold]{spec.networks:,} networks[/]: {targets}widths {format_widths(spec.widths)} x "
+        f"[bold]{spec.networks:,} networks[/]: {targets}widths {ranges(spec.widths)} x "
         f"{spec.seeds} seeds, {spec.activation}, float64",
         tables=tables,
         show=print_sweep,

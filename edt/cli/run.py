@@ -212,4 +212,4 @@ def shown(study: Study) -> Callable[[Any, Any], None]:
         return found
     from edt.show.terminal import print_experiment
 
-    return lambda console, done: print_experiment(console, done.summary())
+    return lambda console, done: print_experiment(console, done.summary(), study.terms)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edt.show.words import percent, span
+from edt.show.words import between, number, percent, points, span
 
 #: A number in large type, and what it is.
 Tile = tuple[str, str]
@@ -44,6 +44,27 @@ def rate_tile(value: float, low: float, high: float, of: str) -> Tile:
         ('50%', 'of runs succeed (95%: 25–75%)')
     """
     return percent(value), of if math.isnan(low) else f"{of} (95%: {span(low, high)})"
+
+
+def points_tile(value: float, low: float, high: float, of: str) -> Tile:
+    """A difference of shares with its interval.
+
+    Example:
+        >>> points_tile(-0.5, -0.75, -0.25, "from width 2 to 8")
+        ('−50 points', 'from width 2 to 8 (95%: −75 to −25)')
+    """
+    size, _, around = points(value, low, high).partition(" (")
+    return size, f"{of} (95%: {around}" if around else of
+
+
+def number_tile(value: float, low: float, high: float, of: str) -> Tile:
+    """Any other number with its interval.
+
+    Example:
+        >>> number_tile(1.52, 1.1, 2.04, "times as fast")
+        ('1.5', 'times as fast (95%: 1.1–2)')
+    """
+    return number(value), of if math.isnan(low) else f"{of} (95%: {between(low, high)})"
 
 
 def rate(value: float, low: float, high: float) -> str:

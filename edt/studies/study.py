@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edt.runs.experiment import Experiment
+    from edt.show.columns import Terms
 
 #: Other names of tasks, as people write them elsewhere.
 ALIASES = {"teacher-student": "teacher"}
@@ -54,6 +55,14 @@ class Study:
     def of(self, module: str, name: str) -> Any:
         """Something in a file of the study's folder."""
         return getattr(import_module(f"edt.studies.{self.folder}.{module}"), name)
+
+    @property
+    def terms(self) -> Terms:
+        """Words for what its tables hold: ``TERMS`` of its ``panels.py``, if there is one."""
+        from edt.show.columns import Terms
+
+        panels = import_module(f"edt.studies.{self.folder}.panels")
+        return getattr(panels, "TERMS", Terms())
 
     @property
     def experiment(self) -> type[Experiment]:

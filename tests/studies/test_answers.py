@@ -101,11 +101,19 @@ def test_controls_say_what_adds_beside_the_other():
 
 
 def test_a_page_of_findings_says_the_first_that_decides():
-    found = [Finding("b", "silent", "No."), Finding("b", "for", "Yes: 40% (30–50%).")]
-    answer = answer_of(found)
+    found = [
+        Finding("b", "silent", "Nothing: 1%.", ("1%", "nothing")),
+        Finding("b", "for", "Yes: 40% (30–50%).", ("40%", "yes (95%: 30–50%)")),
+        Finding("b", "for", "Also: 30%.", ("30%", "also")),
+        Finding("b", "against", "But: 20%.", ("20%", "but")),
+    ]
+    answer = answer_of(found, 9)
     assert answer.text == "Yes: 40% (30–50%)."
-    assert [value for value, _ in answer.tiles] == ["1 of 2", "0 of 2"]
-    assert answer_of([]).text == "The data decide nothing."
+    # Its size, that of the test that speaks the other way, and how many speak which way.
+    assert answer.tiles[:2] == [found[1].effect, found[3].effect]
+    assert answer.tiles[2] == ("2 of 4", "tests speak for it, 1 against")
+    assert answer_of(found[:1], 9).text == "Not decided: nothing: 1%."
+    assert answer_of([], 9).tiles[1] == ("9", "runs in the tables")
 
 
 def test_an_answer_is_a_sentence_with_two_or_three_numbers():

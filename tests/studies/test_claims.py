@@ -17,6 +17,8 @@ from edt.studies.index_loss.run import curve_table, distinct_points
 from edt.studies.subsets.page import findings as subsets_findings
 from edt.studies.subsets.run import subset_table
 
+TILE = ("1", "size")
+
 
 def generator(seed):
     return np.random.Generator(np.random.Philox(seed))
@@ -189,8 +191,8 @@ def test_points_met_again_count_once():
 
 
 def test_verdicts_and_headline():
-    one, other = Finding("a", "for", ""), Finding("a", "against", "")
-    silent = Finding("a", "silent", "")
+    one, other = Finding("a", "for", "", TILE), Finding("a", "against", "", TILE)
+    silent = Finding("a", "silent", "", TILE)
     assert verdict_of([one, silent]) == "supported"
     assert verdict_of([other]) == "contradicted"
     assert verdict_of([one, other]) == "mixed"

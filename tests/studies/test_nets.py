@@ -100,7 +100,7 @@ def made(rates: dict[str, float], seeds: int = 12, rests: int = 10) -> pd.DataFr
 def test_sentences_follow_the_numbers(rates, speaks):
     table = group_table(made(rates))
     said = findings(table)
-    wins = [said[0], *(one for one in said[1:] if "points of winning" in one.text)]
+    wins = [said[0], *(one for one in said[1:] if "The win rate" in one.text)]
     assert [one.speaks for one in wins] == speaks
     assert findings(group_table(made({"losing": 0.5}))) == []
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.places import Folder, Location
+from edt.show.answer import rate_tile
 from edt.show.publish import Picture
-from edt.show.words import count, percent, span
+from edt.show.words import count, exact, percent, signed, span
 from edt.studies.barriers import panels
 from edt.studies.barriers.run import BarriersRun
-from edt.studies.common.findings import Finding, together, together_text
+from edt.studies.common.findings import JOINT, Finding, together, together_text
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import threshold_table, threshold_text
 
@@ -38,16 +39,22 @@ def findings(table: pd.DataFrame, basins: pd.DataFrame) -> list[Finding]:
             continue
         first, last = part.iloc[0], known.iloc[-1]
         text = (
-            f"Barriers ({panels.PATHS[str(path)][0]}) change by {last['change']:+.2g} of the "
-            f"variance ({last['change_low']:.2g} to {last['change_high']:.2g}) from width "
-            f"{int(first['width'])} to width {int(last['width'])}, over teachers with pairs at both"
+            f"From width {int(first['width'])} to width {int(last['width'])} barriers (paths: "
+            f"{panels.PATHS[str(path)][0]}) change by {signed(last['change'])} of the variance "
+            f"({signed(last['change_low'])} to {signed(last['change_high'])})"
+        )
+        effect = (
+            signed(last["change"]),
+            f"of the variance, change of barriers from width {int(first['width'])} to "
+            f"{int(last['width'])}: {panels.PATHS[str(path)][0]} (95%: "
+            f"{signed(last['change_low'])} to {signed(last['change_high'])})",
         )
         if last["change_high"] < 0.0:
-            found.append(Finding("", "for", text + ": they fall with width."))
+            found.append(Finding("", "for", text + ": they fall with width.", effect))
         elif last["change_low"] > 0.0:
-            found.append(Finding("", "against", text + ": they rise with width."))
+            found.append(Finding("", "against", text + ": they rise with width.", effect))
         else:
-            found.append(Finding("", "silent", text + ": not apart."))
+            found.append(Finding("", "silent", text + ": no change that shows.", effect))
     bad = basins[basins["end"] == "bad"]
     widths = sorted(bad["width"].unique())
     if len(widths) > 1:
@@ -56,17 +63,22 @@ def findings(table: pd.DataFrame, basins: pd.DataFrame) -> list[Finding]:
         )
         row = both.iloc[int((both["back"] - both["back_wide"]).abs().to_numpy().argmax())]
         text = (
-            f"Pushed by {row['radius']:g} of their norm, {percent(row['back'])} "
+            f"Pushed by {exact(row['radius'])} of their norm, {percent(row['back'])} "
             f"({span(row['back_low'], row['back_high'])}) of bad minima of width {widths[0]} and "
             f"{percent(row['back_wide'])} ({span(row['back_low_wide'], row['back_high_wide'])}) of "
             f"width {widths[-1]} come back, over {count(int(row['teachers_wide']), 'teacher')}"
         )
+        effect = rate_tile(
+            row["back_wide"], row["back_low_wide"], row["back_high_wide"],
+            f"of bad minima of width {widths[-1]} come back when pushed by "
+            f"{exact(row['radius'])} of their norm",
+        )  # fmt: skip
         if row["back_high_wide"] < row["back_low"]:
-            found.append(Finding("c", "for", text + "."))
+            found.append(Finding("c", "for", text + ".", effect))
         elif row["back_low_wide"] > row["back_high"]:
-            found.append(Finding("c", "against", text + "."))
+            found.append(Finding("c", "against", text + ".", effect))
         else:
-            found.append(Finding("c", "silent", text + ": the intervals overlap."))
+            found.append(Finding("c", "silent", text + ": the intervals overlap.", effect))
     return found
 
 
@@ -75,6 +87,7 @@ def write_barriers_report(run: BarriersRun, directory: Location) -> Folder:
     table, basins, spec = run.barriers(), run.basins(), run.spec
     thresholds = threshold_table(run.tables["students"])
     tests = table["path"].nunique() + basins["radius"].nunique()
+    joint = run.barriers(together(tests)), run.basins(together(tests))
     page = StudyPage(
         title="Do barriers fall with width, and do bad basins shrink?",
         lead=f"<b>{count(len(run.tables['pairs']), 'pair')}</b> of good ends joined, "
@@ -88,7 +101,7 @@ def write_barriers_report(run: BarriersRun, directory: Location) -> Folder:
             "Means and rates with 95% intervals over teachers.",
             lambda: panels.barriers(table, basins),
         ),
-        findings=findings(run.barriers(together(tests)), run.basins(together(tests))),
+        findings=findings(*joint),
         limits=[
             "Pairs share ends; teachers are the unit.",
             "A random push of many parameters moves each of them less: equal radii are not equal "
@@ -104,12 +117,19 @@ def write_barriers_report(run: BarriersRun, directory: Location) -> Folder:
                 "Back",
                 "a bad minimum: at its own loss to one part in 100,000; a good end: good again",
             ),
-            ("Good", f"loss ≤ {spec.good:g} × variance of the target"),
+            ("Good", f"loss ≤ {exact(spec.good)} × variance of the target"),
             ("Threshold", threshold_text(thresholds)),
             ("Intervals of the findings", together_text(tests)),
             ("Null", "no difference from the narrowest to the widest width"),
         ],
-        tables={"Barriers": table, "Basins": basins, "Other thresholds": thresholds},
+        tables={
+            "Barriers": table,
+            "Basins": basins,
+            f"Barriers, {JOINT}": joint[0],
+            f"Basins, {JOINT}": joint[1],
+            "Other thresholds": thresholds,
+        },
+        terms=panels.TERMS,
         references=REFERENCES,
     )
     return page.write(run, directory)

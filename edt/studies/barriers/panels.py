@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.show.axes import log_axis, percent_axis, size_axis, width_axis
+from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share, value
 from edt.show.marks import line
 from edt.show.panel import Panel
@@ -18,6 +19,11 @@ PATHS = {
 }
 #: Barriers below this are drawn there: the axis is logarithmic.
 LEAST = 1e-8
+#: Words of the tables.
+TERMS = Terms(
+    headings={"back": "come back", "targets": "teachers"},
+    cells={"path": {name: look[0] for name, look in PATHS.items()}},
+)
 
 
 def barriers(table: pd.DataFrame, basins: pd.DataFrame) -> list[Panel]:

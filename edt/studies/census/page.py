@@ -16,7 +16,7 @@ from edt.show.hover import rows
 from edt.show.html import Column
 from edt.show.landscape import census_panels
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, interval, listed, number, percent, span
+from edt.show.words import count, exact, interval, listed, number, percent, span
 from edt.studies.census import panels
 from edt.studies.census.run import CensusRun
 from edt.studies.common.students_page import good_text, student_protocol
@@ -286,22 +286,23 @@ def _method(run: CensusRun) -> list[tuple[str, str]]:
         ("Good", good_text(spec)),
         (
             "Same level",
-            f"losses whose steps stay below {spec.level:g}, relatively",
+            f"losses whose steps stay below {exact(spec.level)}, relatively",
         ),
         (
             "Same function",
-            f"outputs within {spec.function:g} standard deviations of the target, root mean "
+            f"outputs within {exact(spec.function)} standard deviations of the target, root mean "
             f"square; {_gap(between.get('function'))}",
         ),
         (
             "Same minimum",
             "same function, and cores whose aligned parameters differ by less than "
-            f"{spec.parameters:g}, relatively; {_gap(between.get('parameters'))}",
+            f"{exact(spec.parameters)}, relatively; {_gap(between.get('parameters'))}",
         ),
         (
             "Core",
             "what is left when duplicate, dead, constant and cancelling neurons are taken away, as "
-            f"long as outputs change by less than {spec.reduction:g} standard deviations; neurons "
+            f"long as outputs change by less than {exact(spec.reduction)} standard deviations; "
+            "neurons "
             "are aligned by assignment, up to sign flips, rescalings and shifts where the "
             "activation has them",
         ),
@@ -319,9 +320,9 @@ def _gap(row: dict[Any, Any] | None) -> str:
         return "no pair was compared"
     apart = float(row["parted"])
     nearest = (
-        "none was taken for different" if np.isinf(apart) else f"{apart:.1e} the nearest apart"
+        "none was taken for different" if np.isinf(apart) else f"{number(apart)} the nearest apart"
     )
-    return f"{float(row['joined']):.1e} was the farthest taken for equal, {nearest}"
+    return f"{number(float(row['joined']))} was the farthest taken for equal, {nearest}"
 
 
 def _columns() -> list[Column]:
@@ -371,7 +372,7 @@ def _basins(run: CensusRun, most: int = 30) -> str:
         Column("target", lambda row: str(row["target"] + 1)),
         Column("width", lambda row: str(row["width"])),
         Column("core width", lambda row: str(row["core_width"])),
-        Column("loss", lambda row: f"{row['loss']:.4g}"),
+        Column("loss", lambda row: number(row["loss"], 4)),
         Column("runs", lambda row: f"{row['count']} of {row['runs']}"),
         Column("share", lambda row: percent(row["share"])),
         Column("95%", lambda row: span(row["share_low"], row["share_high"])),

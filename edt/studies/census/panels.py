@@ -6,9 +6,19 @@ import numpy as np
 import pandas as pd
 
 from edt.show.axes import percent_axis, width_axis
+from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
 from edt.show.marks import line, shade
 from edt.show.panel import Panel, axis
+
+#: Words of the tables.
+TERMS = Terms(
+    headings={
+        "open": "neither", "log10_minima": "log10 of minima T",
+        "log10_critical": "log10 of critical ΣG", "minima_share": "minima among them",
+        "dominated": "minima outnumber",
+    },
+)  # fmt: skip
 
 
 def counting(table: pd.DataFrame, shares: pd.DataFrame) -> list[Panel]:

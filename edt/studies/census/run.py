@@ -19,10 +19,10 @@ from edt.landscape import (
     prediction_table,
 )
 from edt.runs.experiment import Experiment, Part, Parts
+from edt.show.words import ranges
 from edt.studies.common.students import StudentSpec, train_students
 from edt.studies.common.targets import make_task
 from edt.studies.width.run import training_plan
-from edt.studies.width.spec import format_widths
 from edt.tasks import Task
 from edt.training.channels import ODD
 
@@ -79,7 +79,7 @@ class CensusRun(Experiment):
     @classmethod
     def headline(cls, spec: CensusSpec) -> str:
         """What is about to run, in a line."""
-        return f"{spec.networks:,} students of widths {format_widths(spec.widths)}"
+        return f"{spec.networks:,} students of widths {ranges(spec.widths)}"
 
     @classmethod
     def data(cls, spec: CensusSpec) -> Task:
@@ -155,7 +155,7 @@ class CensusRun(Experiment):
         """Shares and numbers per width, and the counting beside them."""
         names = ["width", "runs", "good", "bad", "open", "bad_share",
                  "bad_share_spread_low", "bad_share_spread_high", "distinct", "coverage", "chao1",
-                 "chao1_high"]  # fmt: skip
+                 "chao1_low", "chao1_high"]  # fmt: skip
         found = {"census": self.pooled()[names]}
         prediction = self.prediction()
         if prediction is not None:

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from edt.show.answer import points_tile
 from edt.show.axes import percent_axis, width_axis
 from edt.show.hover import lines, rows, share
 from edt.show.marks import line
 from edt.show.panel import Panel
-from edt.show.words import count, percent
+from edt.show.words import count, percent, points
 from edt.stats import Interval, cluster_rate, ratio_interval, wilson
 from edt.studies.common.findings import Finding
 
@@ -122,19 +123,24 @@ def findings(table: pd.DataFrame, by: str, words: Mapping[str, str]) -> list[Fin
     found = []
     for row in table.to_dict("records"):
         targets = int(row["targets"])
-        over = f"over {count(targets, 'target')}" if targets > 1 else "one target"
+        over = f"over {count(targets, 'target')}" if targets > 1 else "on one target"
+        change = row["bad_change"], row["bad_change_low"], row["bad_change_high"]
         text = (
             f"With {words[str(row[by])]} certified bad minima are {percent(row['bad_narrow'])} of "
             f"the runs at width {row['narrow']} and {percent(row['bad_wide'])} at width "
-            f"{row['wide']}: {100 * row['bad_change']:+.0f} points "
-            f"({100 * row['bad_change_low']:.0f} to {100 * row['bad_change_high']:.0f}, {over})"
+            f"{row['wide']}: {points(*change)}, {over}"
+        )
+        effect = points_tile(
+            *change,
+            f"of bad minima with {words[str(row[by])]}, from width {row['narrow']} to "
+            f"{row['wide']}",
         )
         if row["bad_change_high"] < 0.0:
-            found.append(Finding("d", "for", text + "."))
+            found.append(Finding("d", "for", text + ".", effect))
         elif row["bad_change_low"] > 0.0:
-            found.append(Finding("d", "against", text + "."))
+            found.append(Finding("d", "against", text + ".", effect))
         else:
-            found.append(Finding("d", "silent", text + ": not apart."))
+            found.append(Finding("d", "silent", text + ": no change that shows.", effect))
     return found
 
 

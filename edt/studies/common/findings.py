@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edt.show.answer import Answer
+from edt.show.answer import Answer, Tile
 
 __all__ = ["Finding", "answer_of", "bullets_of", "together", "together_text", "verdict_of"]
 
+#: What a table is called whose intervals the findings are told from.
+JOINT = "with intervals that hold together"
 #: Two-sided level below which something is said to be so.
 LEVEL = 0.05
 
@@ -21,11 +23,13 @@ class Finding:
         claim: letter of the claim, "a" to "d".
         speaks: "for", "against", or "silent" where the data do not decide.
         text: the sentence, with effect size, interval and null.
+        effect: the size of what was found with its interval, as a tile of the page.
     """
 
     claim: str
     speaks: str
     text: str
+    effect: Tile
 
 
 def together(tests: int) -> float:
@@ -59,14 +63,27 @@ def bullets_of(findings: Sequence[Finding]) -> list[str]:
     return [f"<b>{finding.speaks.capitalize()}.</b> {finding.text}" for finding in findings]
 
 
-def answer_of(findings: Sequence[Finding]) -> Answer:
-    """The first sentence that decides something, and how many tests speak which way."""
+def answer_of(findings: Sequence[Finding], runs: int) -> Answer:
+    """The first sentence that decides something (or the first), its size, and that of another one:
+    of one that speaks the other way, where there is one.
+
+    Args:
+        findings: of the page.
+        runs: how many runs the tables hold.
+    """
+    if not findings:
+        tiles = [("none", "of the tests could be made"), (f"{runs:,}", "runs in the tables")]
+        return Answer("So few runs decide nothing.", tiles)
     decided = [finding for finding in findings if finding.speaks != "silent"]
-    text = decided[0].text if decided else "The data decide nothing."
-    counts = {way: sum(found.speaks == way for found in findings) for way in ("for", "against")}
-    total = len(findings)
-    tiles = [
-        (f"{counts['for']} of {total}", "tests speak for the claim"),
-        (f"{counts['against']} of {total}", "speak against it; the others decide nothing"),
-    ]
-    return Answer(text, tiles)
+    first = (decided or findings)[0]
+    others = [finding for finding in findings if finding.effect != first.effect]
+    others.sort(key=lambda finding: (finding.speaks == "silent", finding.speaks == first.speaks))
+    ways = [finding.speaks for finding in findings]
+    tiles = [first.effect, *[finding.effect for finding in others[:1]]]
+    tiles.append((f"{ways.count('for')} of {len(ways)}", f"tests speak for it, "
+                  f"{ways.count('against') or 'none'} against"))  # fmt: skip
+    return Answer(first.text if decided else f"Not decided: {_lowered(first.text)}", tiles)
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -10,7 +10,7 @@ import numpy as np
 from edt.show import html
 from edt.show.html import Column
 from edt.show.publish import Picture
-from edt.show.words import interval, listed, number, p_is, p_value, percent
+from edt.show.words import exact, fixed, interval, listed, number, p_is, p_value, percent
 from edt.studies.common import models_panel
 from edt.studies.common.models_panel import CLOSE, NAMES
 from edt.studies.common.width_models import collinearity
@@ -44,7 +44,7 @@ def models_text(found: Comparison) -> str:
         f"({int(found.counts.runs.sum()):,} runs), <b>{NAMES[str(best['model'])]}</b> has the "
         f"least AIC"
     )
-    text += f"; {listed(near)} cannot be told from it (within {CLOSE:g})" if near else ""
+    text += f"; {listed(near)} cannot be told from it (within {exact(CLOSE)})" if near else ""
     if not math.isnan(best["selected"]):
         text += (
             f". With wins drawn anew at the measured rates it is chosen in "
@@ -143,9 +143,9 @@ def models_table(found: Comparison) -> str:
         Column("chance to fail", lambda row: str(row["label"]).replace("1 − p)", "1 − price)")),
         Column("price", lambda row: str(row["price"])),
         Column("parameters", lambda row: str(row["parameters"])),
-        Column("ln L", lambda row: f"{row['log_likelihood']:,.2f}"),
-        Column("AIC", lambda row: f"{row['aic']:,.1f}"),
-        Column("ΔAIC", lambda row: f"{row['delta_aic']:,.1f}"),
+        Column("ln L", lambda row: fixed(row["log_likelihood"], 2)),
+        Column("AIC", lambda row: fixed(row["aic"], 1)),
+        Column("ΔAIC", lambda row: fixed(row["delta_aic"], 1)),
         Column("ΔAICc", lambda row: _finite(row["delta_aicc"])),
         Column("weight", lambda row: percent(row["weight"])),
         Column("chosen", lambda row: percent(row["selected"])),
@@ -161,7 +161,7 @@ def tests_table(found: Comparison) -> str:
     columns = [
         Column("smaller", lambda row: NAMES[row["small"]]),
         Column("larger", lambda row: NAMES[row["large"]]),
-        Column("2 Δ ln L", lambda row: f"{row['statistic']:,.2f}"),
+        Column("2 Δ ln L", lambda row: fixed(row["statistic"], 2)),
         Column("p-value", lambda row: p_value(row["p"])),
     ]
     return html.table(found.tests, columns)
@@ -174,4 +174,4 @@ def _parameter(row: dict[str, Any]) -> str:
 
 
 def _finite(value: float) -> str:
-    return f"{value:,.1f}" if math.isfinite(value) else "–"
+    return fixed(value, 1) if math.isfinite(value) else "–"

@@ -13,6 +13,7 @@ from edt.lottery.module_recipe import ModuleRecipe
 from edt.ops.threads import one_blas_thread
 from edt.runs.experiment import Spec
 from edt.scalars import whole
+from edt.show.words import exact
 from edt.studies.common.nets import FOLDERS, check_net, load, recipe_of, schedule, training
 from edt.tasks import Task
 from edt.training import masked_train
@@ -80,15 +81,16 @@ class NetSpec(Spec):
     @property
     def method(self) -> list[tuple[str, str]]:
         """Data and training in words, for pages."""
-        rate = f"SGD, rate {self.lr:g}, momentum {self.momentum:g}"
+        rate = f"SGD, rate {exact(self.lr)}, momentum {exact(self.momentum)}"
         drops = ", ".join(f"{step:,}" for step in self.milestones)
         changed = " on random crops" * bool(self.crop) + " and mirror images" * self.flip
         return [
-            ("Networks", f"{self.net} at {self.factor:g} of its width (edt.nets), float32"),
+            ("Networks", f"{self.net} at {exact(self.factor)} of its width (edt.nets), float32"),
             ("Data", f"{self.task}, cross-entropy; judged on its test images"),
             (
                 "Training",
-                f"{rate}, times {self.gamma:g} at steps {drops or 'none'}, batches of {self.batch}"
+                f"{rate}, times {exact(self.gamma)} at steps {drops or 'none'}, batches of "
+                f"{self.batch}"
                 f"{changed}, {self.steps:,} steps; the order of samples belongs to the parent",
             ),
             (

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from edt.show.words import count, percent
+from edt.show.words import count, exact, percent, ranges
 from edt.studies.common.students import StudentSpec
-from edt.studies.width.spec import format_widths
 
 
 def student_protocol(spec: StudentSpec) -> list[tuple[str, str]]:
@@ -13,7 +12,8 @@ def student_protocol(spec: StudentSpec) -> list[tuple[str, str]]:
     if spec.realisable:
         target = (
             f"{count(spec.teachers, 'teacher')} of width {spec.teacher_width}, {spec.activation}, "
-            f"{kind}: random input directions of length {spec.teacher_gain:g}, output weights ±1 "
+            f"{kind}: random input directions of length {exact(spec.teacher_gain)}, output "
+            "weights ±1 "
             f"in turn, rescaled to variance 1; {spec.samples:,} {spec.inputs} samples of "
             f"{spec.d_in} inputs, no noise; seed {spec.task_seed}"
         )
@@ -26,17 +26,18 @@ def student_protocol(spec: StudentSpec) -> list[tuple[str, str]]:
         ("Target", target),
         (
             "Students",
-            f"one hidden layer, widths {format_widths(spec.widths)}, {spec.activation}, {kind}, "
+            f"one hidden layer, widths {ranges(spec.widths)}, {spec.activation}, {kind}, "
             f"{count(spec.seeds, 'seed')} per width and target, float64, {spec.init} "
             f"initialisation at the scale of width {spec.teacher_width}",
         ),
         (
             "Training",
-            f"full-batch Adam, {spec.steps:,} steps, learning rate {spec.lr:g}, {spec.schedule}; "
+            f"full-batch Adam, {spec.steps:,} steps, learning rate {exact(spec.lr)}, "
+            f"{spec.schedule}; "
             f"then up to {count(spec.lbfgs_rounds, 'round')} of "
             f"{spec.lbfgs_steps:,} L-BFGS iterations; "
             f"then trust-region Newton on the exact Hessian (up to {spec.newton_steps}, saddles "
-            f"are left) to max|∂L| ≤ {spec.tol:.0e}. A student is let go once it is good",
+            f"are left) to max|∂L| ≤ {exact(spec.tol)}. A student is let go once it is good",
         ),
     ]
 
@@ -44,5 +45,5 @@ def student_protocol(spec: StudentSpec) -> list[tuple[str, str]]:
 def good_text(spec: StudentSpec) -> str:
     """What counts as good."""
     if spec.realisable:
-        return f"loss ≤ {spec.good:g} × variance of the target"
+        return f"loss ≤ {exact(spec.good)} × variance of the target"
     return f"loss within {percent(spec.good)} of the lowest at width ≤ {spec.teacher_width}"

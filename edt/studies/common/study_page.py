@@ -12,9 +12,9 @@ from edt.runs.experiment import Experiment
 from edt.runs.store import inside
 from edt.show import html
 from edt.show.answer import Answer
+from edt.show.columns import Terms, named_columns
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import number
 from edt.studies.common.findings import Finding, answer_of, bullets_of
 from edt.studies.width.method import software
 
@@ -33,6 +33,7 @@ class StudyPage:
         limits: what the page does not say.
         method: (what, how) pairs.
         tables: heading to table, all of whose columns are shown.
+        terms: words for what they hold.
         references: sources.
         answer: in a sentence and two or three numbers; default what the findings come to.
     """
@@ -45,6 +46,7 @@ class StudyPage:
     limits: Sequence[str]
     method: Sequence[tuple[str, str]]
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    terms: Terms = field(default_factory=Terms)
     references: Sequence[str] = ()
     answer: Answer | None = None
 
@@ -60,13 +62,18 @@ class StudyPage:
             html.section(
                 "How it was done",
                 html.definitions(list(self.method)),
-                *(html.details(name, plain_table(table)) for name, table in self.tables.items()),
+                *(
+                    html.details(name, plain_table(table, self.terms))
+                    for name, table in self.tables.items()
+                ),
                 html.details("Software and machine", html.definitions(software(facts))),
                 html.details("References", html.bullets(list(self.references))),
             ),
         ]
         names = ", ".join(f"<code>{name}.parquet</code>" for name in run.tables)
-        answer = self.answer or answer_of(self.findings)
+        answer = self.answer or answer_of(
+            self.findings, max(map(len, run.tables.values()), default=0)
+        )
         footer = f"Tables: {names}"
         path = folder / "report.html"
         inside.write(
@@ -75,14 +82,12 @@ class StudyPage:
         return path
 
 
-def plain_table(table: pd.DataFrame) -> str:
-    """A table with all its columns; numbers to three digits."""
+def plain_table(table: pd.DataFrame, terms: Terms | None = None) -> html.Markup:
+    """A table with all its columns, in the words of the study; bounds beside their number."""
+    columns = named_columns(table, terms)
+    named = pd.DataFrame({str(k): cells for k, (_, cells) in enumerate(columns)})
 
-    def cell(name: str) -> Column:
-        def text(row: pd.Series) -> str:
-            value = row[name]
-            return number(float(value)) if isinstance(value, float) else str(value)
+    def column(k: int) -> Column:
+        return Column(columns[k][0], lambda row: str(row[str(k)]))
 
-        return Column(name.replace("_", " "), text)
-
-    return html.table(table, [cell(str(name)) for name in table.columns])
+    return html.table(named, [column(k) for k in range(len(columns))])

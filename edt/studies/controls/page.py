@@ -13,7 +13,7 @@ from edt.show import html
 from edt.show.answer import Answer, Tile, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, listed, p_is, p_value, percent, span
+from edt.show.words import count, exact, fixed, listed, p_is, p_value, percent, span
 from edt.studies.controls import panels
 from edt.studies.controls.panels import LOOKS
 from edt.studies.controls.run import ATTRIBUTIONS, Controls
@@ -176,8 +176,8 @@ def attribution_text(found: pd.DataFrame) -> str:
     return (
         f"Logistic regressions over all cells: least AIC with "
         f"{ATTRIBUTIONS[best['model']][1]}. By likelihood ratio, {listed(parts)}. Slopes with "
-        f"both: {rows['both']['b_dimension']:.2f} per ln dimension, "
-        f"{rows['both']['b_learning']:.2f} per ln learning neurons."
+        f"both: {fixed(rows['both']['b_dimension'], 2)} per ln parameters, "
+        f"{fixed(rows['both']['b_learning'], 2)} per ln learning neurons."
     )
 
 
@@ -193,12 +193,13 @@ def _protocol(run: Controls) -> list[tuple[str, str]]:
         ),
         (
             "Training",
-            f"full-batch Adam, {spec.steps:,} steps, learning rate {spec.lr:g}, {spec.schedule}; "
+            f"full-batch Adam, {spec.steps:,} steps, learning rate {exact(spec.lr)}, "
+            f"{spec.schedule}; "
             f"then up to {count(spec.lbfgs_rounds, 'round')} of "
             f"{spec.lbfgs_steps:,} L-BFGS iterations; "
             "the same for every control",
         ),
-        ("Win", f"loss ≤ {spec.good:g} × variance of the target"),
+        ("Win", f"loss ≤ {exact(spec.good)} × variance of the target"),
         *[(LOOKS[name][0], CONTROLS[name]) for name in spec.controls],
         (
             "Factors",
@@ -247,10 +248,10 @@ def _table(rates: pd.DataFrame) -> str:
 def _regressions(found: pd.DataFrame) -> str:
     columns = [
         Column("regression on", lambda row: ATTRIBUTIONS[row["model"]][1]),
-        Column("parameters", lambda row: str(row["parameters"])),
-        Column("ln L", lambda row: f"{row['log_likelihood']:,.2f}"),
-        Column("ΔAIC", lambda row: f"{row['delta_aic']:,.1f}"),
-        Column("slope, dimension", lambda row: _slope(row["b_dimension"])),
+        Column("coefficients", lambda row: str(row["parameters"])),
+        Column("ln L", lambda row: fixed(row["log_likelihood"], 2)),
+        Column("ΔAIC", lambda row: fixed(row["delta_aic"], 1)),
+        Column("slope, parameters", lambda row: _slope(row["b_dimension"])),
         Column("slope, neurons", lambda row: _slope(row["b_learning"])),
         Column("p-value against both", lambda row: p_value(row["p"])),
     ]
@@ -258,4 +259,4 @@ def _regressions(found: pd.DataFrame) -> str:
 
 
 def _slope(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.2f}"
+    return "–" if math.isnan(value) else fixed(value, 2)

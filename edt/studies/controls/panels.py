@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.show.axes import log_axis, percent_axis, width_axis
+from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
 from edt.show.marks import line
 from edt.show.panel import Panel, Part
@@ -18,6 +19,19 @@ LOOKS = {
     "rotated": ("rotated parameters, all of them", "@sky", "P"),
     "subspace": ("random subspace", "@purple", "^"),
 }
+#: Words of the tables.
+TERMS = Terms(
+    headings={
+        "setting": "k or d", "runs": "networks", "rate_ordinary": "ordinary",
+        "model": "regression on",
+        "parameters": "coefficients", "delta_aic": "ΔAIC", "b_dimension": "slope, parameters",
+    },
+    cells={
+        "control": {name: look[0] for name, look in LOOKS.items()},
+        "setting": {0: "–"},
+        "model": {"dimension": "parameters", "learning": "neurons that learn"},
+    },
+)  # fmt: skip
 
 
 def controls(rates: pd.DataFrame, r: int) -> list[Panel]:

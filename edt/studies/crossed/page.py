@@ -5,12 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.places import Folder, Location
+from edt.show.answer import points_tile, rate_tile
 from edt.show.publish import Picture
-from edt.show.words import count, p_is, percent, span
+from edt.show.words import count, exact, number, p_is, percent, points, span
 from edt.studies.common.findings import LEVEL, Finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.crossed import panels
-from edt.studies.crossed.panels import WORDS
+from edt.studies.crossed.panels import MANY
 from edt.studies.crossed.run import CrossedRun
 from edt.studies.perturb_rest.page import REFERENCES
 
@@ -34,6 +35,9 @@ def findings(groups: pd.DataFrame, parts: pd.DataFrame) -> list[Finding]:
         return []
     own = by["ticket"]
     where = f"{span(own['rate_low'], own['rate_high'])} over {count(own['teachers'], 'teacher')}"
+    effect = rate_tile(
+        own["rate"], own["rate_low"], own["rate_high"], "of winning tickets win with fresh rests"
+    )
     found = []
     if own["rate_high"] < ALWAYS:
         found.append(
@@ -41,7 +45,8 @@ def findings(groups: pd.DataFrame, parts: pd.DataFrame) -> list[Finding]:
                 "a", "for",
                 f"With fresh rests around them winning tickets win in {percent(own['rate'])} "
                 f"({where}): {own['losers']} of {own['tickets']} lose with some rest; "
-                f"{own['expected']:.1f} would if tickets did nothing.",
+                f"{number(own['expected'])} would if tickets did nothing.",
+                effect,
             )
         )  # fmt: skip
     elif own["rate_low"] > ALWAYS:
@@ -49,6 +54,7 @@ def findings(groups: pd.DataFrame, parts: pd.DataFrame) -> list[Finding]:
             Finding(
                 "a", "against",
                 f"Winning tickets win whatever the rest: {percent(own['rate'])} ({where}).",
+                effect,
             )
         )  # fmt: skip
     else:
@@ -57,23 +63,27 @@ def findings(groups: pd.DataFrame, parts: pd.DataFrame) -> list[Finding]:
                 "a", "silent",
                 f"Winning tickets win in {percent(own['rate'])} ({where}): the interval does not "
                 "say whether they always would.",
+                effect,
             )
         )  # fmt: skip
     for group in ("fresh", "random", "loser"):
         row = by.get(group)
         if row is None or row["ahead"] != row["ahead"]:
             continue
-        size = f"{100 * row['ahead']:+.1f} points"
         if row["ahead_low"] != row["ahead_low"]:
             continue
-        bounds = f"{100 * row['ahead_low']:.1f} to {100 * row['ahead_high']:.1f}"
-        text = f"Winning tickets are ahead of {WORDS[group][0]} by {size} ({bounds})"
+        ahead = row["ahead"], row["ahead_low"], row["ahead_high"]
+        other = MANY[group]
+        text = f"The win rate of winning tickets differs from that of {other} by {points(*ahead)}"
+        effect = points_tile(*ahead, f"winning tickets against {other}")
         if row["ahead_low"] > 0.0:
-            found.append(Finding("a", "against", text + ": something of them survives the change."))
+            found.append(
+                Finding("a", "against", text + ": something of them survives the change.", effect)
+            )
         elif row["ahead_high"] < 0.0:
-            found.append(Finding("a", "for", text + ": they do worse."))
+            found.append(Finding("a", "for", text + ": they do worse.", effect))
         else:
-            found.append(Finding("a", "silent", text + ": not apart."))
+            found.append(Finding("a", "silent", text + ": no difference that shows.", effect))
     for row in parts[parts["group"] == "ticket"].to_dict("records"):
         own_, other = percent(row["ticket"]), percent(row["rest"])
         told = []
@@ -87,6 +97,7 @@ def findings(groups: pd.DataFrame, parts: pd.DataFrame) -> list[Finding]:
                     "a", "silent",
                     f"Within teachers {' and '.join(told)}; {percent(row['interaction'])} is "
                     f"neither's alone ({p_is(row['ticket_p'])} and {p_is(row['rest_p'])}).",
+                    (own_, "of the variance within teachers is which ticket it is"),
                 )
             )  # fmt: skip
     return found
@@ -125,7 +136,7 @@ def write_crossed_report(run: CrossedRun, directory: Location) -> Folder:
                 "random neurons: of the same students, none of the ticket's; fresh: new neurons",
             ),
             ("Rests", f"{spec.width - r} fresh neurons each, the same for every ticket"),
-            ("Win", f"loss ≤ {spec.good:g} × variance of the target"),
+            ("Win", f"loss ≤ {exact(spec.good)} × variance of the target"),
             (
                 "Nulls",
                 "components against wins shuffled among tickets, or among rests; expected losers: "
@@ -133,6 +144,7 @@ def write_crossed_report(run: CrossedRun, directory: Location) -> Folder:
             ),
         ],
         tables={"Groups": groups, "Variance components": parts},
+        terms=panels.TERMS,
         references=REFERENCES,
     )
     return page.write(run, directory)

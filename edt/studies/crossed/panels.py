@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.show.axes import percent_axis, place_axis
+from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
 from edt.show.marks import bars, points
 from edt.show.panel import Panel
@@ -18,6 +19,16 @@ WORDS = {
 }
 #: Components, as columns of `edt.studies.crossed.run.component_table`.
 PARTS = {"ticket": "ticket", "rest": "rest", "interaction": "the two together, and luck"}
+#: Several of them, in a sentence.
+MANY = {
+    "random": "random neurons of the same students", "loser": "tickets that lose alone",
+    "fresh": "fresh neurons",
+}  # fmt: skip
+#: Words of the tables.
+TERMS = Terms(
+    headings={"group": "neurons", "rate": "win", "rest": "rest", "total": "variance of wins"},
+    cells={"group": {name: look[0] for name, look in WORDS.items()}},
+)
 
 
 def crossed(groups: pd.DataFrame, parts: pd.DataFrame) -> list[Panel]:

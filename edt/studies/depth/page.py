@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from edt.places import Folder, Location
 from edt.show.publish import Picture
-from edt.show.words import count
+from edt.show.words import count, exact
 from edt.studies.common import contrast
-from edt.studies.common.findings import together, together_text
+from edt.studies.common.findings import JOINT, together, together_text
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import threshold_table, threshold_text
 from edt.studies.depth import panels
@@ -20,6 +20,7 @@ def write_depth_report(run: DepthRun, directory: Location) -> Folder:
     words = panels.words(rates)
     thresholds = threshold_table(run.tables["runs"], ("depth", "width"))
     tests = len(contrasts)
+    contrasts = run.contrasts(together(tests))
     page = StudyPage(
         title="Does width remove bad minima of deep networks?",
         lead=f"<b>{len(run.tables['runs']):,} students</b> of depths "
@@ -32,7 +33,7 @@ def write_depth_report(run: DepthRun, directory: Location) -> Folder:
             "95% intervals over teachers.",
             lambda: panels.depth(rates),
         ),
-        findings=contrast.findings(run.contrasts(together(tests)), "depth", words),
+        findings=contrast.findings(contrasts, "depth", words),
         limits=[
             "Teachers of different depths are different targets: lines compare within a depth.",
             "A symmetry of deep networks that the certificate does not know would leave a flat "
@@ -44,13 +45,18 @@ def write_depth_report(run: DepthRun, directory: Location) -> Folder:
                 f"{spec.seeds} a depth, width and teacher; {spec.init} initialisation; every "
                 "hidden layer has the width shown",
             ),
-            ("Good", f"loss ≤ {spec.good:g} × variance of the target"),
+            ("Good", f"loss ≤ {exact(spec.good)} × variance of the target"),
             ("Threshold", threshold_text(thresholds)),
             ("Labels", f"edt.certify with {spec.certify_steps} further Newton steps"),
             ("Intervals of the findings", together_text(tests)),
             ("Null", "no change from the narrowest to the widest width, teacher by teacher"),
         ],
-        tables={"Outcomes": rates, "Contrasts": contrasts, "Other thresholds": thresholds},
+        tables={
+            "Outcomes": rates,
+            f"Contrasts, {JOINT}": contrasts,
+            "Other thresholds": thresholds,
+        },
+        terms=panels.TERMS,
         references=REFERENCES,
     )
     return page.write(run, directory)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
+from edt.show.columns import Terms
 from edt.show.panel import Panel
 from edt.studies.common.contrast import outcome_panels
+
+#: Words of the tables.
+TERMS = Terms(headings={"targets": "teachers"})
 
 
 def words(table: pd.DataFrame) -> dict[str, str]:

@@ -15,7 +15,7 @@ from edt.show.hover import rows
 from edt.show.html import Column
 from edt.show.landscape import agreement, escape_panels
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, interval, listed, number, percent, span
+from edt.show.words import count, exact, interval, listed, number, percent, span
 from edt.stats import cluster_rate
 from edt.studies.common.students_page import good_text, student_protocol
 from edt.studies.escape import panels
@@ -318,14 +318,15 @@ def _method(run: EscapeRun) -> list[tuple[str, str]]:
         ),
         (
             "Starts",
-            f"θ + {spec.step:g} |θ| v: both signs of every negative direction, and {spec.random} "
+            f"θ + {exact(spec.step)} |θ| v: both signs of every negative direction, and "
+            f"{spec.random} "
             "at random",
         ),
         (
             "Way down",
             f"gradient descent with 0.5 / max|λ|, {spec.descent_steps:,} steps; then L-BFGS (up to "
             f"twice {spec.escape_lbfgs_steps:,}) and Newton (up to {spec.escape_newton_steps}) to "
-            f"max|∂L| ≤ {spec.tol:.0e}, or until good",
+            f"max|∂L| ≤ {exact(spec.tol)}, or until good",
         ),
         (
             "Escape dimensions",
@@ -334,7 +335,7 @@ def _method(run: EscapeRun) -> list[tuple[str, str]]:
         ),
         (
             "Paths",
-            f"gradient descent, {spec.path_steps:,} steps of {spec.path_lr:g}, "
+            f"gradient descent, {spec.path_steps:,} steps of {exact(spec.path_lr)}, "
             f"{spec.path_seeds} students per target of widths "
             f"{', '.join(map(str, spec.path_widths)) or 'none'}; a plateau is a moment at which "
             "the gradient is at least 3.3 times smaller than before and after",
@@ -357,7 +358,7 @@ def _dimension_table(table: pd.DataFrame) -> str:
             "escape dimensions",
             lambda row: interval(row["mean_index"], row["mean_index_low"], row["mean_index_high"]),
         ),
-        Column("closed form", lambda row: f"{row['predicted']:.2f}"),
+        Column("closed form", lambda row: number(row["predicted"])),
         Column("agrees", lambda row: f"{row['agree']} of {row['clear']}"),
     ]
     return html.table(known, columns)
@@ -374,7 +375,7 @@ def _end_table(table: pd.DataFrame, by: list[str]) -> str:
         Column("reach good", lambda row: percent(row["good"])),
         Column("over minima", lambda row: span(row["good_spread_low"], row["good_spread_high"])),
         *[named(word) for word in DESTINATIONS if word != "good"],
-        Column("loss drop", lambda row: f"{row['drop']:.3g}"),
+        Column("loss drop", lambda row: number(row["drop"])),
         Column("distance", lambda row: number(row["distance"])),
         Column("left by descent", lambda row: f"{row['left']:,}"),
         Column("steps to escape", lambda row: number(row["escape_steps"])),
@@ -386,7 +387,7 @@ def _open_table(table: pd.DataFrame) -> str:
     columns = [
         Column("width", lambda row: str(row["width"])),
         Column("students", lambda row: str(row["networks"])),
-        Column("open at start", lambda row: f"{row['start_index']:.2f}"),
+        Column("open at start", lambda row: number(row["start_index"])),
         Column("plateaus", lambda row: str(row["plateaus"])),
         Column(
             "open on plateaus",
@@ -395,6 +396,6 @@ def _open_table(table: pd.DataFrame) -> str:
             ),
         ),
         Column("shut plateaus", lambda row: str(row["shut"])),
-        Column("open at the end", lambda row: f"{row['end_index']:.2f}"),
+        Column("open at the end", lambda row: number(row["end_index"])),
     ]
     return html.table(table, columns)

@@ -6,11 +6,22 @@ import numpy as np
 import pandas as pd
 
 from edt.show.axes import log_axis, percent_axis, place_axis, width_axis
+from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
 from edt.show.landscape import PALETTE, path_panel, told
 from edt.show.marks import DASHES, line, points, shade
 from edt.show.panel import Panel, Part
 from edt.show.style import MARKERS
+
+#: Words of the tables.
+TERMS = Terms(
+    headings={
+        "good": "reach good", "drop": "loss drop", "left": "left by descent", "starts": "runs",
+        "escape_steps": "steps to escape", "start_index": "open at start",
+        "end_index": "open at the end", "plateau_index": "open on plateaus",
+        "shut": "shut plateaus", "networks": "students", "agree": "agrees",
+    },
+)  # fmt: skip
 
 
 def ways(ends: pd.DataFrame, starts: pd.DataFrame, r: int) -> list[Panel]:

@@ -22,13 +22,13 @@ from edt.landscape import (
 from edt.landscape.outcome import UNCERTIFIED
 from edt.lottery import at_reference_scale
 from edt.runs.experiment import Experiment, Part, Parts
+from edt.show.words import ranges
 from edt.stats import ratio_interval
 from edt.studies.common.labelled_runs import seeds_of
 from edt.studies.common.students import StudentSpec, train_students
 from edt.studies.common.targets import make_task
 from edt.studies.escape.spec import EscapeSpec
 from edt.studies.width.run import part_name, training_plan
-from edt.studies.width.spec import format_widths
 from edt.tasks import Task
 from edt.training import masked_train
 
@@ -120,7 +120,7 @@ class EscapeRun(Experiment):
     def headline(cls, spec: EscapeSpec) -> str:
         """What is about to run, in a line."""
         return (
-            f"{spec.networks:,} students of widths {format_widths(spec.widths)}, "
+            f"{spec.networks:,} students of widths {ranges(spec.widths)}, "
             f"+{', +'.join(str(count) for count in spec.add)} neurons"
         )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.places import Folder, Location
+from edt.show.answer import points_tile
 from edt.show.publish import Picture
-from edt.show.words import count, percent, span
+from edt.show.words import count, exact, percent, points, span
 from edt.studies.common.findings import Finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import threshold_table, threshold_text
@@ -36,21 +37,28 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         for row in own[own["neurons"] == neurons].to_dict("records"):
             if row["ahead_low"] != row["ahead_low"]:
                 continue
+            ahead = row["ahead"], row["ahead_low"], row["ahead_high"]
             minima = count(int(row["minima"]), "bad minimum", "bad minima")
             got = span(1.0 - row["left_high"], 1.0 - row["left_low"])
             text = (
                 f"After {count(neurons, 'neuron')} more ({WAYS[row['way']][0]}) "
                 f"{percent(1.0 - row['left'])} of {minima} have reached a good end ({got} over "
-                f"{count(int(row['teachers']), 'teacher')}), {100 * row['ahead']:+.0f} points "
-                f"against as many fresh starts ({100 * row['ahead_low']:.0f} to "
-                f"{100 * row['ahead_high']:.0f})"
+                f"{count(int(row['teachers']), 'teacher')}), against as many fresh starts "
+                f"{points(*ahead)}"
+            )
+            effect = points_tile(
+                *ahead,
+                f"more reach a good end than of fresh starts, with {count(neurons, 'neuron')} "
+                f"added ({WAYS[row['way']][0]})",
             )
             if row["ahead_low"] > 0.0:
-                found.append(Finding("c", "for", text + "."))
+                found.append(Finding("c", "for", text + ".", effect))
             elif row["ahead_high"] < NOTHING:
-                found.append(Finding("c", "against", text + ": no better than starting anew."))
+                found.append(
+                    Finding("c", "against", text + ": no better than starting anew.", effect)
+                )
             else:
-                found.append(Finding("c", "silent", text + ": not apart."))
+                found.append(Finding("c", "silent", text + ": no difference that shows.", effect))
     return found
 
 
@@ -84,11 +92,12 @@ def write_escape_count_report(run: EscapeCountRun, directory: Location) -> Folde
                 f"up to {spec.each} certified bad minima of each of "
                 f"{count(spec.teachers, 'teacher')} and width {', '.join(map(str, spec.widths))}",
             ),
-            ("Good", f"loss ≤ {spec.good:g} × variance of the target"),
+            ("Good", f"loss ≤ {exact(spec.good)} × variance of the target"),
             ("Threshold", threshold_text(thresholds)),
             ("Null", "as many students of the same width from fresh starts, trained as the others"),
         ],
-        tables={"Survival (width 0: all)": table, "Other thresholds": thresholds},
+        tables={"Survival": table, "Other thresholds": thresholds},
+        terms=panels.TERMS,
         references=REFERENCES,
     )
     return page.write(run, directory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.show.axes import percent_axis, width_axis
+from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
 from edt.show.marks import line
 from edt.show.panel import Panel
@@ -15,6 +16,17 @@ WAYS = {
     "fresh": ("fresh neurons, one after another", "orange", "^", "dot"),
     "restart": ("started anew at that width", "soft", "D", "dash"),
 }
+#: Words of the tables.
+TERMS = Terms(
+    headings={
+        "left": "not yet good", "ahead": "ahead of fresh starts (points)", "way": "given",
+        "neurons": "neurons added", "minima": "bad minima",
+    },
+    cells={
+        "width": {0: "all"},
+        "way": {"split": "split neurons", "fresh": "fresh neurons", "restart": "fresh starts"},
+    },
+)  # fmt: skip
 
 
 def escape_count(table: pd.DataFrame) -> list[Panel]:

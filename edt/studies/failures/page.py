@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.places import Folder, Location
+from edt.show.answer import points_tile, rate_tile
 from edt.show.publish import Picture
-from edt.show.words import count, percent, span
+from edt.show.words import count, percent, points, span
 from edt.studies.common.findings import Finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import threshold_table, threshold_text
@@ -17,8 +18,16 @@ from edt.studies.perturb_rest.page import REFERENCES
 
 #: A lead over kicks whose interval ends below this is none.
 NOTHING = 0.05
-#: What ends of a label are called.
-ENDS = {"minimum": "bad minima", "channel": "channels", "saturated": "ends with saturated units"}
+#: What ends of a label are called, one and several.
+ENDS = {
+    "minimum": ("bad minimum", "bad minima"), "channel": ("channel", "channels"),
+    "saturated": ("end with saturated units", "ends with saturated units"),
+}  # fmt: skip
+#: How they go on, at the beginning of a sentence.
+BY = {
+    "inside": "With a neuron split inside", "outside": "With a neuron split outside",
+    "fresh": "With a fresh neuron",
+}  # fmt: skip
 
 
 def findings(failures: pd.DataFrame, ways: pd.DataFrame) -> list[Finding]:
@@ -37,25 +46,33 @@ def findings(failures: pd.DataFrame, ways: pd.DataFrame) -> list[Finding]:
     for row in ways.to_dict("records"):
         if row["way"] == "kick" or row["good_ahead"] != row["good_ahead"]:
             continue
-        who = f"{count(int(row['ends']), 'end')} of the kind {ENDS[row['label']]}"
+        who = count(int(row["ends"]), *ENDS[row["label"]])
         text = (
-            f"{WAYS[row['way']][0].capitalize()}, {percent(row['good'])} of {who} reach a good "
-            f"end by some try ({span(row['good_low'], row['good_high'])})"
+            f"{BY[row['way']]}, {percent(row['good'])} of {who} reach a good end "
+            f"by some try ({span(row['good_low'], row['good_high'])})"
         )
         if row["good_ahead_low"] != row["good_ahead_low"]:
             continue
-        gap = (
-            f"{100 * row['good_ahead']:+.0f} points against as many kicks without a neuron "
-            f"({100 * row['good_ahead_low']:.0f} to {100 * row['good_ahead_high']:.0f})"
-        )
+        ahead = row["good_ahead"], row["good_ahead_low"], row["good_ahead_high"]
+        gap = f"against as many kicks without a neuron {points(*ahead)}"
+        effect = points_tile(
+            *ahead, f"more of {ENDS[row['label']][1]} reach a good end than by kicks: "
+            f"{WAYS[row['way']][0]}"
+        )  # fmt: skip
         if row["good_ahead_low"] > 0.0:
-            found.append(Finding("c", "for", f"{text}, {gap}."))
+            found.append(Finding("c", "for", f"{text}, {gap}.", effect))
         elif row["good_ahead_high"] < NOTHING:
-            found.append(Finding("c", "against", f"{text}, {gap}: no more than kicks do."))
+            found.append(Finding("c", "against", f"{text}, {gap}: no more than kicks do.", effect))
         else:
-            found.append(Finding("c", "silent", f"{text}, {gap}: not apart."))
+            found.append(
+                Finding("c", "silent", f"{text}, {gap}: no difference that shows.", effect)
+            )
     if len(failures) > 1:
         first, last = failures.iloc[0], failures.iloc[-1]
+        effect = rate_tile(
+            last["bad"], last["bad_low"], last["bad_high"],
+            f"of runs end at bad minima at width {int(last['width'])}",
+        )  # fmt: skip
         one = f"{percent(first['bad'])} ({span(first['bad_low'], first['bad_high'])})"
         other = f"{percent(last['bad'])} ({span(last['bad_low'], last['bad_high'])})"
         text = (
@@ -64,11 +81,11 @@ def findings(failures: pd.DataFrame, ways: pd.DataFrame) -> list[Finding]:
             f"{count(int(first['teachers']), 'teacher')}"
         )
         if last["bad_high"] < first["bad_low"]:
-            found.append(Finding("d", "for", text + "."))
+            found.append(Finding("d", "for", text + ".", effect))
         elif last["bad_low"] > first["bad_high"]:
-            found.append(Finding("d", "against", text + "."))
+            found.append(Finding("d", "against", text + ".", effect))
         else:
-            found.append(Finding("d", "silent", text + ": the intervals overlap."))
+            found.append(Finding("d", "silent", text + ": the intervals overlap.", effect))
     return found
 
 
@@ -111,6 +128,7 @@ def write_failures_report(run: FailuresRun, directory: Location) -> Folder:
             ("Null", "as many kicks of the narrow network by random steps, 1% of its norm"),
         ],
         tables={"Failures": table, "Ways out": ways, "Other thresholds": thresholds},
+        terms=panels.TERMS,
         references=REFERENCES,
     )
     return page.write(run, directory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.show.axes import percent_axis, place_axis, width_axis
+from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
 from edt.show.marks import bars, points
 from edt.show.panel import Panel
@@ -23,6 +24,15 @@ WAYS = {
     "fresh": ("fresh neuron", "orange", "^"),
     "kick": ("kicked, no neuron", "soft", "D"),
 }
+#: Words of the tables.
+TERMS = Terms(
+    headings={
+        "rate": "fail", "bad": "certified bad minima", "minimum": "minima, of those that fail",
+        "channel": "channels", "saturated": "saturated", "lower": "get lower",
+        "good": "reach a good end", "label": "end", "way": "then", "strict": "with a way down",
+    },
+    cells={"way": {name: look[0] for name, look in WAYS.items()}},
+)  # fmt: skip
 
 
 def failures(table: pd.DataFrame, ways: pd.DataFrame) -> list[Panel]:

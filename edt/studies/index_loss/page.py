@@ -32,17 +32,22 @@ def findings(curve: pd.DataFrame) -> list[Finding]:
         if row["correlation"] != row["correlation"]:
             continue
         text = (
-            f"At width {row['width']} the share of negative eigenvalues and the loss of "
-            f"{count(int(row['points']), 'critical point')} have a rank correlation of "
+            f"At width {row['width']}, {percent(row['share_low'])} of the eigenvalues of "
+            f"{count(int(row['points']), 'critical point')} are negative below the median loss and "
+            f"{percent(row['share_high'])} above it: a rank correlation of "
             f"{number(row['correlation'])} within teachers (by chance up to "
-            f"{number(row['limit'])}, {p_is(row['p'])}); {percent(row['share_low'])} are "
-            f"negative below the median loss, {percent(row['share_high'])} above"
+            f"{number(row['limit'])}, {p_is(row['p'])})"
+        )
+        effect = (
+            number(row["correlation"]),
+            f"rank correlation of loss and negative eigenvalues at width {row['width']} (by chance "
+            f"up to {number(row['limit'])})",
         )
         if row["p"] > LEVEL:
-            found.append(Finding("c", "silent", text + "."))
+            found.append(Finding("c", "silent", text + ".", effect))
         else:
             speaks = "for" if row["correlation"] > 0.0 else "against"
-            found.append(Finding("c", speaks, text + "."))
+            found.append(Finding("c", speaks, text + ".", effect))
     return found
 
 
@@ -77,6 +82,7 @@ def write_index_loss_report(run: IndexLossRun, directory: Location) -> Folder:
             ("Null", "losses shuffled among the points of each teacher"),
         ],
         tables={"Curve": curve},
+        terms=panels.TERMS,
         references=REFERENCES,
     )
     return page.write(run, directory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.show.axes import log_axis, percent_axis
+from edt.show.columns import Terms
 from edt.show.hover import lines, rows
 from edt.show.marks import points as marks
 from edt.show.panel import Panel
@@ -13,6 +14,13 @@ from edt.show.panel import Panel
 STYLES = (
     ("@blue", "o"), ("@orange", "^"), ("@green", "s"), ("@purple", "D"), ("@red", "v"),
     ("@sky", "p"),
+)  # fmt: skip
+#: Words of the tables.
+TERMS = Terms(
+    headings={
+        "irreducible": "without a spare neuron", "share_low": "negative below the median loss",
+        "share_high": "negative above it",
+    },
 )  # fmt: skip
 
 

@@ -14,14 +14,13 @@ from edt.show import html
 from edt.show.answer import Answer, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, listed, number, p_is, percent, span
+from edt.show.words import count, exact, listed, number, p_is, percent, ranges, span
 from edt.studies.common.findings import LEVEL
 from edt.studies.loss_levels import panels
 from edt.studies.loss_levels.panels import WORDS
 from edt.studies.loss_levels.run import MERGE, LossLevels
 from edt.studies.loss_levels.tables import CHANNEL_GAP, GROWTH, SAME_HEIGHT
 from edt.studies.width.method import software
-from edt.studies.width.spec import format_widths
 from edt.training.channels import CLOSE
 
 #: The share that is read as "about none", at most.
@@ -55,7 +54,7 @@ def write_loss_levels_report(run: LossLevels, directory: Location) -> Folder:
     embedded = embed([picture], folder)
     facts = write_provenance(run, folder)
     lead = (
-        f"<b>{len(runs):,} networks</b> of widths {format_widths(run.spec.widths)} on the modified "
+        f"<b>{len(runs):,} networks</b> of widths {ranges(run.spec.widths)} on the modified "
         "Rosenbrock target, taken to where they end."
     )
     page = html.page(
@@ -163,7 +162,7 @@ def plateaus(row: Any) -> str:
         where = f"{some}, the others in channels of narrower networks"
     return (
         f" {where}; {known:,} of {whole:,} {'lies' if known == 1 else 'lie'} at the height of an "
-        f"end found at the narrower width (to {SAME_HEIGHT:g})."
+        f"end found at the narrower width (to {exact(SAME_HEIGHT)})."
     )
 
 
@@ -196,10 +195,12 @@ def methods(run: LossLevels) -> str:
         f"of [−√3, √3]<sup>2</sup>. Networks with one hidden layer, activation {spec.activation}, "
         f"{spec.init} normal initial weights, biases zero at first; {spec.starts} × 2<sup>r</sup> "
         f"starts at width r, seeds from {spec.first_seed}. Full-batch gradient flow by RODAS5P "
-        f"with exact Hessians to time {spec.max_time:g} (relative tolerance {spec.rtol:g}; left at "
-        f"parameter norm {spec.norm_limit:g}), then up to {spec.lbfgs_steps:,} steps of L-BFGS and "
+        f"with exact Hessians to time {exact(spec.max_time)} (relative tolerance "
+        f"{exact(spec.rtol)}; left at "
+        f"parameter norm {exact(spec.norm_limit)}), then up to {spec.lbfgs_steps:,} steps of "
+        "L-BFGS and "
         f"{spec.newton_steps} of trust-region Newton to max|∂L| ≤ "
-        + f"{spec.tol:.0e}; strict saddles are left. Float64.".replace("e-", "e−")
+        + f"{exact(spec.tol)}; strict saddles are left. Float64."
     )
 
 
@@ -208,24 +209,26 @@ def _definitions() -> list[tuple[str, str]]:
         (
             "Plateau saddle",
             "at least one neuron repeats another: merging them changes the outputs by at most "
-            f"{MERGE:g} (root mean square); no negative eigenvalue. It lies on a line of points "
+            f"{exact(MERGE)} (root mean square); no negative eigenvalue. It lies on a line of "
+            "points "
             "that a narrower network's end unfolds into; where that end is in a channel, the line "
             "is too",
         ),
         (
             "Channel",
             "a flat direction or no convergence, and two neurons (or a neuron and the output bias) "
-            f"that pull in opposite directions with 1 − cos ≤ {CLOSE:g}",
+            f"that pull in opposite directions with 1 − cos ≤ {exact(CLOSE)}",
         ),
         (
             WORDS["infinity"].capitalize(),
-            f"the same without such a pair, parameters grown by more than {GROWTH:g} since the "
+            f"the same without such a pair, parameters grown by more than {exact(GROWTH)} since "
+            "the "
             "flow's end, no negative eigenvalue",
         ),
         (
             "Levels",
-            f"losses of minima that agree to {RELATIVE_GAP:g}, relatively; of channels to "
-            f"{CHANNEL_GAP:g}",
+            f"losses of minima that agree to {exact(RELATIVE_GAP)}, relatively; of channels to "
+            f"{exact(CHANNEL_GAP)}",
         ),
         ("Intervals", "95%, Wilson's"),
     ]

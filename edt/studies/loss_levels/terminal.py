@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pandas as pd
 from rich.console import Console
 
-from edt.show.terminal import new_table
-from edt.show.words import number
+from edt.show.terminal import print_experiment
+from edt.show.words import number, percent, span
 from edt.studies.loss_levels.page import findings
+from edt.studies.loss_levels.panels import WORDS
 from edt.studies.loss_levels.run import LossLevels
 from edt.studies.loss_levels.tables import ENDS
 
@@ -14,23 +16,24 @@ from edt.studies.loss_levels.tables import ENDS
 def print_levels(console: Console, done: LossLevels) -> None:
     """Kinds of ends at every width, and the findings of the page."""
     found = done.table()
-    table = new_table("Where starts end")
     ends = [word for word in ENDS if found[word].any() or word == "plateau"]
-    for heading in ("biases", "r", "runs", *ends, "levels", "lowest"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in found.to_dict("records"):
-        table.add_row(
-            "yes" if row["bias"] else "no",
-            str(row["width"]) if row["width"] else "2+",
-            f"{row['runs']:,}",
-            *[f"{row[word]:,}" for word in ends],
-            str(row["levels"]),
-            number(row["lowest"]),
-        )
-    table.caption = (
-        "r: width. plateau: saddles with repeated neurons. channel, infinity: no minimum at finite "
-        "weights, with and without a pair of opponents. levels: distinct losses of minima."
+    shown = [
+        {
+            "biases": "yes" if row["bias"] else "no",
+            "width": str(row["width"]) if row["width"] else "2 and more",
+            "runs": f"{row['runs']:,}",
+            **{WORDS.get(word, word): f"{row[word]:,}" for word in ends},
+            "share of plateau saddles": f"{percent(row['rate'])} "
+            f"({span(row['rate_low'], row['rate_high'])})",
+            "levels": str(row["levels"]),
+            "lowest loss": number(row["lowest"]),
+        }
+        for row in found.to_dict("records")
+    ]
+    print_experiment(console, {"Where starts end": pd.DataFrame(shown)})
+    console.print(
+        "[dim]Plateau saddles: with repeated neurons. Channel, infinity: no minimum at finite "
+        "weights, with and without a pair of opponents. Levels: distinct losses of minima.[/]"
     )
-    console.print(table)
     for text in findings(found):
         console.print(f"\n{text}")

@@ -13,7 +13,7 @@ from edt.show.answer import Answer, Tile, rate, rate_tile
 from edt.show.hover import rows
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, number, percent
+from edt.show.words import count, exact, number, percent
 from edt.studies.lottery import panels
 from edt.studies.lottery.panels import METHOD
 from edt.studies.lottery.run import Lottery
@@ -203,15 +203,15 @@ def _protocol(run: Lottery) -> list[tuple[str, str]]:
 
 def _optimiser(spec: LotterySpec) -> str:
     """The optimiser in words."""
-    words = ["Adam" if spec.optimizer == "adam" else f"SGD with momentum {spec.momentum:g}"]
-    words.append(f"rate {spec.lr:g}")
+    words = ["Adam" if spec.optimizer == "adam" else f"SGD with momentum {exact(spec.momentum)}"]
+    words.append(f"rate {exact(spec.lr)}")
     if spec.warmup:
         words.append(f"warm-up over {spec.warmup:,} steps")
     if spec.milestones:
         at = ", ".join(f"{step:,}" for step in spec.milestones)
-        words.append(f"times {spec.gamma:g} at steps {at}")
+        words.append(f"times {exact(spec.gamma)} at steps {at}")
     if spec.weight_decay:
-        words.append(f"weight decay {spec.weight_decay:g}")
+        words.append(f"weight decay {exact(spec.weight_decay)}")
     if spec.crop or spec.flip:
         words.append("random crops" + (" and mirror images" if spec.flip else ""))
     return ", ".join(words)

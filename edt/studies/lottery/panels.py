@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share, value
 from edt.show.marks import line
 from edt.show.panel import Panel, Part, axis
@@ -30,6 +31,8 @@ LOOKS = {
     "snip": ("@soft", "X", "dash"),
     "grasp": ("@soft", "*", "dot"),
 }
+#: Words of the tables.
+TERMS = Terms(headings={f"accuracy_{name}": text for name, text in METHOD.items()})
 
 
 def curves(table: pd.DataFrame) -> list[Panel]:

@@ -12,7 +12,7 @@ from edt.show import html
 from edt.show.answer import Answer, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, listed, number, p_is, percent, span
+from edt.show.words import count, exact, listed, number, p_is, p_value, percent, span
 from edt.studies.common.findings import LEVEL
 from edt.studies.multi_start import panels
 from edt.studies.multi_start.run import MultiStart
@@ -108,11 +108,11 @@ def _body(
                     ),
                     (
                         "Training",
-                        f"full-batch Adam, {spec.steps:,} steps, learning rate {spec.lr:g}, "
+                        f"full-batch Adam, {spec.steps:,} steps, learning rate {exact(spec.lr)}, "
                         f"{spec.schedule}; then up to {count(spec.lbfgs_rounds, 'round')} of "
                         f"{spec.lbfgs_steps:,} L-BFGS iterations; the same together and alone",
                     ),
-                    ("Win", f"loss ≤ {spec.good:g} × variance of the target"),
+                    ("Win", f"loss ≤ {exact(spec.good)} × variance of the target"),
                     (
                         "Information",
                         "mutual information of 'the network wins' and 'some ticket wins alone', "
@@ -212,12 +212,12 @@ def _table(table: pd.DataFrame) -> str:
         rate("alone", "best ticket wins"),
         rate("ticket", "a ticket wins"),
         Column("both", lambda row: str(row["both"])),
-        Column("only network", lambda row: str(row["only_together"])),
+        Column("only the network", lambda row: str(row["only_together"])),
         Column("only a ticket", lambda row: str(row["only_alone"])),
         Column("neither", lambda row: str(row["neither"])),
         Column("information (bits)", lambda row: number(row["information"])),
         Column("by chance, at most (95%)", lambda row: number(row["information_limit"])),
-        Column("p", lambda row: number(row["information_p"])),
+        Column("p-value", lambda row: p_value(row["information_p"])),
         Column("parts held by one ticket", lambda row: percent(row["held"])),
         Column("which won alone", lambda row: percent(row["holder_won"])),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.show.axes import percent_axis, place_axis, width_axis
+from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
 from edt.show.marks import line, stacked
 from edt.show.panel import Panel
@@ -22,6 +23,13 @@ CELLS = {
     "only_alone": ("only a ticket alone wins", "@orange"),
     "neither": ("neither wins", "@soft"),
 }
+#: Words of the tables.
+TERMS = Terms(
+    headings={
+        "rate_together": "network wins", "rate_alone": "best ticket wins",
+        "rate_ticket": "a ticket wins",
+    },
+)  # fmt: skip
 
 
 def multi_start(table: pd.DataFrame, r: int) -> list[Panel]:

@@ -85,9 +85,8 @@ class MultiStart(Experiment):
         return agreement_table(self.tables["runs"], conf)
 
     def summary(self) -> dict[str, pd.DataFrame]:
-        """The agreement table, without bounds."""
-        table = self.agreement()
-        return {"agreement": table[[name for name in table.columns if not _bound(name)]]}
+        """The agreement table."""
+        return {"agreement": self.agreement().drop(columns="information_null")}
 
 
 #: Runs it, or what is left of it: `edt.runs.experiment.Experiment.run`.
@@ -195,7 +194,3 @@ def agreement_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         }
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _bound(name: str) -> bool:
-    return name.endswith(("_low", "_high"))

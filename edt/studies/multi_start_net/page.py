@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.places import Folder, Location
+from edt.show.answer import points_tile
 from edt.show.publish import Picture
-from edt.show.words import percent, span
+from edt.show.words import number, percent, points, span
 from edt.studies.common.findings import Finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.multi_start_net import panels
@@ -37,29 +38,36 @@ def findings(table: pd.DataFrame) -> list[Finding]:
             f"{row['parts']} tickets wins alone in {percent(row['rate_alone'])} "
             f"({span(row['rate_alone_low'], row['rate_alone_high'])})"
         )
-        gap = (
-            f"{100 * row['ahead']:+.1f} points "
-            f"({100 * row['ahead_low']:.1f} to {100 * row['ahead_high']:.1f})"
-        )
+        ahead = row["ahead"], row["ahead_low"], row["ahead_high"]
+        gap, best = points(*ahead), f"the best of {row['parts']} parts"
+        effect = points_tile(*ahead, f"of wins, networks against {best}")
         if row["ahead_low"] > 0.0 or row["ahead_high"] < 0.0:
-            found.append(Finding("b", "for", f"{rates}: {gap}, which no multi-start would give."))
+            found.append(
+                Finding("b", "for", f"{rates}: {gap}, which no multi-start would give.", effect)
+            )
         else:
-            found.append(Finding("b", "silent", f"{rates}: {gap}, not apart."))
+            found.append(
+                Finding("b", "silent", f"{rates}: {gap}, no difference that shows.", effect)
+            )
+        gain = row["gain"], row["gain_low"], row["gain_high"]
         if row["gain_low"] > 0.0 or row["gain_high"] < 0.0:
             found.append(
                 Finding(
                     "b", "for",
-                    f"The network's accuracy is {100 * row['gain']:+.1f} points "
-                    f"({100 * row['gain_low']:.1f} to {100 * row['gain_high']:.1f}) from that of "
-                    f"the best of its {row['parts']} tickets.",
+                    f"The network's accuracy differs from that of the best of its "
+                    f"{row['parts']} tickets by {points(*gain)}.",
+                    points_tile(*gain, f"of accuracy, networks against {best}"),
                 )
             )  # fmt: skip
         if row["information"] > row["information_limit"]:
             found.append(
                 Finding(
                     "b", "against",
-                    f"Networks with a winning ticket win more often: {row['information']:.3f} bits "
-                    f"between the wins (by chance at most {row['information_limit']:.3f}, 95%).",
+                    f"Networks with a winning ticket win more often: {number(row['information'])} "
+                    f"bits between the wins (by chance at most "
+                    f"{number(row['information_limit'])}, 95%).",
+                    (number(row["information"]), "bits between wins of networks and of parts (by "
+                     f"chance at most {number(row['information_limit'])}, 95%)"),
                 )
             )  # fmt: skip
     return found
@@ -97,6 +105,7 @@ def write_multi_net_report(run: MultiStartNet, directory: Location) -> Folder:
             ),
         ],
         tables={"Agreement": table},
+        terms=panels.TERMS,
         references=["J. Frankle, M. Carbin, The lottery ticket hypothesis, ICLR 2019."],
     )
     return page.write(run, directory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.show.axes import percent_axis, place_axis
+from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
 from edt.show.marks import bars, points
 from edt.show.panel import Panel
@@ -22,6 +23,16 @@ CELLS = {
     "only_alone": ("only a ticket", "@orange"),
     "neither": ("neither", "@soft"),
 }
+#: Words of the tables.
+TERMS = Terms(
+    headings={
+        "rate_together": "network wins", "rate_alone": "best part wins",
+        "rate_ticket": "a part wins", "only_alone": "only a part",
+        "ahead": "ahead (points)",
+        "gain": "ahead in accuracy (points)", "accuracy_together": "accuracy, network",
+        "accuracy_best": "accuracy, best part",
+    },
+)  # fmt: skip
 
 
 def together(table: pd.DataFrame) -> list[Panel]:

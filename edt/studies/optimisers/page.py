@@ -5,10 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.places import Folder, Location
+from edt.show.answer import number_tile
 from edt.show.publish import Picture
-from edt.show.words import count, number, percent
+from edt.show.words import between, count, exact, number, percent
 from edt.studies.common import contrast
-from edt.studies.common.findings import Finding, together, together_text
+from edt.studies.common.findings import JOINT, Finding, together, together_text
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import threshold_table, threshold_text
 from edt.studies.optimisers import panels
@@ -29,20 +30,22 @@ def speed_findings(times: pd.DataFrame) -> list[Finding]:
     for row in times[times["speed"].notna()].to_dict("records"):
         text = (
             f"Batches of {row['batch']} leave {count(int(row['saddles']), 'split minimum')} "
-            f"{10 ** row['speed']:.2f} times as fast as full batches"
+            f"{number(10 ** row['speed'])} times as fast as full batches"
         )
         if row["speed_low"] != row["speed_low"]:
             continue
-        text += (
-            f" ({10 ** row['speed_low']:.2f} to {10 ** row['speed_high']:.2f} over "
-            f"{count(int(row['teachers']), 'teacher')})"
-        )
+        around = 10 ** row["speed_low"], 10 ** row["speed_high"]
+        text += f" ({between(*around)} over {count(int(row['teachers']), 'teacher')})"
+        effect = number_tile(
+            10 ** row["speed"], *around,
+            f"times as fast as full batches do batches of {row['batch']} leave split minima",
+        )  # fmt: skip
         if row["speed_low"] > 0.0:
-            found.append(Finding("", "for", text + ": sooner."))
+            found.append(Finding("", "for", text + ": sooner.", effect))
         elif row["speed_high"] < 0.0:
-            found.append(Finding("", "against", text + ": later."))
+            found.append(Finding("", "against", text + ": later.", effect))
         else:
-            found.append(Finding("", "silent", text + ": not apart."))
+            found.append(Finding("", "silent", text + ": no difference that shows.", effect))
     return found
 
 
@@ -58,7 +61,7 @@ def lazy_text(rates: pd.DataFrame) -> str:
 def _rule(name: str) -> str:
     optimizer, batch, lr = RULES[name]
     samples = "all samples" if batch is None else f"batches of {batch}"
-    return f"{name}: {optimizer}, {samples}, learning rate {lr:g}"
+    return f"{name}: {optimizer}, {samples}, learning rate {exact(lr)}"
 
 
 def write_optimisers_report(run: OptimisersRun, directory: Location) -> Folder:
@@ -69,6 +72,7 @@ def write_optimisers_report(run: OptimisersRun, directory: Location) -> Folder:
     thresholds = threshold_table(runs, ("setting", "width"))
     left = run.tables["escapes"]
     tests = len(contrasts) + int(times["speed"].notna().sum())
+    contrasts, times_joint = run.contrasts(together(tests)), run.times(together(tests))
     page = StudyPage(
         title="Does it depend on the optimiser?",
         lead=f"<b>{len(runs):,} students</b> by {count(len(spec.rules), 'rule')} from "
@@ -83,8 +87,8 @@ def write_optimisers_report(run: OptimisersRun, directory: Location) -> Folder:
             lambda: panels.optimisers(rates, times),
         ),
         findings=[
-            *contrast.findings(run.contrasts(together(tests)), "setting", words),
-            *speed_findings(run.times(together(tests))),
+            *contrast.findings(contrasts, "setting", words),
+            *speed_findings(times_joint),
         ],
         limits=[
             "One learning rate a rule: none was tuned.",
@@ -98,15 +102,17 @@ def write_optimisers_report(run: OptimisersRun, directory: Location) -> Folder:
                 "; ".join(_rule(name) for name in spec.rules)
                 + f"; {spec.steps:,} steps, {spec.schedule}",
             ),
-            ("Good", f"loss ≤ {spec.good:g} × variance of the target"),
+            ("Good", f"loss ≤ {exact(spec.good)} × variance of the target"),
             ("Threshold", threshold_text(thresholds)),
             ("From lazy to moving", lazy_text(rates)),
             ("Intervals of the findings", together_text(tests)),
             ("Null", "no change from the narrowest to the widest width; escape times of full "
                      "batches from the same saddles"),
         ],
-        tables={"Outcomes": rates, "Contrasts": contrasts, "Escape times": times,
+        tables={"Outcomes": rates, f"Contrasts, {JOINT}": contrasts,
+                f"Escape times, {JOINT}": times_joint,
                 "Other thresholds": thresholds},
+        terms=panels.TERMS,
         references=REFERENCES,
     )  # fmt: skip
     return page.write(run, directory)

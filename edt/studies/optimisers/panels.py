@@ -5,10 +5,19 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.show.axes import log_axis, percent_axis, place_axis, size_axis
+from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
 from edt.show.marks import line, points
 from edt.show.panel import Panel
 from edt.studies.common.contrast import STYLES
+
+#: Words of the tables.
+TERMS = Terms(
+    headings={
+        "targets": "teachers", "moved": "distance moved", "predicted": "steps, predicted",
+        "steps": "steps, median",
+    },
+)  # fmt: skip
 
 
 def optimisers(table: pd.DataFrame, times: pd.DataFrame) -> list[Panel]:

@@ -12,7 +12,7 @@ from edt.show import html
 from edt.show.answer import Answer, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, listed, number, percent, span
+from edt.show.words import count, exact, listed, number, percent, span
 from edt.stats import wilson
 from edt.studies.perturb_rest import panels
 from edt.studies.perturb_rest.panels import GROUP
@@ -119,11 +119,11 @@ def answer(wins: pd.DataFrame, base: float) -> Answer:
     ends = [own.iloc[0], *([own.iloc[-1]] if len(own) > 1 else [])]
     found = [(row["rate"], row["spread_low"], row["spread_high"]) for row in ends]
     told = [
-        f"{rate(*each)} when it is changed by {row['size']:g}"
+        f"{rate(*each)} when it is changed by {exact(row['size'])}"
         for row, each in zip(ends, found, strict=True)
     ]
     tiles = [
-        rate_tile(*each, f"win when the rest is changed by {row['size']:g}")
+        rate_tile(*each, f"win when the rest is changed by {exact(row['size'])}")
         for row, each in zip(ends, found, strict=True)
     ]
     return Answer(
@@ -168,12 +168,14 @@ def _body(
 
 def _rates_text(own: pd.DataFrame, base: float) -> str:
     parts = [
-        f"{percent(row['rate'])} ({span(row['rate_low'], row['rate_high'])}) at {row['size']:g}"
+        f"{percent(row['rate'])} ({span(row['rate_low'], row['rate_high'])}) at "
+        f"{exact(row['size'])}"
         for row in (own.iloc[0], own.iloc[-1])
     ]
     below = own[own["rate_high"] < base]
     tail = (
-        f" From size {below['size'].iloc[0]:g} on, a network with the winning ticket in it wins "
+        f" From size {exact(below['size'].iloc[0])} on, a network with the winning ticket in it "
+        "wins "
         "less often than a fresh one without."
         if len(below) and (own[own["size"] >= below["size"].iloc[0]]["rate_high"] < base).all()
         else ""
@@ -206,7 +208,7 @@ def _control_text(wins: pd.DataFrame) -> str:
         out.append(
             f"The converse: around tickets of students that lose, a changed rest makes "
             f"{percent(top['rate'])} ({span(top['rate_low'], top['rate_high'])}) of the networks "
-            f"win at size {top['size']:g}."
+            f"win at size {exact(top['size'])}."
         )
     return " ".join(out)
 
@@ -230,7 +232,7 @@ def _adversary_text(run: PerturbRest) -> str:
         out = []
         for radius, part in table[table["method"] == method].groupby("radius"):
             lost = wilson(int((~part["win"].astype(bool)).sum()), len(part))
-            out.append(f"{percent(lost.value)} ({span(lost.low, lost.high)}) at {radius:g}")
+            out.append(f"{rate(lost.value, lost.low, lost.high)} at {exact(float(str(radius)))}")
         if out:
             said.append(
                 f"{name} {'breaks' if method == 'evolution' else 'break'} {', '.join(out)}."
@@ -276,11 +278,12 @@ def _protocol(run: PerturbRest) -> list[tuple[str, str]]:
         ("Change", CHANGE[spec.change]),
         (
             "Training",
-            f"full-batch Adam, {spec.steps:,} steps, learning rate {spec.lr:g}, {spec.schedule}; "
+            f"full-batch Adam, {spec.steps:,} steps, learning rate {exact(spec.lr)}, "
+            f"{spec.schedule}; "
             f"then up to {count(spec.lbfgs_rounds, 'round')} of "
             f"{spec.lbfgs_steps:,} L-BFGS iterations",
         ),
-        ("Win", f"loss ≤ {spec.good:g} × variance of the target"),
+        ("Win", f"loss ≤ {exact(spec.good)} × variance of the target"),
         (
             "Again",
             "a ticket neuron plays its part again when it is among those matched with the teacher "
@@ -297,7 +300,7 @@ def _protocol(run: PerturbRest) -> list[tuple[str, str]]:
 def _table(wins: pd.DataFrame) -> str:
     columns = [
         Column("tickets", lambda row: GROUP[row["group"]]),
-        Column("size", lambda row: f"{row['size']:g}"),
+        Column("size", lambda row: f"{exact(row['size'])}"),
         Column("win", lambda row: f"{row['wins']:,} of {row['runs']:,}"),
         Column("rate", lambda row: percent(row["rate"])),
         Column("95% Wilson", lambda row: span(row["rate_low"], row["rate_high"])),

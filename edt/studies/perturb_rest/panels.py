@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from edt.show.axes import percent_axis, size_axis
+from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
 from edt.show.marks import heatmap, line
 from edt.show.panel import Panel, Part, axis
@@ -34,6 +35,14 @@ LOOKS = {
     "random": ("@orange", "s", "dash"),
     "losing": ("@red", "^", "dot"),
 }
+#: Words of the tables.
+TERMS = Terms(
+    headings={
+        "group": "tickets", "spread": "95% over teachers", "same": "same neurons",
+        "wins": "win", "runs": "networks",
+    },
+    cells={"group": GROUP},
+)  # fmt: skip
 
 
 def ticket_rates(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:

@@ -122,7 +122,7 @@ class PerturbRest(Experiment):
 
     def summary(self) -> dict[str, pd.DataFrame]:
         """Win rates."""
-        hidden = ["distance", "failing"]
+        hidden = ["distance", "failing", "tickets"]
         return {"win_rates": self.wins().drop(columns=hidden)}
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.places import Folder, Location
+from edt.show.answer import points_tile, rate_tile
 from edt.show.publish import Picture
-from edt.show.words import count, percent, span
+from edt.show.words import count, number, percent, points, span
 from edt.studies.common.findings import Finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.perturb_rest.page import CHANGE
@@ -39,39 +40,48 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         f"in {percent(own['rate'])} ({span(own['rate_low'], own['rate_high'])} over "
         f"{count(own['parents'], 'parent')})"
     )
+    effect = rate_tile(
+        own["rate"], own["rate_low"], own["rate_high"], "of winning tickets win with changed rests"
+    )
     if own["rate_high"] < ALWAYS:
         said = Finding(
             "a", "for",
             f"With changed rests winning tickets win {told}: {own['losers']} of {own['parents']} "
-            f"lose with some rest; {own['expected']:.1f} would if they did nothing.",
+            f"lose with some rest; {number(own['expected'])} would if they did nothing.",
+            effect,
         )  # fmt: skip
     elif own["rate_low"] > ALWAYS:
-        said = Finding("a", "against", f"Winning tickets win whatever the rest: {told}.")
+        said = Finding("a", "against", f"Winning tickets win whatever the rest: {told}.", effect)
     else:
         said = Finding(
             "a", "silent",
             f"Winning tickets win {told}: the interval does not say whether they always would.",
+            effect,
         )  # fmt: skip
     found = [said]
     for group in ("fresh", "random"):
         row = by.get(group)
         if row is None:
             continue
-        for name, unit in (("ahead", "points of winning"), ("gain", "points of accuracy")):
+        for name, what in (("ahead", "win rate"), ("gain", "test accuracy")):
             low, high = row[f"{name}_low"], row[f"{name}_high"]
             if low != low:
                 continue
+            other = WORDS[group][0]
             text = (
-                f"Winning tickets are ahead of {WORDS[group][0]} by {100 * row[name]:+.1f} {unit} "
-                f"({100 * low:.1f} to {100 * high:.1f})"
+                f"The {what} of winning tickets differs from that of {other} by "
+                f"{points(row[name], low, high)}"
+            )
+            effect = points_tile(
+                row[name], low, high, f"of {what}, winning tickets against {other}"
             )
             if low > 0.0:
                 text += ": something of them survives the change."
-                found.append(Finding("a", "against", text))
+                found.append(Finding("a", "against", text, effect))
             elif high < 0.0:
-                found.append(Finding("a", "for", text + ": they do worse."))
+                found.append(Finding("a", "for", text + ": they do worse.", effect))
             else:
-                found.append(Finding("a", "silent", text + ": not apart."))
+                found.append(Finding("a", "silent", text + ": no difference that shows.", effect))
     return found
 
 
@@ -116,6 +126,7 @@ def write_perturb_net_report(run: PerturbRestNet, directory: Location) -> Folder
             ),
         ],
         tables={"Groups": table, "Networks and their tickets": tickets},
+        terms=panels.TERMS,
         references=[
             "J. Frankle, M. Carbin, The lottery ticket hypothesis, ICLR 2019, arXiv 1803.03635.",
             "J. Frankle et al., Linear mode connectivity and the lottery ticket hypothesis, ICML "

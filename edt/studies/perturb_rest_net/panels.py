@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.show.axes import percent_axis, place_axis
+from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
 from edt.show.marks import points
 from edt.show.panel import Panel, Part, axis
@@ -18,6 +19,11 @@ WORDS = {
     "fresh": ("fresh weights under its mask", "green", "D"),
     "losing": ("ticket that loses alone", "purple", "s"),
 }
+#: Words of the tables.
+TERMS = Terms(
+    headings={"group": "weights", "rate": "win", "gain": "ahead in accuracy (points)"},
+    cells={"group": {name: look[0] for name, look in WORDS.items()}},
+)
 
 
 def groups(table: pd.DataFrame, dense: float) -> list[Panel]:

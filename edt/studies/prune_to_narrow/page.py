@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.places import Folder, Location
+from edt.show.answer import rate_tile
 from edt.show.publish import Picture
-from edt.show.words import count, percent, span
-from edt.studies.common.findings import Finding, together, together_text
+from edt.show.words import count, exact, percent, span
+from edt.studies.common.findings import JOINT, Finding, together, together_text
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import threshold_table, threshold_text
 from edt.studies.perturb_rest.page import REFERENCES
@@ -44,14 +45,19 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         )
         if len(base):
             text += f"; with random neurons {percent(float(base.iloc[0]))}"
+        effect = rate_tile(
+            row["good"], row["good_low"], row["good_high"],
+            f"of winners of width {int(str(width))} are good when cut down to "
+            f"{panels.RULES[row['rule']][0]}",
+        )  # fmt: skip
         if row["good_high"] < NEARLY:
             tail = ": the win is not that of r neurons."
-            found.append(Finding("b", "for", text + tail))
+            found.append(Finding("b", "for", text + tail, effect))
         elif row["good"] >= NEARLY and row["ahead_low"] > 0.0:
             tail = ": r neurons of the winner hold its win."
-            found.append(Finding("b", "against", text + tail))
+            found.append(Finding("b", "against", text + tail, effect))
         else:
-            found.append(Finding("b", "silent", text + "."))
+            found.append(Finding("b", "silent", text + ".", effect))
     return found
 
 
@@ -62,6 +68,7 @@ def write_prune_report(run: PruneRun, directory: Location) -> Folder:
     winners = len(runs.drop_duplicates(["target", "width", "seed"]))
     thresholds = threshold_table(runs, ("width", "rule"))
     tests = table["width"].nunique()
+    joint = run.remains(together(tests))
     page = StudyPage(
         title="Does the win of a wide network rest on r neurons?",
         lead=f"<b>{count(winners, 'wide winner')}</b>, each cut down to {r} neurons five ways; "
@@ -74,7 +81,7 @@ def write_prune_report(run: PruneRun, directory: Location) -> Folder:
             "Rates with 95% intervals over teachers.",
             lambda: panels.prune(table),
         ),
-        findings=findings(run.remains(together(tests))),
+        findings=findings(joint),
         limits=[
             "Neurons are chosen by two rules; another subset of the trained neurons might do "
             "better (all subsets, from their start: edt run subsets).",
@@ -87,7 +94,7 @@ def write_prune_report(run: PruneRun, directory: Location) -> Folder:
                 f"{spec.seeds} students for each of {count(spec.teachers, 'teacher')} of width {r} "
                 f"and width {', '.join(map(str, spec.widths))}; those that win",
             ),
-            ("Good", f"loss ≤ {spec.good:g} × variance of the target"),
+            ("Good", f"loss ≤ {exact(spec.good)} × variance of the target"),
             ("Threshold", threshold_text(thresholds)),
             (
                 "To the bottom",
@@ -97,7 +104,8 @@ def write_prune_report(run: PruneRun, directory: Location) -> Folder:
             ("Intervals of the findings", together_text(tests)),
             ("Nulls", "random neurons of the same winner; fresh students of width r"),
         ],
-        tables={"Remains": table, "Other thresholds": thresholds},
+        tables={"Remains": table, f"Remains, {JOINT}": joint, "Other thresholds": thresholds},
+        terms=panels.TERMS,
         references=REFERENCES,
     )
     return page.write(run, directory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.show.axes import percent_axis, width_axis
+from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
 from edt.show.marks import bars, line
 from edt.show.panel import Panel
@@ -17,6 +18,11 @@ RULES = {
     "rewound": ("the teacher's, from their start", "purple", "s", "dashdot"),
     "fresh": ("fresh students of width r", "green", "v", "longdash"),
 }
+#: Words of the tables.
+TERMS = Terms(
+    headings={"rule": "cut down to", "ahead": "ahead of random neurons (points)"},
+    cells={"rule": {name: look[0] for name, look in RULES.items()}},
+)
 
 
 def prune(table: pd.DataFrame) -> list[Panel]:

@@ -15,11 +15,10 @@ from edt.show.answer import Answer, rate, rate_tile
 from edt.show.hover import rows
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, listed, number, percent, span
+from edt.show.words import count, exact, listed, number, p_is, p_value, percent, ranges, span
 from edt.studies.safran_shamir import panels
 from edt.studies.safran_shamir.run import SafranShamirRun
 from edt.studies.width.method import software
-from edt.studies.width.spec import format_widths
 
 REFERENCES = [
     "I. Safran, O. Shamir, Spurious local minima are common in two-layer ReLU neural networks, "
@@ -152,7 +151,7 @@ def findings(run: SafranShamirRun, table: pd.DataFrame) -> list[str]:
         )
     open_ = int(table["unfinished"].sum())
     out.append(
-        f"All runs reached max|∂F| ≤ {run.spec.tol:.0e}.".replace("e-0", "e−")
+        f"All runs reached max|∂F| ≤ {exact(run.spec.tol)}."
         if not open_ and run.spec.finish == "all"
         else f"{count(open_, 'run')} of {int(table['starts'].sum()):,} did not reach the tolerance."
     )
@@ -172,7 +171,7 @@ def comparison(table: pd.DataFrame) -> str:
     if not len(apart):
         least = float(known["p_adjusted"].min())
         return (
-            head + f"no difference at the {percent(LEVEL)} level (smallest adjusted p {least:.2g})."
+            head + f"no difference at the {percent(LEVEL)} level (smallest adjusted {p_is(least)})."
         )
     cells = [
         f"({int(row['teacher'])}, {int(row['student'])}): ours {_rate(row)}, reported "
@@ -184,7 +183,7 @@ def comparison(table: pd.DataFrame) -> str:
 
 def methods() -> str:
     """The methods paragraph."""
-    step, newton = f"{STEP:g}", f"{NEWTON:.0e}".replace("e-0", "e−")
+    step, newton = exact(STEP), exact(NEWTON)
     return (
         "Teacher Σ<sub>i≤k</sub> relu(v<sub>i</sub>·x) with orthonormal v<sub>i</sub> = "
         "e<sub>i</sub> in k dimensions; students Σ<sub>i≤n</sub> relu(w<sub>i</sub>·x), output "
@@ -193,7 +192,7 @@ def methods() -> str:
         f"N(0, I/k) and follow gradient descent with step {step}. Once max|∂F| ≤ {newton}, "
         "Newton's method is tried and kept only where the Hessian is positive definite and every "
         "step at least halves the gradient, that is, where descent would end at the same point. "
-        f"An end with F &gt; {SPURIOUS:g} is spurious. Float64 throughout."
+        f"An end with F &gt; {exact(SPURIOUS)} is spurious. Float64 throughout."
     )
 
 
@@ -201,12 +200,12 @@ def _parameters(run: SafranShamirRun) -> list[tuple[str, str]]:
     spec = run.spec
     extra = ", ".join(str(more) for more in spec.extra)
     return [
-        ("Cells", f"teacher widths {format_widths(spec.teachers)}; {extra} neurons more"),
+        ("Cells", f"teacher widths {ranges(spec.teachers)}; {extra} neurons more"),
         ("Starts", f"{spec.starts:,} a cell, seed {spec.seed}"),
         (
             "Ends",
-            f"max|∂F| ≤ {spec.tol:.0e}".replace("e-0", "e−")
-            + (", every run" if spec.finish == "all" else f", or F ≤ {SPURIOUS:g}")
+            f"max|∂F| ≤ {exact(spec.tol)}"
+            + (", every run" if spec.finish == "all" else f", or F ≤ {exact(SPURIOUS)}")
             + f"; at most {spec.max_steps:,} steps",
         ),
         (
@@ -237,7 +236,7 @@ def _columns() -> list[Column]:
         ),
         Column(
             "p, adjusted",
-            lambda row: "–" if math.isnan(row["p_adjusted"]) else f"{row['p_adjusted']:.2g}",
+            lambda row: p_value(row["p_adjusted"]),
         ),
         Column("strict minima", lambda row: f"{row['minima']:,}"),
         Column("levels", lambda row: str(row["levels"])),
@@ -258,7 +257,7 @@ def _rate(row: Any) -> str:
 
 def signed(value: float) -> str:
     """Percentage points with a sign."""
-    return f"{100 * value:+.1f}".replace("-", "−")
+    return "–" if math.isnan(value) else f"{100 * value:+.1f}".replace("-", "−")
 
 
 def percent_or_dash(value: float) -> str:

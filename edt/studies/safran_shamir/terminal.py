@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pandas as pd
 from rich.console import Console
 
-from edt.show.terminal import new_table
-from edt.show.words import span
+from edt.show.terminal import print_experiment
+from edt.show.words import p_value, span
 from edt.studies.safran_shamir.page import comparison, percent_or_dash, signed
 from edt.studies.safran_shamir.run import SafranShamirRun
 
@@ -13,25 +14,22 @@ from edt.studies.safran_shamir.run import SafranShamirRun
 def print_table(console: Console, done: SafranShamirRun) -> None:
     """The cells of the table, and what the comparison says."""
     found = done.table()
-    table = new_table("Starts that end in a spurious minimum")
-    for heading in ("k", "n", "spurious", "share", "reported", "difference", "p", "levels"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in found.to_dict("records"):
-        known = row["rate_reported"] == row["rate_reported"]
-        table.add_row(
-            str(row["teacher"]),
-            str(row["student"]),
-            f"{row['spurious']:,}/{row['starts']:,}",
-            f"{percent_or_dash(row['rate'])} [dim]{span(row['rate_low'], row['rate_high'])}[/]",
-            percent_or_dash(row["rate_reported"]),
-            signed(row["difference"]) if known else "",
-            f"{row['p_adjusted']:.2g}" if known else "",
-            str(row["levels"]),
-        )
-    table.caption = (
-        "k, n: neurons of teacher and student. share: with 95% Wilson interval. reported: "
-        "unverified. difference: in points. p: Fisher's exact test, adjusted by Holm's method. "
-        "levels: distinct losses of spurious ends."
+    shown = [
+        {
+            "k": str(row["teacher"]),
+            "n": str(row["student"]),
+            "spurious": f"{row['spurious']:,} of {row['starts']:,}",
+            "share": f"{percent_or_dash(row['rate'])} ({span(row['rate_low'], row['rate_high'])})",
+            "reported (unverified)": percent_or_dash(row["rate_reported"]),
+            "difference": signed(row["difference"]),
+            "p, adjusted": p_value(row["p_adjusted"]),
+            "levels": str(row["levels"]),
+        }
+        for row in found.to_dict("records")
+    ]
+    print_experiment(console, {"Starts that end in a spurious minimum": pd.DataFrame(shown)})
+    console.print(
+        "[dim]k, n: neurons of teacher and student. Share: with 95% Wilson interval. Difference: "
+        "in points. p: Fisher's exact test, adjusted by Holm's method. Levels: distinct losses of "
+        f"spurious ends.[/]\n\n{comparison(found)}"
     )
-    console.print(table)
-    console.print(f"\n{comparison(found)}")

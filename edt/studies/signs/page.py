@@ -31,18 +31,23 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     for row in whole.to_dict("records"):
         text = (
             f"At width {row['width']} {percent(row['share'])} of "
-            f"{count(int(row['points']), 'critical point')} are minima; with a share of "
-            f"{percent(row['alpha'])} negative among {number(row['P'])} eigenvalues, measured a "
-            f"teacher and level of loss, independent signs would make {percent(row['coins'])}"
+            f"{count(int(row['points']), 'critical point')} are minima; independent signs of "
+            f"{number(row['P'])} eigenvalues, {percent(row['alpha'])} of them negative, would make "
+            f"{percent(row['coins'])}"
+        )
+        effect = (
+            percent(row["share"]),
+            f"of critical points at width {row['width']} are minima (independent signs: "
+            f"{percent(row['coins'])})",
         )
         if row["p_more"] <= limit:
             tail = f" ({p_is(row['p_more'])}): minima are not as rare as coin tosses say."
-            found.append(Finding("d", "against", text + tail))
+            found.append(Finding("d", "against", text + tail, effect))
         elif row["p_fewer"] <= limit:
             tail = f" ({p_is(row['p_fewer'])}): minima are rarer still."
-            found.append(Finding("d", "for", text + tail))
+            found.append(Finding("d", "for", text + tail, effect))
         else:
-            found.append(Finding("d", "silent", text + ": no difference beyond chance."))
+            found.append(Finding("d", "silent", text + ": no difference beyond chance.", effect))
     return found
 
 
@@ -93,7 +98,8 @@ def write_signs_report(run: SignsRun, directory: Location) -> Folder:
             ),
             ("Spread of the index, over the binomial variance", spread_text(table)),
         ],
-        tables={"Widths and levels (level -1: all)": table},
+        tables={"Widths and levels": table},
+        terms=panels.TERMS,
         references=REFERENCES,
     )
     return page.write(run, directory)

@@ -5,9 +5,16 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.show.axes import log_axis, percent_axis, width_axis
+from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
 from edt.show.marks import line, points, rule
 from edt.show.panel import Panel
+
+#: Words of the tables.
+TERMS = Terms(
+    headings={"share": "minima among them", "points": "critical points", "level": "level of loss"},
+    cells={"level": {-1: "all"}},
+)
 
 
 def signs(table: pd.DataFrame) -> list[Panel]:

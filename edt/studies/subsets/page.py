@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.places import Folder, Location
+from edt.show.answer import rate_tile
 from edt.show.publish import Picture
-from edt.show.words import count, number, p_is, percent, span
+from edt.show.words import count, exact, number, p_is, percent, span
 from edt.studies.common.findings import LEVEL, Finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.perturb_rest.page import REFERENCES
@@ -32,6 +33,11 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     for row in table[table["tickets"] > 1].to_dict("records"):
         at = f"At width {row['width']}"
         teachers = count(int(row["teachers"]), "teacher")
+        foretold = (
+            number(row["auc"]),
+            f"AUC of winning subsets for wins at width {row['width']} (0.5 by chance; "
+            f"{p_is(row['auc_p'])})",
+        )
         if row["only_alone_low"] > DISAGREE:
             found.append(
                 Finding(
@@ -39,6 +45,10 @@ def findings(table: pd.DataFrame) -> list[Finding]:
                     f"{at} {percent(row['only_alone'])} of the networks "
                     f"({span(row['only_alone_low'], row['only_alone_high'])} over {teachers}) lose "
                     "though a subset of their neurons wins alone: a multi-start would have won.",
+                    rate_tile(
+                        row["only_alone"], row["only_alone_low"], row["only_alone_high"],
+                        f"of networks of width {row['width']} lose though a subset wins alone",
+                    ),
                 )
             )  # fmt: skip
         if row["whole"] and row["only_together_low"] > DISAGREE:
@@ -48,6 +58,10 @@ def findings(table: pd.DataFrame) -> list[Finding]:
                     f"{at} {percent(row['only_together'])} "
                     f"({span(row['only_together_low'], row['only_together_high'])}) win though "
                     f"none of their {row['tickets']:,} subsets wins alone.",
+                    rate_tile(
+                        row["only_together"], row["only_together_low"], row["only_together_high"],
+                        f"of networks of width {row['width']} win though no subset does",
+                    ),
                 )
             )  # fmt: skip
         if row["auc_p"] <= LEVEL and row["auc"] > 0.5:
@@ -56,6 +70,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
                     "b", "against",
                     f"{at} networks with more winning subsets win more often: AUC "
                     f"{number(row['auc'])} within teachers, {p_is(row['auc_p'])}.",
+                    foretold,
                 )
             )  # fmt: skip
         elif row["auc"] == row["auc"]:
@@ -65,6 +80,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
                     f"{at} the number of winning subsets does not tell winners from losers beyond "
                     f"chance: AUC {number(row['auc'])} within teachers, "
                     f"{p_is(row['auc_p'])}.",
+                    foretold,
                 )
             )  # fmt: skip
     return found
@@ -100,14 +116,16 @@ def write_subsets_report(run: SubsetsRun, directory: Location) -> Folder:
                 f"and teacher, {spec.activation}, started at the scale of width {r}",
             ),
             ("Subsets", f"all C(m, {r}) up to {spec.most:,} a network, else a random sample"),
-            ("Win", f"loss ≤ {spec.good:g} × variance of the target"),
+            ("Win", f"loss ≤ {exact(spec.good)} × variance of the target"),
             (
                 "Nulls",
-                "AUC and information (bits) against wins shuffled among the networks of each "
+                "AUC (0.5 by chance) and information (bits) against wins shuffled "
+                "among the networks of each "
                 "teacher; random: only-together rate of independent outcomes",
             ),
         ],
         tables={"All widths": table},
+        terms=panels.TERMS,
         references=REFERENCES,
     )
     return page.write(run, directory)

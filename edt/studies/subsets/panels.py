@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from edt.show.axes import percent_axis, width_axis
+from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
 from edt.show.marks import DASHES, line
 from edt.show.panel import Panel, axis
@@ -19,6 +20,13 @@ LINES = (
 STYLES = (
     ("@blue", "o", "solid"), ("@orange", "^", "dash"), ("@green", "s", "dot"),
     ("@purple", "D", "dashdot"), ("@red", "v", "longdash"),
+)  # fmt: skip
+#: Words of the tables.
+TERMS = Terms(
+    headings={
+        "together": "network wins", "some": "some subset wins", "ticket": "a subset wins",
+        "random": "random neurons win", "tickets": "subsets", "only_alone": "only a subset",
+    },
 )  # fmt: skip
 
 

@@ -85,10 +85,8 @@ class SubsetsRun(Experiment):
         return subset_table(self.tables["runs"], conf)
 
     def summary(self) -> dict[str, pd.DataFrame]:
-        """The table, without bounds."""
-        table = self.agreement()
-        bounds = [name for name in table.columns if name.endswith(("_low", "_high"))]
-        return {"subsets": table.drop(columns=bounds)}
+        """The table."""
+        return {"subsets": self.agreement()}
 
 
 #: Runs it, or what is left of it.

@@ -133,6 +133,12 @@ def _body(run: Sweep, figure: str, facts: dict[str, Any], varying: list[str]) ->
         )
     if "embedding" in run.tables:
         story.append(split_text(run.tables["embedding"], run.runs))
+    good = int(run.runs["outcome"].eq("good").sum())
+    every = wilson(good, len(run.runs))
+    story.append(
+        f"Of all {len(run.runs):,} runs {good:,} are good: "
+        f"{rate(every.value, every.low, every.high)}."
+    )
     sections: list[str] = [
         html.section("What the runs reached", *map(html.paragraph, story), figure),
         html.section(

@@ -6,9 +6,9 @@ import pandas as pd
 
 from edt.places import Folder, Location
 from edt.show.publish import Picture
-from edt.show.words import number
+from edt.show.words import exact, number
 from edt.studies.common import contrast
-from edt.studies.common.findings import together, together_text
+from edt.studies.common.findings import JOINT, together, together_text
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import threshold_table, threshold_text
 from edt.studies.perturb_rest.page import REFERENCES
@@ -39,6 +39,7 @@ def write_targets_report(run: TargetsRun, directory: Location) -> Folder:
     rates, contrasts, spec = run.rates(), run.contrasts(), run.spec
     thresholds = threshold_table(run.tables["runs"], ("data", "width"), (1.0, 1.1, 2.0))
     tests = len(contrasts)
+    contrasts = run.contrasts(together(tests))
     page = StudyPage(
         title="Does width remove bad minima where loss 0 is out of reach?",
         lead=f"<b>{len(run.tables['runs']):,} students</b> on {len(spec.targets)} kinds of target; "
@@ -51,7 +52,7 @@ def write_targets_report(run: TargetsRun, directory: Location) -> Folder:
             "shares of the target's variance; test samples have no noise.",
             lambda: panels.targets(rates),
         ),
-        findings=contrast.findings(run.contrasts(together(tests)), "data", TARGETS),
+        findings=contrast.findings(contrasts, "data", TARGETS),
         limits=[
             "Out of reach, good is measured by the best narrow student: wide ones win by fitting "
             "more, which is no property of their minima.",
@@ -60,8 +61,10 @@ def write_targets_report(run: TargetsRun, directory: Location) -> Folder:
         method=[
             (
                 "Good",
-                f"without noise: loss ≤ {spec.good:g} × variance; with noise (standard deviation "
-                f"{spec.noise:g}): at most the teacher's own loss on the same samples; else within "
+                f"without noise: loss ≤ {exact(spec.good)} × variance; with noise (standard "
+                "deviation "
+                f"{exact(spec.noise)}): at most the teacher's own loss on the same samples; else "
+                "within "
                 f"{spec.share:.0%} of the lowest at width ≤ {spec.teacher_width}",
             ),
             ("Test loss", beyond_text(rates)),
@@ -70,7 +73,12 @@ def write_targets_report(run: TargetsRun, directory: Location) -> Folder:
             ("Intervals of the findings", together_text(tests)),
             ("Null", "no change from the narrowest to the widest width"),
         ],
-        tables={"Outcomes": rates, "Contrasts": contrasts, "Other thresholds": thresholds},
+        tables={
+            "Outcomes": rates,
+            f"Contrasts, {JOINT}": contrasts,
+            "Other thresholds": thresholds,
+        },
+        terms=panels.TERMS,
         references=REFERENCES,
     )
     return page.write(run, directory)

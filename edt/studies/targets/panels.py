@@ -5,11 +5,18 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.show.axes import log_axis, width_axis
+from edt.show.columns import Terms
 from edt.show.hover import lines, rows
 from edt.show.marks import line
 from edt.show.panel import Panel
 from edt.studies.common.contrast import STYLES, outcome_panels
 from edt.studies.targets.run import TARGETS
+
+#: Words of the tables.
+TERMS = Terms(
+    headings={"data": "target", "train": "train loss", "test": "test loss"},
+    cells={"data": TARGETS},
+)
 
 
 def targets(table: pd.DataFrame) -> list[Panel]:

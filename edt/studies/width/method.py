@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edt.show.words import count, percent
-from edt.studies.width.spec import format_widths
+from edt.show.words import count, exact, percent, ranges
 from edt.studies.width.story import Story
 
 
@@ -16,7 +15,8 @@ def protocol(story: Story) -> list[tuple[str, str]]:
     if spec.realisable:
         target = (
             f"{count(spec.targets, 'teacher')} of width {spec.teacher_width}, {spec.activation}, "
-            f"{kind}: random input directions of length {spec.teacher_gain:g}, output weights ±1 "
+            f"{kind}: random input directions of length {exact(spec.teacher_gain)}, output "
+            "weights ±1 "
             f"in turn, rescaled to variance 1; {spec.samples} {spec.inputs} samples of "
             f"{spec.d_in} inputs, no noise; seed {spec.task_seed}"
         )
@@ -39,23 +39,24 @@ def protocol(story: Story) -> list[tuple[str, str]]:
         ("Target", target),
         (
             "Students",
-            f"one hidden layer, widths {format_widths(spec.widths)}, {spec.activation}, {kind}, "
+            f"one hidden layer, widths {ranges(spec.widths)}, {spec.activation}, {kind}, "
             f"{count(spec.seeds, 'seed')} per width and {story.target_name}, float64",
         ),
         ("Start", f"{spec.init} initialisation{scale}"),
         (
             "Training",
-            f"full-batch Adam, {spec.steps:,} steps, learning rate {spec.lr:g}, {spec.schedule} "
+            f"full-batch Adam, {spec.steps:,} steps, learning rate {exact(spec.lr)}, "
+            f"{spec.schedule} "
             f"schedule; then up to {count(spec.lbfgs_rounds, 'round')} of "
             f"{spec.lbfgs_steps:,} L-BFGS "
             f"iterations; then trust-region Newton on the exact Hessian (up to {spec.newton_steps} "
-            f"iterations, saddles are left) to max|∂L| ≤ {spec.tol:.0e}".replace("e-", "e−"),
+            f"iterations, saddles are left) to max|∂L| ≤ {exact(spec.tol)}",
         ),
         (
             "Splitting",
-            f"bad minima of widths {format_widths(spec.split_widths)}, up to {spec.split_levels} "
+            f"bad minima of widths {ranges(spec.split_widths)}, up to {spec.split_levels} "
             f"loss levels each, commonest first; shares (μ, 1 − μ) with μ = "
-            f"{', '.join(f'{mu:g}' for mu in spec.mus)}",
+            f"{', '.join(f'{exact(mu)}' for mu in spec.mus)}",
         ),
     ]
 
@@ -64,7 +65,7 @@ def glossary(story: Story) -> list[tuple[str, str]]:
     """What the words mean."""
     r = story.spec.reference_width
     good = (
-        f"loss ≤ {story.spec.good:g} × variance of the target"
+        f"loss ≤ {exact(story.spec.good)} × variance of the target"
         if story.spec.realisable
         else f"loss within {percent(story.spec.good)} of the lowest reached at width ≤ {r}"
     )

@@ -10,7 +10,7 @@ from edt.show import html
 from edt.show.explore import section
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import interval, number, percent, span
+from edt.show.words import exact, interval, number, percent, span
 from edt.studies.common.models_page import (
     DRAWS,
     models_notes,
@@ -234,7 +234,7 @@ def _level_table(story: Story) -> str:
             lambda row: interval(row["estimate"], row["estimate_low"], row["estimate_high"]),
         ),
         Column("coverage", lambda row: percent(row["coverage"])),
-        Column("losses", lambda row: f"{row['lowest']:.3g} to {row['highest']:.3g}"),
+        Column("losses", lambda row: f"{number(row['lowest'], 3)} to {number(row['highest'], 3)}"),
     ]
     return html.table(rows, columns)
 
@@ -242,12 +242,12 @@ def _level_table(story: Story) -> str:
 def _split_table(story: Story) -> str:
     columns = [
         Column("width", lambda row: str(row["width"])),
-        Column("μ", lambda row: f"{row['mu']:g}"),
+        Column("μ", lambda row: f"{exact(row['mu'])}"),
         Column("minima", lambda row: str(row["levels"])),
         Column("splits", lambda row: str(row["splits"])),
         Column("strict saddles", lambda row: percent(row["share"])),
         Column("95%", lambda row: span(row["share_low"], row["share_high"])),
-        Column("mean index", lambda row: f"{row['mean_index']:.2f}"),
+        Column("mean index", lambda row: number(row["mean_index"])),
         Column("closed form agrees", lambda row: f"{row['agree']} of {row['splits']}"),
         *[Column(name, partial(_cell, name)) for name in DESTINATIONS],
     ]

@@ -11,11 +11,12 @@ import pandas as pd
 from edt.ensemble import Ensemble
 from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.runs.store import PartFiles
+from edt.show.words import ranges
 from edt.studies.common.labelled_runs import PART_COLUMNS, label_runs, run_part
 from edt.studies.common.levels import level_table, outcome_table
 from edt.studies.common.success_table import success_table
 from edt.studies.common.targets import make_task
-from edt.studies.width.spec import WidthSweepSpec, format_widths
+from edt.studies.width.spec import WidthSweepSpec
 from edt.studies.width.splits import empty_splits, split_part, split_table
 from edt.tasks import Task
 
@@ -90,7 +91,7 @@ class WidthSweep(Experiment):
         """What is about to run, in a line."""
         targets = f"{spec.targets} teachers x " if spec.targets > 1 else ""
         return (
-            f"{spec.networks:,} networks[/]: {targets}widths {format_widths(spec.widths)} x "
+            f"{spec.networks:,} networks[/]: {targets}widths {ranges(spec.widths)} x "
             f"{spec.seeds} seeds, {spec.activation}, float64[bold]"
         )
 

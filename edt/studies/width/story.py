@@ -14,7 +14,7 @@ import pandas as pd
 
 from edt.landscape import OUTCOMES
 from edt.show.answer import Answer, Tile, rate, rate_tile
-from edt.show.words import count, interval, listed, number, p_is, percent, span
+from edt.show.words import count, exact, interval, listed, number, p_is, percent, span
 from edt.studies.common.success_table import ALL
 from edt.studies.common.thresholds import threshold_table
 from edt.studies.width.run import WidthSweep
@@ -118,7 +118,7 @@ class Story:
         """Success against width."""
         pooled = self.success[self.success["target"] == ALL]
         if self.spec.realisable:
-            limit = f"{self.spec.good:.0e}".replace("e-0", "e-")
+            limit = exact(self.spec.good)
             meaning = f"A run succeeds when its loss is at most {limit} of its target's variance. "
         else:
             meaning = (
@@ -277,7 +277,7 @@ class Story:
                 for name in DESTINATIONS
                 if (group["destination"] == name).any()
             ]
-            sides.append(f"With μ = {mu:g}, {listed(ends)}.")
+            sides.append(f"With μ = {exact(mu)}, {listed(ends)}.")
         return [first, "Then each wide network follows its way down. " + " ".join(sides)]
 
     def _end(self, name: str) -> str:

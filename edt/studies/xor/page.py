@@ -12,7 +12,7 @@ from edt.show import html
 from edt.show.answer import Answer, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, interval, listed, number, p_is, p_value, span
+from edt.show.words import count, exact, interval, listed, number, p_is, p_value, span
 from edt.studies.common.models_page import (
     DRAWS,
     models_notes,
@@ -23,7 +23,7 @@ from edt.studies.common.models_page import (
 )
 from edt.studies.width.method import software
 from edt.studies.xor import panels
-from edt.studies.xor.run import STARTS, TICKET, Xor
+from edt.studies.xor.run import NAMES, STARTS, TICKET, Xor
 from edt.success import Comparison
 
 #: Adjusted p below this counts as a difference.
@@ -54,7 +54,8 @@ def write_xor_report(run: Xor, directory: Location) -> Folder:
             "xor",
             "Success of 2-m-1 networks on exclusive or beside the reference; effective tickets.",
             "Success: share of runs with a mean cross-entropy below "
-            f"{run.spec.success:g}. Tickets: how many networks of width 2 the rate amounts to, "
+            f"{exact(run.spec.success)}. Tickets: how many networks of width 2 the rate amounts "
+            "to, "
             "beside three ways to count them.",
             lambda: panels.xor(table),
         ),
@@ -117,7 +118,7 @@ def _body(
         ),
         *[
             html.section(
-                f"Which law of width fits? Start: {start}",
+                f"Which law of width fits, with {NAMES[start]}?",
                 text(models_text(found)),
                 figures[f"models-{start}"],
             )
@@ -141,11 +142,11 @@ def _body(
             html.definitions(_protocol(run)),
             html.details("All widths", _table(table)),
             *[
-                html.details(f"Laws of width, start {start}", models_table(found))
+                html.details(f"Laws of width, {NAMES[start]}", models_table(found))
                 for start, found in laws.items()
             ],
             *[
-                html.details(f"Likelihood ratio tests, start {start}", tests_table(found))
+                html.details(f"Likelihood ratio tests, {NAMES[start]}", tests_table(found))
                 for start, found in laws.items()
             ],
             *[
@@ -167,9 +168,9 @@ def verdict(table: pd.DataFrame, start: str, *, comparable: bool) -> str:
         comparable: the protocol is the reference's.
     """
     known = table[(table["start"] == start) & table["p"].notna()]
-    head = f"<b>{start}</b> ({STARTS[start]}): "
+    head = f"<b>With {NAMES[start]}</b> "
     if not comparable:
-        return head + "steps, learning rate or goal are not those of the reference; no test."
+        return head + "steps, learning rate or goal are not those of the reference: no test."
     if not len(known):
         return head + "no width of the reference was run."
     apart = known[known["p_holm"] < LEVEL]
@@ -181,8 +182,9 @@ def verdict(table: pd.DataFrame, start: str, *, comparable: bool) -> str:
     if not pairs:
         least = p_is(float(known["p_holm"].min()))
         return head + (
-            f"no width differs from the reference at the 5% level ({count(len(known), 'width')}, "
-            f"least, adjusted: {least})."
+            f"no width of {len(known)} differs from the reference at the 5% level (smallest "
+            "adjusted "
+            f"{least})."
         )
     return head + f"{len(pairs)} of {len(known)} widths differ: {listed(pairs)}."
 
@@ -197,7 +199,7 @@ def tickets_text(table: pd.DataFrame) -> str:
         last = rows.iloc[-1]
         words = interval(last["n_eff"], last["n_eff_low"], last["n_eff_high"])
         sentences.append(
-            f"Start {start}: width {int(last['width'])} is worth {words} tickets, beside "
+            f"With {NAMES[start]} width {int(last['width'])} is worth {words} tickets, beside "
             f"floor(m/2) = {number(last['n_disjoint'])}, m − 1 = {number(last['n_windows'])} and "
             f"C(m, 2) = {number(last['n_combinatorial'])}."
         )
@@ -219,15 +221,14 @@ def _protocol(run: Xor) -> list[tuple[str, str]]:
         ),
         (
             "Start",
-            "input weights N(0, 1), biases 0; "
-            + "; ".join(f"{name}: {STARTS[name]}" for name in spec.starts),
+            "input weights N(0, 1), biases 0; " + "; ".join(STARTS[name] for name in spec.starts),
         ),
         (
             "Training",
-            f"full-batch gradient descent on the four points, learning rate {spec.lr:g}, "
+            f"full-batch gradient descent on the four points, learning rate {exact(spec.lr)}, "
             f"{spec.steps:,} steps, logistic loss of one output",
         ),
-        ("Success", f"mean cross-entropy below {spec.success:g} after the last step"),
+        ("Success", f"mean cross-entropy below {exact(spec.success)} after the last step"),
         ("Reference", "the same protocol, 1,000 seeds at widths 2, 3, 4, 6, 8 and 10"),
         (
             "Test",
@@ -244,7 +245,7 @@ def _protocol(run: Xor) -> list[tuple[str, str]]:
 
 def _table(table: pd.DataFrame) -> str:
     columns = [
-        Column("start", lambda row: str(row["start"])),
+        Column("start", lambda row: NAMES[row["start"]]),
         Column("width", lambda row: str(row["width"])),
         Column("successes", lambda row: f"{row['good']:,} of {row['runs']:,}"),
         Column("rate", lambda row: cent(row["rate"])),

@@ -9,11 +9,12 @@ from edt.show.axes import decades, percent_axis, width_axis
 from edt.show.hover import lines, rows, share, value
 from edt.show.marks import line
 from edt.show.panel import Panel, Part, axis
+from edt.studies.xor.run import NAMES
 
 #: Start to (text, colour, marker, line).
 LOOKS = {
-    "fixed": ("ours, output weights N(0, 2)", "@blue", "o", "solid"),
-    "he": ("ours, output weights N(0, 2/m)", "@orange", "s", "dash"),
+    "fixed": (f"ours, {NAMES['fixed']}", "@blue", "o", "solid"),
+    "he": (f"ours, {NAMES['he']}", "@orange", "s", "dash"),
 }
 #: The look of the reference.
 REFERENCE = ("reference, 1,000 seeds", "@soft", "D", "dot")

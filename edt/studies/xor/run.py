@@ -28,8 +28,13 @@ REFERENCE: dict[int, int] = {2: 198, 3: 417, 4: 621, 6: 831, 8: 916, 10: 962}
 REFERENCE_SEEDS = 1000
 #: Variance of the output weights at width m: the two readings of "He-type" for a lottery.
 STARTS: dict[str, str] = {
-    "fixed": "output weights N(0, 2) at every width: any two neurons start as width 2 does",
+    "fixed": "output weights N(0, 2) at every width, so that any two neurons start as width 2 does",
     "he": "output weights N(0, 2/m), He's rule for a layer of m inputs",
+}
+#: What the starts are called.
+NAMES: dict[str, str] = {
+    "fixed": "output weights N(0, 2)",
+    "he": "output weights N(0, 2/m)",
 }
 #: Neurons of a ticket: two relu units solve exclusive or.
 TICKET = 2
