@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench gallery docs build sanitize ptx fuzz lock pythons clean
+.PHONY: help demo test lint format bench gallery notebooks docs build sanitize ptx fuzz lock pythons clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,10 @@ bench: ## speed against PyTorch and JAX: table, JSON and plot in benchmarks/resu
 gallery: ## run every study whose report the site lacks (ARGS=--quick: small ones)
 	@bash .ci/setup.sh
 	$(PY) .ci/docs_gallery.py $(ARGS)
+
+notebooks: ## compute the tutorial notebooks anew (ARGS=docs/notebooks/NAME.ipynb)
+	@bash .ci/setup.sh test
+	$(PY) .ci/docs_notebooks.py $(ARGS)
 
 docs: ## the documentation as a site in site/
 	@bash .ci/setup.sh docs

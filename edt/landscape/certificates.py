@@ -12,6 +12,7 @@ from edt.curvature.dense import eigensystems
 from edt.curvature.spectrum import groups
 from edt.curvature.verdicts import inertia, zero_threshold
 from edt.ensemble import Ensemble
+from edt.ensemble.kinds import chains
 from edt.frames import Tabular
 from edt.landscape.invariances import invariant_directions
 from edt.landscape.labels import CERTIFIED, Standing, label_of, overturned_by
@@ -133,7 +134,7 @@ def certify(
     steps = whole("steps", steps, 0)
     limit = whole("dense_limit", dense_limit, 1)
     inputs = ready("certify", task, networks, task_index, progress)
-    index, ens = inputs.task_index, inputs.networks
+    index, ens = inputs.task_index, chains(inputs.networks, "certify")
     objective: Objective = inputs.objective
     theta = ens.theta.clone()
     found = _look(inputs.task, objective, ens, index, torch.arange(ens.B), limit)

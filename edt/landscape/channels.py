@@ -22,6 +22,7 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.ensemble.checks import network_indices
+from edt.ensemble.kinds import chains
 from edt.errors import ShapeError
 from edt.ops.activations import ACTIVATION_FUNCTIONS
 from edt.tasks import Task
@@ -194,6 +195,7 @@ def channel_limits(
         >>> runs = [b for b, word in enumerate(ended.status) if word == "channel"]  # doctest: +SKIP
         >>> [limit.gap for limit in channel_limits(task, ended.networks, runs)]  # doctest: +SKIP
     """
+    chains(networks, "channel_limits")
     if networks.layer_widths.shape[1] != 3 or networks.d_out != 1:
         raise ShapeError("channel_limits needs networks with one hidden layer and one output")
     if task.loss != "mse":

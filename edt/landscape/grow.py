@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from edt.ensemble import Ensemble
+from edt.ensemble.kinds import chains
 from edt.errors import ShapeError, unknown_choice
 from edt.landscape.layers import Layer, Network, pack, unpack
 from edt.scalars import whole
@@ -99,7 +100,7 @@ def grow(
         >>> grow(narrow, 5, shares="signed", copies=2).networks.layer_widths[:, 1].tolist()
         [5, 5, 5, 5]
     """
-    wanted = _widths(ens, width)
+    wanted = _widths(chains(ens, "grow", "ens"), width)
     for name, given, allowed in (("how", how, HOW), ("shares", shares, SHARES)):
         if given not in allowed:
             raise unknown_choice(name, given, allowed)

@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 
 from edt.ensemble import Ensemble
+from edt.ensemble.kinds import chains
 from edt.ops.activations import ACTIVATION_FUNCTIONS
 from edt.ops.losses import LOSSES
 from edt.tasks import Task
@@ -42,7 +43,7 @@ Network = list[Layer]
 
 def unpack(ens: Ensemble, b: int) -> Network:
     """Network b as copies of its layers."""
-    sizes = ens.layer_widths[b].tolist()
+    sizes = chains(ens, "what looks at single neurons", "ens").layer_widths[b].tolist()
     at = int(ens.offsets[b])
     layers: Network = []
     for fan_in, fan_out in pairwise(sizes):

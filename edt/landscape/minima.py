@@ -12,6 +12,7 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.ensemble.arrays import integers, reals
+from edt.ensemble.kinds import chains
 from edt.errors import unknown_choice
 from edt.frames import Tabular
 from edt.landscape.certificates import Certificates, certify
@@ -177,6 +178,8 @@ def find_minima(
         raise unknown_choice("finish", finish, FINISH)
     good = number("good", good)
     index = integers("task_index", 0 if task_index is None else task_index)
+    if networks is not None:
+        chains(networks, "find_minima")
     if not realisable:
         finish = "all"
     limit = good * task.variance

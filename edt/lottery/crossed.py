@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 
 from edt.ensemble import Ensemble
+from edt.ensemble.kinds import chains
 
 __all__ = ["cross", "joined", "neurons_of"]
 
@@ -73,7 +74,7 @@ def cross(tickets: Ensemble, rests: Ensemble) -> Ensemble:
 
 
 def _one_shape(networks: Ensemble) -> tuple[int, int, int]:
-    sizes = networks.layer_widths
+    sizes = chains(networks, "a cross of neurons").layer_widths
     if sizes.shape[1] != 3 or bool((sizes != sizes[0]).any()):
         raise ValueError("crossed designs need networks of one hidden layer and one width")
     d_in, m, d_out = (int(size) for size in sizes[0])

@@ -14,6 +14,7 @@ import torch
 
 from edt.ensemble import ACTIVATIONS, Ensemble
 from edt.ensemble.activations import activation_module
+from edt.ensemble.kinds import chains
 from edt.errors import ShapeError
 from edt.tasks import Task
 from edt.tasks.given import task_and_networks
@@ -89,8 +90,8 @@ def match_costs(
         float64 ``[B, m, r]``; finite (a diverged neuron costs the largest float).
     """
     task, networks = task_and_networks(task, networks)
-    x = task.x.to(torch.float64)
     m = _width("networks", networks)
+    x = task.x.to(torch.float64)
     step = max(1, _BLOCK // max(m * task.N, 1))
     parts = []
     reference = [
@@ -133,7 +134,7 @@ def _features(
 
 
 def _width(name: str, ens: Ensemble) -> int:
-    rows = ens.layer_widths
+    rows = chains(ens, "a match of neurons", name).layer_widths
     if rows.shape[1] != 3 or bool((rows != rows[0]).any()):
         raise ShapeError(f"{name} must have one hidden layer and one width, got {ens!r}")
     return int(rows[0, 1])

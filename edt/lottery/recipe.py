@@ -10,6 +10,7 @@ import torch
 
 from edt.ensemble import SCHEMES, Ensemble
 from edt.ensemble.init import initial_theta
+from edt.ensemble.kinds import chains
 from edt.errors import unknown_choice
 
 
@@ -83,7 +84,7 @@ def at_reference_scale(networks: Ensemble, scheme: str, reference_width: int) ->
     Raises:
         ValueError: more than one hidden layer, or several widths.
     """
-    rows = networks.layer_widths
+    rows = chains(networks, "at_reference_scale").layer_widths
     if rows.shape[1] != 3 or bool((rows != rows[0]).any()):
         raise ValueError("the scale of a reference width needs one hidden layer and one width")
     d_in, width, d_out = (int(size) for size in rows[0])

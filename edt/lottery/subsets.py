@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from edt.ensemble import Ensemble
+from edt.ensemble.kinds import chains
 from edt.lottery.tickets import Tickets, neuron_mask
 from edt.scalars import whole
 
@@ -69,7 +70,7 @@ def subset_tickets(
         >>> subset_tickets(wide, 2, torch.zeros(2, dtype=torch.int64)).neurons.shape
         torch.Size([20, 2])
     """
-    sizes = start.layer_widths
+    sizes = chains(start, "a subset of neurons", "start").layer_widths
     if sizes.shape[1] != 3 or bool((sizes != sizes[0]).any()):
         raise ValueError("subsets need networks of one hidden layer and one width")
     m = int(sizes[0, 1])

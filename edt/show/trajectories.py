@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from edt.ensemble import Ensemble
 from edt.flow import FlowResult
 from edt.show.style import LIGHT, Theme, new_figure, styled
 from edt.training import TrainResult
@@ -42,8 +43,9 @@ def plot_trajectories(
     chosen = list(range(B)) if networks is None else [int(b) for b in networks]
     if not chosen or min(chosen) < 0 or max(chosen) >= B:
         raise ValueError(f"networks must be one or more of 0..{B - 1}, got {networks!r}")
-    widths = [_width(result, b) for b in chosen]
-    distinct = sorted(set(widths))
+    of_all = _widths(result)
+    widths = [of_all[b] for b in chosen]
+    distinct = sorted(set(widths), key=lambda width: [(isinstance(one, str), one) for one in width])
     colours = (theme.blue, theme.orange, theme.green, theme.red, theme.purple, theme.sky)
     style = {
         width: (colours[min(k, TOLD - 1)], ("-", (0, (5, 1.5)), (0, (1.5, 1)))[k % 3])
@@ -75,8 +77,14 @@ def plot_trajectories(
     return figure
 
 
-def _width(result: Any, b: int) -> tuple[int, ...]:
-    return tuple(int(width) for width in result.networks.layer_widths[b, 1:-1])
+def _widths(result: TrainResult | FlowResult) -> list[tuple[float | str, ...]]:
+    """What tells the networks apart: hidden neurons of chains, labels of modules."""
+    networks = result.networks
+    if isinstance(networks, Ensemble):
+        return [tuple(row) for row in networks.layer_widths[:, 1:-1].tolist()]
+    return [
+        (label if isinstance(label, (int, float)) else str(label),) for label in networks.labels
+    ]
 
 
 def _first(at: np.ndarray) -> float:

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import edt
-from edt import curvature, nets
+from edt import curvature, lottery, nets
 from edt.lottery import controls, criteria
 from edt.lottery.iterative import iterative_pruning, magnitude
 from edt.lottery.prune import prune_lowest
@@ -119,7 +121,7 @@ def kronecker() -> bool:
 
 
 def a_module() -> tuple[edt.ModuleTask, edt.ModuleEnsemble]:
-    data = edt.ModuleTask(torch.zeros(4, 1, 8, 8), torch.zeros(4, dtype=torch.int64))
+    data = edt.ModuleTask((torch.zeros(4, 1, 8, 8), torch.zeros(4, dtype=torch.int64)))
     networks = edt.ModuleEnsemble.build(
         lambda width, seed: nets.lenet5(width, seed, shape=(1, 8, 8)), [0.25], [0],
         input_shape=(1, 8, 8),
@@ -127,10 +129,162 @@ def a_module() -> tuple[edt.ModuleTask, edt.ModuleEnsemble]:
     return data, networks
 
 
-def refused(call: Callable[[], Any]) -> bool:
-    with pytest.raises((TypeError, ValueError)):
+def refused(call: Callable[[], Any], words: str) -> bool:
+    with pytest.raises((TypeError, ValueError), match=words):
         call()
     return True
+
+
+#: How verbs say that they need neurons.
+CHAINS = "defined for chains of one activation"
+
+
+def plain_modules() -> tuple[edt.ModuleTask, edt.ModuleEnsemble]:
+    """A task of modules and two of them."""
+    x, y = torch.zeros(3, 2), torch.zeros(3, 1)
+    return edt.ModuleTask((x, y)), edt.ModuleEnsemble([nn.Linear(2, 1), nn.Linear(2, 1)])
+
+
+def refused_for_modules(call: Callable[[Any, Any], Any]) -> Callable[[], bool]:
+    return lambda: refused(lambda: call(*plain_modules()), CHAINS)
+
+
+def unlike_chains() -> bool:
+    ens = small()[1]
+    deep = edt.Ensemble.init([(2, 2)], [0], d_in=2, d_out=1)
+    relu = edt.Ensemble.init([2], [0], d_in=2, d_out=1, activation="relu")
+    return all(
+        refused(lambda other=other: edt.Ensemble.concat([ens, other]), f"agree in {word}")
+        for other, word in ((deep, "depth"), (relu, "activation"))
+    )
+
+
+def hooks() -> bool:
+    module = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1))
+    module[0].register_forward_hook(lambda *_: None)
+    return refused(
+        lambda: edt.Ensemble.from_modules([module]), "hook.*edt.ModuleEnsemble"
+    ) and bool(edt.ModuleEnsemble([module]).B)
+
+
+def loader(shuffle: bool) -> edt.ModuleTask:
+    data = TensorDataset(torch.zeros(4, 2), torch.zeros(4, 1))
+    return edt.ModuleTask(DataLoader(data, batch_size=2, shuffle=shuffle), "mse")
+
+
+def by_batches_by_name_by_task() -> bool:
+    task, networks = loader(False), plain_modules()[1]
+    some = edt.only(networks, "bias")
+    both = edt.tasks.TaskSum([task, plain_modules()[0]], weights=[0.5, 0.5])
+    return (
+        edt.hessian(task, some)[0].shape == (1, 1)
+        and bool(torch.isfinite(edt.loss(both, networks)).all())
+        and "2 batches" in repr(task)
+    )
+
+
+def own_step() -> bool:
+    task = edt.ModuleTask([{"x": torch.ones(3, 2)}], step=lambda m, b: m(b["x"]).square().mean())
+    return bool((edt.loss_and_grad(task, plain_modules()[1])[1] != 0).any())
+
+
+def own_loss_of_chains() -> bool:
+    data = small()[0]
+    task = edt.tasks.FunctionTask(data.x, data.y, lambda f, y: (f - y).square().sum(1), d_out=1)
+    return torch.allclose(edt.loss(task, small()[1]), edt.loss(*small()))
+
+
+def closed_form_of_ways_down() -> bool:
+    """At the minimum of one neuron, which cannot be the teacher's two."""
+    task = small()[0]
+    bottom = edt.converge(
+        task, edt.Ensemble.init([1], [0], d_in=2, d_out=1), progress=False
+    ).networks
+    here = edt.count_directions(task, bottom)
+    signs = (int(here.n_neg), int(here.n_zero), int(here.n_pos))
+    wide = edt.embed.split_every(bottom, mu=0.5).networks
+    told = [
+        edt.predicted_inertia(signs, one, mu=0.5)[0] for one in edt.split_matrices(task, bottom)
+    ]
+    return told == edt.escape_dimensions(task, wide).tolist()
+
+
+def labelled() -> bool:
+    task, ens = small()
+    bottom = edt.converge(task, ens, progress=False).networks
+    return set(edt.certify(task, bottom).to_pandas()["label"]) <= set(edt.landscape.LABELS)
+
+
+def to_the_bottom() -> bool:
+    task, ens = small()
+    found = edt.converge(task, ens, progress=False)
+    return bool((found.grad_max < 1e-10).any()) and "index" in found.to_pandas()
+
+
+def modes_of_batch_norm() -> bool:
+    norm = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+    networks, draw = edt.ModuleEnsemble([norm]), torch.Generator().manual_seed(0)
+    data = (torch.randn(6, 2, generator=draw), torch.ones(6, 1))
+    plain, train = edt.ModuleTask(data), edt.ModuleTask(data, mode="train")
+    after = edt.masked_train(plain, networks, steps=1, record=None, progress=False).networks
+    buffers = networks.role_mask("buffer")
+    return not torch.allclose(edt.loss(plain, networks), edt.loss(train, networks)) and bool(
+        (after.theta != networks.theta)[buffers].any()
+    )
+
+
+def without_vmap() -> bool:
+    class Branches(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) if float(self.weight.sum()) > -1e9 else x
+
+    made = [Branches(2, 1), nn.Linear(2, 1)]
+    made[1].load_state_dict(made[0].state_dict())
+    data = edt.ModuleTask((torch.ones(3, 2), torch.zeros(3, 1)))
+    found = edt.loss(data, edt.ModuleEnsemble(made))
+    return bool(torch.isclose(found[0], found[1]))
+
+
+def same_modules_same_bits() -> bool:
+    task, networks = a_module()
+    return torch.equal(edt.loss_and_grad(task, networks)[1], edt.loss_and_grad(task, networks)[1])
+
+
+def natural() -> bool:
+    task, networks = plain_modules()
+    vector = torch.ones(networks.total)
+    return kronecker() and bool(
+        torch.isfinite(curvature.fisher_product(task, networks, vector)).all()
+    )
+
+
+def tickets() -> bool:
+    recipe = lottery.ModuleRecipe(
+        lambda width, seed: nets.lenet5(width, seed, shape=(1, 8, 8)), (1, 8, 8)
+    )
+    start = recipe.start([0.25], [0])
+    ticket = lottery.Tickets.of(start, prune_lowest(start, start.theta.abs(), 0.5) != 0)
+    made = lottery.perturb_rest(ticket, "resample", [1.0], 1, recipe=recipe)
+    kept = ticket.keep & start.role_mask("weight")
+    return torch.equal(made.networks.theta[kept], start.theta[kept]) and bool(
+        (made.networks.theta != start.theta)[ticket.rest].any()
+    )
+
+
+def kept_in_memory() -> bool:
+    """A loader is read when the task is made, and never again."""
+    read = []
+
+    class Counting(TensorDataset):
+        def __getitem__(self, index: int) -> Any:
+            read.append(index)
+            return super().__getitem__(index)
+
+    data = Counting(torch.ones(4, 2), torch.zeros(4, 1))
+    task = edt.ModuleTask(DataLoader(data, batch_size=2), "mse")
+    before = len(read)
+    edt.loss_and_grad(task, plain_modules()[1])
+    return len(read) == before == 4
 
 
 def glorot() -> bool:
@@ -179,7 +333,57 @@ CLAIMS: dict[str, dict[str, Callable[[], Any]]] = {
         ],
         "any module": any_module,
         "K-FAC of convolutions, Neumann and LSMR inverses": lambda: refused(
-            lambda: curvature.kfac(*a_module())
+            lambda: curvature.kfac(*a_module()), CHAINS
+        ),
+    },
+    "what.md": {
+        "train networks of unlike widths, seeds and masks in one call": lambda: (
+            small()[1].total == int((small()[1].offsets[1:] - small()[1].offsets[:-1]).sum())
+            and train(small()[1])
+        ),
+        "leave out what is pruned": pruned_cost_nothing,
+        "form exact Hessians of chains in closed form": exact_hessians,
+        "go down until the gradient is rounding": to_the_bottom,
+        "tell minima from channels, saturated and drifting ends": labelled,
+        "predict the ways down that a split neuron opens": closed_form_of_ways_down,
+        "give the same bits alone or among others, of chains on the CPU": same_bits_alone,
+        "go on after an interruption with the same bits": lambda: all(
+            name in parameters_of(edt.masked_train) for name in ("checkpoint", "resume")
+        ) and "fresh" in parameters_of(edt.sweep),
+        "take any `torch.nn.Module`": any_module,
+        "take a loss of `(module, batch)` with batches of any form": own_step,
+        "measure curvature over batches, of some parameters, of several tasks": (
+            by_batches_by_name_by_task
+        ),
+        "find tickets, and draw everything around them again": tickets,
+        "Hessians of modules": lambda: [
+            edt.hessian(*plain_modules()), edt.HessianOperator(*plain_modules()).shape
+        ],
+        "a loss of your own for chains": own_loss_of_chains,
+        "batch norm and dropout": modes_of_batch_norm,
+        "bits of modules": same_modules_same_bits,
+        "modules that `vmap` refuses": without_vmap,
+        "natural gradients": natural,
+        "splits and embeddings of neurons of a module": refused_for_modules(
+            lambda task, networks: edt.embed.split(networks, neuron=0, mu=0.5)
+        ),
+        "a census of modules up to symmetry": refused_for_modules(
+            lambda task, networks: edt.landscape.find_minima(task, networks, progress=False)
+        ),
+        "channels of modules": refused_for_modules(edt.certify),
+        "neurons of modules put in the same order before a path": refused_for_modules(
+            lambda task, networks: edt.landscape.connect(task, networks[[0]], networks[[1]])
+        ),
+        "K-FAC of convolutions": lambda: refused(lambda: curvature.kfac(*a_module()), CHAINS),
+        "networks of unlike depth or activation in one `edt.Ensemble`": unlike_chains,
+        "a module with hooks or layers of its own as a chain": hooks,
+        "half precision": lambda: refused(
+            lambda: edt.ModuleEnsemble([nn.Linear(2, 1).half()]), "float32 or float64"
+        ),
+        "a loader that shuffles": lambda: refused(lambda: loader(True), "data shuffles"),
+        "data that do not fit in memory": kept_in_memory,
+        "one network over several GPUs or machines": lambda: not (
+            {"devices", "world_size", "nodes"} & parameters_of(edt.masked_train)
         ),
     },
     "migrating/vmap.md": {

@@ -115,3 +115,16 @@ def test_trajectories_need_a_history_and_known_networks(task, networks):
     for wrong in ([], [4], [-1]):
         with pytest.raises(ValueError, match="networks"):
             plot_trajectories(result, wrong)
+
+
+def test_trajectories_of_modules_tell_them_apart_by_label():
+    """Numbers before words; all networks of a label share a colour."""
+    modules = [torch.nn.Linear(2, 1, dtype=torch.float64) for _ in range(4)]
+    networks = edt.ModuleEnsemble(modules, labels=["wide", 2, 0.5, 2])
+    task = edt.Task(torch.ones(3, 2, dtype=torch.float64), torch.ones(3, 1, dtype=torch.float64))
+    result = edt.masked_train(task, networks, steps=3, record=1, progress=False)
+    axes = plot_trajectories(result).axes
+    words = [text.get_text() for text in axes[0].get_legend().get_texts()]
+    assert words == ["width 0.5 (1)", "width 2 (2)", "width wide (1)"]
+    colours = [line.get_color() for line in axes[0].lines]
+    assert colours[1] == colours[3] and len(set(colours)) == 3
