@@ -83,8 +83,12 @@ bool tap_pack(const TapCall& c, const Packed& p, const T* images, T* packed) {
 
 namespace {
 
-// Computes images row by row and unpacks them: compute(b, y, first, last, out) fills the rows y of
-// the channels first..last of block b, [channel][column] vectors.
+// Memory of the rows that are computed before they are unpacked.
+constexpr size_t kRowBytes = size_t(512) << 10;
+
+// Computes images a few rows at a time and unpacks them: compute(b, y, first, last, out, plane)
+// fills the rows y of the channels first..last of block b, vectors of columns, `plane` a channel.
+// Several rows, as every sample and channel lies in pages of its own.
 template <class T, class Compute>
 bool by_rows(const TapCall& c, const Packed& p, double work, T* images, const Compute& compute) {
   constexpr int L = kLanes<T>;
@@ -93,25 +97,31 @@ bool by_rows(const TapCall& c, const Packed& p, double work, T* images, const Co
   const int64_t pixels = p.rows * p.cols, sample = p.channels * pixels;
   const int chunk = blocks.flat ? kChannels : p.channels;
   const int64_t chunks = (p.channels + chunk - 1) / chunk;
+  const int64_t fit = int64_t(kRowBytes / (size_t(chunk) * size_t(p.cols) * L * sizeof(T)));
+  const int64_t spread = blocks.count * chunks * p.rows / (4 * num_threads());
+  const int64_t height = std::clamp<int64_t>(std::min(fit, spread), 1, p.rows);
+  const int64_t bands = (p.rows + height - 1) / height, plane = height * p.cols;
   return parallel_for(
-      blocks.count * p.rows * chunks, work, false,
+      blocks.count * bands * chunks, work, false,
       [&](int64_t item, Crew& crew) {
-        const int64_t b = item / (p.rows * chunks), y = item / chunks % p.rows;
+        const int64_t b = item / (bands * chunks), y = item / chunks % bands * height;
         const int first = int(item % chunks) * chunk;
         const int count = std::min(chunk, p.channels - first);
+        const int64_t n_rows = std::min(height, p.rows - y);
         crew.scratch.reset();
-        T* rows = crew.scratch.take<T>(size_t(count) * size_t(p.cols) * L);
-        compute(b, y, first, first + count, rows);
+        T* rows = crew.scratch.take<T>(size_t(count) * size_t(plane) * L);
+        for (int64_t k = 0; k < n_rows; ++k)
+          compute(b, y + k, first, first + count, rows + k * p.cols * L, plane);
         if (blocks.flat) {
           for (int64_t x = 0; x < p.cols; ++x) {
             const int64_t s = b * blocks.size + x * L;
-            kernels.from_lanes(rows + x * L, p.cols * L, count, blocks.lanes(s),
+            kernels.from_lanes(rows + x * L, plane * L, count, blocks.lanes(s),
                                images + s * p.channels + first, p.channels);
           }
           return;
         }
         for (int k = 0; k < count; ++k)
-          kernels.from_lanes(rows + k * p.cols * L, L, int(p.cols), blocks.lanes(b * L),
+          kernels.from_lanes(rows + k * plane * L, L, int(n_rows * p.cols), blocks.lanes(b * L),
                              images + b * L * sample + (first + k) * pixels + y * p.cols, sample);
       },
       c.poll);
@@ -133,10 +143,10 @@ bool tap_forward(const TapCall& c, const T* weights, const T* bias, const T* pac
   const TapShape& s = layer.shape;
   const auto& kernels = tap_table<T>();
   return by_rows(c, layer.out, operations<T>(c), out,
-                 [&](int64_t b, int64_t y, int first, int last, T* rows) {
+                 [&](int64_t b, int64_t y, int first, int last, T* rows, int64_t plane) {
                    const int64_t at = b * layer.in.block() + y * s.stride_h * layer.in.packed_cols;
                    kernels.gather(layer.forward, weights, bias, first, last, packed + at * L,
-                                  s.w_out, s.stride_w, rows, 1, s.w_out);
+                                  s.w_out, s.stride_w, rows, 1, plane);
                  });
 }
 
@@ -152,17 +162,18 @@ bool tap_input_grad(const TapCall& c, const T* weights, const T* packed_grad, T*
     for (size_t k = 0; k < own.size(); ++k) own[k] = weights[list.weight[k]];
     sorted.push_back(std::move(own));
   }
-  return by_rows(
-      c, layer.in, operations<T>(c), out, [&](int64_t b, int64_t y, int first, int last, T* rows) {
-        const int64_t row = y / s.stride_h, qy = y % s.stride_h;
-        const T* from = packed_grad + (b * layer.out.block() + row * layer.out.packed_cols) * L;
-        for (int64_t qx = 0; qx < std::min(s.stride_w, s.w); ++qx) {
-          const size_t phase = size_t(qy * s.stride_w + qx);
-          kernels.gather(layer.backward[phase], sorted[phase].data(), nullptr, first, last, from,
-                         (s.w - qx + s.stride_w - 1) / s.stride_w, 1, rows + qx * L, s.stride_w,
-                         s.w);
-        }
-      });
+  return by_rows(c, layer.in, operations<T>(c), out,
+                 [&](int64_t b, int64_t y, int first, int last, T* rows, int64_t plane) {
+                   const int64_t row = y / s.stride_h, qy = y % s.stride_h;
+                   const T* from =
+                       packed_grad + (b * layer.out.block() + row * layer.out.packed_cols) * L;
+                   for (int64_t qx = 0; qx < std::min(s.stride_w, s.w); ++qx) {
+                     const size_t phase = size_t(qy * s.stride_w + qx);
+                     kernels.gather(layer.backward[phase], sorted[phase].data(), nullptr, first,
+                                    last, from, (s.w - qx + s.stride_w - 1) / s.stride_w, 1,
+                                    rows + qx * L, s.stride_w, plane);
+                   }
+                 });
 }
 
 template <class T>

@@ -221,13 +221,15 @@ void test_chunks(const std::string& isa) {
     }
     check(own == whole, name + ": bits do not depend on company");
   }
-  // Layers wide enough to be shared by rows.
-  for (const Case& c : {dense_case(600, {{64, 48}}, false), dense_case(530, {{150, 40}}, true)}) {
+  // One chunk that threads share: sums of blocks, ranges of the gradient over blocks, rows of a
+  // block.
+  for (const Case& c : {dense_case(700, {{64, 48}}, false), dense_case(3500, {{24, 20}}, true),
+                        dense_case(64, {{260, 260}}, false)}) {
     const edt::Plan plan(c.widths.data(), c.B(), c.depth + 2, true, c.state.data(),
                          int64_t(c.total()));
     const edt::Dataset data = make_data<T>(c);
     const edt::Call call{plan, data, c.index.data(), code_of(c.nets[0].act), nullptr, never};
-    check(edt::shares(plan.nets[0], c.data.n), isa + " wide layers are shared");
+    check(edt::shares(plan.nets[0], c.data.n), isa + " one chunk is shared");
     const std::vector<T> theta = as<T>(c.theta);
     edt::set_num_threads(1);
     const auto alone = everything<T>(call, theta, false);
@@ -236,7 +238,7 @@ void test_chunks(const std::string& isa) {
       edt::set_num_threads(threads);
       same &= everything<T>(call, theta, false) == alone;
     }
-    check(same, isa + " wide layers: bits do not depend on threads");
+    check(same, isa + " one chunk: bits do not depend on threads");
   }
   edt::set_num_threads(2);
 }

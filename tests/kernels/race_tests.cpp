@@ -135,9 +135,11 @@ int main() {
   const Case large = dense_case(9000, {{5}}, false);
   test_calls<double>("float64", crowd);
   test_calls<float>("float32", crowd);
-  const Case wide = dense_case(600, {{64, 48}}, false);
-  test_calls<double>("float64, wide layers", wide, false);
-  test_calls<float>("float32, wide layers", wide, false);
+  // One chunk: sums of blocks, and ranges of the gradient over blocks.
+  const Case sums = dense_case(700, {{64, 48}}, false), ranges = dense_case(3500, {{24, 20}}, true);
+  test_calls<double>("float64, sums of blocks", sums, false);
+  test_calls<float>("float32, sums of blocks", sums, false);
+  test_calls<double>("float64, ranges of the gradient", ranges, false);
   test_calls<double>("float64, many samples", large);
   test_calls<float>("float32, many samples", large);
   std::printf("%d passed, %d failed\n", passed, failed);
