@@ -15,10 +15,26 @@ from edt.ops import reference
 from edt.ops.problem import Problem
 from edt.ops.threads import one_blas_thread
 
-__all__ = ["FunctionObjective", "SampleLoss"]
+__all__ = ["FunctionObjective", "SampleLoss", "lifted_curvature"]
 
 #: (outputs [N, d_out], targets) -> [N], twice differentiable.
 SampleLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def lifted_curvature(loss: SampleLoss, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """``[l''_n]_+`` with negative eigenvalues as 0, ``[N, d_out, d_out]``.
+
+    Args:
+        loss: the function. f: ``[N, d_out]``. y: ``[N, ...]``.
+    """
+
+    def one(f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return loss(f[None], y[None])[0]
+
+    curve = func.vmap(func.hessian(one))(f, y)
+    values, basis = torch.linalg.eigh(0.5 * (curve + curve.mT))
+    out: torch.Tensor = (basis * values.clamp_min(0.0)[:, None, :]) @ basis.mT
+    return out
 
 
 class FunctionObjective:
@@ -40,7 +56,7 @@ class FunctionObjective:
         self, problem: Problem, y: torch.Tensor, coef: torch.Tensor, loss: SampleLoss
     ) -> None:
         self._problem, self._y, self._coef, self._loss = problem, y, coef, loss
-        self.B = problem.networks
+        self.B, self.samples = problem.networks, len(y)
         ends = problem.layer_sizes.sum(1).cumsum(0)
         self.offsets = torch.cat([ends.new_zeros(1), ends])
         self.trainable = problem.state == 1
@@ -70,6 +86,36 @@ class FunctionObjective:
             point = net.coords.detach().requires_grad_()
             with torch.enable_grad():
                 value = self._value(net.outputs(point))
+                slope = torch.autograd.grad(value, point, allow_unused=True)[0]
+            loss[b] = value.detach()
+            grad[net.span] = net.embed(torch.zeros_like(point) if slope is None else slope)
+
+    def step_gradient(
+        self,
+        theta: torch.Tensor,
+        loss: torch.Tensor,
+        grad: torch.Tensor,
+        chosen: torch.Tensor,
+        samples: Callable[[int], torch.Tensor],
+    ) -> None:
+        """Losses and gradients of minibatches, scaled to stand for the whole data.
+
+        Args:
+            theta: flat.
+            loss: float64 ``[B]``, written for the chosen networks; grad: flat, likewise.
+            chosen: int64, networks.
+            samples: network -> the samples it takes, int64.
+        """
+        active = torch.zeros(self.B, dtype=torch.uint8)
+        active[chosen] = 1
+        for b, net in self._networks(theta, active):
+            index = samples(b)
+            point = net.coords.detach().requires_grad_()
+            with torch.enable_grad():
+                each = self._loss(
+                    net.outputs(point, self._problem.inputs(0)[index]), self._y[index]
+                )
+                value = (len(self._coef) / len(index)) * (self._coef[index] @ each)
                 slope = torch.autograd.grad(value, point, allow_unused=True)[0]
             loss[b] = value.detach()
             grad[net.span] = net.embed(torch.zeros_like(point) if slope is None else slope)
@@ -111,10 +157,7 @@ class FunctionObjective:
         point = net.coords.detach()
         if ggn:
             jacobian = net.jacobian(point)
-            f = net.outputs(point)
-            curve = func.vmap(func.hessian(self._one))(f, self._y)
-            values, basis = torch.linalg.eigh(0.5 * (curve + curve.mT))
-            lifted = (basis * values.clamp_min(0.0)[:, None, :]) @ basis.mT
+            lifted = lifted_curvature(self._loss, net.outputs(point), self._y)
             lifted = self._coef[:, None, None] * lifted
             moved = torch.einsum("nop,kp->kno", jacobian, vectors)
             return torch.einsum("kno,noq,nqp->kp", moved, lifted, jacobian)
@@ -124,9 +167,6 @@ class FunctionObjective:
             slope = torch.autograd.grad(value, point, create_graph=True)[0]
             rows = [torch.autograd.grad(slope, point, v, retain_graph=True)[0] for v in vectors]
         return torch.stack(rows) if rows else torch.zeros_like(vectors)
-
-    def _one(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return self._loss(f[None], y[None])[0]
 
     def _networks(
         self, theta: torch.Tensor, active: torch.Tensor | None

@@ -21,6 +21,7 @@ from torch.utils import _pytree as pytree
 
 from edt.errors import ShapeError
 from edt.objectives.dropout import KeyedDropout, keys_of
+from edt.objectives.function import lifted_curvature
 
 if TYPE_CHECKING:
     from edt.ensemble.architecture import Architecture
@@ -559,10 +560,14 @@ class _Group:
         found = vjp(outputs, flat)
         f, pull = found[0], found[1]
         slope = grad(lambda out: self.task.criterion(out, batch.content[1], batch))
+        lifted = self._lifted(f, batch)
 
         def product(v: torch.Tensor) -> torch.Tensor:
             moved = jvp(outputs, (flat,), (v,))[1]
-            bent = jvp(slope, (f,), (moved,))[1]
+            if lifted is None:
+                bent = jvp(slope, (f,), (moved,))[1]
+            else:
+                bent = (lifted @ moved[..., None])[..., 0]
             back: torch.Tensor = pull(bent)[0]
             return back
 
@@ -579,6 +584,14 @@ class _Group:
             value, after = self._value_and_buffers(point, batch)
             (slope,) = torch.autograd.grad(value, point)
         return slope, value.detach(), after
+
+    def _lifted(self, f: torch.Tensor, batch: Batch) -> torch.Tensor | None:
+        """``w_n [l''_n]_+`` of a loss that may bend down, ``[n, o, o]``; None: it is as it is."""
+        each = self.task.each
+        if each is None:
+            return None
+        assert batch.weights is not None
+        return batch.weights[:, None, None] * lifted_curvature(each, f, batch.content[1])
 
     def _hvp_alone(self, flat: torch.Tensor, batch: Batch, vectors: torch.Tensor) -> torch.Tensor:
         with torch.enable_grad():
@@ -598,10 +611,13 @@ class _Group:
             cut = f.detach().requires_grad_(True)
             value = self.task.criterion(cut, batch.content[1], batch)
             (slope,) = torch.autograd.grad(value, cut, create_graph=True)
-            rows = []
+            rows, lifted = [], self._lifted(f.detach(), batch)
             for v in vectors:
                 (moved,) = torch.autograd.grad(back, u, v, retain_graph=True)
-                (bent,) = torch.autograd.grad(slope, cut, moved, retain_graph=True)
+                if lifted is None:
+                    (bent,) = torch.autograd.grad(slope, cut, moved, retain_graph=True)
+                else:
+                    bent = (lifted @ moved[..., None])[..., 0]
                 (found,) = torch.autograd.grad(f, point, bent, retain_graph=True)
                 rows.append(found)
         return torch.stack(rows)

@@ -59,11 +59,11 @@ class Network:
     widths: list[int]
     task: int
 
-    def outputs(self, coords: torch.Tensor) -> torch.Tensor:
-        """``f(c)``, ``[N, d_out]``."""
+    def outputs(self, coords: torch.Tensor, x: torch.Tensor | None = None) -> torch.Tensor:
+        """``f(c)``, ``[N, d_out]``, at the problem's inputs or others."""
         flat = self.fixed.index_copy(0, self.free, coords)
         sigma = ACTIVATION_FUNCTIONS[self.problem.activation]
-        h, at = self.problem.inputs(self.task), 0
+        h, at = self.problem.inputs(self.task) if x is None else x, 0
         for layer, (fan_in, fan_out) in enumerate(pairwise(self.widths)):
             if layer > 0:
                 h = sigma(h)

@@ -1,4 +1,4 @@
-"""`FunctionTask`: finite data under a loss of one's own, for chains."""
+"""`FunctionTask`: finite data under a loss of one's own."""
 
 from __future__ import annotations
 
@@ -6,26 +6,29 @@ from typing import Any
 
 import torch
 
+from edt.ensemble import ModuleEnsemble
 from edt.ensemble.arrays import as_tensor
 from edt.ensemble.kinds import Networks, chains
 from edt.errors import ShapeError
 from edt.files import digest
+from edt.objectives import ModuleObjective
 from edt.objectives.function import FunctionObjective, SampleLoss
 from edt.ops.checks import inputs_only
 from edt.scalars import whole
 from edt.tasks.given import stays
+from edt.tasks.module_task import ModuleTask
 
 __all__ = ["FunctionTask"]
 
 
 class FunctionTask:
-    """``L_b = sum_n c_n l(f(x_n; theta_b), y_n)`` for chains, l a torch function.
+    """``L_b = sum_n c_n l(f(x_n; theta_b), y_n)``, l a torch function.
 
-    Training (full batches), minima, flows and curvature take it as they take an `edt.Task`, by
-    autograd on the CPU in float64; modules have `edt.ModuleTask` for it.
+    Training, minima, flows and curvature take it as they take an `edt.Task`, for chains and for
+    networks of modules, by autograd on the CPU in float64.
 
     Args:
-        x: float64 ``[N, d_in]``.
+        x: float64 ``[N, d_in]``, for modules ``[N, ...]``.
         y: ``[N, ...]``, targets as the function takes them.
         loss: ``(outputs [N, d_out], y) -> [N]``, one number a sample that depends on nothing but
             the sample, twice differentiable. Where its second derivative is negative, Gauss-Newton
@@ -60,14 +63,16 @@ class FunctionTask:
         if not callable(loss) or isinstance(loss, type):
             raise TypeError(f"loss must be a function (outputs, y) -> [N], got {loss!r:.60}")
         self.x, self.y = as_tensor("x", x).double().clone(), as_tensor("y", y).clone()
-        if self.x.dim() != 2 or not len(self.x):
+        if self.x.dim() < 2 or not len(self.x):
             raise ShapeError(f"x must have shape [N, d_in], got {list(self.x.shape)}")
-        self.samples, self.d_in = self.x.shape
-        if self.y.dim() < 1 or len(self.y) != self.samples:
-            raise ShapeError(f"y must have {self.samples} rows like x, got {list(self.y.shape)}")
-        given = torch.ones(self.samples) if weights is None else as_tensor("weights", weights)
-        if tuple(given.shape) != (self.samples,) or not bool((given > 0).all()):
-            raise ValueError(f"weights must be {self.samples} positive numbers")
+        #: Number of samples.
+        self.N = len(self.x)
+        self.d_in = self.x.shape[1] if self.x.dim() == 2 else None
+        if self.y.dim() < 1 or len(self.y) != self.N:
+            raise ShapeError(f"y must have {self.N} rows like x, got {list(self.y.shape)}")
+        given = torch.ones(self.N) if weights is None else as_tensor("weights", weights)
+        if tuple(given.shape) != (self.N,) or not bool((given > 0).all()):
+            raise ValueError(f"weights must be {self.N} positive numbers")
         self.coef = given.double() / given.double().sum()
         self.d_out = None if d_out is None else whole("d_out", d_out)
         self._loss = loss
@@ -93,19 +98,22 @@ class FunctionTask:
 
     def objective(
         self, networks: Networks, task_index: torch.Tensor | None = None
-    ) -> FunctionObjective:
+    ) -> FunctionObjective | ModuleObjective:
         """The losses of these networks with their derivatives.
 
         Raises:
-            TypeError: no chains. ShapeError: the function returns no ``[N]``.
+            ShapeError: the function returns no ``[N]``, or x is no ``[N, d_in]`` for chains.
         """
+        if isinstance(networks, ModuleEnsemble):
+            task = ModuleTask.of_samples(self.x, self.y, self.coef, self._loss, self.loss)
+            return task.objective(networks, task_index)
         nets = chains(networks, "a FunctionTask")
         problem = inputs_only(nets, self.x)
-        f = torch.zeros(self.samples, nets.d_out, dtype=torch.float64)
+        f = torch.zeros(self.N, nets.d_out, dtype=torch.float64)
         found = self._loss(f, self.y)
-        if not isinstance(found, torch.Tensor) or tuple(found.shape) != (self.samples,):
+        if not isinstance(found, torch.Tensor) or tuple(found.shape) != (self.N,):
             given = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-            raise ShapeError(f"loss must return a tensor [{self.samples}], got {given}")
+            raise ShapeError(f"loss must return a tensor [{self.N}], got {given}")
         return FunctionObjective(problem, self.y, self.coef, self._loss)
 
     def fingerprint(self) -> str:
@@ -125,4 +133,4 @@ class FunctionTask:
         return self
 
     def __repr__(self) -> str:
-        return f"FunctionTask({self.samples} samples, {self.loss})"
+        return f"FunctionTask({self.N} samples, {self.loss})"

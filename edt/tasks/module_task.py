@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from edt.ensemble.arrays import as_tensor
 from edt.ensemble.module_ensemble import ModuleEnsemble
 from edt.errors import ShapeError, unknown_choice
+from edt.objectives.function import SampleLoss
 from edt.objectives.modules import Batch, ModuleObjective
 from edt.ops.losses import LOSSES, Loss
 from edt.scalars import whole
@@ -109,6 +110,8 @@ class ModuleTask:
         self._loss = loss
         #: Name of the loss.
         self.loss: str = _name_of(step if loss is None else loss)
+        #: ``(outputs, target) -> [n]`` of a `FunctionTask`: weighted by sample.
+        self.each: SampleLoss | None = None
         self._whole = _samples(data, step)
         self._at_once = at_once
         if augment is not None and self._whole is None:
@@ -122,6 +125,23 @@ class ModuleTask:
         )
         self.N = sum(batch.n for batch in self.targets[0])
         self.T = len(self.targets)
+
+    @classmethod
+    def of_samples(
+        cls, x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor, each: SampleLoss, name: str
+    ) -> ModuleTask:
+        """``L = sum_n weights_n each(f_n, y_n)``; where ``each`` bends down, Gauss-Newton takes 0.
+
+        Args:
+            x, y: ``[N, ...]``. weights: ``[N]``.
+            each: ``(outputs, y) -> [n]``, a number a sample that depends on nothing but the sample.
+            name: of the loss.
+        """
+        out = cls((x, y), each)
+        out.each, out.loss = each, name
+        out._whole = [(x, y, weights)]
+        out.targets = [_split(x, y, weights, out._at_once)]
+        return out
 
     @classmethod
     def of(cls, task: Any) -> ModuleTask:
@@ -161,6 +181,13 @@ class ModuleTask:
 
     def criterion(self, outputs: torch.Tensor, target: Any, batch: Batch) -> torch.Tensor:
         """The batch's part of the loss from its outputs."""
+        if self.each is not None:
+            found = self.each(outputs, target)
+            if not isinstance(found, torch.Tensor) or tuple(found.shape) != (batch.n,):
+                given = list(found.shape) if isinstance(found, torch.Tensor) else type(found)
+                raise ShapeError(f"loss must return a tensor [{batch.n}], got {given}")
+            assert batch.weights is not None
+            return (found * batch.weights).sum()
         if callable(self._loss):
             return batch.share * self._number(self._loss(outputs, target))
         if self._loss != "cross_entropy" and outputs.shape != target.shape:

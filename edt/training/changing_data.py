@@ -163,9 +163,10 @@ def changing_data(value: Any, task: Any, tol: float) -> ChangingData | None:
     if not callable(value):
         if isinstance(task, ModuleTask) and not task.splits:
             raise ValueError("a Dataset needs a loss of outputs and targets; this task has step=")
-        many = task.samples if isinstance(task, FunctionTask) else task.N
-        if len(value) != many:
-            raise ShapeError(f"data must have as many items as the task, {many}, got {len(value)}")
+        if len(value) != task.N:
+            raise ShapeError(
+                f"data must have as many items as the task, {task.N}, got {len(value)}"
+            )
     return ChangingData(value, task)
 
 

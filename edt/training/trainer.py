@@ -7,6 +7,8 @@ from typing import Any
 import torch
 
 from edt.objectives import CoreObjective, ModuleObjective, Objective
+from edt.objectives.function import FunctionObjective
+from edt.training.batch_trainer import FunctionTrainer
 from edt.training.changing_data import ChangingData, ChangingTrainer
 from edt.training.module_trainer import ModuleTrainer
 from edt.training.objective_trainer import ObjectiveTrainer
@@ -21,6 +23,8 @@ def trainer(objective: Objective) -> Trainer:
         return objective.calls
     if isinstance(objective, ModuleObjective):
         return ModuleTrainer(objective)
+    if isinstance(objective, FunctionObjective):
+        return FunctionTrainer(objective)
     return ObjectiveTrainer(objective)
 
 

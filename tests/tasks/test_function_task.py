@@ -124,7 +124,57 @@ def test_bad_input(setting):
             ShapeError,
             r"loss must return a tensor \[9\], got \[9, 2\]",
         ),
-        (lambda: edt.masked_train(task, ens, batch_size=3), ValueError, "batch_size needs samples"),
     ]:
         with pytest.raises(error, match=words):
             make()
+
+
+@pytest.mark.parametrize("loss", [cauchy, bce])
+def test_minibatches_are_those_of_the_core(loss):
+    draw = torch.Generator().manual_seed(5)
+    x = torch.randn(11, 2, generator=draw, dtype=torch.float64)
+    y = torch.rand(11, 1, generator=draw, dtype=torch.float64)
+    weights = torch.rand(11, generator=draw, dtype=torch.float64) + 0.1
+    ens = Ensemble.init([3, 4], [0], d_in=2, d_out=1)
+    own = FunctionTask(x, y, loss, weights)
+    options = {
+        "lr": 0.05, "optimizer": "sgd", "momentum": 0.9, "steps": 13, "batch_size": [4, 3],
+        "data_seed": [3, 4], "record": [0, 5, 13], "progress": False,
+    }  # fmt: skip
+    mine = edt.masked_train(own, ens, **options)
+    alone = edt.masked_train(own, ens.select([1]), **{**options, "batch_size": 3, "data_seed": 4})
+    assert torch.equal(alone.networks.theta, mine.networks.select([1]).theta)
+    first = edt.masked_train(own, ens, **{**options, "steps": 6, "record": [0, 5]})
+    later = edt.masked_train(own, continue_from=first, **options)
+    assert torch.equal(later.networks.theta, mine.networks.theta)
+    if loss is bce:
+        core = edt.masked_train(edt.Task(x, y, "bce", weights), ens, **options)
+        torch.testing.assert_close(mine.networks.theta, core.networks.theta, **CLOSE)
+        torch.testing.assert_close(mine.recorded.loss, core.recorded.loss, **CLOSE)
+
+
+def test_modules_learn_them_as_chains_do(setting):
+    task, _ = setting
+    plain = Ensemble.init([3, 4], [0], d_in=2, d_out=2, scheme="normal")
+    modules = edt.ModuleEnsemble([plain.to_module(b) for b in range(2)])
+    order = [plain.theta[a:b] for a, b in zip(plain.offsets, plain.offsets[1:], strict=False)]
+    torch.testing.assert_close(modules.theta, torch.cat(order), rtol=0, atol=0)
+    loss, grad = edt.loss_and_grad(task, plain)
+    other, slope = edt.loss_and_grad(task, modules)
+    torch.testing.assert_close(other, loss, **CLOSE)
+    torch.testing.assert_close(slope, grad, **CLOSE)
+    for ggn in (False, True):
+        theirs = edt.hessian(task, plain, ggn=ggn)
+        for mine, wanted in zip(edt.hessian(task, modules, ggn=ggn), theirs, strict=True):
+            torch.testing.assert_close(mine, wanted, **CLOSE)
+    options = {"lr": 0.05, "steps": 9, "batch_size": 4, "data_seed": 2, "progress": False}
+    one, two = (edt.masked_train(task, nets, **options) for nets in (plain, modules))
+    torch.testing.assert_close(two.networks.theta, one.networks.theta, rtol=1e-9, atol=1e-11)
+    images = FunctionTask(task.x.reshape(9, 1, 2, 1), task.y, cauchy)
+    flat = edt.ModuleEnsemble(
+        [torch.nn.Sequential(torch.nn.Flatten(), plain.to_module(b)) for b in range(2)]
+    )
+    bare = FunctionTask(task.x, task.y, cauchy)
+    torch.testing.assert_close(edt.loss(images, flat), edt.loss(bare, plain), **CLOSE)
+    with pytest.raises(ShapeError, match="must have shape"):
+        edt.loss(images, plain)

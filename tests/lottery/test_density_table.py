@@ -1,0 +1,36 @@
+"""Criteria on a six-layer network of width 100 against plain PyTorch written from the papers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import edt
+from benchmarks import plain_sparse
+from benchmarks.density import DENSITIES, SIZES, pruned
+
+METHODS = ("snip", "grasp", "synflow")
+
+
+@pytest.fixture(scope="module")
+def digits() -> edt.Task:
+    return edt.tasks.digits("train")
+
+
+@pytest.mark.parametrize("density", DENSITIES)
+@pytest.mark.parametrize("method", METHODS)
+def test_masks_of_the_same_weights_are_the_same(
+    digits: edt.Task, method: str, density: float
+) -> None:
+    networks = edt.Ensemble.init(
+        [tuple(SIZES[1:-1])], [0], d_in=SIZES[0], d_out=SIZES[-1], activation="relu", scheme="he"
+    )
+    theirs = plain_sparse.start_masks(
+        method, networks.to_module(0), digits.x, digits.y, density, 0, biases=True
+    )
+    ours = pruned(method, digits, networks, density)
+    found = [ours.weight_mask(0, layer) for layer in range(6)]
+    apart = sum(int((a != b).sum()) for a, b in zip(found, theirs, strict=True))
+    kept = sum(int(mask.sum()) for mask in theirs)
+    # Scores equal to rounding, one mask counting twice; and the path that edt keeps.
+    assert apart <= 2e-3 * kept, (apart, kept)
