@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import torch
+from small_trainings import threads
 
 import edt
 from benchmarks import plain_sparse
@@ -25,9 +25,11 @@ def test_masks_of_the_same_weights_are_the_same(
     networks = edt.Ensemble.init(
         [tuple(SIZES[1:-1])], [0], d_in=SIZES[0], d_out=SIZES[-1], activation="relu", scheme="he"
     )
-    theirs = plain_sparse.start_masks(
-        method, networks.to_module(0), digits.x, digits.y, density, 0, biases=True
-    )
+    # Matrices of a hundred: on a busy machine torch's threads would wait for each other.
+    with threads(1):
+        theirs = plain_sparse.start_masks(
+            method, networks.to_module(0), digits.x, digits.y, density, 0, biases=True
+        )
     ours = pruned(method, digits, networks, density)
     found = [ours.weight_mask(0, layer) for layer in range(6)]
     apart = sum(int((a != b).sum()) for a, b in zip(found, theirs, strict=True))
