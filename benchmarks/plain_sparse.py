@@ -157,7 +157,7 @@ def accuracy(
                     w.mul_(mask)
                     for name in ("exp_avg", "exp_avg_sq"):
                         optimiser.state[w][name].mul_(mask & old)
-        if len(order) < batch:
+        if not order:
             order = torch.randperm(len(x), generator=draw).tolist()
         chosen, order = order[:batch], order[batch:]
         optimiser.zero_grad()

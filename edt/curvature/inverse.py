@@ -1,10 +1,11 @@
 """Products with damped inverses, ``(A + lambda I)^-1 v``, and what is made of them.
 
-Conjugate gradients need products with A only; those of all networks and all vectors are made in one
-pass. Small networks are solved by their matrix, exactly.
+Conjugate gradients, LSMR and Neumann's series need products with A only
+(`edt.curvature.inverse_iterations`); those of all networks and all vectors are made in one pass.
+Small networks are solved by their matrix, exactly.
 
-Reference: M. Hestenes, E. Stiefel, 1952; P. W. Koh, P. Liang, "Understanding black-box predictions
-via influence functions", ICML 2017.
+Reference: P. W. Koh, P. Liang, "Understanding black-box predictions via influence functions", ICML
+2017.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 
 from edt.curvature.fisher import sample_gradients
 from edt.curvature.inputs import prepare
+from edt.curvature.inverse_iterations import Solved, conjugate, lsmr, neumann, relative
 from edt.curvature.products import Solver, drive
 from edt.errors import ShapeError, unknown_choice
 from edt.ops.threads import one_blas_thread
@@ -23,7 +25,7 @@ from edt.scalars import number, whole
 
 __all__ = ["InverseProducts", "influence", "inverse_product", "submatrix"]
 
-METHODS = ("auto", "cg", "exact")
+METHODS = ("auto", "cg", "lsmr", "neumann", "exact")
 #: Coordinates up to which "auto" forms the matrix.
 DENSE = 512
 
@@ -37,7 +39,8 @@ class InverseProducts:
         residual: float64 ``[B, K]``, ``|(A + lambda I) x - v| / |v|`` (0 where v is 0).
         products: int64 ``[B]``, products with A, 0 where it was formed.
         definite: bool ``[B]``, whether ``A + lambda I`` showed no direction of curvature <= 0. With
-            "cg" a network stops at one, and its solution is that of the steps before.
+            "cg" a network stops at one, and its solution is that of the steps before; "neumann"
+            shows none.
     """
 
     solution: torch.Tensor
@@ -56,6 +59,7 @@ def inverse_product(
     method: str = "auto",
     tol: float = 1e-10,
     max_products: int | None = None,
+    scale: float | None = None,
     theta: torch.Tensor | None = None,
     task_index: Any = None,
 ) -> InverseProducts:
@@ -66,10 +70,15 @@ def inverse_product(
         vectors: ``[total]`` or ``[K, total]``.
         damping: lambda >= 0.
         ggn: the Gauss-Newton matrix (the true Fisher matrix of likelihoods) or the Hessian.
-        method: "cg", "exact" (Cholesky or, where indefinite, LU), or "auto": exact for up to 512
-            coordinates.
-        tol: of "cg", on the relative residual.
-        max_products: of "cg"; default ``2 P + 10``.
+        method: "cg"; "lsmr" (least squares: also where the matrix is indefinite or singular);
+            "neumann" (a truncated series, for few terms); "exact" (Cholesky or, where indefinite,
+            LU); or "auto": exact for up to 512 coordinates, "cg" above.
+        tol: of "cg" on the relative residual, of "lsmr" on that of the normal equations.
+        max_products: of the iterations; default ``2 P + 10`` ("lsmr" ``4 P + 20``, "neumann" 100,
+            a product a term).
+        scale: alpha of "neumann", ``alpha sum_k (I - alpha (A + damping I))^k v``, which converges
+            where all eigenvalues are between 0 and ``2 / alpha``; default 1 over the largest, by
+            20 power iterations.
 
     Returns:
         `InverseProducts`.
@@ -86,19 +95,28 @@ def inverse_product(
         raise unknown_choice("method", method, METHODS)
     bound = number("tol", tol)
     most = None if max_products is None else whole("max_products", max_products)
+    factor = None if scale is None else number("scale", scale, strict=True)
+    if factor is not None and method != "neumann":
+        raise ValueError(f"scale needs method='neumann', got {method!r}")
     if not isinstance(vectors, torch.Tensor) or vectors.shape[-1:] != flat.shape:
         given = list(vectors.shape) if isinstance(vectors, torch.Tensor) else vectors
         raise ShapeError(f"vectors must have shape [{flat.numel()}] or [K, ...], got {given}")
     right = vectors.detach().cpu().double().reshape(-1, flat.numel())
-    solvers: dict[int, Solver[_Solved]] = {}
+    solvers: dict[int, Solver[Solved]] = {}
     places = []
     for b, size in enumerate(objective.coords.tolist()):
         first, last = int(objective.offsets[b]), int(objective.offsets[b + 1])
         places.append(torch.nonzero(objective.trainable[first:last]).flatten() + first)
         own = right[:, places[b]]
         dense = method == "exact" or (method == "auto" and size <= DENSE)
-        budget = 2 * size + 10 if most is None else most
-        solvers[b] = _exact(own, shift) if dense else _conjugate(own, shift, bound, budget)
+        if dense:
+            solvers[b] = _exact(own, shift)
+        elif method == "neumann":
+            solvers[b] = neumann(own, shift, factor, 100 if most is None else most)
+        elif method == "lsmr":
+            solvers[b] = lsmr(own, shift, bound, 4 * size + 20 if most is None else most)
+        else:
+            solvers[b] = conjugate(own, shift, bound, 2 * size + 10 if most is None else most)
     with one_blas_thread():
         found = drive(objective, flat, solvers, ggn=ggn)
     out = torch.zeros_like(right)
@@ -113,11 +131,7 @@ def inverse_product(
     )
 
 
-#: (solutions [K, P], residuals [K], products, definite)
-_Solved = tuple[torch.Tensor, torch.Tensor, int, bool]
-
-
-def _exact(right: torch.Tensor, shift: float) -> Solver[_Solved]:
+def _exact(right: torch.Tensor, shift: float) -> Solver[Solved]:
     size = right.shape[1]
     matrix = yield torch.eye(size, dtype=torch.float64)
     matrix = 0.5 * (matrix + matrix.T) + shift * torch.eye(size, dtype=torch.float64)
@@ -128,38 +142,7 @@ def _exact(right: torch.Tensor, shift: float) -> Solver[_Solved]:
         found = torch.cholesky_solve(columns, factor)
     else:
         found, failed = torch.linalg.solve_ex(matrix, columns)
-    return found.T, _relative(matrix @ found - columns, columns), 0, definite
-
-
-def _conjugate(right: torch.Tensor, shift: float, tol: float, budget: int) -> Solver[_Solved]:
-    x = torch.zeros_like(right)
-    rest, way = right.clone(), right.clone()
-    square = (rest * rest).sum(1)
-    goal = tol**2 * (right * right).sum(1)
-    going, definite, used = square > goal, True, 0
-    while bool(going.any()) and used < budget:
-        image = (yield way[going].contiguous()) + shift * way[going]
-        used += int(going.sum())
-        curve = (way[going] * image).sum(1)
-        bad = curve <= 0.0
-        definite &= not bool(bad.any())
-        step = torch.where(bad, 0.0, square[going] / torch.where(bad, 1.0, curve))
-        x[going] += step[:, None] * way[going]
-        rest[going] -= step[:, None] * image
-        fresh = (rest * rest).sum(1)
-        ratio = torch.where(square > 0.0, fresh / square.clamp_min(1e-300), 0.0)
-        way[going] = rest[going] + ratio[going, None] * way[going]
-        still = going.clone()
-        still[going] = ~bad
-        square, going = fresh, still & (fresh > goal)
-    image = (yield x) + shift * x
-    return x, _relative((image - right).T, right.T), used + x.shape[0], definite
-
-
-def _relative(error: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    size = right.norm(dim=0)
-    out: torch.Tensor = torch.where(size > 0.0, error.norm(dim=0) / size.clamp_min(1e-300), 0.0)
-    return out
+    return found.T, relative(matrix @ found - columns, columns), 0, definite
 
 
 def submatrix(

@@ -16,101 +16,24 @@ Kronecker-factored eigenbasis", NeurIPS 2018.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from edt.curvature.fisher import FISHERS, finite_data
+from edt.curvature.inputs import prepare
+from edt.curvature.kfac_modules import SHARINGS, module_layers
+from edt.curvature.kronecker import Kronecker, KroneckerLayer
+from edt.ensemble import ModuleEnsemble
 from edt.ensemble.activations import ACTIVATIONS
 from edt.ensemble.masks import TRAINABLE
-from edt.errors import ShapeError, unknown_choice
+from edt.errors import unknown_choice
 from edt.ops.losses import LOSSES
-from edt.scalars import flag, number
+from edt.scalars import flag
+from edt.tasks.given import index_of, task_and_networks
+from edt.tasks.module_task import ModuleTask
 
 __all__ = ["Kronecker", "KroneckerLayer", "kfac"]
-
-
-@dataclass
-class KroneckerLayer:
-    """One layer's block ``(U_G x U_A) diag(values) (U_G x U_A)^T``.
-
-    Attributes:
-        inputs: A, float64 ``[in + 1, in + 1]`` (no 1 without biases).
-        outputs: G, ``[out, out]``.
-        basis_in, basis_out: their eigenvectors, in columns.
-        values: ``[out, in + 1]``, products of eigenvalues, or those of E-KFAC.
-    """
-
-    inputs: torch.Tensor
-    outputs: torch.Tensor
-    basis_in: torch.Tensor
-    basis_out: torch.Tensor
-    values: torch.Tensor
-
-    def apply(self, rows: torch.Tensor, damping: float | None = None) -> torch.Tensor:
-        """The block times ``[K, out, in + 1]``, or with ``damping`` its damped inverse times it."""
-        turned = self.basis_out.T @ rows @ self.basis_in
-        turned = turned * self.values if damping is None else turned / (self.values + damping)
-        return self.basis_out @ turned @ self.basis_in.T
-
-    def matrix(self) -> torch.Tensor:
-        """The block, ``[out (in + 1), out (in + 1)]``."""
-        basis = torch.kron(self.basis_out, self.basis_in)
-        return (basis * self.values.reshape(-1)) @ basis.T
-
-
-class Kronecker:
-    """Block-diagonal curvature of B networks; made by `kfac`.
-
-    Attributes:
-        layers: of every network, from inputs to outputs.
-    """
-
-    def __init__(self, networks: Any, layers: list[list[KroneckerLayer]]) -> None:
-        self._networks, self.layers = networks, layers
-
-    def product(self, vectors: torch.Tensor) -> torch.Tensor:
-        """``K_b v_b`` for ``[total]`` or ``[K, total]``, float64."""
-        return self._each(vectors, None)
-
-    def inverse_product(self, vectors: torch.Tensor, damping: float = 1e-3) -> torch.Tensor:
-        """``(K_b + damping I)^-1 v_b``, exactly."""
-        return self._each(vectors, number("damping", damping, strict=True))
-
-    def _each(self, vectors: torch.Tensor, damping: float | None) -> torch.Tensor:
-        nets = self._networks
-        if not isinstance(vectors, torch.Tensor) or vectors.shape[-1:] != (nets.total,):
-            given = list(vectors.shape) if isinstance(vectors, torch.Tensor) else vectors
-            raise ShapeError(f"vectors must have shape [{nets.total}] or [K, ...], got {given}")
-        rows = vectors.detach().cpu().double().reshape(-1, nets.total)
-        out = torch.zeros_like(rows)
-        for b, own in enumerate(self.layers):
-            for layer, block in enumerate(own):
-                where = self._places(b, layer)
-                found = block.apply(rows[:, where.reshape(-1)].reshape(-1, *where.shape), damping)
-                out[:, where.reshape(-1)] = found.reshape(rows.shape[0], -1)
-        return out.reshape(vectors.shape)
-
-    def matrix(self, b: int) -> torch.Tensor:
-        """All of network b's, ``[P_b, P_b]`` in flat order."""
-        nets = self._networks
-        first, size = int(nets.offsets[b]), int(nets.offsets[b + 1] - nets.offsets[b])
-        out = torch.zeros(size, size, dtype=torch.float64)
-        for layer, block in enumerate(self.layers[b]):
-            where = self._places(b, layer).reshape(-1) - first
-            out[where[:, None], where[None, :]] = block.matrix()
-        return out
-
-    def _places(self, b: int, layer: int) -> torch.Tensor:
-        """Flat positions of ``[W b]``, int64 ``[out, in + 1]``."""
-        layout = self._networks.layout
-        fan_in, fan_out = int(layout.fan_in[b, layer]), int(layout.fan_out[b, layer])
-        weights = torch.arange(fan_out * fan_in).reshape(fan_out, fan_in)
-        parts = [weights + int(layout.weight_at[b, layer])]
-        if layout.has_bias:
-            parts.append((torch.arange(fan_out) + int(layout.bias_at[b, layer]))[:, None])
-        return torch.cat(parts, 1)
 
 
 def kfac(
@@ -119,17 +42,22 @@ def kfac(
     *,
     kind: str = "true",
     corrected: bool = False,
+    sharing: str = "expand",
     theta: torch.Tensor | None = None,
     task_index: Any = None,
 ) -> Kronecker:
     """K-FAC (or E-KFAC) of every network.
 
     Args:
-        task: an `edt.Task` or ``(x, y)``.
-        networks: B chains with nothing pruned or frozen (a mask would cut the Kronecker product).
+        task: an `edt.Task` or ``(x, y)``; for modules any `edt.ModuleTask` with a loss by name.
+        networks: B chains with nothing pruned or frozen (a mask would cut the Kronecker product),
+            or networks of modules whose trainable parameters are those of whole linear and
+            convolutional layers.
         kind: "true": of the Gauss-Newton matrix, with all columns of ``l''`` instead of draws of
             targets; "empirical": of the empirical Fisher matrix.
         corrected: E-KFAC.
+        sharing: for layers applied at many positions (`edt.curvature.kfac_modules`): "expand" or
+            "reduce".
         theta, task_index: as in `edt.hessian`.
 
     Returns:
@@ -144,6 +72,10 @@ def kfac(
     if not isinstance(kind, str) or kind not in FISHERS:
         raise unknown_choice("kind", kind, FISHERS)
     corrected = flag("corrected", corrected)
+    if not isinstance(sharing, str) or sharing not in SHARINGS:
+        raise unknown_choice("sharing", sharing, SHARINGS)
+    if isinstance(task_and_networks(task, networks)[1], ModuleEnsemble):
+        return _of_modules(task, networks, kind, corrected, sharing, theta, task_index)
     data, nets, flat, index = finite_data(task, networks, theta, task_index)
     if not bool((nets.state == TRAINABLE).all()):
         raise ValueError(
@@ -152,6 +84,42 @@ def kfac(
     problem = data.objective(nets, index).problem
     nets = nets.with_theta(flat)
     return Kronecker(nets, [_layers(nets, b, problem, kind, corrected) for b in range(nets.B)])
+
+
+def _of_modules(
+    task: Any,
+    networks: Any,
+    kind: str,
+    corrected: bool,
+    sharing: str,
+    theta: torch.Tensor | None,
+    task_index: Any,
+) -> Kronecker:
+    _, flat = prepare(task, networks, theta, task_index)
+    data, nets = task_and_networks(task, networks)
+    if not isinstance(data, ModuleTask) or data.loss not in LOSSES or not data.splits:
+        raise TypeError(
+            f"task must have a loss by name, one of {', '.join(LOSSES)}, got "
+            f"{getattr(data, 'loss', type(data).__name__)}"
+        )
+    index = index_of(data, nets, task_index).tolist()
+    data = data.to(nets.dtype).to(torch.float64, torch.device("cpu"))
+    nets = nets.to(torch.float64, device="cpu").with_theta(flat.double())
+    layers = [
+        module_layers(nets, b, data, index[b], kind, corrected, sharing) for b in range(nets.B)
+    ]
+    return Kronecker(nets, layers)
+
+
+def _places(nets: Any, b: int, layer: int) -> torch.Tensor:
+    """Flat positions of ``[W b]``, int64 ``[out, in + 1]``."""
+    layout = nets.layout
+    fan_in, fan_out = int(layout.fan_in[b, layer]), int(layout.fan_out[b, layer])
+    weights = torch.arange(fan_out * fan_in).reshape(fan_out, fan_in)
+    parts = [weights + int(layout.weight_at[b, layer])]
+    if layout.has_bias:
+        parts.append((torch.arange(fan_out) + int(layout.bias_at[b, layer]))[:, None])
+    return torch.cat(parts, 1)
 
 
 def _layers(nets: Any, b: int, problem: Any, kind: str, corrected: bool) -> list[KroneckerLayer]:
@@ -190,5 +158,7 @@ def _layers(nets: Any, b: int, problem: Any, kind: str, corrected: bool) -> list
         if corrected:
             squares = weights[:, None] * (each @ basis_in).square()
             found = sum(((g @ basis_out).square().T @ squares for g in ways), 0.0 * found)
-        out.append(KroneckerLayer(left, right, basis_in, basis_out, found))
+        places = _places(nets, b, layer)
+        block = KroneckerLayer(left, right, basis_in, basis_out, found, places, str(layer))
+        out.append(block)
     return out

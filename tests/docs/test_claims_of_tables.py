@@ -117,16 +117,18 @@ def inverses() -> bool:
 def kronecker() -> bool:
     vector = torch.ones(small()[1].total, dtype=torch.float64)
     factors = [curvature.kfac(*small(), corrected=corrected) for corrected in (False, True)]
-    return all(bool(f.inverse_product(f.product(vector)).isfinite().all()) for f in factors)
+    layers = curvature.kfac(*a_module(), sharing="reduce").layers[0]
+    return all(bool(f.inverse_product(f.product(vector)).isfinite().all()) for f in factors) and (
+        len(layers) == 5
+    )
 
 
 def a_module() -> tuple[edt.ModuleTask, edt.ModuleEnsemble]:
-    data = edt.ModuleTask((torch.zeros(4, 1, 8, 8), torch.zeros(4, dtype=torch.int64)))
     networks = edt.ModuleEnsemble.build(
         lambda width, seed: nets.lenet5(width, seed, shape=(1, 8, 8)), [0.25], [0],
         input_shape=(1, 8, 8),
     )  # fmt: skip
-    return data, networks
+    return edt.ModuleTask((torch.ones(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64))), networks
 
 
 def refused(call: Callable[[], Any], words: str) -> bool:
@@ -188,7 +190,7 @@ def own_step() -> bool:
     return bool((edt.loss_and_grad(task, plain_modules()[1])[1] != 0).any())
 
 
-def own_loss_of_chains() -> bool:
+def own_loss() -> bool:
     data = small()[0]
     task = edt.tasks.FunctionTask(data.x, data.y, lambda f, y: (f - y).square().sum(1), d_out=1)
     return torch.allclose(edt.loss(task, small()[1]), edt.loss(*small()))
@@ -327,13 +329,17 @@ CLAIMS: dict[str, dict[str, Callable[[], Any]]] = {
         "`EFLinearOperator`": empirical_fisher,
         "`FisherMCLinearOperator`": fisher_of_squared_errors,
         "`CGInverseLinearOperator`": inverses,
+        "`NeumannInverseLinearOperator`, `LSMRInverseLinearOperator`": lambda: [
+            curvature.inverse_product(*small(), small()[1].theta, method=name)
+            for name in ("neumann", "lsmr")
+        ],
         "`KFACLinearOperator`, `EKFACLinearOperator`, `KFACInverseLinearOperator`": kronecker,
         "`SubmatrixLinearOperator`": lambda: [
             tuple(cut.shape) == (2, 2) for cut in curvature.submatrix(*small(), torch.arange(2))
         ],
         "any module": any_module,
-        "K-FAC of convolutions, Neumann and LSMR inverses": lambda: refused(
-            lambda: curvature.kfac(*a_module()), CHAINS
+        "fresh draws of targets (`FisherType.MC`), `FORWARD_ONLY`": lambda: (
+            "seed" not in parameters_of(curvature.kfac)
         ),
     },
     "what.md": {
@@ -359,7 +365,7 @@ CLAIMS: dict[str, dict[str, Callable[[], Any]]] = {
         "Hessians of modules": lambda: [
             edt.hessian(*plain_modules()), edt.HessianOperator(*plain_modules()).shape
         ],
-        "a loss of your own for chains": own_loss_of_chains,
+        "a loss of your own": own_loss,
         "batch norm and dropout": modes_of_batch_norm,
         "bits of modules": same_modules_same_bits,
         "modules that `vmap` refuses": without_vmap,
@@ -374,7 +380,13 @@ CLAIMS: dict[str, dict[str, Callable[[], Any]]] = {
         "neurons of modules put in the same order before a path": refused_for_modules(
             lambda task, networks: edt.landscape.connect(task, networks[[0]], networks[[1]])
         ),
-        "K-FAC of convolutions": lambda: refused(lambda: curvature.kfac(*a_module()), CHAINS),
+        "K-FAC of norms, embeddings and grouped convolutions": lambda: refused(
+            lambda: curvature.kfac(
+                edt.ModuleTask((torch.ones(3, 2), torch.zeros(3, 2))),
+                edt.ModuleEnsemble([nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))]),
+            ),
+            "freeze other parameters",
+        ),
         "networks of unlike depth or activation in one `edt.Ensemble`": unlike_chains,
         "a module with hooks or layers of its own as a chain": hooks,
         "half precision": lambda: refused(
