@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 from small_trainings import threads
 
 import edt
 from benchmarks import plain_sparse
-from benchmarks.density import DENSITIES, SIZES, pruned
+from benchmarks.density import DENSITIES, SIZES, pruned, row
 
+ROOT = Path(__file__).parents[2]
 METHODS = ("snip", "grasp", "synflow")
 
 
@@ -36,3 +41,14 @@ def test_masks_of_the_same_weights_are_the_same(
     kept = sum(int(mask.sum()) for mask in theirs)
     # Scores equal to rounding, one mask counting twice; and the path that edt keeps.
     assert apart <= 2e-3 * kept, (apart, kept)
+
+
+def test_the_page_says_what_was_measured() -> None:
+    page = (ROOT / "docs/lottery.md").read_text()
+    record = json.loads((ROOT / "benchmarks/results/density.json").read_text())
+    rows = [row(one["method"], one["density"], one["edt"], one["torch"]) for one in record["rows"]]
+    assert all(line in page for line in rows)
+    assert {len(one[side]) for one in record["rows"] for side in ("edt", "torch")} == {8}
+    ends = [re.findall(r"\((\S+) to (\S+)\) \|$", line)[0] for line in rows]
+    holding = sum(float(low) <= 0.0 <= float(high) for low, high in ends)
+    assert (holding, len(rows)) == (13, 15) and "Thirteen of the fifteen intervals hold 0" in page
