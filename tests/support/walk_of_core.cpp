@@ -75,7 +75,7 @@ int main() {
   EDT_ISA_NS::Stepper<double> stepper{hp, p, g, m, v, nullptr, kPoints};
   for (int step = 0; step < 3; ++step) {
     for (int i = 0; i < kPoints; ++i) g[i] = (step + 1) * y[i];
-    stepper(step, lr, decay);
+    stepper.move<false>({0, kPoints}, step, lr, decay);
     const cuda::Rule<double> rule(hp, st, 0, step, 1 - integer_power(hp.beta1, step + 1),
                                   1 - integer_power(hp.beta2, step + 1));
     for (int i = 0; i < kPoints; ++i) rule(p1[i], g[i], m1 + i, v1 + i);

@@ -51,9 +51,7 @@ struct Stepper {
     });
   }
 
- private:
-  static constexpr double kWork = 32;  // multiply-adds that take as long as one parameter's step
-
+  // The same for a range of them.
   template <bool Scaled>
   void move(Rows range, int64_t step, double lr, double decay) {
     switch (hp.optimizer) {
@@ -64,6 +62,9 @@ struct Stepper {
         return adam<Scaled>(range, step, lr, decay);
     }
   }
+
+ private:
+  static constexpr double kWork = 32;  // multiply-adds that take as long as one parameter's step
 
   // The rate at parameters i...
   template <bool Scaled>
