@@ -51,6 +51,11 @@ STUDIES = (
     ("multi-start-net", "multi_start_net", "multi_start_net"),
 )
 
+#: Pictures that show a run with --quick; the others show the runs that the documents report.
+QUICK = {
+    "signs", "prune_to_narrow", "escape_count", "depth", "targets", "optimisers", "barriers",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Study:
@@ -98,6 +103,8 @@ def card(study: Study) -> str:
         parts.append(f"<span>{escape(rest[:1].upper() + rest[1:])}</span>")
     if study.picture:
         parts.insert(0, f'<img src="{study.picture}" alt="" loading="lazy">')
+    if study.picture and Path(study.picture).stem in QUICK:
+        parts.append("<small>Picture: a quick run, too small to decide anything.</small>")
     if study.report is None:
         return f'<div class="card">{"".join(parts)}<code>edt run {study.name}</code></div>'
     parts.append(f"<em>{escape(answer(study.report))}</em>")

@@ -132,6 +132,12 @@ def test_cards_tell_what_reports_say(gallery, tmp_path):
     assert "<code>edt run census</code>" in cards["census"]
 
 
+def test_pictures_of_quick_runs_are_said_to_be(gallery, tmp_path):
+    cards = {study.picture: gallery.card(study) for study in gallery.studies(tmp_path)}
+    small = {picture for picture, card in cards.items() if "a quick run, too small" in card}
+    assert small == {f"images/{name}.png" for name in gallery.QUICK}
+
+
 def test_the_gallery_has_every_study(gallery):
     assert {name for name, *_ in gallery.STUDIES} == set(KINDS) - {"sweep"}
 

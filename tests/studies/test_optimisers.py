@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from edt.studies.common.targets import teacher_task
+from edt.studies.optimisers import panels
 from edt.studies.optimisers.page import speed_findings
 from edt.studies.optimisers.run import OptimisersSpec, _leave, time_table
 
@@ -59,3 +60,16 @@ def test_full_batches_leave_as_fast_as_the_curvature_says():
     # A tenth of the loss is a step of order one: times agree within a factor of a few.
     assert (left["steps"] > 0.2 * left["predicted"]).all()
     assert (left["steps"] < 5.0 * left["predicted"]).all()
+
+
+def test_steps_of_runs_that_did_not_leave_are_open_and_said_to_be():
+    runs = escapes(1.0)
+    runs.loc[runs["batch"] == 4, "left"] = False
+    names = [f"{name}{end}" for name in ("good", "bad") for end in ("", "_low", "_high")]
+    rates = dict.fromkeys(names, 0.5)
+    outcomes = pd.DataFrame([{"setting": "gd", "width": 2, "moved": 1.0, **rates}])
+    steps = panels.optimisers(outcomes, time_table(runs))[-1]
+    drawn = {trace["name"]: trace for trace in steps.traces}
+    assert drawn["measured (median)"]["x"] == [96]
+    open_ = drawn["most had not left in so many"]
+    assert open_["x"] == [4] and open_["marker"]["symbol"].endswith("-open")

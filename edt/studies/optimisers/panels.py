@@ -51,17 +51,25 @@ def optimisers(table: pd.DataFrame, times: pd.DataFrame) -> list[Panel]:
               full=True)
     ]  # fmt: skip
     if len(times):
-        hover = [
-            lines(f"batches of {row['batch']}: median {row['steps']:,.0f} steps",
-                  f"{share(row['left'])} of the runs left; {row['saddles']} saddles")
-            for row in rows(times)
+        # The median of runs most of which had not left when the steps were over is not known.
+        gone = times["left"] > 0.5
+        measured = [
+            line(own["batch"], own["steps"], name, "@blue", [
+                lines(f"batches of {row['batch']}: {said} {row['steps']:,.0f} steps",
+                      f"{share(row['left'])} of the runs left; {row['saddles']} saddles")
+                for row in rows(own)
+            ], hollow=hollow, joined=not hollow)
+            for own, name, said, hollow in (
+                (times[gone], "measured (median)", "median", False),
+                (times[~gone], "most had not left in so many", "most not left in", True),
+            )
+            if len(own)
         ]  # fmt: skip
-        measured = line(times["batch"], times["steps"], "measured (median)", "@blue", hover)
         predicted = line(times["batch"], times["predicted"], "curvature alone", "@orange", hover,
                          marker="s", dash="dash")  # fmt: skip
         found.append(
-            Panel("Steps until a saddle is left", [measured, predicted],
+            Panel("Steps until a saddle is left", [*measured, predicted],
                   size_axis([float(b) for b in times["batch"]], "samples a step"),
-                  log_axis("steps", [measured, predicted]))
+                  log_axis("steps", [*measured, predicted]))
         )  # fmt: skip
     return found

@@ -20,7 +20,7 @@ STUDY = Study(
         ("--extra 0", "students as wide as their teachers, 15 cells"),
         ("--teachers 6..12 --extra 0,1 --starts 5000 --out more", ""),
     ),
-    quick={"teachers": (6, 8, 10), "extra": (0, 1), "starts": 60},
+    quick={"teachers": (6, 8, 10), "extra": (0, 1), "starts": 20},
     shows="print_table",
 )
 #: Makes its specs.
