@@ -7,7 +7,7 @@ import pandas as pd
 from edt.places import Folder, Location
 from edt.show.answer import points_tile
 from edt.show.publish import Picture
-from edt.show.words import count, exact, percent, points, span
+from edt.show.words import count, exact, percent, points, ranges, span
 from edt.studies.common.findings import Finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import threshold_table, threshold_text
@@ -48,7 +48,8 @@ def findings(table: pd.DataFrame) -> list[Finding]:
             )
             effect = points_tile(
                 *ahead,
-                f"more reach a good end than of fresh starts, with {count(neurons, 'neuron')} "
+                f"of bad minima that reach a good end, against fresh starts, with "
+                f"{count(neurons, 'neuron')} "
                 f"added ({WAYS[row['way']][0]})",
             )
             if row["ahead_low"] > 0.0:
@@ -89,8 +90,10 @@ def write_escape_count_report(run: EscapeCountRun, directory: Location) -> Folde
         method=[
             (
                 "Minima",
-                f"up to {spec.each} certified bad minima of each of "
-                f"{count(spec.teachers, 'teacher')} and width {', '.join(map(str, spec.widths))}",
+                f"up to {count(spec.each, 'certified bad minimum', 'certified bad minima')} of "
+                "each "
+                "of "
+                f"{count(spec.teachers, 'teacher')} and of widths {ranges(spec.widths)}",
             ),
             ("Good", f"loss ≤ {exact(spec.good)} × variance of the target"),
             ("Threshold", threshold_text(thresholds)),

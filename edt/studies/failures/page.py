@@ -7,7 +7,7 @@ import pandas as pd
 from edt.places import Folder, Location
 from edt.show.answer import points_tile, rate_tile
 from edt.show.publish import Picture
-from edt.show.words import count, percent, points, span
+from edt.show.words import count, percent, points, ranges, span
 from edt.studies.common.findings import Finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import threshold_table, threshold_text
@@ -56,7 +56,7 @@ def findings(failures: pd.DataFrame, ways: pd.DataFrame) -> list[Finding]:
         ahead = row["good_ahead"], row["good_ahead_low"], row["good_ahead_high"]
         gap = f"against as many kicks without a neuron {points(*ahead)}"
         effect = points_tile(
-            *ahead, f"more of {ENDS[row['label']][1]} reach a good end than by kicks: "
+            *ahead, f"of {ENDS[row['label']][1]} that reach a good end, against kicks: "
             f"{WAYS[row['way']][0]}"
         )  # fmt: skip
         if row["good_ahead_low"] > 0.0:
@@ -115,7 +115,7 @@ def write_failures_report(run: FailuresRun, directory: Location) -> Folder:
         method=[
             (
                 "Students",
-                f"widths {', '.join(map(str, spec.widths))}, {spec.seeds} seeds for each of "
+                f"widths {ranges(spec.widths)}; {spec.seeds} seeds for each of "
                 f"{count(spec.teachers, 'teacher')} of width {spec.teacher_width}",
             ),
             (
@@ -123,7 +123,7 @@ def write_failures_report(run: FailuresRun, directory: Location) -> Folder:
                 f"edt.certify with {spec.certify_steps} further Newton steps for every run that is "
                 "not good",
             ),
-            ("Going on", f"up to {spec.each} ends of each label, width and teacher"),
+            ("Going on", f"up to {count(spec.each, 'end')} of each label, width and teacher"),
             ("Threshold", threshold_text(thresholds)),
             ("Null", "as many kicks of the narrow network by random steps, 1% of its norm"),
         ],

@@ -7,7 +7,7 @@ import pandas as pd
 from edt.places import Folder, Location
 from edt.show.answer import rate_tile
 from edt.show.publish import Picture
-from edt.show.words import count, exact, percent, span
+from edt.show.words import count, exact, percent, ranges, span
 from edt.studies.common.findings import JOINT, Finding, together, together_text
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import threshold_table, threshold_text
@@ -92,7 +92,7 @@ def write_prune_report(run: PruneRun, directory: Location) -> Folder:
             (
                 "Winners",
                 f"{spec.seeds} students for each of {count(spec.teachers, 'teacher')} of width {r} "
-                f"and width {', '.join(map(str, spec.widths))}; those that win",
+                f"and of widths {ranges(spec.widths)}; those that win",
             ),
             ("Good", f"loss ≤ {exact(spec.good)} × variance of the target"),
             ("Threshold", threshold_text(thresholds)),

@@ -30,7 +30,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     limit = LEVEL / (2 * max(1, len(whole)))
     for row in whole.to_dict("records"):
         text = (
-            f"At width {row['width']} {percent(row['share'])} of "
+            f"At width {row['width']}, {percent(row['share'])} of "
             f"{count(int(row['points']), 'critical point')} are minima; independent signs of "
             f"{number(row['P'])} eigenvalues, {percent(row['alpha'])} of them negative, would make "
             f"{percent(row['coins'])}"

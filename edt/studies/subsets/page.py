@@ -31,7 +31,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     """
     found = []
     for row in table[table["tickets"] > 1].to_dict("records"):
-        at = f"At width {row['width']}"
+        at = f"At width {row['width']},"
         teachers = count(int(row["teachers"]), "teacher")
         foretold = (
             number(row["auc"]),
