@@ -22,9 +22,11 @@ class Batch {
  public:
   using Body = std::function<void(int64_t, Crew&)>;
 
-  Batch(int64_t n, const Body& body, int threads)
-      : n_(n), body_(body), threads_(threads), offers_(size_t(threads)), leaders_(threads) {}
+  // At first only `leaders` of the threads may take items; others enter() before they work().
+  Batch(int64_t n, const Body& body, int threads, int leaders)
+      : n_(n), body_(body), threads_(threads), offers_(size_t(threads)), leaders_(leaders) {}
 
+  void enter() { leaders_.fetch_add(1); }
   // What thread `me` of them does: items, then others' loops until all items have ended.
   void work(int me, Scratch& scratch);
   // All items on the calling thread.

@@ -17,9 +17,15 @@ namespace edt {
 namespace {
 
 // Below this many operations waking a thread costs more than it gives (about 0.1 ms of work); where
-// one thread would do it all anyway, the caller does it, unless Ctrl-C would have to wait.
+// one thread would do it all anyway, the caller does it, unless Ctrl-C would have to wait; and up
+// to the same amount it takes part.
 constexpr double kInlineWork = 4e5, kInlineAlone = 4e7;
 constexpr auto kPollEvery = std::chrono::milliseconds(100);
+
+Scratch& caller_scratch() {
+  thread_local Scratch scratch;
+  return scratch;
+}
 
 class Pool {
  public:
@@ -37,12 +43,20 @@ class Pool {
   int size() const { return int(workers_.size()); }
   pid_t owner() const { return owner_; }
 
-  void run(Batch& batch, const std::function<bool()>& poll) {
+  // The caller is thread 0: by the time that a worker wakes, much of a short batch is done. Workers
+  // that come too late find nothing.
+  void run_short(Batch& batch) {
+    start(batch, true, 0);
+    batch.work(0, caller_scratch());
     std::unique_lock<std::mutex> hold(lock_);
-    batch_ = &batch;
-    busy_ = size();
-    ++generation_;
-    wake_.notify_all();
+    batch_ = nullptr;
+    done_.wait(hold, [this] { return busy_ == 0; });
+  }
+
+  // The caller sleeps, and wakes to look for Ctrl-C.
+  void run(Batch& batch, const std::function<bool()>& poll) {
+    start(batch, false, size());
+    std::unique_lock<std::mutex> hold(lock_);
     while (busy_ > 0) {
       if (done_.wait_for(hold, kPollEvery, [this] { return busy_ == 0; })) break;
       hold.unlock();
@@ -53,6 +67,15 @@ class Pool {
   }
 
  private:
+  void start(Batch& batch, bool with_caller, int busy) {
+    std::lock_guard<std::mutex> hold(lock_);
+    batch_ = &batch;
+    with_caller_ = with_caller;
+    busy_ = busy;
+    ++generation_;
+    wake_.notify_all();
+  }
+
   void loop(int me) {
     Scratch scratch;
     uint64_t seen = 0;
@@ -62,6 +85,11 @@ class Pool {
       if (stop_) return;
       seen = generation_;
       Batch* batch = batch_;
+      if (with_caller_) {
+        if (!batch || me == 0) continue;
+        batch->enter();
+        ++busy_;
+      }
       hold.unlock();
       batch->work(me, scratch);
       hold.lock();
@@ -74,7 +102,8 @@ class Pool {
   std::mutex lock_;
   std::condition_variable wake_, done_;
   Batch* batch_ = nullptr;
-  int busy_ = 0;
+  bool with_caller_ = false;
+  int busy_ = 0;  // workers that hold the batch
   uint64_t generation_ = 0;
   bool stop_ = false;
 };
@@ -118,19 +147,20 @@ bool parallel_for(int64_t n, double work, bool shares,
                   const std::function<bool()>& poll) {
   if (n <= 0) return true;
   const int threads = num_threads();
+  const bool is_short = work < kInlineAlone;
   const bool alone = threads == 1 || (n == 1 && !shares);
-  if (work < (alone ? kInlineAlone : kInlineWork)) {
-    thread_local Scratch scratch;
-    Batch batch(n, body, 1);
-    batch.work_alone(scratch);
+  if (alone ? is_short : work < kInlineWork) {
+    Batch batch(n, body, 1, 1);
+    batch.work_alone(caller_scratch());
     batch.rethrow();
     return !batch.stopped();
   }
   Shared& s = shared_state();
   std::lock_guard<std::mutex> hold(s.turn);
   if (!s.pool || s.pool->size() != threads) s.pool = std::make_unique<Pool>(threads);
-  Batch batch(n, body, threads);
-  s.pool->run(batch, poll);
+  Batch batch(n, body, threads, is_short ? 1 : threads);
+  if (is_short) s.pool->run_short(batch);
+  else s.pool->run(batch, poll);
   batch.rethrow();
   return !batch.stopped();
 }
