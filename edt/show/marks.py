@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -201,16 +202,20 @@ def stacked(
             for name, won, n, rate in zip(names, column, totals, found, strict=True)
         ]  # fmt: skip
         parts = [rate.value for rate in found]
-        pattern = {"shape": PATTERNS[len(traces) % len(PATTERNS)], "fgcolor": "@paper",
-                   "fgopacity": 0.5, "fillmode": "overlay", "size": 9,
-                   "solidity": 0.12}  # fmt: skip
         written = [f"{100 * part:.0f}" if part >= 0.06 else "" for part in parts]
         x, y = (parts, places) if lying else (places, parts)
         more = {"orientation": "h"} if lying else {}
-        made = bars(x, y, text, colour, hover, written, **more)
-        made["marker"]["pattern"] = pattern
-        traces.append(made)
-    return traces
+        traces.append(bars(x, y, text, colour, hover, written, **more))
+    return patterned(traces)
+
+
+def patterned(stack: Sequence[Part]) -> list[Part]:
+    """Bars that are told apart without colour, too: each with a hatch of its own."""
+    for shape, made in zip(cycle(PATTERNS), stack, strict=False):
+        made["marker"]["pattern"] = {"shape": shape, "fgcolor": "@paper", "fgopacity": 0.5,
+                                     "fillmode": "overlay", "size": 9,
+                                     "solidity": 0.12}  # fmt: skip
+    return list(stack)
 
 
 def edges(at: Sequence[float]) -> list[Part]:

@@ -7,7 +7,7 @@ import pandas as pd
 from edt.show.axes import percent_axis, place_axis
 from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
-from edt.show.marks import bars, points
+from edt.show.marks import bars, patterned, points
 from edt.show.panel import Panel
 
 #: Groups in words, with their colours and markers.
@@ -63,7 +63,7 @@ def crossed(groups: pd.DataFrame, parts: pd.DataFrame) -> list[Panel]:
     return [
         Panel("What stands where the ticket stood", marks, place_axis(names, ""),
               percent_axis("win among the same rests (95%, over teachers)")),
-        Panel("Whose is the outcome?", shares,
+        Panel("Whose is the outcome?", patterned(shares),
               place_axis([str(group) for group in parts["group"]], ""),
               percent_axis("share of the variance of the outcome"),
               {"barmode": "stack", "bargap": 0.2}),

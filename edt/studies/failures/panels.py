@@ -7,7 +7,7 @@ import pandas as pd
 from edt.show.axes import percent_axis, place_axis, width_axis
 from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
-from edt.show.marks import bars, points
+from edt.show.marks import bars, patterned, points
 from edt.show.panel import Panel
 
 #: Kinds of failed ends: column of the table, words, colour.
@@ -73,7 +73,7 @@ def failures(table: pd.DataFrame, ways: pd.DataFrame) -> list[Panel]:
                    high=own["good_high"])
         )  # fmt: skip
     return [
-        Panel("What failed runs are", stacked, width_axis(widths),
+        Panel("What failed runs are", patterned(stacked), width_axis(widths),
               percent_axis("share of all runs"), {"barmode": "stack", "bargap": 0.18}),
         Panel("Does a neuron more open a way out?", marks, place_axis(labels, ""),
               percent_axis("ends from which some try reaches a good one")),

@@ -7,7 +7,7 @@ import pandas as pd
 from edt.show.axes import percent_axis, place_axis
 from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
-from edt.show.marks import bars, points
+from edt.show.marks import bars, patterned, points
 from edt.show.panel import Panel
 
 __all__ = ["together"]
@@ -66,7 +66,7 @@ def together(table: pd.DataFrame) -> list[Panel]:
     return [
         Panel("Together and alone", marks, place_axis(names, ""),
               percent_axis("win (95%, over networks)")),
-        Panel("Network by network", cells, place_axis(names, ""),
+        Panel("Network by network", patterned(cells), place_axis(names, ""),
               percent_axis("share of networks (%)") | {"range": [0, 1], "showgrid": False},
               {"barmode": "stack", "bargap": 0.2}),
     ]  # fmt: skip

@@ -7,7 +7,7 @@ import pandas as pd
 from edt.show.axes import percent_axis, width_axis
 from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
-from edt.show.marks import bars, line
+from edt.show.marks import bars, line, patterned
 from edt.show.panel import Panel
 
 #: Rules in words, with colours, markers and dashes.
@@ -62,7 +62,7 @@ def prune(table: pd.DataFrame) -> list[Panel]:
         Panel("Winners cut down to r neurons, trained on", traces,
               width_axis(widths, "width of the winner"),
               percent_axis("good at the bottom (95%, over teachers)")),
-        Panel("What is left, the teacher's neurons kept", stacked,
+        Panel("What is left, the teacher's neurons kept", patterned(stacked),
               width_axis(widths, "width of the winner"), percent_axis("share of the winners"),
               {"barmode": "stack", "bargap": 0.18}),
     ]  # fmt: skip
