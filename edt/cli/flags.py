@@ -62,7 +62,7 @@ def _default(value: Any) -> str:
 
         value = format_widths(value)
     elif isinstance(value, tuple):
-        value = ",".join(f"{one:g}" if isinstance(one, float) else str(one) for one in value)
+        value = ", ".join(f"{one:g}" if isinstance(one, float) else str(one) for one in value)
     return f" [dim]\\[{value}][/dim]"
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from typer.testing import CliRunner
 
 from edt.cli import main as program
+from edt.cli.app import app
 from edt.cli.flags import field_texts
 from edt.studies.registry import STUDIES
 
@@ -59,3 +61,11 @@ def test_wrong_engines_are_one_line(tmp_path, capsys, more, says):
     assert stop.value.code == 2
     assert says in capsys.readouterr().err.replace("\n", " ")
     assert not (tmp_path / "run" / "runs.parquet").exists()
+
+
+@pytest.mark.parametrize("kind", STUDIES)
+def test_help_is_whole_at_80_columns(kind):
+    found = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["run", kind, "--help"])
+    assert found.exit_code == 0
+    assert max(map(len, found.output.splitlines())) <= 80
+    assert "…" not in found.output
