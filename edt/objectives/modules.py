@@ -1,9 +1,10 @@
 """The objective of torch modules: losses and derivatives by `torch.func`, networks side by side.
 
-Networks of one architecture are evaluated together by `vmap`; a module that vmap refuses is
-evaluated one network at a time, by plain autograd (`ModuleObjective.looped` says why). Products
-with the Hessian differentiate the gradient once more in reverse, those with the Gauss-Newton
-matrix go forward through the outputs (``J v``), through the loss (``l'' J v``) and back.
+Networks of one architecture are evaluated together by `vmap`, gradients of plain chains of layers
+by `Stack`; a module that vmap refuses is evaluated one network at a time, by plain autograd
+(`ModuleObjective.looped` says why). Products with the Hessian differentiate the gradient once more
+in reverse, those with the Gauss-Newton matrix go forward through the outputs (``J v``), through the
+loss (``l'' J v``) and back.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch.utils import _pytree as pytree
 from edt.errors import ShapeError
 from edt.objectives.dropout import KeyedDropout, keys_of
 from edt.objectives.function import lifted_curvature
+from edt.objectives.stacked import Stack
 
 if TYPE_CHECKING:
     from edt.ensemble.architecture import Architecture
@@ -394,6 +396,10 @@ class _Group:
     reason: str = ""
     refused_draws: str = ""
 
+    def __post_init__(self) -> None:
+        #: Their layers, where they are a chain of those that have a faster way than vmap's.
+        self.stack = Stack.of(self.architecture.skeleton, self.architecture.blocks)
+
     def module(self, device: torch.device) -> torch.nn.Module:
         """What is called."""
         return self.architecture.module_on(device)
@@ -430,6 +436,10 @@ class _Group:
                 randomness="different" if keys is None else "error",
             )
             try:
+                if what in ("gradient", "step") and self.stack is not None:
+                    at_once = self._stacked(self.stack, rows, batch, *more)
+                    if at_once is not None:
+                        return at_once
                 return side(rows, *given)
             except (ShapeError, TypeError):
                 raise
@@ -468,6 +478,41 @@ class _Group:
             return call(row, batch, *more)
         with KeyedDropout(more[0]):
             return call(row, batch, *more[1:])
+
+    def _stacked(
+        self, stack: Stack, rows: torch.Tensor, batch: Batch | None, *drawn: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+        """Gradients, losses and rows of a chain of layers (`Stack`); None: it is no such case."""
+        if not self.task.splits:
+            return None
+        count = rows.shape[0]
+        if batch is None:
+            x, y, weights = drawn
+        else:
+            x, y = batch.content
+            if not isinstance(x, torch.Tensor) or not isinstance(y, torch.Tensor):
+                return None
+            x, y = (part.expand(count, *part.shape) for part in (x, y))
+            weights = None
+            if batch.weights is not None:
+                weights = batch.weights.expand(count, *batch.weights.shape)
+        if self.input_shape is not None:
+            x = x.reshape(*x.shape[:2], *self.input_shape)
+        together = stack.fits(x.shape[2:], int(x.shape[1]))
+        if not together or x.dtype != rows.dtype:
+            return None
+        share, n = (1.0 if batch is None else batch.share), int(x.shape[1])
+
+        def value(outputs: torch.Tensor, part: slice) -> torch.Tensor:
+            def one(out: torch.Tensor, target: Any, weight: Any = None) -> torch.Tensor:
+                return self.task.criterion(out, target, Batch((x, y), share, weight, n))
+
+            more = () if weights is None else (weights[part],)
+            losses: torch.Tensor = vmap(one)(outputs, y[part], *more)
+            return losses
+
+        slopes, losses = stack.gradient(rows, x, value, together)
+        return slopes, losses, rows
 
     # One network, by torch.func ------------------------------------------------------------
 

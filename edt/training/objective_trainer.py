@@ -6,6 +6,8 @@ elementwise over all networks at once.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from edt.objectives import Objective, segment_max, segment_sum
@@ -103,11 +105,15 @@ class ObjectiveTrainer:
         self, state: State, rule: Rule, grad: torch.Tensor, step: int, moving: torch.Tensor
     ) -> None:
         """One update of the coordinates of the moving networks."""
-        where = moving[self._owner] & self.trainable
-        owner, kept = self._owner[where], {"m": state.m, "v": state.v}
+        kept = {"m": state.m, "v": state.v}
+        # Picking entries costs more than the step itself: not where all are picked.
+        whole = bool(moving.all()) and bool(self.trainable.all())
+        where: Any = slice(None) if whole else moving[self._owner] & self.trainable
 
         def spread(per_network: torch.Tensor) -> torch.Tensor:
-            return per_network.to(state.theta)[owner]
+            values = per_network.to(state.theta)
+            same = bool((values == values[0]).all())
+            return values[0] if same else values[self._owner[where]]
 
         rate, slope = spread(rule.lr * float(rule.factors[step])), grad[where]
         if rule.lr_scale is not None:
