@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
+
+import numpy as np
 import pytest
 
 import edt
 from edt.runs.sweeps import SpecError, SweepSpec, make_plan, read_spec
+from edt.runs.sweeps.axes import AXES
 
 
 def test_grid_is_every_combination_once(small):
@@ -110,3 +114,53 @@ def test_a_single_number_where_a_list_belongs_is_named():
         XorSpec(widths=5)
     with pytest.raises(TypeError, match="task name must be a text"):
         SweepSpec(task={"name": ["xor"]})
+
+
+MIXED = SweepSpec(
+    task=["xor", {"name": "teacher_student", "n": 16}],
+    grid={"width": [5, [2, 3], 2, [4, 4]], "seed": "3..7", "steps": [100, 10], "task": [1, 0]},
+    points=[
+        {"lr": [0.3, 0.1], "dtype": ["float64", "float32"]},
+        {"lr": 0.2, "steps": [10, 1000], "width": [2, [3, 3, 3]]},
+        {"lr": 0.5, "task": 1, "sparsity": [0.5, 0.0]},
+    ],
+    shard_seconds=1e-3,
+)
+
+
+def test_what_a_plan_says_of_a_run_is_what_listing_every_run_says():
+    """Runs listed one by one, grouped by a sort, each group cut by the middles of its costs."""
+    listed = [
+        dict(zip(AXES, values, strict=True))
+        for block in MIXED.blocks()
+        for values in product(*(block.get(name, (axis.default,)) for name, axis in AXES.items()))
+    ]
+    plan = make_plan(MIXED)
+    assert plan.runs == len(listed)
+    table = plan.table()
+    cost = table["seconds"].to_numpy()
+    pools = {name: list(dict.fromkeys(run[name] for run in listed)) for name in AXES}
+    shared = [name for name, axis in AXES.items() if not axis.single]
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for k, run in enumerate(listed):
+        key = (*(pools[name].index(run[name]) for name in shared), len(run["width"]))
+        groups.setdefault(key, []).append(k)
+    shards = []
+    for key in sorted(groups):
+        mine = np.array(groups[key])
+        total = float(cost[mine].sum())
+        pieces = min(max(1, round(total / MIXED.shard_seconds)), mine.size)
+        middle = np.cumsum(cost[mine]) - cost[mine] / 2
+        piece = np.minimum((middle / total * pieces).astype(int), pieces - 1)
+        shards += [mine[piece == k].tolist() for k in np.unique(piece)]
+    assert [runs.tolist() for runs in plan.members] == shards
+    assert len(shards) > len(groups) > 10
+    for k, runs in enumerate(shards):
+        shard = plan.shard(k)
+        found = [
+            {**shard.settings, **dict(zip(shard.columns, row, strict=True))}
+            for row in zip(*shard.columns.values(), strict=True)
+        ]
+        assert shard.runs == runs and found == [listed[run] for run in runs]
+        assert plan.members.size(k) == len(runs)
+        assert plan.costs[k] == cost[runs].sum()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -91,7 +92,7 @@ AXES: dict[str, Axis] = {
     "seed": Axis(0, _integer(0, 2**64 - 1), single=True, whole=True),
 }
 
-#: Values a range may have: more would only fill the memory.
+#: Values an axis may have: more would only fill the memory.
 MOST = 1_000_000
 RANGE = re.compile(r"(\d+)\.\.(\d+)(?::(\d+))?")
 
@@ -129,17 +130,25 @@ def axis_values(name: str, given: Any) -> tuple[Any, ...]:
     if name not in AXES:
         raise unknown_choice("axis", name, list(AXES))
     axis = AXES[name]
-    entries = list(given) if isinstance(given, (list, tuple, range)) else [given]
+    entries = given if isinstance(given, (list, tuple, range)) else [given]
+    parts: list[Any] = [
+        _expand(name, entry) if axis.whole and isinstance(entry, str) else [entry]
+        for entry in entries[: MOST + 1]
+    ]
+    if sum(map(len, parts)) > MOST:
+        raise ValueError(f"{name} must have at most {MOST:,} values, got {given!r:.60}")
     values: list[Any] = []
-    for entry in entries:
-        if axis.whole and isinstance(entry, str):
-            values += [axis.check(name, number) for number in _expand(name, entry)]
+    for part in parts:
+        if isinstance(part, range):
+            # What suits both ends of a range suits all of it.
+            first, _ = axis.check(name, part[0]), axis.check(name, part[-1])
+            values += part if first == part[0] else [(number,) for number in part]
         else:
-            values.append(axis.check(name, entry))
+            values.append(axis.check(name, *part))
     if not values:
         raise ValueError(f"{name} must have at least one value")
     if len(set(values)) != len(values):
-        repeated = next(value for value in values if values.count(value) > 1)
+        ((repeated, _),) = Counter(values).most_common(1)
         raise ValueError(f"{name} must not repeat values, got {repeated!r} twice")
     return tuple(values)
 
@@ -162,7 +171,6 @@ def _expand(name: str, text: str) -> range:
     first, last, step = (int(part) if part else 1 for part in match.groups())
     if last < first or step < 1:
         raise ValueError(f"{name} must be a rising range, got {text!r}")
-    values = range(first, last + 1, step)
     if last - first >= MOST * step:
         raise ValueError(f"{name} must have at most {MOST:,} values, got {text!r}")
-    return values
+    return range(first, last + 1, step)

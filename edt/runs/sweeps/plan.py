@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain, pairwise
 from math import prod
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from edt.limits import insist, insist_count
+from edt.limits import TooLargeError, insist
 from edt.runs.engines.base import Job
+from edt.runs.parts import MOST_PARTS
 from edt.runs.sweeps.axes import AXES
 from edt.runs.sweeps.cost import Sizes, predict
 from edt.runs.sweeps.spec import SweepSpec
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
-#: Bytes of a run in a plan: its place on every axis, twice, and what its cost is made of.
-BYTES = 1000
-#: Shards of one sweep: each is a few files.
-MOST_SHARDS = 1_000_000
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+#: Axes whose values runs of one call share, and the others, which vary fastest.
+SHARED = tuple(name for name, axis in AXES.items() if not axis.single)
+SINGLE = tuple(name for name, axis in AXES.items() if axis.single)
+#: Bytes of a run while a plan is made: where the middle of its cost falls in its group.
+BYTES = 64
+#: A sweep may be cut into so many pieces of its time; one smaller is a slip.
+FINEST = 1_000_000
+#: Prices made at once.
+CHUNK = 2**16
 #: Networks in one shard, about: their parameters and optimiser state are in memory together.
 MOST_RUNS = 20_000
 
@@ -45,49 +54,153 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class Block:
+    """A full grid: its runs are numbered one after another, the last axis fastest.
+
+    Attributes:
+        first: number of its first run.
+        places: axis to int64, the places in the pool of the values it takes.
+        cost: float64 ``[G, W]``, predicted seconds of one thread of a run with each setting of the
+            axes that its group shares and each width; nothing else makes a run dearer.
+    """
+
+    first: int
+    places: dict[str, Ints]
+    cost: Floats
+
+    @cached_property
+    def runs(self) -> int:
+        """Number of runs."""
+        return prod(place.size for place in self.places.values())
+
+    @cached_property
+    def inner(self) -> tuple[int, int, int]:
+        """Targets, widths, and combinations of the axes after width."""
+        sizes = [self.places[name].size for name in SINGLE]
+        return sizes[0], sizes[1], prod(sizes[2:])
+
+    def codes(self, name: str, runs: Ints) -> Ints:
+        """The place in its pool of the value of an axis, for runs of the block."""
+        faster = list(AXES)[list(AXES).index(name) + 1 :]
+        stride = prod(self.places[other].size for other in faster)
+        place = self.places[name]
+        return place[(runs - self.first) // stride % place.size]
+
+    def seconds(self) -> Floats:
+        """Predicted seconds of one thread of every run."""
+        targets, widths, rest = self.inner
+        every = np.broadcast_to(
+            self.cost[:, None, :, None], (len(self.cost), targets, widths, rest)
+        )
+        return every.reshape(-1)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The runs of one block in one group: those of a setting, with widths of one depth."""
+
+    block: Block
+    setting: int
+    widths: Ints
+
+    @property
+    def size(self) -> int:
+        """Number of runs."""
+        targets, _, rest = self.block.inner
+        return targets * self.widths.size * rest
+
+    def runs(self, start: int, stop: int) -> Ints:
+        """Numbers of some of its runs."""
+        targets, widths, rest = self.block.inner
+        at = np.arange(start, stop)
+        inner = (at // (rest * self.widths.size) * widths + self._widths(at)) * rest + at % rest
+        return np.asarray(self.block.first + self.setting * targets * widths * rest + inner)
+
+    def cost(self) -> Floats:
+        """Predicted seconds of each run."""
+        return np.asarray(self.block.cost[self.setting, self._widths(np.arange(self.size))])
+
+    def _widths(self, at: Ints) -> Ints:
+        return self.widths[at // self.block.inner[2] % self.widths.size]
+
+
+class Members(Sequence[Ints]):
+    """For each shard, int64 numbers of its runs, made when asked for.
+
+    Args:
+        segments: those of each group.
+        shards: for each shard its group, and where in the group it starts and stops.
+    """
+
+    def __init__(self, segments: list[list[Segment]], shards: list[tuple[int, int, int]]) -> None:
+        self._segments, self._shards = segments, np.array(shards, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._shards)
+
+    def __getitem__(self, shard: Any) -> Any:
+        group, start, stop = self._shards[shard].tolist()
+        found, before = [], 0
+        for segment in self._segments[group]:
+            low, high = max(start - before, 0), min(stop - before, segment.size)
+            if low < high:
+                found.append(segment.runs(low, high))
+            before += segment.size
+        return np.concatenate(found)
+
+    def size(self, shard: int) -> int:
+        """Number of runs of a shard."""
+        _, start, stop = self._shards[shard].tolist()
+        return int(stop - start)
+
+
+@dataclass(frozen=True)
 class Plan:
-    """All runs of a sweep, in shards.
+    """All runs of a sweep, in shards; what it says of a run follows from the run's number.
 
     Attributes:
         spec: of the sweep.
         pools: axis to the values it takes anywhere in the sweep.
-        codes: axis to int64 ``[R]``, the place in its pool of each run's value.
-        cost: float64 ``[R]``, predicted seconds of one thread.
+        blocks: the grids whose union it is.
         members: for each shard, int64 numbers of its runs; shards are numbered in this order.
+        costs: float64, predicted seconds of one thread for each shard.
     """
 
     spec: SweepSpec
     pools: dict[str, tuple[Any, ...]]
-    codes: dict[str, Ints]
-    cost: np.ndarray[Any, np.dtype[np.float64]]
-    members: list[Ints]
+    blocks: list[Block]
+    members: Members
+    costs: Floats
 
     @property
     def runs(self) -> int:
         """Number of runs."""
-        return int(self.cost.size)
+        return sum(block.runs for block in self.blocks)
 
     @property
     def seconds(self) -> float:
         """Predicted seconds of one thread for everything."""
-        return float(self.cost.sum())
+        return float(self.costs.sum())
 
-    def shard_cost(self, shard: int) -> float:
-        """Predicted seconds of one thread for one shard."""
-        return float(self.cost[self.members[shard]].sum())
+    def codes(self, name: str, runs: Ints) -> Ints:
+        """The place in its pool of the value of an axis, for each of these runs, rising."""
+        cuts = np.searchsorted(runs, [block.first for block in self.blocks[1:]])
+        parts = zip(self.blocks, np.split(runs, cuts), strict=True)
+        return np.concatenate([block.codes(name, part) for block, part in parts if part.size])
 
     def shard(self, number: int) -> Shard:
         """The runs of a shard."""
         runs = self.members[number]
-        first = int(runs[0])
         settings, columns = {}, {}
-        for name, axis in AXES.items():
-            pool, codes = self.pools[name], self.codes[name]
-            if axis.single:
-                columns[name] = [pool[code] for code in codes[runs].tolist()]
+        for name in AXES:
+            pool = self.pools[name]
+            if name in SINGLE:
+                columns[name] = [pool[code] for code in self.codes(name, runs).tolist()]
             else:
-                settings[name] = pool[int(codes[first])]
-        return Shard(self.spec.to_dict(), settings, runs.tolist(), columns)
+                settings[name] = pool[int(self.codes(name, runs[:1])[0])]
+        # Other values are of no use to it, and there may be a million.
+        spec = replace(self.spec, grid=settings, points=()).to_dict()
+        return Shard(spec, settings, runs.tolist(), columns)
 
     def job(self, number: int) -> Job:
         """What a worker needs to compute a shard."""
@@ -95,7 +208,7 @@ class Plan:
         return Job(
             name=shard_name(number),
             digest=self.spec.digest,
-            cost=self.shard_cost(number),
+            cost=float(self.costs[number]),
             work="edt.runs.sweeps.shard:compute",
             arguments=vars(shard),
             gpu=shard.settings["device"] == "cuda",
@@ -103,13 +216,15 @@ class Plan:
 
     def table(self) -> pd.DataFrame:
         """One row a run: ``run``, the value of every axis, ``shard`` and predicted ``seconds``."""
-        frame: dict[str, Any] = {"run": np.arange(self.runs)}
+        runs = np.arange(self.runs)
+        frame: dict[str, Any] = {"run": runs}
         for name in AXES:
-            frame[name] = _array(_show(name, self.pools[name]))[self.codes[name]]
+            frame[name] = _array(_show(name, self.pools[name]))[self.codes(name, runs)]
         shard = np.empty(self.runs, dtype=np.int64)
-        for k, runs in enumerate(self.members):
-            shard[runs] = k
-        return pd.DataFrame(frame).assign(shard=shard, seconds=self.cost)
+        for k, members in enumerate(self.members):
+            shard[members] = k
+        seconds = np.concatenate([block.seconds() for block in self.blocks])
+        return pd.DataFrame(frame).assign(shard=shard, seconds=seconds)
 
 
 def shard_name(shard: int) -> str:
@@ -118,7 +233,7 @@ def shard_name(shard: int) -> str:
 
 
 def make_plan(spec: SweepSpec) -> Plan:
-    """Number, price and group the runs of a sweep.
+    """Number, price and group the runs of a sweep, none of which is listed.
 
     Runs that may train in one call (same task, settings and depth) are in one group; a group is
     cut where the predicted cost of a piece reaches ``spec.shard_seconds``. The plan is a function
@@ -126,80 +241,124 @@ def make_plan(spec: SweepSpec) -> Plan:
 
     Raises:
         ValueError: two points describe the same run, or a run does not fit its task.
+        TooLargeError: it has more runs or shards than one plan may have.
 
     Example:
         >>> plan = make_plan(SweepSpec(task="xor", grid={"width": [2, 3], "seed": "0..9"}))
         >>> plan.runs, len(plan.members)
         (20, 1)
     """
-    runs = sum(prod(len(values) for values in block.values()) for block in spec.blocks())
-    insist_count("the sweep", runs)
-    insist(f"a plan of {runs:,} runs", BYTES * runs)
-    pools, codes = _runs(spec)
-    sizes = _sizes(spec, pools, codes)
-    splits = len(spec.mus) if "embedding" in spec.analysis else 0
-    cost = predict(sizes, spectrum="spectrum" in spec.analysis, splits=splits)
-    depth = np.array([len(width) for width in pools["width"]])[codes["width"]]
-    keys = [codes[name] for name, axis in AXES.items() if not axis.single]
-    _, group = np.unique(np.stack([*keys, depth]), axis=1, return_inverse=True)
-    return Plan(spec, pools, codes, cost, _shards(group.reshape(-1), cost, spec.shard_seconds))
-
-
-def _runs(spec: SweepSpec) -> tuple[dict[str, tuple[Any, ...]], dict[str, Ints]]:
-    """Pools of values, and the codes of all runs, block after block, last axis fastest."""
-    blocks = [
+    grids = [
         {name: block.get(name, (axis.default,)) for name, axis in AXES.items()}
         for block in spec.blocks()
     ]
+    runs = [prod(map(len, grid.values())) for grid in grids]
+    groups = max(prod(len(grid[name]) for name in SHARED) for grid in grids)
+    if groups > MOST_PARTS:
+        raise TooLargeError(
+            f"the sweep has {groups:,} combinations of axes whose values cannot train in one call "
+            f"({', '.join(name for name in SHARED if any(len(g[name]) > 1 for g in grids))}), each "
+            f"a shard of its own, and may have {MOST_PARTS:,} shards"
+        )
+    if _overlap(grids, list(AXES)):
+        raise ValueError("points must not repeat a run: two of them overlap")
+    insist(f"a plan of {sum(runs):,} runs", BYTES * sum(runs))
     pools = {
-        name: tuple(dict.fromkeys(value for block in blocks for value in block[name]))
+        name: tuple(dict.fromkeys(chain.from_iterable(_distinct(grid[name] for grid in grids))))
         for name in AXES
     }
-    places = {name: {value: k for k, value in enumerate(pool)} for name, pool in pools.items()}
-    parts: dict[str, list[Ints]] = {name: [] for name in AXES}
-    for block in blocks:
-        shape = [len(values) for values in block.values()]
-        at = np.unravel_index(np.arange(int(np.prod(shape))), shape)
-        for (name, values), index in zip(block.items(), at, strict=True):
-            place = np.array([places[name][value] for value in values], dtype=np.int64)
-            parts[name].append(place[index])
-    codes = {name: np.concatenate(arrays) for name, arrays in parts.items()}
-    if len(blocks) > 1:
-        table = np.stack(list(codes.values()))
-        if np.unique(table, axis=1).shape[1] != table.shape[1]:
-            raise ValueError("points must not repeat a run: two of them overlap")
-    return pools, codes
+    places = [{} for _ in grids]  # type: list[dict[str, Ints]]
+    for name, pool in pools.items():
+        code = {value: k for k, value in enumerate(pool)}
+        known: dict[int, Ints] = {}
+        for grid, found in zip(grids, places, strict=True):
+            values = grid[name]
+            if id(values) not in known:
+                known[id(values)] = np.array([code[value] for value in values], dtype=np.int64)
+            found[name] = known[id(values)]
+    price = _pricing(spec, pools)
+    firsts = np.cumsum([0, *runs])[:-1].tolist()
+    blocks = [
+        Block(first, place, price(place)) for first, place in zip(firsts, places, strict=True)
+    ]
+    segments = _groups(blocks, pools)
+    shards, costs = _cut(segments, blocks, spec.shard_seconds)
+    return Plan(spec, pools, blocks, Members(segments, shards), np.array(costs))
 
 
-def _sizes(spec: SweepSpec, pools: dict[str, tuple[Any, ...]], codes: dict[str, Ints]) -> Sizes:
-    def of(name: str) -> Any:
-        return np.array(pools[name], dtype=np.float64)[codes[name]]
+def _distinct(values: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Tuples in order, the same one once: points share most of theirs."""
+    return list({id(one): one for one in values}.values())
 
+
+def _overlap(grids: Sequence[dict[str, tuple[Any, ...]]], names: list[str]) -> bool:
+    """Whether two grids have a run in common: the values of every axis meet."""
+    while len(grids) > 1 and names:
+        values = _distinct(grid[names[0]] for grid in grids)
+        if len(values) > 1:
+            holders: dict[Any, list[int]] = {}
+            for k, grid in enumerate(grids):
+                for value in grid[names[0]]:
+                    holders.setdefault(value, []).append(k)
+            subsets = {tuple(subset) for subset in holders.values() if len(subset) > 1}
+            return any(_overlap([grids[k] for k in subset], names[1:]) for subset in subsets)
+        names = names[1:]
+    return len(grids) > 1
+
+
+def _pricing(
+    spec: SweepSpec, pools: dict[str, tuple[Any, ...]]
+) -> Callable[[dict[str, Ints]], Floats]:
+    """What prices the settings and widths of a block."""
     made = [spec.make_task(index) for index in pools["task"]]
-    highest = np.array([task.T for task in made])[codes["task"]]
-    if bool((of("target") >= highest).any()):
-        raise ValueError(
-            f"target must be below the task's number of targets ({int(highest.min())}), got "
-            f"{int(of('target').max())}"
-        )
-    samples = np.array([float(task.N) for task in made])[codes["task"]]
     counts = np.array([[_counts(width, task) for width in pools["width"]] for task in made])
-    dense, biases, neurons = np.moveaxis(counts[codes["task"], codes["width"]], -1, 0)
-    weights = dense * (1.0 - of("sparsity")) + biases * of("bias")
-    batch = of("batch_size")
-    if bool((batch > samples).any()):
-        raise ValueError(f"batch_size must be at most the number of samples ({int(samples.min())})")
-    bottom = of("tol") > 0.0
-    return Sizes(
-        weights=weights,
-        neurons=neurons,
-        samples=samples,
-        batch=np.where(batch > 0, batch, samples),
-        steps=of("steps"),
-        lbfgs=of("lbfgs_steps") * bottom,
-        newton=of("newton_steps") * bottom,
-        wide=np.array([name == "float64" for name in pools["dtype"]])[codes["dtype"]],
-    )
+    value = {
+        name: np.array(pools[name], dtype=np.float64)
+        for name in ("target", "sparsity", "bias", "batch_size", "steps", "tol", "lbfgs_steps",
+                     "newton_steps")
+    }  # fmt: skip
+    wide = np.array([name == "float64" for name in pools["dtype"]])
+    targets = np.array([task.T for task in made])
+    samples = np.array([float(task.N) for task in made])
+    splits = len(spec.mus) if "embedding" in spec.analysis else 0
+
+    def price(places: dict[str, Ints]) -> Floats:
+        tasks = places["task"]
+        highest, largest = value["target"][places["target"]].max(), targets[tasks].min()
+        if highest >= largest:
+            raise ValueError(
+                f"target must be below the task's number of targets ({largest}), got {highest:.0f}"
+            )
+        if value["batch_size"][places["batch_size"]].max() > samples[tasks].min():
+            raise ValueError(
+                f"batch_size must be at most the number of samples ({samples[tasks].min():.0f})"
+            )
+        shape = [places[name].size for name in SHARED]
+        widths = places["width"]
+        cost = np.empty((prod(shape), widths.size))
+        step = max(1, CHUNK // widths.size)
+        for start in range(0, len(cost), step):
+            rows = np.unravel_index(np.arange(start, min(start + step, len(cost))), shape)
+            at = {name: places[name][row][:, None] for name, row in zip(SHARED, rows, strict=True)}
+            of = {name: known[at[name]] for name, known in value.items() if name in at}
+            dense, biases, neurons = np.moveaxis(counts[at["task"], widths], -1, 0)
+            batch, bottom = of["batch_size"], of["tol"] > 0.0
+            sizes = Sizes(
+                weights=dense * (1.0 - of["sparsity"]) + biases * of["bias"],
+                neurons=neurons,
+                samples=samples[at["task"]],
+                batch=np.where(batch > 0, batch, samples[at["task"]]),
+                steps=of["steps"],
+                lbfgs=of["lbfgs_steps"] * bottom,
+                newton=of["newton_steps"] * bottom,
+                wide=wide[at["dtype"]],
+            )
+            cost[start : start + step] = predict(
+                sizes, spectrum="spectrum" in spec.analysis, splits=splits
+            )
+        return cost
+
+    return price
 
 
 def _counts(width: tuple[int, ...], task: Any) -> tuple[float, float, float]:
@@ -208,29 +367,67 @@ def _counts(width: tuple[int, ...], task: Any) -> tuple[float, float, float]:
     return float(sum(a * b for a, b in pairwise(rows))), float(sum(rows[1:])), float(sum(width))
 
 
-def _shards(group: Ints, cost: np.ndarray[Any, Any], target: float) -> list[Ints]:
-    """Runs of each shard: groups cut into pieces of about the target cost."""
-    needed = float(cost.sum()) / MOST_SHARDS
+def _groups(blocks: list[Block], pools: dict[str, tuple[Any, ...]]) -> list[list[Segment]]:
+    """The segments of each group: settings and depth rise, blocks in order."""
+    depths = np.array([len(width) for width in pools["width"]])
+    segments: list[Segment] = []
+    columns: list[list[Ints]] = [[] for _ in range(len(SHARED) + 1)]
+    for block in blocks:
+        shape = [block.places[name].size for name in SHARED]
+        settings = prod(shape)
+        mine = depths[block.places["width"]]
+        rows = np.unravel_index(np.arange(settings), shape)
+        found = np.unique(mine)
+        for name, row, column in zip(SHARED, rows, columns, strict=False):
+            column.append(np.repeat(block.places[name][row], found.size))
+        columns[-1].append(np.tile(found, settings))
+        widths = [np.flatnonzero(mine == depth) for depth in found]
+        segments += [Segment(block, k, width) for k in range(settings) for width in widths]
+    keys = np.stack([np.concatenate(column) for column in columns])
+    # Axes with one value order nothing.
+    keys = keys[[bool((row != row[0]).any()) for row in keys]]
+    if not len(keys):
+        return [segments]
+    groups, group = np.unique(keys, axis=1, return_inverse=True)
+    if groups.shape[1] > MOST_PARTS:
+        raise TooLargeError(
+            f"the sweep has {groups.shape[1]:,} groups of runs that cannot train in one call, each "
+            f"a shard of its own, and may have {MOST_PARTS:,} shards"
+        )
+    out: list[list[Segment]] = [[] for _ in range(groups.shape[1])]
+    for k, segment in zip(group.reshape(-1).tolist(), segments, strict=True):
+        out[k].append(segment)
+    return out
+
+
+def _cut(
+    segments: list[list[Segment]], blocks: list[Block], target: float
+) -> tuple[list[tuple[int, int, int]], list[float]]:
+    """Where each shard is (group, start, stop) and what it costs: pieces of about that cost."""
+    seconds = sum(float(block.cost.sum()) * block.inner[0] * block.inner[2] for block in blocks)
+    needed = seconds / FINEST
     if target < needed:
         raise ValueError(
-            f"shard_seconds must be at least {needed:.2g} for this sweep ({MOST_SHARDS:,} shards), "
-            f"got {target:g}"
+            f"shard_seconds must be at least {needed:.2g} for this sweep, got {target:g}"
         )
-    order = np.argsort(group, kind="stable")
-    ends = np.flatnonzero(np.diff(group[order], append=-1)) + 1
-    shards: list[Ints] = []
-    start = 0
-    for end in ends.tolist():
-        runs = order[start:end]
-        total = float(cost[runs].sum())
-        pieces = min(max(1, round(total / target), -(-runs.size // MOST_RUNS)), runs.size)
-        middle = np.cumsum(cost[runs]) - cost[runs] / 2
+    shards: list[tuple[int, int, int]] = []
+    costs: list[float] = []
+    for group, parts in enumerate(segments):
+        cost = np.concatenate([part.cost() for part in parts])
+        total = float(cost.sum())
+        pieces = min(max(1, round(total / target), -(-cost.size // MOST_RUNS)), cost.size)
+        middle = np.cumsum(cost) - cost / 2
         # A run goes to the piece in which the middle of its cost falls.
         piece = np.minimum((middle / total * pieces).astype(np.int64), pieces - 1)
-        cuts = np.flatnonzero(np.diff(piece)) + 1
-        shards += [part.astype(np.int64) for part in np.split(runs, cuts)]
-        start = end
-    return shards
+        cuts = [0, *(np.flatnonzero(np.diff(piece)) + 1).tolist(), cost.size]
+        shards += [(group, start, stop) for start, stop in pairwise(cuts)]
+        costs += [float(cost[start:stop].sum()) for start, stop in pairwise(cuts)]
+        if len(shards) > MOST_PARTS:
+            raise TooLargeError(
+                f"this plan has more than {MOST_PARTS:,} shards; a larger shard_seconds than "
+                f"{target:g} makes fewer"
+            )
+    return shards, costs
 
 
 def whole_numbers(values: Sequence[int]) -> np.ndarray[Any, Any]:

@@ -14,6 +14,7 @@ import torch
 from edt.ensemble import Ensemble
 from edt.files import CheckpointError
 from edt.landscape import outcomes
+from edt.limits import insist
 from edt.places import at_once
 from edt.runs.engines.base import Job
 from edt.runs.experiment import Experiment, Part, Parts, Spec
@@ -25,6 +26,9 @@ from edt.runs.sweeps.shard import COLUMNS, train_shard
 from edt.runs.sweeps.spec import SweepSpec
 from edt.runs.trust import insist_confirmed
 from edt.stats import wilson
+
+#: Bytes of a run in the table of its sweep, which is put together in memory.
+ROW = 1000
 
 
 @dataclass(repr=False)
@@ -51,9 +55,10 @@ class Sweep(Experiment):
     def plan(spec: SweepSpec) -> list[Part]:
         """Its shards; their costs are predicted seconds of one thread."""
         made = planned(spec)
+        insist(f"the table of {made.runs:,} runs", ROW * made.runs)
         return [
-            Part(shard_name(k), "", made.shard_cost(k), "shards", (k,))
-            for k in range(len(made.members))
+            Part(shard_name(k), "", cost, "shards", (k,))
+            for k, cost in enumerate(made.costs.tolist())
         ]
 
     @classmethod
@@ -76,7 +81,7 @@ class Sweep(Experiment):
     @classmethod
     def wanted(cls, spec: SweepSpec, part: Part) -> Wanted:
         """Its tables, one row a run, and as many networks."""
-        return Wanted(_kinds(spec), len(planned(spec).members[part.key[0]]), networks=True)
+        return Wanted(_kinds(spec), planned(spec).members.size(*part.key), networks=True)
 
     @classmethod
     def table_names(cls, spec: SweepSpec) -> tuple[str, ...]:
@@ -141,7 +146,7 @@ def assemble(plan: Plan, shards: PartFiles) -> dict[str, pd.DataFrame]:
     done: list[tuple[int, Manifest]] = []
 
     def listed(k: int) -> Manifest | None:
-        wanted = Wanted(_kinds(spec), len(plan.members[k]), networks=True)
+        wanted = Wanted(_kinds(spec), plan.members.size(k), networks=True)
         return shards.manifest(shard_name(k), spec.digest, wanted)
 
     found = at_once(shards.root, listed, numbers)

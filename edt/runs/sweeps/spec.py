@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib import import_module
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from edt import tasks as task_makers
 from edt.errors import EdtError, unknown_choice
-from edt.limits import read_bounded
+from edt.limits import insist_count, read_bounded
 from edt.runs.experiment import Spec
 from edt.runs.sweeps.axes import AXES, grid_values
 from edt.scalars import number
@@ -103,8 +104,15 @@ class SweepSpec(Spec):
                 raise TypeError(f"{name} must be a list, got {value!r}")
         grid = {"task": tuple(range(len(self.task))), **grid_values("grid", self.grid)}
         _set(self, "grid", grid)
-        points = tuple(grid_values(f"points[{k}]", entry) for k, entry in enumerate(self.points))
-        _set(self, "points", points)
+        points: list[dict[str, tuple[Any, ...]]] = []
+        runs = 0 if self.points else prod(map(len, grid.values()))
+        for k, entry in enumerate(self.points):
+            # Counted one by one: every point may list a million values.
+            points.append(grid_values(f"points[{k}]", entry))
+            runs += prod(map(len, {**grid, **points[-1]}.values()))
+            insist_count("the sweep", runs)
+        insist_count("the sweep", runs)
+        _set(self, "points", tuple(points))
         for values in (table.get("task", ()) for table in (grid, *points)):
             if any(index >= len(self.task) for index in values):
                 raise ValueError(f"task {max(values)} does not exist: there are {len(self.task)}")
