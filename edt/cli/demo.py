@@ -12,7 +12,6 @@ from edt.places import place
 if TYPE_CHECKING:
     import pandas as pd
 
-    from edt.show.words import ranges
     from edt.studies import WidthSweep
 
 EPILOG = """[bold]Examples[/bold]
@@ -74,6 +73,7 @@ def demo(
 
     Writes report.html (self-contained) and Parquet tables; see --out.
     """
+    from edt.show.words import ranges
     from edt.studies import demo_spec, parse_widths, width_sweep
     from edt.studies.width.page import write_report
     from edt.studies.width.terminal import print_sweep
