@@ -46,9 +46,20 @@ def pytest_configure(config):
     record_durations(config)
 
 
+def _own_settings() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("EDT_")}
+
+
+SETTINGS = _own_settings()
+
+
 def pytest_collection_finish():
     gc.freeze()
     gc.enable()
+    # A test module that sets a variable as it is imported sets it for all tests.
+    changed = SETTINGS.items() ^ _own_settings().items()
+    if changed:
+        raise pytest.UsageError(f"importing the tests changed {sorted(dict(changed))}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -47,7 +47,6 @@ CHAINS_ONLY: dict[str, Callable[[Any, Any], Any]] = {
     "subset_tickets": lambda task, nets: subset_tickets(nets, 1, INDEX),
     "neurons_of": lambda task, nets: neurons_of(nets, NEURONS),
     "cross": lambda task, nets: cross(nets, nets),
-    "kfac": lambda task, nets: edt.curvature.kfac(task, nets),
 }
 
 

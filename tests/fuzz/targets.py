@@ -12,7 +12,6 @@ import atexit
 import gzip
 import io
 import json
-import os
 import pickle
 import resource
 import shutil
@@ -49,8 +48,9 @@ from edt.tasks.data_file import ENDINGS, from_file
 from edt.tasks.mnist import IdxError, mnist, read_idx
 from edt.training import ConvergeResult, TrainResult
 
-#: Less than the memory an input may add: what asks for more must be refused, not followed.
-os.environ["EDT_MAX_GB"] = "0.2"
+#: EDT_MAX_GB of a process that reads inputs, less than the memory that one may add: what asks for
+#: more must be refused, not followed.
+MAX_GB = "0.2"
 #: Where the files of one execution lie: memory, where there is a file system in it.
 SHM = Path("/dev/shm")
 FOLDER = Path(tempfile.mkdtemp(prefix="edt-fuzz-", dir=SHM if SHM.is_dir() else None))

@@ -9,11 +9,16 @@ import pytest
 
 from tests.fuzz.mutate import mutants
 from tests.fuzz.readers import READERS, found
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.targets import MAX_GB, TARGETS
 
 CORPUS = Path(__file__).with_name("corpus")
 #: Mutations a target; those that write sealed files take about a millisecond each.
 COUNT = 250
+
+
+@pytest.fixture(autouse=True)
+def _little_memory(monkeypatch):
+    monkeypatch.setenv("EDT_MAX_GB", MAX_GB)
 
 
 def kept(name):
