@@ -103,12 +103,7 @@ class SharedBlocks {
   void cut(int l, GradientPart::What what, int rows, int tile, double work) {
     const int tiles = (rows + tile - 1) / tile;
     const int count = std::max(crew_.parts(work, tiles, kSharedWork), 1);
-    for (int k = 0; k < count; ++k) {
-      const auto at = [&](int64_t part) {
-        return int(std::min<int64_t>(rows, tiles * part / count * tile));
-      };
-      parts_.push_back({l, what, {at(k), at(k + 1)}});
-    }
+    for (int k = 0; k < count; ++k) parts_.push_back({l, what, tile_range(rows, tile, k, count)});
   }
 
   void add(const GradientPart& part, size_t k, T* g) const {

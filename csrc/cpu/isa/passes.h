@@ -7,6 +7,15 @@
 
 namespace edt::EDT_ISA_NS {
 
+// Range k of `parts` about equal ones of rows, of whole tiles each.
+inline Rows tile_range(int rows, int tile, int64_t k, int parts) {
+  const int tiles = (rows + tile - 1) / tile;
+  const auto at = [&](int64_t part) {
+    return int(std::min<int64_t>(rows, tiles * part / parts * tile));
+  };
+  return {at(k), at(k + 1)};
+}
+
 // Ranges of a layer's rows, of whole tiles each, that threads without work may share: body(rows).
 // One range where nobody is free, or the layer has too little work.
 template <class Body>
@@ -14,12 +23,7 @@ EDT_INLINE void share_rows(Crew* crew, int rows, int tile, double work, const Bo
   const int tiles = (rows + tile - 1) / tile;
   const int parts = crew && crew->idle() ? crew->parts(work, tiles, kSharedRows) : 1;
   if (parts <= 1) return body(Rows{0, rows});
-  crew->share(parts, 0, [&](int64_t k, int, Scratch&) {
-    const auto at = [&](int64_t part) {
-      return int(std::min<int64_t>(rows, tiles * part / parts * tile));
-    };
-    body(Rows{at(k), at(k + 1)});
-  });
+  crew->share(parts, 0, [&](int64_t k, int, Scratch&) { body(tile_range(rows, tile, k, parts)); });
 }
 
 // With a crew, wide layers are shared by rows.
