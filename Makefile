@@ -60,7 +60,7 @@ fuzz: ## readers of files under atheris, a minute each (ARGS="toml --seconds 600
 	@bash .ci/setup.sh test,fuzz
 	$(PY) -m tests.fuzz.fuzz $(ARGS)
 
-lock: ## pin the packages of development in requirements/dev.lock
+lock: ## pin the packages of development in requirements/
 	@bash .ci/setup.sh test,lint,docs
 	$(PY) .ci/lock.py
 

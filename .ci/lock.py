@@ -1,4 +1,4 @@
-"""Write requirements/dev.lock: every package of this environment that development needs, pinned.
+"""Write the files in requirements/: all packages that development needs here, pinned.
 
     make lock
 
@@ -6,6 +6,9 @@ What is pinned is what the environment holds, hence what continuous integration 
 dependencies at run time, the extras test, lint and docs, and what builds the core. torch is left
 out with what only it needs: `.ci/setup.sh` takes the machine's own, or a fixed version. Hashes are
 those of the files that pip would take here (the first line names CPython and the system).
+
+`peers.lock` has the curvature libraries that tests compare with, at the versions named below, and
+what they import: not what they ask for, which includes a torchvision that would replace torch.
 """
 
 from __future__ import annotations
@@ -24,8 +27,20 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-LOCK = ROOT / "requirements" / "dev.lock"
+LOCKS = ROOT / "requirements"
 EXTRAS = ("test", "lint", "docs")
+PEERS = {
+    "curvlinops-for-pytorch": "3.0.1",
+    "einconv": "0.1.0",
+    "einops": "0.8.2",
+    "hessian-eigenthings": "1.0.0a5",
+    "jaxtyping": "0.3.11",
+    "linear-operator": "0.6.1",
+    "opt-einsum": "3.4.0",
+    "pyhessian": "0.1",
+    "tqdm": "4.70.1",
+    "wadler-lindig": "0.1.8",
+}
 
 
 def asked() -> list[str]:
@@ -82,10 +97,11 @@ def hashes(versions: dict[str, str]) -> Iterator[str]:
 def main() -> None:
     where = f"{platform.python_implementation()} {sys.version_info[0]}.{sys.version_info[1]}"
     head = f"# {where}, {platform.system()} {platform.machine()}. Written by `make lock`."
-    lines = [head, *hashes(needed())]
-    LOCK.parent.mkdir(exist_ok=True)
-    LOCK.write_text("\n".join(lines) + "\n")
-    print(f"{LOCK.relative_to(ROOT)}: {len(lines) - 1} packages")
+    LOCKS.mkdir(exist_ok=True)
+    for name, versions in (("dev.lock", needed()), ("peers.lock", PEERS)):
+        lines = [head, *hashes(versions)]
+        (LOCKS / name).write_text("\n".join(lines) + "\n")
+        print(f"requirements/{name}: {len(lines) - 1} packages")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""requirements/dev.lock holds what pyproject.toml asks for."""
+"""requirements/dev.lock holds what pyproject.toml asks for, peers.lock what its maker names."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 
 
-def locked():
-    lines = (ROOT / "requirements" / "dev.lock").read_text().splitlines()
+def locked(name="dev.lock"):
+    lines = (ROOT / "requirements" / name).read_text().splitlines()
     for line in lines:
         if not line.startswith("#"):
             pin, _, hash_ = line.partition(" --hash=sha256:")
@@ -37,5 +37,15 @@ def test_every_requirement_is_pinned_to_a_version_it_allows():
         assert requirement.specifier.contains(pins[name]), f"{requirement}: make lock"
 
 
-def test_the_lock_names_no_place():
-    assert "://" not in (ROOT / "requirements" / "dev.lock").read_text()
+def test_peers_are_those_that_are_named_and_bring_no_torch():
+    text = (ROOT / ".ci" / "lock.py").read_text()
+    pins = dict(locked("peers.lock"))
+    assert {"curvlinops-for-pytorch", "hessian-eigenthings", "pyhessian"} <= pins.keys()
+    assert all(f'"{name}": "{version}"' in text for name, version in pins.items()), "make lock"
+    assert not {name for name in pins if name.startswith("torch")}
+    assert not pins.keys() & dict(locked()).keys()
+
+
+def test_the_locks_name_no_place():
+    for name in ("dev.lock", "peers.lock"):
+        assert "://" not in (ROOT / "requirements" / name).read_text()
