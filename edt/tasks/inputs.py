@@ -14,7 +14,7 @@ from edt.errors import unknown_choice
 from edt.limits import insist
 from edt.scalars import whole
 
-__all__ = ["INPUTS", "check_seed", "make_inputs", "permutation", "standard_normal"]
+__all__ = ["INPUTS", "check_points", "check_seed", "make_inputs", "permutation", "standard_normal"]
 
 #: Kinds of inputs. All have mean 0 and (the grid: about) variance 1 in every coordinate.
 INPUTS: tuple[str, ...] = ("gaussian", "uniform", "grid", "sobol")
@@ -43,10 +43,7 @@ def make_inputs(kind: str, n: int, d_in: int, seed: int = 0) -> torch.Tensor:
 
     Reference: I. M. Sobol, 1967; A. B. Owen, 1995 (scrambling).
     """
-    if not isinstance(kind, str) or kind not in INPUTS:
-        raise unknown_choice("inputs", kind, INPUTS)
-    n, d_in, seed = whole("n", n), whole("d_in", d_in), check_seed(seed)
-    insist(f"n={n:,} points of d_in={d_in:,}", 4 * 8 * n * d_in)
+    (n, d_in), seed = check_points(kind, n, d_in), check_seed(seed)
     if kind == "gaussian":
         return torch.from_numpy(normal(_bits(seed, INPUT_STREAM, n * d_in))).view(n, d_in)
     if kind == "uniform":
@@ -54,11 +51,6 @@ def make_inputs(kind: str, n: int, d_in: int, seed: int = 0) -> torch.Tensor:
         return torch.from_numpy(SIDE * (2.0 * points - 1.0)).view(n, d_in)
     if kind == "grid":
         return _grid(n, d_in)
-    if d_in > torch.quasirandom.SobolEngine.MAXDIM:
-        raise ValueError(
-            f"d_in must be at most {torch.quasirandom.SobolEngine.MAXDIM} for inputs='sobol', "
-            f"got {d_in}"
-        )
     # The generator behind the scrambling takes signed 64-bit seeds.
     signed = seed - 2**64 if seed >= 2**63 else seed
     engine = torch.quasirandom.SobolEngine(  # type: ignore[no-untyped-call]
@@ -66,6 +58,24 @@ def make_inputs(kind: str, n: int, d_in: int, seed: int = 0) -> torch.Tensor:
     )
     cube: torch.Tensor = engine.draw(n, dtype=torch.float64)
     return SIDE * (2.0 * cube - 1.0)
+
+
+def check_points(kind: Any, n: Any, d_in: Any) -> tuple[int, int]:
+    """``n`` and ``d_in`` of points that `make_inputs` can make, and that fit in memory.
+
+    Raises:
+        TypeError, ValueError: as there.
+    """
+    if not isinstance(kind, str) or kind not in INPUTS:
+        raise unknown_choice("inputs", kind, INPUTS)
+    n, d_in = whole("n", n), whole("d_in", d_in)
+    insist(f"n={n:,} points of d_in={d_in:,}", 4 * 8 * n * d_in)
+    if kind == "grid":
+        _side(n, d_in)
+    most = torch.quasirandom.SobolEngine.MAXDIM
+    if kind == "sobol" and d_in > most:
+        raise ValueError(f"d_in must be at most {most} for inputs='sobol', got {d_in}")
+    return n, d_in
 
 
 def standard_normal(seed: int, shape: tuple[int, ...]) -> torch.Tensor:
@@ -92,14 +102,21 @@ def _bits(seed: int, stream: int, count: int) -> np.ndarray:
     return draws(key, name, stream, np.array([count], dtype=np.int64))
 
 
-def _grid(n: int, d_in: int) -> torch.Tensor:
-    side = round(n ** (1.0 / d_in))
+def _side(n: int, d_in: int) -> int:
+    """Points along each axis of a grid."""
+    side: int = round(n ** (1.0 / d_in))
     if side**d_in != n or side < 2:
         low = max(side if side**d_in < n else side - 1, 2)
+        nearest = f"; the nearest are {low**d_in} and {(low + 1) ** d_in}" if d_in < 64 else ""
         raise ValueError(
-            f"n must be k**{d_in} with k >= 2 for inputs='grid' in {d_in} dimensions, got {n}; "
-            f"the nearest are {low**d_in} and {(low + 1) ** d_in}"
+            f"n must be k**{d_in} with k >= 2 for inputs='grid' in {d_in} dimensions, got {n}"
+            f"{nearest}"
         )
+    return side
+
+
+def _grid(n: int, d_in: int) -> torch.Tensor:
+    side = _side(n, d_in)
     # From both ends, so that the grid is symmetric to the last bit.
     steps = torch.arange(side, dtype=torch.float64)
     axis = SIDE * ((steps - steps.flip(0)) / (side - 1))

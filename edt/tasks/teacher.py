@@ -11,13 +11,14 @@ from edt.ensemble import SCHEMES, Ensemble
 from edt.ensemble.checks import check_dtype
 from edt.ensemble.deviates import orthonormal
 from edt.errors import unknown_choice
+from edt.limits import insist
 from edt.ops.checks import inputs_only
 from edt.ops.cpu import CpuCalls
 from edt.scalars import flag, number, whole
 from edt.tasks.inputs import check_seed, make_inputs, standard_normal
 from edt.tasks.task import Task
 
-__all__ = ["TEACHER_SCHEMES", "outputs", "teacher_student"]
+__all__ = ["TEACHER_SCHEMES", "hidden_widths", "outputs", "teacher_student"]
 
 #: How the weights of teachers are drawn.
 TEACHER_SCHEMES: tuple[str, ...] = tuple(SCHEMES)
@@ -107,6 +108,8 @@ def teacher_student(
                 raise ValueError(f"teacher is given, so {argument} must not be: it makes new ones")
         teacher = teacher.to(torch.float64)
     x = make_inputs(inputs, n, teacher.d_in, seed)
+    asked = teacher.B * n * teacher.d_out
+    insist(f"the targets of teachers={teacher.B:,} at n={n:,} points", 2 * 8 * asked)
     y = outputs(teacher, x)
     if flag("normalise", normalise):
         teacher = _normalised(teacher, y)
@@ -135,6 +138,19 @@ def outputs(ens: Ensemble, x: torch.Tensor) -> torch.Tensor:
     return out
 
 
+def hidden_widths(width: Any) -> tuple[int, ...]:
+    """``teacher_width`` as a tuple, one width for each hidden layer.
+
+    Raises:
+        TypeError, ValueError: no positive integer or tuple of them.
+    """
+    if not isinstance(width, (tuple, list)):
+        return (whole("teacher_width", width),)
+    if not width:
+        raise ValueError("teacher_width must have at least one hidden layer, got ()")
+    return tuple(whole(f"teacher_width[{k}]", w) for k, w in enumerate(width))
+
+
 def _random_teachers(
     width: Any,
     count: int,
@@ -148,13 +164,7 @@ def _random_teachers(
 ) -> Ensemble:
     if not isinstance(scheme, str) or scheme not in TEACHER_SCHEMES:
         raise unknown_choice("scheme", scheme, TEACHER_SCHEMES)
-    row = (
-        tuple(whole(f"teacher_width[{k}]", w) for k, w in enumerate(width))
-        if isinstance(width, (tuple, list))
-        else (whole("teacher_width", width),)
-    )
-    if not row:
-        raise ValueError("teacher_width must have at least one hidden layer, got ()")
+    row = hidden_widths(width)
     scale = number("scale", scale)
     ens = Ensemble.init(
         [row] * count,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import resource
+import time
 from itertools import product
 
 import numpy as np
 import pytest
 
 import edt
+from edt.limits import TooLargeError
 from edt.runs.sweeps import SpecError, SweepSpec, make_plan, read_spec
 from edt.runs.sweeps.axes import AXES
+from edt.runs.sweeps.spec import _call
+from edt.tasks import described
 
 
 def test_grid_is_every_combination_once(small):
@@ -164,3 +170,85 @@ def test_what_a_plan_says_of_a_run_is_what_listing_every_run_says():
         assert shard.runs == runs and found == [listed[run] for run in runs]
         assert plan.members.size(k) == len(runs)
         assert plan.costs[k] == cost[runs].sum()
+
+
+def peak():
+    """Most bytes of memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+LARGE = [
+    {"name": "teacher_student", "n": 300_000_000},
+    {"name": "teacher_student", "n": 10**8, "teachers": 50, "d_out": 3, "normalise": True},
+    {"name": "teacher_student", "n": 10**8, "inputs": "grid", "d_in": 4, "activation": "relu"},
+    {"name": "rosenbrock", "points": 20_000},
+    {"name": "mnist1d", "samples": 30_000_000, "split": "all"},
+]
+
+
+@pytest.mark.parametrize("task", LARGE, ids=lambda task: f"{task['name']}-{len(task)}")
+def test_no_data_are_made_to_plan(task, monkeypatch):
+    """Where there is memory for them, too: they would take minutes and most of it."""
+    monkeypatch.setenv("EDT_MAX_GB", "10000")
+    if task["name"] == "mnist1d":
+        pytest.importorskip("mnist1d.data")  # takes most of a second
+    spec = SweepSpec(task=task, grid={"seed": "0..2", "steps": 10})
+    clock, held = time.process_time(), peak()
+    plan = make_plan(spec)
+    assert time.process_time() - clock < 1.0 and peak() - held < 2**27
+    assert plan.runs == 3 and plan.seconds > 1.0
+    monkeypatch.setenv("EDT_MAX_GB", "1")
+    with pytest.raises(TooLargeError, match="and may have 1 GB"):
+        make_plan(spec)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"name": "teacher_student", "n": 25, "d_in": 3, "d_out": 2, "teachers": 4},
+        {"name": "teacher_student", "n": 27, "inputs": "grid", "d_in": 3, "teacher_width": [3, 2]},
+        {"name": "rosenbrock", "points": 7},
+        {"name": "mnist1d", "samples": 67},
+        {"name": "mnist1d", "samples": 67, "split": "test", "loss": "mse"},
+        {"name": "mnist1d", "samples": 67, "split": "all"},
+    ],
+    ids=str,
+)
+def test_sizes_by_description_are_those_of_the_task(task, monkeypatch):
+    spec = SweepSpec(task=task)
+    made = spec.make_task(0)
+    monkeypatch.setattr(described, "SMALL", 0)
+    sizes = described.described_sizes(*_call(json.dumps(spec.task[0])))
+    assert sizes == described.TaskSizes(made.T, made.N, made.d_in, made.d_out)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"n": -1}, "n must be >= 1, got -1"),
+        ({"n": "abc"}, "n must be an integer"),
+        ({"d_in": 0}, "d_in must be"),
+        ({"d_out": 1.5}, "d_out must be"),
+        ({"teachers": 0}, "teachers must be"),
+        ({"teacher_width": []}, "teacher_width must have"),
+        ({"teacher_width": [2, "x"]}, "teacher_width.1. must be"),
+        ({"activation": "tahn"}, "tanh"),
+        ({"inputs": ["grid"]}, "inputs must be"),
+        ({"inputs": "grid", "n": 10**8 + 1}, r"n must be k\*\*2"),
+        ({"inputs": "grid", "d_in": 10**5, "n": 1000}, r"n must be k\*\*100000"),
+        ({"inputs": "sobol", "d_in": 10**5, "n": 1000}, "d_in must be at most"),
+        ({"scale": "x"}, "scale must be"),
+        ({"noise": -1.0}, "noise must be"),
+        ({"normalise": 1}, "normalise must be"),
+        ({"seed": -1}, "seed must be"),
+        ({"dtype": "float64"}, "dtype"),
+        ({"teacher": 1}, "teacher must be"),
+        ({"nonsense": 1}, "nonsense"),
+    ],
+    ids=str,
+)
+def test_arguments_of_large_tasks_are_looked_at(change, says, monkeypatch):
+    monkeypatch.setenv("EDT_MAX_GB", "10000")
+    task = {"name": "teacher_student", "n": 10**8, **change}
+    with pytest.raises((TypeError, ValueError), match=says):
+        make_plan(SweepSpec(task=task))

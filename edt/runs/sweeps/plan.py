@@ -18,6 +18,7 @@ from edt.runs.parts import MOST_PARTS
 from edt.runs.sweeps.axes import AXES
 from edt.runs.sweeps.cost import Sizes, predict
 from edt.runs.sweeps.spec import SweepSpec
+from edt.tasks.described import TaskSizes
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -310,16 +311,16 @@ def _pricing(
     spec: SweepSpec, pools: dict[str, tuple[Any, ...]]
 ) -> Callable[[dict[str, Ints]], Floats]:
     """What prices the settings and widths of a block."""
-    made = [spec.make_task(index) for index in pools["task"]]
-    counts = np.array([[_counts(width, task) for width in pools["width"]] for task in made])
+    tasks = [spec.task_sizes(index) for index in pools["task"]]
+    counts = np.array([[_counts(width, task) for width in pools["width"]] for task in tasks])
     value = {
         name: np.array(pools[name], dtype=np.float64)
         for name in ("target", "sparsity", "bias", "batch_size", "steps", "tol", "lbfgs_steps",
                      "newton_steps")
     }  # fmt: skip
     wide = np.array([name == "float64" for name in pools["dtype"]])
-    targets = np.array([task.T for task in made])
-    samples = np.array([float(task.N) for task in made])
+    targets = np.array([task.T for task in tasks])
+    samples = np.array([float(task.N) for task in tasks])
     splits = len(spec.mus) if "embedding" in spec.analysis else 0
 
     def price(places: dict[str, Ints]) -> Floats:
@@ -361,7 +362,7 @@ def _pricing(
     return price
 
 
-def _counts(width: tuple[int, ...], task: Any) -> tuple[float, float, float]:
+def _counts(width: tuple[int, ...], task: TaskSizes) -> tuple[float, float, float]:
     """Weights, biases and hidden neurons of a dense network."""
     rows = (task.d_in, *width, task.d_out)
     return float(sum(a * b for a, b in pairwise(rows))), float(sum(rows[1:])), float(sum(width))

@@ -24,6 +24,7 @@ from edt.runs.sweeps.axes import AXES, grid_values
 from edt.scalars import number
 from edt.tasks import Task
 from edt.tasks.data_file import check_digest, file_digest
+from edt.tasks.described import TaskSizes, described_sizes
 
 ANALYSIS = ("spectrum", "embedding", "census")
 #: Tasks by name, and whether loss 0 can be reached (a noisy teacher: no).
@@ -166,6 +167,14 @@ class SweepSpec(Spec):
         """The task with this index in ``task``, float64."""
         return make_task(json.dumps(self.task[index], sort_keys=True))
 
+    def task_sizes(self, index: int) -> TaskSizes:
+        """How large the task with this index is; a large one is not made for it."""
+        found = described_sizes(*_call(json.dumps(self.task[index])))
+        if found is not None:
+            return found
+        task = self.make_task(index)
+        return TaskSizes(task.T, task.N, task.d_in, task.d_out)
+
     def realisable(self, index: int) -> bool:
         """Whether loss 0 can be reached on a task: a teacher without noise, or xor with mse."""
         table = self.task[index]
@@ -181,11 +190,17 @@ def make_task(text: str) -> Task:
     Raises:
         ValueError, TypeError: the arguments do not suit the task.
     """
+    maker, arguments = _call(text)
+    return maker(**arguments)
+
+
+def _call(text: str) -> tuple[Callable[..., Task], dict[str, Any]]:
+    """What makes the task of a table as JSON, and its arguments."""
     table = json.loads(text)
-    name = table.pop("name")
+    maker, _ = TASKS[table.pop("name")]
     if isinstance(table.get("teacher_width"), list):
         table["teacher_width"] = tuple(table["teacher_width"])
-    return TASKS[name][0](**table)
+    return maker, table
 
 
 def read_spec(path: str | os.PathLike[str]) -> SweepSpec:
