@@ -272,19 +272,22 @@ def words(header: Mapping[str, Any], name: str, count: int) -> list[str]:
 
 def _open(path: Folder, data: bytes | None) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     """Metadata and tensors of a safetensors file."""
+    if data is None:
+        # What comes over a wire is held beside what is made of it.
+        size = 2 * (path.size() or 0) if isinstance(path, Remote) else path.stat().st_size
+        reason = refusal(size)
+        if reason is not None:
+            raise ValueError(f"it {reason}")
     if data is None and isinstance(path, Remote):
         data = path.read_bytes()
     if data is not None:
         from safetensors.torch import load
 
         tensors = load(data)  # refuses a header that does not fit the bytes
-        size = int.from_bytes(data[:8], "little")
-        return json.loads(data[8 : 8 + size]).get("__metadata__", {}), tensors
+        head = int.from_bytes(data[:8], "little")
+        return json.loads(data[8 : 8 + head]).get("__metadata__", {}), tensors
     from safetensors import safe_open
 
-    reason = refusal(path.stat().st_size) if isinstance(path, Path) else None
-    if reason is not None:
-        raise ValueError(f"it {reason}")
     with safe_open(str(path), framework="pt") as file:
         names = file.keys()
         return file.metadata() or {}, {name: file.get_tensor(name).clone() for name in names}

@@ -11,6 +11,7 @@ import errno
 import math
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from edt.errors import EdtError
@@ -18,11 +19,13 @@ from edt.errors import EdtError
 __all__ = [
     "CEILING",
     "MOST_RUNS",
+    "NotPlainError",
     "TooLargeError",
     "allowed",
     "free_memory",
     "insist",
     "insist_count",
+    "open_plain",
     "read_bounded",
     "read_plain",
     "refusal",
@@ -44,6 +47,10 @@ UNKNOWN = 8 * 2**30
 
 class TooLargeError(EdtError, ValueError):
     """What was asked for does not fit in memory; the message names it and how to allow more."""
+
+
+class NotPlainError(OSError):
+    """Something that is opened in vain: a folder, a pipe, a socket, a device."""
 
 
 def free_memory() -> int | None:
@@ -123,13 +130,60 @@ def insist_count(what: str, runs: int) -> None:
         )
 
 
-def read_bounded(path: Path, most: int) -> bytes:
-    """The whole of a file, which may be a pipe or a device.
+def open_plain(
+    path: str | os.PathLike[str],
+    flags: int = os.O_RDONLY,
+    *,
+    folder: int | None = None,
+    follow: bool = True,
+) -> int:
+    """Open a plain file, or none: the way to every file of others that edt reads.
+
+    Pipes, sockets and devices are looked at and not opened. One may wait for ever for a writer, or
+    have no end, and the mere opening of a device can do something.
+
+    Args:
+        path: of the file.
+        flags: of `os.open`; with ``os.O_CREAT`` a file that is not there is made.
+        folder: handle of the folder that ``path`` starts from.
+        follow: whether its last part may be a symbolic link.
+
+    Returns:
+        Its handle, not inherited by processes that are started.
 
     Raises:
-        OSError: it cannot be read. TooLargeError: it has more bytes than ``most``.
+        NotPlainError: something else is there. OSError: nothing is, or it cannot be read.
     """
-    with path.open("rb") as file:
+    # Without O_NONBLOCK the opening of a pipe that is put there meanwhile waits for a writer.
+    flags |= os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    with suppress(FileNotFoundError):
+        _insist_plain(os.stat(path, dir_fd=folder, follow_symlinks=follow), path)
+    handle = os.open(path, flags, 0o666, dir_fd=folder)
+    try:
+        _insist_plain(os.fstat(handle), path)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _insist_plain(found: os.stat_result, path: str | os.PathLike[str]) -> None:
+    if stat.S_ISLNK(found.st_mode):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    if stat.S_ISDIR(found.st_mode):
+        raise NotPlainError(errno.EISDIR, "is a folder, not a file", str(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise NotPlainError(errno.EINVAL, "is not a plain file", str(path))
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """The whole of a plain file.
+
+    Raises:
+        OSError: it cannot be read; `NotPlainError` among others. TooLargeError: it has more
+            bytes than ``most``.
+    """
+    with os.fdopen(open_plain(path), "rb") as file:
         data = file.read(most + 1)
     if len(data) > most:
         raise TooLargeError(f"{path} has more than {size(most)}")
@@ -144,17 +198,13 @@ def read_plain(path: Path, times: int = 2) -> bytes:
         times: bytes of memory that what is made of it takes for each of its own.
 
     Raises:
-        OSError: it cannot be read, or is a folder, a pipe or a device. TooLargeError: it is too
+        OSError: it cannot be read; `NotPlainError` among others. TooLargeError: it is too
             large.
     """
-    # Without O_NONBLOCK the opening of a pipe waits for a writer.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "is not a plain file", str(path))
-        insist(str(path), times * found.st_size)
-        return file.read(found.st_size)
+    with os.fdopen(open_plain(path), "rb") as file:
+        held = os.fstat(file.fileno()).st_size
+        insist(str(path), times * held)
+        return file.read(held)
 
 
 def _digits(count: int) -> str:

@@ -107,6 +107,15 @@ class Remote:
                 else:
                     yield entry
 
+    def size(self) -> int | None:
+        """Bytes of the file; None where the file system does not say.
+
+        Raises:
+            FileNotFoundError: none is there.
+        """
+        found = self._ask("info").get("size")
+        return found if isinstance(found, int) else None
+
     def read_bytes(self) -> bytes:
         """The whole file.
 

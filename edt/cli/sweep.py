@@ -75,7 +75,9 @@ NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress bar
 
 
 def sweep(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC.TOML", help="What to run.")],
+    spec: Annotated[
+        Path, typer.Argument(metavar="SPEC.TOML", help="What to run; -: from standard input.")
+    ],
     out: Annotated[
         str | None,
         typer.Option(
@@ -102,8 +104,11 @@ def sweep(
     from edt.places import place
     from edt.runs.sweeps import make_plan, read_spec
     from edt.runs.sweeps import sweep as run
+    from edt.runs.sweeps.spec import STDIN
     from edt.show.words import count
 
+    if str(spec) in STDIN and out is None and not plan:
+        raise ValueError("--out must name a directory where the spec is read from standard input")
     found = read_spec(spec)
     planned = make_plan(found)
     folder = place(out if out is not None else spec.stem)

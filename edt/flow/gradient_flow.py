@@ -182,7 +182,7 @@ def gradient_flow(
     if file is not None and resuming:
         state = restore(file, state, settings.specification)
     if file is not None:
-        make_writable(file.parent)
+        make_writable(file.parent, file.name)
     if not resuming:
         state = start(state, settings)
     state, interrupted, seconds = run(state, settings)

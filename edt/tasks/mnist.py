@@ -16,7 +16,7 @@ import torch
 
 from edt.ensemble.checks import check_dtype
 from edt.errors import EdtError, unknown_choice
-from edt.limits import insist, refusal
+from edt.limits import insist, open_plain, refusal
 from edt.scalars import flag, whole
 from edt.tasks.real import classification
 from edt.tasks.task import Task
@@ -180,7 +180,7 @@ def idx_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
-    with path.open("rb") as raw:
+    with os.fdopen(open_plain(path), "rb") as raw:
         zipped = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         with gzip.GzipFile(fileobj=raw) if zipped else raw as file:

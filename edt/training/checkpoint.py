@@ -39,12 +39,19 @@ def checkpoint_folder(directory: Any) -> Path:
     return folder
 
 
-def make_writable(folder: Path) -> None:
+def make_writable(folder: Path, name: str = "") -> None:
     """Make the directory, and write to it before the work that is to be kept there.
 
+    Args:
+        folder: the directory.
+        name: of the file in it that will be written.
+
     Raises:
-        CheckpointError: it cannot be made or written to.
+        CheckpointError: it cannot be made or written to, or something that is no file has the name.
     """
+    file = folder / name
+    if name and file.exists() and not file.is_file():
+        raise CheckpointError(f"{file}: is not a plain file")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

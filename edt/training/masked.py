@@ -304,7 +304,7 @@ def masked_train(
             raise CheckpointError(f"{file}: no checkpoint to resume from (resume=True)")
         if resume and file.is_file():
             restore(state, file, settings.specification, settings.watch)
-        make_writable(file.parent)
+        make_writable(file.parent, file.name)
     run(engine_of(moved), state, settings)
     state.to_cpu()
     ended = ens.to(device="cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 
@@ -10,6 +11,7 @@ import pytest
 from edt.cli import main as program
 from edt.runs.store import Store
 from edt.runs.sweeps import SweepSpec
+from edt.runs.sweeps.spec import MOST
 
 SPEC = """
 task = "xor"
@@ -40,6 +42,21 @@ def test_rows_that_the_terminal_leaves_out_are_counted(spec, tmp_path, capsys):
     spec.write_text(SPEC.replace("lr = [0.05, 0.1]", f"lr = {[k / 100 for k in range(1, 22)]}"))
     assert main(["sweep", spec, "--out", tmp_path / "run", "--workers", "0", "--no-progress"]) == 0
     assert "outcomes: the first 40 of 42 rows" in capsys.readouterr().out
+
+
+def test_a_spec_from_standard_input(monkeypatch, tmp_path, capsys):
+    """And from no other pipe: one without a writer would be waited for for ever."""
+    monkeypatch.chdir(tmp_path)
+    for given in ("-", "/dev/stdin"):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(SPEC.encode())))
+        assert main(["sweep", given, "--plan"]) == 0
+        assert "16 runs" in capsys.readouterr().out
+        assert main(["sweep", given]) == 2
+        assert "--out must name a directory" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"#" * (MOST + 2))))
+    assert main(["sweep", "-", "--plan"]) == 2
+    assert "-: not TOML: more than 17 MB" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_sweep_status_resume_export(spec, tmp_path, capsys):

@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parents[2] / "edt"
 #: Calls that read a file, or make something of its bytes.
 CALLS = {
     "read_bytes", "read_text", "read_plain", "read_bounded", "read_note", "read_table", "load",
-    "loads", "open", "fdopen", "fromfile", "memmap", "safe_open", "ParquetFile", "read_parquet",
-    "read_csv", "genfromtxt", "loadtxt", "read_array", "read_footer", "GzipFile", "ZipFile",
-    "cat_file", "open_dataset",
+    "loads", "open", "open_plain", "fdopen", "fromfile", "memmap", "safe_open", "ParquetFile",
+    "read_parquet", "read_csv", "genfromtxt", "loadtxt", "read_array", "read_footer", "GzipFile",
+    "ZipFile", "cat_file", "open_dataset",
 }  # fmt: skip
 
 
@@ -63,6 +63,7 @@ READERS: dict[str, tuple[str, ...] | str] = {
     "edt.runs.store.tables:_decode": ("parquet", "footer"),
     "edt.runs.store.whole:_sums": ("progress",),
     "edt.runs.store.whole:read_whole": ("parquet", "export"),
+    "edt.runs.sweeps.spec:_text": ("toml",),
     "edt.runs.sweeps.spec:read_spec": ("toml",),
     "edt.studies.reports:report_on": ("marker",),
     "edt.tasks.cifar:_binary": ("cifar-binary",),
@@ -72,6 +73,7 @@ READERS: dict[str, tuple[str, ...] | str] = {
     "edt.tasks.data_file:_bytes": ("data-csv",),
     "edt.tasks.data_file:_table": ("data-csv", "data-parquet"),
     "edt.tasks.mnist:_opened": ("idx", "mnist"),
+    "edt.limits:open_plain": ("toml", "data-npz", "marker"),
     "edt.limits:read_bounded": ("toml",),
     "edt.limits:read_plain": ("data-npz", "cifar-python"),
     # What their `load` gives is used, too.
@@ -105,7 +107,7 @@ READERS: dict[str, tuple[str, ...] | str] = {
     "edt.runs.store.inside:opened": "folders",
     "edt.runs.sweeps.spec:SweepSpec.to_dict": "JSON made here",
     "edt.runs.sweeps.spec:_task_table": "JSON made here",
-    "edt.runs.sweeps.spec:make_task": "JSON made here",
+    "edt.runs.sweeps.spec:_call": "JSON made here",
     "edt.runs.trust:_key": "this user's key: 32 bytes that are compared",
     "edt.show.explore.page:section": "a file of the package",
     "edt.show.explore.still:few_colours": "a picture made here",

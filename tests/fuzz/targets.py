@@ -93,13 +93,19 @@ def peak() -> int:
 # Bytes as the file -----------------------------------------------------------------------------
 
 
-def put(name: str, data: bytes) -> Path:
-    """Write a file in an otherwise empty folder."""
-    clear()
+def put(name: str, data: bytes, *, alone: bool = True) -> Path:
+    """Write a file, where it is alone in an otherwise empty folder."""
+    if alone:
+        clear()
     path = FOLDER / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
+    placed(path)
     return path
+
+
+def placed(path: Path) -> None:
+    """Called for every file that a reader is about to be given; tests put others in its place."""
 
 
 def clear() -> None:
@@ -121,8 +127,8 @@ def read_parquet_footer(data: bytes) -> None:
 
 
 def export_parquet(data: bytes) -> None:
-    put("runs.parquet", data)
-    (FOLDER / "edt.json").write_bytes(marker())
+    put("edt.json", marker())
+    put("runs.parquet", data, alone=False)
     export(FOLDER, "csv")
 
 
@@ -140,7 +146,7 @@ def read_mnist(data: bytes) -> None:
     """The first two bytes say how much of the rest is labels."""
     cut = int.from_bytes(data[:2], "big")
     put("t10k-labels-idx1-ubyte", data[2 : 2 + cut])
-    (FOLDER / "t10k-images-idx3-ubyte").write_bytes(data[2 + cut :])
+    put("t10k-images-idx3-ubyte", data[2 + cut :], alone=False)
     task = mnist(FOLDER, "test", standardise=False)
     assert task.N > 0
 
@@ -210,10 +216,8 @@ def read_marker_file(data: bytes) -> None:
 
 def read_progress(data: bytes) -> None:
     """What `status` and `export` read beside tables: manifests, failures, the session."""
-    clear()
-    (FOLDER / "parts").mkdir()
-    (FOLDER / "edt.json").write_bytes(marker())
-    (FOLDER / "runs.parquet").write_bytes(parquet_seeds()[0])
+    put("edt.json", marker())
+    put("runs.parquet", parquet_seeds()[0], alone=False)
     names = (
         "parts/shard-000000.manifest.json",
         "parts/shard-000000.failed.json",
@@ -221,7 +225,7 @@ def read_progress(data: bytes) -> None:
         "manifest.json",
     )
     for name, part in zip(names, (data + b"\0\0\0").split(b"\0"), strict=False):
-        (FOLDER / name).write_bytes(part)
+        put(name, part, alone=False)
     status(FOLDER).to_dict()
     PartFiles(FOLDER).whole("shard-000000")
     with suppress(CheckpointError):
@@ -236,8 +240,8 @@ def marker() -> bytes:
 
 
 def ensemble_seeds() -> list[bytes]:
-    path = put("ensemble.safetensors", b"")
-    found = []
+    clear()
+    path, found = FOLDER / "ensemble.safetensors", []
     for ens in (networks(), edt.Ensemble([(1, 2)], 1, 1, bias=False, dtype=torch.float32)):
         ens.save(path)
         found.append(path.read_bytes())
@@ -394,6 +398,7 @@ def sealed(
         clear()
         path = FOLDER / "file.safetensors"
         files.write(path, kind, tensors, header)
+        placed(path)
         read(path)
 
     return Target(run, (CheckpointError,), lambda: [b"", *(bytes([n, 1, 2, 3]) for n in range(7))])

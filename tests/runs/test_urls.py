@@ -10,7 +10,7 @@ from edt.cli import main as program
 from edt.ensemble import Ensemble
 from edt.files import CheckpointError, read
 from edt.places import Remote, place
-from edt.runs.store import DirectoryError, PartFiles
+from edt.runs.store import DirectoryError, PartFiles, inside
 from edt.runs.sweeps import Sweep, sweep
 from edt.show.publish import figures_kept
 from edt.studies.exports import export
@@ -139,6 +139,21 @@ def test_experiments_take_urls(url, tmp_path, monkeypatch, capsys):
     run_xor(XorSpec(widths=(2, 3), seeds=9, steps=50), tmp_path / "run", progress=False)
     there, here = place(url) / "runs.parquet", tmp_path / "run" / "runs.parquet"
     assert there.read_bytes() == here.read_bytes() and status(url).finished
+
+
+def test_sizes_are_looked_at_before_files_are_read(small, url, monkeypatch):
+    """Whoever owns the store says how long its files are."""
+    sweep(small, url, workers=0, progress=False)
+    asked = []
+    real = Remote.read_bytes
+    monkeypatch.setattr(Remote, "read_bytes", lambda at: asked.append(at.name) or real(at))
+    monkeypatch.setattr(Remote, "size", lambda at: 2**40)
+    for name in ("edt.json", "session.json", "runs.parquet"):
+        with pytest.raises(DirectoryError, match=rf"{name} (has|needs)"):
+            inside.read(place(url), name, 2**20 if name.endswith("json") else None)
+    with pytest.raises(CheckpointError, match=r"needs about 2\.2 TB"):
+        read(next(place(url).glob("parts/*.safetensors")), "ensemble")
+    assert asked == []
 
 
 def test_networks_are_read_and_checked(url, cases):

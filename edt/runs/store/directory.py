@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import random
-import stat
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from edt.limits import NotPlainError, open_plain
 from edt.places import Folder, Location, place
 from edt.runs.store import inside
 from edt.runs.store.inside import MARKER, DirectoryError
@@ -239,19 +239,16 @@ class Store:
         self._lock = handle
 
     def _open_lock(self, path: Path) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            handle = os.open(path / LOCK, flags, 0o666)
+            return open_plain(path / LOCK, os.O_RDWR | os.O_CREAT, follow=False)
+        except NotPlainError as error:
+            raise DirectoryError(f"{path / LOCK} {error.strerror}; delete it") from None
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
             raise DirectoryError(
                 f"{path / LOCK} is a symbolic link, which no edt run makes; delete it"
             ) from None
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            os.close(handle)
-            raise DirectoryError(f"{path / LOCK} is not a plain file; delete it")
-        return handle
 
 
 def in_use(path: Folder) -> bool | None:
@@ -264,8 +261,7 @@ def in_use(path: Folder) -> bool | None:
     try:
         import fcntl  # noqa: F401
 
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        handle = os.open(path / LOCK, flags)
+        handle = open_plain(path / LOCK, follow=False)
     except PermissionError:
         return None
     except (ImportError, OSError):

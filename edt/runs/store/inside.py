@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edt.errors import EdtError
 from edt.files import replace_at
-from edt.limits import refusal
+from edt.limits import NotPlainError, open_plain, refusal
 from edt.places import Folder, Remote
 
 __all__ = ["DirectoryError", "GoneError", "delete", "names", "opened", "read", "write"]
@@ -54,26 +53,30 @@ def read(root: Folder, name: str, most: int | None = None) -> bytes:
     """
     file = root / name
     if isinstance(file, Remote):
+        size = file.size()
+        if size is not None:
+            _insist_size(file, size, most)
         return file.read_bytes()
     assert isinstance(root, Path)
     *folders, last = name.split("/")
     with opened(root, folders) as folder:
-        # Without O_NONBLOCK the opening of a pipe waits for a writer.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with _naming(file):
-            handle = os.open(last, flags, dir_fd=folder)
+        try:
+            with _naming(file):
+                handle = open_plain(last, folder=folder, follow=False)
+        except NotPlainError as error:
+            raise DirectoryError(f"{file} {error.strerror}") from None
         with os.fdopen(handle, "rb") as opened_file:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode):
-                raise DirectoryError(f"{file} is not a plain file")
-            if most is not None and found.st_size > most:
-                raise DirectoryError(
-                    f"{file} has {found.st_size:,} bytes, expected at most {most:,}"
-                )
-            reason = refusal(2 * found.st_size)
-            if reason is not None:
-                raise DirectoryError(f"{file} {reason}")
-            return opened_file.read(found.st_size)
+            size = os.fstat(handle).st_size
+            _insist_size(file, size, most)
+            return opened_file.read(size)
+
+
+def _insist_size(file: Folder, size: int, most: int | None) -> None:
+    if most is not None and size > most:
+        raise DirectoryError(f"{file} has {size:,} bytes, expected at most {most:,}")
+    reason = refusal(2 * size)
+    if reason is not None:
+        raise DirectoryError(f"{file} {reason}")
 
 
 def write(root: Folder, name: str, data: bytes, *, claimed: bool = False) -> None:
@@ -192,4 +195,6 @@ def _naming(file: Path) -> Iterator[None]:
                 f"{file} is a symbolic link, and edt follows none inside the directory of a run; "
                 "put there what it leads to"
             ) from None
+        if isinstance(error, NotPlainError):
+            raise
         raise OSError(error.errno, error.strerror, str(file)) from None

@@ -18,7 +18,7 @@ from typing import Any
 
 from edt import tasks as task_makers
 from edt.errors import EdtError, unknown_choice
-from edt.limits import insist_count, read_bounded
+from edt.limits import insist_count, read_bounded, size
 from edt.runs.experiment import Spec
 from edt.runs.sweeps.axes import AXES, grid_values
 from edt.scalars import number
@@ -42,6 +42,8 @@ TASKS: dict[str, tuple[Callable[..., Task], bool]] = {
 
 #: Bytes of a spec in a file.
 MOST = 2**24
+#: What stands for standard input; every other pipe may wait for ever for somebody who writes.
+STDIN = ("-", "/dev/stdin")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -206,6 +208,9 @@ def _call(text: str) -> tuple[Callable[..., Task], dict[str, Any]]:
 def read_spec(path: str | os.PathLike[str]) -> SweepSpec:
     """Read a spec from a TOML file: the fields of `SweepSpec` are its keys.
 
+    Args:
+        path: of a plain file; "-" or "/dev/stdin": standard input, to its end.
+
     Raises:
         SpecError: no such file, not TOML, or not a spec; the message names the file.
 
@@ -226,7 +231,7 @@ def read_spec(path: str | os.PathLike[str]) -> SweepSpec:
     toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     file = Path(path)
     try:
-        values = toml.loads(read_bounded(file, MOST).decode())
+        values = toml.loads(_text(file))
     except OSError as error:
         raise SpecError(f"{file}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError, too
@@ -247,6 +252,15 @@ def read_spec(path: str | os.PathLike[str]) -> SweepSpec:
         return SweepSpec.from_dict(values)
     except (ArithmeticError, TypeError, ValueError) as error:
         raise SpecError(f"{file}: {error}") from None
+
+
+def _text(file: Path) -> str:
+    if str(file) not in STDIN:
+        return read_bounded(file, MOST).decode()
+    data = sys.stdin.buffer.read(MOST + 1)
+    if len(data) > MOST:
+        raise ValueError(f"more than {size(MOST)}")
+    return data.decode()
 
 
 def _task_table(entry: Any) -> dict[str, Any]:
