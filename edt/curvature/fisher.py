@@ -1,9 +1,10 @@
-"""Fisher matrices, true and empirical, and the gradients of single samples they are made of.
+"""Fisher matrices, true, empirical and of drawn targets, and the gradients of single samples.
 
 With sample weights c_n (1/N for means), outputs ``f_n``, ``J_n = df_n / dtheta`` and the loss as a
 negative log-likelihood ``l = -log p(y | f)``:
 
 - true: ``F = sum_n c_n J_n^T E_y[l' l'^T] J_n``, y drawn from the network's own ``p(. | f_n)``;
+- mc: the same with the mean over some draws of y for E;
 - empirical: ``F = sum_n c_n g_n g_n^T`` with ``g_n = J_n^T l'(f_n, y_n)``.
 
 The losses that are likelihoods of an exponential family (mse of a normal distribution of variance
@@ -21,20 +22,17 @@ from typing import Any
 import torch
 
 from edt.curvature.inputs import prepare
-from edt.ensemble.kinds import chains
+from edt.curvature.samples import given_modules, sample_rows, sliced
+from edt.curvature.slopes import Slopes, likelihood_needed
+from edt.ensemble import ModuleEnsemble
 from edt.ensemble.masks import TRAINABLE
-from edt.errors import unknown_choice
-from edt.functional import ggn_vp, jacobian, predict
+from edt.errors import ShapeError
+from edt.functional import ggn_vp
 from edt.objectives import hessians
 from edt.ops.losses import LOSSES
-from edt.tasks import Task
-from edt.tasks.given import index_of, task_and_networks
+from edt.tasks.given import task_and_networks
 
-__all__ = ["FISHERS", "finite_data", "fisher", "fisher_product", "sample_gradients"]
-
-FISHERS = ("true", "empirical")
-#: Losses that are negative log-likelihoods, up to a constant.
-LIKELIHOODS = ("mse", "cross_entropy", "soft_cross_entropy", "bce", "logistic")
+__all__ = ["fisher", "fisher_product", "sample_gradients"]
 
 
 def sample_gradients(
@@ -43,8 +41,9 @@ def sample_gradients(
     """Gradient of every sample's loss, and its weight in the whole.
 
     Args:
-        task: an `edt.Task` or ``(x, y)``.
-        networks: B chains.
+        task: an `edt.Task` or ``(x, y)``; for modules also an `edt.ModuleTask` whose loss is a
+            function of outputs and targets.
+        networks: B chains or networks of modules.
         theta, task_index: as in `edt.hessian`.
 
     Returns:
@@ -52,26 +51,14 @@ def sample_gradients(
         gradient of the loss is ``sum_n c_n g_n``.
 
     Raises:
-        TypeError: a task that is no finite data, or networks that are no chains.
+        TypeError: a task that is no finite data, or has no single samples. ValueError: samples that
+            depend on each other (``mode="train"``).
 
     Example:
         >>> gradients, weights = sample_gradients(task, networks)  # doctest: +SKIP
     """
-    data, nets, flat, index = finite_data(task, networks, theta, task_index)
-    loss = LOSSES[data.loss]
-    rows = jacobian(data, nets, flat, index)
-    outputs = predict(data, nets, flat, index).detach()
-    problem = data.objective(nets, index).problem
-    gradients, weights = [], []
-    for b in range(nets.B):
-        t = problem.task_of(b)
-        f = outputs[b].clone().requires_grad_()
-        with torch.enable_grad():
-            total = loss.sample(f, problem.targets(t)).sum()
-        slope = torch.autograd.grad(total, f)[0]
-        gradients.append(torch.einsum("no,nop->np", slope, rows[b].reshape(*f.shape, -1)))
-        weights.append(problem.coef[t])
-    return gradients, weights
+    found = list(sample_rows(task, networks, theta, task_index, Slopes("empirical")))
+    return [rows[0] for rows, _ in found], [weights for _, weights in found]
 
 
 def fisher(
@@ -79,6 +66,8 @@ def fisher(
     networks: Any,
     *,
     kind: str = "true",
+    draws: int = 1,
+    seed: int = 0,
     theta: torch.Tensor | None = None,
     task_index: Any = None,
 ) -> list[torch.Tensor]:
@@ -87,7 +76,8 @@ def fisher(
     Args:
         task, networks, theta, task_index: as in `sample_gradients`; with kind="true" also others
             that `edt.hessian` takes, of a loss that is a likelihood.
-        kind: "true" or "empirical".
+        kind: "true", "empirical", or "mc", where targets are drawn.
+        draws: of targets for each sample, with "mc"; seed: theirs, the same for every network.
 
     Returns:
         list of float64 ``[P_b, P_b]``, symmetric and positive semidefinite.
@@ -95,12 +85,13 @@ def fisher(
     Raises:
         TypeError, ValueError: an argument is wrong; names it.
     """
-    if _checked(kind, task, networks) == "true":
+    slopes = _checked(task, networks, kind, draws, seed)
+    if slopes.kind == "true":
         objective, flat = prepare(task, networks, theta, task_index)
         every = torch.arange(objective.B)
         return [matrix.double() for matrix in hessians(objective, flat, every, ggn=True)]
-    gradients, weights = sample_gradients(task, networks, theta, task_index)
-    return [g.T @ (c[:, None] * g) for g, c in zip(gradients, weights, strict=True)]
+    rows = sample_rows(task, networks, theta, task_index, slopes)
+    return [torch.einsum("knp,n,knq->pq", g, c, g) for g, c in rows]
 
 
 def fisher_product(
@@ -109,58 +100,47 @@ def fisher_product(
     vectors: torch.Tensor,
     *,
     kind: str = "true",
+    draws: int = 1,
+    seed: int = 0,
     theta: torch.Tensor | None = None,
     task_index: Any = None,
 ) -> torch.Tensor:
     """``F_b v_b`` for K vectors without forming F.
 
     Args:
-        task, networks, kind, theta, task_index: as in `fisher`.
+        task, networks, kind, draws, seed, theta, task_index: as in `fisher`.
         vectors: ``[total]`` or ``[K, total]``; entries of pruned and frozen parameters are ignored.
 
     Returns:
         like ``vectors``, float64.
     """
-    if _checked(kind, task, networks) == "true":
+    slopes = _checked(task, networks, kind, draws, seed)
+    if slopes.kind == "true":
         return ggn_vp(task, networks, vectors, theta, task_index).double()
-    gradients, weights = sample_gradients(task, networks, theta, task_index)
     _, nets = task_and_networks(task, networks)
-    given = vectors.detach().double().reshape(-1, nets.total)
-    out = torch.zeros_like(given)
+    if not isinstance(vectors, torch.Tensor) or vectors.shape[-1:] != (nets.total,):
+        got = list(vectors.shape) if isinstance(vectors, torch.Tensor) else vectors
+        raise ShapeError(f"vectors must have shape [{nets.total}] or [K, ...], got {got}")
+    given = vectors.detach().cpu().double()
+    if isinstance(nets, ModuleEnsemble):
+        data, nets, index = given_modules(task, networks, theta, task_index)
+        squares, own = sliced(data, nets, index, slopes)
+        return ggn_vp(squares, nets, given, None, own)
+    rows = given.reshape(-1, nets.total)
+    out = torch.zeros_like(rows)
     live = (nets.state == TRAINABLE).cpu()
-    for b, (g, c) in enumerate(zip(gradients, weights, strict=True)):
+    found = sample_rows(task, networks, theta, task_index, slopes)
+    for b, (g, c) in enumerate(found):
         span = slice(int(nets.offsets[b]), int(nets.offsets[b + 1]))
         here = torch.nonzero(live[span]).flatten() + span.start
-        out[:, here] = (given[:, here] @ g.T * c) @ g
+        for way in g:
+            out[:, here] += (rows[:, here] @ way.T * c) @ way
     return out.reshape(vectors.shape)
 
 
-def finite_data(
-    task: Any, networks: Any, theta: torch.Tensor | None, task_index: Any
-) -> tuple[Task, Any, torch.Tensor, torch.Tensor]:
-    """(task, chains, parameters, targets) on the CPU in float64.
-
-    Raises:
-        TypeError: no finite data, or no chains.
-    """
-    prepare(task, networks, theta, task_index)
-    data, nets = task_and_networks(task, networks)
-    chains(nets, "what is made of single samples")
-    if not isinstance(data, Task):
-        raise TypeError(f"task must be an edt.Task or a pair (x, y), got {type(data).__name__}")
-    flat = (nets.theta if theta is None else theta).detach().cpu().double()
-    data = data.to(nets.dtype, device="cpu").to(torch.float64)
-    index = index_of(data, nets, task_index)
-    return data, nets.to(torch.float64, device="cpu"), flat, index
-
-
-def _checked(kind: Any, task: Any, networks: Any) -> str:
-    if not isinstance(kind, str) or kind not in FISHERS:
-        raise unknown_choice("kind", kind, FISHERS)
+def _checked(task: Any, networks: Any, kind: Any, draws: Any, seed: Any) -> Slopes:
     loss = task_and_networks(task, networks)[0].loss
-    if kind == "true" and loss not in LIKELIHOODS:
-        raise ValueError(
-            f"the true Fisher matrix needs a likelihood, one of {', '.join(LIKELIHOODS)}, got "
-            f"{loss}: take kind='empirical', or the Gauss-Newton matrix"
-        )
-    return kind
+    slopes = Slopes.asked(kind, draws, seed, loss)
+    if slopes.kind == "true" and not (loss in LOSSES and LOSSES[loss].likelihood):
+        raise likelihood_needed("the true Fisher matrix", loss)
+    return slopes

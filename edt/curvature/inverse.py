@@ -218,7 +218,7 @@ def influence(
 
     Args:
         task: training data. test: data of the same inputs, outputs and loss.
-        networks: B chains, at minima of the task.
+        networks: B chains or networks of modules, at minima of the task.
         damping, ggn, method: as in `inverse_product`.
         theta, task_index: as in `edt.hessian`.
 

@@ -11,7 +11,8 @@ the one of the sample's loss). The layer's block is ``sum_n c_n sum_k (g g^T) x 
 
 Reference: J. Martens, R. Grosse, "Optimizing neural networks with Kronecker-factored approximate
 curvature", ICML 2015; T. George et al., "Fast approximate natural gradient descent in a
-Kronecker-factored eigenbasis", NeurIPS 2018.
+Kronecker-factored eigenbasis", NeurIPS 2018; F. Benzing, "Gradient descent on neurons and its link
+to approximate second-order optimization", ICML 2022 (``G = I``).
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from typing import Any
 
 import torch
 
-from edt.curvature.fisher import FISHERS, finite_data
 from edt.curvature.inputs import prepare
 from edt.curvature.kfac_modules import SHARINGS, module_layers
 from edt.curvature.kronecker import Kronecker, KroneckerLayer
+from edt.curvature.samples import finite_data
+from edt.curvature.slopes import FISHERS, Slopes
 from edt.ensemble import ModuleEnsemble
 from edt.ensemble.activations import ACTIVATIONS
 from edt.ensemble.masks import TRAINABLE
@@ -35,6 +37,9 @@ from edt.tasks.module_task import ModuleTask
 
 __all__ = ["Kronecker", "KroneckerLayer", "kfac"]
 
+#: Without gradients: ``G = I``.
+FORWARD = "forward"
+
 
 def kfac(
     task: Any,
@@ -43,6 +48,8 @@ def kfac(
     kind: str = "true",
     corrected: bool = False,
     sharing: str = "expand",
+    draws: int = 1,
+    seed: int = 0,
     theta: torch.Tensor | None = None,
     task_index: Any = None,
 ) -> Kronecker:
@@ -54,10 +61,12 @@ def kfac(
             or networks of modules whose trainable parameters are those of whole linear and
             convolutional layers.
         kind: "true": of the Gauss-Newton matrix, with all columns of ``l''`` instead of draws of
-            targets; "empirical": of the empirical Fisher matrix.
+            targets; "empirical": of the empirical Fisher matrix; "mc": of the Fisher matrix with
+            drawn targets; "forward": ``G = I``, from inputs alone.
         corrected: E-KFAC.
         sharing: for layers applied at many positions (`edt.curvature.kfac_modules`): "expand" or
             "reduce".
+        draws: of targets for each sample, with "mc"; seed: theirs, the same for every network.
         theta, task_index: as in `edt.hessian`.
 
     Returns:
@@ -69,13 +78,19 @@ def kfac(
     Example:
         >>> step = kfac(task, networks).inverse_product(gradient, damping=1e-2)  # doctest: +SKIP
     """
-    if not isinstance(kind, str) or kind not in FISHERS:
-        raise unknown_choice("kind", kind, FISHERS)
+    if not isinstance(kind, str) or kind not in (*FISHERS, FORWARD):
+        raise unknown_choice("kind", kind, [*FISHERS, FORWARD])
     corrected = flag("corrected", corrected)
+    slopes = None
+    if kind != FORWARD:
+        loss = task_and_networks(task, networks)[0].loss
+        slopes = Slopes.asked(kind, draws, seed, loss)
+    elif corrected:
+        raise ValueError("corrected needs gradients, and kind='forward' has none")
     if not isinstance(sharing, str) or sharing not in SHARINGS:
         raise unknown_choice("sharing", sharing, SHARINGS)
     if isinstance(task_and_networks(task, networks)[1], ModuleEnsemble):
-        return _of_modules(task, networks, kind, corrected, sharing, theta, task_index)
+        return _of_modules(task, networks, slopes, corrected, sharing, theta, task_index)
     data, nets, flat, index = finite_data(task, networks, theta, task_index)
     if not bool((nets.state == TRAINABLE).all()):
         raise ValueError(
@@ -83,13 +98,13 @@ def kfac(
         )
     problem = data.objective(nets, index).problem
     nets = nets.with_theta(flat)
-    return Kronecker(nets, [_layers(nets, b, problem, kind, corrected) for b in range(nets.B)])
+    return Kronecker(nets, [_layers(nets, b, problem, slopes, corrected) for b in range(nets.B)])
 
 
 def _of_modules(
     task: Any,
     networks: Any,
-    kind: str,
+    slopes: Slopes | None,
     corrected: bool,
     sharing: str,
     theta: torch.Tensor | None,
@@ -106,7 +121,7 @@ def _of_modules(
     data = data.to(nets.dtype).to(torch.float64, torch.device("cpu"))
     nets = nets.to(torch.float64, device="cpu").with_theta(flat.double())
     layers = [
-        module_layers(nets, b, data, index[b], kind, corrected, sharing) for b in range(nets.B)
+        module_layers(nets, b, data, index[b], slopes, corrected, sharing) for b in range(nets.B)
     ]
     return Kronecker(nets, layers)
 
@@ -122,7 +137,9 @@ def _places(nets: Any, b: int, layer: int) -> torch.Tensor:
     return torch.cat(parts, 1)
 
 
-def _layers(nets: Any, b: int, problem: Any, kind: str, corrected: bool) -> list[KroneckerLayer]:
+def _layers(
+    nets: Any, b: int, problem: Any, slopes: Slopes | None, corrected: bool
+) -> list[KroneckerLayer]:
     t = problem.task_of(b)
     weights = problem.coef[t]
     activation, loss = ACTIVATIONS[nets.activation].function, LOSSES[problem.loss]
@@ -137,28 +154,27 @@ def _layers(nets: Any, b: int, problem: Any, kind: str, corrected: bool) -> list
             sums.append(z)
             a = activation(z) if layer < nets.depth else z
         f = sums[-1]
-        if kind == "empirical":
-            heads = [loss.sample(f, problem.targets(t)).sum()]
-        else:
-            values, basis = torch.linalg.eigh(loss.curvature(f.detach(), problem.targets(t)))
-            roots = basis * values.clamp_min(0.0).sqrt()[:, None, :]
-            heads = [(roots[:, :, k] * f).sum() for k in range(f.shape[1])]
-        slopes = [torch.autograd.grad(head, sums, retain_graph=True) for head in heads]
+        heads = () if slopes is None else slopes.at(
+            loss, f, problem.targets(t), slopes.generator()
+        )  # fmt: skip
+        found = [torch.autograd.grad(f, sums, head, retain_graph=True) for head in heads]
     out = []
     for layer in range(nets.depth + 1):
         each = inputs[layer]
         if nets.has_bias:
             each = torch.cat([each, torch.ones_like(each[:, :1])], 1)
-        ways = [slope[layer] for slope in slopes]
+        ways = [slope[layer] for slope in found]
         left = each.T @ (weights[:, None] * each) / weights.sum()
         right = sum((g.T @ (weights[:, None] * g) for g in ways), torch.zeros(()).double())
+        if slopes is None:
+            right = torch.eye(sums[layer].shape[1], dtype=torch.float64)
         into, basis_in = torch.linalg.eigh(left)
         onto, basis_out = torch.linalg.eigh(right)
-        found = torch.outer(onto, into)
+        values = torch.outer(onto, into)
         if corrected:
             squares = weights[:, None] * (each @ basis_in).square()
-            found = sum(((g @ basis_out).square().T @ squares for g in ways), 0.0 * found)
+            values = sum(((g @ basis_out).square().T @ squares for g in ways), 0.0 * values)
         places = _places(nets, b, layer)
-        block = KroneckerLayer(left, right, basis_in, basis_out, found, places, str(layer))
+        block = KroneckerLayer(left, right, basis_in, basis_out, values, places, str(layer))
         out.append(block)
     return out

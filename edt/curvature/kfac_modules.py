@@ -24,6 +24,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from edt.curvature.kronecker import KroneckerLayer, Sums
+from edt.curvature.slopes import Slopes
 from edt.ensemble.masks import TRAINABLE
 from edt.errors import ShapeError
 from edt.objectives.modules import Batch, evaluation
@@ -45,14 +46,20 @@ class _Layer:
 
 
 def module_layers(
-    nets: Any, b: int, task: ModuleTask, t: int, kind: str, corrected: bool, sharing: str
+    nets: Any,
+    b: int,
+    task: ModuleTask,
+    t: int,
+    slopes: Slopes | None,
+    corrected: bool,
+    sharing: str,
 ) -> list[KroneckerLayer]:
     """The layers of network b, from inputs to outputs of ``module.named_modules()``.
 
     Args:
         nets: an `edt.ModuleEnsemble`, float64 on the CPU.
         task: float64 on the CPU, of a loss by name. t: its target.
-        kind, corrected, sharing: as in `edt.curvature.kfac`.
+        slopes: which gradients; None: ``G = I``. corrected, sharing: as in `edt.curvature.kfac`.
 
     Raises:
         ValueError: trainable parameters outside linear and ungrouped convolutional layers, a layer
@@ -63,8 +70,9 @@ def module_layers(
     sums = [Sums() for _ in layers]
 
     def passes() -> Iterator[list[tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]]]:
+        generator = None if slopes is None else slopes.generator()
         for batch in task.targets[t]:
-            yield _seen(module, layers, task, batch, kind, nets.input_shape)
+            yield _seen(module, layers, task, batch, slopes, generator, nets.input_shape)
 
     with evaluation(module, task.mode):
         for seen in passes():
@@ -124,7 +132,8 @@ def _seen(
     layers: list[_Layer],
     task: ModuleTask,
     batch: Batch,
-    kind: str,
+    slopes: Slopes | None,
+    generator: torch.Generator | None,
     shape: tuple[int, ...] | None,
 ) -> list[tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]]:
     """Each layer's inputs ``[n, T, in + 1]``, gradients ``[n, T, out]`` by head, and weights."""
@@ -152,32 +161,21 @@ def _seen(
             if missing:
                 raise ValueError(f"kfac needs every layer called, {missing[0]!r} is not")
             sums = [calls[layer.name][1] for layer in layers]
-            heads = _heads(task.loss, f, target, kind)
-            slopes = [torch.autograd.grad(head, sums, retain_graph=True) for head in heads]
+            heads: Any = ()
+            if slopes is not None and generator is not None:
+                heads = slopes.at(LOSSES[task.loss], f, target, generator)
+            ways = [torch.autograd.grad(f, sums, head, retain_graph=True) for head in heads]
     finally:
         for handle in handles:
             handle.remove()
-    weights = batch.weights
-    if weights is None:
-        weights = torch.full((batch.n,), batch.share / batch.n, dtype=torch.float64)
     return [
         (
             _inputs(layer.part, calls[layer.name][0]),
-            [_positions(layer.part, slope[k]) for slope in slopes],
-            weights.double(),
+            [_positions(layer.part, way[k]) for way in ways],
+            batch.each,
         )
         for k, layer in enumerate(layers)
     ]
-
-
-def _heads(name: str, f: torch.Tensor, target: torch.Tensor, kind: str) -> list[torch.Tensor]:
-    """Numbers whose gradients are the columns of a square root of each sample's curvature."""
-    loss = LOSSES[name]
-    if kind == "empirical":
-        return [loss.sample(f, target).sum()]
-    values, basis = torch.linalg.eigh(loss.curvature(f.detach(), target))
-    roots = basis * values.clamp_min(0.0).sqrt()[:, None, :]
-    return [(roots[:, :, k] * f).sum() for k in range(f.shape[1])]
 
 
 def _inputs(part: nn.Linear | nn.Conv2d, a: torch.Tensor) -> torch.Tensor:

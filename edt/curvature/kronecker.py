@@ -69,6 +69,8 @@ class Sums:
     def layer(self, places: torch.Tensor, name: str) -> KroneckerLayer:
         """The block of these sums."""
         left, right = self._left / self._weight, self._right
+        if not right.dim():  # no gradients: G = I
+            right = torch.eye(len(places), dtype=torch.float64)
         into, basis_in = torch.linalg.eigh(left)
         onto, basis_out = torch.linalg.eigh(right)
         values = torch.outer(onto, into)

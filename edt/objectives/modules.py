@@ -56,6 +56,13 @@ class Batch:
     weights: torch.Tensor | None
     n: int
 
+    @property
+    def each(self) -> torch.Tensor:
+        """The samples' weights, float64 ``[n]``."""
+        if self.weights is None:
+            return torch.full((self.n,), self.share / self.n, dtype=torch.float64)
+        return self.weights.double()
+
 
 class ModuleObjective:
     """``L_b(theta_b)`` of module networks; see `edt.objectives.Objective`.

@@ -6,6 +6,7 @@ The core has the same formulas. Everything that depends on the loss asks this ta
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -22,11 +23,14 @@ class Loss(ABC):
         classes: whether targets are class numbers ``[N]`` instead of vectors ``[N, d_out]``.
         squares: whether it is a sum of squared residuals.
         shifts: whether adding a number to all outputs changes nothing.
+        likelihood: whether ``exp(-l(f, y))`` is, up to a constant, a law of targets; those of an
+            exponential family have ``E l' l'^T = l''``.
     """
 
     classes: bool
     squares: bool
     shifts: bool = False
+    likelihood: bool = False
 
     @abstractmethod
     def sample(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -46,6 +50,17 @@ class Loss(ABC):
         rows = [self.curve(f, y, unit.expand_as(f)) for unit in eye]
         return torch.stack(rows, -2)
 
+    def draw(self, f: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Targets of the law ``exp(-l(f_n, .))``, one a sample, as `sample` takes them.
+
+        Args:
+            f: ``[N, d_out]``.
+
+        Raises:
+            NotImplementedError: the loss is no `likelihood`.
+        """
+        raise NotImplementedError
+
     def check(self, y: torch.Tensor) -> None:  # noqa: B027 (most losses take all numbers)
         """Insist on targets that the loss is meant for.
 
@@ -60,9 +75,9 @@ class Loss(ABC):
 
 
 class SquaredError(Loss):
-    """``|f - y|^2``, summed over outputs, no factor 1/2."""
+    """``|f - y|^2``, summed over outputs, no factor 1/2: of a normal law of variance 1/2."""
 
-    classes, squares = False, True
+    classes, squares, likelihood = False, True, True
 
     def sample(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """See `Loss`."""
@@ -77,11 +92,16 @@ class SquaredError(Loss):
         y = y.to(torch.float64)
         return (y * y).sum(-1)
 
+    def draw(self, f: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """See `Loss`."""
+        noise = torch.randn(f.shape, dtype=f.dtype, generator=generator)
+        return f + math.sqrt(0.5) * noise
+
 
 class _Softmax(Loss):
     """``log sum_o exp(f_o) - sum_o y_o f_o``."""
 
-    shifts = True
+    shifts = likelihood = True
 
     def curve(self, f: torch.Tensor, y: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """``p v - p (p.v)``, p the softmax of f."""
@@ -103,6 +123,11 @@ class CrossEntropy(_Softmax):
         """1."""
         return torch.ones_like(y, dtype=torch.float64)
 
+    def draw(self, f: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """See `Loss`."""
+        drawn: torch.Tensor = torch.softmax(f, -1).multinomial(1, generator=generator)
+        return drawn[:, 0]
+
 
 class SoftCrossEntropy(_Softmax):
     """``log sum_o exp(f_o) - sum_o y_o f_o`` of logits f and shares y that add up to 1."""
@@ -116,6 +141,11 @@ class SoftCrossEntropy(_Softmax):
     def size(self, y: torch.Tensor) -> torch.Tensor:
         """1."""
         return torch.ones_like(y[..., 0], dtype=torch.float64)
+
+    def draw(self, f: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """A class, as its share of 1."""
+        drawn = torch.softmax(f, -1).multinomial(1, generator=generator)
+        return torch.zeros_like(f).scatter_(-1, drawn, 1.0)
 
     def check(self, y: torch.Tensor) -> None:
         """Shares: >= 0, adding up to 1 to a millionth."""
@@ -174,6 +204,7 @@ class _OneOutput(Loss):
 class BinaryCrossEntropy(_OneOutput):
     """``log(1 + exp(f)) - y f`` of a logit f and a share y: `binary_cross_entropy_with_logits`."""
 
+    likelihood = True
     allowed = "shares in [0, 1]"
 
     def each(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -185,6 +216,10 @@ class BinaryCrossEntropy(_OneOutput):
         """``s (1 - s)``, s the logistic function of f."""
         return torch.sigmoid(f) * torch.sigmoid(-f)
 
+    def draw(self, f: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """0 or 1."""
+        return torch.sigmoid(f).bernoulli(generator=generator)
+
     def allows(self, y: torch.Tensor) -> torch.Tensor:
         """See `_OneOutput`."""
         return (y >= 0) & (y <= 1)
@@ -193,6 +228,7 @@ class BinaryCrossEntropy(_OneOutput):
 class Logistic(_OneOutput):
     """``log(1 + exp(-y f))`` of a label y of -1 or 1."""
 
+    likelihood = True
     allowed = "labels -1 or 1"
 
     def each(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -202,6 +238,10 @@ class Logistic(_OneOutput):
     def second(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """``y^2 s (1 - s)``, s the logistic function of y f."""
         return y * y * torch.sigmoid(y * f) * torch.sigmoid(-y * f)
+
+    def draw(self, f: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """-1 or 1."""
+        return 2.0 * torch.sigmoid(f).bernoulli(generator=generator) - 1.0
 
     def allows(self, y: torch.Tensor) -> torch.Tensor:
         """See `_OneOutput`."""

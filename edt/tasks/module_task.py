@@ -143,6 +143,22 @@ class ModuleTask:
         out.targets = [_split(x, y, weights, out._at_once)]
         return out
 
+    def with_targets(
+        self, targets: list[list[Batch]], loss: Callable[[Any, Any], torch.Tensor], name: str
+    ) -> ModuleTask:
+        """Other batches and a loss of their own, in the same mode.
+
+        Args:
+            targets: batches of each target.
+            loss: ``(outputs, target) -> a number``, multiplied by each batch's share.
+            name: of the loss.
+        """
+        out = object.__new__(type(self))
+        out.__dict__.update(self.__dict__)
+        out._loss, out.loss, out.step, out.each, out._whole = loss, name, None, None, None
+        out.targets, out.T = targets, len(targets)
+        return out
+
     @classmethod
     def of(cls, task: Any) -> ModuleTask:
         """A task as modules take it: itself, or one made of an `edt.Task` or ``(x, y)``."""

@@ -113,6 +113,118 @@ def test_true_is_the_mean_over_targets_of_the_network(cases, loss):
     check_products(ens, matrices, vectors, fisher_product(task, ens, vectors))
 
 
+@pytest.mark.parametrize("loss", [*KINDS[:4], "soft_cross_entropy"])
+def test_drawn_targets(cases, loss):
+    """The empirical Fisher matrix of targets that are drawn, and the right law of these."""
+    task, ens = setting(
+        "cross_entropy" if "soft" in loss else loss, d_out=3 if "soft" in loss else 2
+    )
+    if "soft" in loss:
+        task = edt.Task(task.x, torch.softmax(edt.predict(task, ens)[0], -1), loss=loss)
+    found = fisher(task, ens, kind="mc", draws=2, seed=7)
+    outputs = edt.predict(task, ens)
+    for b in range(ens.B):
+        draw, expected = torch.Generator().manual_seed(7), 0.0
+        for _ in range(2):
+            drawn = LOSSES[loss].draw(outputs[b], draw)
+            many = {"n_classes": 2} if loss == "cross_entropy" else {}
+            theirs = edt.Task(task.x, drawn, loss=loss, **many)
+            g = by_samples(cases, theirs, ens, b)
+            expected = expected + 0.5 * g.T @ torch.diag(task.coef[0]) @ g
+        torch.testing.assert_close(found[b], expected, **CLOSE)
+    vectors = torch.randn(2, ens.total, dtype=torch.float64)
+    product = fisher_product(task, ens, vectors, kind="mc", draws=2, seed=7)
+    check_products(ens, found, vectors, product)
+    # The mean over draws is l'': 40,000 of them, errors of 1/200 of slopes of size 2 at most.
+    f = outputs[0][:2].repeat(40_000, 1)
+    each = LOSSES[loss].draw(f, torch.Generator().manual_seed(0))
+    point = f.clone().requires_grad_()
+    slope = torch.autograd.grad(LOSSES[loss].sample(point, each).sum(), point)[0]
+    outer = torch.einsum("no,np->nop", slope, slope).reshape(40_000, 2, *[f.shape[1]] * 2).mean(0)
+    exact = LOSSES[loss].curvature(f[:2], each[:2])
+    torch.testing.assert_close(outer, exact, rtol=0.0, atol=0.05)
+
+
+@pytest.mark.parametrize("kind", ["true", "empirical", "mc"])
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy", "bce"])
+def test_modules_are_as_the_chains_they_hold(loss, kind):
+    task, ens = setting(loss)
+    nets = edt.ModuleEnsemble([ens.to_module(b) for b in range(ens.B)])
+    nets, chains = nets.with_state(ens.state), ens
+    draws = {"draws": 3} if kind == "mc" else {}
+    mine = fisher(task, nets, kind=kind, **draws)
+    for one, other in zip(mine, fisher(task, chains, kind=kind, **draws), strict=True):
+        torch.testing.assert_close(one, other, **CLOSE)
+    vectors = torch.randn(2, ens.total, dtype=torch.float64)
+    product = fisher_product(task, nets, vectors, kind=kind, **draws)
+    check_products(nets, mine, vectors, product)
+    if kind == "empirical":
+        for part, other in zip(
+            sample_gradients(task, nets), sample_gradients(task, chains), strict=True
+        ):
+            for one, two in zip(part, other, strict=True):
+                torch.testing.assert_close(one, two, **CLOSE)
+        asked = (task.x[:3], task.y[:3])
+        for one, two in zip(
+            influence(task, nets, edt.ModuleTask(asked, loss), damping=0.1),
+            influence(task, chains, edt.Task(*asked, loss=loss, **(
+                {"n_classes": 2} if loss == "cross_entropy" else {}
+            )), damping=0.1),
+            strict=True,
+        ):  # fmt: skip
+            torch.testing.assert_close(one, two, rtol=1e-8, atol=1e-10)
+
+
+class Refuses(torch.nn.Module):
+    """Looks at numbers, which vmap does not allow; outputs are two at each of two places."""
+
+    def __init__(self):
+        super().__init__()
+        self.line = torch.nn.Linear(2, 4)
+
+    def forward(self, x):
+        scale = 2.0 if float(x.detach()[0, 0]) > 1e9 else 1.0
+        return scale * self.line(x).reshape(-1, 2, 2)
+
+
+def test_samples_of_modules_that_vmap_refuses_and_of_losses_of_ones_own():
+    torch.manual_seed(0)
+    nets = edt.ModuleEnsemble([Refuses().double()])
+    x = torch.randn(7, 2, dtype=torch.float64)
+    classes = torch.arange(14).reshape(7, 2) % 2
+    for loss, y in (
+        ("cross_entropy", classes),
+        (lambda f, y: (f - y).abs().pow(3).mean(), torch.randn(7, 2, 2, dtype=torch.float64)),
+    ):
+        task = edt.ModuleTask((x, y), loss, at_once=4)
+        gradients, weights = sample_gradients(task, nets)
+        module = nets.to_module(0)
+        for n in range(7):
+            one = edt.ModuleTask((x[n : n + 1], y[n : n + 1]), loss)
+            _, expected = edt.loss_and_grad(one, edt.ModuleEnsemble([module]))
+            torch.testing.assert_close(gradients[0][n], expected, **CLOSE)
+        whole = edt.loss_and_grad(task, nets)[1]
+        torch.testing.assert_close(weights[0] @ gradients[0], whole, **CLOSE)
+        vectors = torch.randn(2, nets.total, dtype=torch.float64)
+        (matrix,) = fisher(task, nets, kind="empirical")
+        product = fisher_product(task, nets, vectors, kind="empirical")
+        check_products(nets, [matrix], vectors, product)
+
+
+def test_samples_that_depend_on_each_other_are_refused():
+    module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3)).double()
+    nets = edt.ModuleEnsemble([module])
+    x, y = torch.randn(7, 2, dtype=torch.float64), torch.arange(7) % 3
+    apart = edt.ModuleTask((x, y), "cross_entropy")
+    assert len(sample_gradients(apart, nets)[0][0]) == 7
+    together = edt.ModuleTask((x, y), "cross_entropy", mode="train")
+    with pytest.raises(ValueError, match="needs mode='eval'"):
+        fisher(together, nets, kind="empirical")
+    steps = edt.ModuleTask([(x, y)], step=lambda module, batch: module(batch[0]).square().mean())
+    with pytest.raises(TypeError, match="loss of outputs and targets"):
+        influence(steps, nets, apart)
+
+
 @pytest.mark.parametrize("method", ["cg", "exact"])
 @pytest.mark.parametrize("ggn", [True, False])
 def test_inverses_solve(method, ggn):
@@ -320,6 +432,11 @@ def test_bad_input():
     for call, error, words in [
         (lambda: fisher(task, ens, kind="sampled"), ValueError, "kind must be one of 'true'"),
         (lambda: fisher(task, ens), ValueError, "true Fisher matrix needs a likelihood"),
+        (lambda: fisher(task, ens, kind="mc"), ValueError, "drawing targets needs a likelihood"),
+        (lambda: fisher(task, ens, kind="empirical", draws=2), ValueError, "draws needs kind='mc'"),
+        (lambda: fisher(task, ens, kind="mc", draws=0), ValueError, "draws must be >= 1"),
+        (lambda: fisher(*setting("mse"), kind="mc", seed=-1), ValueError, "seed must be"),
+        (lambda: kfac(task, ens, kind="forward", corrected=True), ValueError, "has none"),
         (lambda: kfac(task, ens), ValueError, "nothing pruned or frozen"),
         (lambda: inverse_product(task, ens, vector[:3]), ShapeError, "vectors must have shape"),
         (lambda: inverse_product(task, ens, vector, damping=-1.0), ValueError, "damping"),

@@ -1,4 +1,4 @@
-"""Kronecker factors of convolutions, and solvers, against loops by hand and against curvlinops."""
+"""Kronecker factors of convolutions, and solvers, against loops by hand."""
 
 from __future__ import annotations
 
@@ -180,44 +180,3 @@ def test_neumann_is_its_series(small: tuple[edt.Task, edt.Ensemble]) -> None:
     assert float(many.residual.max()) < 1e-10
     with pytest.raises(ValueError, match="scale needs method='neumann'"):
         inverse_product(task, networks, vector, scale=0.1)
-
-
-def test_curvlinops_on_the_same_module() -> None:
-    """Everything of theirs that is here, on one network with convolutions."""
-    theirs = pytest.importorskip("curvlinops")
-    module, networks = conv_net(), edt.ModuleEnsemble([conv_net()])
-    draw = torch.Generator().manual_seed(6)
-    # More samples than inputs of a layer: eigenvectors of factors without full rank are anybody's.
-    x = torch.randn(30, 2, 6, 6, generator=draw, dtype=torch.float64)
-    y = torch.arange(30) % 3
-    images = edt.ModuleTask((x, y), "cross_entropy", at_once=16)
-    params, data = list(module.parameters()), [(x[:10], y[:10]), (x[10:], y[10:])]
-    loss = nn.CrossEntropyLoss()
-    v = torch.randn(networks.total, generator=draw, dtype=torch.float64)
-
-    def same(mine: torch.Tensor, operator: Any, scale: float = 1.0) -> None:
-        torch.testing.assert_close(mine, scale * (operator @ v).detach(), rtol=1e-8, atol=1e-10)
-
-    same(edt.hvp(images, networks, v), theirs.HessianLinearOperator(module, loss, params, data))
-    gauss = theirs.GGNLinearOperator(module, loss, params, data)
-    same(edt.ggn_vp(images, networks, v), gauss)
-    for kind in ("true", "empirical"):
-        name = {"true": "type-2", "empirical": "empirical"}[kind]
-        for sharing in ("expand", "reduce"):
-            options = {
-                "fisher_type": name, "kfac_approx": sharing, "separate_weight_and_bias": False,
-            }  # fmt: skip
-            operator = theirs.KFACLinearOperator(module, loss, params, data, **options)
-            found = kfac(images, networks, kind=kind, sharing=sharing)
-            same(found.product(v), operator)
-            operator = theirs.EKFACLinearOperator(module, loss, params, data, **options)
-            found = kfac(images, networks, kind=kind, sharing=sharing, corrected=True)
-            same(found.product(v), operator)
-    neumann = theirs.NeumannInverseLinearOperator(gauss, num_terms=5, scale=0.1)
-    mine = inverse_product(
-        images, networks, v, damping=0.0, method="neumann", scale=0.1, max_products=5
-    )
-    same(mine.solution, neumann)
-    lsmr = theirs.LSMRInverseLinearOperator(gauss, maxiter=4, atol=0.0, btol=0.0, conlim=0.0)
-    mine = inverse_product(images, networks, v, damping=0.0, method="lsmr", tol=0.0, max_products=9)
-    same(mine.solution, lsmr)

@@ -338,9 +338,9 @@ CLAIMS: dict[str, dict[str, Callable[[], Any]]] = {
             tuple(cut.shape) == (2, 2) for cut in curvature.submatrix(*small(), torch.arange(2))
         ],
         "any module": any_module,
-        "fresh draws of targets (`FisherType.MC`), `FORWARD_ONLY`": lambda: (
-            "seed" not in parameters_of(curvature.kfac)
-        ),
+        "`FisherType.MC`, `FisherType.FORWARD_ONLY` of K-FAC": lambda: [
+            curvature.kfac(*small(), kind=kind) for kind in ("mc", "forward")
+        ],
     },
     "what.md": {
         "train networks of unlike widths, seeds and masks in one call": lambda: (
