@@ -24,6 +24,7 @@ from edt.training import ConvergeResult, converge
 from edt.training.channels import BIAS, opponents
 from edt.training.floor import zero_losses
 from edt.training.inputs import ready
+from edt.training.separable import separated_share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,7 +176,7 @@ def _span(ens: Ensemble, b: int) -> slice:
 
 def _unsettled(at: Standing) -> bool:
     """Whether a push may still change the label, or has to confirm it."""
-    if not at.finite or not at.measured or at.zero_loss:
+    if not at.finite or not at.measured or at.zero_loss or at.separated > 0.0:
         return False
     if at.steps == 0:
         still = at.distance <= STILL and at.gain <= SPENT
@@ -239,6 +240,7 @@ def _look(
     objective.loss_and_grad(theta, loss, grad, active)
     finite = chosen[torch.isfinite(loss[chosen])]
     zero = zero_losses(objective, theta, loss, finite)
+    separated = separated_share(task, ens, index, finite)
     some = ens.select(chosen)
     pairs, neurons = opponents(some), opponents(some, output_bias=False)
     parts = {}
@@ -270,6 +272,7 @@ def _look(
             layer=int(of.layer[place]),
             saturated=len(still),
             reach_growth=float(of.reach[place]),
+            separated=float(separated[b]),
         )
     small = torch.tensor(
         [b for b in parts if parts[b].finite and 0 < int(ens.coords[b]) <= limit], dtype=torch.int64

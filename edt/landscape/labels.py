@@ -8,22 +8,22 @@ decides is how far Newton's method still has to go and how much lower it would c
 over the eigenvalues of H beyond ``eps_H``, and whether the eigenvalues within it are explained: by
 a loss that cannot be told from 0, or by directions in which the network's function does not change.
 
-=============
-====================================================================================== minimum
-  d and p below `SETTLED` and `GAIN`, every eigenvalue above eps_H (or loss 0 and full
-               rank)
-flat minimum   the same, with zero eigenvalues that are all explained
-saddle         d and p below the bounds, an eigenvalue below -eps_H
-saturated      not settled; a unit has a slope on fewer samples than it has input weights (it became
-               constant or a step on the others), so that some of these are free
-channel        not settled; two opponents' input weights are within `CLOSE`, or the norm grew under
-the
-               budget together with the outputs of two opponents, and less than `MOVING` is to be
-               gained
-drifting       none of these, and still moving when the budget was spent
-undecided      none of these, and not moving: rounding, or more coordinates than Hessians are
-formed of =============
-======================================================================================
+============  =================================================================================
+separable     the loss has no minimum: the readout separates samples, and the loss falls along it
+              for ever (`edt.training.separable`), however small the gradient
+minimum       d and p below `SETTLED` and `GAIN`, every eigenvalue above eps_H (or loss 0 and full
+              rank)
+flat minimum  the same, with zero eigenvalues that are all explained
+saddle        d and p below the bounds, an eigenvalue below -eps_H
+saturated     not settled; a unit has a slope on fewer samples than it has input weights (it became
+              constant or a step on the others), so that some of these are free
+channel       not settled; two opponents' input weights are within `CLOSE`, or the norm grew under
+              the budget together with the outputs of two opponents, and less than `MOVING` is to
+              be gained
+drifting      none of these, and still moving when the budget was spent
+undecided     none of these, and not moving: rounding, or more coordinates than Hessians are
+              formed of
+============  =================================================================================
 
 Reference: J. Nocedal, S. Wright, "Numerical Optimization", 2006, chapters 2 and 3; F. Martinelli et
 al., NeurIPS 2025, arXiv 2506.14951 (channels).
@@ -48,7 +48,10 @@ __all__ = [
 ]
 
 #: Every label.
-LABELS = ("minimum", "flat minimum", "saddle", "channel", "saturated", "drifting", "undecided")
+LABELS = (
+    "minimum", "flat minimum", "saddle", "separable", "channel", "saturated", "drifting",
+    "undecided",
+)  # fmt: skip
 #: Labels that say a minimum was reached.
 CERTIFIED = ("minimum", "flat minimum")
 #: Largest relative Newton distance d of a settled point, and largest relative gain p. After a push
@@ -82,6 +85,8 @@ class Standing:
         growth: of the norm during the push; reach_growth: of the opponents' output weights.
         fell: share of the loss that the push took away.
         moved: distance it moved, relative to the norm.
+        separated: weight of the samples with a margin that grows for ever along a direction of the
+            readout; NaN: unknown, or of a loss that has a minimum whatever the data.
     """
 
     finite: bool
@@ -106,6 +111,7 @@ class Standing:
     reach_growth: float = 1.0
     fell: float = 0.0
     moved: float = 0.0
+    separated: float = float("nan")
 
     @property
     def settled(self) -> bool:
@@ -118,6 +124,8 @@ def label_of(at: Standing) -> str:
     """The label: one of `LABELS`, by the table at the top of this file."""
     if not at.finite:
         return "undecided"
+    if at.separated > 0.0:
+        return "separable"
     if at.measured and at.zero_loss:
         return "flat minimum" if at.n_zero + at.index else "minimum"
     if at.settled:
@@ -150,6 +158,8 @@ def overturned_by(at: Standing) -> str:
         "flat minimum": f"a lower loss along one of its {at.n_zero} flat directions, or within "
         f"{radius} of it",
         "saddle": f"an error of its Hessian of more than {abs(at.min_eig):.1e} in norm",
+        "separable": f"a bound on the norm, or data that contradict the {at.separated:.0%} of the "
+        "weight whose margins grow along its readout",
         "channel": f"a minimum further along it: a Newton distance below {SETTLED:.0e} of the norm "
         f"(now {at.distance:.1e}, or unknown along {at.unexplained} directions that rounding "
         "flattens)",

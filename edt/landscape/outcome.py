@@ -15,6 +15,9 @@ OUTCOMES = (
 #: Label of a run that was not certified (`edt.landscape.certify`): good, or not looked at.
 UNCERTIFIED = "uncertified"
 
+#: Labels that are counted under another outcome; towards an infimum at infinity are two.
+OTHER_WORDS = {"undecided": "unconverged", "separable": "channel"}
+
 
 def outcomes(
     loss: Any,
@@ -28,8 +31,9 @@ def outcomes(
     "good": loss at or below the threshold, whatever else; it needs no convergence, the loss only
     falls. "bad": a certified minimum (or flat minimum) above the threshold. "channel", "saturated",
     "drifting", "saddle": the certified label; "unconverged": "undecided". "diverged": as
-    `edt.converge` says. Without a label the word of `edt.converge` has to do: a channel whose
-    gradient slipped under the tolerance then counts as "bad", "separable" as "channel".
+    `edt.converge` says. "separable" counts as "channel": both fall towards an infimum at infinity.
+    Without a label the word of `edt.converge` has to do: a channel whose gradient slipped under the
+    tolerance then counts as "bad".
 
     Args:
         loss: float ``[B]``.
@@ -61,8 +65,7 @@ def _word(good: bool, verdict: str, status: str, label: str) -> str:
     if status == "diverged":
         return status
     if label != UNCERTIFIED:
-        return {"undecided": "unconverged"}.get(label, "bad" if label in CERTIFIED else label)
-    # Towards an infimum at infinity either way.
+        return OTHER_WORDS.get(label, "bad" if label in CERTIFIED else label)
     if status == "channel" or verdict == "separable":
         return "channel"
     if verdict in ("saddle", "unconverged"):

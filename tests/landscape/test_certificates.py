@@ -138,12 +138,34 @@ def test_invariant_directions_leave_the_function_alone(make):
             assert float(slope.abs().max()) < 1e-6, activation
 
 
-def test_separable_classes_drift():
+@pytest.mark.parametrize("loss", ["cross_entropy", "logistic", "mse"])
+def test_points_whose_readout_separates_have_no_minimum_near(loss):
     x = torch.tensor([[-2.0], [-1.0], [1.0], [2.0]]).double()
-    task = edt.Task(x, torch.tensor([0, 0, 1, 1]), loss="cross_entropy")
-    ens = Ensemble.init([2], [0], d_in=1, d_out=2, scheme="normal", dtype=torch.float64)
+    y = torch.tensor([0, 0, 1, 1])
+    signs = (2.0 * y - 1.0)[:, None].double()
+    task = edt.Task(x, y if loss == "cross_entropy" else signs, loss=loss)
+    d_out = 2 if loss == "cross_entropy" else 1
+    ens = Ensemble.init([2], [0], d_in=1, d_out=d_out, scheme="normal", dtype=torch.float64)
     found = certify(task, ens, steps=40)
-    assert found.label[0] not in ("minimum", "flat minimum", "saddle")
+    if loss == "mse":
+        assert found.label != ["separable"] and found.standings[0].separated != 1.0
+        return
+    # As `converge` says of the same point; nothing is to be gained by a push.
+    assert found.label == ["separable"] and torch.equal(found.networks.theta, ens.theta)
+    ended = edt.converge(task, ens, lbfgs_steps=0, newton_steps=0, progress=False)
+    assert ended.verdict == ["separable"]
+    assert found.standings[0].separated == float(ended.separated[0]) == pytest.approx(1.0)
+    assert found.certified.tolist() == [False] and "bound on the norm" in found.overturned_by(0)
+    assert found.to_pandas()["index"].isna().all()
+    far = ens.with_theta(ens.theta * 3)
+    assert certify(task, far, steps=0, dense_limit=1).label == ["separable"]
+    # Both labels at every input: a minimum, which the push finds.
+    doubled = edt.Task(
+        x.repeat(3, 1),
+        torch.cat([task.y, task.y, task.y.flip(0)]),
+        loss=loss,
+    )
+    assert certify(doubled, ens, steps=400).label[0] != "separable"
 
 
 def test_too_many_coordinates_and_not_finite(make):
@@ -192,6 +214,10 @@ def test_the_rule_is_the_table():
         ({"distance": 0.2, "steps": 600}, "undecided"),
         ({"measured": False}, "undecided"),
         ({"finite": False}, "undecided"),
+        ({"separated": 0.5}, "separable"),
+        ({"separated": 0.5, "measured": False}, "separable"),
+        ({"separated": 0.5, "finite": False}, "undecided"),
+        ({"separated": 0.0, "index": 1}, "saddle"),
     ]
     for change, word in cases:
         assert label_of(replace(base, **change)) == word, change

@@ -73,6 +73,7 @@ def test_outcomes_by_label():
         # A certificate is believed before the status and the verdict of converge.
         (0.5, "minimum", "converged", "channel", "channel"),
         (0.5, "flat", "converged", "saturated", "saturated"),
+        (0.5, "separable", "converged", "separable", "channel"),
         (0.5, "unconverged", "channel", "minimum", "bad"),
         (0.5, "unconverged", "stalled", "flat minimum", "bad"),
         (0.5, "unconverged", "max_steps", "drifting", "drifting"),
