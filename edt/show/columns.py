@@ -18,11 +18,12 @@ __all__ = ["Terms", "named_columns"]
 
 #: Endings of the names of a column's bounds.
 BOUNDS = (("_spread_low", "_spread_high"), ("_low", "_high"))
-#: How names of columns begin whose numbers are shares of 1, and whole names of others.
+#: First words of the names of columns whose numbers are shares of 1, and whole names of others.
 SHARES = (
     "rate", "spread", "same", "accuracy", "bad_share", "minima_share", "coverage", "good",
     "strict", "held", "holder_won", "share",
 )  # fmt: skip
+_SHARES = tuple(f"{word}_" for word in SHARES)
 SHARES_WHOLE = frozenset({
     "bad", "minimum", "channel", "saturated", "other", "lower", "left", "bad_narrow", "bad_wide",
     "alpha", "coins", "some", "together", "only_alone", "only_together", "ticket", "random", "rest",
@@ -178,7 +179,7 @@ def _cell(name: str, value: Any, low: float = math.nan, high: float = math.nan) 
     known = not math.isnan(low)
     if name in POINTS and value is not None:
         return "–" if math.isnan(value) else points(value, low, high).replace(" points", "")
-    if name.startswith(SHARES) or name in SHARES_WHOLE:
+    if f"{name}_".startswith(_SHARES) or name in SHARES_WHOLE:
         if value is None:
             return span(low, high)
         return f"{percent(value)} ({span(low, high)})" if known else percent(value)

@@ -19,6 +19,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 
@@ -151,8 +152,22 @@ def png(figure: Figure, dpi: int = 160) -> bytes:
 def svg(figure: Figure) -> bytes:
     """The figure as SVG; the same figure gives the same bytes."""
     buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "edt"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "edt"})
+    canvas = FigureCanvasSVG(figure)
+    # What savefig does, less a first drawing whose only use is to find bounds of a tight box.
+    dpi, layout = figure.dpi, figure.get_layout_engine()
+    figure.dpi = 72
+    if layout is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")
+    try:
+        with mpl.rc_context({"svg.hashsalt": "edt"}):
+            canvas.print_svg(  # type: ignore[no-untyped-call]
+                buffer, metadata={"Date": None, "Creator": "edt"}
+            )
+    finally:
+        figure.dpi = dpi
+        figure.set_layout_engine(layout)
+        FigureCanvasAgg(figure)
     return buffer.getvalue()
 
 

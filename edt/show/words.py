@@ -132,9 +132,9 @@ def between(low: float, high: float) -> str:
 
 
 def interval(value: float, low: float, high: float) -> str:
-    """A number with its range: ``9.2 (4.9–19)``; alone where that is unknown, one-sided where
-    it has no upper end."""
-    if math.isnan(low):
+    """A number with its range: ``9.2 (4.9–19)``; alone where that is unknown or the number itself,
+    one-sided where it has no upper end."""
+    if math.isnan(low) or low == value == high:
         return number(value)
     if math.isinf(value) and math.isinf(high):
         return f"> {number(low)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +81,7 @@ class Counts:
         width = rows["width"].to_numpy(dtype=np.int64)
         return cls(codes, width, wins, runs, reference, extra)
 
-    @property
+    @cached_property
     def groups(self) -> int:
         """Number of groups."""
         return int(self.group.max()) + 1

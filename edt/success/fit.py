@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.stats import chi2
+from scipy.special import chdtrc  # scipy.stats takes a second to import
 
 from edt.success.counts import Counts, Floats
 from edt.success.models import INTERCEPTS, Model, information, log_likelihood, success
@@ -61,7 +61,7 @@ class Fit:
     def p_fit(self) -> float:
         """Chance of a larger deviance if the model were true (chi-squared; NaN without freedom)."""
         left = self.counts.cells - self.parameters
-        return float(chi2.sf(self.deviance, left)) if left > 0 else math.nan
+        return float(chdtrc(left, self.deviance)) if left > 0 else math.nan
 
     @property
     def shared(self) -> dict[str, float]:
@@ -121,7 +121,7 @@ def fit(
     best, value, done = _score(model, np.clip(theta, low, high), counts, low, high)
     if not done:
         found = minimize(
-            lambda values: _negative(model, values, counts),
+            lambda values: _negative(model, values, counts)[:2],
             best,
             jac=True,
             method="L-BFGS-B",
@@ -168,11 +168,14 @@ def _predict(
     return model.predictor(intercept[cells.group], shared, cells)
 
 
-def _negative(model: Model, theta: Floats, counts: Counts) -> tuple[float, Floats]:
-    z, by_intercept, by_shared = _predict(model, theta, counts, counts)
+def _negative(
+    model: Model, theta: Floats, counts: Counts
+) -> tuple[float, Floats, tuple[Floats, Floats, Floats]]:
+    """Negative log-likelihood, its slope, and the predictor they are made from."""
+    predicted = z, by_intercept, by_shared = _predict(model, theta, counts, counts)
     value, slope = log_likelihood(model.link, z, counts)
     intercepts = np.bincount(counts.group, weights=slope * by_intercept, minlength=counts.groups)
-    return -value, -np.concatenate([intercepts, by_shared.T @ slope])
+    return -value, -np.concatenate([intercepts, by_shared.T @ slope]), predicted
 
 
 def _score(
@@ -180,14 +183,14 @@ def _score(
 ) -> tuple[Floats, float, bool]:
     """Fisher scoring between the bounds: (theta, log-likelihood, whether the slope is zero)."""
     rows = np.arange(counts.cells)
-    negative, slope = _negative(model, theta, counts)
+    negative, slope, predicted = _negative(model, theta, counts)
     for _ in range(SCORINGS):
         # At a bound with the slope outwards a parameter stays.
         free = ~(((theta <= low) & (slope > 0.0)) | ((theta >= high) & (slope < 0.0)))
         steepest = np.abs(slope[free]).max(initial=0.0)
         if steepest <= SLOPE * counts.runs.sum():
             return theta, -negative, True
-        z, by_intercept, by_shared = _predict(model, theta, counts, counts)
+        z, by_intercept, by_shared = predicted
         jacobian = np.zeros((counts.cells, theta.size))
         jacobian[rows, counts.group] = by_intercept
         jacobian[:, counts.groups :] = by_shared
@@ -200,7 +203,7 @@ def _score(
         flat = -float(slope @ step) <= GAIN
         for _ in range(HALVINGS):
             trial = np.clip(theta + step, low, high)
-            after, new_slope = _negative(model, trial, counts)
+            after, new_slope, new_predicted = _negative(model, trial, counts)
             if after < negative:
                 break
             step *= 0.5
@@ -209,7 +212,7 @@ def _score(
                 return theta, -negative, True
             # No step gains: at the top up to rounding, or stuck.
             return theta, -negative, bool(steepest <= NEARLY * counts.runs.sum())
-        theta, negative, slope = trial, after, new_slope
+        theta, negative, slope, predicted = trial, after, new_slope, new_predicted
         if flat:
             return theta, -negative, True
     return theta, -negative, False

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
-from scipy.stats import chi2
+from scipy.special import gammaincinv  # scipy.stats takes a second to import
 
 from edt.scalars import whole
 from edt.stats import SEED, Interval
@@ -45,7 +45,7 @@ def profile_interval(fitted: Fit, name: str, conf: float = 0.95) -> Interval:
     entry = fitted.model.shared[names.index(name)]
     place = fitted.counts.groups + names.index(name)
     centre = float(fitted.theta[place])
-    limit = float(chi2.ppf(conf, 1))
+    limit = float(2.0 * gammaincinv(0.5, conf))
 
     def excess(value: float) -> float:
         rest = fit(fitted.model, fitted.counts, fixed={place: value}, start=fitted.theta)

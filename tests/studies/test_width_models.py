@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from edt.studies import demo_spec, success_table, width_sweep
 from edt.studies.common import models_page
 from edt.studies.common.models_page import collinear_text
 from edt.studies.common.models_panel import models
+from edt.studies.common.success_table import ALL
 from edt.studies.common.targets import make_task
 from edt.studies.common.width_models import (
     collinearity,
@@ -23,6 +25,7 @@ from edt.studies.common.width_models import (
     ticket_table,
 )
 from edt.studies.width.splits import empty_splits
+from edt.studies.width.story import Story
 from edt.success import Counts, compare
 
 
@@ -116,6 +119,28 @@ def test_a_page_has_one_meaning_of_p():
     text = models_page.models_table(found) + models_page.tests_table(found)
     text += str(models_page.models_notes(found))
     assert "price)" in text and "1 − p)" not in text and ">p<" not in text
+
+
+def test_a_count_of_tickets_has_one_verdict():
+    """Where the intervals of one width would let a count pass that all widths together reject."""
+    table = pd.DataFrame([
+        {"target": t, "width": m, "outcome": "good" if s < wins else "bad"}
+        for t in range(2) for m, wins in ((4, 5), (6, 9), (8, 16)) for s in range(20)
+    ])  # fmt: skip
+    story = Story.__new__(Story)  # of nothing but a table of rates
+    story.spec, story.success = demo_spec("teacher"), success_table(table, 4)
+    row = story.success[(story.success["target"] == ALL) & (story.success["width"] == 8)].iloc[0]
+    assert row["disjoint_high"] > row["rate_low"] and row["rate"] > row["disjoint"]
+    beside = story.lottery_text()
+    verdicts = r"rejected|too (low|high)|agrees|consistent|within"
+    assert "should succeed in" in beside and not re.search(verdicts, beside)
+    found = compare_models(story.success, TABLE, 4)
+    text = models_page.counts_text(found)
+    assert len(re.findall(r"tickets (?:not )?rejected", text)) == 3
+    for name in ("floor(m/r)", "m − r + 1", "C(m, r)"):
+        assert text.count(f"{name} tickets") == 1
+    assert "floor(m/r) tickets rejected" in text
+    assert "rejected" not in models_page.models_text(found)
 
 
 def counted(per_neuron, widths=(4, 6, 8, 10)):

@@ -6,22 +6,20 @@ It stands in where scripts do not run, and where a browser computes other number
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
-from PIL import Image
+from matplotlib.figure import Figure
 
 from edt.ensemble import Ensemble
 from edt.functional import loss
 from edt.landscape import split
 from edt.landscape.views.directions import eigen_directions
 from edt.show.explore.packing import unpacked
-from edt.show.style import DARK, LIGHT, Theme, new_figure, png, styled
+from edt.show.style import Theme, new_figure, styled, themed_svg
 from edt.tasks import Task
 
 ALT = (
@@ -38,16 +36,12 @@ SPAN = 3.2
 
 
 def picture(data: Mapping[str, Any], alt: str) -> str:
-    """The picture in two themes, as HTML."""
-    light, dark = (base64.b64encode(_draw(data, theme)).decode("ascii") for theme in (LIGHT, DARK))
-    return (
-        '<picture><source media="(prefers-color-scheme: dark)" '
-        f'srcset="data:image/png;base64,{dark}">'
-        f'<img src="data:image/png;base64,{light}" alt="{alt}"></picture>'
-    )
+    """The picture as HTML, light or dark as the page is."""
+    drawn = base64.b64encode(themed_svg(lambda theme: _draw(data, theme))).decode("ascii")
+    return f'<img src="data:image/svg+xml;base64,{drawn}" alt="{alt}">'
 
 
-def _draw(data: Mapping[str, Any], theme: Theme) -> bytes:
+def _draw(data: Mapping[str, Any], theme: Theme) -> Figure:
     teacher = data["teachers"][0]
     # The commonest minimum shows most.
     minimum = max(teacher["minima"], key=lambda one: one["runs"])
@@ -56,14 +50,7 @@ def _draw(data: Mapping[str, Any], theme: Theme) -> bytes:
         _inputs(axes[0, 0], theme, unpacked(teacher["theta"]), unpacked(minimum["theta"]))
         _levels(axes[0, 1], theme, teacher)
         _profile(axes[0, 2], theme, data, teacher, minimum)
-        return few_colours(png(figure, dpi=84))
-
-
-def few_colours(picture: bytes) -> bytes:
-    """A PNG with a palette: a third of the bytes, and nothing that a reader would miss."""
-    out = io.BytesIO()
-    Image.open(io.BytesIO(picture)).convert("RGB").quantize(64).save(out, "PNG", optimize=True)
-    return out.getvalue()
+    return figure
 
 
 def output(theta: np.ndarray[Any, Any], x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -75,12 +62,19 @@ def output(theta: np.ndarray[Any, Any], x: np.ndarray[Any, Any]) -> np.ndarray[A
 
 
 def _inputs(ax: Axes, theme: Theme, teacher: Any, theta: Any) -> None:
-    side = np.linspace(-SPAN, SPAN, 60)
+    side = np.linspace(-SPAN, SPAN, 36)
     grid = np.stack(np.meshgrid(side, side), axis=-1)
     wrong = output(theta, grid) - output(teacher, grid)
-    colours = LinearSegmentedColormap.from_list("wrong", [theme.blue, theme.paper, theme.orange])
-    most = float(np.abs(wrong).max())
-    ax.contourf(side, side, wrong, np.linspace(-most, most, 12), cmap=colours)
+    # Two colours of the theme, thinner towards zero: mixed ones would have no name to be themed by.
+    bands = np.linspace(-1.0, 1.0, 12)
+    colours = [
+        (theme.orange if middle > 0.0 else theme.blue, round(abs(float(middle)), 2))
+        for middle in (bands[1:] + bands[:-1]) / 2
+    ]
+    bands *= float(np.abs(wrong).max())
+    # Nothing between the fifth and the sixth, where the error is about zero.
+    ax.contourf(side, side, wrong, bands[:6], colors=colours[:5])
+    ax.contourf(side, side, wrong, bands[6:], colors=colours[6:])
     m = (theta.size - 1) // 4
     for w, b in zip(theta[: 2 * m].reshape(m, 2), theta[2 * m : 3 * m], strict=True):
         foot = -b * w / (w @ w)

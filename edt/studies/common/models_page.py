@@ -12,6 +12,7 @@ from edt.show.html import Column
 from edt.show.publish import Picture
 from edt.show.words import exact, fixed, interval, listed, number, p_is, p_value, percent
 from edt.studies.common import models_panel
+from edt.studies.common.findings import LEVEL
 from edt.studies.common.models_panel import CLOSE, NAMES
 from edt.studies.common.width_models import collinearity
 from edt.success import Comparison
@@ -51,13 +52,22 @@ def models_text(found: Comparison) -> str:
             f"{percent(best['selected'])} of {DRAWS} draws"
         )
     text += ". "
-    if best["p_fit"] < 0.05:
+    if best["p_fit"] < LEVEL:
         text += (
             f"Even it does not fit (deviance {number(best['deviance'])} at "
             f"{int(best['dof'])} degrees of freedom, {p_is(best['p_fit'])}): the laws are "
             "descriptions, none is the truth here. "
         )
-    text += collinear_text(found)
+    return (text + collinear_text(found)).rstrip()
+
+
+def counts_text(found: Comparison) -> str:
+    """The verdict on every lottery's own count of tickets: one test, over all widths and targets.
+
+    A count is the case a = 1 of the law with its power a; what it predicts at a single width is
+    shown elsewhere, without a verdict.
+    """
+    free = found.table[found.table["price"] == "free"]
     tests = {(row["small"], row["large"]): row for row in found.tests.to_dict("records")}
     parts = []
     for name in ("disjoint", "windows", "subsets"):
@@ -66,17 +76,17 @@ def models_text(found: Comparison) -> str:
         if test is None or not len(row):
             continue
         one = row.iloc[0]
-        verdict = "rejected" if test["p"] < 0.05 else "not rejected"
+        verdict = "rejected" if test["p"] < LEVEL else "not rejected"
         parts.append(
             f"{NAMES[name]} {verdict} (a = {interval(one['value'], one['low'], one['high'])}, "
             f"{p_is(test['p'])})"
         )
-    if parts:
-        text += (
-            "Does a lottery's own count fit, a = 1, when the number of tickets may be its power "
-            f"a? By likelihood ratio: {listed(parts)}."
-        )
-    return text
+    if not parts:
+        return ""
+    return (
+        "Is a count right, a = 1, when the number of tickets may be its power a? By likelihood "
+        f"ratio over all widths from r on: {listed(parts)}."
+    )
 
 
 def collinear_text(found: Comparison) -> str:
@@ -170,7 +180,8 @@ def tests_table(found: Comparison) -> str:
 def _parameter(row: dict[str, Any]) -> str:
     if not row["parameter"]:
         return ""
-    return f"{row['parameter']} = {interval(row['value'], row['low'], row['high'])}"
+    name = "κ" if row["parameter"] == "kappa" else row["parameter"]
+    return f"{name} = {interval(row['value'], row['low'], row['high'])}"
 
 
 def _finite(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.special import bdtr, bdtrc
 
 from edt.landscape.levels import RELATIVE_GAP
 from edt.places import Folder, Location, place
@@ -175,8 +175,10 @@ def verdict(row: Any) -> str:
     low, high = row["reported_low"], row["reported_high"] or ABOUT_NONE
     count, runs = int(row["plateau"]), int(row["runs"])
     found = f"{count:,} of {runs:,} runs"
-    for side, bound, alternative in (("above", high, "greater"), ("below", low, "less")):
-        p = binomtest(count, runs, bound, alternative=alternative).pvalue
+    for side, bound, p in (
+        ("above", high, bdtrc(count - 1, runs, high)),
+        ("below", low, bdtr(count, runs, low)),
+    ):
         if p < LEVEL:
             return (
                 f"Ours is {side}: {found} against a share of {percent(bound)}, exact binomial "

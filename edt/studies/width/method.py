@@ -84,12 +84,14 @@ def glossary(story: Story) -> list[tuple[str, str]]:
         ("Loss level", "losses of bad minima that agree to one part in a million"),
         (
             "Ticket",
-            f"one network of width r = {r}, which wins with probability p, the measured rate of "
-            f"width {r}. Disjoint: 1 − (1 − p)^floor(m/r); overlapping: 1 − (1 − p)^C(m, r)",
+            f"one network of width r = {r}; its price is the chance that it wins, the measured "
+            f"rate of width {r}. Disjoint: 1 − (1 − price)^floor(m/r); overlapping: "
+            "1 − (1 − price)^C(m, r)",
         ),
         (
             "Effective tickets",
-            "n with (1 − p)^n = P_fail(m); for several targets, mean (1 − p)^n = mean P_fail(m)",
+            "n with (1 − price)^n = P<sub>fail</sub>(m); for several targets, mean (1 − price)^n = "
+            "mean P<sub>fail</sub>(m)",
         ),
         (
             "Escape dimensions",
@@ -100,8 +102,8 @@ def glossary(story: Story) -> list[tuple[str, str]]:
             "95%: Wilson's for rates of one target, over the targets (Student's at the effective "
             "number of runs) where several are pooled, over minima for splits; for effective "
             "tickets, quantiles under Beta posteriors of the rates (Jeffreys prior, fixed seed): "
-            "of these targets, not of others; predictions: from p's Wilson bounds. Pooled "
-            "rates count all targets' runs together",
+            "of these targets, not of others; predictions: from the price's Wilson bounds. "
+            "Pooled rates count all targets' runs together",
         ),
     ]
 

@@ -13,6 +13,7 @@ from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import exact, interval, number, percent, span
 from edt.studies.common.models_page import (
     DRAWS,
+    counts_text,
     models_notes,
     models_picture,
     models_table,
@@ -142,6 +143,7 @@ def _body(
             text(threshold_text(story.thresholds)),
             figures["success"],
             text(story.lottery_text()),
+            *([] if models is None else [text(counts_text(models))]),
             text(story.tickets_text()),
             figures.get("targets", ""),
         ),
@@ -186,7 +188,10 @@ def _one_number(story: Story) -> list[str]:
     if not len(table):
         return []
     return [
-        html.details(f"One number of tickets for all {story.target_name}s?", plain_table(table))
+        html.details(
+            f"One number of tickets for all {story.target_name}s?",
+            plain_table(table.round({"statistic": 6})),
+        )
     ]
 
 
@@ -234,9 +239,14 @@ def _level_table(story: Story) -> str:
             lambda row: interval(row["estimate"], row["estimate_low"], row["estimate_high"]),
         ),
         Column("coverage", lambda row: percent(row["coverage"])),
-        Column("losses", lambda row: f"{number(row['lowest'], 3)} to {number(row['highest'], 3)}"),
+        Column("losses", _losses),
     ]
     return html.table(rows, columns)
+
+
+def _losses(row: dict[str, float]) -> str:
+    ends = dict.fromkeys(number(row[name], 3) for name in ("lowest", "highest"))
+    return " to ".join(ends)
 
 
 def _split_table(story: Story) -> str:

@@ -150,14 +150,16 @@ class Story:
                 "widths of this run, so nothing can be said about tickets."
             )
         m = int(row["width"])
-        disjoint, overlapping = _judge(row, "disjoint"), _judge(row, "combinatorial")
+        disjoint, overlapping = (
+            rate(row[name], row[f"{name}_low"], row[f"{name}_high"])
+            for name in ("disjoint", "combinatorial")
+        )
         return (
             "In the lottery reading of width, a wide network holds many narrow ones, and one "
             f"winner is enough. Counted as {count(m // r, 'disjoint narrow network')}, width {m} "
-            f"should succeed in {percent(row['disjoint'])} of runs; it does in "
-            f"{percent(row['rate'])} (95%: {_span(row)}), so that count {disjoint}. Counted as "
-            f"all {math.comb(m, r):,} overlapping ones it should succeed in "
-            f"{percent(row['combinatorial'])}, which {overlapping}."
+            f"should succeed in {disjoint} of runs; counted as all {math.comb(m, r):,} "
+            f"overlapping ones, in {overlapping}. It does in {percent(row['rate'])} "
+            f"({_span(row)})."
         )
 
     def tickets_text(self) -> str:
@@ -165,8 +167,8 @@ class Story:
         own = self.success[(self.success["target"] != ALL) & self.success["n_eff"].gt(0)]
         own = own[np.isfinite(own["n_eff"]) & (own["width"] > self.spec.reference_width)]
         text = (
-            "The effective number of tickets, ln P<sub>fail</sub>(m) / ln(1 − p), needs no count: "
-            "it is the number of independent narrow networks that would fail as rarely."
+            "The effective number of tickets, ln P<sub>fail</sub>(m) / ln(1 − price), needs no "
+            "count: it is the number of independent narrow networks that would fail as rarely."
         )
         shared = own["width"].value_counts()
         several = [int(width) for width in shared.index if shared[width] > 1]
@@ -182,7 +184,7 @@ class Story:
             f"{text} At width {width} the {self.target_name}s give {listed(values)}, beside "
             f"floor(m/r) = {width // r}, m − r + 1 = {width - r + 1} and "
             f"C(m, r) = {math.comb(width, r)}. "
-            f"p itself differs between {self.target_name}s, so each keeps its own."
+            f"The price itself differs between {self.target_name}s, so each keeps its own."
             f"{self.shared_text()}"
         )
 
@@ -313,12 +315,3 @@ def _rows(frame: pd.DataFrame) -> list[Row]:
 
 def _span(row: Row) -> str:
     return span(float(row["rate_low"]), float(row["rate_high"]))
-
-
-def _judge(row: Row, name: str) -> str:
-    """A prediction against the measured interval, both with their uncertainty."""
-    if row[f"{name}_high"] < row["rate_low"]:
-        return "is too low"
-    if row[f"{name}_low"] > row["rate_high"]:
-        return "is too high"
-    return "agrees within the intervals"

@@ -15,6 +15,7 @@ from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, exact, interval, listed, number, p_is, p_value, span
 from edt.studies.common.models_page import (
     DRAWS,
+    counts_text,
     models_notes,
     models_picture,
     models_table,
@@ -120,6 +121,7 @@ def _body(
             html.section(
                 f"Which law of width fits, with {NAMES[start]}?",
                 text(models_text(found)),
+                text(counts_text(found)),
                 figures[f"models-{start}"],
             )
             for start, found in laws.items()
@@ -206,8 +208,8 @@ def tickets_text(table: pd.DataFrame) -> str:
     if not sentences:
         return "Width 2, the price of a ticket, is not among the widths."
     return (
-        "The effective number of tickets is ln P<sub>fail</sub>(m) / ln(1 − p), p the rate of "
-        "width 2. " + " ".join(sentences)
+        "The effective number of tickets is ln P<sub>fail</sub>(m) / ln(1 − price), the price the "
+        "rate of width 2. " + " ".join(sentences)
     )
 
 
