@@ -9,7 +9,7 @@ from edt.places import place
 
 EPILOG = """[bold]Examples[/bold]
 
-[cyan]edt claims --quick[/cyan] : a few minutes, to see that everything works; it decides little
+[cyan]edt claims --quick[/cyan] : seconds, to see that everything works; it decides little
 
 [cyan]edt claims --out claims[/cyan] : the full studies; Ctrl-C is safe, the same command goes on
 

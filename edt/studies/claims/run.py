@@ -79,7 +79,7 @@ def run_claims(
 
     Args:
         directory: holds one folder a study, and the page.
-        quick: small studies, in a few minutes at most.
+        quick: small studies, in seconds.
         fresh: delete what is there and start over.
         progress: show progress bars on a terminal.
         options: of the engine, as in `edt.runs.experiment.Experiment.run`.

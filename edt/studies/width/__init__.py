@@ -33,7 +33,7 @@ FULL: dict[str, dict[str, Any]] = {
 #: What ``--quick`` changes on top.
 QUICK: dict[str, dict[str, Any]] = {
     "teacher": {
-        "widths": (2, 3, 4, 5, 6, 8),
+        "widths": (2, 3, 4, 6, 8),
         "seeds": 12,
         "teachers": 2,
         "samples": 128,
