@@ -274,8 +274,7 @@ PYBIND11_MODULE(_core, m) {
     const HyperParameters hp = read_hyper(hyper);
     by_type(data, [&](auto t) {
       using T = decltype(t);
-      const auto st =
-          read_train_state<HostTrainState<T>>(state, hp, at<T>(theta), int64_t(plan.nets.size()));
+      const auto st = read_train_state(state, hp, at<T>(theta), int64_t(plan.nets.size()));
       run(plan, data, task, act, active, [&](const Call& c) { train<T>(c, hp, st); });
     });
   });

@@ -235,7 +235,7 @@ void bind_calls(py::module_& m) {
       using T = Scalar<decltype(data)>;
       // Training writes what the other calls only read.
       T* theta = const_cast<T*>(static_cast<const T*>(c.theta));
-      const auto st = read_train_state<TrainState<T>>(state, hp, theta, c.schedule.networks());
+      const auto st = read_train_state(state, hp, theta, c.schedule.networks());
       Unlocked here;
       train<T>(c, data, hp, st, first, at<const int64_t>(host_record));
     });

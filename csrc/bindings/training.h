@@ -60,20 +60,10 @@ inline HyperParameters read_hyper(const pybind11::dict& from) {
 }
 
 template <class T>
-void read_more(Named&, TrainState<T>&) {}
-
-template <class T>
-void read_more(Named& d, HostTrainState<T>& st) {
-  st.lr_scale = d.pointer<const T>("lr_scale");
-  st.clip_norm = d.pointer<const double>("clip_norm");
-}
-
-// State: TrainState<T> or HostTrainState<T>.
-template <class State, class T>
-State read_train_state(const pybind11::dict& from, const HyperParameters& hp, T* theta,
-                       int64_t networks) {
+TrainState<T> read_train_state(const pybind11::dict& from, const HyperParameters& hp, T* theta,
+                               int64_t networks) {
   Named d(from, "state");
-  State st{};
+  TrainState<T> st{};
   st.theta = theta;
   st.m = d.pointer<T>("m");
   st.v = d.pointer<T>("v");
@@ -91,7 +81,8 @@ State read_train_state(const pybind11::dict& from, const HyperParameters& hp, T*
   st.history_loss = d.pointer<double>("history_loss");
   st.history_grad = d.pointer<double>("history_grad");
   st.networks = networks;
-  read_more(d, st);
+  st.lr_scale = d.pointer<const T>("lr_scale");
+  st.clip_norm = d.pointer<const double>("clip_norm");
   d.finish();
   if (hp.optimizer != Optimizer::sgd && !(st.m && st.v))
     throw pybind11::value_error("optimizers other than sgd need both moments");

@@ -92,7 +92,7 @@ bool jacobian(const Call& c, const T* theta, T* out, const int64_t* offsets, boo
 }
 
 template <class T>
-bool train(const Call& c, const HyperParameters& hp, const HostTrainState<T>& state) {
+bool train(const Call& c, const HyperParameters& hp, const TrainState<T>& state) {
   const auto& k = current_isa().table<T>();
   int64_t first = state.until;
   for (int64_t b = 0; b < state.networks; ++b)
@@ -120,7 +120,7 @@ bool lbfgs(const Call& c, const LbfgsState<T>& state) {
   template bool hessian<T>(const Call&, const T*, T*, const int64_t*, bool);                       \
   template bool jacobian<T>(const Call&, const T*, T*, const int64_t*, bool);                      \
   template bool vjp<T>(const Call&, const T*, const T*, T*);                                       \
-  template bool train<T>(const Call&, const HyperParameters&, const HostTrainState<T>&);           \
+  template bool train<T>(const Call&, const HyperParameters&, const TrainState<T>&);               \
   template bool lbfgs<T>(const Call&, const LbfgsState<T>&);
 EDT_INSTANTIATE(float)
 EDT_INSTANTIATE(double)

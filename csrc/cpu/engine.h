@@ -35,7 +35,7 @@ template <class T>
 bool jacobian(const Call&, const T* theta, T* out, const int64_t* offsets, bool weighted);
 
 template <class T>
-bool train(const Call&, const HyperParameters&, const HostTrainState<T>&);
+bool train(const Call&, const HyperParameters&, const TrainState<T>&);
 template <class T>
 bool lbfgs(const Call&, const LbfgsState<T>&);
 

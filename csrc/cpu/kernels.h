@@ -40,7 +40,7 @@ struct KernelTable {
   void (*hessian)(const Net&, const Problem<T>&, const T* theta, T* out, bool ggn, Crew&);
   void (*jacobian)(const Net&, const Problem<T>&, const T* theta, T* out, bool weighted, Crew&);
   // network b of the call
-  void (*train)(const Net&, const Problem<T>&, const HyperParameters&, const HostTrainState<T>&,
+  void (*train)(const Net&, const Problem<T>&, const HyperParameters&, const TrainState<T>&,
                 int64_t b, Crew&);
   void (*lbfgs)(const Net&, const Problem<T>&, const LbfgsState<T>&, int64_t b, Crew&);
   void (*activation)(int act, int order, int64_t n, const T* in, T* out);

@@ -12,7 +12,7 @@ namespace edt::cuda {
 // counts in float64, which some cards do at 1/64 of the speed.
 template <class T>
 struct Rule {
-  T rate, decay, mu, keep, b1, d1, b2, d2, root, eps, shrink;
+  T rate, decay, mu, keep, b1, d1, b2, d2, root, eps, shrink, fade;
   int adaptive, heavy, nesterov, none = 0;  // no padding: loads of packs find all bytes written
 
   // c1, c2: 1 - beta^(step + 1), for adam.
@@ -35,20 +35,23 @@ struct Rule {
     root = T(adaptive ? 1.0 / sqrt(c2) : 1.0);
     eps = T(hp.eps);
     shrink = T(decoupled ? 1.0 - lr * wd : 1.0);
+    fade = T(decoupled ? -lr * wd : 0.0);
   }
-  EDT_DEVICE void operator()(T& p, T g, T* m, T* v) const {
-    const T d = fma(decay, p, g);
+  // scale: this parameter's factor of the rate, or null.
+  EDT_DEVICE void operator()(T& p, T g, T* m, T* v, const T* scale) const {
+    const T d = fma(decay, p, g), rate_here = scale ? rate * *scale : rate;
     if (adaptive) {
       const T mi = fma(d1, d, b1 * *m), vi = fma(d2 * d, d, b2 * *v);
       *m = mi;
       *v = vi;
-      p = fma(rate, mi / fma(T(sqrt(vi)), root, eps), p * shrink);
+      const T kept = scale ? fma(fade * *scale, T(1), T(1)) : shrink;
+      p = fma(rate_here, mi / fma(T(sqrt(vi)), root, eps), p * kept);
     } else if (heavy) {
       const T b = fma(mu, *m, keep * d);
       *m = b;
-      p = fma(rate, nesterov ? fma(mu, b, d) : b, p);
+      p = fma(rate_here, nesterov ? fma(mu, b, d) : b, p);
     } else {
-      p = fma(rate, d, p);
+      p = fma(rate_here, d, p);
     }
   }
 };
@@ -69,6 +72,22 @@ EDT_DEVICE void make_rule(Rule<T>* rule, const HyperParameters& hp, const TrainS
   const double c1 = adaptive ? 1.0 - integer_power(hp.beta1, step + 1) : 1.0;
   const double c2 = adaptive ? 1.0 - integer_power(hp.beta2, step + 1) : 1.0;
   *rule = Rule<T>(hp, st, b, step, c1, c2);
+}
+
+// What a gradient is multiplied by for a norm of at most `most` (torch.nn.utils.clip_grad_norm_).
+// squares: the sum of the squares of its entries divided by the largest, `top`: the square of an
+// entry itself may not be a number.
+template <class T>
+EDT_DEVICE T clip_factor(double most, T top, T squares) {
+  const double factor = most / (double(top) * sqrt(double(squares)) + 1e-6);
+  return factor < 1 ? T(factor) : T(1);
+}
+
+// An entry's part of that sum.
+template <class T>
+EDT_DEVICE T add_square(T sum, T g, T top) {
+  const T x = g / top;
+  return fma(x, x, sum);
 }
 
 // Null stays null.

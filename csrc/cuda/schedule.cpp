@@ -217,6 +217,8 @@ void Schedule::lay_out(const DevicePlan& plan, const ScheduleOptions& options) {
   w.wide.numbers = take(wide_.numbers() * scalar);
   w.wide.losses = take(wide_.networks() * wide_.tiles() * 8);
   w.wide.tops = take(wide_.tops() * scalar);
+  w.wide.sizes = take(wide_.networks() * scalar);
+  w.wide.squares = take(wide_.vectors().count * scalar);
   w.wide.orders = take(options.batch_size > 0 ? int64_t(wide_.networks()) * 2 * n_ * 4 : 0);
   w.wide.go = take(wide_.networks());
   w.size = at;

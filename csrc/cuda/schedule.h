@@ -25,7 +25,7 @@ struct ScheduleOptions {
 
 //! Places in the workspace, in bytes.
 struct WideLayout {
-  int64_t numbers, losses, tops, orders, go;
+  int64_t numbers, losses, tops, sizes, squares, orders, go;
 };
 struct WorkspaceLayout {
   int64_t partial, partial_loss, orders, grad, loss, active;

@@ -128,16 +128,26 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
         continue;
       }
     }
+    T clip = T(1);
+    if (st.clip_norm && big > T(0)) {
+      T squares = T(0);
+      for (int k = int(threadIdx.x); k < n.net.n_math; k += int(blockDim.x))
+        squares = add_square(squares, g[k], big);
+      clip = clip_factor(st.clip_norm[b], big, block_reduce(squares, memory, Sum{}));
+    }
     const Rule<T>& rule = *rule_in<T>(memory);
     // Two loops, so that the compiler sees where the moments lie.
     if (own) {
       for (int k = int(threadIdx.x); k < n.net.n_params; k += int(blockDim.x))
-        if (source[k] >= 0) rule(p[k], k < n.net.n_math ? g[k] : T(0), m + k, v + k);
+        if (source[k] >= 0)
+          rule(p[k], k < n.net.n_math ? clip * g[k] : T(0), m + k, v + k,
+               entry_of(st.lr_scale, n.net.flat + source[k]));
     } else {
       for (int k = int(threadIdx.x); k < n.net.n_params; k += int(blockDim.x)) {
         if (source[k] < 0) continue;
         const int64_t place = n.net.flat + source[k];
-        rule(p[k], k < n.net.n_math ? g[k] : T(0), entry_of(st.m, place), entry_of(st.v, place));
+        rule(p[k], k < n.net.n_math ? clip * g[k] : T(0), entry_of(st.m, place),
+             entry_of(st.v, place), entry_of(st.lr_scale, place));
       }
     }
     __syncthreads();
@@ -206,12 +216,19 @@ step_kernel(Problem<T> pr, HyperParameters hp, TrainState<T> st, const double* l
   const double grad_max = is_finite(found) && is_finite(big) ? double(big) : double(NAN);
   const Status status = verdict(hp, found, grad_max);
   const bool stop = s >= st.until || status != Status::running;
+  T clip = T(1);
+  if (st.clip_norm && !stop && big > T(0)) {
+    T squares = T(0);
+    for (int k = int(threadIdx.x); k < n.net.n_flat; k += int(blockDim.x))
+      if (target[k] >= 0) squares = add_square(squares, g[k], big);
+    clip = clip_factor(st.clip_norm[b], big, block_reduce(squares, memory, Sum{}));
+  }
   const Rule<T>& rule = *rule_in<T>(memory);
   if (!stop)
     for (int k = int(threadIdx.x); k < n.net.n_flat; k += int(blockDim.x))
       if (target[k] >= 0)
-        rule(st.theta[n.net.flat + k], g[k], entry_of(st.m, n.net.flat + k),
-             entry_of(st.v, n.net.flat + k));
+        rule(st.theta[n.net.flat + k], clip * g[k], entry_of(st.m, n.net.flat + k),
+             entry_of(st.v, n.net.flat + k), entry_of(st.lr_scale, n.net.flat + k));
   __syncthreads();
   if (threadIdx.x == 0) {
     if (row < st.n_record && st.record[row] == s) {

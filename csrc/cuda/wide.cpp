@@ -130,7 +130,12 @@ void WideSchedule::make_items(const DevicePlan& plan, bool is_double, int tile, 
     }
     nets_[w].tops = int(items_.size()) - begin;
   });
-  vectors_ = launch([&](int w, const NetRecord& net) { cut(w, 0, net.n_params, kWideEntries); });
+  const int before = int(items_.size());
+  vectors_ = launch([&](int w, const NetRecord& net) {
+    nets_[w].piece = int(items_.size()) - before;
+    cut(w, 0, net.n_params, kWideEntries);
+    nets_[w].pieces = int(items_.size()) - before - nets_[w].piece;
+  });
   flat_ = launch([&](int w, const NetRecord& net) { cut(w, 0, net.n_flat, kWideEntries); });
 }
 

@@ -49,6 +49,9 @@ class Runner : public WideRun<T> {
            row);
   }
   void update(const HyperParameters& hp, const TrainState<T>& st) {
+    if (st.clip_norm)
+      launch("wide squares", wide_squares_kernel<T>, s_.vectors().count, kWideThreads,
+             int64_t(kReserved), c_.stream, pr_, this->from(s_.vectors()));
     const bool adaptive = hp.optimizer != Optimizer::sgd;
     const double c1 = adaptive ? 1.0 - integer_power(hp.beta1, who_.step + 1) : 1.0;
     const double c2 = adaptive ? 1.0 - integer_power(hp.beta2, who_.step + 1) : 1.0;

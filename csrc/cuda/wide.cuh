@@ -27,6 +27,8 @@ struct Wide {
   T* numbers;
   double* losses;  // [nets, tiles], one a tile of samples
   T* tops;         // [gradient items], largest entry of each
+  T* sizes;        // [nets], largest entry of the gradient, and
+  T* squares;      // [vector items], of its pieces: what clipping adds up
   int* orders;     // [nets, 2 n], minibatches
   uint8_t* go;     // [nets], whether the network takes the step
   int64_t tiles;

@@ -16,6 +16,7 @@ namespace edt::cuda {
 struct WideNet {
   int net;
   int top, tops;       // its gradient items
+  int piece, pieces;   // its items of a vector
   int64_t p, m, v, g;  // vectors: parameters, moments, gradient; curvature: of v and g many
   int64_t x, a, d, f;  // rows: inputs (if gathered), activations, s' and then dL/dz, outputs
   // Curvature only (d stays s'). Rows: dL/dz, s'' and then s'' dA, probabilities, ones; and for

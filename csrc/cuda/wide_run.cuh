@@ -19,6 +19,8 @@ class WideRun {
              reinterpret_cast<T*>(c.workspace + w.numbers),
              reinterpret_cast<double*>(c.workspace + w.losses),
              reinterpret_cast<T*>(c.workspace + w.tops),
+             reinterpret_cast<T*>(c.workspace + w.sizes),
+             reinterpret_cast<T*>(c.workspace + w.squares),
              reinterpret_cast<int*>(c.workspace + w.orders),
              c.workspace + w.go,
              s_.tiles(),

@@ -84,6 +84,7 @@ wide_decide_kernel(Problem<T>, Wide<T> wide, WideWho who, HyperParameters hp, Tr
   const double loss = wide_loss(wide, index, slots, memory);
   const bool finite = is_finite(loss) && is_finite(big);
   if (threadIdx.x != 0) return;
+  if (st.clip_norm) wide.sizes[index] = big;
   const double grad_max = finite ? double(big) : double(NAN);
   bool go = minibatch ? finite : hp.batch_size == 0 && !last;
   if (!minibatch) {
@@ -104,6 +105,26 @@ wide_decide_kernel(Problem<T>, Wide<T> wide, WideWho who, HyperParameters hp, Tr
   if (go) st.steps[b] = who.step + 1;
 }
 
+// Clipping: a piece's part of the sum that `clip_factor` takes; one block an item of the vectors.
+template <class T>
+EDT_KERNEL(kWideThreads)
+wide_squares_kernel(Problem<T> pr, Wide<T> wide) {
+  EDT_SHARED(memory);
+  const WideItem item = wide.items[blockIdx.x];
+  if (!wide.go[item.wide]) return;
+  const WideWork<T> work(pr, wide, item.wide);
+  const int* source = work.n.ints + work.n.net.source;
+  const T* g = wide.numbers + work.w.g;
+  const T top = wide.sizes[item.wide];
+  const int end = smaller(item.first + item.count, work.n.net.n_math);
+  T sum = T(0);
+  if (top > T(0))
+    for (int k = item.first + int(threadIdx.x); k < end; k += int(blockDim.x))
+      if (source[k] >= 0) sum = add_square(sum, g[k], top);
+  sum = block_reduce(sum, memory, Sum{});
+  if (threadIdx.x == 0) wide.squares[blockIdx.x] = sum;
+}
+
 // The optimiser's step on a piece of a network; c1, c2: 1 - beta^(step + 1).
 template <class T>
 EDT_KERNEL(kWideThreads)
@@ -119,12 +140,22 @@ wide_update_kernel(Problem<T> pr, Wide<T> wide, HyperParameters hp, TrainState<T
   Rule<T>& rule = *rule_in<T>(memory);
   if (threadIdx.x == 0) rule = Rule<T>(hp, st, b, step, c1, c2);
   __syncthreads();
+  T clip = T(1);
+  if (st.clip_norm && wide.sizes[item.wide] > T(0)) {
+    T squares = T(0);
+    for (int t = int(threadIdx.x); t < work.w.pieces; t += int(blockDim.x))
+      squares += wide.squares[work.w.piece + t];
+    squares = block_reduce(squares, memory, Sum{});
+    clip = clip_factor(st.clip_norm[b], wide.sizes[item.wide], squares);
+  }
   T* p = wide.numbers + work.w.p;
   T* m = st.m ? wide.numbers + work.w.m : nullptr;
   T* v = st.v ? wide.numbers + work.w.v : nullptr;
   const T* g = wide.numbers + work.w.g;
   for (int k = item.first + int(threadIdx.x); k < item.first + item.count; k += int(blockDim.x))
-    if (source[k] >= 0) rule(p[k], k < net.n_math ? g[k] : T(0), entry_of(m, k), entry_of(v, k));
+    if (source[k] >= 0)
+      rule(p[k], k < net.n_math ? clip * g[k] : T(0), entry_of(m, k), entry_of(v, k),
+           entry_of(st.lr_scale, net.flat + source[k]));
 }
 
 }  // namespace edt::cuda

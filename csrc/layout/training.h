@@ -40,15 +40,8 @@ struct TrainState {
   int64_t n_record;
   double *history_loss, *history_grad;  // [n_record, B]
   int64_t networks;                     // B
-};
-
-// With what only the engine of the CPU knows.
-template <class T>
-struct HostTrainState : TrainState<T> {
-  HostTrainState() = default;
-  HostTrainState(const TrainState<T>& state) : TrainState<T>(state) {}
-  const T* lr_scale = nullptr;        // flat, factors of the learning rate; null: 1
-  const double* clip_norm = nullptr;  // [B], largest norm of a step's gradient; null: none
+  const T* lr_scale = nullptr;          // flat, factors of the learning rate; null: 1
+  const double* clip_norm = nullptr;    // [B], largest norm of a step's gradient; null: none
 };
 
 #define EDT_LBFGS_STATUSES(X) X(max_iter) X(converged) X(diverged) X(stalled)

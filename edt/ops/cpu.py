@@ -175,7 +175,7 @@ class CpuCalls:
 
     def train(self, run: Run, rule: Rule, until: int) -> None:
         """First-order steps; see `Calls`."""
-        arguments = train_arguments(run, rule, until, lambda t: t.data_ptr(), host=True)
+        arguments = train_arguments(run, rule, until, lambda t: t.data_ptr())
         _core.train(*self._head(run.theta), rule.hyper, arguments)
 
     def wait(self) -> None:

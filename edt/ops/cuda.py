@@ -503,7 +503,7 @@ class CudaCalls:
             "train",
             run.theta,
             rule.hyper,
-            train_arguments(run, rule, until, self._constant, host=False),
+            train_arguments(run, rule, until, self._constant),
             first,
             rule.record.data_ptr(),
             moments=moments,

@@ -11,8 +11,7 @@ import torch
 __all__ = ["Rule", "Run", "train_arguments"]
 
 _CHANGED = ("m", "v", "steps", "status", "loss", "grad_norm", "history_loss", "history_grad")
-_HOST = ("lr_scale", "clip_norm")
-_FIXED = ("lr", "weight_decay", "seeds", "factors", "record")
+_FIXED = ("lr", "weight_decay", "seeds", "factors", "record", "lr_scale", "clip_norm")
 
 
 @dataclass
@@ -56,23 +55,16 @@ class Run(Protocol):
 
 
 def train_arguments(
-    run: Run, rule: Rule, until: int, address: Callable[[torch.Tensor], int], *, host: bool
+    run: Run, rule: Rule, until: int, address: Callable[[torch.Tensor], int]
 ) -> dict[str, int]:
     """The arguments of a training call by name (``TrainState`` in ``csrc/layout/training.h``).
 
     Args:
         run, rule, until: see `edt.ops.core.Calls.train`.
         address: of what a rule holds, in the memory of the engine.
-        host: whether the engine is the CPU's, which alone scales rates and clips gradients.
     """
     changed = {name: getattr(run, name) for name in _CHANGED}
     own = {name: 0 if t is None else int(t.data_ptr()) for name, t in changed.items()}
-    fixed = {name: address(getattr(rule, name)) for name in _FIXED}
-    given = {name: getattr(rule, name) for name in _HOST}
-    if host:
-        fixed |= {name: 0 if t is None else address(t) for name, t in given.items()}
-    elif any(t is not None for t in given.values()):
-        raise ValueError(
-            "lr_scale and clip_norm are not in the kernels of the GPU: use device='cpu'"
-        )
+    given = {name: getattr(rule, name) for name in _FIXED}
+    fixed = {name: 0 if t is None else address(t) for name, t in given.items()}
     return {**own, **fixed, "until": int(until), "n_record": int(rule.record.numel())}

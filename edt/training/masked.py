@@ -167,15 +167,7 @@ def masked_train(
         learned: Any = as_task(task)
     else:
         learned, networks = task_and_networks(task, networks)
-    # The kernels of the GPU know neither; what is chosen for the caller is one that does.
-    host_only = lr_scale is not None or clip_norm is not None
-    if host_only and isinstance(learned, Task) and isinstance(device, str) and device == "auto":
-        device = "cpu"
     where = training_device(device, networks, learned)
-    if host_only and where.type == "cuda" and isinstance(learned, Task):
-        raise ValueError(
-            "lr_scale and clip_norm are not in the kernels of the GPU: use device='cpu'"
-        )
     ens = _ensemble(
         learned,
         networks,

@@ -171,7 +171,15 @@ def test_gradient_flow(networks, method):
     torch.testing.assert_close(b.networks.theta.cpu(), a.networks.theta, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("options", [{}, {"batch_size": 5, "optimizer": "adamw"}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"batch_size": 5, "optimizer": "adamw"},
+        {"clip_norm": 0.1, "lr_scale": {"weight": 0.5, "0.bias": 2.0}},
+    ],
+    ids=str,
+)
 def test_training(networks, options):
     run = {"steps": 12, "lr": 0.01, "progress": False, **options}
     a, b = (edt.masked_train(task, ens, device=ens.device, **run) for ens, task in networks)

@@ -26,6 +26,11 @@ RULES = {
     "minibatch, target": {"batch_size": 5, "loss_target": 0.7},
     "tolerance": {"tol": 0.2},
     "target": {"loss_target": 0.7},
+    "scaled": {"scaled": True},
+    "scaled adamw": {"optimizer": "adamw", "scaled": True},
+    "scaled momentum": {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "scaled": True},
+    "clipped": {"optimizer": "sgd", "clipped": True},
+    "clipped minibatch": {"clipped": True, "scaled": True, "batch_size": 4},
 }
 SHAPES = {
     "shallow": {"hidden": ((3,), (9,)), "samples": 21},
@@ -72,7 +77,7 @@ def test_as_on_the_cpu(device, rule, shape):
     assert_close(found, train(cpu_trainer, case, rule))
 
 
-@pytest.mark.parametrize("rule", ["adam", "minibatch", "nesterov"])
+@pytest.mark.parametrize("rule", ["adam", "minibatch", "nesterov", "clipped minibatch"])
 def test_cuts_and_thread_order_change_no_bit(shim, rule):
     case, rule = Case(**SHAPES["masked"]), {**PLAIN, **RULES[rule]}
     whole = train(cuda_trainer, case, rule)
@@ -80,7 +85,7 @@ def test_cuts_and_thread_order_change_no_bit(shim, rule):
     assert_same(train(cuda_trainer, case, rule, cuts=(1, 7, 16)), whole)
 
 
-@pytest.mark.parametrize("rule", ["adam", "momentum", "minibatch"])
+@pytest.mark.parametrize("rule", ["adam", "momentum", "minibatch", "scaled adamw", "clipped"])
 def test_single_precision(shim, rule):
     """float32: 25 steps differ by some units in the last place of numbers of order one."""
     case = Case(dtype=torch.float32, **SHAPES["shallow"])
@@ -89,7 +94,7 @@ def test_single_precision(shim, rule):
     torch.testing.assert_close(found["theta"], wanted["theta"], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", [name for name in RULES if name not in ("scaled", "gd")])
 def test_launches_every_step(shim, rule):
     """Networks that do not fit shared memory: their layers are shared out, step by step."""
     shim.set_limits(8, 1200, 2400)
@@ -104,7 +109,7 @@ def test_launches_every_step(shim, rule):
     assert_same(found, train(cuda_trainer, case, rule))
 
 
-@pytest.mark.parametrize("rule", ["adam", "momentum"])
+@pytest.mark.parametrize("rule", ["adam", "momentum", "scaled adamw", "clipped"])
 def test_few_networks_of_many_samples(shim, rule):
     """Their samples are shared out among blocks, three launches a step."""
     shim.set_limits(4, 227 * 1024, 228 * 1024)
@@ -122,6 +127,29 @@ def test_wide_masked_minibatches(shim):
     shim.set_limits(2, 1200, 2400)
     case, rule = Case(**SHAPES["masked"]), {**PLAIN, "batch_size": 3}
     assert_close(train(cuda_trainer, case, rule), train(cpu_trainer, case, rule))
+
+
+def test_rates_of_one_and_norms_that_cut_nothing_change_no_bit(shim):
+    """Neither costs a bit: whoever asks for them gets the plain steps where they say nothing."""
+    case, rule = Case(**SHAPES["masked"]), {**PLAIN, "optimizer": "sgd"}
+    plain = train(cuda_trainer, case, rule)
+    ens, task, index = case.build()
+    engine = cuda_trainer(ens, task, index)
+    state, how = start(ens, rule)
+    how.lr_scale, how.clip_norm = torch.ones(ens.total).double(), torch.full((ens.B,), 1e9).double()
+    engine.train(state, how, STEPS)
+    assert_same(results(ens, state), plain)
+
+
+def test_norms_of_entries_whose_squares_are_no_numbers(shim):
+    """Scaled by the largest entry before they are squared, as on the CPU."""
+    for limits in ((8, 227 * 1024, 228 * 1024), (8, 1200, 2400)):
+        shim.set_limits(*limits)
+        case = Case("square", hidden=((3,), (4,)))
+        rule = {**PLAIN, "optimizer": "sgd", "clipped": True}
+        found, wanted = (train(kind, case, rule, scale=1e40) for kind in (cuda_trainer, cpu_trainer))
+        assert 1e160 < float(wanted["grad_norm"].max()) < float("inf")
+        assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("rule", ["gd", "minibatch"])

@@ -194,8 +194,8 @@ Samples<T> block_of(const Minibatch<T>& batch, int64_t first, int64_t samples, T
 
 // Network b of the call.
 template <class T>
-void train(const Net& net, const Problem<T>& pr, const HyperParameters& hp,
-           const HostTrainState<T>& st, int64_t b, Crew& crew) {
+void train(const Net& net, const Problem<T>& pr, const HyperParameters& hp, const TrainState<T>& st,
+           int64_t b, Crew& crew) {
   Status status = Status(st.status[b]);
   if (status != Status::running) return;
   Scratch& ws = crew.scratch;
