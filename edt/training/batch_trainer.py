@@ -11,9 +11,11 @@ import torch
 
 from edt.objectives import segment_max
 from edt.objectives.function import FunctionObjective
+from edt.ops.threads import one_blas_thread
 from edt.training.epochs import Epochs
-from edt.training.objective_trainer import ObjectiveTrainer, judge
-from edt.training.state import DIVERGED, RUNNING, Rule, State
+from edt.training.objective_trainer import ObjectiveTrainer
+from edt.training.state import DIVERGED, Rule, State
+from edt.training.stepping import advance
 
 __all__ = ["BatchTrainer", "FunctionTrainer"]
 
@@ -30,42 +32,34 @@ class BatchTrainer(ObjectiveTrainer):
     def __init__(self, objective: object, samples: int) -> None:
         super().__init__(objective)  # type: ignore[arg-type]
         self.samples = samples
-        self._orders: dict[int, Epochs] = {}
+        #: By batch size and seeds.
+        self._orders: dict[tuple[int, ...], Epochs] = {}
         self._epochs: Epochs | None = None
 
-    def _run(self, state: State, rule: Rule, until: int) -> tuple[torch.Tensor, torch.Tensor]:
-        size = int(rule.hyper["batch_size"])
-        if size and size not in self._orders:
-            self._orders[size] = Epochs(rule.seeds, self.samples, size)
-        self._epochs = self._orders.get(size)
-        grad = torch.zeros_like(state.theta)
-        none = torch.zeros_like(state.status, dtype=torch.bool)
-        rows = {int(step): row for row, step in enumerate(rule.record.tolist())}
-        while True:
-            behind = (state.status == RUNNING) & (state.steps <= until)
-            if not bool(behind.any()):
-                return grad, none
-            # Networks cut at unequal steps catch up first.
-            now = int(state.steps[behind].min())
-            at = behind & (state.steps == now)
-            last = now >= until
-            if last and now < int(rule.hyper["last_step"]):
-                return grad, none
-            if last or self._decides(rule, now, now in rows):
-                self.objective.loss_and_grad(state.theta, state.loss, grad, at.to(torch.uint8))
-                judge(state, rule, at, rows.get(now), grad, self._sizes)
-            if last:
-                return grad, none
-            moving = torch.nonzero(at & (state.status == RUNNING)).flatten()
-            if moving.numel():
-                self._move(state, rule, grad, now, moving)
+    def train(self, run: State, rule: Rule, until: int) -> None:
+        """Run every running network to step ``until``; see `Trainer`."""
+        self._epochs = self._epochs_of(int(rule.hyper["batch_size"]), rule.seeds)
+        aimed = bool(rule.hyper["loss_target"] > -float("inf"))
+        tol = bool(rule.hyper["tol"] > 0.0)
+        grad = torch.zeros_like(run.theta)
 
-    def _decides(self, rule: Rule, now: int, recorded: bool) -> bool:
-        """Whether all data are looked at: only where it does not depend on how calls are cut."""
-        aimed = rule.hyper["loss_target"] > -float("inf")
-        if self._epochs is None:
-            return recorded or aimed or rule.hyper["tol"] > 0.0
-        return recorded or (aimed and now % self._epochs.per_epoch == 0)
+        def decides(now: int) -> bool:
+            if self._epochs is None:
+                return aimed or tol
+            return aimed and now % self._epochs.per_epoch == 0
+
+        def move(now: int, moving: torch.Tensor, _: int) -> None:
+            self._move(run, rule, grad, now, torch.nonzero(moving).flatten())
+
+        advance(run, rule, until, self._sizes, self, decides, move)
+
+    def _epochs_of(self, size: int, seeds: torch.Tensor) -> Epochs | None:
+        if not size:
+            return None
+        key = (size, *seeds.tolist())
+        if key not in self._orders:
+            self._orders[key] = Epochs(seeds, self.samples, size)
+        return self._orders[key]
 
     def _slope(
         self,
@@ -113,10 +107,12 @@ class FunctionTrainer(BatchTrainer):
     def __init__(self, objective: FunctionObjective) -> None:
         super().__init__(objective, objective.samples)
 
-    def _run(self, state: State, rule: Rule, until: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if int(rule.hyper["batch_size"]):
-            return super()._run(state, rule, until)
-        return ObjectiveTrainer._run(self, state, rule, until)
+    def train(self, run: State, rule: Rule, until: int) -> None:
+        """Run every running network to step ``until``; see `Trainer`."""
+        if not int(rule.hyper["batch_size"]):
+            return ObjectiveTrainer.train(self, run, rule, until)
+        with one_blas_thread():
+            return super().train(run, rule, until)
 
     def _slope(
         self,

@@ -20,8 +20,8 @@ from edt.errors import ShapeError
 from edt.tasks.function_task import FunctionTask
 from edt.tasks.module_task import ModuleTask
 from edt.tasks.task import Task
-from edt.training.objective_trainer import judge
 from edt.training.state import RUNNING, Rule, State, Trainer
+from edt.training.stepping import advance
 
 __all__ = ["ChangingData", "ChangingTrainer", "changing_data"]
 
@@ -196,28 +196,12 @@ class ChangingTrainer:
         self._index, self._engine = index, engine
         self._fixed = engine(task, networks, index)
         self._sizes = networks.offsets.diff()
-        #: By steps an epoch: (epoch, trainers with their networks), where that is one trainer.
-        self._known: dict[int, tuple[int, list[tuple[torch.Tensor, Trainer]]]] = {}
-
-    def loss(
-        self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None
-    ) -> None:
-        """Write the losses ``[B]`` of the active networks on the task itself."""
-        self._fixed.loss(theta, loss, active)
-
-    def loss_and_grad(
-        self,
-        theta: torch.Tensor,
-        loss: torch.Tensor,
-        grad: torch.Tensor,
-        active: torch.Tensor | None = None,
-    ) -> None:
-        """Write loss ``[B]`` and gradient (flat) of the active networks on the task itself."""
-        self._fixed.loss_and_grad(theta, loss, grad, active)
-
-    def wait(self) -> None:
-        """Return when all calls so far have finished."""
-        self._fixed.wait()
+        self.loss, self.loss_and_grad = self._fixed.loss, self._fixed.loss_and_grad
+        self.wait = self._fixed.wait
+        #: By steps an epoch and seeds: (epoch, trainers with their networks), where that is one.
+        self._known: dict[
+            tuple[int, ...], tuple[int, list[tuple[torch.Tensor, Trainer]]]
+        ] = {}  # fmt: skip
 
     def train(self, run: State, rule: Rule, until: int) -> None:
         """Run every running network to step ``until``; see `Trainer`."""
@@ -225,36 +209,23 @@ class ChangingTrainer:
         length = -(-self._task.N // size) if size else 1
         hyper = {**rule.hyper, "tol": 0.0, "loss_target": -float("inf"), "last_step": _NEVER}
         within = replace(rule, hyper=hyper, record=rule.record[:0].clone())
-        rows = {int(step): row for row, step in enumerate(rule.record.tolist())}
-        grad = torch.zeros_like(run.theta)
-        while True:
-            behind = (run.status == RUNNING) & (run.steps <= until)
-            if not bool(behind.any()):
-                return
-            # Networks cut at unequal steps catch up first.
-            now = int(run.steps[behind].min())
-            at = behind & (run.steps == now)
-            last = now >= until
-            if last and now < int(rule.hyper["last_step"]):
-                return
-            if last or now in rows or (aim > -float("inf") and now % length == 0):
-                self._fixed.loss_and_grad(run.theta, run.loss, grad, at.to(torch.uint8))
-                self._fixed.wait()
-                judge(run, rule, at, rows.get(now), grad, self._sizes)
-            if last:
-                return
-            if bool((at & (run.status == RUNNING)).any()):
-                epoch = now // length
-                ahead = (step for step in rows if step > now)
-                stop = min(until, (epoch + 1) * length, *ahead)
-                for members, engine in self._of_epoch(epoch, length, rule.seeds):
-                    _train_some(engine, members, run, within, stop)
+
+        def decides(now: int) -> bool:
+            return aim > -float("inf") and now % length == 0
+
+        def move(now: int, _: torch.Tensor, end: int) -> None:
+            epoch = now // length
+            for members, engine in self._of_epoch(epoch, length, rule.seeds):
+                _train_some(engine, members, run, within, min(end, (epoch + 1) * length))
+
+        advance(run, rule, until, self._sizes, self._fixed, decides, move)
 
     def _of_epoch(
         self, epoch: int, length: int, seeds: torch.Tensor
     ) -> Iterator[tuple[torch.Tensor, Trainer]]:
         """(networks bool ``[B]``, their trainer on the epoch's data), some at a time."""
-        known = self._known.get(length)
+        key = (length, *seeds.tolist())
+        known = self._known.get(key)
         if known is not None and known[0] == epoch:
             yield from known[1]
             return
@@ -276,7 +247,7 @@ class ChangingTrainer:
             members = torch.tensor([pair in places for pair in pairs], device=networks.device)
             found = (members, self._engine(task, networks, index))
             if len(distinct) <= many:
-                self._known[length] = (epoch, [found])
+                self._known[key] = (epoch, [found])
             yield found
 
 

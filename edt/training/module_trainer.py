@@ -23,7 +23,8 @@ class ModuleTrainer(BatchTrainer):
 
     Steps use ``module.train()``: batch norm takes the batch's statistics and keeps running ones,
     dropout draws (for each network from its ``data_seed`` and the step). What is recorded, and
-    what stops a network, is the loss of all data in the task's mode.
+    what stops a network, is the loss of all data in the task's mode. Torch uses its own threads:
+    bits of modules depend on them anyway.
 
     Args:
         objective: of B module networks.
@@ -33,11 +34,6 @@ class ModuleTrainer(BatchTrainer):
 
     def __init__(self, objective: ModuleObjective) -> None:
         super().__init__(objective, objective.task.N)
-
-    def train(self, run: State, rule: Rule, until: int) -> None:
-        """Run every running network to step ``until``; see `Trainer`."""
-        # Torch's own threads: bits of modules depend on them anyway.
-        self._run(run, rule, until)
 
     def _sampling(
         self, rule: Rule, now: int

@@ -27,6 +27,7 @@ class ObjectiveTrainer:
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
+        self.loss, self.loss_and_grad = objective.loss, objective.loss_and_grad
         self.B = objective.B
         self.offsets = objective.offsets
         self.trainable = objective.trainable
@@ -39,22 +40,6 @@ class ObjectiveTrainer:
 
     def wait(self) -> None:
         """Nothing runs behind the caller's back."""
-
-    def loss(
-        self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None
-    ) -> None:
-        """Write the losses ``[B]`` of the active networks."""
-        self.objective.loss(theta, loss, active)
-
-    def loss_and_grad(
-        self,
-        theta: torch.Tensor,
-        loss: torch.Tensor,
-        grad: torch.Tensor,
-        active: torch.Tensor | None = None,
-    ) -> None:
-        """Write loss ``[B]`` and gradient (flat) of the active networks."""
-        self.objective.loss_and_grad(theta, loss, grad, active)
 
     def train(self, run: State, rule: Rule, until: int) -> None:
         """Run every running network to step ``until``; see `Trainer`."""
