@@ -96,8 +96,8 @@ def test_lead_and_tiles_of_a_page_say_what_its_tables_say(name):
 
 def test_controls_say_what_adds_beside_the_other():
     text = controls.answer(CONTROLS, ATTRIBUTION).text
-    assert "more neurons that learn add to success (p = 0.0040)" in text
-    assert "more parameters add nothing that shows (p = 0.60)" in text
+    assert "more neurons that learn help (p = 0.0040)" in text
+    assert "more parameters do not help, as far as this shows (p = 0.60)" in text
 
 
 def test_a_page_of_findings_says_the_first_that_decides():
@@ -111,7 +111,8 @@ def test_a_page_of_findings_says_the_first_that_decides():
     assert answer.text == "Yes: 40% (30–50%)."
     # Its size, that of the test that speaks the other way, and how many speak which way.
     assert answer.tiles[:2] == [found[1].effect, found[3].effect]
-    assert answer.tiles[2] == ("2 of 4", "tests speak for it, 1 against")
+    claim = "wide networks are no multi-start over the subnetworks inside"
+    assert answer.tiles[2] == ("2 of 4", f"tests speak for the claim that {claim}, 1 against")
     assert answer_of(found[:1], 9).text == "Not decided: nothing: 1%."
     assert answer_of([], 9).tiles[1] == ("9", "runs in the tables")
 

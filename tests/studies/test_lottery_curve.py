@@ -201,7 +201,7 @@ def test_residual_networks_resume_with_the_same_bits(residual):
     run_lottery(RESNET, residual.path, progress=False)
     assert (residual.path / "runs.parquet").read_bytes() == before
     words = " ".join(text for _, text in _protocol(residual))
-    assert "resnet20 x 0.125" in words and "SGD with momentum 0.9" in words
+    assert "ResNet-20 at 0.125 of its width" in words and "SGD with momentum 0.9" in words
     assert "warm-up over 2 steps" in words and "mirror images" in words
 
 

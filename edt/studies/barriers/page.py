@@ -50,11 +50,11 @@ def findings(table: pd.DataFrame, basins: pd.DataFrame) -> list[Finding]:
             f"{signed(last['change_low'])} to {signed(last['change_high'])})",
         )
         if last["change_high"] < 0.0:
-            found.append(Finding("", "for", text + ": they fall with width.", effect))
+            found.append(Finding("barriers", "for", text + ": they fall with width.", effect))
         elif last["change_low"] > 0.0:
-            found.append(Finding("", "against", text + ": they rise with width.", effect))
+            found.append(Finding("barriers", "against", text + ": they rise with width.", effect))
         else:
-            found.append(Finding("", "silent", text + ": no change that shows.", effect))
+            found.append(Finding("barriers", "silent", text + ": no change that shows.", effect))
     bad = basins[basins["end"] == "bad"]
     widths = sorted(bad["width"].unique())
     if len(widths) > 1:

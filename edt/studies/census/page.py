@@ -87,8 +87,8 @@ def pictures(run: CensusRun) -> list[Picture]:
             "census",
             "Share of runs in bad and good minima against width; numbers of distinct bad minima; "
             "losses of all bad minima.",
-            "Where runs end: share of all runs, 95% Wilson intervals. Distinct bad minima: those "
-            "met, and Chao1's estimate with those nobody met; percentages are Good-Turing "
+            "Where runs end: share of all runs, 95% intervals over targets. Distinct bad minima: "
+            "those met, and Chao1's estimate with those nobody met; percentages: Good-Turing "
             "coverage. Every bad minimum: at every width it was met; the area is its share of that "
             "width's starts.",
             lambda: census_panels(run.census),
@@ -184,9 +184,8 @@ def _share_text(pooled: pd.DataFrame) -> str:
     )
     middle = pooled[(pooled["bad"] > 0) & (pooled["good"] > 0)]
     if len(middle):
-        text += " Between, " + listed(
-            [f"{_share(row)} at width {int(row['width'])}" for _, row in middle.iterrows()]
-        ) + "."  # fmt: skip
+        shares = [f"{_share(row)} at width {int(row['width'])}" for _, row in middle.iterrows()]
+        text += f" In between it is {listed(shares)}."
     if clean:
         words = listed([str(int(width)) for width in clean])
         text += f" No run did at {'width' if len(clean) == 1 else 'widths'} {words}."
@@ -210,9 +209,9 @@ def _unseen_text(pooled: pd.DataFrame) -> str:
     most = known.sort_values("distinct", kind="stable").iloc[-1]
     return (
         f"Most different ones were met at width {int(most['width'])}: {int(most['distinct'])}, "
-        f"{int(most['once'])} of them once. Chao1 puts all of them at "
-        f"{interval(most['chao1'], most['chao1_low'], most['chao1_high'])}; a further bad run "
-        f"would land in one already met with probability {percent(most['coverage'])} "
+        f"{int(most['once'])} of them once. With those that nobody met there are about "
+        f"{interval(most['chao1'], most['chao1_low'], most['chao1_high'])} (Chao1). A further "
+        f"bad run would land in one already met with probability {percent(most['coverage'])} "
         f"({span(most['coverage_low'], most['coverage_high'])}, Good-Turing)."
     )
 
@@ -223,9 +222,12 @@ def _embedded_text(run: CensusRun) -> str:
     if not len(bad):
         return ""
     spare = int((bad["core_width"] < bad["width"]).sum())
+    disguise = "a narrower minimum in disguise: no neuron repeats another, is dead, constant or "
+    if not spare:
+        return f"Not one of {count(len(bad), 'bad run')} ends in {disguise}cancelled."
     return (
-        f"Of {count(len(bad), 'bad run')}, {spare:,} are narrower minima in disguise (a neuron "
-        "repeats another, is dead, constant or cancelled); the others use every neuron."
+        f"{spare:,} of {count(len(bad), 'bad run')} {'ends' if spare == 1 else 'end'} in narrower "
+        "minima in disguise: a neuron repeats another, is dead, constant or cancelled."
     )
 
 

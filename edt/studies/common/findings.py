@@ -6,9 +6,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edt.show.answer import Answer, Tile
+from edt.show.words import listed
 
-__all__ = ["Finding", "answer_of", "bullets_of", "together", "together_text", "verdict_of"]
+__all__ = [
+    "CLAIMS",
+    "Finding",
+    "answer_of",
+    "bullets_of",
+    "claims_of",
+    "together",
+    "together_text",
+    "verdict_of",
+]
 
+#: Claims as the end of a sentence: the four, and those of single studies.
+CLAIMS = {
+    "a": "winning tickets fail when the rest is changed",
+    "b": "wide networks are no multi-start over the subnetworks inside",
+    "c": "width adds ways out of bad ends",
+    "d": "bad minima become rare with width",
+    "saddles": "small batches leave saddles sooner",
+    "barriers": "barriers between good ends fall with width",
+}
 #: What a table is called whose intervals the findings are told from.
 JOINT = "with intervals that hold together"
 #: Two-sided level below which something is said to be so.
@@ -20,7 +39,7 @@ class Finding:
     """What one test says about a claim.
 
     Attributes:
-        claim: letter of the claim, "a" to "d".
+        claim: of `CLAIMS`.
         speaks: "for", "against", or "silent" where the data do not decide.
         text: the sentence, with effect size, interval and null.
         effect: the size of what was found with its interval, as a tile of the page.
@@ -58,6 +77,11 @@ def verdict_of(findings: Sequence[Finding]) -> str:
     return "contradicted" if "against" in words else "undecided"
 
 
+def claims_of(findings: Sequence[Finding]) -> str:
+    """What the findings are tests of, as the end of a sentence."""
+    return listed([CLAIMS[claim] for claim in dict.fromkeys(found.claim for found in findings)])
+
+
 def bullets_of(findings: Sequence[Finding]) -> list[str]:
     """The sentences, each after the way it speaks."""
     return [f"<b>{finding.speaks.capitalize()}.</b> {finding.text}" for finding in findings]
@@ -80,8 +104,8 @@ def answer_of(findings: Sequence[Finding], runs: int) -> Answer:
     others.sort(key=lambda finding: (finding.speaks == "silent", finding.speaks == first.speaks))
     ways = [finding.speaks for finding in findings]
     tiles = [first.effect, *[finding.effect for finding in others[:1]]]
-    tiles.append((f"{ways.count('for')} of {len(ways)}", f"tests speak for it, "
-                  f"{ways.count('against') or 'none'} against"))  # fmt: skip
+    tiles.append((f"{ways.count('for')} of {len(ways)}", f"tests speak for the claim that "
+                  f"{claims_of(findings)}, {ways.count('against') or 'none'} against"))  # fmt: skip
     return Answer(first.text if decided else f"Not decided: {_lowered(first.text)}", tiles)
 
 

@@ -14,7 +14,15 @@ from edt.ops.threads import one_blas_thread
 from edt.runs.experiment import Spec
 from edt.scalars import whole
 from edt.show.words import exact
-from edt.studies.common.nets import FOLDERS, check_net, load, recipe_of, schedule, training
+from edt.studies.common.nets import (
+    FOLDERS,
+    check_net,
+    load,
+    recipe_of,
+    schedule,
+    title_of,
+    training,
+)
 from edt.tasks import Task
 from edt.training import masked_train
 
@@ -85,7 +93,7 @@ class NetSpec(Spec):
         drops = ", ".join(f"{step:,}" for step in self.milestones)
         changed = " on random crops" * bool(self.crop) + " and mirror images" * self.flip
         return [
-            ("Networks", f"{self.net} at {exact(self.factor)} of its width (edt.nets), float32"),
+            ("Networks", f"{title_of(self.net, self.factor)}, float32"),
             ("Data", f"{self.task}, cross-entropy; judged on its test images"),
             (
                 "Training",

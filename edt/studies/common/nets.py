@@ -10,13 +10,21 @@ import torch
 from edt import nets, tasks
 from edt.errors import unknown_choice
 from edt.lottery.module_recipe import ModuleRecipe
+from edt.show.words import exact
 from edt.tasks import CropFlip, ModuleTask, Task
 from edt.training.schedules import Milestones, Schedule, Warmup
 
-__all__ = ["FOLDERS", "NETS", "TASKS", "check_net", "load", "recipe_of", "schedule", "training"]
+__all__ = [
+    "FOLDERS", "NETS", "TASKS", "check_net", "load", "recipe_of", "schedule", "title_of",
+    "training",
+]  # fmt: skip
 
 #: Networks by name; all but the first take images.
 NETS = ("lenet300", "lenet5", "conv2", "conv4", "conv6", "resnet20", "vgg11", "vgg16")
+_TITLES = {
+    "lenet300": "LeNet-300-100", "lenet5": "LeNet-5", "conv2": "Conv-2", "conv4": "Conv-4",
+    "conv6": "Conv-6", "resnet20": "ResNet-20", "vgg11": "VGG-11", "vgg16": "VGG-16",
+}  # fmt: skip
 TASKS = ("mnist1d", "digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
 #: Tasks whose files lie in a folder.
 FOLDERS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
@@ -24,6 +32,16 @@ _SHAPES = {
     "mnist1d": (40,), "digits": (1, 8, 8), "mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28),
     "cifar10": (3, 32, 32), "cifar100": (3, 32, 32),
 }  # fmt: skip
+
+
+def title_of(net: str, factor: float = 1.0) -> str:
+    """What people call a network.
+
+    Example:
+        >>> title_of("lenet5"), title_of("conv4", 0.25)
+        ('LeNet-5', 'Conv-4 at 0.25 of its width')
+    """
+    return _TITLES[net] + ("" if factor == 1.0 else f" at {exact(factor)} of its width")
 
 
 def check_net(net: str, task: str, factor: float) -> None:

@@ -15,7 +15,7 @@ from edt.show.answer import Answer
 from edt.show.columns import Terms, named_columns
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.studies.common.findings import Finding, answer_of, bullets_of
+from edt.studies.common.findings import Finding, answer_of, bullets_of, claims_of
 from edt.studies.width.method import software
 
 __all__ = ["StudyPage", "plain_table"]
@@ -56,8 +56,13 @@ class StudyPage:
         embedded = embed([self.picture], folder)
         facts = write_provenance(run, folder)
         said = bullets_of(self.findings) or ["The data decide nothing: see the tables."]
+        tested = (
+            [html.paragraph(f"What tests say of the claim that {claims_of(self.findings)}:")]
+            if self.findings
+            else []
+        )
         body = [
-            html.section(self.question, embedded[self.picture.name], html.bullets(said)),
+            html.section(self.question, embedded[self.picture.name], *tested, html.bullets(said)),
             html.section("What this does not say", html.bullets(list(self.limits))),
             html.section(
                 "How it was done",

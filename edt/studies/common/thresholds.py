@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from edt.show.words import count, percent
+from edt.show.words import count, percent, points
 from edt.stats import cluster_rate, wilson
 
 __all__ = ["FACTORS", "threshold_table", "threshold_text"]
@@ -79,7 +79,8 @@ def threshold_text(table: pd.DataFrame) -> str:
     gain = float((loose["rate"] - own["rate"]).max())
     factor = f"{float(loose['factor'].iloc[0]):,.0f}"
     text = (
-        f"At a threshold {factor} times as high no rate rises by more than {100 * gain:.1f} points."
+        f"At a threshold {factor} times as high no rate rises"
+        + (f" by more than {points(gain)[1:]}." if gain > 0.0 else ".")
         if gain < 0.05
         else f"The threshold matters: at one {factor} times as high a rate rises by up to "
         f"{100 * gain:.0f} points."
@@ -89,8 +90,8 @@ def threshold_text(table: pd.DataFrame) -> str:
         lost = known["rate"] - known["first"]
         place = int(lost.to_numpy().argmax())
         text += (
-            f" First-order training alone reaches the threshold in up to {100 * lost.max():.0f} "
-            f"points fewer runs ({percent(known['first'].iloc[place])} for "
+            f" First-order training alone reaches the threshold less often, by up to "
+            f"{100 * lost.max():.0f} points ({percent(known['first'].iloc[place])} beside "
             f"{percent(known['rate'].iloc[place])})."
             if lost.max() >= 0.005
             else " First-order training alone gives the same rates."

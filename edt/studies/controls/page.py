@@ -13,7 +13,7 @@ from edt.show import html
 from edt.show.answer import Answer, Tile, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, exact, fixed, listed, p_is, p_value, percent, span
+from edt.show.words import count, exact, fixed, listed, number, p_is, p_value, percent, span
 from edt.studies.controls import panels
 from edt.studies.controls.panels import LOOKS
 from edt.studies.controls.run import ATTRIBUTIONS, Controls
@@ -48,7 +48,7 @@ def write_controls_report(run: Controls, directory: Location) -> Folder:
         "Success of every control against trained parameters and against learning neurons.",
         "Each mark is one way to train, all teachers together, with its 95% Wilson interval. If "
         "success went with the number of parameters, all marks would lie on one curve against "
-        "dimension; if with neurons that can learn, on one curve against neurons.",
+        "parameters; if with neurons that can learn, on one curve against neurons.",
         lambda: panels.controls(rates, r),
     )
     embedded = embed([picture], folder)
@@ -94,10 +94,10 @@ def _body(
                     "that of the start and of the subspace together. Dimensions below what is "
                     "needed in general are not run.",
                     "Other parameters also change how far a step of Adam moves the network. "
-                    "Rotated parameters show by how much: same networks, same dimension.",
+                    "Rotated parameters show by how much: same networks, as many parameters.",
                     "Frozen neurons are noise that the others must cancel, and zero loss may "
                     "then be out of reach.",
-                    "The regressions describe these cells. Dimension and neurons are not set "
+                    "The regressions describe these cells. Parameters and neurons are not set "
                     "at random, and a different choice of controls would weigh them otherwise.",
                 ]
             ),
@@ -134,14 +134,14 @@ def answer(rates: pd.DataFrame, found: pd.DataFrame) -> Answer:
         return Answer(f"Success of ordinary networks: {listed(told)}.", tiles[:3])
     rows = {row["model"]: row for row in found.to_dict("records")}
     says = [
-        f"{what} {'add to success' if rows[other]['p'] < LEVEL else 'add nothing that shows'} "
+        f"{what} {'help' if rows[other]['p'] < LEVEL else 'do not help, as far as this shows'} "
         f"({p_is(rows[other]['p'])})"
         for what, other in (
-            ("more neurons that learn", "dimension"),
-            ("more parameters", "learning"),
+            ("At as many parameters, more neurons that learn", "dimension"),
+            ("at as many neurons, more parameters", "learning"),
         )
     ]
-    return Answer(f"Each given the other, {listed(says)}.", tiles[:3])
+    return Answer(f"{'; '.join(says)}.", tiles[:3])
 
 
 def widest(rates: pd.DataFrame) -> pd.DataFrame:
@@ -165,19 +165,19 @@ def _pair_columns() -> list[Column]:
 def attribution_text(found: pd.DataFrame) -> str:
     """What the regressions say."""
     if not len(found):
-        return "Dimension and neurons do not both vary here, so nothing can be said about them."
+        return "Parameters and neurons do not both vary here, so nothing can be said about them."
     rows = {row["model"]: row for row in found.to_dict("records")}
     best = min(rows.values(), key=lambda row: float(row["aic"]))
     parts = []
     for name, other in (("learning", "dimension"), ("dimension", "learning")):
         word = {"dimension": "the number of parameters", "learning": "the number of neurons"}
-        verdict = "adds" if rows[name]["p"] < LEVEL else "adds nothing that shows"
+        verdict = "adds to it" if rows[name]["p"] < LEVEL else "adds nothing that shows"
         parts.append(f"given {word[name]}, {word[other]} {verdict} ({p_is(rows[name]['p'])})")
     return (
-        f"Logistic regressions over all cells: least AIC with "
-        f"{ATTRIBUTIONS[best['model']][1]}. By likelihood ratio, {listed(parts)}. Slopes with "
-        f"both: {fixed(rows['both']['b_dimension'], 2)} per ln parameters, "
-        f"{fixed(rows['both']['b_learning'], 2)} per ln learning neurons."
+        f"Of logistic regressions over all cells, that on {ATTRIBUTIONS[best['model']][1]} has the "
+        f"least AIC. By likelihood ratio, {listed(parts)}. Slopes with both: "
+        f"{number(rows['both']['b_dimension'])} for the logarithm of parameters, "
+        f"{number(rows['both']['b_learning'])} for that of learning neurons."
     )
 
 
@@ -220,7 +220,7 @@ def _protocol(run: Controls) -> list[tuple[str, str]]:
         ),
         (
             "Regressions",
-            "logistic, one intercept a teacher, on ln dimension and ln learning neurons; p: "
+            "logistic, one intercept a teacher, on ln parameters and ln learning neurons; p: "
             "likelihood ratio test against the regression on both",
         ),
         ("Intervals", "95%, Wilson's"),

@@ -15,7 +15,7 @@ LOOKS = {
     "width": ("ordinary networks", "@blue", "o"),
     "features": ("extra neurons: only outputs train", "@orange", "s"),
     "frozen": ("extra neurons: frozen", "@red", "v"),
-    "factored": ("factored weights, r neurons", "@green", "D"),
+    "factored": ("factored weights, no more neurons", "@green", "D"),
     "rotated": ("rotated parameters, all of them", "@sky", "P"),
     "subspace": ("random subspace", "@purple", "^"),
 }

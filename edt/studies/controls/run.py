@@ -264,9 +264,9 @@ def rate_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
 #: Regressions of success: name to (covariates, in words).
 ATTRIBUTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "neither": ((), "neither"),
-    "dimension": (("dimension",), "ln dimension"),
+    "dimension": (("dimension",), "ln parameters"),
     "learning": (("learning",), "ln learning neurons"),
-    "both": (("dimension", "learning"), "ln dimension and ln learning neurons"),
+    "both": (("dimension", "learning"), "ln parameters and ln learning neurons"),
 }
 
 

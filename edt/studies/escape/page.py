@@ -49,7 +49,7 @@ def write_escape_report(run: EscapeRun, directory: Location) -> Folder:
     path = folder / "report.html"
     lead = (
         f"<b>{count(run.points['source'].nunique(), 'bad minimum', 'bad minima')}</b> of "
-        f"{len(run.tables['students']):,} students, embedded into wider networks in "
+        f"{len(run.tables['students']):,} students were embedded into wider networks in "
         f"{len(run.points):,} ways, and left by {len(run.starts):,} runs."
     )
     title = "Do more neurons open ways out of bad minima?"
@@ -215,12 +215,12 @@ def _dimension_text(table: pd.DataFrame) -> str:
         lambda rows: float((rows["mean_index"] * rows["clear"]).sum() / rows["clear"].sum())
     )
     strict = float((known["strict"] * known["clear"]).sum() / known["clear"].sum())
-    words = listed([f"{value:.1f} with {int(str(added))} added" for added, value in by.items()])
+    words = listed([f"{number(value)} with {_added(added)}" for added, value in by.items()])
     clear, agree = int(known["clear"].sum()), int(known["agree"].sum())
     return (
-        f"{percent(strict)} of the embedded points are strict saddles. They have {words} negative "
-        f"directions on average. The closed form, which looks at the narrow network only, gives "
-        f"the counted number at {agree:,} of {clear:,} points."
+        f"{percent(strict)} of the embedded points are strict saddles. Ways down, on average: "
+        f"{words}. The closed form, which looks at the narrow network only, gives the counted "
+        f"number at {agree:,} of {clear:,} points."
     )
 
 
@@ -231,10 +231,10 @@ def _time_text(starts: pd.DataFrame) -> str:
     parts = []
     for added, group in ways.groupby("added"):
         left = group["escape_steps"].notna()
-        steps = f", median {number(group['escape_steps'].median())} steps" if left.any() else ""
-        parts.append(f"{percent(float(left.mean()))} with {added} added{steps}")
+        steps = f" (median {number(group['escape_steps'].median())} steps)" if left.any() else ""
+        parts.append(f"{percent(float(left.mean()))} with {_added(added)}{steps}")
     return (
-        "Of the runs along negative directions, gradient descent alone has left within its budget: "
+        "Of the runs along a way down, gradient descent alone leaves within its budget: "
         f"{listed(parts)}."
     )
 
@@ -262,16 +262,20 @@ def _far_text(run: EscapeRun) -> str:
     for added, group in starts.groupby("added"):
         fall = (group["drop"] / (group["drop"] + group["loss"])).median()
         parts.append(
-            f"with {added} added they lose {percent(float(fall))} of the loss and go "
-            f"{number(float(group['distance'].median()))}"
+            f"{percent(float(fall))} of the loss over a distance of "
+            f"{number(float(group['distance'].median()))} with {_added(added)}"
         )
-    return f"In the median, {listed(parts)} in the space of parameters."
+    return f"The median run loses {listed(parts)}."
+
+
+def _added(added: object) -> str:
+    return f"{count(int(str(added)), 'neuron')} added"
 
 
 def _path_text(table: pd.DataFrame) -> str:
     parts = []
     for row in table.to_dict("records"):
-        words = f"at width {row['width']}, {row['start_index']:.1f} at the start"
+        words = f"at width {row['width']}, {number(row['start_index'])} at the start"
         if row["plateaus"]:
             mean = interval(
                 row["plateau_index"], row["plateau_index_low"], row["plateau_index_high"]
@@ -279,7 +283,7 @@ def _path_text(table: pd.DataFrame) -> str:
             words += f", {mean} on {count(row['plateaus'], 'plateau')}"
             if row["shut"]:
                 words += f" ({row['shut']} without any)"
-        parts.append(f"{words}, {row['end_index']:.1f} at the end")
+        parts.append(f"{words}, {number(row['end_index'])} at the end")
     return f"Ways down that are open, on average: {'; '.join(parts)}."
 
 
@@ -340,7 +344,7 @@ def _method(run: EscapeRun) -> list[tuple[str, str]]:
             f"{', '.join(map(str, spec.path_widths)) or 'none'}; a plateau is a moment at which "
             "the gradient is at least 3.3 times smaller than before and after",
         ),
-        ("Intervals", "95%: Wilson's, and Student's over minima (paths: students)"),
+        ("Intervals", "95%, Student's: over minima; of paths, over students"),
     ]
 
 

@@ -55,7 +55,7 @@ def write_loss_levels_report(run: LossLevels, directory: Location) -> Folder:
     facts = write_provenance(run, folder)
     lead = (
         f"<b>{len(runs):,} networks</b> of widths {ranges(run.spec.widths)} on the modified "
-        "Rosenbrock target, taken to where they end."
+        "Rosenbrock target were taken to where they end."
     )
     page = html.page(
         "Loss levels of small networks",
@@ -76,11 +76,11 @@ def answer(table: pd.DataFrame) -> Answer:
         row = half.sort_values("width").iloc[0].to_dict()  # width 0: all above 1
         setting = "with biases" if bias else "without biases"
         own = (row["rate"], row["rate_low"], row["rate_high"])
-        parts.append(f"{setting} {rate(*own)}")
+        parts.append(f"{rate(*own)} {setting}")
         tiles.append(rate_tile(*own, f"end on a plateau saddle {setting}"))
     if len(tiles) == 1:
         tiles.append((f"{int(table['levels'].sum())}", "distinct losses of minima"))
-    return Answer(f"They end on plateau saddles {listed(parts)}.", tiles)
+    return Answer(f"On plateau saddles, where neurons repeat, end {listed(parts)}.", tiles)
 
 
 _FOOTER = (
@@ -133,8 +133,8 @@ def findings(table: pd.DataFrame) -> list[str]:
         row = whole.iloc[0]
         out.append(
             f"{setting}, {percent(row['rate'])} ({span(row['rate_low'], row['rate_high'])}) of "
-            f"{count(int(row['runs']), 'run')} of widths above 1 end on a plateau saddle; reported "
-            f"(unverified): {reported_range(row)}. {verdict(row)}"
+            f"{count(int(row['runs']), 'run')} of widths above 1 end on a plateau saddle. Reported "
+            f"and not verified by us: {reported_range(row)}. {verdict(row)}"
             + (plateaus(row) if row["plateau"] else "")
         )
         out.append(
@@ -144,8 +144,8 @@ def findings(table: pd.DataFrame) -> list[str]:
     moved = int(table[table["width"] > 0]["moved"].sum())
     total = int(table[table["width"] > 0]["runs"].sum())
     out.append(
-        f"In {moved:,} of {total:,} runs the loss fell by more than 0.001 after the flow's end: "
-        "those were still on their way."
+        f"In {moved:,} of {total:,} runs the loss fell by more than 0.001 after the gradient flow "
+        "had used up its time: those were still on their way."
     )
     return out
 
@@ -181,11 +181,11 @@ def verdict(row: Any) -> str:
     ):
         if p < LEVEL:
             return (
-                f"Ours is {side}: {found} against a share of {percent(bound)}, exact binomial "
-                f"test, {p_is(p)}."
+                f"Ours is {side}: {found} beside a share of {percent(bound)} (exact binomial "
+                f"test, {p_is(p)})."
             )
     bound = reported_range(row) if row["reported_high"] else f"at most {percent(ABOUT_NONE)}"
-    return f"Ours cannot be told apart from {bound}: {found}, exact binomial test."
+    return f"Ours cannot be told apart from {bound}: {found} (exact binomial test)."
 
 
 def methods(run: LossLevels) -> str:

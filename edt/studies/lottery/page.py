@@ -14,6 +14,7 @@ from edt.show.hover import rows
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, exact, number, percent
+from edt.studies.common.nets import title_of
 from edt.studies.lottery import panels
 from edt.studies.lottery.panels import METHOD
 from edt.studies.lottery.run import Lottery
@@ -48,9 +49,11 @@ def write_lottery_report(run: Lottery, directory: Location) -> Folder:
     )
     embedded = embed([picture], folder)
     facts = write_provenance(run, folder)
+    shape = title_of(spec.net, spec.factor) if spec.net else f"hidden layers of {spec.shape}"
     lead = (
-        f"<b>{len(run.tables['runs']):,} networks</b> ({spec.shape}) on {spec.task}: "
-        f"{count(spec.rounds, 'round')} of pruning and rewinding, {count(spec.seeds, 'seed')}."
+        f"<b>{len(run.tables['runs']):,} networks</b> ({shape}) were trained on {spec.task}, "
+        f"in {count(spec.rounds, 'round')} of pruning and rewinding of "
+        f"{count(spec.seeds, 'start')}."
     )
     page = html.page(
         "Winning tickets and their controls",
@@ -64,6 +67,8 @@ def write_lottery_report(run: Lottery, directory: Location) -> Folder:
     return path
 
 
+#: Whose smallest weights are cut.
+SCOPE = {"layer": "of each layer", "global": "of the whole network", "neuron": "of each neuron"}
 _FOOTER = (
     "Table: <code>runs.parquet</code> (one row a trained network); trained tickets of every round: "
     "<code>parts/</code>."
@@ -87,7 +92,7 @@ def answer(curves: pd.DataFrame) -> Answer:
     ticket, fresh, whole = found("ticket", least), found("reinit", least), found("ticket", 1.0)
     assert ticket is not None  # tickets are always trained
     at = f"with {percent(least)} of the weights"
-    text = f"{at.capitalize()} winning tickets are right on {told(ticket)} of the test data"
+    text = f"{at.capitalize()}, winning tickets are right on {told(ticket)} of the test data"
     tiles = [tile(ticket, f"of the test data right: winning tickets {at}")]
     if fresh is not None:
         text += f", the same masks with new weights on {told(fresh)}"
@@ -137,8 +142,8 @@ def comparisons(curves: pd.DataFrame) -> list[str]:
     dense = ticket.iloc[0]
     level = ticket[ticket["accuracy"] >= dense["accuracy"]]
     out = [
-        f"The dense network reaches {percent(dense['accuracy'])}; the ticket is at that mean or "
-        f"above down to {percent(float(level['remaining'].min()))} of the weights."
+        f"The dense network is right on {percent(dense['accuracy'])}, and the ticket on as much or "
+        f"more down to {percent(float(level['remaining'].min()))} of the weights."
     ]
     for method in dict.fromkeys(curves["method"]):
         if method == "ticket":
@@ -148,10 +153,10 @@ def comparisons(curves: pd.DataFrame) -> list[str]:
         above = both[both["accuracy_low"] > both["accuracy_high_other"]]
         below = both[both["accuracy_high"] < both["accuracy_low_other"]]
         out.append(
-            f"{METHOD[method][0].upper()}{METHOD[method][1:]}: the ticket is above at "
-            f"{len(above)}, below at {len(below)} of {len(both)} sparsities"
+            f"Beside {METHOD[method]} the ticket is better at {len(above) or 'none'} and worse at "
+            f"{len(below) or 'none'} of {len(both)} sparsities"
             + (
-                f" (above at {percent(float(above['remaining'].max()))} of the weights and less)."
+                f" (better with {percent(float(above['remaining'].max()))} of the weights or less)."
                 if len(above)
                 and len(above) == int((both["remaining"] <= above["remaining"].max()).sum())
                 else "."
@@ -179,7 +184,7 @@ def _protocol(run: Lottery) -> list[tuple[str, str]]:
         (
             "Networks",
             (
-                f"{spec.shape} (edt.nets), float32, cross-entropy"
+                f"{title_of(spec.net, spec.factor)}, float32, cross-entropy"
                 if spec.net
                 else f"hidden {' - '.join(str(h) for h in spec.hidden)}, {spec.activation}, "
                 f"{spec.init} initialisation, float32, cross-entropy"
@@ -192,8 +197,8 @@ def _protocol(run: Lottery) -> list[tuple[str, str]]:
         ),
         (
             "Pruning",
-            f"smallest magnitudes, {percent(spec.share_hidden)} of the hidden and "
-            f"{percent(spec.share_out)} of the output weights a round, scope {spec.scope}; "
+            f"smallest magnitudes {SCOPE[spec.scope]}, {percent(spec.share_hidden)} of the hidden "
+            f"and {percent(spec.share_out)} of the output weights a round; "
             f"survivors go back to {rewind}",
         ),
         ("Compared with", "; ".join(METHOD[m] for m in spec.methods if m != "ticket") or "nothing"),
@@ -219,15 +224,12 @@ def _optimiser(spec: LotterySpec) -> str:
 
 def _table(curves: pd.DataFrame) -> str:
     def cell(row: dict[str, Any], name: str) -> str:
-        return (
-            f"{100 * row[name]:.2f}% ({100 * row[f'{name}_low']:.2f}–"
-            f"{100 * row[f'{name}_high']:.2f})"
-        )
+        return rate(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
     columns = [
         Column("method", lambda row: METHOD[row["method"]]),
         Column("round", lambda row: str(row["round"])),
-        Column("weights remaining", lambda row: f"{100 * row['remaining']:.2f}%"),
+        Column("weights remaining", lambda row: percent(row["remaining"])),
         Column("accuracy at early stopping", lambda row: cell(row, "accuracy")),
         Column("accuracy at the end", lambda row: cell(row, "end_accuracy")),
         Column("early stopping at step", lambda row: number(row["best_step"])),

@@ -61,8 +61,8 @@ def answer(table: pd.DataFrame) -> Answer:
     )
     width = int(row["width"])
     return Answer(
-        f"At width {width} the network wins {rate(*together)} of the time, at least one of its "
-        f"{int(row['tickets'])} tickets alone {rate(*alone)}.",
+        f"At width {width} the network wins in {rate(*together)} of the runs, at least one of its "
+        f"{int(row['tickets'])} tickets alone in {rate(*alone)}.",
         [
             rate_tile(*together, f"of networks of width {width} win"),
             rate_tile(*alone, "have a ticket that wins alone"),
@@ -92,7 +92,7 @@ def _body(
                     "every subset.",
                     "A ticket alone has no other neurons to learn from or against: losing alone "
                     "does not mean that it would not help inside.",
-                    "Intervals are over so few teachers as there are.",
+                    f"Intervals are over {count(spec.teachers, 'teacher')}.",
                 ]
             ),
         ),
@@ -115,9 +115,9 @@ def _body(
                     ("Win", f"loss ≤ {exact(spec.good)} × variance of the target"),
                     (
                         "Information",
-                        "mutual information of 'the network wins' and 'some ticket wins alone', "
-                        "given the teacher, in bits, against wins shuffled among the networks of "
-                        "each teacher",
+                        "what the win of a ticket alone tells about that of the network: mutual "
+                        "information given the teacher, in bits, against wins shuffled among the "
+                        "networks of each teacher",
                     ),
                     (
                         "Intervals",
@@ -140,12 +140,12 @@ def _rates_text(table: pd.DataFrame) -> str:
     ]
     last = table.iloc[-1]
     return (
-        f"At width {int(last['width'])} the network wins "
+        f"At width {int(last['width'])} the network wins in "
         f"{percent(last['rate_together'])} "
-        f"({span(last['rate_together_low'], last['rate_together_high'])}), at least one of its "
-        f"{int(last['tickets'])} tickets alone {percent(last['rate_alone'])} "
-        f"({span(last['rate_alone_low'], last['rate_alone_high'])}). The intervals are apart at "
-        f"{len(apart)} of {len(table)} widths."
+        f"({span(last['rate_together_low'], last['rate_together_high'])}) of the runs, at least "
+        f"one of its {int(last['tickets'])} tickets alone in {percent(last['rate_alone'])} "
+        f"({span(last['rate_alone_low'], last['rate_alone_high'])}). The two intervals are apart "
+        f"at {len(apart) or 'none'} of {count(len(table), 'width')}."
     )
 
 
@@ -156,8 +156,8 @@ def _agreement_text(table: pd.DataFrame) -> str:
     only, lost = int(wide["only_together"].sum()), int(wide["only_alone"].sum())
     total = int(wide["networks"].sum())
     return (
-        f"Of {total:,} networks with more than one ticket, {only:,} win though none of their "
-        f"tickets wins alone, and {lost:,} lose though one does."
+        f"Of {total:,} networks with more than one ticket, {only or 'none'} win though none of "
+        f"their tickets wins alone, and {lost or 'none'} lose though one does."
     )
 
 

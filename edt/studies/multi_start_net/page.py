@@ -9,6 +9,7 @@ from edt.show.answer import points_tile
 from edt.show.publish import Picture
 from edt.show.words import number, percent, points, span
 from edt.studies.common.findings import Finding
+from edt.studies.common.nets import title_of
 from edt.studies.common.study_page import StudyPage
 from edt.studies.multi_start_net import panels
 from edt.studies.multi_start_net.run import MultiStartNet
@@ -33,10 +34,11 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     found = []
     for row in table.to_dict("records"):
         rates = (
-            f"Of {row['networks']} networks {percent(row['rate_together'])} "
-            f"({span(row['rate_together_low'], row['rate_together_high'])}) win; at least one of "
-            f"{row['parts']} tickets wins alone in {percent(row['rate_alone'])} "
-            f"({span(row['rate_alone_low'], row['rate_alone_high'])})"
+            f"{percent(row['rate_together'])} "
+            f"({span(row['rate_together_low'], row['rate_together_high'])}) of "
+            f"{row['networks']} networks win, and in {percent(row['rate_alone'])} "
+            f"({span(row['rate_alone_low'], row['rate_alone_high'])}) at least one of "
+            f"{row['parts']} tickets wins alone"
         )
         ahead = row["ahead"], row["ahead_low"], row["ahead_high"]
         gap, best = points(*ahead), f"the best of {row['parts']} parts"
@@ -79,8 +81,9 @@ def write_multi_net_report(run: MultiStartNet, directory: Location) -> Folder:
     method = [pair for pair in spec.method if pair[0] != "Win"]
     page = StudyPage(
         title="Is a wide network of modules its tickets, started together?",
-        lead=f"<b>{spec.seeds} networks</b>, {spec.net} on {spec.task}, whole, and the disjoint "
-        "tickets inside each alone, from the same weights and with the same order of samples.",
+        lead=f"<b>{spec.seeds} networks</b> ({title_of(spec.net, spec.factor)} on {spec.task}) "
+        "were trained whole, and the disjoint tickets inside each alone, from the same weights and "
+        "with the same order of samples.",
         question="Together and alone",
         picture=Picture(
             "together",

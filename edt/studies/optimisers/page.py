@@ -41,11 +41,11 @@ def speed_findings(times: pd.DataFrame) -> list[Finding]:
             f"times as fast as full batches do batches of {row['batch']} leave split minima",
         )  # fmt: skip
         if row["speed_low"] > 0.0:
-            found.append(Finding("", "for", text + ": sooner.", effect))
+            found.append(Finding("saddles", "for", text + ": sooner.", effect))
         elif row["speed_high"] < 0.0:
-            found.append(Finding("", "against", text + ": later.", effect))
+            found.append(Finding("saddles", "against", text + ": later.", effect))
         else:
-            found.append(Finding("", "silent", text + ": no difference that shows.", effect))
+            found.append(Finding("saddles", "silent", text + ": no difference that shows.", effect))
     return found
 
 

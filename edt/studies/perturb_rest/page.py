@@ -12,7 +12,7 @@ from edt.show import html
 from edt.show.answer import Answer, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, exact, listed, number, percent, span
+from edt.show.words import count, exact, listed, number, percent
 from edt.stats import wilson
 from edt.studies.perturb_rest import panels
 from edt.studies.perturb_rest.panels import GROUP
@@ -66,7 +66,7 @@ def write_perturb_report(run: PerturbRest, directory: Location) -> Folder:
         Picture(
             "wins",
             "Win rate against the size of the change of the rest.",
-            "The ticket is kept: networks that win, with 95% Wilson intervals; the ticket's "
+            "The ticket is kept: networks that win, with 95% intervals over teachers; the ticket's "
             "initial weights are untouched throughout. Dotted: fresh students of the same width. "
             "Is it the ticket: among winning networks, how much of it plays the same part as "
             "before.",
@@ -119,16 +119,17 @@ def answer(wins: pd.DataFrame, base: float) -> Answer:
     ends = [own.iloc[0], *([own.iloc[-1]] if len(own) > 1 else [])]
     found = [(row["rate"], row["spread_low"], row["spread_high"]) for row in ends]
     told = [
-        f"{rate(*each)} when it is changed by {exact(row['size'])}"
+        f"{rate(*each)} when it is {exact(row['size'])}"
         for row, each in zip(ends, found, strict=True)
     ]
+    failing, tickets = int(own["failing"].max()), int(own["tickets"].iloc[-1])
     tiles = [
         rate_tile(*each, f"win when the rest is changed by {exact(row['size'])}")
         for row, each in zip(ends, found, strict=True)
     ]
     return Answer(
-        f"Networks around a winning ticket win {listed(told)}; {int(own['failing'].max())} of "
-        f"{int(own['tickets'].iloc[-1])} tickets lost at least once.",
+        f"By the size of the change, networks around a winning ticket win {listed(told)}; "
+        f"{failing or 'none'} of {count(tickets, 'ticket')} lost at least once.",
         [*tiles, (percent(base), "of fresh students win")],
     )
 
@@ -168,16 +169,15 @@ def _body(
 
 def _rates_text(own: pd.DataFrame, base: float) -> str:
     parts = [
-        f"{percent(row['rate'])} ({span(row['rate_low'], row['rate_high'])}) at "
-        f"{exact(row['size'])}"
+        f"{rate(row['rate'], row['spread_low'], row['spread_high'])} at size {exact(row['size'])}"
         for row in (own.iloc[0], own.iloc[-1])
     ]
-    below = own[own["rate_high"] < base]
+    below = own[own["spread_high"] < base]
     tail = (
         f" From size {exact(below['size'].iloc[0])} on, a network with the winning ticket in it "
         "wins "
         "less often than a fresh one without."
-        if len(below) and (own[own["size"] >= below["size"].iloc[0]]["rate_high"] < base).all()
+        if len(below) and (own[own["size"] >= below["size"].iloc[0]]["spread_high"] < base).all()
         else ""
     )
     rates = " and ".join(parts)
@@ -191,8 +191,8 @@ def _control_text(wins: pd.DataFrame) -> str:
     if len(control):
         both = own.merge(control, on="size", suffixes=("", "_random"))
         apart = both[
-            (both["rate_low"] > both["rate_high_random"])
-            | (both["rate_high"] < both["rate_low_random"])
+            (both["spread_low"] > both["spread_high_random"])
+            | (both["spread_high"] < both["spread_low_random"])
         ]
         out.append(
             "Keeping as many neurons or weights of the same network, chosen at random, gives rates "
@@ -207,8 +207,8 @@ def _control_text(wins: pd.DataFrame) -> str:
         top = losing.sort_values("rate", kind="stable").iloc[-1]
         out.append(
             f"The converse: around tickets of students that lose, a changed rest makes "
-            f"{percent(top['rate'])} ({span(top['rate_low'], top['rate_high'])}) of the networks "
-            f"win at size {exact(top['size'])}."
+            f"{rate(top['rate'], top['spread_low'], top['spread_high'])} of the networks win at "
+            f"size {exact(top['size'])}."
         )
     return " ".join(out)
 
@@ -217,7 +217,8 @@ def _minimal_text(run: PerturbRest) -> str:
     table = run.tables["minimal"]
     found = table["size"].dropna()
     if not len(found):
-        return f"{int((table['paths'] > 0).sum())} of {len(table)} tickets lost at least once."
+        lost = int((table["paths"] > 0).sum())
+        return f"{lost or 'Not one'} of {count(len(table), 'ticket')} lost at least once."
     return (
         f"The smallest failing change found (bisection along the directions that failed first): "
         f"median {number(float(found.median()))}, least {number(float(found.min()))}, over "
@@ -232,7 +233,8 @@ def _adversary_text(run: PerturbRest) -> str:
         out = []
         for radius, part in table[table["method"] == method].groupby("radius"):
             lost = wilson(int((~part["win"].astype(bool)).sum()), len(part))
-            out.append(f"{rate(lost.value, lost.low, lost.high)} at {exact(float(str(radius)))}")
+            of = f"{rate(lost.value, lost.low, lost.high)} of tickets"
+            out.append(f"{of} within size {exact(float(str(radius)))}")
         if out:
             said.append(
                 f"{name} {'breaks' if method == 'evolution' else 'break'} {', '.join(out)}."
@@ -248,8 +250,7 @@ def _caveats(run: PerturbRest) -> list[str]:
     return [
         "A win is a loss below the threshold under this protocol; more steps could turn some "
         "losses into wins.",
-        "Wilson's intervals take runs as independent; runs around one ticket are not. The table "
-        "holds bounds over teachers beside them.",
+        "Intervals are over teachers, and there are few; those of chosen rests are over tickets.",
         f"{count(spec.teachers, 'teacher')} of one kind, {spec.activation}, {spec.d_in} inputs, "
         f"width {spec.width}.",
         "Large changes also change the scale of the network's start, not only its direction.",
@@ -291,8 +292,8 @@ def _protocol(run: PerturbRest) -> list[tuple[str, str]]:
         ),
         (
             "Intervals",
-            "95%: Wilson's for rates; over the teachers (Student's at the effective number of "
-            "runs) in the table",
+            "95%: of win rates over the teachers (Student's at the effective number of runs; of "
+            "one teacher Wilson's); of chosen rests Wilson's",
         ),
     ]
 
@@ -302,10 +303,11 @@ def _table(wins: pd.DataFrame) -> str:
         Column("tickets", lambda row: GROUP[row["group"]]),
         Column("size", lambda row: f"{exact(row['size'])}"),
         Column("win", lambda row: f"{row['wins']:,} of {row['runs']:,}"),
-        Column("rate", lambda row: percent(row["rate"])),
-        Column("95% Wilson", lambda row: span(row["rate_low"], row["rate_high"])),
+        Column(
+            "rate (95% over teachers)",
+            lambda row: rate(row["rate"], row["spread_low"], row["spread_high"]),
+        ),
         Column("teachers", lambda row: str(row["teachers"])),
-        Column("95% over teachers", lambda row: span(row["spread_low"], row["spread_high"])),
         Column("tickets that lost", lambda row: f"{row['failing']} of {row['tickets']}"),
         Column("same neurons", lambda row: percent(row["same"])),
         Column("distance of end", lambda row: number(row["shift"])),

@@ -115,14 +115,14 @@ def wins(table: pd.DataFrame, change: str, *, base: float | None = None) -> list
         hover = [
             lines(
                 f"{GROUP[group]}, size {row['size']:g}: {row['wins']:,} of {row['runs']:,} win",
-                share(row["rate"], row["rate_low"], row["rate_high"]),
+                share(row["rate"], row["spread_low"], row["spread_high"]),
                 f"tickets that lost at least once: {row['failing']} of {row['tickets']}",
             )
             for row in rows(own)
         ]
         traces.append(
-            line(own["size"], own["rate"], GROUP[group], colour, hover, low=own["rate_low"],
-                 high=own["rate_high"], marker=marker, dash=dash)
+            line(own["size"], own["rate"], GROUP[group], colour, hover, low=own["spread_low"],
+                 high=own["spread_high"], marker=marker, dash=dash)
         )  # fmt: skip
     if base is not None:
         traces.append(
@@ -130,7 +130,7 @@ def wins(table: pd.DataFrame, change: str, *, base: float | None = None) -> list
                  [f"fresh students: {share(base)} win"] * len(sizes), marker=None, dash="dot")
         )  # fmt: skip
     left = Panel("The ticket is kept, the rest changes", traces, size_axis(sizes, SIZE[change]),
-                 percent_axis("networks that win (95% Wilson)"))  # fmt: skip
+                 percent_axis("networks that win (95%)"))  # fmt: skip
     return [left, *_same(table[table["group"] == "winning"], sizes, SIZE[change])]
 
 

@@ -48,7 +48,7 @@ def win_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         One row per (group, size): ``tickets``; ``runs`` and ``wins``; ``rate`` with Wilson bounds
         ``rate_low`` and ``rate_high`` (runs as independent); ``spread_low`` and ``spread_high``,
         bounds over ``teachers``, of which tickets are no independent draws
-        (`edt.stats.cluster_rate`; 0 and 1 for a single one);
+        (`edt.stats.cluster_rate`; Wilson's for a single one);
         ``failing``, tickets that lost at least once; median ``distance``; over winning runs the
         median ``shift`` and mean ``same``.
     """
@@ -58,7 +58,7 @@ def win_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         rate = wilson(wins, count, conf)
         rates = part.groupby("ticket")["win"].mean().to_numpy(dtype=np.float64)
         by = part.groupby("target")["win"].agg(["sum", "size"])
-        spread = cluster_rate(by["sum"], by["size"], conf)
+        spread = rate if len(by) == 1 else cluster_rate(by["sum"], by["size"], conf)
         won = part[part["win"]]
         rows.append(
             {

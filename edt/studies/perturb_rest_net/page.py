@@ -9,6 +9,7 @@ from edt.show.answer import points_tile, rate_tile
 from edt.show.publish import Picture
 from edt.show.words import count, number, percent, points, span
 from edt.studies.common.findings import Finding
+from edt.studies.common.nets import title_of
 from edt.studies.common.study_page import StudyPage
 from edt.studies.perturb_rest.page import CHANGE
 from edt.studies.perturb_rest_net import panels
@@ -91,8 +92,10 @@ def write_perturb_net_report(run: PerturbRestNet, directory: Location) -> Folder
     level = float(tickets["level"].iloc[0])
     page = StudyPage(
         title="Can a winning ticket of a real network be made to fail?",
-        lead=f"<b>{len(run.tables['runs']):,} networks</b>, {spec.net} on {spec.task}: winning "
-        "tickets at their initial weights and three controls, each with changed rests.",
+        lead=f"<b>{len(run.tables['runs']):,} networks</b> "
+        f"({title_of(spec.net, spec.factor)} on {spec.task}) "
+        "kept a winning ticket's initial weights, or those of one of three controls, and had the "
+        "rest changed.",
         question="Tickets, controls and the same rests",
         picture=Picture(
             "groups",
@@ -105,17 +108,18 @@ def write_perturb_net_report(run: PerturbRestNet, directory: Location) -> Folder
             "A win is a test accuracy under one short protocol; more steps turn losses into wins.",
             "Parents are chosen because they win and their ticket wins alone: what was luck in "
             "that is gone when the rest is drawn again, whatever is kept.",
-            "Magnitude tickets leave a rest of small weights, and a fresh draw is larger; with "
-            "change 'permute' the rest keeps its values.",
+            "Magnitude tickets leave a rest of small weights, and a fresh draw is larger; only a "
+            "permuted rest keeps its values.",
             "Losing tickets are of other parents, so no difference to them is tested.",
         ],
         method=[
             *spec.method,
             (
                 "Tickets",
-                f"{spec.rounds} rounds of magnitude pruning, {percent(spec.share)} of each layer's "
-                f"weights a round, rewound to step {spec.rewind}; of {spec.candidates} networks, "
-                f"up to {spec.tickets} whose ticket wins alone. Biases and norms belong to both",
+                f"{count(spec.rounds, 'round')} of magnitude pruning, {percent(spec.share)} of "
+                f"each layer's weights a round, rewound to step {spec.rewind}; of "
+                f"{spec.candidates} networks, up to {spec.tickets} whose ticket wins "
+                "alone. Biases and norms belong to both",
             ),
             ("Change", CHANGE[spec.change]),
             (

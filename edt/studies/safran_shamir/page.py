@@ -15,7 +15,7 @@ from edt.show.answer import Answer, rate, rate_tile
 from edt.show.hover import rows
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, exact, listed, number, p_is, p_value, percent, ranges, span
+from edt.show.words import count, exact, listed, number, p_is, p_value, percent, ranges
 from edt.studies.safran_shamir import panels
 from edt.studies.safran_shamir.run import SafranShamirRun
 from edt.studies.width.method import software
@@ -134,9 +134,9 @@ def findings(run: SafranShamirRun, table: pd.DataFrame) -> list[str]:
         own = table[table["student"] - table["teacher"] == more]
         first, last = own.iloc[0], own.iloc[-1]
         out.append(
-            f"{_students(more)} end in a spurious minimum in {_rate(first)} of the starts at "
-            f"teacher width {int(first['teacher'])}"
-            + (f", in {_rate(last)} at width {int(last['teacher'])}." if len(own) > 1 else ".")
+            f"{_students(more)} end in a spurious minimum in {_rate(first)} of the starts when the "
+            f"teacher has {int(first['teacher'])} neurons"
+            + (f", in {_rate(last)} when it has {int(last['teacher'])}." if len(own) > 1 else ".")
         )
     out.append(comparison(table))
     bad, sharp = int(table["spurious"].sum()), int(table["minima"].sum())
@@ -146,8 +146,9 @@ def findings(run: SafranShamirRun, table: pd.DataFrame) -> list[str]:
         head = f"All {bad:,}" if sharp == bad else f"{sharp:,} of {bad:,}"
         out.append(
             f"{head} spurious ends have a positive definite Hessian: they are strict local minima. "
-            f"Their losses lie on {count(few, 'level')}"
-            + (f" to {count(most, 'level')} a cell." if most > few else " a cell.")
+            f"Their losses lie on {few}"
+            + (f" to {most} levels" if most > few else f" {'level' if few == 1 else 'levels'}")
+            + " for each pair of widths."
         )
     open_ = int(table["unfinished"].sum())
     out.append(
@@ -165,8 +166,8 @@ def comparison(table: pd.DataFrame) -> str:
         return "Nothing is reported for these cells."
     apart = known[known["p_adjusted"] <= LEVEL]
     head = (
-        f"For {len(known)} of {len(table)} cells a share is reported (unverified). Fisher's exact "
-        f"test, adjusted by Holm's method, finds "
+        f"For {len(known)} of {len(table)} pairs of widths a share is reported, which we have not "
+        "verified. Fisher's exact test, adjusted by Holm's method, finds "
     )
     if not len(apart):
         least = float(known["p_adjusted"].min())
@@ -178,7 +179,7 @@ def comparison(table: pd.DataFrame) -> str:
         f"{percent_or_dash(row['rate_reported'])}"
         for row in apart.to_dict("records")
     ]
-    return head + f"differences at (k, n) = {listed(cells)}."
+    return head + f"differences at (teacher, student) = {listed(cells)}."
 
 
 def methods() -> str:
@@ -198,7 +199,7 @@ def methods() -> str:
 
 def _parameters(run: SafranShamirRun) -> list[tuple[str, str]]:
     spec = run.spec
-    extra = ", ".join(str(more) for more in spec.extra)
+    extra = listed([str(more) for more in spec.extra])
     return [
         ("Cells", f"teacher widths {ranges(spec.teachers)}; {extra} neurons more"),
         ("Starts", f"{spec.starts:,} a cell, seed {spec.seed}"),
@@ -219,8 +220,8 @@ def _parameters(run: SafranShamirRun) -> list[tuple[str, str]]:
 
 def _columns() -> list[Column]:
     return [
-        Column("k", lambda row: str(row["teacher"])),
-        Column("n", lambda row: str(row["student"])),
+        Column("neurons of teacher", lambda row: str(row["teacher"])),
+        Column("of student", lambda row: str(row["student"])),
         Column("starts", lambda row: f"{row['starts']:,}"),
         Column("spurious", lambda row: f"{row['spurious']:,}"),
         Column("share", _rate),
@@ -235,7 +236,7 @@ def _columns() -> list[Column]:
             ),
         ),
         Column(
-            "p, adjusted",
+            "p-value, adjusted",
             lambda row: p_value(row["p_adjusted"]),
         ),
         Column("strict minima", lambda row: f"{row['minima']:,}"),
@@ -252,7 +253,7 @@ def _students(more: int) -> str:
 
 
 def _rate(row: Any) -> str:
-    return f"{percent_or_dash(row['rate'])} ({span(row['rate_low'], row['rate_high'])})"
+    return rate(row["rate"], row["rate_low"], row["rate_high"])
 
 
 def signed(value: float) -> str:

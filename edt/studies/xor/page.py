@@ -9,7 +9,7 @@ import pandas as pd
 from edt.places import Folder, Location, place
 from edt.runs.store import inside
 from edt.show import html
-from edt.show.answer import Answer, rate, rate_tile
+from edt.show.answer import Answer, number_tile, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, exact, interval, listed, number, p_is, p_value, span
@@ -66,8 +66,9 @@ def write_xor_report(run: Xor, directory: Location) -> Folder:
     facts = write_provenance(run, folder)
     path = folder / "report.html"
     lead = (
-        f"<b>{len(run.tables['runs']):,} networks</b> of two inputs, m relu units and one output "
-        f"learned exclusive or by {run.spec.steps:,} steps of gradient descent."
+        f"<b>{len(run.tables['runs']):,} networks</b> of two inputs, a hidden layer of relu "
+        f"neurons and one output were taught exclusive or in {run.spec.steps:,} steps of gradient "
+        "descent."
     )
     page = html.page(
         "Exclusive or: does width buy tickets?",
@@ -92,10 +93,10 @@ def answer(table: pd.DataFrame) -> Answer:
     ]
     worth = ends[1]["n_eff"]
     if worth == worth and widths[1] > widths[0]:
-        words = interval(worth, ends[1]["n_eff_low"], ends[1]["n_eff_high"])
-        tiles.append((words.partition(" (")[0], f"tickets of width 2 is width {widths[1]} worth"))
+        of = f"tickets of width {TICKET} is what width {widths[1]} is worth"
+        tiles.append(number_tile(worth, ends[1]["n_eff_low"], ends[1]["n_eff_high"], of))
     return Answer(
-        f"With {count(widths[0], 'hidden neuron')} {rate(*found[0])} learn it, with {widths[1]} "
+        f"With {count(widths[0], 'hidden neuron')} {rate(*found[0])} learn it; with {widths[1]}, "
         f"{rate(*found[1])}.",
         tiles,
     )
@@ -130,8 +131,8 @@ def _body(
             "What this does not say",
             html.bullets(
                 [
-                    "The reference says 'He-type' and no more. Two readings are run; where they "
-                    "disagree, so may the reference with either.",
+                    "The reference says no more of its starts than that they are He's. Two "
+                    "readings are run; where they disagree, so may the reference with either.",
                     "Success at 12,000 steps is success of this protocol: slow runs count as "
                     "failures.",
                     "Effective tickets describe rates. A wide network is not a set of "
