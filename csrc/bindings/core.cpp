@@ -114,6 +114,7 @@ PYBIND11_MODULE(_core, m) {
   codes["optimizer"] = names_of(kOptimizerNames);
   codes["training"] = names_of(kStatusNames);
   codes["lbfgs"] = names_of(kLbfgsStatusNames);
+  codes["excursion"] = names_of(kExcursionNames);
   m.attr("CODES") = codes;
 
   py::class_<Plan>(m, "Plan")
@@ -288,6 +289,17 @@ PYBIND11_MODULE(_core, m) {
         lbfgs<T>(c, LbfgsState<T>{at<T>(theta), memory, iterations, tol, at<int64_t>(done),
                                   at<int8_t>(status), at<double>(loss_), at<double>(grad_norm)});
       });
+    });
+  });
+  m.def("excursions", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
+                         Pointer active, const py::dict& rule, const py::dict& state) {
+    const ExcursionRule rules = read_excursion_rule(rule);
+    by_type(data, [&](auto t) {
+      using T = decltype(t);
+      if (data.get<T>().loss != Loss::mse)
+        throw py::value_error("excursions are for squared error");
+      const auto st = read_excursions<T>(state, at<T>(theta));
+      run(plan, data, task, act, active, [&](const Call& c) { excursions<T>(c, rules, st); });
     });
   });
 }

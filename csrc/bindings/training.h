@@ -90,4 +90,42 @@ TrainState<T> read_train_state(const pybind11::dict& from, const HyperParameters
   return st;
 }
 
+inline ExcursionRule read_excursion_rule(const pybind11::dict& from) {
+  Named d(from, "rule");
+  ExcursionRule rule{};
+  rule.shares = d.pointer<const double>("shares");
+  rule.count = d.value<int64_t>("count");
+  rule.back = d.value<bool>("back");
+  rule.patience = d.value<int64_t>("patience");
+  rule.least = d.value<double>("least");
+  rule.brisk = d.value<double>("brisk");
+  rule.hopeless = d.value<double>("hopeless");
+  rule.deep = d.value<double>("deep");
+  rule.floor = d.value<double>("floor");
+  d.finish();
+  if (rule.count < 1) throw pybind11::value_error("excursions need a damping");
+  return rule;
+}
+
+template <class T>
+ExcursionState<T> read_excursions(const pybind11::dict& from, T* theta) {
+  Named d(from, "state");
+  ExcursionState<T> st{};
+  st.theta = theta;
+  st.start = d.pointer<const T>("start");
+  st.lowest = d.pointer<T>("lowest");
+  st.scale = d.pointer<const double>("scale");
+  st.best = d.pointer<double>("best");
+  st.mark = d.pointer<double>("mark");
+  st.since = d.pointer<int64_t>("since");
+  st.tried = d.pointer<int64_t>("tried");
+  st.share = d.pointer<int64_t>("share");
+  st.taken = d.pointer<int64_t>("taken");
+  st.most = d.value<int64_t>("most");
+  st.phase = d.pointer<int8_t>("phase");
+  st.budget = d.value<int64_t>("budget");
+  d.finish();
+  return st;
+}
+
 }  // namespace edt

@@ -112,6 +112,15 @@ bool lbfgs(const Call& c, const LbfgsState<T>& state) {
                          });
 }
 
+template <class T>
+bool excursions(const Call& c, const ExcursionRule& rule, const ExcursionState<T>& state) {
+  const auto& k = current_isa().table<T>();
+  return for_networks<T>(c, 20.0 * double(state.budget),
+                         [&](int b, const Net& net, const Problem<T>& pr, Crew& crew) {
+                           k.excursion(net, pr, rule, state, b, crew);
+                         });
+}
+
 #define EDT_INSTANTIATE(T)                                                                         \
   template bool predict<T>(const Call&, const T*, T*);                                             \
   template bool loss<T>(const Call&, const T*, double*);                                           \
@@ -121,7 +130,8 @@ bool lbfgs(const Call& c, const LbfgsState<T>& state) {
   template bool jacobian<T>(const Call&, const T*, T*, const int64_t*, bool);                      \
   template bool vjp<T>(const Call&, const T*, const T*, T*);                                       \
   template bool train<T>(const Call&, const HyperParameters&, const TrainState<T>&);               \
-  template bool lbfgs<T>(const Call&, const LbfgsState<T>&);
+  template bool lbfgs<T>(const Call&, const LbfgsState<T>&);                                       \
+  template bool excursions<T>(const Call&, const ExcursionRule&, const ExcursionState<T>&);
 EDT_INSTANTIATE(float)
 EDT_INSTANTIATE(double)
 #undef EDT_INSTANTIATE

@@ -38,5 +38,8 @@ template <class T>
 bool train(const Call&, const HyperParameters&, const TrainState<T>&);
 template <class T>
 bool lbfgs(const Call&, const LbfgsState<T>&);
+// Squared error only.
+template <class T>
+bool excursions(const Call&, const ExcursionRule&, const ExcursionState<T>&);
 
 }  // namespace edt

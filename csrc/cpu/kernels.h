@@ -43,6 +43,8 @@ struct KernelTable {
   void (*train)(const Net&, const Problem<T>&, const HyperParameters&, const TrainState<T>&,
                 int64_t b, Crew&);
   void (*lbfgs)(const Net&, const Problem<T>&, const LbfgsState<T>&, int64_t b, Crew&);
+  void (*excursion)(const Net&, const Problem<T>&, const ExcursionRule&, const ExcursionState<T>&,
+                    int64_t b, Crew&);
   void (*activation)(int act, int order, int64_t n, const T* in, T* out);
   double (*fma_peak)(double seconds);  // GFLOP/s of one thread
 };

@@ -59,4 +59,32 @@ struct LbfgsState {
   double *loss, *grad_norm;  // [B]
 };
 
+// Where an excursion (cpu/isa/excursions.h) stands: fresh ones have not been looked at, hopeless ones
+// are not worth setting out on.
+#define EDT_EXCURSIONS(X) X(fresh) X(going) X(over) X(hopeless)
+EDT_CODES(Excursion, int8_t, EDT_EXCURSIONS)
+
+// Numbers that rule excursions; edt/training/excursions.py says what they mean.
+struct ExcursionRule {
+  const double* shares;
+  int64_t count;  // of shares
+  bool back;
+  int64_t patience;
+  double least, brisk, hopeless, deep, floor;
+};
+
+// Where a call of excursions of B networks finds and leaves its numbers.
+template <class T>
+struct ExcursionState {
+  T* theta;                                // flat, in and out: where they stand
+  const T* start;                          // flat: where they set out
+  T* lowest;                               // flat, in and out
+  const double* scale;                     // [B], size of the targets
+  double *best, *mark;                     // [B]
+  int64_t *since, *tried, *share, *taken;  // [B]; share: index of the damping in use
+  int64_t most;                            // Jacobians each may take in all
+  int8_t* phase;                           // [B], Excursion
+  int64_t budget;                          // Jacobians of each network in this call
+};
+
 }  // namespace edt

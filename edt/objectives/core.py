@@ -182,6 +182,11 @@ class CoreObjective:
             raise AttributeError("L-BFGS in the core is the CPU's")
         return self.calls.lbfgs
 
+    @property
+    def excursions(self) -> Any:
+        """`CpuCalls.excursions`, on the CPU wherever the rest is done; for squared errors."""
+        return self._host.excursions
+
     def _marked(self, chosen: torch.Tensor) -> torch.Tensor:
         active = torch.zeros(self.B, dtype=torch.uint8)
         active[chosen] = 1

@@ -21,6 +21,11 @@ def _address(tensor: torch.Tensor | None) -> int:
     return 0 if tensor is None else int(tensor.data_ptr())
 
 
+def _named(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The same with addresses in place of tensors."""
+    return {k: v.data_ptr() if isinstance(v, torch.Tensor) else v for k, v in arguments.items()}
+
+
 class CpuCalls:
     """See `edt.ops.core.Calls`; tensors are contiguous and on the CPU."""
 
@@ -172,6 +177,12 @@ class CpuCalls:
             loss.data_ptr(),
             grad_max.data_ptr(),
         )
+
+    def excursions(
+        self, theta: torch.Tensor, active: torch.Tensor, rule: dict[str, Any], state: dict[str, Any]
+    ) -> None:
+        """Excursions inside the core; see `edt.training.excursions`. Tensors by name."""
+        _core.excursions(*self._head(theta, active), _named(rule), _named(state))
 
     def train(self, run: Run, rule: Rule, until: int) -> None:
         """First-order steps; see `Calls`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -20,6 +21,25 @@ STATUS = ("running", "converged", "stalled", "diverged", "max_steps", "channel",
 CHUNK = 250
 #: Wall-clock seconds a call should take; it decides how many networks are sent together.
 CALL_SECONDS = 0.5
+
+
+class Pace:
+    """How many networks are sent to the core together: calls of about `CALL_SECONDS`."""
+
+    def __init__(self) -> None:
+        self._share = 32
+
+    def parts(self, queue: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Consecutive parts of the queue, each to be worked on before the next is asked for."""
+        start = 0
+        while start < queue.numel():
+            part = queue[start : start + self._share]
+            start += self._share
+            clock = time.monotonic()
+            yield part
+            took = time.monotonic() - clock
+            share = max(self._share * CALL_SECONDS / max(took, 1e-3), 16)
+            self._share = int(min(share, 4 * self._share, 4096))
 
 
 class OutOfTime(Exception):
@@ -145,20 +165,16 @@ def lbfgs(
     minimise = compiled or partial(plain.minimise, state.objective)
     left = torch.full((state.B,), iterations, dtype=torch.int64)
     queue = chosen[(state.grad_max[chosen] > switch) & (state.status[chosen] == RUNNING)]
-    share = 32
+    pace = Pace()
     done = torch.zeros(state.B, dtype=torch.int64)
     code = torch.zeros(state.B, dtype=torch.int8)
     try:
         while queue.numel() and iterations > 0:
             again = []
-            start = 0
-            while start < queue.numel():
+            for part in pace.parts(queue):
                 state.check_time()
-                part = queue[start : start + share]
-                start += share
                 # Equal budgets in a call; only the last chunk of a network is shorter.
                 budget = int(min(CHUNK, int(left[part].min())))
-                clock = time.monotonic()
                 minimise(
                     state.theta,
                     state.mask(part),
@@ -170,11 +186,9 @@ def lbfgs(
                     state.loss,
                     state.grad_max,
                 )
-                took = time.monotonic() - clock
                 state.lbfgs_iterations[part] += done[part]
                 left[part] -= budget
                 again.append(part[(code[part] == plain.MAX_ITER) & (left[part] > 0)])
-                share = int(min(max(share * CALL_SECONDS / max(took, 1e-3), 16), 4 * share, 4096))
                 meter.update(int((state.grad_max <= state.tol).sum()), queue.numel(), state.loss)
             queue = torch.cat(again)
     finally:

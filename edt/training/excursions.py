@@ -34,8 +34,9 @@ from typing import Any
 
 import torch
 
+from edt import _core
 from edt.curvature.dense import for_each
-from edt.training.descent import RUNNING, Descent
+from edt.training.descent import RUNNING, Descent, Pace
 from edt.training.levenberg import FLOOR, together
 from edt.training.progress import Meter
 
@@ -56,6 +57,12 @@ PATIENCE, BRISK = 60, 0.1
 #: A network whose residual keeps this share of its square in the linear model, undamped, is at a
 #: minimum above zero.
 HOPELESS = 0.9
+#: Most coordinates of a network that the core factorises; LAPACK is faster above.
+SMALL = 256
+#: Jacobians of a network in one call of the core.
+CHUNK = 50
+#: Codes of where an excursion stands, as the core has them.
+FRESH, GOING, OVER = (_core.CODES["excursion"].index(name) for name in ("fresh", "going", "over"))
 
 
 @dataclass
@@ -128,7 +135,79 @@ def excursions(
     """
     work = chosen[state.status[chosen] == RUNNING]
     share = state.loss[work] / state.objective.scale[work]
-    work = _promising(state, work[(share <= GOOD) & (share > FLOOR)])
+    work = work[(share <= GOOD) & (share > FLOOR)]
+    small = state.coords[work] <= SMALL
+    if not hasattr(state.objective, "excursions"):
+        small.fill_(False)
+    _compiled(state, work[small], iterations, meter, least, shares, back)
+    _plain(state, work[~small], iterations, meter, least, shares, back)
+
+
+def _compiled(
+    state: Descent,
+    work: torch.Tensor,
+    iterations: int,
+    meter: Meter,
+    least: float,
+    shares: tuple[float, ...],
+    back: bool,
+) -> None:
+    """`excursions` in the core, one task a network."""
+    if not work.numel():
+        return
+    trial, rule, at = _setting_out(state, iterations, shares, back)
+    call: Any = state.objective.excursions  # type: ignore[attr-defined]
+    pace = Pace()
+    while work.numel():
+        for part in pace.parts(work):
+            state.check_time()
+            call(trial, state.mask(part), rule, at)
+            meter.update(int((state.grad_max <= state.tol).sum()), work.numel(), state.loss)
+        phase = at["phase"][work]
+        ended = work[phase == OVER]
+        state.newton_iterations[ended] += at["taken"][ended]
+        _keep(state, ended, at["best"], at["lowest"], least)
+        work = work[phase == GOING]
+
+
+def _setting_out(
+    state: Descent, iterations: int, shares: tuple[float, ...], back: bool
+) -> tuple[torch.Tensor, dict[str, Any], dict[str, Any]]:
+    """Parameters to be moved, and what the core is told and says, by name."""
+    rule = {
+        "shares": torch.tensor(shares, dtype=torch.float64),
+        "count": len(shares),
+        "back": back,
+        "patience": PATIENCE,
+        "least": LEAST,
+        "brisk": BRISK,
+        "hopeless": HOPELESS,
+        "deep": DEEP,
+        "floor": FLOOR,
+    }
+    counts = torch.zeros(4, state.B, dtype=torch.int64)
+    at = dict(zip(("since", "tried", "share", "taken"), counts, strict=True))
+    at |= {"start": state.theta.clone(), "lowest": state.theta.clone()}
+    at |= {"best": state.loss.clone(), "mark": state.loss.clone()}
+    at |= {"phase": torch.full((state.B,), FRESH, dtype=torch.int8)}
+    return (
+        state.theta.clone(),
+        rule,
+        {**at, "scale": state.objective.scale, "most": iterations, "budget": CHUNK},
+    )
+
+
+def _plain(
+    state: Descent,
+    work: torch.Tensor,
+    iterations: int,
+    meter: Meter,
+    least: float,
+    shares: tuple[float, ...],
+    back: bool,
+) -> None:
+    """`excursions` with LAPACK, for large networks and objectives outside the core."""
+    work = _promising(state, work)
     tracks = {}
     for b in work.tolist():
         loss = float(state.loss[b])
@@ -141,7 +220,10 @@ def excursions(
             meter.update(int((state.grad_max <= state.tol).sum()), work.numel(), state.loss)
         over = [_over(tracks[b], float(state.objective.scale[b])) for b in work.tolist()]
         ended = torch.tensor(over, dtype=torch.bool)
-        _keep(state, work[ended], tracks, least)
+        best, lowest = state.loss.clone(), state.theta.clone()
+        for b in work[ended].tolist():
+            best[b], lowest[state.coordinates(b)] = tracks[b].best, tracks[b].lowest
+        _keep(state, work[ended], best, lowest, least)
         work = work[~ended]
 
 
@@ -197,27 +279,29 @@ def _iterate(
         trial[state.coordinates(b)] += step
 
 
-def _keep(state: Descent, ended: torch.Tensor, tracks: dict[int, Track], least: float) -> None:
-    """Move networks to their lowest points, where the loss as the objective has it is lower."""
-    worth = [
-        tracks[b].best <= least * float(state.objective.scale[b])
-        and tracks[b].best <= BRISK * float(state.loss[b])
-        for b in ended.tolist()
-    ]
-    moving = ended[torch.tensor(worth, dtype=torch.bool)]
+def _keep(
+    state: Descent, ended: torch.Tensor, best: torch.Tensor, lowest: torch.Tensor, least: float
+) -> None:
+    """Move networks to their lowest points, where the loss as the objective has it is lower.
+
+    Args:
+        ended: the networks.
+        best: float64 ``[B]``, the lowest losses met.
+        lowest: flat, the parameters there.
+        least: see `excursions`.
+    """
+    worth = (best <= least * state.objective.scale) & (best <= BRISK * state.loss)
+    moving = ended[worth[ended]]
     if not moving.numel():
         return
-    trial = state.theta.clone()
-    for b in moving.tolist():
-        trial[state.coordinates(b)] = tracks[b].lowest
     loss = torch.full_like(state.loss, float("nan"))
     grad = torch.zeros_like(state.theta)
-    state.objective.loss_and_grad(trial, loss, grad, state.mask(moving))
+    state.objective.loss_and_grad(lowest, loss, grad, state.mask(moving))
     for b in moving.tolist():
         if float(loss[b]) < float(state.loss[b]):
             at = state.coordinates(b)
-            length = float(torch.linalg.vector_norm(trial[at] - state.theta[at]))
-            state.move(b, trial, loss, grad, length)
+            length = float(torch.linalg.vector_norm(lowest[at] - state.theta[at]))
+            state.move(b, lowest, loss, grad, length)
 
 
 def damped(both: torch.Tensor, share: float) -> tuple[torch.Tensor, float]:

@@ -247,8 +247,21 @@ std::vector<T> everything(const edt::Call& call, const std::vector<T>& theta,
                          record.data(), 2, hl.data(), hg.data(), int64_t(B)});
   std::vector<T> low = theta;
   edt::lbfgs<T>(call, {low.data(), 4, 3, 1e-12, done.data(), status.data(), l.data(), g.data()});
+  std::vector<T> moved = theta, lowest = theta;
+  if (call.data.get<T>().loss == edt::Loss::mse) {
+    const std::vector<double> shares{1e-2, 1e-4}, scale(B, 1.0);
+    std::vector<double> best = loss, mark = loss;
+    std::vector<int64_t> since(B), tried(B), share(B), taken(B);
+    std::vector<int8_t> phase(B);
+    const edt::ExcursionRule rule{shares.data(), 2, false, 2, 1e-12, 0.1, 2.0, 1e-18, 1e-27};
+    edt::excursions<T>(call, rule,
+                       {moved.data(), theta.data(), lowest.data(), scale.data(), best.data(),
+                        mark.data(), since.data(), tried.data(), share.data(), taken.data(), 5,
+                        phase.data(), 3});
+  }
   std::vector<T> out(theta);
-  for (const auto* part : {&predicted, &grad, &pulled, &product, &hessian, &jacobian, &p, &low})
+  for (const auto* part : {&predicted, &grad, &pulled, &product, &hessian, &jacobian, &p, &low,
+                           &moved, &lowest})
     out.insert(out.end(), part->begin(), part->end());
   for (const auto* part : {&alone, &loss, &hl, &hg, &l})
     for (double value : *part) out.push_back(T(value));

@@ -8,7 +8,9 @@ import torch
 import edt
 import edt.training as training
 from edt import Ensemble, functional, tasks
+from edt.ops.threads import one_blas_thread
 from edt.tasks.given import objective_of
+from edt.training import excursions as excursion_rules
 from edt.training.descent import Descent
 from edt.training.excursions import DEEP, GOOD, damped, excursions
 from edt.training.progress import Meter
@@ -70,6 +72,73 @@ def test_alone_and_in_a_crowd():
         span = slice(int(crowd.offsets[b]), int(crowd.offsets[b + 1]))
         assert torch.equal(alone.theta, crowd.theta[span])
         assert torch.equal(alone.loss, crowd.loss[b : b + 1])
+
+
+def moved(objective, theta, jacobians, *, compiled, budget=excursion_rules.CHUNK):
+    """The parameters after this many steps, whatever becomes of the loss."""
+    state = Descent(objective, theta, 1e-10, None)
+    everyone = torch.arange(objective.B)
+    state.refresh(everyone)
+    shares = (1e-2, 1e-4)
+    if not compiled:
+        trial = theta.clone()
+        tracks = {
+            b: excursion_rules.Track(
+                shares, jacobians, float(state.loss[b]), trial[state.coordinates(b)], 1e300
+            )
+            for b in range(objective.B)
+        }
+        for _ in range(jacobians):
+            excursion_rules._iterate(state, everyone, trial, tracks, False)
+        return trial
+    trial, rule, at = excursion_rules._setting_out(state, jacobians, shares, False)
+    # The first look asks for promise; here every network sets out.
+    at |= {"budget": budget, "mark": torch.full_like(state.loss, 1e300)}
+    at["phase"].fill_(excursion_rules.GOING)
+    for _ in range(-(-jacobians // budget)):
+        objective.excursions(trial, state.mask(everyone), rule, at)
+    assert at["taken"].tolist() == [jacobians] * objective.B
+    return trial
+
+
+@pytest.mark.parametrize("n", [37, 300, 5000])
+@pytest.mark.parametrize("shape", ["one layer", "two layers, two outputs"])
+def test_steps_of_the_core_are_those_of_lapack(cases, shape, n):
+    """Masks, frozen parameters, units without outgoing weights, several outputs and chunks."""
+    widths, d_out = ([[6], [3]], 1) if shape == "one layer" else ([[4, 3], [5, 2]], 2)
+    ens = cases.ensemble(widths, d_in=3, d_out=d_out, pruned=0.3, frozen=0.2)
+    draw = torch.Generator().manual_seed(n)
+    x = torch.randn(n, 3, generator=draw, dtype=torch.float64)
+    y = torch.randn(n, d_out, generator=draw, dtype=torch.float64)
+    objective = objective_of(ens, edt.Task(x, y), torch.zeros(ens.B, dtype=torch.int64))
+    with one_blas_thread():
+        expected = moved(objective, ens.theta, 1, compiled=False)
+    found = moved(objective, ens.theta, 1, compiled=True)
+    # Two factorisations of matrices with condition numbers up to 1e6, damped to 1e4.
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-11)
+    fixed = ens.state != 1
+    assert torch.equal(found[fixed], ens.theta[fixed])
+    # In one call, in several, and on any number of threads: the same bits.
+    whole = moved(objective, ens.theta, 5, compiled=True)
+    assert torch.equal(moved(objective, ens.theta, 5, compiled=True, budget=2), whole)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1 if threads > 1 else 2)
+        assert torch.equal(moved(objective, ens.theta, 5, compiled=True), whole)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_large_networks_take_lapack(monkeypatch):
+    """The same descent from both forms: to zero loss, with the same number of digits."""
+    task = tasks.teacher_student(d_in=2, teacher_width=4, n=1000, activation="softplus")
+    networks = student("softplus", 6, (2, 4))
+    small = edt.converge(task, networks, **QUIET)
+    monkeypatch.setattr(excursion_rules, "SMALL", 0)
+    large = edt.converge(task, networks, **QUIET)
+    assert large.status == small.status == ["converged", "converged"]
+    assert large.verdict == small.verdict
+    assert max(float(large.loss.max()), float(small.loss.max())) < 1e-25
 
 
 def test_failed_excursions_leave_networks_alone():
