@@ -114,6 +114,7 @@ PYBIND11_MODULE(_core, m) {
   codes["optimizer"] = names_of(kOptimizerNames);
   codes["training"] = names_of(kStatusNames);
   codes["lbfgs"] = names_of(kLbfgsStatusNames);
+  codes["descent"] = names_of(kDescentNames);
   codes["excursion"] = names_of(kExcursionNames);
   m.attr("CODES") = codes;
 
@@ -236,6 +237,15 @@ PYBIND11_MODULE(_core, m) {
       });
     });
   });
+  m.def("bend", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
+                   Pointer active, Pointer step, Pointer reach, Pointer out) {
+    run(plan, data, task, act, active, [&](const Call& c) {
+      by_type(data, [&](auto t) {
+        using T = decltype(t);
+        bend<T>(c, at<const T>(theta), at<const T>(step), at<const T>(reach), at<T>(out));
+      });
+    });
+  });
   m.def("hvp", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
                   Pointer active, int k, Pointer v, Pointer out, int64_t stride, bool ggn) {
     if (k < 1) throw py::value_error("hvp needs at least one vector");
@@ -291,15 +301,25 @@ PYBIND11_MODULE(_core, m) {
       });
     });
   });
-  m.def("excursions", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
-                         Pointer active, const py::dict& rule, const py::dict& state) {
-    const ExcursionRule rules = read_excursion_rule(rule);
+  m.def("newton", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
+                     Pointer active, const py::dict& rule, const py::dict& state) {
+    const NewtonRule rules = read_newton_rule(rule);
     by_type(data, [&](auto t) {
       using T = decltype(t);
-      if (data.get<T>().loss != Loss::mse)
-        throw py::value_error("excursions are for squared error");
-      const auto st = read_excursions<T>(state, at<T>(theta));
-      run(plan, data, task, act, active, [&](const Call& c) { excursions<T>(c, rules, st); });
+      const auto st = read_newton<T>(state, at<T>(theta));
+      run(plan, data, task, act, active, [&](const Call& c) { newton<T>(c, rules, st); });
     });
   });
+  m.def("excursions",
+        [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
+           Pointer active, const py::dict& rule, const py::dict& state) {
+          const ExcursionRule rules = read_excursion_rule(rule);
+          by_type(data, [&](auto t) {
+            using T = decltype(t);
+            if (data.get<T>().loss != Loss::mse)
+              throw py::value_error("excursions are for squared error");
+            const auto st = read_excursions<T>(state, at<T>(theta));
+            run(plan, data, task, act, active, [&](const Call& c) { excursions<T>(c, rules, st); });
+          });
+        });
 }

@@ -128,4 +128,52 @@ ExcursionState<T> read_excursions(const pybind11::dict& from, T* theta) {
   return st;
 }
 
+inline NewtonRule read_newton_rule(const pybind11::dict& from) {
+  Named d(from, "rule");
+  NewtonRule rule{};
+  rule.tries = d.value<int64_t>("tries");
+  rule.patience = d.value<int64_t>("patience");
+  rule.tol = d.value<double>("tol");
+  rule.first = d.value<double>("first");
+  rule.least = d.value<double>("least");
+  rule.range = d.value<double>("range");
+  rule.bent = d.value<double>("bent");
+  rule.probe = d.value<double>("probe");
+  rule.reach = d.value<double>("reach");
+  rule.zero_soon = d.value<double>("zero_soon");
+  rule.falling = d.value<double>("falling");
+  rule.channel_norm = d.value<double>("channel_norm");
+  rule.drift = d.value<double>("drift");
+  d.finish();
+  if (rule.patience < 1) throw pybind11::value_error("patience must be at least 1");
+  return rule;
+}
+
+template <class T>
+NewtonState<T> read_newton(const pybind11::dict& from, T* theta) {
+  Named d(from, "state");
+  NewtonState<T> st{};
+  st.theta = theta;
+  st.grad = d.pointer<T>("grad");
+  st.scale = d.pointer<const double>("scale");
+  st.loss = d.pointer<double>("loss");
+  st.grad_max = d.pointer<double>("grad_max");
+  st.moving = d.pointer<double>("moving");
+  st.mu = d.pointer<double>("mu");
+  st.growth = d.pointer<double>("growth");
+  st.best_grad = d.pointer<double>("best_grad");
+  st.best_loss = d.pointer<double>("best_loss");
+  st.last_loss = d.pointer<double>("last_loss");
+  st.left = d.pointer<int64_t>("left");
+  st.iterations = d.pointer<int64_t>("iterations");
+  st.polish = d.pointer<int64_t>("polish");
+  st.since = d.pointer<int64_t>("since");
+  st.scaled = d.pointer<int8_t>("scaled");
+  st.failed = d.pointer<int8_t>("failed");
+  st.status = d.pointer<int8_t>("status");
+  st.budget = d.value<int64_t>("budget");
+  d.finish();
+  return st;
+}
+
 }  // namespace edt

@@ -68,6 +68,14 @@ bool vjp(const Call& c, const T* theta, const T* u, T* grad) {
 }
 
 template <class T>
+bool bend(const Call& c, const T* theta, const T* step, const T* reach, T* out) {
+  const auto& k = current_isa().table<T>();
+  return for_networks<T>(c, 2.5, [&](int b, const Net& net, const Problem<T>& pr, Crew& crew) {
+    k.bend(net, pr, theta + net.offset, step + net.offset, reach[b], out + net.offset, crew);
+  });
+}
+
+template <class T>
 bool hvp(const Call& c, const T* theta, int n, const T* v, T* out, int64_t stride, bool ggn) {
   const auto& k = current_isa().table<T>();
   return for_networks<T>(c, 2.0 * n, [&](int, const Net& net, const Problem<T>& pr, Crew& crew) {
@@ -113,6 +121,15 @@ bool lbfgs(const Call& c, const LbfgsState<T>& state) {
 }
 
 template <class T>
+bool newton(const Call& c, const NewtonRule& rule, const NewtonState<T>& state) {
+  const auto& k = current_isa().table<T>();
+  return for_networks<T>(c, 30.0 * double(state.budget),
+                         [&](int b, const Net& net, const Problem<T>& pr, Crew& crew) {
+                           k.newton(net, pr, rule, state, b, crew);
+                         });
+}
+
+template <class T>
 bool excursions(const Call& c, const ExcursionRule& rule, const ExcursionState<T>& state) {
   const auto& k = current_isa().table<T>();
   return for_networks<T>(c, 20.0 * double(state.budget),
@@ -131,6 +148,8 @@ bool excursions(const Call& c, const ExcursionRule& rule, const ExcursionState<T
   template bool vjp<T>(const Call&, const T*, const T*, T*);                                       \
   template bool train<T>(const Call&, const HyperParameters&, const TrainState<T>&);               \
   template bool lbfgs<T>(const Call&, const LbfgsState<T>&);                                       \
+  template bool bend<T>(const Call&, const T*, const T*, const T*, T*);                            \
+  template bool newton<T>(const Call&, const NewtonRule&, const NewtonState<T>&);                  \
   template bool excursions<T>(const Call&, const ExcursionRule&, const ExcursionState<T>&);
 EDT_INSTANTIATE(float)
 EDT_INSTANTIATE(double)

@@ -34,6 +34,9 @@ struct KernelTable {
   double (*loss_and_grad)(const Net&, const Problem<T>&, const T* theta, T* grad, Crew&);
   // J^T u; u: [N, d_out]
   void (*vjp)(const Net&, const Problem<T>&, const T* theta, const T* u, T* grad, Crew&);
+  // how outputs bend along a step, probed at this share of it
+  void (*bend)(const Net&, const Problem<T>&, const T* theta, const T* step, T reach, T* out,
+               Crew&);
   // k vectors, `stride` entries apart
   void (*hvp)(const Net&, const Problem<T>&, const T* theta, int k, const T* v, T* out,
               int64_t stride, bool ggn, Crew&);
@@ -45,6 +48,8 @@ struct KernelTable {
   void (*lbfgs)(const Net&, const Problem<T>&, const LbfgsState<T>&, int64_t b, Crew&);
   void (*excursion)(const Net&, const Problem<T>&, const ExcursionRule&, const ExcursionState<T>&,
                     int64_t b, Crew&);
+  void (*newton)(const Net&, const Problem<T>&, const NewtonRule&, const NewtonState<T>&, int64_t b,
+                 Crew&);
   void (*activation)(int act, int order, int64_t n, const T* in, T* out);
   double (*fma_peak)(double seconds);  // GFLOP/s of one thread
 };

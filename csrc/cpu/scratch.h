@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <vector>
 
@@ -47,6 +48,9 @@ class Scratch {
     }
     T* out = reinterpret_cast<T*>(static_cast<char*>(chunks_[at_].p) + used_);
     used_ += bytes;
+#if defined(EDT_POISON)
+    std::memset(static_cast<void*>(out), 0xff, bytes);  // NaN: what is read unwritten shows
+#endif
     return out;
   }
 

@@ -59,8 +59,8 @@ struct LbfgsState {
   double *loss, *grad_norm;  // [B]
 };
 
-// Where an excursion (cpu/isa/excursions.h) stands: fresh ones have not been looked at, hopeless ones
-// are not worth setting out on.
+// Where an excursion (cpu/isa/excursions.h) stands: fresh ones have not been looked at, hopeless
+// ones are not worth setting out on.
 #define EDT_EXCURSIONS(X) X(fresh) X(going) X(over) X(hopeless)
 EDT_CODES(Excursion, int8_t, EDT_EXCURSIONS)
 
@@ -85,6 +85,30 @@ struct ExcursionState {
   int64_t most;                            // Jacobians each may take in all
   int8_t* phase;                           // [B], Excursion
   int64_t budget;                          // Jacobians of each network in this call
+};
+
+// How a descent to a critical point stands; edt/training/descent.py.
+#define EDT_DESCENTS(X)                                                                            \
+  X(running) X(converged) X(stalled) X(diverged) X(max_steps) X(channel) X(interrupted)
+EDT_CODES(Descent, int8_t, EDT_DESCENTS)
+
+// Numbers that rule Newton's method; edt/training/newton.py says what they mean.
+struct NewtonRule {
+  int64_t tries, patience;
+  double tol, first, least, range, bent, probe, reach, zero_soon, falling, channel_norm, drift;
+};
+
+// Where a call of Newton's method on B networks finds and leaves its numbers.
+template <class T>
+struct NewtonState {
+  T *theta, *grad;                   // flat, in and out
+  const double* scale;               // [B], size of the targets
+  double *loss, *grad_max, *moving;  // [B], in and out, like all that follow
+  double *mu, *growth, *best_grad, *best_loss, *last_loss;
+  int64_t *left, *iterations, *polish, *since;
+  int8_t *scaled, *failed;
+  int8_t* status;  // Descent
+  int64_t budget;  // iterations of each network in this call
 };
 
 }  // namespace edt

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from edt.objectives.bend import bend
 from edt.objectives.hosted import Hosted
 from edt.ops.compiled import matrix_offsets
 from edt.ops.core import Calls, calls_of
@@ -172,8 +171,10 @@ class CoreObjective:
         chosen: torch.Tensor,
         out: torch.Tensor,
     ) -> None:
-        """Bending of the outputs along a step, pulled back; see `edt.objectives.bend`."""
-        bend(self._host, theta, step, reach, chosen, out)
+        """How outputs bend along a step (`CpuCalls.bend`); reach ``[k]``, of the chosen."""
+        everywhere = theta.new_ones(self.B)
+        everywhere[chosen] = reach
+        self._host.bend(theta, step, everywhere, out, self._marked(chosen))
 
     @property
     def lbfgs(self) -> Any:
@@ -181,6 +182,13 @@ class CoreObjective:
         if not isinstance(self.calls, CpuCalls):
             raise AttributeError("L-BFGS in the core is the CPU's")
         return self.calls.lbfgs
+
+    @property
+    def newton(self) -> Any:
+        """`CpuCalls.newton`; missing where the work is done on a GPU."""
+        if not isinstance(self.calls, CpuCalls):
+            raise AttributeError("Newton in the core is the CPU's")
+        return self.calls.newton
 
     @property
     def excursions(self) -> Any:

@@ -81,6 +81,29 @@ class CpuCalls:
         """``J^T u``; see `Calls`."""
         _core.vjp(*self._head(theta, active), cotangent.data_ptr(), out.data_ptr())
 
+    def bend(
+        self,
+        theta: torch.Tensor,
+        step: torch.Tensor,
+        reach: torch.Tensor,
+        out: torch.Tensor,
+        active: torch.Tensor | None = None,
+    ) -> None:
+        """How outputs bend along a step, pulled back to the parameters.
+
+        With ``f''_n`` the second derivative of the outputs along the step, by central differences
+        of three evaluations (error O(h^2)), and ``A_n = d^2 l_n / df^2``:
+        ``sum_n c_n J_n^T A_n f''_n``. No tensor of third derivatives, no Jacobian.
+
+        Args:
+            theta, step: flat.
+            reach: ``[B]``, h: outputs are taken at ``theta +- h step``.
+            out: flat; entries of other networks are left alone.
+            active: uint8 ``[B]``.
+        """
+        head = self._head(theta, active)
+        _core.bend(*head, step.data_ptr(), reach.data_ptr(), out.data_ptr())
+
     def loss(
         self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None
     ) -> None:
@@ -177,6 +200,12 @@ class CpuCalls:
             loss.data_ptr(),
             grad_max.data_ptr(),
         )
+
+    def newton(
+        self, theta: torch.Tensor, active: torch.Tensor, rule: dict[str, Any], state: dict[str, Any]
+    ) -> None:
+        """Newton's method inside the core; see `edt.training.newton`. Tensors by name."""
+        _core.newton(*self._head(theta, active), _named(rule), _named(state))
 
     def excursions(
         self, theta: torch.Tensor, active: torch.Tensor, rule: dict[str, Any], state: dict[str, Any]

@@ -8,13 +8,14 @@ from functools import partial
 
 import torch
 
+from edt import _core
 from edt.objectives import Objective, segment_max
 from edt.objectives.noise import loss_noise
 from edt.training import lbfgs as plain
 from edt.training.progress import Meter
 
-RUNNING, CONVERGED, STALLED, DIVERGED, MAX_STEPS, CHANNEL, INTERRUPTED = range(7)
-STATUS = ("running", "converged", "stalled", "diverged", "max_steps", "channel", "interrupted")
+STATUS = _core.CODES["descent"]
+RUNNING, CONVERGED, STALLED, DIVERGED, MAX_STEPS, CHANNEL, INTERRUPTED = range(len(STATUS))
 
 #: L-BFGS iterations of a network in one call. Fixed, because each call restarts the memory: the
 #: path of a network must not depend on timing.

@@ -6,7 +6,7 @@ tens of steps where a trust region on the quadratic model needs hundreds:
 - along negative curvature the step goes away from the saddle (see `edt.training.damped`);
 - the damping follows the ratio of actual to predicted decrease, and vanishes where that is 1;
 - the straight step p is bent by ``a = -(M + mu)^-1 b / 2``, b the bending of the outputs along p
-  (see `edt.objectives.bend`): to second order the step follows the curve on which the outputs
+  (see `edt.ops.cpu.CpuCalls.bend`): to second order the step follows the curve on which the outputs
   move straight. Steps whose bend is not small against them are refused, so the method does not
   leave the region it knows.
 
@@ -16,7 +16,8 @@ nonlinear least-squares minimization", arXiv 1201.5885 (geodesic acceleration).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 
@@ -32,6 +33,7 @@ from edt.training.descent import (
     RUNNING,
     STALLED,
     Descent,
+    Pace,
 )
 from edt.training.progress import Meter
 
@@ -58,6 +60,12 @@ PATIENCE = 20
 CHANNEL_NORM = 1e3
 #: A last step longer than this share of the norm is a drift.
 DRIFT = 1e-3
+#: Most coordinates of a network that the core decomposes; LAPACK is faster above.
+SMALL = 256
+#: Iterations of a network in one call of the core.
+CHUNK = 25
+
+_DTYPES = {int: torch.int64, float: torch.float64, bool: torch.int8}
 
 
 @dataclass
@@ -108,6 +116,10 @@ def newton(
             for b in work.tolist():
                 state.status[b] = CONVERGED if float(state.grad_max[b]) <= goal else MAX_STEPS
         return
+    if switch is None and not ggn and hasattr(state.objective, "newton"):
+        small = state.coords[work] <= SMALL
+        _compiled(state, work[small], iterations, meter)
+        work = work[~small]
     tracks = {b: Track(iterations) for b in work.tolist()}
     while work.numel():
         for place in groups(state.coords[work]):
@@ -125,6 +137,41 @@ def newton(
                 for b in work.tolist()
             ]
             work = work[torch.tensor(on, dtype=torch.bool)]
+
+
+def _compiled(state: Descent, work: torch.Tensor, iterations: int, meter: Meter) -> None:
+    """`newton` in the core, one task a network."""
+    rule = {
+        "tries": TRIES,
+        "patience": PATIENCE,
+        "tol": state.tol,
+        "first": FIRST,
+        "least": LEAST,
+        "range": Basis.RANGE,
+        "bent": BENT,
+        "probe": PROBE,
+        "reach": REACH,
+        "zero_soon": ZERO_SOON,
+        "falling": FALLING,
+        "channel_norm": CHANNEL_NORM,
+        "drift": DRIFT,
+    }
+    fresh = asdict(Track(iterations))
+    at: dict[str, Any] = {
+        name: torch.full((state.B,), value, dtype=_DTYPES[type(value)])
+        for name, value in fresh.items()
+    }
+    at |= {"grad": state.grad, "loss": state.loss, "grad_max": state.grad_max}
+    at |= {"moving": state.moving, "iterations": state.newton_iterations, "status": state.status}
+    at |= {"scale": state.objective.scale, "budget": CHUNK}
+    call: Any = state.objective.newton  # type: ignore[attr-defined]
+    pace = Pace()
+    while work.numel():
+        for part in pace.parts(work):
+            state.check_time()
+            call(state.theta, state.mask(part), rule, at)
+            meter.update(int((state.grad_max <= state.tol).sum()), work.numel(), state.loss)
+        work = work[state.status[work] == RUNNING]
 
 
 def _iterate(state: Descent, part: torch.Tensor, tracks: dict[int, Track], ggn: bool) -> None:

@@ -247,6 +247,10 @@ std::vector<T> everything(const edt::Call& call, const std::vector<T>& theta,
                          record.data(), 2, hl.data(), hg.data(), int64_t(B)});
   std::vector<T> low = theta;
   edt::lbfgs<T>(call, {low.data(), 4, 3, 1e-12, done.data(), status.data(), l.data(), g.data()});
+  // Dense factorisations, for small networks alone.
+  std::vector<uint8_t> few(B);
+  for (size_t b = 0; b < B; ++b) few[b] = call.plan.nets[b].n_coords <= 64;
+  const edt::Call small{call.plan, call.data, call.task_index, call.act, few.data(), call.poll};
   std::vector<T> moved = theta, lowest = theta;
   if (call.data.get<T>().loss == edt::Loss::mse) {
     const std::vector<double> shares{1e-2, 1e-4}, scale(B, 1.0);
@@ -254,14 +258,30 @@ std::vector<T> everything(const edt::Call& call, const std::vector<T>& theta,
     std::vector<int64_t> since(B), tried(B), share(B), taken(B);
     std::vector<int8_t> phase(B);
     const edt::ExcursionRule rule{shares.data(), 2, false, 2, 1e-12, 0.1, 2.0, 1e-18, 1e-27};
-    edt::excursions<T>(call, rule,
-                       {moved.data(), theta.data(), lowest.data(), scale.data(), best.data(),
-                        mark.data(), since.data(), tried.data(), share.data(), taken.data(), 5,
-                        phase.data(), 3});
+    edt::excursions<T>(
+        small, rule,
+        {moved.data(), theta.data(), lowest.data(), scale.data(), best.data(), mark.data(),
+         since.data(), tried.data(), share.data(), taken.data(), 5, phase.data(), 3});
+  }
+  std::vector<T> down = theta, slope = grad, bent(total), reach(B, T(0.1));
+  edt::bend<T>(call, theta.data(), grad.data(), reach.data(), bent.data());
+  {
+    const std::vector<double> scale(B, 1.0);
+    std::vector<double> at = loss, steepest(B, 1.0), moving(B), mu(B, -1.0), growth(B, 2.0);
+    std::vector<double> best_grad(B, 1e300), best_loss(B, 1e300), last(B, 1e300);
+    std::vector<int64_t> left(B, 9), iterations(B), polish(B, 2), since(B);
+    std::vector<int8_t> scaled(B), failed(B), ended(B);
+    const edt::NewtonRule rule{8,   2,    1e-9, 1e-3, 1e-18, 1e-8, 0.75,
+                               0.1, 1e-3, 1e-8, 0.95, 1e3,   1e-3};
+    edt::newton<T>(small, rule,
+                   {down.data(), slope.data(), scale.data(), at.data(), steepest.data(),
+                    moving.data(), mu.data(), growth.data(), best_grad.data(), best_loss.data(),
+                    last.data(), left.data(), iterations.data(), polish.data(), since.data(),
+                    scaled.data(), failed.data(), ended.data(), 3});
   }
   std::vector<T> out(theta);
   for (const auto* part : {&predicted, &grad, &pulled, &product, &hessian, &jacobian, &p, &low,
-                           &moved, &lowest})
+                           &moved, &lowest, &bent, &down, &slope})
     out.insert(out.end(), part->begin(), part->end());
   for (const auto* part : {&alone, &loss, &hl, &hg, &l})
     for (double value : *part) out.push_back(T(value));

@@ -145,11 +145,7 @@ def test_segments():
 
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
-def test_bend_against_autograd(cases, loss, monkeypatch):
-    from edt.objectives import bend as module
-
-    # Two networks a share, so that shares are taken.
-    monkeypatch.setattr(module, "MEMORY", 2 * 37 * 6 * 8)
+def test_bend_against_autograd(cases, loss):
     ens = cases.ensemble([2, 5, 3], d_out=3, masked=True)
     data = cases.task(d_out=3)
     if loss == "cross_entropy":

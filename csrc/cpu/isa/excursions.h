@@ -1,6 +1,7 @@
-// Levenberg-Marquardt near loss 0, let loose and kept where it is lower, one network at a time; what
-// it is for and its rules are in edt/training/excursions.py, which also has the form for networks
-// too large for this one. The Jacobian is factorised block by block as it is made and never stored.
+// Levenberg-Marquardt near loss 0, let loose and kept where it is lower, one network at a time;
+// what it is for and its rules are in edt/training/excursions.py, which also has the form for
+// networks too large for this one. The Jacobian is factorised block by block as it is made and
+// never stored.
 #pragma once
 #include <numeric>
 

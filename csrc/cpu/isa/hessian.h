@@ -30,19 +30,20 @@ void mend_rows(const Net& net, const Problem<T>& pr, const T* theta, T* out, boo
   std::vector<T> unit(net.n_flat, T(0)), row(net.n_flat);
   for (const int64_t q : broken) {
     unit[place[q]] = 1;
-    hvp(net, pr, theta, 1, unit.data(), row.data(), net.n_flat, ggn, crew);
+    hvp_at(net, pr, theta, 1, unit.data(), row.data(), net.n_flat, ggn, crew);
     unit[place[q]] = 0;
     for (int64_t c = 0; c < n; ++c)
       out[q * n + c] = out[c * n + q] = place[c] < 0 ? T(0) : row[place[c]];
   }
 }
 
-// out: [n_coords, n_coords], exactly symmetric. Parameters of dead units have zero rows.
+// out: [n_coords, n_coords], exactly symmetric. Parameters of dead units have zero rows. p: theta,
+// compressed.
 template <class T>
-void hessian(const Net& net, const Problem<T>& pr, const T* theta, T* out, bool ggn, Crew& crew) {
-  crew.scratch.reset();
+void hessian_at(const Net& net, const Problem<T>& pr, const T* p, const T* theta, T* out, bool ggn,
+                Crew& crew) {
+  const Scratch::Hold hold{crew.scratch};
   const int64_t n = net.n_coords;
-  const T* p = compress(net, theta, crew.scratch);
   const auto part = [&](int64_t, const Samples<T>& in, T* to, Scratch& ws) {
     if (ShallowHessian<T>::applies(net, pr.data->loss))
       ShallowHessian<T>(net, pr, in, p, to, ggn, ws).run();
@@ -50,6 +51,12 @@ void hessian(const Net& net, const Problem<T>& pr, const T* theta, T* out, bool 
   };
   sum_chunks(net, samples_of(pr), out, n * n, crew, part);
   mend_rows(net, pr, theta, out, ggn, crew);
+}
+
+template <class T>
+void hessian(const Net& net, const Problem<T>& pr, const T* theta, T* out, bool ggn, Crew& crew) {
+  crew.scratch.reset();
+  hessian_at(net, pr, compress(net, theta, crew.scratch), theta, out, ggn, crew);
 }
 
 }  // namespace edt::EDT_ISA_NS

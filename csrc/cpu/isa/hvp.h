@@ -362,10 +362,10 @@ void hvp_narrow(const Net& net, const Problem<T>& pr, const Samples<T>& all, con
 }
 
 template <class T>
-void hvp(const Net& net, const Problem<T>& pr, const T* theta, int n_vec, const T* v, T* out,
-         int64_t stride, bool ggn, Crew& crew) {
+void hvp_at(const Net& net, const Problem<T>& pr, const T* theta, int n_vec, const T* v, T* out,
+            int64_t stride, bool ggn, Crew& crew) {
   Scratch& ws = crew.scratch;
-  ws.reset();
+  const Scratch::Hold hold{ws};
   const T* p = compress(net, theta, ws);
   const int64_t n = net.n_params();
   std::vector<T*> vs(n_vec);
@@ -382,6 +382,13 @@ void hvp(const Net& net, const Problem<T>& pr, const T* theta, int n_vec, const 
   };
   sum_chunks(net, samples_of(pr), sums, n_vec * n, crew, part);
   for (int k = 0; k < n_vec; ++k) expand(net, sums + k * n, out + k * stride);
+}
+
+template <class T>
+void hvp(const Net& net, const Problem<T>& pr, const T* theta, int n_vec, const T* v, T* out,
+         int64_t stride, bool ggn, Crew& crew) {
+  crew.scratch.reset();
+  hvp_at(net, pr, theta, n_vec, v, out, stride, ggn, crew);
 }
 
 }  // namespace edt::EDT_ISA_NS

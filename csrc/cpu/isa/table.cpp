@@ -3,9 +3,8 @@
 #include <chrono>
 
 #include "cpu/isa/excursions.h"
-#include "cpu/isa/hessian.h"
-#include "cpu/isa/hvp.h"
 #include "cpu/isa/lbfgs.h"
+#include "cpu/isa/newton.h"
 #include "cpu/isa/train.h"
 
 namespace edt::EDT_ISA_NS {
@@ -135,7 +134,7 @@ using S = EDT_SCALAR;
 // A constant: reading it runs none of this file's instructions, which the processor may not have.
 extern const KernelTable<S> EDT_CONCAT(table_, EDT_SCALAR);
 constexpr KernelTable<S> EDT_CONCAT(table_, EDT_SCALAR) = {
-    predict<S>, loss<S>,  loss_and_grad<S>, vjp<S>,        hvp<S>,     hessian<S>, jacobian<S>,
-    train<S>,   lbfgs<S>, excursion<S>,     activation<S>, fma_peak<S>};
+    predict<S>,  loss<S>,  loss_and_grad<S>, vjp<S>,       bend<S>,   hvp<S>,        hessian<S>,
+    jacobian<S>, train<S>, lbfgs<S>,         excursion<S>, newton<S>, activation<S>, fma_peak<S>};
 
 }  // namespace edt::EDT_ISA_NS
