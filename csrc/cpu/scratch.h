@@ -49,7 +49,8 @@ class Scratch {
     T* out = reinterpret_cast<T*>(static_cast<char*>(chunks_[at_].p) + used_);
     used_ += bytes;
 #if defined(EDT_POISON)
-    std::memset(static_cast<void*>(out), 0xff, bytes);  // NaN: what is read unwritten shows
+    // NaN, large, small, each time others: what is read unwritten changes some bits.
+    std::memset(static_cast<void*>(out), poison_ += 41, bytes);
 #endif
     return out;
   }
@@ -62,6 +63,9 @@ class Scratch {
   };
   std::vector<Chunk> chunks_;
   size_t at_ = 0, used_ = 0;
+#if defined(EDT_POISON)
+  unsigned char poison_ = 0xff;
+#endif
 };
 
 }  // namespace edt
