@@ -67,8 +67,8 @@ Confirm = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME",
-        help="A file, folder or function outside DIR that its spec may use, as it names it; asked "
-        "for where you have not started the run yourself.",
+        help="A file, folder or function outside that the spec may use, as it names it; asked for "
+        "where the spec may be somebody else's.",
     ),
 ]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress bar.")]
@@ -93,6 +93,7 @@ def sweep(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete an earlier edt run in DIR and start over.")
     ] = False,
+    confirm: Confirm = None,
     as_json: AsJson = False,
     no_progress: NoProgress = False,
 ) -> None:
@@ -109,7 +110,7 @@ def sweep(
 
     if str(spec) in STDIN and out is None and not plan:
         raise ValueError("--out must name a directory where the spec is read from standard input")
-    found = read_spec(spec)
+    found = read_spec(spec, confirm=confirm or ())
     planned = make_plan(found)
     folder = place(out if out is not None else spec.stem)
     console = console_for(as_json)

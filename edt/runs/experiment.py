@@ -19,6 +19,7 @@ from edt.frames import Tabular
 from edt.places import Folder, Location, Remote, place
 from edt.runs.engines import ENGINES, Engine, make_engine
 from edt.runs.engines.base import Job, cores
+from edt.runs.own_data import keep_data, stored_spec
 from edt.runs.parts import MOST_PARTS, Part, Parts, at_most
 from edt.runs.progress import tracker
 from edt.runs.resume import as_before
@@ -173,6 +174,7 @@ class Experiment(Tabular):
             raise ValueError(f"{workers or ''} workers of the engine {engine!r} need a directory "
                              "that all of them see")  # fmt: skip
         plan = cls.planned(spec)
+        spec.check_data()
         cls.data(spec)
         identity = {"spec": spec.to_dict(), "edt": __version__}
         context = (
@@ -182,6 +184,8 @@ class Experiment(Tabular):
         )
         with context as store, tracker(progress, sum(part.cost for part in plan)) as bar:
             folder = None if store is None else store.path
+            if folder is not None:
+                keep_data(spec, folder)
             crew = Crew(cls.alike, folder, engine, workers, options, signature(spec))
             parts = Parts(
                 plan,
@@ -297,7 +301,7 @@ class Experiment(Tabular):
         if found is None or found.get("kind") != cls.kind:
             raise DirectoryError(f"{folder} is not the directory of a {cls.kind} run")
         try:
-            return cls.spec_type.from_dict(found["identity"]["spec"])
+            return stored_spec(cls.spec_type, found["identity"]["spec"], folder)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise DirectoryError(f"{folder / MARKER}: not a valid spec ({error})") from None
 

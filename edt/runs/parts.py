@@ -18,6 +18,7 @@ from edt.limits import TooLargeError
 from edt.places import Folder, at_once
 from edt.runs.agreement import odd_one
 from edt.runs.engines.base import Engine, Failure, Job, SweepError, named
+from edt.runs.own_data import stored_spec
 from edt.runs.progress import Tracker
 from edt.runs.store import Manifest, PartError, PartFiles, Wanted, last_session
 
@@ -334,7 +335,7 @@ def compute_part(
         name: of the part.
     """
     kind: type[Experiment] = named(result)
-    found = kind.spec_type.from_dict(spec)
+    found = stored_spec(kind.spec_type, spec, PartFiles(directory).root)
     if (directory, found.digest, name) not in _KNOWN:
         replay = _Replay(kind.plan(found), PartFiles(directory).root, Tracker(None, 0.0),
                          found.digest)  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from edt.errors import unknown_choice
 from edt.limits import insist_count
 from edt.scalars import number, whole
+from edt.tasks.table import check_task, outside
 
 S = TypeVar("S", bound="Spec")
 
@@ -123,12 +124,27 @@ class Spec:
             }
         )
 
+    @property
+    def task_tables(self) -> tuple[Mapping[str, Any], ...]:
+        """Tables of its tasks (`edt.tasks.table`), where they may be data of one's own."""
+        task = getattr(self, "task", None)
+        return (task,) if isinstance(task, Mapping) else ()
+
     def outside(self) -> tuple[str, ...]:
         """Files, folders and functions that its data come from, which no directory of a run holds.
 
         A directory may be a stranger's: `edt.runs.trust` has them confirmed.
         """
-        return ()
+        return tuple(name for table in self.task_tables for name in outside(table))
+
+    def check_data(self) -> None:
+        """Insist on data of one's own, as they were when the spec was made.
+
+        Raises:
+            ValueError: they are missing, or have changed.
+        """
+        for table in self.task_tables:
+            check_task(table)
 
     @property
     def digest(self) -> str:

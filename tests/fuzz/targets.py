@@ -37,7 +37,7 @@ from edt.landscape import connect
 from edt.landscape.connect import Connection
 from edt.landscape.views.line import LossLine, loss_line
 from edt.landscape.views.plane import LossPlane, loss_plane
-from edt.runs.store import DirectoryError, PartFiles, Store, read_table
+from edt.runs.store import DirectoryError, PartFiles, Store, inside, read_table
 from edt.runs.sweeps import SpecError, Sweep, SweepSpec, read_spec
 from edt.studies import WidthSweep
 from edt.studies.exports import export
@@ -46,6 +46,7 @@ from edt.studies.reports import report_on
 from edt.tasks.cifar import CifarError, cifar10
 from edt.tasks.data_file import ENDINGS, from_file
 from edt.tasks.mnist import IdxError, mnist, read_idx
+from edt.tasks.table import KIND, data_file, forget_loaded, make_task, stored, task_table
 from edt.training import ConvergeResult, TrainResult
 
 #: EDT_MAX_GB of a process that reads inputs, less than the memory that one may add: what asks for
@@ -490,6 +491,27 @@ def load_modules(path: Path) -> None:
     assert found.B == 2 and repr(found)
 
 
+@lru_cache
+def saved_task() -> Contents:
+    def save(folder: Path) -> None:
+        name, data = data_file(task_table(task()))
+        file = folder / Path(name).name
+        file.write_bytes(data)
+        tensors, header = files.read(file, KIND)
+        files.write(file, KIND, tensors, header)
+
+    return taken_apart(save)
+
+
+def load_task(path: Path) -> None:
+    """As the data of a run."""
+    given = task_table(task())
+    with stored(lambda name: inside.read(path.parent, path.name)):
+        found = task_table(json.loads(json.dumps(given)))
+    forget_loaded()
+    assert make_task(found).N == 6
+
+
 MAKERS: dict[str, tuple[Any, Callable[[], Any]]] = {
     "ensemble": (edt.Ensemble, networks),
     "train-result": (TrainResult, no_checkpoint(train)),
@@ -539,6 +561,7 @@ SEALED: dict[str, Target] = {
         for name, (kind, make) in MAKERS.items()
     },
     "sealed-module-ensemble": sealed(lambda: saved(module_networks), load_modules),
+    "sealed-task": sealed(saved_task, load_task),
     "sealed-training": sealed(
         lambda: checkpointed(train), moved_to("train.safetensors", train), values=False
     ),

@@ -141,8 +141,8 @@ def test_every_reader_has_a_target():
     assert not set(TARGETS) - named - RESUMED
 
 
-#: Checkpoints of runs that go on, which read by `edt.files.read` as results do.
-RESUMED = {"sealed-training", "sealed-flow", "sealed-converge"}
+#: Checkpoints and data of runs that go on, which read by `edt.files.read` as results do.
+RESUMED = {"sealed-training", "sealed-flow", "sealed-converge", "sealed-task"}
 
 
 def test_no_corpus_without_a_target():

@@ -14,8 +14,8 @@ import edt
 from edt.limits import TooLargeError
 from edt.runs.sweeps import SpecError, SweepSpec, make_plan, read_spec
 from edt.runs.sweeps.axes import AXES
-from edt.runs.sweeps.spec import _call
 from edt.tasks import described
+from edt.tasks.table import _call
 
 
 def test_grid_is_every_combination_once(small):

@@ -44,6 +44,8 @@ if sys.platform == "linux":
         pass  # it ends where its input closes
     if os.getppid() != int(sys.argv[3]):
         os._exit(0)
+# Last, so that they hide nothing: where functions that give a run's data may lie.
+sys.path += [entry for entry in sys.argv[4:] if entry not in sys.path]
 from edt.runs.engines.worker import main
 main()
 """
@@ -214,8 +216,10 @@ class _Worker:
         home = str(Path(edt.__file__).parent.parent)
         paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
         self._sending = threading.Lock()
+        found = [entry or os.getcwd() for entry in sys.path]
+        words = [directory, str(threads), str(os.getpid()), *found]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", START, directory, str(threads), str(os.getpid())],
+            [sys.executable, "-c", START, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},

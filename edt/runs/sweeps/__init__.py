@@ -8,7 +8,8 @@ from edt.runs.sweeps.axes import AXES
 from edt.runs.sweeps.plan import Plan, make_plan
 from edt.runs.sweeps.result import Sweep
 from edt.runs.sweeps.run import sweep
-from edt.runs.sweeps.spec import ANALYSIS, TASKS, SpecError, SweepSpec, read_spec
+from edt.runs.sweeps.spec import ANALYSIS, SpecError, SweepSpec, read_spec
+from edt.tasks.table import TASKS
 
 __all__ = [
     "ANALYSIS",

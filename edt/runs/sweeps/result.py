@@ -46,11 +46,6 @@ class Sweep(Experiment):
     alike: ClassVar[bool] = True
     plan_reads: ClassVar[bool] = True
 
-    @classmethod
-    def data(cls, spec: SweepSpec) -> None:
-        """Insist on the files that the spec names, as they were when it was made."""
-        spec.check_files()
-
     @staticmethod
     def plan(spec: SweepSpec) -> list[Part]:
         """Its shards; their costs are predicted seconds of one thread."""
@@ -70,7 +65,7 @@ class Sweep(Experiment):
     def measure(cls, spec: SweepSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """The tables of all shards, put together."""
         plan = planned(spec)
-        parts.make(lambda k: train_shard(plan.shard(k)))
+        parts.make(lambda k: train_shard(plan.shard(k), spec))
         assert parts.files is not None
         try:
             return assemble(plan, parts.files)

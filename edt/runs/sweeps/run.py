@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 from edt.places import Location
@@ -18,6 +19,7 @@ def sweep(
     engine: str = "local",
     workers: int | None = None,
     fresh: bool = False,
+    confirm: Sequence[str] = (),
     progress: bool = True,
     **options: Any,
 ) -> Sweep:
@@ -37,6 +39,7 @@ def sweep(
             a core, or this process alone where less than half a minute of work is left for each.
             0 (local): in this process.
         fresh: delete an earlier edt run in the directory first.
+        confirm: of `read_spec`, where the spec is in a file.
         progress: show a progress bar on a terminal.
         options: of the engine: ``address``, ``cpus``, ``gpus`` (ray); ``cluster``, ``cpus``,
             ``minutes``, ``options`` (slurm).
@@ -64,7 +67,7 @@ def sweep(
                 "spec must be an edt.SweepSpec or the path of a TOML file, got "
                 f"{type(spec).__name__}{hint}"
             )
-        spec = read_spec(spec)
+        spec = read_spec(spec, confirm=confirm)
     if directory is None:
         if engine != "local":
             raise ValueError(f"the engine {engine!r} needs a directory that every node sees")

@@ -11,6 +11,8 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.lottery.connectivity import connected
+from edt.places import place
+from edt.runs.own_data import stored_spec
 from edt.runs.sweeps.analysis import embedding_table, spectrum_table
 from edt.runs.sweeps.plan import Shard, whole_numbers
 from edt.runs.sweeps.spec import SweepSpec
@@ -44,7 +46,7 @@ def compute(directory: str, **shard: Any) -> tuple[dict[str, pd.DataFrame], Ense
     """Compute a shard. A function of the shard alone, whatever machine and threads.
 
     Args:
-        directory: of the sweep; nothing is read from it.
+        directory: of the sweep; data that were given as an `edt.Task` are read from it.
         shard: fields of `Shard`.
 
     Returns:
@@ -54,12 +56,12 @@ def compute(directory: str, **shard: Any) -> tuple[dict[str, pd.DataFrame], Ense
     Raises:
         KeyboardInterrupt: Ctrl-C.
     """
-    return train_shard(Shard(**shard))
+    made = Shard(**shard)
+    return train_shard(made, stored_spec(SweepSpec, made.spec, place(directory)))
 
 
-def train_shard(shard: Shard) -> tuple[dict[str, pd.DataFrame], Ensemble]:
-    """As `compute`."""
-    spec = SweepSpec.from_dict(shard.spec)
+def train_shard(shard: Shard, spec: SweepSpec) -> tuple[dict[str, pd.DataFrame], Ensemble]:
+    """As `compute`; the spec is that of the shard, or of its sweep."""
     task = spec.make_task(shard.settings["task"])
     targets = torch.tensor(shard.columns["target"], dtype=torch.int64)
     trained = _train(shard, task, targets)

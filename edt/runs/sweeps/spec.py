@@ -5,46 +5,29 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from functools import lru_cache
 from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from edt import tasks as task_makers
 from edt.errors import EdtError, unknown_choice
 from edt.limits import insist_count, read_bounded, size
 from edt.runs.experiment import Spec
 from edt.runs.sweeps.axes import AXES, grid_values
 from edt.scalars import number
 from edt.tasks import Task
-from edt.tasks.data_file import check_digest, file_digest
-from edt.tasks.described import TaskSizes, described_sizes
+from edt.tasks.described import TaskSizes
+from edt.tasks.table import as_table, make_task, realisable, task_sizes, task_table
 
 ANALYSIS = ("spectrum", "embedding", "census")
-#: Tasks by name, and whether loss 0 can be reached (a noisy teacher: no).
-TASKS: dict[str, tuple[Callable[..., Task], bool]] = {
-    "teacher_student": (task_makers.teacher_student, True),
-    "diabetes": (task_makers.diabetes, False),
-    "digits": (task_makers.digits, False),
-    "breast_cancer": (task_makers.breast_cancer, False),
-    "mnist1d": (task_makers.mnist1d, False),
-    "rosenbrock": (task_makers.rosenbrock, False),
-    "xor": (task_makers.xor, False),
-    "file": (task_makers.from_file, False),
-}
-
-
 #: Bytes of a spec in a file.
 MOST = 2**24
 #: What stands for standard input; every other pipe may wait for ever for somebody who writes.
 STDIN = ("-", "/dev/stdin")
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class SpecError(EdtError, ValueError):
@@ -63,10 +46,12 @@ class SweepSpec(Spec):
     lr, weight_decay, seed. What is left out takes one default value.
 
     Attributes:
-        task: tables with the ``name`` of a task of `edt.tasks` and its arguments, or with ``file``
-            and the arguments of `edt.tasks.from_file`: the file's SHA-256 is part of the spec, and
-            a file that has changed since is an error. One table, or just a name, is a list of one;
-            the axis "task" is its index and spans them all.
+        task: tables with the ``name`` of a task of `edt.tasks` and its arguments, or your own data:
+            ``file`` and the arguments of `edt.tasks.from_file`; ``import``, a function as
+            "module:function" or "path/of/a/file.py:function", and its arguments; an `edt.Task`.
+            The SHA-256 of the file, or of the data, is part of the spec, and data that have changed
+            since are an error. One of these, or just a name, is a list of one; the axis "task" is
+            its index and spans them all.
         grid: axis to values; the sweep holds every combination.
         points: tables like ``grid``; each replaces axes of the grid, and the sweep is their union.
             None: the grid alone.
@@ -98,7 +83,7 @@ class SweepSpec(Spec):
 
     def __post_init__(self) -> None:
         given = self.task if isinstance(self.task, (list, tuple)) else [self.task]
-        _set(self, "task", tuple(_task_table(entry) for entry in given))
+        _set(self, "task", tuple(task_table(entry) for entry in given))
         if not self.task:
             raise ValueError("task must hold at least one task")
         for name in ("points", "analysis", "mus"):
@@ -151,68 +136,35 @@ class SweepSpec(Spec):
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         return dict(json.loads(json.dumps(values)))
 
-    def outside(self) -> tuple[str, ...]:
-        """The files that its tasks come from."""
-        return tuple(str(table["file"]) for table in self.task if table["name"] == "file")
-
-    def check_files(self) -> None:
-        """Insist on the files of its tasks.
-
-        Raises:
-            ValueError: one is missing, or is not what it was when the spec was made.
-        """
-        for table in self.task:
-            if table["name"] == "file":
-                check_digest(table["file"], table["sha256"])
+    @property
+    def task_tables(self) -> tuple[Mapping[str, Any], ...]:
+        """Its tasks."""
+        return tuple(self.task)
 
     def make_task(self, index: int) -> Task:
         """The task with this index in ``task``, float64."""
-        return make_task(json.dumps(self.task[index], sort_keys=True))
+        return make_task(self.task[index])
 
     def task_sizes(self, index: int) -> TaskSizes:
         """How large the task with this index is; a large one is not made for it."""
-        found = described_sizes(*_call(json.dumps(self.task[index])))
-        if found is not None:
-            return found
-        task = self.make_task(index)
-        return TaskSizes(task.T, task.N, task.d_in, task.d_out)
+        return task_sizes(self.task[index])
 
     def realisable(self, index: int) -> bool:
         """Whether loss 0 can be reached on a task: a teacher without noise, or xor with mse."""
-        table = self.task[index]
-        if table["name"] == "xor":
-            return bool(table.get("loss") == "mse")
-        return TASKS[table["name"]][1] and not table.get("noise")
+        return realisable(self.task[index])
 
 
-@lru_cache(maxsize=16)
-def make_task(text: str) -> Task:
-    """A task from its table as JSON; workers keep the last ones.
-
-    Raises:
-        ValueError, TypeError: the arguments do not suit the task.
-    """
-    maker, arguments = _call(text)
-    return maker(**arguments)
-
-
-def _call(text: str) -> tuple[Callable[..., Task], dict[str, Any]]:
-    """What makes the task of a table as JSON, and its arguments."""
-    table = json.loads(text)
-    maker, _ = TASKS[table.pop("name")]
-    if isinstance(table.get("teacher_width"), list):
-        table["teacher_width"] = tuple(table["teacher_width"])
-    return maker, table
-
-
-def read_spec(path: str | os.PathLike[str]) -> SweepSpec:
+def read_spec(path: str | os.PathLike[str], *, confirm: Sequence[str] = ()) -> SweepSpec:
     """Read a spec from a TOML file: the fields of `SweepSpec` are its keys.
 
     Args:
         path: of a plain file; "-" or "/dev/stdin": standard input, to its end.
+        confirm: functions that tasks may ``import``, as the file or the message names them: the
+            file may be somebody else's, and making its spec calls them.
 
     Raises:
-        SpecError: no such file, not TOML, or not a spec; the message names the file.
+        SpecError: no such file, not TOML, or not a spec, or it asks for a function that is not
+            confirmed; the message names the file.
 
     Example file::
 
@@ -237,9 +189,10 @@ def read_spec(path: str | os.PathLike[str]) -> SweepSpec:
     except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError, too
         raise SpecError(f"{file}: not TOML: {error}") from None
     given = values.get("task")
-    for table in given if isinstance(given, list) else [given]:
-        if isinstance(table, dict) and isinstance(table.get("file"), str):
-            table["file"] = str(file.parent / table["file"])
+    if isinstance(given, list):
+        values["task"] = [_task_of_file(file, entry, confirm) for entry in given]
+    elif given is not None:
+        values["task"] = _task_of_file(file, given, confirm)
     names = {entry.name for entry in fields(SweepSpec)}
     for key in values:
         # The commonest slip: an axis at the top of the file.
@@ -254,6 +207,25 @@ def read_spec(path: str | os.PathLike[str]) -> SweepSpec:
         raise SpecError(f"{file}: {error}") from None
 
 
+def _task_of_file(file: Path, entry: Any, confirm: Sequence[str]) -> Any:
+    """A task of a spec in a file: paths are meant from where it lies, functions confirmed."""
+    table = as_table(entry)
+    if not isinstance(table, dict):
+        return entry
+    named = table.get("import")
+    for key in ("file", "import"):
+        found = table.get(key)
+        if isinstance(found, str) and (key == "file" or ".py:" in found):
+            table = {**table, key: str(file.parent / found)}
+    if isinstance(named, str) and not {named, table["import"]} & set(confirm):
+        raise SpecError(
+            f"{file}: its task asks for the function {named!r:.200}, which would be imported and "
+            f"called; where that is what you want, say --confirm {named:.200} (in Python: "
+            "confirm=[...])"
+        )
+    return table
+
+
 def _text(file: Path) -> str:
     if str(file) not in STDIN:
         return read_bounded(file, MOST).decode()
@@ -261,51 +233,6 @@ def _text(file: Path) -> str:
     if len(data) > MOST:
         raise ValueError(f"more than {size(MOST)}")
     return data.decode()
-
-
-def _task_table(entry: Any) -> dict[str, Any]:
-    table = {"name": entry} if isinstance(entry, str) else entry
-    if isinstance(table, Mapping) and "file" in table:
-        table = _file_table(table)
-    if not isinstance(table, Mapping) or "name" not in table:
-        raise TypeError(f"task must be a name or a table with a name, got {entry!r}")
-    if not isinstance(table["name"], str):
-        raise TypeError(f"task name must be a text, got {table['name']!r:.60}")
-    if table["name"] not in TASKS:
-        raise unknown_choice("task", table["name"], list(TASKS))
-    for name, value in table.items():
-        if not _storable(value):
-            raise TypeError(
-                f"task {name} must be a number, a text, true or false, or a list of them, got "
-                f"{value!r:.60}"
-            )
-    return json.loads(json.dumps(dict(table), sort_keys=True))  # type: ignore[no-any-return]
-
-
-def _storable(value: Any) -> bool:
-    """Whether a value is the same after JSON: TOML also has dates, times and infinities."""
-    if isinstance(value, (list, tuple)):
-        return all(map(_storable, value))
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return value is None or isinstance(value, (bool, int, str))
-
-
-def _file_table(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The table of a task from a file, with the digest of what the file holds now.
-
-    With a digest the file is not looked at: the table may come from a stranger's directory.
-
-    Raises:
-        TypeError, ValueError: there is no such file, or the table names it in no way that is one.
-    """
-    file, digest = table["file"], table.get("sha256")
-    if not isinstance(file, str) or not file or "\0" in file:
-        raise TypeError(f"task file must be a path, got {file!r:.60}")
-    if digest is not None and not (isinstance(digest, str) and SHA256.fullmatch(digest)):
-        raise ValueError(f"task sha256 must be 64 hexadecimal digits, got {digest!r:.80}")
-    path = os.path.abspath(file)
-    return {**table, "name": "file", "file": path, "sha256": digest or file_digest(path)}
 
 
 def _set(spec: SweepSpec, name: str, value: Any) -> None:
