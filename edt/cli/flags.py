@@ -51,7 +51,7 @@ def option(spec: type[Spec], name: str) -> tuple[Any, Callable[[Any], Any]]:
     return Annotated[word | None, typer.Option(declared, help=text, metavar=metavar)], read
 
 
-_METAVARS = {"int": "N", "float": "X", "str": "NAME"}
+_METAVARS = {"int": "N", "float": "X", "str": "NAME", "Any": "NAME"}
 
 
 def _default(value: Any) -> str:

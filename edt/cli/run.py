@@ -173,6 +173,8 @@ def carry_out(
     **fields: Any,
 ) -> None:
     """Run a study as its options say, and write its report."""
+    from edt.tasks.table import task_name
+
     changes = {
         name: None if value is None else readers[name](value) for name, value in fields.items()
     }
@@ -187,7 +189,7 @@ def carry_out(
     size = "-quick" if quick else "-full" if full else ""
     task = getattr(spec, "task", None)
     usual = task == getattr(found.spec_type, "task", None) or "task" not in study.variants
-    folder = place(out or f"edt-{study.kind}{'' if usual else f'-{task}'}{size}")
+    folder = place(out or f"edt-{study.kind}{'' if usual else f'-{task_name(task)}'}{size}")
     execute(
         spec,
         folder,

@@ -250,7 +250,9 @@ class _Sorter:
         flat = everyone
         for b in sorted(members, key=lambda b: (not self.determined[b], b)):
             if self.cores[b] is None:
-                self.runs.loc[b, "minimum"] = everyone
+                # Where loss 0 is out of reach, a good run above the bottom is at no minimum yet.
+                if everyone is not None:
+                    self.runs.loc[b, "minimum"] = everyone
                 continue
             sharp = self.determined[b] and everyone is None
             known = next((k for k in leaders if self._equal_cores(k[0], b, sharp)), None)

@@ -71,12 +71,12 @@ class Study:
         return found
 
     def spec(
-        self, task: str | None = None, *, quick: bool = False, full: bool = False, **changes: Any
+        self, task: Any = None, *, quick: bool = False, full: bool = False, **changes: Any
     ) -> Any:
         """The spec of ``edt run``.
 
         Args:
-            task: of studies that have several.
+            task: of studies that have several: a name, or data of one's own.
             quick: seconds instead of minutes; the numbers are then too few to mean much.
             full: hours, where the study has such a size.
             changes: fields to set; those that are None are left alone.
@@ -90,13 +90,23 @@ class Study:
         given = {name: value for name, value in changes.items() if value is not None}
         if task is not None:
             tasks = self.variants.get("task", {})
-            given["task"] = ALIASES.get(task, task) if "teacher" in tasks else task
+            known = isinstance(task, str) and "teacher" in tasks
+            given["task"] = ALIASES.get(task, task) if known else task
         chosen = {"task": getattr(made, "task", None), **given}
         values: dict[str, Any] = dict(self.quick if quick else self.full if full else {})
         for layer in (self.variants, self.quick_variants if quick else {}):
             for name, cases in layer.items():
-                found = {**cases.get("", {}), **cases.get(str(chosen.get(name)), {})}
+                found = {**cases.get("", {}), **cases.get(_case(chosen.get(name)), {})}
                 values |= found
                 if found.get("teachers") == 1 and given.get("teachers", 1) != 1:
-                    raise ValueError(f"teachers is for teacher-student: {task} has one target")
+                    raise ValueError("teachers is for teacher-student, not for other tasks")
         return made.from_dict({**values, **given})
+
+
+def _case(value: Any) -> str:
+    """Which case of ``variants`` a value is; data of one's own start as other real data do."""
+    from edt.tasks.table import as_table  # heavy
+
+    if value is None or (isinstance(value, str) and "name" in as_table(value)):
+        return str(value)
+    return "diabetes"

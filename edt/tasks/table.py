@@ -8,6 +8,9 @@ A table holds the ``name`` of a function of `edt.tasks` and its arguments, or da
 - ``data``: the SHA-256 of an `edt.Task`, which travels with the table and is kept in the directory
   of a run.
 
+Data of one's own may have a ``shape``, that of a sample, for networks that take images; a task has
+it in its ``info``.
+
 With a digest nothing is opened, imported or called until the task is made: the table may come from
 a stranger's directory (`edt.runs.trust`).
 """
@@ -31,7 +34,7 @@ from typing import Any
 
 import torch
 
-from edt import files, tasks
+from edt import files, scalars, tasks
 from edt.errors import unknown_choice
 from edt.files import CheckpointError, digest, encode, parsing
 from edt.tasks.data_file import ENDINGS, check_digest, file_digest
@@ -69,7 +72,7 @@ TASKS: dict[str, tuple[Callable[..., Task], bool]] = {
 #: Names of tables of data of one's own, which are also their keys.
 SOURCES = ("file", "import", "data")
 #: Keys of a table that are no arguments of its function.
-RESERVED = ("name", "import", "sha256", "sizes")
+RESERVED = ("name", "import", "sha256", "sizes", "shape")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 #: What a file of data in the directory of a run holds.
 KIND = "task-data"
@@ -293,6 +296,23 @@ def _sizes(table: Mapping[str, Any]) -> list[int]:
     return list(found)
 
 
+def _shape(table: Mapping[str, Any]) -> dict[str, list[int]]:
+    """The shape of a sample, where a table has one; networks of images ask for it."""
+    if "shape" not in table:
+        return {}
+    found = table["shape"]
+    listed = isinstance(found, (list, tuple))
+    if not listed or not 1 <= len(found) <= 8:
+        raise TypeError(f"task shape must be a list like [1, 28, 28], got {found!r:.80}")
+    return {"shape": [scalars.whole("task shape entries", size) for size in found]}
+
+
+def _described(task: Task) -> dict[str, Any]:
+    """Sizes of a task, and the shape of its samples where it says so."""
+    sizes = {"sizes": [task.T, task.N, task.d_in, task.d_out]}
+    return {**sizes, **_shape(task.info)}
+
+
 # Files --------------------------------------------------------------------------------------------
 
 
@@ -301,9 +321,8 @@ def _file_table(table: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(file, str) or not file or "\0" in file:
         raise TypeError(f"task file must be a path, got {file!r:.60}")
     path = os.path.abspath(file)
-    return {
-        **table, "name": "file", "file": path, "sha256": _recorded(table) or file_digest(path)
-    }  # fmt: skip
+    digest = _recorded(table) or file_digest(path)
+    return {**table, "name": "file", "file": path, "sha256": digest, **_shape(table)}
 
 
 # Functions ----------------------------------------------------------------------------------------
@@ -329,8 +348,8 @@ def _import_table(table: Mapping[str, Any]) -> dict[str, Any]:
     found = _plain({**table, "name": "import", "import": f"{module}:{function}"})
     if _recorded(found) is None:
         task = _imported(found)
-        found |= {"sha256": fingerprint(task), "sizes": [task.T, task.N, task.d_in, task.d_out]}
-    return {**found, "sizes": _sizes(found)}
+        found |= {"sha256": fingerprint(task), **_described(task), **_shape(found)}
+    return {**found, "sizes": _sizes(found), **_shape(found)}
 
 
 def _imported(table: Mapping[str, Any]) -> Task:
@@ -387,22 +406,21 @@ def _float64(values: Any) -> Any:
 def _data_table(task: Task) -> TaskTable:
     task = _as_data(task, "task")
     table = TaskTable(
-        name="data", sha256=fingerprint(task), title=task.name or "data",
-        sizes=[task.T, task.N, task.d_in, task.d_out],
-    )  # fmt: skip
+        name="data", sha256=fingerprint(task), title=task.name or "data", **_described(task)
+    )
     table.task = task
     return table
 
 
 def _stored_data(table: Mapping[str, Any]) -> TaskTable:
     """The table of data that lie in the directory of a run."""
-    extra = set(table) - {"name", "sha256", "title", "sizes"}
+    extra = set(table) - {"name", "sha256", "title", "sizes", "shape"}
     reader = _stored.get()
     if reader is None or extra or not isinstance(table.get("title"), str):
         raise TypeError("task of given data must be an edt.Task")
     if _recorded(table) is None:
         raise AssertionError
-    found = TaskTable({**_plain(table), "sizes": _sizes(table)})
+    found = TaskTable({**_plain(table), "sizes": _sizes(table), **_shape(table)})
     found.read = reader
     return found
 
@@ -475,7 +493,9 @@ def _call(text: str) -> tuple[Callable[..., Task], dict[str, Any]]:
     """What makes the task of a table as JSON, and its arguments."""
     table = json.loads(text)
     name = table.pop("name")
-    maker = tasks.from_file if name == "file" else TASKS[name][0]
+    maker = TASKS[name][0] if name in TASKS else tasks.from_file
+    if name == "file":
+        table.pop("shape", None)
     if isinstance(table.get("teacher_width"), list):
         table["teacher_width"] = tuple(table["teacher_width"])
     return maker, table

@@ -11,6 +11,7 @@ from edt.show.words import count, exact, percent, signed, span
 from edt.studies.barriers import panels
 from edt.studies.barriers.run import BarriersRun
 from edt.studies.common.findings import JOINT, Finding, together, together_text
+from edt.studies.common.students_page import good_text, student_protocol
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import threshold_table, threshold_text
 
@@ -66,7 +67,7 @@ def findings(table: pd.DataFrame, basins: pd.DataFrame) -> list[Finding]:
             f"Pushed by {exact(row['radius'])} of their norm, {percent(row['back'])} "
             f"({span(row['back_low'], row['back_high'])}) of bad minima of width {widths[0]} and "
             f"{percent(row['back_wide'])} ({span(row['back_low_wide'], row['back_high_wide'])}) of "
-            f"width {widths[-1]} come back, over {count(int(row['teachers_wide']), 'teacher')}"
+            f"width {widths[-1]} come back, over {count(int(row['teachers_wide']), 'target')}"
         )
         effect = rate_tile(
             row["back_wide"], row["back_low_wide"], row["back_high_wide"],
@@ -98,17 +99,18 @@ def write_barriers_report(run: BarriersRun, directory: Location) -> Folder:
             "barriers",
             "Barriers between good ends against width; share of pushed ends that come back "
             "against the length of the push.",
-            "Means and rates with 95% intervals over teachers.",
+            "Means and rates with 95% intervals over targets.",
             lambda: panels.barriers(table, basins),
         ),
         findings=findings(*joint),
         limits=[
-            "Pairs share ends; teachers are the unit.",
+            "Pairs share ends; targets are the unit.",
             "A random push of many parameters moves each of them less: equal radii are not equal "
             "changes of the function.",
             "A bend that was not found is no proof of a barrier.",
         ],
         method=[
+            *student_protocol(spec),
             (
                 "Barrier",
                 "max of the loss along the path above the straight line between the ends' losses",
@@ -117,7 +119,7 @@ def write_barriers_report(run: BarriersRun, directory: Location) -> Folder:
                 "Back",
                 "a bad minimum: at its own loss to one part in 100,000; a good end: good again",
             ),
-            ("Good", f"loss ≤ {exact(spec.good)} × variance of the target"),
+            ("Good", good_text(spec)),
             ("Threshold", threshold_text(thresholds)),
             ("Intervals of the findings", together_text(tests)),
             ("Null", "no difference from the narrowest to the widest width"),

@@ -15,8 +15,10 @@ from edt.runs.experiment import Spec
 from edt.scalars import whole
 from edt.show.words import exact
 from edt.studies.common.nets import (
-    FOLDERS,
+    TASKS,
+    check_folder,
     check_net,
+    data_text,
     load,
     recipe_of,
     schedule,
@@ -24,6 +26,7 @@ from edt.studies.common.nets import (
     training,
 )
 from edt.tasks import Task
+from edt.tasks.table import own_task, task_name
 from edt.training import masked_train
 
 __all__ = ["Judged", "NetData", "NetSpec", "accuracy", "train"]
@@ -37,7 +40,9 @@ class NetSpec(Spec):
         net: network of `edt.nets`, e.g. lenet5, conv4, resnet20.
         factor: width factor; 1 is the paper's.
         task: "digits" (scikit-learn's 8 x 8 images), "mnist1d" (with net lenet300), or "mnist",
-            "fashion_mnist", "cifar10", "cifar100" (files in ``folder``).
+            "fashion_mnist", "cifar10", "cifar100" (files in ``folder``); or data of your own with
+            classes: a file, "module:function" or an `edt.Task`, as a table with a ``shape`` where
+            the samples are images.
         folder: of the files; empty for the other tasks.
         samples: training samples at most; 0: all.
         steps, lr, batch: of SGD with momentum.
@@ -53,7 +58,7 @@ class NetSpec(Spec):
 
     net: str = "lenet5"
     factor: float = 0.25
-    task: str = "digits"
+    task: Any = "digits"
     folder: str = ""
     samples: int = 0
     steps: int = 200
@@ -70,11 +75,9 @@ class NetSpec(Spec):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "task", own_task(self.task, TASKS))
         check_net(self.net, self.task, self.factor)
-        if (self.task in FOLDERS) != bool(self.folder):
-            raise ValueError(
-                f"folder is for tasks {', '.join(FOLDERS)}, which need it: where the files are"
-            )
+        check_folder(self.task, self.folder)
         object.__setattr__(self, "milestones", tuple(self.milestones))
         for step in self.milestones:
             whole("milestones entries", step, 0)
@@ -86,6 +89,15 @@ class NetSpec(Spec):
         """Numbers that may be 0."""
         return ("samples", "momentum", "weight_decay", "warmup", "crop", "seed")
 
+    def outside(self) -> tuple[str, ...]:
+        """The folder of the data, for tasks that have one; or where one's own come from."""
+        return (self.folder,) if self.folder else super().outside()
+
+    @property
+    def on(self) -> str:
+        """Name of the data."""
+        return task_name(self.task)
+
     @property
     def method(self) -> list[tuple[str, str]]:
         """Data and training in words, for pages."""
@@ -94,7 +106,7 @@ class NetSpec(Spec):
         changed = " on random crops" * bool(self.crop) + " and mirror images" * self.flip
         return [
             ("Networks", f"{title_of(self.net, self.factor)}, float32"),
-            ("Data", f"{self.task}, cross-entropy; judged on its test images"),
+            ("Data", f"{data_text(self.task)}, cross-entropy; judged on its test images"),
             (
                 "Training",
                 f"{rate}, times {exact(self.gamma)} at steps {drops or 'none'}, batches of "
@@ -127,7 +139,7 @@ class NetData(NamedTuple):
         if spec.samples:
             train_ = Task(train_.x[: spec.samples], train_.y[: spec.samples], train_.loss,
                           name=train_.name, n_classes=train_.d_out)  # fmt: skip
-        return cls(train_, test, recipe_of(spec.net, spec.task, train_.d_out))
+        return cls(train_, test, recipe_of(spec.net, spec.task, train_))
 
 
 class Judged(NamedTuple):

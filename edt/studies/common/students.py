@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import torch
@@ -23,10 +24,11 @@ class StudentSpec(Spec):
     """Targets x widths x seeds, trained and converged as in a width sweep.
 
     Attributes:
-        task: "teacher" (random teachers: loss 0 is possible) or "diabetes" (it is not).
+        task: "teacher" (random teachers: loss 0 is possible) or "diabetes" (it is not), or data of
+            your own: a file, "module:function" or an `edt.Task`.
         widths: hidden widths of the students.
         seeds: students per (target, width).
-        teachers: number of teachers (1 for real data).
+        teachers: number of teachers.
         teacher_width: r, hidden neurons of each teacher. Students of every width start at the
             scale that the scheme gives to width r.
         teacher_gain: length of the teachers' input weights: the larger, the sharper the target.
@@ -43,7 +45,7 @@ class StudentSpec(Spec):
             data, within this share above the lowest loss that any student of width r or less has.
     """
 
-    task: str = "teacher"
+    task: Any = "teacher"
     widths: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16)
     seeds: int = 40
     teachers: int = 5

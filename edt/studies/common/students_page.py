@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from edt.show.words import count, exact, percent, ranges
 from edt.studies.common.students import StudentSpec
+from edt.studies.common.targets import target_text
 
 
 def student_protocol(spec: StudentSpec) -> list[tuple[str, str]]:
     """Target, students and training, as name and value."""
     kind = "biases" if spec.bias else "no biases"
-    if spec.realisable:
-        target = (
-            f"{count(spec.teachers, 'teacher')} of width {spec.teacher_width}, {spec.activation}, "
-            f"{kind}: random input directions of length {exact(spec.teacher_gain)}, output "
-            "weights ±1 "
-            f"in turn, rescaled to variance 1; {spec.samples:,} {spec.inputs} samples of "
-            f"{spec.d_in} inputs, no noise; seed {spec.task_seed}"
-        )
-    else:
-        target = (
-            "scikit-learn's diabetes data: 442 patients, 10 features, inputs and target "
-            "standardised, all samples used for training"
-        )
     return [
-        ("Target", target),
+        ("Target", target_text(spec.sweep)),
         (
             "Students",
             f"one hidden layer, widths {ranges(spec.widths)}, {spec.activation}, {kind}, "

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import torch
 
 from edt import tasks
 from edt.ensemble import Ensemble
+from edt.show.words import count, exact
 from edt.studies.width.spec import WidthSweepSpec
 from edt.tasks import Task
+from edt.tasks import table as tables
 
 #: Standard deviation of the teachers' biases: the kinks stay where the inputs are.
 BIAS_SPREAD = 0.5
@@ -40,19 +43,55 @@ class TeacherLike(Protocol):
 
 
 def make_task(spec: WidthSweepSpec) -> Task:
-    """The task of a sweep: one target per teacher, or the one of real data.
+    """The task of a sweep: one target per teacher, or those of data.
 
     Args:
         spec: ``task`` and, for teachers, everything about them and their inputs.
 
     Returns:
-        mse `Task` in float64 with ``spec.targets`` targets, each of variance 1.
+        `Task` in float64 with ``spec.targets`` targets; but for data of one's own their loss is mse
+        and their variance 1.
     """
+    if isinstance(spec.task, Mapping):
+        return tables.make_task(spec.task)
     if spec.task == "diabetes":
         return tasks.diabetes()
     if spec.task == "rosenbrock":
         return tasks.rosenbrock(math.isqrt(spec.samples))
     return teacher_task(spec)
+
+
+def target_text(spec: WidthSweepSpec) -> str:
+    """What the students learn, in words, for a page's protocol."""
+    if spec.task == "teacher":
+        return (
+            f"{count(spec.targets, 'teacher')} of width {spec.teacher_width}, {spec.activation}, "
+            f"{'biases' if spec.bias else 'no biases'}: random input directions of length "
+            f"{exact(spec.teacher_gain)}, output weights ±1 in turn, rescaled to variance 1; "
+            f"{spec.samples:,} {spec.inputs} samples of {spec.d_in} inputs, no noise; seed "
+            f"{spec.task_seed}"
+        )
+    if spec.task == "rosenbrock":
+        return (
+            "log10(3 (x₂ + 1 − x₁²)² + (1 − x₁)² + 0.1), standardised, on a regular grid of "
+            f"{spec.samples:,} points on [−√3, √3]²"
+        )
+    if spec.task == "diabetes":
+        return (
+            "scikit-learn's diabetes data: 442 patients, 10 features, inputs and target "
+            "standardised, all samples used for training"
+        )
+    return own_text(spec.task)
+
+
+def own_text(table: Mapping[str, Any]) -> str:
+    """Data of one's own, in words."""
+    words = {"file": f"the file {table.get('file')}", "import": f"what {table.get('import')} gives"}
+    named = words.get(table["name"], f"the data {tables.task_name(table)!r}")
+    if "sizes" in table:
+        _, samples, inputs, outputs = table["sizes"]
+        named += f": {samples:,} samples, {count(inputs, 'input')}, {count(outputs, 'output')}"
+    return f"{named}; SHA-256 {table['sha256'][:16]}…"
 
 
 def teacher_task(spec: TeacherLike) -> Task:

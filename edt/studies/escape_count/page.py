@@ -7,8 +7,9 @@ import pandas as pd
 from edt.places import Folder, Location
 from edt.show.answer import points_tile
 from edt.show.publish import Picture
-from edt.show.words import count, exact, percent, points, ranges, span
+from edt.show.words import count, percent, points, span
 from edt.studies.common.findings import Finding
+from edt.studies.common.students_page import good_text, student_protocol
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import threshold_table, threshold_text
 from edt.studies.escape_count import panels
@@ -43,7 +44,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
             text = (
                 f"After {count(neurons, 'neuron')} more ({WAYS[row['way']][0]}) "
                 f"{percent(1.0 - row['left'])} of {minima} have reached a good end ({got} over "
-                f"{count(int(row['teachers']), 'teacher')}), against as many fresh starts "
+                f"{count(int(row['teachers']), 'target')}), against as many fresh starts "
                 f"{points(*ahead)}"
             )
             effect = points_tile(
@@ -84,18 +85,23 @@ def write_escape_count_report(run: EscapeCountRun, directory: Location) -> Folde
         limits=[
             "Keeping the lowest of several tries is a search: gradient descent gets one.",
             "A minimum that is not good after the most neurons may be with another.",
-            f"Students narrower than {spec.teacher_width} cannot be good: the first neurons of "
-            "theirs only make it possible.",
+            *(
+                [
+                    f"Students narrower than {spec.teacher_width} cannot be good: the first "
+                    "neurons of theirs only make it possible."
+                ]
+                if spec.realisable
+                else []
+            ),
         ],
         method=[
+            *student_protocol(spec),
             (
                 "Minima",
                 f"up to {count(spec.each, 'certified bad minimum', 'certified bad minima')} of "
-                "each "
-                "of "
-                f"{count(spec.teachers, 'teacher')} and of widths {ranges(spec.widths)}",
+                "each target and width",
             ),
-            ("Good", f"loss ≤ {exact(spec.good)} × variance of the target"),
+            ("Good", good_text(spec)),
             ("Threshold", threshold_text(thresholds)),
             ("Null", "as many students of the same width from fresh starts, trained as the others"),
         ],

@@ -220,6 +220,13 @@ def _finish(
     )  # fmt: skip
 
 
+#: Columns of `survival_table`, which is empty where no bad minimum was found.
+SURVIVAL = (
+    "width", "way", "neurons", "teachers", "minima", "left", "left_low", "left_high", "ahead",
+    "ahead_low", "ahead_high",
+)  # fmt: skip
+
+
 def survival_table(counts: pd.DataFrame, most: int, conf: float = 0.95) -> pd.DataFrame:
     """Share of the bad minima of each width that are not good after k neurons, by way.
 
@@ -259,4 +266,4 @@ def survival_table(counts: pd.DataFrame, most: int, conf: float = 0.95) -> pd.Da
                     )  # fmt: skip
                     row |= {"ahead": gap.value, "ahead_low": gap.low, "ahead_high": gap.high}
                 rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=SURVIVAL)

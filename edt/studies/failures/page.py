@@ -7,8 +7,9 @@ import pandas as pd
 from edt.places import Folder, Location
 from edt.show.answer import points_tile, rate_tile
 from edt.show.publish import Picture
-from edt.show.words import count, percent, points, ranges, span
+from edt.show.words import count, percent, points, span
 from edt.studies.common.findings import Finding
+from edt.studies.common.students_page import good_text, student_protocol
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import threshold_table, threshold_text
 from edt.studies.failures import panels
@@ -78,7 +79,7 @@ def findings(failures: pd.DataFrame, ways: pd.DataFrame) -> list[Finding]:
         text = (
             f"Certified bad minima are {one} of the runs at width {int(first['width'])} and "
             f"{other} at width {int(last['width'])}, over "
-            f"{count(int(first['teachers']), 'teacher')}"
+            f"{count(int(first['teachers']), 'target')}"
         )
         if last["bad_high"] < first["bad_low"]:
             found.append(Finding("d", "for", text + ".", effect))
@@ -103,7 +104,7 @@ def write_failures_report(run: FailuresRun, directory: Location) -> Folder:
             "failures",
             "Kinds of failed ends against width; who gets away with a neuron more.",
             "Right: ends from which at least one of as many tries as the network has neurons "
-            "reaches the good loss; 95% intervals over teachers.",
+            "reaches the good loss; 95% intervals over targets.",
             lambda: panels.failures(table, ways),
         ),
         findings=findings(table, ways),
@@ -113,17 +114,14 @@ def write_failures_report(run: FailuresRun, directory: Location) -> Folder:
             "An end that gets away by one of several tries need not do so by gradient descent.",
         ],
         method=[
-            (
-                "Students",
-                f"widths {ranges(spec.widths)}; {spec.seeds} seeds for each of "
-                f"{count(spec.teachers, 'teacher')} of width {spec.teacher_width}",
-            ),
+            *student_protocol(spec),
+            ("Good", good_text(spec)),
             (
                 "Labels",
                 f"edt.certify with {spec.certify_steps} further Newton steps for every run that is "
                 "not good",
             ),
-            ("Going on", f"up to {count(spec.each, 'end')} of each label, width and teacher"),
+            ("Going on", f"up to {count(spec.each, 'end')} of each label, width and target"),
             ("Threshold", threshold_text(thresholds)),
             ("Null", "as many kicks of the narrow network by random steps, 1% of its norm"),
         ],

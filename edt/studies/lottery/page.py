@@ -14,7 +14,7 @@ from edt.show.hover import rows
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, exact, number, percent
-from edt.studies.common.nets import title_of
+from edt.studies.common.nets import data_text, title_of
 from edt.studies.lottery import panels
 from edt.studies.lottery.panels import METHOD
 from edt.studies.lottery.run import Lottery
@@ -51,7 +51,7 @@ def write_lottery_report(run: Lottery, directory: Location) -> Folder:
     facts = write_provenance(run, folder)
     shape = title_of(spec.net, spec.factor) if spec.net else f"hidden layers of {spec.shape}"
     lead = (
-        f"<b>{len(run.tables['runs']):,} networks</b> ({shape}) were trained on {spec.task}, "
+        f"<b>{len(run.tables['runs']):,} networks</b> ({shape}) were trained on {spec.on}, "
         f"in {count(spec.rounds, 'round')} of pruning and rewinding of "
         f"{count(spec.seeds, 'start')}."
     )
@@ -175,7 +175,7 @@ def _protocol(run: Lottery) -> list[tuple[str, str]]:
         "cifar100": "CIFAR-100 from a local folder",
         "digits": "scikit-learn's digits, 8 × 8 pixels",
         "mnist1d": "MNIST-1D, 40 inputs, 4,000 training samples",
-    }[spec.task]
+    }.get(spec.on) or data_text(spec.task)
     return [
         (
             "Data",

@@ -79,9 +79,7 @@ class Lottery(Experiment):
     @classmethod
     def headline(cls, spec: LotterySpec) -> str:
         """What is about to run, in a line."""
-        return (
-            f"{spec.rounds + 1} rounds of {spec.shape} networks on {spec.task}, {spec.seeds} seeds"
-        )
+        return f"{spec.rounds + 1} rounds of {spec.shape} networks on {spec.on}, {spec.seeds} seeds"
 
     @classmethod
     def data(cls, spec: LotterySpec) -> Splits:
@@ -119,7 +117,7 @@ class _Run:
         self.recipe: Recipe | ModuleRecipe
         self.start: Any
         if spec.net:
-            self.recipe = recipe_of(spec.net, spec.task, data.train.d_out)
+            self.recipe = recipe_of(spec.net, spec.task, data.train)
             self.start = self.recipe.start([spec.factor], self.seeds)
         else:
             self.recipe = Recipe(spec.init)

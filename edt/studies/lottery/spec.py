@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from edt.ensemble import ACTIVATIONS, SCHEMES
 from edt.errors import unknown_choice
 from edt.runs.experiment import Spec
 from edt.scalars import whole
-from edt.studies.common.nets import FOLDERS, TASKS, check_net
+from edt.studies.common.nets import TASKS, check_folder, check_net
+from edt.tasks.table import own_task, task_name
 
 METHODS = ("ticket", "reinit", "random", "shuffled", "signed", "oneshot", "snip", "grasp")
 
@@ -24,7 +26,9 @@ class LotterySpec(Spec):
 
     Attributes:
         task: "mnist1d" (4,000 training signals of 40 numbers), "digits" (scikit-learn's 8 x 8
-            images), or "mnist", "fashion_mnist", "cifar10", "cifar100" (files in ``folder``).
+            images), or "mnist", "fashion_mnist", "cifar10", "cifar100" (files in ``folder``); or
+            data of your own with classes: a file, "module:function" or an `edt.Task`, as a table
+            with a ``shape`` where the samples are images.
         folder: of the files; empty for the other tasks.
         samples: training samples at most; 0: all.
         validation_share: of the training samples, held out to watch.
@@ -56,7 +60,7 @@ class LotterySpec(Spec):
         seed: of starts, splits and controls.
     """
 
-    task: str = "mnist1d"
+    task: Any = "mnist1d"
     folder: str = ""
     samples: int = 0
     validation_share: float = 0.1
@@ -88,11 +92,12 @@ class LotterySpec(Spec):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "task", own_task(self.task, TASKS))
         object.__setattr__(self, "hidden", tuple(self.hidden))
         object.__setattr__(self, "methods", tuple(self.methods))
         object.__setattr__(self, "milestones", tuple(self.milestones))
         for name, allowed in (
-            ("task", TASKS), ("activation", ACTIVATIONS), ("init", SCHEMES),
+            ("activation", ACTIVATIONS), ("init", SCHEMES),
             ("scope", ("layer", "global", "neuron")), ("optimizer", ("adam", "sgd")),
         ):  # fmt: skip
             if getattr(self, name) not in allowed:
@@ -102,10 +107,7 @@ class LotterySpec(Spec):
                 raise unknown_choice("methods", method, list(METHODS))
         if not self.methods or self.methods[0] != "ticket":
             raise ValueError(f"methods must begin with 'ticket', got {self.methods}")
-        if (self.task in FOLDERS) != bool(self.folder):
-            raise ValueError(
-                f"folder is for tasks {', '.join(FOLDERS)}, which need it: where the files are"
-            )
+        check_folder(self.task, self.folder)
         self.check_numbers(from_zero=FROM_ZERO)
         for name in ("validation_share", "share_hidden", "share_out"):
             if getattr(self, name) >= 1:
@@ -127,8 +129,13 @@ class LotterySpec(Spec):
             whole("milestones entries", step, 0)
 
     def outside(self) -> tuple[str, ...]:
-        """The folder of the data, for tasks that have one."""
-        return (self.folder,) if self.folder else ()
+        """The folder of the data, for tasks that have one; or where one's own come from."""
+        return (self.folder,) if self.folder else super().outside()
+
+    @property
+    def on(self) -> str:
+        """Name of the data."""
+        return task_name(self.task)
 
     def shares(self, layers: int) -> float | list[float]:
         """What each round prunes, as `edt.lottery.prune.prune_lowest` takes it."""

@@ -81,7 +81,7 @@ def write_multi_net_report(run: MultiStartNet, directory: Location) -> Folder:
     method = [pair for pair in spec.method if pair[0] != "Win"]
     page = StudyPage(
         title="Is a wide network of modules its tickets, started together?",
-        lead=f"<b>{spec.seeds} networks</b> ({title_of(spec.net, spec.factor)} on {spec.task}) "
+        lead=f"<b>{spec.seeds} networks</b> ({title_of(spec.net, spec.factor)} on {spec.on}) "
         "were trained whole, and the disjoint tickets inside each alone, from the same weights and "
         "with the same order of samples.",
         question="Together and alone",

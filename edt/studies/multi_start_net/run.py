@@ -50,7 +50,7 @@ class MultiStartNet(Experiment):
     @classmethod
     def headline(cls, spec: MultiStartNetSpec) -> str:
         """What is about to run, in a line."""
-        return f"{spec.networks:,} networks ({spec.net} x {spec.factor:g} on {spec.task})"
+        return f"{spec.networks:,} networks ({spec.net} x {spec.factor:g} on {spec.on})"
 
     @classmethod
     def data(cls, spec: MultiStartNetSpec) -> NetData:

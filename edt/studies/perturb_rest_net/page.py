@@ -93,7 +93,7 @@ def write_perturb_net_report(run: PerturbRestNet, directory: Location) -> Folder
     page = StudyPage(
         title="Can a winning ticket of a real network be made to fail?",
         lead=f"<b>{len(run.tables['runs']):,} networks</b> "
-        f"({title_of(spec.net, spec.factor)} on {spec.task}) "
+        f"({title_of(spec.net, spec.factor)} on {spec.on}) "
         "kept a winning ticket's initial weights, or those of one of three controls, and had the "
         "rest changed.",
         question="Tickets, controls and the same rests",

@@ -84,7 +84,7 @@ class PerturbRestNet(Experiment):
     @classmethod
     def headline(cls, spec: PerturbRestNetSpec) -> str:
         """What is about to run, in a line."""
-        return f"up to {spec.trainings:,} networks ({spec.net} x {spec.factor:g} on {spec.task})"
+        return f"up to {spec.trainings:,} networks ({spec.net} x {spec.factor:g} on {spec.on})"
 
     @classmethod
     def data(cls, spec: PerturbRestNetSpec) -> NetData:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edt.show.words import count, exact, percent, ranges
+from edt.studies.common.targets import target_text
 from edt.studies.width.story import Story
 
 
@@ -12,31 +13,13 @@ def protocol(story: Story) -> list[tuple[str, str]]:
     """Name and value of each part of the protocol."""
     spec = story.spec
     kind = "biases" if spec.bias else "no biases"
-    if spec.realisable:
-        target = (
-            f"{count(spec.targets, 'teacher')} of width {spec.teacher_width}, {spec.activation}, "
-            f"{kind}: random input directions of length {exact(spec.teacher_gain)}, output "
-            "weights ±1 "
-            f"in turn, rescaled to variance 1; {spec.samples} {spec.inputs} samples of "
-            f"{spec.d_in} inputs, no noise; seed {spec.task_seed}"
-        )
-    elif spec.task == "rosenbrock":
-        target = (
-            "log10(3 (x₂ + 1 − x₁²)² + (1 − x₁)² + 0.1), standardised, on a regular grid of "
-            f"{spec.samples:,} points on [−√3, √3]²"
-        )
-    else:
-        target = (
-            "scikit-learn's diabetes data: 442 patients, 10 features, inputs and target "
-            "standardised, all samples used for training"
-        )
     scale = (
         f", at the scale of width {spec.reference_width} whatever the width"
         if spec.fixed_scale
         else ""
     )
     return [
-        ("Target", target),
+        ("Target", target_text(spec)),
         (
             "Students",
             f"one hidden layer, widths {ranges(spec.widths)}, {spec.activation}, {kind}, "
@@ -130,12 +113,13 @@ def caveats(story: Story) -> list[str]:
             f"{count(spec.targets, 'teacher')} of one kind, one activation and {spec.d_in} inputs: "
             "rates differ widely between teachers already here, and more so elsewhere.",
         )
-    elif spec.task == "diabetes":
+    elif spec.task != "rosenbrock":
+        unseen = "patients" if spec.task == "diabetes" else "samples"
         out.insert(
             2,
             "The loss is that on the training data, without regularisation: a wide network also "
             "wins by fitting more, which no count of tickets describes. It says nothing about "
-            "unseen patients.",
+            f"unseen {unseen}.",
         )
     if not spec.realisable:
         out.insert(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from edt.errors import unknown_choice
 from edt.limits import whole_numbers
 from edt.runs.experiment import Spec
 from edt.scalars import whole
+from edt.tasks.table import own_task
 
 TASKS = ("teacher", "rosenbrock", "diabetes")
 INPUTS = ("gaussian", "uniform", "grid", "sobol")
@@ -25,11 +27,12 @@ class WidthSweepSpec(Spec):
     Attributes:
         task: "teacher" (students learn random teacher networks: loss 0 is possible), "rosenbrock"
             (the modified Rosenbrock function on a square grid: it is not) or "diabetes"
-            (scikit-learn's 442 patients, inputs and target standardised: nor is it).
+            (scikit-learn's 442 patients, inputs and target standardised: nor is it); or data of
+            your own, as `edt.SweepSpec` takes them: a file, "module:function" or an `edt.Task`.
         widths: hidden widths of the students.
         seeds: networks per (target, width); seed s gives the same start whatever else is run.
         first_seed: number of the first one.
-        teachers: number of teachers (1 for real data).
+        teachers: number of teachers.
         teacher_width: hidden neurons of each teacher.
         teacher_gain: length of their input weights: the larger, the sharper the target.
         reference_width: r, the width whose success rate is the price of one lottery ticket.
@@ -57,7 +60,7 @@ class WidthSweepSpec(Spec):
         mus: output shares (mu, 1 - mu) of the two copies.
     """
 
-    task: str = "teacher"
+    task: Any = "teacher"
     widths: tuple[int, ...] = tuple(range(2, 17))
     seeds: int = 100
     first_seed: int = 0
@@ -90,8 +93,7 @@ class WidthSweepSpec(Spec):
     mus: tuple[float, ...] = (0.5, 1.5)
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise unknown_choice("task", self.task, list(TASKS))
+        object.__setattr__(self, "task", own_task(self.task, TASKS))
         if self.inputs not in INPUTS:
             raise unknown_choice("inputs", self.inputs, list(INPUTS))
         for name in ("widths", "split_widths", "mus"):
@@ -119,13 +121,15 @@ class WidthSweepSpec(Spec):
 
     @property
     def targets(self) -> int:
-        """Number of targets: teachers, or 1 for real data."""
-        return self.teachers if self.task == "teacher" else 1
+        """Number of targets: teachers, or those of the data."""
+        if self.task == "teacher":
+            return self.teachers
+        return int(self.task.get("sizes", (1,))[0]) if isinstance(self.task, Mapping) else 1
 
     @property
     def realisable(self) -> bool:
         """Whether loss 0 can be reached."""
-        return self.task == "teacher"
+        return bool(self.task == "teacher")
 
     @property
     def networks(self) -> int:

@@ -20,6 +20,7 @@ from edt.studies.common.thresholds import threshold_table
 from edt.studies.width.run import WidthSweep
 from edt.studies.width.splits import DESTINATIONS, rate_of_minima
 from edt.studies.width.splits_panel import WORDS as DESTINATION_WORDS
+from edt.tasks.table import task_name
 
 Row = dict[str, Any]
 
@@ -56,7 +57,8 @@ class Story:
     @property
     def title(self) -> str:
         """Heading of the page."""
-        what = "small networks on real data" if self.spec.task == "diabetes" else "small networks"
+        made = self.spec.task in ("teacher", "rosenbrock")
+        what = "small networks" if made else "small networks on real data"
         return f"What does width buy {what}?"
 
     @property
@@ -77,9 +79,14 @@ class Story:
                 "loss and classified."
             )
         else:
+            learned = (
+                "learned to predict the progression of diabetes in 442 patients"
+                if spec.task == "diabetes"
+                else f"learned {task_name(spec.task)}"
+            )
             setting = (
-                f"{networks} learned to predict the progression of diabetes in 442 patients; each "
-                "was trained, driven to the bottom of its loss and classified."
+                f"{networks} {learned}; each was trained, driven to the bottom of its loss and "
+                "classified."
             )
         return setting
 
