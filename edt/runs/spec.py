@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from edt.errors import unknown_choice
 from edt.limits import insist_count
 from edt.scalars import number, whole
-from edt.tasks.table import check_task, outside
 
 S = TypeVar("S", bound="Spec")
 
@@ -135,6 +134,8 @@ class Spec:
 
         A directory may be a stranger's: `edt.runs.trust` has them confirmed.
         """
+        from edt.tasks.table import outside  # heavy
+
         return tuple(name for table in self.task_tables for name in outside(table))
 
     def check_data(self) -> None:
@@ -143,6 +144,8 @@ class Spec:
         Raises:
             ValueError: they are missing, or have changed.
         """
+        from edt.tasks.table import check_task  # heavy
+
         for table in self.task_tables:
             check_task(table)
 
