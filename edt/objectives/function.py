@@ -44,7 +44,7 @@ class FunctionObjective:
     derivative count as 0, so that they are positive semidefinite.
 
     Args:
-        problem: networks and inputs, float64 on the CPU.
+        problem: networks and inputs, on the CPU, in one dtype with y and c.
         y: targets, as the function takes them.
         coef: ``[N]``, c.
         loss: the function.
@@ -61,7 +61,7 @@ class FunctionObjective:
         self.offsets = torch.cat([ends.new_zeros(1), ends])
         self.trainable = problem.state == 1
         self.coords = torch.stack([self.trainable[span].sum() for span in problem.spans()])
-        zero = torch.zeros(problem.samples, problem.d_out, dtype=torch.float64)
+        zero = torch.zeros(problem.samples, problem.d_out, dtype=coef.dtype)
         with torch.no_grad():
             size = float((coef * loss(zero, y)).sum().abs())
         self.scale = torch.full((self.B,), max(size, float(coef.sum())), dtype=torch.float64)

@@ -25,10 +25,10 @@ class FunctionTask:
     """``L_b = sum_n c_n l(f(x_n; theta_b), y_n)``, l a torch function.
 
     Training, minima, flows and curvature take it as they take an `edt.Task`, for chains and for
-    networks of modules, by autograd on the CPU in float64.
+    networks of modules, by autograd on the CPU, in the networks' dtype.
 
     Args:
-        x: float64 ``[N, d_in]``, for modules ``[N, ...]``.
+        x: ``[N, d_in]``, for modules ``[N, ...]``; kept in float64, see `to`.
         y: ``[N, ...]``, targets as the function takes them.
         loss: ``(outputs [N, d_out], y) -> [N]``, one number a sample that depends on nothing but
             the sample, twice differentiable. Where its second derivative is negative, Gauss-Newton
@@ -94,7 +94,7 @@ class FunctionTask:
                 f"x must have shape {list(self.x.shape)} like the task's, got {list(out.x.shape)}"
             )
         out.coef = self.coef
-        return out
+        return out.to(self.dtype)
 
     def objective(
         self, networks: Networks, task_index: torch.Tensor | None = None
@@ -104,12 +104,14 @@ class FunctionTask:
         Raises:
             ShapeError: the function returns no ``[N]``, or x is no ``[N, d_in]`` for chains.
         """
+        if self.dtype != networks.dtype:
+            return self.to(networks.dtype).objective(networks, task_index)
         if isinstance(networks, ModuleEnsemble):
             task = ModuleTask.of_samples(self.x, self.y, self.coef, self._loss, self.loss)
             return task.objective(networks, task_index)
         nets = chains(networks, "a FunctionTask")
         problem = inputs_only(nets, self.x)
-        f = torch.zeros(self.N, nets.d_out, dtype=torch.float64)
+        f = torch.zeros(self.N, nets.d_out, dtype=self.dtype)
         found = self._loss(f, self.y)
         if not isinstance(found, torch.Tensor) or tuple(found.shape) != (self.N,):
             given = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
@@ -124,13 +126,20 @@ class FunctionTask:
         return f"{self.loss}/{digest(data)[:32]}"
 
     def to(self, dtype: torch.dtype | None = None, *, device: Any = None) -> FunctionTask:
-        """Itself.
+        """The same in another dtype: inputs, weights and targets that are floating.
 
         Raises:
-            ValueError: another dtype or device is asked for.
+            ValueError: another device, or a dtype that is neither float64 nor float32.
         """
-        stays("a FunctionTask", dtype, device)
-        return self
+        stays("a FunctionTask", torch.float64 if dtype is torch.float32 else dtype, device)
+        if dtype is None or dtype == self.dtype:
+            return self
+        out = object.__new__(type(self))
+        out.__dict__.update(self.__dict__)
+        out.dtype = dtype
+        out.x, out.coef = self.x.to(dtype), self.coef.to(dtype)
+        out.y = self.y.to(dtype) if self.y.is_floating_point() else self.y
+        return out
 
     def __repr__(self) -> str:
         return f"FunctionTask({self.N} samples, {self.loss})"

@@ -178,3 +178,34 @@ def test_modules_learn_them_as_chains_do(setting):
     torch.testing.assert_close(edt.loss(images, flat), edt.loss(bare, plain), **CLOSE)
     with pytest.raises(ShapeError, match="must have shape"):
         edt.loss(images, plain)
+
+
+def test_float32_is_float64_rounded():
+    """For chains and modules: gradients, Gauss-Newton products, and training as in the core."""
+    draw = torch.Generator().manual_seed(6)
+    x, y = (torch.rand(11, n, generator=draw, dtype=torch.float64) for n in (2, 1))
+    own, named = FunctionTask(x, y, bce), edt.Task(x, y, "bce")
+    ens = Ensemble.init([3, 4], [0], d_in=2, d_out=1)
+    narrow = ens.to(torch.float32)
+    modules = edt.ModuleEnsemble([narrow.to_module(b) for b in range(2)])
+    vectors = torch.randn(2, ens.total, generator=draw, dtype=torch.float64)
+    options = {"lr": 0.05, "steps": 9, "batch_size": 4, "data_seed": 2, "progress": False}
+    wanted = edt.loss_and_grad(own, ens)[1], edt.ggn_vp(own, ens, vectors)
+    core = edt.masked_train(named.to(torch.float32), narrow, device="cpu", **options)
+    for nets in (narrow, modules):
+        found = edt.loss_and_grad(own, nets)[1], edt.ggn_vp(own, nets, vectors.float())
+        for mine, exact in zip(found, wanted, strict=True):
+            assert mine.dtype == torch.float32
+            # Rounding of 2^-24, a few tens of terms.
+            torch.testing.assert_close(mine.double(), exact, rtol=1e-4, atol=1e-6)
+        trained = edt.masked_train(own, nets, **options)
+        assert trained.networks.dtype == torch.float32
+        torch.testing.assert_close(
+            trained.networks.theta, core.networks.theta, rtol=1e-4, atol=1e-5
+        )
+        again = edt.masked_train(own.to(torch.float32), nets, **options)
+        assert torch.equal(again.networks.theta, trained.networks.theta)
+    ended = edt.converge(own, core.networks, progress=False)
+    assert ended.networks.dtype == torch.float64
+    with pytest.raises(ValueError, match="on the CPU in float64"):
+        own.to(torch.float16)

@@ -116,6 +116,67 @@ def test_bits_do_not_depend_on_company_interruption_or_continuation(
     assert torch.equal(mixed.networks.select([0]).theta, whole.networks.select([0]).theta)
 
 
+class Wobbling(nn.Module):
+    """Buffers that training changes, and draws of its own."""
+
+    def __init__(self, width: int, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.into, self.out = nn.Linear(2, width), nn.Linear(width, 1)
+        self.norm, self.drop = nn.BatchNorm1d(width), nn.Dropout(0.2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(self.drop(torch.tanh(self.norm(self.into(x)))))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [
+        ("modules", torch.float64),
+        ("own loss", torch.float32),
+        ("own loss of modules", torch.float32),
+    ],
+)
+@BATCHES
+def test_modules_and_losses_of_ones_own_keep_their_bits_however_a_run_is_cut(
+    task: edt.Task, batch_size: int | None, kind: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    learned: Any = task
+    if kind != "modules":
+        learned = edt.tasks.FunctionTask(task.x, task.y, lambda f, y: (f - y).square().sum(1))
+    networks: Any = edt.Ensemble.init([3, 4], [7], d_in=2, d_out=1, dtype=dtype)
+    if kind != "own loss":
+        networks = edt.ModuleEnsemble.build(Wobbling, [3, 4], range(2), dtype=dtype)
+    noisy = jitter(task)
+
+    def data(epoch: int, generator: torch.Generator) -> Any:
+        # What a callable draws is taken to the task's dtype.
+        return tuple(part.to(getattr(learned, "dtype", dtype)) for part in noisy(epoch, generator))
+
+    options: dict[str, Any] = {"data": data, "batch_size": batch_size, "optimizer": "adam"}
+    whole = train(learned, networks, **options)
+    assert not torch.equal(whole.networks.theta, train(learned, networks, batch_size=batch_size,
+                           optimizer="adam").networks.theta)  # fmt: skip
+    # Interrupted twice.
+    for _ in range(2):
+        cut = train(learned, networks, **options, checkpoint=tmp_path, max_seconds=1e-9)
+        assert cut.interrupted and int(cut.steps.max()) < 17
+    cut = train(learned, networks, **options, checkpoint=tmp_path)
+    first = train(learned, networks, **options, steps=7, record=[0, 4])
+    later = edt.masked_train(
+        learned, continue_from=first, steps=17, lr=0.05, data_seed=range(networks.B),
+        record=[0, 4, 17], progress=False, **options,
+    )  # fmt: skip
+    for found in (cut, later):
+        assert found.steps.tolist() == [17] * networks.B
+        assert torch.equal(found.networks.theta, whole.networks.theta)
+        assert torch.equal(found.loss, whole.loss)
+        assert torch.equal(found.recorded.loss, whole.recorded.loss)
+    # Seeds tell epochs apart, and nothing else does.
+    swapped = train(learned, networks, **options, data_seed=[*range(1, networks.B), 0])
+    assert not torch.equal(swapped.networks.theta, whole.networks.theta)
+
+
 def test_another_run_is_refused(task: edt.Task, chains: edt.Ensemble, tmp_path: Path) -> None:
     train(task, chains, data=jitter(task), checkpoint=tmp_path)
     with pytest.raises(CheckpointError, match="data:"):
