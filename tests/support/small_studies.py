@@ -36,7 +36,7 @@ SCIENCE = {
         escape_steps=5,
     ),
     "depth": STUDIES["depth"].spec(
-        quick=True, **{**TINY, "steps": 100}, seeds=2, widths=(2,), certify_steps=10
+        quick=True, **{**TINY, "steps": 100}, seeds=2, widths=(2, 3), certify_steps=10
     ),
     "targets": STUDIES["targets"].spec(
         quick=True,

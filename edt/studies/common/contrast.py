@@ -121,7 +121,7 @@ def findings(table: pd.DataFrame, by: str, words: Mapping[str, str]) -> list[Fin
         words: what each is called, after "With".
     """
     found = []
-    for row in table.to_dict("records"):
+    for row in table[table["narrow"] < table["wide"]].to_dict("records"):
         targets = int(row["targets"])
         over = f"over {count(targets, 'target')}" if targets > 1 else "on one target"
         change = row["bad_change"], row["bad_change_low"], row["bad_change_high"]

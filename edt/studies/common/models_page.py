@@ -30,7 +30,7 @@ def models_picture(found: Comparison, goal: str, name: str = "models") -> Pictur
         "Success rates with fitted laws of width, and the AIC of every law above the best.",
         "Laws: measured rates with 95% intervals over targets and maximum-likelihood fits; the "
         "price of a ticket (the chance of one to win) is fitted with the rest. Dots: Akaike's "
-        "criterion above that of the best law; below 2 there is no telling apart.",
+        "criterion above that of the best law; below 2, shaded, there is no telling apart.",
         lambda: models_panel.models(found, goal=goal),
     )
 
@@ -67,25 +67,18 @@ def counts_text(found: Comparison) -> str:
     A count is the case a = 1 of the law with its power a; what it predicts at a single width is
     shown elsewhere, without a verdict.
     """
-    free = found.table[found.table["price"] == "free"]
     tests = {(row["small"], row["large"]): row for row in found.tests.to_dict("records")}
     parts = []
     for name in ("disjoint", "windows", "subsets"):
         test = tests.get((name, f"{name}^a"))
-        row = free[free["model"] == f"{name}^a"]
-        if test is None or not len(row):
-            continue
-        one = row.iloc[0]
-        verdict = "rejected" if test["p"] < LEVEL else "not rejected"
-        parts.append(
-            f"{NAMES[name]} {verdict} (a = {interval(one['value'], one['low'], one['high'])}, "
-            f"{p_is(test['p'])})"
-        )
+        if test is not None:
+            verdict = "rejected" if test["p"] < LEVEL else "not rejected"
+            parts.append(f"{NAMES[name]} {verdict} ({p_is(test['p'])})")
     if not parts:
         return ""
     return (
-        "Is a count right, a = 1, when the number of tickets may be its power a? By likelihood "
-        f"ratio over all widths from r on: {listed(parts)}."
+        f"Which count of tickets is right? Over all widths from r on: {listed(parts)}, each by a "
+        "likelihood ratio against its own powers."
     )
 
 
@@ -125,8 +118,8 @@ def models_notes(found: Comparison) -> list[tuple[str, str]]:
     return [
         (
             "Laws of width",
-            "1 − s is the chance to fail: lotteries (1 − price)^n(m), with the price the chance "
-            "of one ticket to win; escape (1 − price) exp(−κ E(m)); geometric (1 − price) "
+            "1 − s is the chance to fail: lotteries (1 − price)<sup>n(m)</sup>, with the price the "
+            "chance of one ticket to win; escape (1 − price) exp(−κ E(m)); geometric (1 − price) "
             "exp(−κ (m − r)); logistic regressions. Each target has its own price or intercept; "
             "a, κ and b are shared. Widths below r are left out",
         ),

@@ -123,7 +123,7 @@ def answer(rates: pd.DataFrame, found: pd.DataFrame) -> Answer:
             tiles.append(rate_tile(row["rate"], row["rate_low"], row["rate_high"], of))
     table = widest(rates)
     if len(table):
-        row = table.sort_values("dimension").to_dict("records")[-1]
+        row = table.sort_values("dimension", kind="stable").to_dict("records")[-1]
         of = f"with {row['dimension']:,} parameters: {LOOKS[row['control']][0]}"
         tiles.append(rate_tile(row["rate"], row["rate_low"], row["rate_high"], of))
     if len(tiles) == 1:
@@ -157,8 +157,8 @@ def _pair_columns() -> list[Column]:
         Column("width", lambda row: str(row["width"])),
         Column("parameters", lambda row: f"{row['dimension']:,}"),
         Column("wins", lambda row: rate(row["rate"], row["rate_low"], row["rate_high"])),
-        Column("trained in the ordinary way", lambda row: percent(row["rate_ordinary"])),
-        Column("p-value of the difference", lambda row: p_value(row["p"])),
+        Column("the same starts, ordinary", lambda row: percent(row["rate_ordinary"])),
+        Column("p-value", lambda row: p_value(row["p"])),
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edt.places import Folder, Location
 from edt.show.publish import Picture
-from edt.show.words import count, exact
+from edt.show.words import count, exact, ranges
 from edt.studies.common import contrast
 from edt.studies.common.findings import JOINT, together, together_text
 from edt.studies.common.study_page import StudyPage
@@ -24,7 +24,7 @@ def write_depth_report(run: DepthRun, directory: Location) -> Folder:
     page = StudyPage(
         title="Does width remove bad minima of deep networks?",
         lead=f"<b>{len(run.tables['runs']):,} students</b> of depths "
-        f"{', '.join(map(str, spec.depths))} learned {count(spec.teachers, 'teacher')} of their "
+        f"{ranges(spec.depths)} learned {count(spec.teachers, 'teacher')} of their "
         "own depth; what is not good is certified.",
         question="Outcomes against width",
         picture=Picture(

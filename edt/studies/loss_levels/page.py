@@ -80,7 +80,8 @@ def answer(table: pd.DataFrame) -> Answer:
         tiles.append(rate_tile(*own, f"end on a plateau saddle {setting}"))
     if len(tiles) == 1:
         tiles.append((f"{int(table['levels'].sum())}", "distinct losses of minima"))
-    return Answer(f"On plateau saddles, where neurons repeat, end {listed(parts)}.", tiles)
+    told = f"{listed(parts)} end on plateau saddles, where neurons repeat"
+    return Answer(f"Of the runs, {told}.", tiles)
 
 
 _FOOTER = (

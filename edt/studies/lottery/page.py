@@ -153,8 +153,8 @@ def comparisons(curves: pd.DataFrame) -> list[str]:
         above = both[both["accuracy_low"] > both["accuracy_high_other"]]
         below = both[both["accuracy_high"] < both["accuracy_low_other"]]
         out.append(
-            f"Beside {METHOD[method]} the ticket is better at {len(above) or 'none'} and worse at "
-            f"{len(below) or 'none'} of {len(both)} sparsities"
+            f"Beside “{METHOD[method]}” the ticket is better at {len(above) or 'none'} and worse "
+            f"at {len(below) or 'none'} of {len(both)} sparsities"
             + (
                 f" (better with {percent(float(above['remaining'].max()))} of the weights or less)."
                 if len(above)

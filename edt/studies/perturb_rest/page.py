@@ -12,7 +12,7 @@ from edt.show import html
 from edt.show.answer import Answer, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, exact, listed, number, percent
+from edt.show.words import count, exact, number, percent
 from edt.stats import wilson
 from edt.studies.perturb_rest import panels
 from edt.studies.perturb_rest.panels import GROUP
@@ -119,8 +119,8 @@ def answer(wins: pd.DataFrame, base: float) -> Answer:
     ends = [own.iloc[0], *([own.iloc[-1]] if len(own) > 1 else [])]
     found = [(row["rate"], row["spread_low"], row["spread_high"]) for row in ends]
     told = [
-        f"{rate(*each)} when it is {exact(row['size'])}"
-        for row, each in zip(ends, found, strict=True)
+        f", by {exact(row['size'])} in {rate(*each)}"
+        for row, each in zip(ends[1:], found[1:], strict=True)
     ]
     failing, tickets = int(own["failing"].max()), int(own["tickets"].iloc[-1])
     tiles = [
@@ -128,8 +128,9 @@ def answer(wins: pd.DataFrame, base: float) -> Answer:
         for row, each in zip(ends, found, strict=True)
     ]
     return Answer(
-        f"By the size of the change, networks around a winning ticket win {listed(told)}; "
-        f"{failing or 'none'} of {count(tickets, 'ticket')} lost at least once.",
+        f"With the rest changed by {exact(ends[0]['size'])}, networks around a winning ticket win "
+        f"in {rate(*found[0])} of the runs{''.join(told)}; {failing or 'not one'} of "
+        f"{count(tickets, 'ticket')} lost at least once.",
         [*tiles, (percent(base), "of fresh students win")],
     )
 

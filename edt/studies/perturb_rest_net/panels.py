@@ -19,6 +19,10 @@ WORDS = {
     "fresh": ("fresh weights under its mask", "green", "D"),
     "losing": ("ticket that loses alone", "purple", "s"),
 }
+#: The same under a mark.
+SHORT = {
+    "ticket": "winning", "random": "other weights", "fresh": "fresh weights", "losing": "losing",
+}  # fmt: skip
 #: Words of the tables.
 TERMS = Terms(
     headings={"group": "weights", "rate": "win", "gain": "ahead in accuracy (points)"},
@@ -48,7 +52,7 @@ def groups(table: pd.DataFrame, dense: float) -> list[Panel]:
                 points([k], [row[name]], text, f"@{colour}", [told], marker,
                        low=[row[f"{name}_low"]], high=[row[f"{name}_high"]])
             )  # fmt: skip
-    names = [str(group) for group in last["group"]]
+    names = [SHORT[str(group)] for group in last["group"]]
     # A single parent has no interval.
     low = min(float(last[["accuracy", "accuracy_low"]].min(axis=None)), dense)
     high = max(float(last[["accuracy", "accuracy_high"]].max(axis=None)), dense)

@@ -134,6 +134,7 @@ def level_panels(
     scale: float = 1.0,
     unit: str = "share of the target's variance",
     target_name: str = "teacher",
+    each: bool = False,
 ) -> list[Panel]:
     """Panels of `plot_levels`.
 
@@ -143,11 +144,15 @@ def level_panels(
         scale: losses are divided by it.
         unit: of the scaled loss.
         target_name: what one target is called.
+        each: a panel for every target's runs, not for those with the most loss levels alone.
     """
-    shown, several = richest(table)
-    own = runs[(runs["target"] == shown) & np.isfinite(runs["loss"])]
-    every = f"Every run, {target_name} {shown + 1}" if several else "Every run"
-    return [_strip(own, every, scale, unit), _counts(table, target_name, several)]
+    richest_one, several = richest(table)
+    found = []
+    for target in sorted({int(t) for t in table["target"]}) if each else [richest_one]:
+        own = runs[(runs["target"] == target) & np.isfinite(runs["loss"])]
+        title = f"Every run, {target_name} {target + 1}" if several else "Every run"
+        found.append(_strip(own, title, scale, unit))
+    return [*found, _counts(table, target_name, several)]
 
 
 def _strip(runs: pd.DataFrame, title: str, scale: float, unit: str) -> Panel:

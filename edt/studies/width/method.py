@@ -68,12 +68,13 @@ def glossary(story: Story) -> list[tuple[str, str]]:
         (
             "Ticket",
             f"one network of width r = {r}; its price is the chance that it wins, the measured "
-            f"rate of width {r}. Disjoint: 1 − (1 − price)^floor(m/r); overlapping: "
-            "1 − (1 − price)^C(m, r)",
+            f"rate of width {r}. Disjoint: 1 − (1 − price)<sup>floor(m/r)</sup>; "
+            "overlapping: 1 − (1 − price)<sup>C(m, r)</sup>",
         ),
         (
             "Effective tickets",
-            "n with (1 − price)^n = P<sub>fail</sub>(m); for several targets, mean (1 − price)^n = "
+            "n with (1 − price)<sup>n</sup> = P<sub>fail</sub>(m); for several targets, "
+            "mean (1 − price)<sup>n</sup> = "
             "mean P<sub>fail</sub>(m)",
         ),
         (

@@ -107,7 +107,7 @@ def pictures(story: Story) -> list[Picture]:
             "Every run is a dot, sorted by loss within its width; rows of dots are loss "
             "levels. Heights: distinct losses among the bad minima of each width.",
             lambda: levels_panel.level_panels(
-                sweep.runs, story.levels, target_name=story.target_name
+                sweep.runs, story.levels, target_name=story.target_name, each=True
             ),
         ),
         Picture(
