@@ -16,6 +16,10 @@ EPILOG = """[bold]Examples[/bold]
 [cyan]make bench[/cyan] in the repository compares with more peers, JAX among them."""
 
 
+#: Letters of a name with its unit, at most: with three numbers beside it a line has 80.
+NAME = 55
+
+
 def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="Seconds; the figures mean little.")
@@ -30,18 +34,23 @@ def bench(
     from edt.bench import measure
     from edt.cli.outcome import console_for
     from edt.ops.threads import check_threads
+    from edt.show.words import count, number
 
     if threads is not None:
         torch.set_num_threads(check_threads(threads))
     isa = _core.isa()
     console = console_for(as_json)
-    console.print(f"[bold]{torch.get_num_threads()} threads, {isa}[/]; PyTorch: baddbmm a width")
+    console.print(
+        f"[bold]{count(torch.get_num_threads(), 'thread')}, {isa}[/]; PyTorch: baddbmm a width"
+    )
+    others = "" if quick else f"{'PyTorch':>9}{'times':>7}"
+    console.print(f"{'':<{NAME}}{'edt':>9}{others}", soft_wrap=True)
     rows = []
     for figure in measure(quick):
         # One call of a few steps says how fast nobody is beside another.
         ratio = None if quick else figure.ratio
-        beside = "" if ratio is None else f"   PyTorch {figure.peer:10.3f}   {ratio:5.1f}x"
-        line = f"{figure.name:<52}{figure.value:9.3f} {figure.unit}{beside}"
+        beside = "" if ratio is None else f"{number(figure.peer, 3):>9}{number(ratio):>7}"
+        line = f"{f'{figure.name}, {figure.unit}':<{NAME}}{number(figure.value, 3):>9}{beside}"
         console.print(line, soft_wrap=True)
         rows.append(
             {

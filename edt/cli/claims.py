@@ -27,6 +27,7 @@ def claims(
 ) -> None:
     """What the evidence says of four claims: winning tickets fail when the rest is changed, wide
     networks are no multi-start, width adds ways out of bad ends, bad minima become rare."""
+    from edt.cli.outcome import console_for
     from edt.studies.claims.page import gathered, headline, write_claims_report
     from edt.studies.claims.run import run_claims
 
@@ -37,6 +38,7 @@ def claims(
     if as_json:
         print(json.dumps({"claims": said, "report": str(path)}, indent=1))
     else:
+        console = console_for(as_json)
         for sentence in said:
-            print(sentence)
-        print(f"Report: {path}")
+            console.print(sentence, markup=False)
+        console.print(f"Report: {path}", markup=False, soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import signal
 import sys
 import threading
@@ -22,13 +23,17 @@ INTERRUPTED = 130
 WORKERS, ITSELF = 1.5, 10.0
 #: What an ASCII terminal shows instead.
 _ASCII = {"–": "-", "—": "-", "−": "-", "×": "x", "∞": "inf", "…": "...", "μ": "mu", "·": "*",
-          "≤": "<=", "≥": ">=", "‘": "'", "’": "'", "“": '"', "”": '"'}  # fmt: skip
+          "≤": "<=", "≥": ">=", "κ": "kappa", "√": "sqrt", "‘": "'", "’": "'", "“": '"',
+          "”": '"'}  # fmt: skip
+
+_LOWERED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹ᵃ", "-0123456789a")
 
 
 def _transliterate(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
     text = error.object[error.start : error.end]
-    return "".join(_ASCII.get(sign, "?") for sign in text), error.end
+    text = re.sub("[⁻⁰¹²³⁴⁵⁶⁷⁸⁹ᵃ]+", lambda power: f"^{power[0].translate(_LOWERED)}", text)
+    return "".join(_ASCII.get(sign, sign if sign.isascii() else "?") for sign in text), error.end
 
 
 codecs.register_error("edt", _transliterate)
