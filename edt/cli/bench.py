@@ -49,7 +49,11 @@ def bench(
     for figure in measure(quick):
         # One call of a few steps says how fast nobody is beside another.
         ratio = None if quick else figure.ratio
-        beside = "" if ratio is None else f"{number(figure.peer, 3):>9}{number(ratio):>7}"
+        beside = (
+            ""
+            if ratio is None or figure.peer is None
+            else f"{number(figure.peer, 3):>9}{number(ratio):>7}"
+        )
         line = f"{f'{figure.name}, {figure.unit}':<{NAME}}{number(figure.value, 3):>9}{beside}"
         console.print(line, soft_wrap=True)
         rows.append(

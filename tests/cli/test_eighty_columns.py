@@ -54,7 +54,7 @@ def insist_whole(text):
     assert lines
     long = [line for line in lines if len(line.rstrip()) > 80]
     assert not long
-    assert "…" not in text and "..." not in text.replace("...]", "")
+    assert "…" not in text
     assert not re.search(r"\d(?:\.\d+)?e[-+]\d|\bnan\b|\d\.\d{5,}", text), text
 
 
@@ -112,4 +112,4 @@ def test_bench(said, monkeypatch, quick):
     ["demo", "doctor", "claims", "sweep", "status", "resume", "export", "report", "bench", "run"],
 )
 def test_help(said, command):
-    insist_whole(said(command, "--help").replace("...", ""))
+    insist_whole(said(command, "--help"))

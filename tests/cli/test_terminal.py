@@ -55,6 +55,10 @@ def test_a_reader_that_goes_away(finished, words):
     assert words[0] != "export" or (finished / "export" / "runs.csv").is_file()
 
 
+def test_powers_on_an_ascii_terminal():
+    assert "4.5·10⁻⁴, C(m, r)ᵃ, 0–49%".encode("ascii", "edt") == b"4.5*10^-4, C(m, r)^a, 0-49%"
+
+
 def test_an_ascii_terminal(finished):
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
     done = subprocess.run(
