@@ -74,6 +74,14 @@ def own_state(tmp_path_factory):
         os.environ["XDG_STATE_HOME"] = before
 
 
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """Puts a finished small run of a kind, computed once in this process, at a new place."""
+    from finished_runs import Finished
+
+    return Finished(tmp_path_factory.mktemp)
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     """Draws from torch's own generator do not depend on which tests ran before."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -136,6 +136,7 @@ def _run(argv: list[str], debug: bool, ctrl_c: Once) -> int:
         return INTERRUPTED
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's usage errors
+            _say_value(error)
             error.show()
             return USAGE
         if debug:
@@ -146,6 +147,15 @@ def _run(argv: list[str], debug: bool, ctrl_c: Once) -> int:
         message, code = _explain(error)
         _complain(message if debug else message + _hint(code))
         return code
+
+
+def _say_value(error: Any) -> None:
+    """Have a usage error tell what was given, where the version of Typer leaves it out."""
+    cause = getattr(error.__cause__, "errors", None)  # of pydantic
+    if callable(cause) and hasattr(error, "message"):
+        given = repr(cause()[0].get("input"))
+        if given not in error.message:
+            error.message = f"{error.message}, got {given:.60}"
 
 
 def _explain(error: Exception) -> tuple[str, int]:
@@ -164,9 +174,11 @@ def _explain(error: Exception) -> tuple[str, int]:
         return f"{place}{error.strerror or error}", BROKEN
     if isinstance(error, MemoryError):
         return str(error) or "out of memory; ask for fewer seeds or widths", BROKEN
+    # Those of torch go on with where in its sources they were made.
+    said = str(error).strip().partition("\n")[0]
     if isinstance(error, (ValueError, TypeError)):
-        return str(error), USAGE
-    return f"{type(error).__name__}: {error}", BROKEN
+        return said, USAGE
+    return f"{type(error).__name__}: {said}", BROKEN
 
 
 def _hint(code: int) -> str:

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from edt.errors import unknown_choice
+
 EngineName = Annotated[str, typer.Option("--engine", help="local, ray or slurm.")]
 Workers = Annotated[
     int | None,
@@ -24,13 +26,17 @@ def engine_options(
     """What was given of an engine's own options.
 
     Raises:
-        ValueError: the engine has no such option.
+        ValueError: an unknown engine, or it has no such option.
     """
+    from edt.runs.engines import ENGINES
+
+    if engine is not None and engine not in ENGINES:
+        raise unknown_choice("engine", engine, ENGINES)
     given = {"address": address, "cpus": cpus, "gpus": gpus}
     options = {name: value for name, value in given.items() if value is not None}
-    for name in options:
+    for name, value in options.items():
         if engine is None:
             continue  # checked by the engine of the last start
         if engine == "local" or (engine == "slurm" and name != "cpus"):
-            raise ValueError(f"--{name} is not for --engine {engine}")
+            raise ValueError(f"--{name} is not for --engine {engine}, got {value!r:.60}")
     return options

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields as dataclass_fields
 from importlib.util import find_spec
 from inspect import Parameter, Signature
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 from edt.cli.engines import Address, Cpus, EngineName, Gpus, engine_options
@@ -183,6 +185,13 @@ def carry_out(
         study = STUDIES[study.nets]
     if study.kind == "lottery" and not quick and not (changes.get("task") or changes.get("net")):
         changes["task"] = without_mnist1d()
+    known = {entry.name for entry in dataclass_fields(study.experiment.spec_type)}
+    for name in fields:
+        if changes[name] is not None and name not in known:
+            without = "" if changes.get("net") is None else "not "
+            raise ValueError(
+                f"--{name.replace('_', '-')} is {without}for --net, got {changes[name]!r}"
+            )
     spec = study.spec(quick=quick, full=full, **changes)
     options = engine_options(engine, address, cpus, gpus)
     found = study.experiment
@@ -197,7 +206,7 @@ def carry_out(
             spec, folder, engine=engine, workers=workers, **options, **how
         ),
         study.of("page", study.page),
-        f"[bold]{found.headline(spec)}[/]",
+        f"[bold]{escape(found.headline(spec))}[/]",
         tables=lambda done: done.results(),
         show=shown(study),
         fresh=fresh,

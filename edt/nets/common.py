@@ -14,6 +14,10 @@ from edt.scalars import number
 __all__ = ["glorot", "he", "image_shape", "scaled", "seeded"]
 
 
+#: Units or channels of a layer: products of two of them are still machine integers.
+LARGEST = 2**24
+
+
 @contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
     """PyTorch's generator at a seed, and afterwards as it was; None: as it is."""
@@ -29,10 +33,16 @@ def scaled(sizes: tuple[int, ...], width: float) -> list[int]:
     """Hidden sizes times a factor, rounded, at least 1.
 
     Raises:
-        TypeError: no number. ValueError: not above 0.
+        TypeError: no number. ValueError: not above 0, or sizes above `LARGEST`.
     """
     width = number("width (the factor on hidden sizes)", width, strict=True)
-    return [max(1, round(size * width)) for size in sizes]
+    made = [max(1, round(size * width)) for size in sizes]
+    if max(made) > LARGEST:
+        raise ValueError(
+            f"width (the factor on hidden sizes) must make layers of at most {LARGEST:,} units, "
+            f"got {width:g} times {max(sizes)}"
+        )
+    return made
 
 
 def image_shape(shape: Any, least: int) -> tuple[int, int, int]:

@@ -22,7 +22,7 @@ from edt.runs.engines.base import Job, cores
 from edt.runs.own_data import keep_data, stored_spec
 from edt.runs.parts import MOST_PARTS, Part, Parts, at_most
 from edt.runs.progress import tracker
-from edt.runs.resume import as_before
+from edt.runs.resume import RESTORED, as_before
 from edt.runs.spec import Spec
 from edt.runs.store import (
     MARKER,
@@ -35,6 +35,7 @@ from edt.runs.store import (
     write_whole,
 )
 from edt.runs.trust import insist_confirmed, signature
+from edt.scalars import number, whole
 
 __all__ = ["Experiment", "Part", "Parts", "Spec"]
 
@@ -173,20 +174,18 @@ class Experiment(Tabular):
         if directory is None and (engine != "local" or workers not in (None, 0, 1)):
             raise ValueError(f"{workers or ''} workers of the engine {engine!r} need a directory "
                              "that all of them see")  # fmt: skip
+        folder = None if directory is None else place(directory)
+        crew = Crew(cls.alike, folder, engine, workers, options, signature(spec))
         plan = cls.planned(spec)
         spec.check_data()
         cls.data(spec)
         identity = {"spec": spec.to_dict(), "edt": __version__}
         context = (
-            nullcontext()
-            if directory is None
-            else Store(directory, cls.kind, identity, fresh=fresh)
+            nullcontext() if folder is None else Store(folder, cls.kind, identity, fresh=fresh)
         )
         with context as store, tracker(progress, sum(part.cost for part in plan)) as bar:
-            folder = None if store is None else store.path
             if folder is not None:
                 keep_data(spec, folder)
-            crew = Crew(cls.alike, folder, engine, workers, options, signature(spec))
             parts = Parts(
                 plan,
                 folder,
@@ -349,6 +348,11 @@ class Crew:
             raise unknown_choice("engine", engine, ENGINES)
         if engine == "local" and options:
             raise ValueError(f"{next(iter(options))} is not an option of the engine 'local'")
+        for name, value in {"workers": workers, "cpus": options.get("cpus")}.items():
+            if value is not None:
+                whole(name, value, 0 if name == "workers" else 1, RESTORED[name])
+        if options.get("gpus") is not None:
+            number("gpus", options["gpus"])
         self.alike, self.folder = alike, folder
         self.engine, self.workers, self.options = engine, workers, options
         self._noted, self._signed = False, signed

@@ -32,13 +32,15 @@ def check_kind(name: str, value: Any, annotation: str) -> None:
     """Insist on what a field's annotation says of texts, flags and lists.
 
     Single numbers are for `Spec.check_numbers`, which knows their ranges, too; here they may only
-    not be larger than a machine's.
+    not be larger than a machine's: seeds have 64 bits, sizes and counts 31.
 
     Raises:
         TypeError: a value of another kind; names the field. ValueError: too large.
     """
-    if _whole(value) and abs(value) >= 2**64:
-        raise ValueError(f"{name} must be below 2**64, got {value!s:.40}")
+    bits = 64 if "seed" in name else 31
+    for entry in value if isinstance(value, (tuple, list)) else (value,):
+        if _whole(entry) and abs(entry) >= 2**bits:
+            raise ValueError(f"{name} must be below 2**{bits}, got {entry!s:.40}")
     if annotation.startswith("tuple"):
         if not isinstance(value, (tuple, list)):
             raise TypeError(f"{name} must be a list like (2, 3), got {value!r:.60}")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from edt.ensemble.layout import MAX_PARAMETERS
 from edt.limits import TooLargeError, insist
 from edt.runs.engines.base import Job
 from edt.runs.parts import MOST_PARTS
@@ -313,6 +314,12 @@ def _pricing(
     """What prices the settings and widths of a block."""
     tasks = [spec.task_sizes(index) for index in pools["task"]]
     counts = np.array([[_counts(width, task) for width in pools["width"]] for task in tasks])
+    largest = float(counts[..., :2].sum(-1).max())
+    if largest > MAX_PARAMETERS:
+        raise ValueError(
+            f"width must give each network at most {MAX_PARAMETERS:,} parameters, got {largest:.4g}"
+        )
+    insist(f"a network of {largest:,.0f} parameters", int(2 * 8 * largest))
     value = {
         name: np.array(pools[name], dtype=np.float64)
         for name in ("target", "sparsity", "bias", "batch_size", "steps", "tol", "lbfgs_steps",

@@ -11,6 +11,7 @@ import torch
 
 from edt import nets, tasks
 from edt.errors import unknown_choice
+from edt.limits import insist
 from edt.lottery.module_recipe import ModuleRecipe
 from edt.show.words import exact
 from edt.studies.common.targets import own_text
@@ -54,6 +55,7 @@ def check_net(net: str, task: Any, factor: float) -> None:
 
     Raises:
         ValueError: an unknown network, one for images on signals, or images too small.
+        TooLargeError: its parameters do not fit in memory.
     """
     if net not in NETS:
         raise unknown_choice("net", net, NETS)
@@ -64,7 +66,11 @@ def check_net(net: str, task: Any, factor: float) -> None:
             f"net {net!r} takes images, and {task_name(task)} has none"
             f"{why if isinstance(task, Mapping) else ''}; give net 'lenet300'"
         )
-    _recipe(net, shape, 10).builder(factor, 0)  # has the smallest sizes checked by the builder
+    with torch.device("meta"):  # sizes without numbers
+        made = _recipe(net, shape, 10).builder(factor, 0)
+    count = sum(parameter.numel() for parameter in made.parameters())
+    # In training: parameters, gradients, momentum, and a start to come back to.
+    insist(f"{net} with factor {factor:g} ({count:,} parameters)", 4 * 4 * count)
 
 
 def check_folder(task: Any, folder: str) -> None:

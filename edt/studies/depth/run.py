@@ -39,6 +39,10 @@ RUNS: dict[str, str] = {
 }
 
 
+#: Hidden layers: chains this long learn nothing, and are long to write down.
+DEEPEST = 1000
+
+
 @dataclass(frozen=True)
 class DepthSpec(TeacherSpec):
     """Depths and widths of the students, and how far they are driven.
@@ -66,6 +70,8 @@ class DepthSpec(TeacherSpec):
         for name in ("depths", "widths"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
             check_widths(name, getattr(self, name), least=1)
+        if self.depths[-1] > DEEPEST:
+            raise ValueError(f"depths must be at most {DEEPEST:,}, got {self.depths[-1]:,}")
 
 
 @dataclass(repr=False)

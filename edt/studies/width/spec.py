@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edt.ensemble.activations import check_activation
 from edt.errors import unknown_choice
 from edt.limits import whole_numbers
 from edt.runs.experiment import Spec
@@ -96,6 +97,7 @@ class WidthSweepSpec(Spec):
         object.__setattr__(self, "task", own_task(self.task, TASKS))
         if self.inputs not in INPUTS:
             raise unknown_choice("inputs", self.inputs, list(INPUTS))
+        check_activation(self.activation)
         for name in ("widths", "split_widths", "mus"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         check_widths("widths", self.widths, least=1)
