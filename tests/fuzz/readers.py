@@ -111,7 +111,6 @@ READERS: dict[str, tuple[str, ...] | str] = {
     "edt.tasks.table:_plain": "JSON made here",
     "edt.runs.trust:_key": "this user's key: 32 bytes that are compared",
     "edt.show.explore.page:section": "a file of the package",
-    "edt.show.explore.still:few_colours": "a picture made here",
     "edt.show.html:page": "a file of the package",
     "edt.show.interactive:_plotly": "a file of plotly",
     "edt.show.interactive:engine": "a file of the package",
