@@ -1,6 +1,6 @@
 """Accuracies of sparse networks by edt and by plain PyTorch, at 31.6, 10 and 3.2% of the weights.
 
-    python -m benchmarks.density [--seeds 5] [--steps 600]
+    python -m benchmarks.density [--seeds 5] [--steps 600] [--only grasp 0.316]
 
 Six linear layers of width 100 on the digits, Adam at 1e-3, minibatches of 64. Initial values, order
 of samples and random masks are drawn apart, so that only the distributions can agree: the table has
@@ -25,7 +25,10 @@ from edt.lottery.prune import keep_highest
 
 DENSITIES = (0.316, 0.1, 0.032)
 SIZES = [64, 100, 100, 100, 100, 100, 10]
-NAMES = {"snip": "SNIP", "grasp": "GraSP", "synflow": "SynFlow", "set": "SET", "rigl": "RigL"}
+NAMES = {
+    "snip": "SNIP", "grasp": "GraSP", "synflow": "SynFlow", "set": "SET",
+    "set zeros": "SET, all zeros go", "rigl": "RigL",
+}  # fmt: skip
 
 
 def pruned(method: str, task: edt.Task, networks: edt.Ensemble, density: float) -> edt.Ensemble:
@@ -48,7 +51,11 @@ def ours(
         scheme="he", dtype=torch.float32,
     )  # fmt: skip
     every, share = plain_sparse.EVERY, plain_sparse.FRACTION
-    updates = {"set": SET(every=every, fraction=share), "rigl": RigL(every=every, fraction=share)}
+    updates = {
+        "set": SET(every=every, fraction=share),
+        "set zeros": SET(every=every, fraction=share, zeros=True),
+        "rigl": RigL(every=every, fraction=share),
+    }
     result = edt.masked_train(
         train, pruned(method, train, start, density), lr=1e-3, steps=steps, batch_size=64,
         data_seed=range(seeds), mask_updates=updates.get(method), record=None, progress=False,
@@ -73,6 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--only", nargs=2, metavar=("METHOD", "DENSITY"), help="one row")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/density.json"))
     chosen = parser.parse_args()
     torch.set_num_threads(1)  # matrices of a hundred: threads only wait for each other
@@ -82,6 +90,8 @@ def main() -> None:
     found = []
     for method in plain_sparse.METHODS:
         for density in DENSITIES:
+            if chosen.only not in (None, [method, str(density)]):
+                continue
             mine = ours(method, density, chosen.seeds, train, test, chosen.steps)
             theirs = [
                 plain_sparse.accuracy(

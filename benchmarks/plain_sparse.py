@@ -1,9 +1,10 @@
 """Sparse training in plain PyTorch, written from the papers: nothing of edt's is used.
 
 SNIP (Lee et al., ICLR 2019), GraSP (Wang et al., ICLR 2020; outputs divided by 200 as in their
-code), SynFlow (Tanaka et al., NeurIPS 2020; 100 rounds), SET (Mocanu et al., Nature Communications
-2018) and RigL (Evci et al., ICML 2020). Networks are `torch.nn.Sequential` of linear layers and
-ReLUs, masks a list of bool tensors, one a layer.
+code), SynFlow (Tanaka et al., NeurIPS 2020; 100 rounds), SET (Mocanu et al., Nature
+Communications 2018; by its words, with zeros beside negative weights, and as in its code, where
+all zeros go) and RigL (Evci et al., ICML 2020). Networks are `torch.nn.Sequential` of linear
+layers and ReLUs, masks a list of bool tensors, one a layer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-METHODS = ("snip", "grasp", "synflow", "set", "rigl")
+METHODS = ("snip", "grasp", "synflow", "set", "set zeros", "rigl")
 #: Share of weights that RigL and SET exchange, steps between exchanges.
 FRACTION, EVERY = 0.3, 25
 
@@ -111,12 +112,12 @@ def exchange(
             mask.view(-1)[going.topk(count, largest=False).indices] = False
             coming = torch.where(mask, -1.0, g.abs()).flatten()
         else:
-            # As in their code, what lies between the two signs' thresholds goes: zeros too.
-            zero = mask & (w.detach() == 0)
+            # In their code what lies between the two signs' thresholds goes: zeros too.
+            zero = mask & (w.detach() == 0) & (method == "set zeros")
             mask &= ~zero
             count = int(zero.sum())
-            for sign in (1, -1):
-                part = mask & (w.detach().sign() == sign)
+            for positive in (True, False):
+                part = mask & ((w.detach() > 0) == positive)
                 few = int(FRACTION * int(part.sum()))
                 going = torch.where(part, w.detach().abs(), math.inf).flatten()
                 mask.view(-1)[going.topk(few, largest=False).indices] = False
@@ -148,7 +149,7 @@ def accuracy(
             w.mul_(mask)
     for step in range(steps):
         last = end if method == "rigl" else steps
-        if method in ("set", "rigl") and step and step % EVERY == 0 and step < last:
+        if method in ("set", "set zeros", "rigl") and step and step % EVERY == 0 and step < last:
             slopes = torch.autograd.grad(F.cross_entropy(module(x), y), weights(module))
             before = [mask.clone() for mask in masks]
             exchange(method, step, end, module, masks, slopes, draw)

@@ -7,10 +7,12 @@ damage", NeurIPS 1989; B. Hassibi, D. Stork, "Optimal brain surgeon", NeurIPS 19
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 import torch
+from torch.func import functional_call
 
 from edt.ensemble import ModuleEnsemble
 from edt.ensemble.kinds import Networks, chains
@@ -19,6 +21,7 @@ from edt.functional import hessian, hvp, loss_and_grad
 from edt.lottery.connectivity import connected
 from edt.lottery.draw import CONTROL_STREAM, bits, uniforms
 from edt.lottery.places import group_sum, places
+from edt.objectives.modules import evaluation
 from edt.scalars import number, whole
 from edt.tasks.given import task_and_networks
 
@@ -67,27 +70,29 @@ def grasp(
 
     Args:
         task, ens, task_index: as in `snip`.
-        temperature: default 200 for cross-entropy, as in the code of the paper, else 1; others
-            than 1 for chains only.
+        temperature: default 200 for cross-entropy, as in the code of the paper, else 1.
 
     Returns:
         ``[total]``.
 
     Raises:
-        TypeError: a temperature for networks of modules. ValueError: not a positive number.
+        TypeError: a temperature for modules whose loss is not one of outputs by name. ValueError:
+            not a positive number.
     """
     task, ens = task_and_networks(task, ens)
     entropy = str(getattr(task, "loss", "")).endswith("cross_entropy")
     if temperature is None:
-        soft = entropy and not isinstance(ens, ModuleEnsemble)
-        temperature = GRASP_TEMPERATURE if soft else 1.0
-    if number("temperature", temperature, strict=True) == 1.0:
+        temperature = GRASP_TEMPERATURE if entropy else 1.0
+    heat = number("temperature", temperature, strict=True)
+    if isinstance(ens, ModuleEnsemble):
+        task = task.with_temperature(heat) if heat != 1.0 else task
+    if isinstance(ens, ModuleEnsemble) or heat == 1.0:
         _, grad = loss_and_grad(task, ens, task_index=task_index)
         return (ens.theta * hvp(task, ens, grad.detach(), task_index=task_index)).detach()
     # Outputs are divided by dividing the last layer: a diagonal change of parameters.
-    at = places(chains(ens, "grasp(temperature=...)", "ens"))
+    at = places(ens)
     scale = torch.ones_like(ens.theta)
-    scale[(at.layer == at.layers - 1).to(scale.device)] = 1.0 / temperature
+    scale[(at.layer == at.layers - 1).to(scale.device)] = 1.0 / heat
     cool = ens.with_theta(ens.theta.detach() * scale)
     _, grad = loss_and_grad(task, cool, task_index=task_index)
     product = hvp(task, cool, scale.square() * grad.detach(), task_index=task_index)
@@ -100,13 +105,20 @@ def synflow(ens: Networks) -> torch.Tensor:
     Needs no data. Pruned in one go, a layer may go altogether: see `synflow_prune`.
 
     Args:
-        ens: chains.
+        ens: chains, whose activations are left out; or networks of modules with an
+            ``input_shape``, which see an input of ones in eval mode with all their numbers positive
+            and biases and running means 0 (their ReLUs let everything through then).
 
     Returns:
-        ``[total]``, float64 divided by each network's largest; biases 0.
+        ``[total]``, float64 up to a factor of each network; biases 0.
+
+    Raises:
+        ValueError: modules without ``input_shape``.
 
     Reference: H. Tanaka et al., NeurIPS 2020, arXiv 2006.05467.
     """
+    if isinstance(ens, ModuleEnsemble):
+        return _synflow_of_modules(ens)
     nets = chains(ens, "synflow", "ens")
     out = torch.zeros(nets.total, dtype=torch.float64)
     for b in range(nets.B):
@@ -127,11 +139,36 @@ def synflow(ens: Networks) -> torch.Tensor:
     return out
 
 
+def _synflow_of_modules(ens: ModuleEnsemble) -> torch.Tensor:
+    if ens.input_shape is None:
+        raise ValueError(
+            "synflow of modules needs the shape of an input: edt.ModuleEnsemble(..., input_shape=)"
+        )
+    theta = ens.theta.detach().cpu().double().abs()
+    out = torch.zeros_like(theta)
+    for architecture, members in ens.groups():
+        module = copy.deepcopy(architecture.module_on(torch.device("cpu"))).double()
+        ones = torch.ones(1, *ens.input_shape, dtype=torch.float64)
+        for b in members.tolist():
+            span = slice(int(ens.offsets[b]), int(ens.offsets[b + 1]))
+            flat = theta[span].clone()
+            for block in architecture.blocks:
+                if block.name.rpartition(".")[2] in ("bias", "running_mean"):
+                    flat[block.span] = 0.0
+            flat.requires_grad_()
+            with evaluation(module, "eval"), torch.enable_grad():
+                found = functional_call(module, architecture.tensors(flat), (ones,))
+                (slope,) = torch.autograd.grad(found.sum(), flat)
+            score = (flat * slope).detach()
+            out[span] = score / score.max().clamp_min(1e-300)
+    return out.to(ens.device)
+
+
 def synflow_prune(ens: Networks, density: float, rounds: int = 100) -> Any:
     """Networks with ``density`` of their weights left by SynFlow in rounds of ``density^(k/n)``.
 
     Args:
-        ens: chains.
+        ens: as in `synflow`.
         density: in (0, 1], of all layers together.
         rounds: n, 100 in the paper.
     """

@@ -29,7 +29,7 @@ from edt.lottery.criteria import snip, synflow
 from edt.lottery.draw import GROW_STREAM
 from edt.lottery.places import group_sum, places, ranks
 from edt.lottery.prune import SCOPES, keep_highest
-from edt.scalars import number, whole
+from edt.scalars import flag, number, whole
 
 __all__ = ["SET", "GradualPruning", "RigL"]
 
@@ -132,11 +132,14 @@ class SET(_Exchange):
     """Sparse evolutionary training: weights nearest to 0 go, others grow at random, at 0.
 
     Of a layer's positive weights the smallest ``fraction`` goes, and of the negative ones the
-    largest; as many of the layer's absent weights come back, any with equal chance.
+    largest; as many of the layer's absent weights come back, any with equal chance. The paper's
+    words leave open what becomes of weights that are 0, grown ones that no gradient has reached.
 
     Args:
         every: steps between exchanges (an epoch in the paper).
         fraction: zeta, 0.3 in the paper.
+        zeros: whether all weights that are 0 go as well, as in the code of the paper; otherwise
+            they are the largest of the negative ones.
         begin, end: steps; default 0 (excluded) and all.
         seed: of what grows; an integer, or one a network.
     """
@@ -146,11 +149,13 @@ class SET(_Exchange):
     begin: int = 0
     end: int | None = None
     seed: int | tuple[int, ...] = 0
+    zeros: bool = False
 
     def __post_init__(self) -> None:
         number("fraction", self.fraction, below=1.0)
         _span(self.begin, self.end, self.every)
         check_seeds(self.seed)
+        flag("zeros", self.zeros)
 
     def at(self, steps: int) -> Sequence[int]:
         """Steps before which weights are exchanged."""
@@ -164,13 +169,13 @@ class SET(_Exchange):
         at = places(networks)
         theta = networks.theta.detach().cpu()
         live = (networks.state.cpu() == TRAINABLE) & ~at.bias
-        where = torch.nonzero(live).flatten()
+        gone = live & (theta == 0.0) if self.zeros else torch.zeros_like(live)
+        where = torch.nonzero(live & ~gone).flatten()
         group = 2 * at.block[where] + (theta[where] > 0.0)
         count = group_sum(torch.ones_like(group), group, 2 * networks.B * at.layers)[group]
         goes = ranks(theta[where].abs().double(), group) < (self.fraction * count).floor()
-        drop = torch.zeros_like(live)
-        drop[where[goes]] = True
-        return self._exchanged(networks, drop, self._draws(step, networks))
+        gone[where[goes]] = True
+        return self._exchanged(networks, gone, self._draws(step, networks))
 
     def _draws(self, step: int, networks: Any) -> torch.Tensor:
         """Uniform numbers of a step, by (seed, id, step)."""

@@ -112,6 +112,7 @@ class ModuleTask:
         self.loss: str = _name_of(step if loss is None else loss)
         #: ``(outputs, target) -> [n]`` of a `FunctionTask`: weighted by sample.
         self.each: SampleLoss | None = None
+        self._temperature = 1.0
         self._whole = _samples(data, step)
         self._at_once = at_once
         if augment is not None and self._whole is None:
@@ -141,6 +142,19 @@ class ModuleTask:
         out.each, out.loss = each, name
         out._whole = [(x, y, weights)]
         out.targets = [_split(x, y, weights, out._at_once)]
+        return out
+
+    def with_temperature(self, temperature: float) -> ModuleTask:
+        """The loss of outputs divided by a number.
+
+        Raises:
+            TypeError: a loss that is not one of outputs by name.
+        """
+        if self._loss not in PER_SAMPLE or self.each is not None:
+            raise TypeError(f"temperature needs a loss of outputs by name, got {self.loss}")
+        out = object.__new__(type(self))
+        out.__dict__.update(self.__dict__)
+        out._temperature = self._temperature * temperature
         return out
 
     def with_targets(
@@ -197,6 +211,8 @@ class ModuleTask:
 
     def criterion(self, outputs: torch.Tensor, target: Any, batch: Batch) -> torch.Tensor:
         """The batch's part of the loss from its outputs."""
+        if self._temperature != 1.0:
+            outputs = outputs / self._temperature
         if self.each is not None:
             found = self.each(outputs, target)
             if not isinstance(found, torch.Tensor) or tuple(found.shape) != (batch.n,):
@@ -338,7 +354,8 @@ class ModuleTask:
 
     def fingerprint(self) -> str:
         """Identifies data, loss and mode in checkpoints."""
-        mark = hashlib.sha256(f"{self.loss}/{self.mode}".encode())
+        heat = "" if self._temperature == 1.0 else f"/{self._temperature}"
+        mark = hashlib.sha256(f"{self.loss}/{self.mode}{heat}".encode())
         for batches in self.targets:
             for batch in batches:
                 leaves, shape = pytree.tree_flatten((batch.content, batch.weights, batch.share))

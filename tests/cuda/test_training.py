@@ -13,6 +13,8 @@ from engine_calls import cpu_trainer, cuda_trainer
 from op_cases import Case
 from short_runs import PLAIN, STEPS, results, start
 
+from edt.ops.losses import LOSSES
+
 CPU = torch.device("cpu")
 KINDS = (cuda_trainer, cpu_trainer)
 TOLERANCE = 1e-10
@@ -122,6 +124,17 @@ def test_few_networks_of_many_samples(shim, rule):
     schedule, *_ = plan.schedule("train", True, 8200, moments=rule["optimizer"] != "sgd")
     assert schedule.split_training
     assert_close(found, train(cpu_trainer, case, rule))
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSSES if name not in ("mse", "cross_entropy")])
+def test_every_loss_in_minibatches(shim, loss):
+    """Of networks that a block holds, and of those whose layers are shared out."""
+    case = Case(hidden=((3,), (5,)), samples=21, d_out=2, loss=loss)
+    rule = {**PLAIN, "batch_size": 4}
+    wanted = train(cpu_trainer, case, rule)
+    assert_close(train(cuda_trainer, case, rule), wanted)
+    shim.set_limits(8, 1200, 2400)
+    assert_close(train(cuda_trainer, case, rule), wanted)
 
 
 def test_wide_masked_minibatches(shim):

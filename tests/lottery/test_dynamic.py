@@ -149,6 +149,39 @@ def test_set_exchanges_by_sign_and_at_random():
     assert abs(float(share) - 0.3 * count / (count + 0.3 * count)) < 0.05
 
 
+def test_set_as_in_its_code_drops_every_zero():
+    ens = Ensemble.init([30], [0], d_in=4, d_out=2, sparsity=0.5)
+    theta = ens.theta.clone()
+    live = torch.nonzero((ens.state == 1) & (theta != 0.0)).flatten()
+    theta[live[::5]] = 0.0
+    ens = ens.with_theta(theta)
+    task = edt.Task(torch.randn(5, 4).double(), torch.randn(5, 2).double())
+    index = torch.zeros(1, dtype=torch.int64)
+    for zeros in (True, False):
+        rule = SET(every=10, fraction=0.3, zeros=zeros)
+        fresh = ens.with_state(rule(10, 100, ens, task, index))
+        counts = []
+        for layer in range(2):
+            before, after = ens.weight_mask(0, layer), fresh.weight_mask(0, layer)
+            weight = ens.weight(0, layer)
+            assert int(before.sum()) == int(after.sum())
+            positive, zero = before & (weight > 0), before & (weight == 0)
+            negative = before & (weight < 0)
+            gone = int(0.3 * int(positive.sum())) + (
+                int(zero.sum()) + int(0.3 * int(negative.sum()))
+                if zeros
+                else int(0.3 * int((negative | zero).sum()))
+            )
+            # What grew again, by chance, has come and gone.
+            counts.append((int((before & ~after).sum()), gone))
+            if zeros:
+                moved = positive | negative
+                kept = weight[moved & after].abs().min()
+                assert kept > 0 and int(zero.sum()) > 0
+        assert all(lost <= most for lost, most in counts)
+        assert sum(lost for lost, _ in counts) > 0.5 * sum(most for _, most in counts)
+
+
 @pytest.fixture(params=KINDS)
 def call(request, cases):
     """A function that trains, on every kind of engine there is on the CPU."""
@@ -244,6 +277,63 @@ def test_synflow_in_rounds_cuts_no_layer():
     for networks in (rounds, once):
         assert density(networks).tolist() == pytest.approx([20 / 2040] * 3, abs=1e-3)
     assert all(rounds.weight_mask(b, k).any() for b in range(3) for k in range(6))
+
+
+def test_synflow_of_modules():
+    """Of chains of ReLUs as of chains; of a residual, normed one as torch's own gradient."""
+    ens = Ensemble.init([(5, 4)], range(2), d_in=3, d_out=2, sparsity=0.3, activation="relu")
+    modules = edt.ModuleEnsemble([ens.to_module(b) for b in range(2)], input_shape=(3,))
+    modules = modules.with_state(ens.state)
+    one, two = (
+        [part / part.max() for part in found.split(ens.offsets.diff().tolist())]
+        for found in (synflow(modules), synflow(ens))
+    )
+    torch.testing.assert_close(one, two)
+    half, other = synflow_prune(modules, 0.5, rounds=10), synflow_prune(ens, 0.5, rounds=10)
+    assert torch.equal(half.state, other.state)
+    net = edt.nets.resnet20(0.25, 3, shape=(1, 8, 8), blocks=1)
+    images = edt.ModuleEnsemble([net], input_shape=(1, 8, 8))
+    found = synflow(images)
+    twin = images.to_module(0).double().eval()
+    with torch.no_grad():
+        for name, value in [*twin.named_parameters(), *twin.named_buffers()]:
+            if name.endswith(("bias", "running_mean")):
+                value.zero_()
+            elif value.is_floating_point():
+                value.abs_()
+    twin(torch.ones(1, 1, 8, 8).double()).sum().backward()
+    for name, value in twin.named_parameters():
+        block = next(block for block in images.blocks(0) if block.name == name)
+        mine, theirs = found[block.span], (value * value.grad).detach().flatten()
+        if name.endswith("bias"):
+            assert not mine.any()
+        else:
+            scale = (found.max() / found[images.blocks(0)[0].span].max()).clamp_min(1e-300)
+            torch.testing.assert_close(
+                mine / found[images.blocks(0)[0].span].sum(),
+                theirs / (twin[0].weight * twin[0].weight.grad).sum().detach(),
+            )
+            assert float(scale) > 0
+    assert int(density(synflow_prune(images, 0.1, rounds=5))[0] * 100) in (9, 10)
+    with pytest.raises(ValueError, match="needs the shape of an input"):
+        synflow(edt.ModuleEnsemble([net]))
+
+
+def test_grasp_of_modules_divides_outputs_by_the_temperature():
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(30, 3, generator=draw).double()
+    task = edt.Task(x, torch.arange(30) % 4, loss="cross_entropy")
+    ens = Ensemble.init([(5, 4)], range(2), d_in=3, d_out=4, scheme="he", activation="relu")
+    modules = edt.ModuleEnsemble([ens.to_module(b) for b in range(2)])
+    for temperature in (None, 1.0, 7.0):
+        wanted = grasp(task, ens, temperature=temperature)
+        for given in (task, edt.ModuleTask((x, task.y), "cross_entropy", at_once=7)):
+            found = grasp(given, modules, temperature=temperature)
+            torch.testing.assert_close(found, wanted, rtol=1e-8, atol=1e-12)
+    own = edt.ModuleTask((x, task.y), lambda f, y: f.square().mean())
+    assert torch.isfinite(grasp(own, modules)).all()
+    with pytest.raises(TypeError, match="loss of outputs by name"):
+        grasp(own, modules, temperature=3.0)
 
 
 def test_grasp_divides_outputs_by_the_temperature():

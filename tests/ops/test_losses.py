@@ -13,6 +13,7 @@ from torch.nn import functional as F
 import edt
 from edt import _core
 from edt.ops.losses import LOSSES
+from edt.training.epochs import epoch_order
 
 NEW = [name for name in LOSSES if name not in ("mse", "cross_entropy")]
 
@@ -69,6 +70,9 @@ def test_values_slopes_and_curvature_are_torchs(loss: str) -> None:
     y = _targets(loss, draw, (40, 2))
     task, ens = edt.Task(x, y, loss), edt.Ensemble.init([4], range(2), d_in=3, d_out=2, scale=2.0)
     value, grad = edt.loss_and_grad(task, ens)
+    vector = torch.ones(ens.total, dtype=torch.float64)
+    products = edt.hvp(task, ens, vector), edt.ggn_vp(task, ens, vector)
+    squares = edt.hessian(task, ens, ggn=True)
     for b, matrix in enumerate(edt.hessian(task, ens)):
         module = ens.to_module(b)
         parameters = list(module.parameters())
@@ -84,7 +88,49 @@ def test_values_slopes_and_curvature_are_torchs(loss: str) -> None:
             row = torch.autograd.grad(entry, parameters, retain_graph=True)
             rows.append(torch.cat([part.reshape(-1) for part in row]))
         wanted = torch.stack(rows)
-        torch.testing.assert_close(matrix, wanted, rtol=0, atol=1e-12 * float(wanted.abs().max()))
+        near = {"rtol": 0, "atol": 1e-12 * float(wanted.abs().max())}
+        torch.testing.assert_close(matrix, wanted, **near)
+        bent = torch.stack([
+            torch.autograd.functional.hessian(
+                lambda f, n=n: OWN[loss](f[None], y[n : n + 1])[0], out
+            )
+            for n, out in enumerate(module(x).detach())
+        ])  # fmt: skip
+        names = {name: part.detach() for name, part in module.named_parameters()}
+        slopes = torch.func.jacrev(lambda p, m=module: torch.func.functional_call(m, p, (x,)))(
+            names
+        )
+        jacobian = torch.cat([part.reshape(40, 2, -1) for part in slopes.values()], -1)
+        gauss = torch.einsum("nop,noq,nqr->pr", jacobian, bent, jacobian) / 40
+        torch.testing.assert_close(squares[b], gauss, **near)
+        torch.testing.assert_close(products[0][span], wanted @ vector[span], **near)
+        torch.testing.assert_close(products[1][span], gauss @ vector[span], **near)
+
+
+@pytest.mark.parametrize("loss", NEW)
+def test_steps_on_minibatches_are_torchs(loss: str) -> None:
+    """Eleven steps of gradient descent, of batches of 7 of 40 samples with weights of their own."""
+    draw = torch.Generator().manual_seed(9)
+    x = torch.randn(40, 3, generator=draw, dtype=torch.float64)
+    y = _targets(loss, draw, (40, 2))
+    weights = 0.5 + torch.rand(40, generator=draw, dtype=torch.float64)
+    task, ens = edt.Task(x, y, loss, weights), edt.Ensemble.init([4], range(2), d_in=3, d_out=2)
+    found = edt.masked_train(
+        task, ens, steps=11, lr=0.1, optimizer="gd", batch_size=7, data_seed=[3, 5],
+        device="cpu", progress=False,
+    )  # fmt: skip
+    for b, seed in enumerate((3, 5)):
+        module = ens.to_module(b)
+        optimiser = torch.optim.SGD(module.parameters(), 0.1)
+        for step in range(11):
+            chosen = epoch_order(seed, step // 6, 40)[step % 6 * 7 :][:7]
+            optimiser.zero_grad()
+            coef = task.coef[0][chosen] * (40 / len(chosen))
+            (coef * OWN[loss](module(x[chosen]), y[chosen])).sum().backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        mine = list(found.networks.to_module(b).parameters())
+        for one, other in zip(mine, module.parameters(), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
