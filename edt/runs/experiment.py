@@ -30,6 +30,7 @@ from edt.runs.store import (
     Store,
     Wanted,
     note_start,
+    read_finished,
     read_marker,
     read_whole,
     write_whole,
@@ -184,8 +185,16 @@ class Experiment(Tabular):
             nullcontext() if folder is None else Store(folder, cls.kind, identity, fresh=fresh)
         )
         with context as store, tracker(progress, sum(part.cost for part in plan)) as bar:
+            facts: dict[str, Any] = {"spec_digest": spec.digest, "kind": cls.kind}
+            runs = cls.trainings(spec)
+            facts |= {} if runs is None else {"runs": runs}
             if folder is not None:
                 keep_data(spec, folder)
+                wanted = {part.name: cls.wanted(spec, part) for part in plan}
+                there = read_finished(folder, cls.table_names(spec), wanted, facts)
+                if there is not None:
+                    bar.done(sum(part.cost for part in plan))
+                    return cls(spec, there, {}, folder)
             parts = Parts(
                 plan,
                 folder,
@@ -225,9 +234,6 @@ class Experiment(Tabular):
                 seconds["tables"] = time.monotonic() - clock - sum(seconds.values())
             if store is not None:
                 store.check()
-                facts: dict[str, Any] = {"spec_digest": spec.digest, "kind": cls.kind}
-                runs = cls.trainings(spec)
-                facts |= {} if runs is None else {"runs": runs}
                 write_whole(store.path, tables, [part.name for part in plan], facts)
         return cls(spec, tables, seconds, folder)
 

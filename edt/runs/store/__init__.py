@@ -29,7 +29,7 @@ from edt.runs.store.parts import Manifest, PartError, PartFiles, Wanted
 from edt.runs.store.session import Session, last_session, note_start
 from edt.runs.store.status import Status, measure
 from edt.runs.store.tables import read_table
-from edt.runs.store.whole import read_whole, write_whole
+from edt.runs.store.whole import read_finished, read_whole, write_whole
 
 __all__ = [
     "FIGURES",
@@ -48,6 +48,7 @@ __all__ = [
     "last_session",
     "measure",
     "note_start",
+    "read_finished",
     "read_marker",
     "read_table",
     "read_whole",

@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from edt.files import CheckpointError
 from edt.places import Folder, at_once
 from edt.runs.store import inside
 from edt.runs.store.directory import PARTS
 from edt.runs.store.notes import MOST_WHOLE, read_note
-from edt.runs.store.parts import PartFiles
+from edt.runs.store.parts import PartFiles, Wanted
 from edt.runs.store.tables import encode_table, read_table, sha256
 
 MANIFEST = "manifest.json"
@@ -44,6 +45,44 @@ def write_whole(
     whole = {**facts, "sha256": sums}
     data = json.dumps(whole, indent=1, sort_keys=True).encode()
     inside.write(folder, MANIFEST, data, claimed=True)
+
+
+def read_finished(
+    folder: Folder,
+    tables: Iterable[str],
+    parts: Mapping[str, Wanted],
+    facts: Mapping[str, Any],
+) -> dict[str, pd.DataFrame] | None:
+    """The tables of a run that is finished and undamaged; otherwise None.
+
+    Every file of every part is compared with its checksum, but only the tables are taken apart.
+
+    Args:
+        folder: of the run.
+        tables: their names.
+        parts: names of all parts, to what the plan says of them.
+        facts: entries that the manifest must have, ``spec_digest`` among them.
+    """
+    note = read_note(folder, MANIFEST, {"sha256": dict}, most=MOST_WHOLE)
+    if note is None or any(note.get(name) != value for name, value in facts.items()):
+        return None
+    sums, files, digest = note["sha256"], PartFiles(folder), str(facts["spec_digest"])
+    try:
+        found = {name: read_table(folder, f"{name}.parquet", sums.get(f"{name}.parquet", ""))
+                 for name in tables}  # fmt: skip
+    except CheckpointError:
+        return None
+    listed = {f"{name}.parquet" for name in found}
+    for manifest in at_once(
+        folder, lambda name: files.whole(name, digest, parts[name]), list(parts)
+    ):
+        if manifest is None:
+            return None
+        for name, sum_ in manifest.files.items():
+            if sums.get(f"{PARTS}/{name}") != sum_:
+                return None
+            listed.add(f"{PARTS}/{name}")
+    return found if listed == set(sums) else None
 
 
 def read_whole(folder: Folder, name: str) -> pd.DataFrame:
