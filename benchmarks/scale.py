@@ -6,8 +6,8 @@
 
 Each size runs in a process of its own: it is planned, run, looked at as ``edt status`` does,
 resumed whole and with a hundredth of its parts missing, and exported. Printed are seconds and the
-growth of memory for each part. The exit code is 1 where something costs more for each part of a larger study
-than `SLACK` times what it costs for each of a smaller one.
+growth of memory for each part. The exit code is 1 where something costs more for each part of a
+larger study than `SLACK` times what it costs for each of a smaller one.
 """
 
 from __future__ import annotations
