@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from edt.landscape import Connection
-from edt.show.style import LIGHT, Theme, new_figure, styled
+from edt.show.style import LIGHT, Theme, given_or_new, key_below, styled
 
 #: What each kind of path is.
 PATHS = {
@@ -20,22 +22,29 @@ DECADES = 10.0
 
 
 def plot_connection(
-    connection: Connection, pair: int | None = None, *, theme: Theme = LIGHT
+    connection: Connection,
+    pair: int | None = None,
+    *,
+    ax: Sequence[Axes] | None = None,
+    theme: Theme = LIGHT,
 ) -> Figure:
     """Loss along the paths of one pair (left), barriers of all pairs (right).
 
     Args:
         connection: from `edt.landscape.connect`.
         pair: which pair to show; default the one with the highest straight barrier.
+        ax: two axes of yours; default a new figure.
         theme: colours.
+
+    Raises:
+        TypeError, ValueError: other axes.
     """
     b = int(connection.barrier_straight.argmax()) if pair is None else int(pair)
     kinds = [kind for kind in PATHS if getattr(connection, kind) is not None]
     styles = {"unaligned": (theme.orange, ":", "^"), "straight": (theme.blue, "--", "s"),
               "bent": (theme.green, "-", "o")}  # fmt: skip
     with styled(theme):
-        figure, axes = new_figure(2, size=(13.5, 6.0), width_ratios=[1.15, 1.0])
-        left, right = axes[0]
+        figure, (left, right) = given_or_new(ax, 2, (13.5, 6.0), width_ratios=[1.15, 1.0])
         for kind in kinds:
             colour, dashes, _ = styles[kind]
             left.plot(connection.t, getattr(connection, kind)[:, b], color=colour, ls=dashes,
@@ -50,7 +59,7 @@ def plot_connection(
         left.set_title(f"Pair {b}")
         _barriers(right, connection, kinds, styles, theme)
         handles, words = left.get_legend_handles_labels()
-        figure.legend(handles, words, loc="outside lower center", ncols=len(words))
+        key_below(figure, left, handles, words, ax is not None)
     return figure
 
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter
 
 from edt.curvature import Spectra, SpectralDensity
 from edt.curvature.verdicts import arithmetic, inertia, zero_threshold
-from edt.show.style import LIGHT, Theme, new_figure, percent_axis, styled
+from edt.show.style import LIGHT, Theme, given_or_new, percent_axis, styled
 
 #: Eigenvalues smaller than this share of the largest are drawn on the linear part of the axis.
 LINEAR = 1e-6
@@ -25,6 +25,7 @@ def plot_spectrum(
     *,
     linear: float | None = None,
     dtype: torch.dtype | None = None,
+    ax: Axes | None = None,
     theme: Theme = LIGHT,
 ) -> Figure:
     """Share of the eigenvalues at or below each value, a line a network; dots at the negative ones.
@@ -40,11 +41,12 @@ def plot_spectrum(
             a millionth of the largest eigenvalue.
         dtype: arithmetic of the Hessians, which decides what is zero; default: what the spectra
             remember, else float64.
+        ax: axes of yours; default a new figure.
         theme: colours.
 
     Raises:
-        ValueError: no spectrum, not as many labels as spectra, no eigenvalue in any of them, or
-            ``linear`` not positive.
+        TypeError, ValueError: no spectrum, not as many labels as spectra, no eigenvalue in any of
+            them, ``linear`` not positive, or other axes.
     """
     if not spectra:
         raise ValueError("spectra must hold at least one spectrum, got none")
@@ -63,8 +65,7 @@ def plot_spectrum(
         raise ValueError(f"linear must be > 0, got {linear}")
     colours = (theme.blue, theme.orange, theme.green, theme.red, theme.purple, theme.sky)
     with styled(theme):
-        figure, axes = new_figure(size=(11.0, 5.6))
-        ax = axes[0, 0]
+        figure, (ax,) = given_or_new(ax, 1, (11.0, 5.6))
         for b, (spectrum, name) in enumerate(zip(spectra, names, strict=True)):
             colour, dash = colours[b % len(colours)], DASHES[b // len(colours) % len(DASHES)]
             if not values[b].size:

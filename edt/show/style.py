@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
@@ -140,6 +140,43 @@ def new_figure(
     figure = blank(size)
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, axes
+
+
+def given_or_new(
+    ax: Axes | Sequence[Axes] | None, columns: int, size: tuple[float, float], **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """The figure and axes that a caller gave, or new ones in a row.
+
+    Args:
+        ax: of the caller; None: a new figure.
+        columns: diagrams.
+        size: of a new figure, in inches.
+        options: of its subplots.
+
+    Raises:
+        TypeError, ValueError: not as many axes as diagrams.
+    """
+    if ax is None:
+        figure, axes = new_figure(columns, size=size, **options)
+        return figure, list(axes[0])
+    given = [ax] if isinstance(ax, Axes) else list(np.ravel(np.asarray(ax, dtype=object)))
+    if not all(isinstance(one, Axes) for one in given):
+        raise TypeError(f"ax must be matplotlib axes, got {type(ax).__name__}")
+    if len(given) != columns:
+        raise ValueError(f"ax must be {columns} axes, one a diagram, got {len(given)}")
+    found = given[0].get_figure(root=True)
+    assert found is not None  # axes that can be drawn on have one
+    return found, given
+
+
+def key_below(
+    figure: Figure, ax: Axes, handles: Sequence[Any], words: Sequence[str], own: bool, most: int = 4
+) -> None:
+    """The key of a figure: below it, or on the first of the caller's axes."""
+    if own:
+        ax.legend(handles, words, fontsize="small")
+    else:
+        figure.legend(handles, words, loc="outside lower center", ncols=min(most, len(words)))
 
 
 def png(figure: Figure, dpi: int = 160) -> bytes:

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from edt.ensemble import Ensemble
 from edt.flow import FlowResult
-from edt.show.style import LIGHT, Theme, new_figure, styled
+from edt.show.style import LIGHT, Theme, given_or_new, styled
 from edt.training import TrainResult
 
 #: Widths told apart; more share the last colour.
@@ -23,6 +23,7 @@ def plot_trajectories(
     result: TrainResult | FlowResult,
     networks: Sequence[int] | None = None,
     *,
+    ax: Sequence[Axes] | None = None,
     theme: Theme = LIGHT,
 ) -> Figure:
     """Loss (left) and largest gradient component (right) of every network, a colour a width.
@@ -31,10 +32,12 @@ def plot_trajectories(
         result: of `edt.masked_train` (against steps) or `edt.gradient_flow` (against time), with a
             history.
         networks: which ones; default all.
+        ax: two axes of yours; default a new figure.
         theme: colours.
 
     Raises:
-        ValueError: nothing was recorded, or no network is chosen, or there is no such network.
+        TypeError, ValueError: nothing was recorded, no network is chosen, there is no such network,
+            or other axes.
     """
     history, clock = result.history, "time" if isinstance(result, FlowResult) else "step"
     if not history.sizes[clock]:
@@ -52,20 +55,20 @@ def plot_trajectories(
         for k, width in enumerate(distinct)
     }
     with styled(theme):
-        figure, axes = new_figure(2, size=(13.5, 5.4))
+        figure, (left, right) = given_or_new(ax, 2, (13.5, 5.4))
         at = np.asarray(history[clock].values, dtype=np.float64)
-        for ax, name, word in (
-            (axes[0, 0], "loss", "loss"),
-            (axes[0, 1], "grad_norm", "largest component of the gradient"),
+        for one, name, word in (
+            (left, "loss", "loss"),
+            (right, "grad_norm", "largest component of the gradient"),
         ):
             values = np.asarray(history[name].values, dtype=np.float64)
-            _lines(ax, at, values[:, chosen], [style[width] for width in widths])
-            ax.set_yscale("log")
-            ax.set_xscale("symlog", linthresh=_first(at), linscale=0.6)
-            ax.set_xlim(0.0, float(at.max()) * 1.1 or 1.0)
-            ax.set_xlabel("optimiser steps" if clock == "step" else "time of the flow")
-            ax.set_ylabel(word)
-        axes[0, 0].set_title(f"{len(chosen)} network{'s' if len(chosen) > 1 else ''} on the way")
+            _lines(one, at, values[:, chosen], [style[width] for width in widths])
+            one.set_yscale("log")
+            one.set_xscale("symlog", linthresh=_first(at), linscale=0.6)
+            one.set_xlim(0.0, float(at.max()) * 1.1 or 1.0)
+            one.set_xlabel("optimiser steps" if clock == "step" else "time of the flow")
+            one.set_ylabel(word)
+        left.set_title(f"{len(chosen)} network{'s' if len(chosen) > 1 else ''} on the way")
         handles = [
             Line2D([], [], color=style[width][0], ls=style[width][1], lw=2.2,
                    label=f"width {'-'.join(map(str, width))} ({widths.count(width)})")
@@ -73,7 +76,7 @@ def plot_trajectories(
         ]  # fmt: skip
         if len(distinct) > TOLD:
             handles[-1].set_label(f"{len(distinct) - TOLD + 1} larger widths")
-        axes[0, 0].legend(handles=handles, loc="lower left")
+        left.legend(handles=handles, loc="lower left")
     return figure
 
 

@@ -14,7 +14,7 @@ from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import MaxNLocator
 
 from edt.landscape.views import LossLine, LossPlane, Marks
-from edt.show.style import LIGHT, Theme, new_figure, styled
+from edt.show.style import LIGHT, Theme, given_or_new, key_below, styled
 
 #: Gradient at or below which a marked network is shown as a critical point.
 CRITICAL = 1e-7
@@ -34,6 +34,7 @@ def plot_line(
     networks: Sequence[int] | None = None,
     *,
     tol: float = CRITICAL,
+    ax: Axes | None = None,
     theme: Theme = LIGHT,
 ) -> Figure:
     """Loss along the lines of some networks, critical points marked.
@@ -42,14 +43,18 @@ def plot_line(
         line: from `edt.landscape.loss_line`.
         networks: which ones; default the first six.
         tol: largest gradient of a critical point.
+        ax: axes of yours; default a new figure.
         theme: colours.
+
+    Raises:
+        TypeError, ValueError: other axes.
     """
     B = int(line.loss.shape[1])
     chosen = list(range(min(6, B))) if networks is None else list(networks)
     colours = (theme.blue, theme.orange, theme.green, theme.red, theme.purple, theme.sky)
     with styled(theme):
-        figure, axes = new_figure(size=(9.5, 6.0))
-        ax = axes[0, 0]
+        mine = ax is not None
+        figure, (ax,) = given_or_new(ax, 1, (9.5, 6.0))
         t, kinds = line.t.numpy(), []
         for place, b in enumerate(chosen):
             colour = colours[place % len(colours)]
@@ -70,7 +75,7 @@ def plot_line(
         handles, words = ax.get_legend_handles_labels()
         extra = _symbols(kinds, theme)
         handles, words = [*handles, *extra], [*words, *[str(item.get_label()) for item in extra]]
-        figure.legend(handles, words, loc="outside lower center", ncols=min(4, len(words)))
+        key_below(figure, ax, handles, words, mine)
     return figure
 
 
@@ -80,6 +85,7 @@ def plot_plane(
     *,
     levels: int = 14,
     tol: float = CRITICAL,
+    ax: Axes | Sequence[Axes] | None = None,
     theme: Theme = LIGHT,
 ) -> Figure:
     """Contours of the loss at logarithmic levels, critical points and the path marked.
@@ -89,7 +95,11 @@ def plot_plane(
         networks: which one, or which ones side by side; default the first three.
         levels: number of contours.
         tol: largest gradient of a critical point.
+        ax: axes of yours, one a network; default a new figure.
         theme: colours.
+
+    Raises:
+        TypeError, ValueError: other axes.
     """
     B = int(plane.loss.shape[0])
     if networks is None:
@@ -97,14 +107,14 @@ def plot_plane(
     else:
         chosen = [networks] if isinstance(networks, int) else list(networks)
     with styled(theme):
-        figure, axes = new_figure(len(chosen), size=(6.2 * len(chosen) + 1.2, 6.4))
+        figure, axes = given_or_new(ax, len(chosen), (6.2 * len(chosen) + 1.2, 6.4))
         kinds: list[str] = []
-        for ax, b in zip(axes[0], chosen, strict=True):
-            image = _contours(ax, plane, b, levels, theme)
-            _path(ax, plane, b, theme)
-            kinds += _marked(ax, plane.marks, b, tol, theme)
-            ax.set_title(f"Network {b}")
-            bar = figure.colorbar(image, ax=ax, shrink=0.85, aspect=24)
+        for one, b in zip(axes, chosen, strict=True):
+            image = _contours(one, plane, b, levels, theme)
+            _path(one, plane, b, theme)
+            kinds += _marked(one, plane.marks, b, tol, theme)
+            one.set_title(f"Network {b}")
+            bar = figure.colorbar(image, ax=one, shrink=0.85, aspect=24)
             _bar_ticks(bar)
             if b == chosen[-1]:
                 bar.set_label("loss" if plane.theta is None else "loss, the rest minimised out")
@@ -114,7 +124,9 @@ def plot_plane(
                 Line2D([], [], color=theme.red, lw=2.2, label="path"),
                 Line2D([], [], color=theme.red, marker=">", ms=9, ls="none", label="its beginning"),
             ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        if handles:
+            words = [str(item.get_label()) for item in handles]
+            key_below(figure, axes[0], handles, words, ax is not None, len(handles))
     return figure
 
 
