@@ -114,7 +114,7 @@ def fit(
     if not model.fits(counts):
         raise ValueError(f"model {model.name!r} needs the covariate {model.needs!r}")
     fixed = fixed or {}
-    low, high = _bounds(model, counts.groups)
+    low, high = bounds(model, counts.groups)
     theta = _start(model, counts) if start is None else np.array(start, dtype=np.float64)
     for place, value in fixed.items():
         low[place] = high[place] = value
@@ -228,7 +228,8 @@ def _start(model: Model, counts: Counts) -> Floats:
     return np.concatenate([centre, [entry.start for entry in model.shared]])
 
 
-def _bounds(model: Model, groups: int) -> tuple[Floats, Floats]:
+def bounds(model: Model, groups: int) -> tuple[Floats, Floats]:
+    """Least and greatest value of every parameter: intercepts, then shared ones."""
     ends = [INTERCEPTS[model.link]] * groups + [(entry.low, entry.high) for entry in model.shared]
     low, high = np.array(ends, dtype=np.float64).T
     return low.copy(), high.copy()

@@ -14,6 +14,7 @@ from edt.scalars import whole
 from edt.stats import SEED, Interval
 from edt.success.counts import Counts
 from edt.success.fit import Fit, fit
+from edt.success.many import maxima
 from edt.success.models import Model
 
 #: Doublings of the step in which an end of a profile interval is sought.
@@ -119,12 +120,12 @@ def selection(
         raise ValueError("selection needs at least one draw and one model")
     generator = np.random.Generator(np.random.Philox(seed))
     starts = [fit(model, counts).theta for model in models]
-    wins = dict.fromkeys([model.name for model in models], 0)
-    for _ in range(draws):
-        drawn = generator.binomial(counts.runs, counts.wins / counts.runs).astype(np.int64)
-        again = counts.with_wins(drawn)
-        aics = [
-            fit(model, again, start=start).aic for model, start in zip(models, starts, strict=True)
-        ]
-        wins[models[int(np.argmin(aics))].name] += 1
-    return pd.Series({name: won / draws for name, won in wins.items()}, name="selected")
+    rate = counts.wins / counts.runs
+    drawn = np.array([generator.binomial(counts.runs, rate) for _ in range(draws)], dtype=np.int64)
+    # The constant of the likelihood is the same for all models of a draw.
+    aics = [
+        2.0 * start.size - 2.0 * maxima(model, counts, drawn, start)
+        for model, start in zip(models, starts, strict=True)
+    ]
+    won = np.bincount(np.argmin(aics, axis=0), minlength=len(models)) / draws
+    return pd.Series(won, index=[model.name for model in models], name="selected")

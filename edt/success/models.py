@@ -21,10 +21,11 @@ from typing import Literal
 import numpy as np
 from scipy.special import expit, gammaln
 
-from edt.success.counts import Counts, Floats
+from edt.success.counts import Counts, Floats, Ints
 
 Link = Literal["hazard", "logit"]
-#: (intercepts of the cells, shared parameters, counts) to z, dz/dintercept and dz/dshared [c, k].
+#: (intercepts of the cells ``[..., c]``, shared parameters ``[..., k]``, counts) to z,
+#: dz/dintercept and dz/dshared ``[..., c, k]``.
 Predictor = Callable[[Floats, Floats, Counts], tuple[Floats, Floats, Floats]]
 
 #: Ends of the intercepts: probabilities of a win from 1e-11 to 1 - 1e-1300 (hazard).
@@ -86,7 +87,13 @@ def success(link: Link, z: Floats) -> Floats:
 
 def log_likelihood(link: Link, z: Floats, counts: Counts) -> tuple[float, Floats]:
     """Log-likelihood without its constant, and its derivative by the predictor ``[c]``."""
-    k, n = counts.wins, counts.runs
+    value, slope = log_likelihoods(link, z, counts.wins, counts.runs)
+    return float(value), slope
+
+
+def log_likelihoods(link: Link, z: Floats, k: Ints, n: Ints) -> tuple[Floats, Floats]:
+    """The same of k wins in n runs, over the last axis: ``[...]`` and ``[..., c]``."""
+    value: Floats
     if link == "hazard":
         hazard = np.exp(z)
         # ln(1 - e^-H) in the form that is accurate on either side of ln 2.
@@ -94,10 +101,10 @@ def log_likelihood(link: Link, z: Floats, counts: Counts) -> tuple[float, Floats
         safe = np.where(small, hazard, 1.0)
         large = np.where(small, 1.0, hazard)
         log_win = np.where(small, np.log(-np.expm1(-safe)), np.log1p(-np.exp(-large)))
-        value = float((k * log_win - (n - k) * hazard).sum())
+        value = np.asarray((k * log_win - (n - k) * hazard).sum(axis=-1))
         per_hazard = hazard / np.expm1(np.minimum(hazard, 700.0))
         return value, k * per_hazard - (n - k) * hazard
-    value = float(-(k * np.logaddexp(0.0, -z) + (n - k) * np.logaddexp(0.0, z)).sum())
+    value = np.asarray(-(k * np.logaddexp(0.0, -z) + (n - k) * np.logaddexp(0.0, z)).sum(axis=-1))
     return value, k - n * expit(z)
 
 
@@ -134,7 +141,7 @@ def _log_ratio(counts: Counts) -> Floats:
 
 def _fixed(log_tickets: Callable[[Counts], Floats]) -> Predictor:
     def predict(c: Floats, shared: Floats, counts: Counts) -> tuple[Floats, Floats, Floats]:
-        return c + log_tickets(counts), np.ones_like(c), np.empty((c.size, 0))
+        return c + log_tickets(counts), np.ones_like(c), np.empty((*c.shape, 0))
 
     return predict
 
@@ -142,7 +149,8 @@ def _fixed(log_tickets: Callable[[Counts], Floats]) -> Predictor:
 def _power(log_tickets: Callable[[Counts], Floats]) -> Predictor:
     def predict(c: Floats, shared: Floats, counts: Counts) -> tuple[Floats, Floats, Floats]:
         grown = log_tickets(counts)
-        return c + shared[0] * grown, np.ones_like(c), grown[:, None]
+        by_power = np.broadcast_to(grown[:, None], (*c.shape, 1))
+        return c + shared[..., :1] * grown, np.ones_like(c), by_power
 
     return predict
 
@@ -153,8 +161,8 @@ def _additive(dimensions: Callable[[Counts], Floats]) -> Predictor:
     def predict(c: Floats, shared: Floats, counts: Counts) -> tuple[Floats, Floats, Floats]:
         x = dimensions(counts)
         with np.errstate(divide="ignore"):
-            z = np.logaddexp(c, shared[0] + np.log(x))
-        return z, np.exp(c - z), (x * np.exp(shared[0] - z))[:, None]
+            z = np.logaddexp(c, shared[..., :1] + np.log(x))
+        return z, np.exp(c - z), (x * np.exp(shared[..., :1] - z))[..., None]
 
     return predict
 
@@ -165,7 +173,8 @@ def _linear(*columns: Callable[[Counts], Floats]) -> Predictor:
     def predict(c: Floats, shared: Floats, counts: Counts) -> tuple[Floats, Floats, Floats]:
         x = np.stack([column(counts) for column in columns], axis=1)
         x = x - x.mean(axis=0)
-        return c + x @ shared, np.ones_like(c), x
+        moved = x @ shared if shared.ndim == 1 else shared @ x.T
+        return c + moved, np.ones_like(c), np.broadcast_to(x, (*c.shape, x.shape[1]))
 
     return predict
 

@@ -15,6 +15,7 @@ from edt.success import (
     selection,
 )
 from edt.success.fit import Fit
+from edt.success.many import maxima
 
 #: Simulated data sets a model: the share covered has a standard deviation of 2.2% at 95%.
 SETS = 100
@@ -108,6 +109,23 @@ def test_goodness_of_fit_accepts_the_truth():
     """p_fit < 0.05 in about 5% of data sets (three standard deviations: 9%, 50 sets)."""
     bad = sum(fit(MODELS["power"], data).p_fit < 0.05 for data in simulated("power", 500, 50)[1])
     assert bad / 50 <= 0.05 + 0.09
+
+
+@pytest.mark.parametrize("rate", [None, 0.97, 0.02])
+def test_draws_fitted_together_are_fitted_as_alone(rate):
+    """The same maxima, to what Fisher scoring leaves (its gain of 1e-12 times some tens of runs);
+    also at bounds, and where draws do not settle and are fitted alone."""
+    data = simulated("escape", 60, 1)[1][0]
+    generator = np.random.default_rng(0)
+    rates = data.wins / data.runs if rate is None else rate
+    wins = np.array([generator.binomial(data.runs, rates) for _ in range(6)])
+    for model in MODELS.values():
+        if not model.fits(data):
+            continue
+        start = fit(model, data).theta
+        alone = [fit(model, data.with_wins(draw), start=start) for draw in wins]
+        wanted = [found.log_likelihood - found.counts.constant() for found in alone]
+        np.testing.assert_allclose(maxima(model, data, wins, start), wanted, rtol=0, atol=1e-9)
 
 
 def test_selection_shares():
