@@ -124,7 +124,7 @@ def _masked(name: str, layer: Any, mask: Any, kernel: str) -> Any:
 
 def _layers(module: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, layer in module.named_modules():
-        if isinstance(layer, (MaskedLinear, MaskedConv2d)):
+        if isinstance(layer, tuple(KINDS.values())):
             yield name, layer
 
 

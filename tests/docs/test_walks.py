@@ -27,6 +27,7 @@ WALKS = {
     "an activation": ("relu_squared", 6),
     "a loss": ("pseudo_huber", 6),
     "an optimiser": ("rmsprop", 5),
+    "a layer": ("MaskedConv1d", 3),
     "a task": ("parity", 2),
 }
 #: What `walk_of_core.cpp` calls them.
@@ -188,6 +189,25 @@ flat = torch.cat([p.detach().flatten() for p in net.parameters()])
 torch.testing.assert_close(trained.networks.theta, flat, rtol=1e-10, atol=1e-12)
 assert AXES["optimizer"].check("optimizer", optimizer) == optimizer
 assert AXES["activation"].check("activation", activation) == activation
+
+# The layer, on the sparse kernels of this core: values and slopes of torch's own.
+from edt.nn import MaskedConv1d, sparsify
+for kernel, stride, pad, gap, groups in ((3, 1, 0, 1, 1), (4, 2, 3, 1, 2), (2, 3, 1, 2, 1)):
+    plain = torch.nn.Conv1d(4, 6, kernel, stride, pad, gap, groups, dtype=torch.float64)
+    mask = torch.rand(plain.weight.shape, generator=draw) < 0.4
+    with torch.no_grad():
+        plain.weight.mul_(mask)
+    layer = sparsify(plain, masks={"": mask}, kernel="sparse")
+    assert type(layer) is MaskedConv1d and torch.equal(layer.mask, mask)
+    signal = torch.randn(3, 4, 19, dtype=torch.float64, generator=draw, requires_grad=True)
+    out = layer(signal)
+    assert layer.compiled == 1
+    torch.testing.assert_close(out, plain(signal), rtol=1e-12, atol=1e-13)
+    weight = torch.randn(out.shape, dtype=torch.float64, generator=draw)
+    wanted = torch.autograd.grad(plain(signal), [signal, plain.weight], weight)
+    found = torch.autograd.grad(out, [signal, layer.weight], weight)
+    torch.testing.assert_close(found[0], wanted[0], rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(found[1], wanted[1] * mask, rtol=1e-12, atol=1e-13)
 
 made = edt.tasks.parity(3)
 assert (made.N, made.d_in) == (8, 3) and float(made.variance) == 1.0

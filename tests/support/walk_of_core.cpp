@@ -78,7 +78,8 @@ int main() {
     stepper.move<false>({0, kPoints}, step, lr, decay);
     const cuda::Rule<double> rule(hp, st, 0, step, 1 - integer_power(hp.beta1, step + 1),
                                   1 - integer_power(hp.beta2, step + 1));
-    for (int i = 0; i < kPoints; ++i) rule(p1[i], g[i], m1 + i, v1 + i);
+    for (int i = 0; i < kPoints; ++i)
+      rule(p1[i], g[i], m1 + i, v1 + i, static_cast<const double*>(nullptr));
   }
   rows("optimizer", 1, [&](int, int i) { return p[i]; });
   rows("optimizer-gpu", 1, [&](int, int i) { return p1[i]; });
