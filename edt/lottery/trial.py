@@ -12,13 +12,12 @@ from edt.ensemble import Ensemble
 from edt.objectives import Objective
 from edt.ops.threads import one_blas_thread
 from edt.training import converge, lbfgs, masked_train
+from edt.training.descend import PROGRESS
 from edt.training.descent import CHUNK
 from edt.training.schedules import learning_rate_factors
 from edt.training.state import DIVERGED, Rule, State
 from edt.training.trainer import trainer
 
-#: A network stays in the L-BFGS rounds while each takes its loss below this share of itself.
-PROGRESS = 0.99
 #: As in `edt.converge`: pairs kept by L-BFGS, and the gradient at which it stops.
 MEMORY, TOLERANCE = 20, 1e-10
 #: Adam's constants, those of `edt.masked_train`.

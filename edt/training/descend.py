@@ -5,14 +5,17 @@ from __future__ import annotations
 import torch
 
 from edt.objectives import Objective
-from edt.training.descent import Descent
+from edt.ops.threads import one_blas_thread
+from edt.training.descent import RUNNING, Descent, lbfgs
 from edt.training.plan import Plan
 from edt.training.progress import Meter
 
-__all__ = ["descend"]
+__all__ = ["PROGRESS", "descend", "descend_in_rounds"]
 
 #: Pairs kept by L-BFGS.
 MEMORY = 20
+#: A network stays in rounds of L-BFGS while each takes its loss below this share of itself.
+PROGRESS = 0.99
 
 
 def descend(
@@ -50,3 +53,50 @@ def descend(
         plan = Plan(method, lbfgs_steps, newton_steps, MEMORY, polish=False)
         plan.run(state, part, dense, meter)
     return state
+
+
+@one_blas_thread()
+def descend_in_rounds(
+    objective: Objective,
+    theta: torch.Tensor,
+    loss: torch.Tensor,
+    *,
+    rounds: int,
+    steps: int,
+    enough: float | None,
+    tol: float,
+) -> tuple[Descent, torch.Tensor]:
+    """Rounds of L-BFGS, without verdicts, of networks that go on falling.
+
+    A network leaves at ``loss <= enough``, at ``max|grad| <= tol``, or after a round that leaves
+    more than `PROGRESS` of its loss.
+
+    Args:
+        objective: of B networks.
+        theta: flat float64 ``[total]``, where to start; not modified.
+        loss: float64 ``[B]`` there; networks whose loss is not finite are left as they are.
+        rounds, steps: at most so many rounds, of so many iterations.
+        enough, tol: see above.
+
+    Returns:
+        The `Descent`, and who took part, bool ``[B]``.
+    """
+    state = Descent(objective, theta, tol, None)
+    everyone = torch.arange(state.B)
+    state.refresh(everyone)
+    loss, before = loss.clone(), torch.full_like(loss, float("inf"))
+    took_part = torch.zeros(state.B, dtype=torch.bool)
+    closed = torch.zeros(state.B, dtype=torch.bool)
+    with Meter(False, "descend", state.B) as meter:
+        for _ in range(rounds):
+            going = (state.status == RUNNING) & ~closed & (loss < PROGRESS * before)
+            if enough is not None:
+                going &= loss > enough
+            if not bool(going.any()):
+                break
+            before = loss.clone()
+            lbfgs(state, everyone[going], MEMORY, steps, tol, meter)
+            loss[going] = state.loss[going]
+            closed |= going & (state.grad_max <= tol)
+            took_part |= going
+    return state, took_part

@@ -12,7 +12,6 @@ from edt.ensemble import Ensemble
 from edt.landscape import Certificates, certify, outcomes
 from edt.landscape.outcome import UNCERTIFIED
 from edt.lottery import at_reference_scale
-from edt.lottery.trial import PROGRESS
 from edt.studies.common.channels import closest_opponents, with_channels
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.levels import label_levels
@@ -20,6 +19,7 @@ from edt.studies.common.targets import good_loss
 from edt.studies.width.spec import WidthSweepSpec
 from edt.tasks import Task
 from edt.training import ConvergeResult, converge, masked_train
+from edt.training.descend import descend_in_rounds
 
 #: Columns of ``runs`` and their dtypes, in order. The last three are filled by `label_runs`.
 COLUMNS: dict[str, str] = {
@@ -140,32 +140,36 @@ def run_part(
         }
     )
     theta = trained.networks.theta.reshape(len(seeds), -1).clone()
-    before = np.full(len(seeds), np.inf)
-    for newton_steps in (*[0] * spec.lbfgs_rounds, spec.newton_steps):
-        loss = frame["loss"].to_numpy(copy=True)
-        status = frame["status"].to_numpy(dtype=str)
-        going = status != "diverged"
-        if enough is not None:
-            going &= loss > enough
-        if newton_steps == 0:
-            going &= (status != "converged") & (loss < PROGRESS * before)
-            before = loss
-        chosen = torch.from_numpy(np.flatnonzero(going))
-        if not chosen.numel():
+    loss = torch.tensor(frame["loss"].to_numpy(copy=True))
+    loss[torch.tensor(frame["status"].eq("diverged").to_numpy())] = float("nan")
+    state, fell = descend_in_rounds(
+        task.objective(trained.networks, index), theta.flatten(), loss,
+        rounds=spec.lbfgs_rounds, steps=spec.lbfgs_steps, enough=enough, tol=spec.tol,
+    )  # fmt: skip
+    theta = state.theta.reshape(len(seeds), -1).clone()
+    loss[fell] = state.loss[fell]
+    frame["lbfgs_iterations"] += state.lbfgs_iterations.numpy()
+    low = torch.isfinite(loss)
+    if enough is not None:
+        low &= loss > enough
+    # Those that are good, or diverged on the way, are looked at where they stand.
+    for chosen, budget in ((fell & ~low, (0, 0)), (low, (spec.lbfgs_steps, spec.newton_steps))):
+        places = torch.nonzero(chosen).flatten()
+        if not places.numel():
             continue
         ended = converge(
             task,
-            trained.networks.with_theta(theta.flatten()).select(chosen),
-            task_index=index[chosen],
+            trained.networks.with_theta(theta.flatten()).select(places),
+            task_index=index[places],
             tol=spec.tol,
-            lbfgs_steps=spec.lbfgs_steps,
-            newton_steps=newton_steps,
+            lbfgs_steps=budget[0],
+            newton_steps=budget[1],
             progress=False,
         )
         if ended.interrupted:
             raise KeyboardInterrupt
-        theta[chosen] = ended.networks.theta.reshape(chosen.numel(), -1)
-        _enter(frame, chosen, ended)
+        theta[places] = ended.networks.theta.reshape(places.numel(), -1)
+        _enter(frame, places, ended)
     going = frame["status"].to_numpy(dtype=str) != "diverged"
     if enough is not None:
         going &= frame["loss"].to_numpy() > enough
