@@ -196,7 +196,7 @@ def test_specs():
     ("make", "says"),
     [
         (lambda: census_spec("teachers"), "did you mean"),
-        (lambda: census_spec("diabetes", teachers=2), "one target"),
+        (lambda: census_spec("diabetes", teachers=2), "teachers is for teacher-student"),
         (lambda: census_spec(widths=(4, 2)), "rising"),
         (lambda: census_spec(level=0.0), "level"),
         (lambda: escape_spec(add=(0,)), "add"),
