@@ -9,6 +9,8 @@ over the eigenvalues of H beyond ``eps_H``, and whether the eigenvalues within i
 a loss that cannot be told from 0, or by directions in which the network's function does not change.
 
 ============  =================================================================================
+label         when
+============  =================================================================================
 separable     the loss has no minimum: the readout separates samples, and the loss falls along it
               for ever (`edt.training.separable`), however small the gradient
 minimum       d and p below `SETTLED` and `GAIN`, every eigenvalue above eps_H (or loss 0 and full
