@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
+from edt.arguments import checked
 from edt.ensemble import Ensemble, ModuleEnsemble
 from edt.ensemble.kinds import is_networks
 from edt.objectives import ModuleObjective, Objective, hessians
@@ -480,3 +481,6 @@ def _jacobian(flat: torch.Tensor, problem: Problem) -> list[torch.Tensor]:
         out[at : at + size * rows].view(size, rows).T
         for at, size in zip(offsets[:-1].tolist(), sizes.tolist(), strict=True)
     ]
+
+
+checked(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edt.arguments import checked
 from edt.show.connection import plot_connection
 from edt.show.landscape import plot_census, plot_escape, plot_paths
 from edt.show.spectra import plot_spectrum
@@ -39,3 +40,5 @@ __all__ = [
     "png",
     "svg",
 ]
+
+checked(__name__)

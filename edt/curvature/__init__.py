@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edt.arguments import checked
 from edt.curvature.density import SpectralDensity, spectral_density
 from edt.curvature.eigenpairs import EigenPairs, extreme_eigenpairs, lanczos
 from edt.curvature.factored import factored_inertia, negative_count
@@ -61,6 +62,8 @@ __all__ = [
     "verdict",
     "zero_threshold",
 ]
+
+checked(__name__)
 
 
 def __getattr__(name: str) -> Any:

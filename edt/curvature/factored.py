@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from edt.curvature.verdicts import threshold_of
+from edt.errors import ShapeError
 
 __all__ = ["factored_inertia", "negative_count", "spectral_norm"]
 
@@ -87,6 +88,8 @@ def factored_inertia(
         matrix: float64 ``[P, P]`` symmetric.
         dtype: the arithmetic the matrix was computed in.
     """
+    if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ShapeError(f"matrix must have shape [P, P], got {list(matrix.shape)}")
     size = matrix.shape[0]
     norm = spectral_norm(matrix)
     if norm == 0.0:

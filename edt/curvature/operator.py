@@ -9,6 +9,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator
 
 from edt import functional
+from edt.arguments import checked
 from edt.ensemble import Ensemble
 from edt.scalars import index, whole
 from edt.tasks.given import objective_of, task_and_networks
@@ -69,3 +70,6 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
 
     def _adjoint(self) -> HessianOperator:
         return self
+
+
+checked(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edt.arguments import checked
 from edt.ensemble.activations import ACTIVATIONS
 from edt.ensemble.container import Ensemble
 from edt.ensemble.filters import only
@@ -9,3 +10,5 @@ from edt.ensemble.init import SCHEMES
 from edt.ensemble.module_ensemble import ModuleEnsemble
 
 __all__ = ["ACTIVATIONS", "SCHEMES", "Ensemble", "ModuleEnsemble", "only"]
+
+checked(__name__)

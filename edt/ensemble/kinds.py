@@ -46,7 +46,7 @@ def chains(value: Any, what: str, name: str = "networks") -> Ensemble:
     networks = as_networks(value, name)
     if isinstance(networks, ModuleEnsemble):
         raise TypeError(
-            f"{what} is defined for chains of one activation (edt.Ensemble) only, got an "
-            "edt.ModuleEnsemble"
+            f"{name} must be an edt.Ensemble: {what} is defined for chains of one activation "
+            "(edt.Ensemble) only, got an edt.ModuleEnsemble"
         )
     return networks  # type: ignore[no-any-return]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from edt.arguments import checked
 from edt.flow.gradient_flow import gradient_flow
 from edt.flow.result import FlowResult
 
 __all__ = ["FlowResult", "gradient_flow"]
+
+checked(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edt.arguments import checked
 from edt.infinite.committee import committee, safran_shamir_task
 from edt.infinite.normal import CLOSED, bivariate_normal, pairs, singles
 from edt.infinite.objective import PopulationObjective
@@ -18,3 +19,5 @@ __all__ = [
     "safran_shamir_task",
     "singles",
 ]
+
+checked(__name__)

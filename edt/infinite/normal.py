@@ -30,6 +30,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from edt.errors import ShapeError
+
 __all__ = ["CLOSED", "Pairs", "Singles", "bivariate_normal", "pairs", "singles"]
 
 #: Activations with closed forms. "normal_cdf" is no activation of ensembles, but of `pairs`.
@@ -51,9 +53,25 @@ def bivariate_normal(h: torch.Tensor, k: torch.Tensor, rho: torch.Tensor) -> tor
         >>> round(float(bivariate_normal(zero, zero, zero + 0.5)), 6)
         0.333333
     """
-    whole = torch.broadcast_tensors(h, k, rho)  # type: ignore[no-untyped-call]
+    whole = _broadcast(h=h, k=k, rho=rho)
     out: torch.Tensor = _Bivariate.apply(*whole)  # type: ignore[no-untyped-call]
     return out
+
+
+def _broadcast(**parts: torch.Tensor) -> list[torch.Tensor]:
+    """The arguments in one shape.
+
+    Raises:
+        ShapeError: there is none.
+    """
+    try:
+        whole: list[torch.Tensor] = torch.broadcast_tensors(  # type: ignore[no-untyped-call]
+            *parts.values()
+        )
+    except RuntimeError as error:
+        shapes = ", ".join(f"{name} {list(part.shape)}" for name, part in parts.items())
+        raise ShapeError(f"shapes must broadcast, got {shapes}") from error
+    return whole
 
 
 class _Bivariate(torch.autograd.Function):
@@ -130,7 +148,7 @@ def singles(
         mu, v: float64, one shape.
         order: 1 or 2, of the derivatives.
     """
-    given = [mu.detach().requires_grad_(True), v.detach().requires_grad_(True)]
+    given = [part.detach().clone().requires_grad_(True) for part in _broadcast(mu=mu, v=v)]
     with torch.enable_grad():
         m, s = given
         if activation == "relu":
@@ -170,8 +188,7 @@ def pairs(
         order: 1 or 2, of the derivatives. At parallel relu neurons the second derivatives are
             those at an angle of 1e-8.
     """
-    parts = (mu, other_mu, v, other_v, c)
-    whole = torch.broadcast_tensors(*parts)  # type: ignore[no-untyped-call]
+    whole = _broadcast(mu=mu, other_mu=other_mu, v=v, other_v=other_v, c=c)
     given = [part.detach().clone().requires_grad_(True) for part in whole]
     with torch.enable_grad():
         if activation == "relu":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edt.arguments import checked
 from edt.landscape import embed
 from edt.landscape.align import aligned_distance
 from edt.landscape.census import Census, Tolerances, census
@@ -126,3 +127,5 @@ __all__ = [
     "stirling2",
     "subspace_ratio",
 ]
+
+checked(__name__)

@@ -199,7 +199,7 @@ def channel_limits(
     if networks.layer_widths.shape[1] != 3 or networks.d_out != 1:
         raise ShapeError("channel_limits needs networks with one hidden layer and one output")
     if task.loss != "mse":
-        raise ValueError(f"channel_limits needs loss='mse', got {task.loss!r}")
+        raise ValueError(f"task must have loss='mse' for channel_limits, got {task.loss!r}")
     places = list(range(int(networks.B)))
     if chosen is not None:
         none = isinstance(chosen, Sized) and len(chosen) == 0

@@ -27,12 +27,14 @@ from typing import Any
 
 import torch
 
+from edt.arguments import checked
 from edt.ensemble import Ensemble
 from edt.ensemble.arrays import as_tensor, integers, reals
 from edt.ensemble.kinds import chains
 from edt.errors import ShapeError
 from edt.landscape.grow import Growth, grow
 from edt.landscape.layers import ACTIVATIONS, Layer, Network, pack, unpack
+from edt.scalars import index
 from edt.tasks import Task
 
 __all__ = [
@@ -132,7 +134,13 @@ def split_pairs(
     _check_layer(ens, layer)
     shares = split_shares(mu)
     wide: list[Network] = []
+    source, neuron = integers("source", source), integers("neuron", neuron)
+    if source.dim() != 1 or source.shape != neuron.shape:
+        raise ShapeError(
+            f"source and neuron must both be [M], got {list(source.shape)} and {list(neuron.shape)}"
+        )
     for b, j in zip(source.tolist(), neuron.tolist(), strict=True):
+        index("source", b, ens.B)
         width = int(ens.layer_widths[b, layer + 1])
         if not 0 <= j < width:
             raise ValueError(f"neuron must be in 0..{width - 1} for network {b}, got {j}")
@@ -330,3 +338,6 @@ def _check_layer(ens: Ensemble, layer: int) -> None:
     depth = int(ens.layer_widths.shape[1]) - 2
     if not 0 <= layer < depth:
         raise ValueError(f"layer must be a hidden layer 0..{depth - 1}, got {layer}")
+
+
+checked(__name__)

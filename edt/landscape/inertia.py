@@ -59,7 +59,7 @@ from edt.landscape.layers import (
 from edt.ops.threads import one_blas_thread
 from edt.scalars import index
 from edt.tasks import Task
-from edt.tasks.given import task_and_networks
+from edt.tasks.given import check_sizes, task_and_networks
 
 Counts = tuple[int, int, int]
 
@@ -144,6 +144,7 @@ def split_matrices(
         ValueError: no such layer. IndexError: no such network.
     """
     task, ens = task_and_networks(task, ens)
+    check_sizes(task, ens)
     b = index("b", b, ens.B)
     with one_blas_thread():  # small sums: threads cost more than they give
         return _matrices([_double(item) for item in unpack(ens, b)], ens, task, layer, target)
@@ -212,6 +213,7 @@ def constant_inertia(
             pruned or missing while ``sigma(bias)`` is not 0, or their gradient is not zero.
     """
     task, ens = task_and_networks(task, ens)
+    check_sizes(task, ens)
     rank, inputs, outputs = _constant(ens, task, b, layer, target, [bias])
     q = rank if _slope(ens.activation, bias) else 0
     return narrow[0] + q, narrow[1] + inputs + outputs - 2 * q, narrow[2] + q
@@ -250,6 +252,7 @@ def grown_inertia(
             critical point.
     """
     task, ens = task_and_networks(task, ens)
+    check_sizes(task, ens)
     index = torch.zeros(ens.B, dtype=torch.int64) if task_index is None else task_index
     if inertia is None:
         found = count_directions(task, ens, task_index=index)

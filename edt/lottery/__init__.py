@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from edt.arguments import checked
 from edt.lottery.match import Match, match_teacher, neuron_distance
 from edt.lottery.module_recipe import ModuleRecipe
 from edt.lottery.recipe import Recipe, at_reference_scale
@@ -34,6 +35,8 @@ _MODULES = (
     "adversary", "connectivity", "controls", "criteria", "dynamic", "interchange", "iterative",
     "minimal", "multistart", "prune", "schedules",
 )  # fmt: skip
+
+checked(__name__)
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 
 import torch
 
+from edt.arguments import checked
 from edt.ensemble import Ensemble
+from edt.errors import ShapeError
 from edt.functional import hvp, loss_and_grad
 from edt.lottery.draw import EVOLVE_STREAM, normals, rest_ids
 from edt.lottery.places import group_sum, places
@@ -205,7 +207,16 @@ def into_ball(
     network: torch.Tensor,
     radius: torch.Tensor,
 ) -> torch.Tensor:
-    """Bring the rest of every network back to within ``radius`` ``[B]`` of its centre."""
+    """Bring the rest of every network back to within ``radius`` ``[B]`` of its centre.
+
+    Raises:
+        ShapeError: the others are not of theta's shape.
+    """
+    for name, part in (("centre", centre), ("rest", rest), ("network", network)):
+        if part.shape != theta.shape:
+            raise ShapeError(
+                f"{name} must have theta's shape {list(theta.shape)}, got {list(part.shape)}"
+            )
     away = theta - centre
     size = _length(away, rest, network, radius.numel()).clamp_min(1e-300)
     factor = torch.clamp(radius / size, max=1.0)[network].to(theta.dtype)
@@ -222,3 +233,6 @@ def _length(
 def _rows(networks: Ensemble, theta: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     """Parameters of the chosen networks, which must be as wide as those they stand in for."""
     return theta[networks.positions(index)]
+
+
+checked(__name__)

@@ -7,12 +7,17 @@ strongest path, the one whose weakest weight has the highest score.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
+from edt.arguments import checked
 from edt.ensemble import Ensemble, ModuleEnsemble
+from edt.ensemble.arrays import as_tensor
 from edt.ensemble.kinds import Networks
 from edt.ensemble.masks import PRUNED
+from edt.errors import ShapeError
 from edt.lottery.places import places, ranks
 
 __all__ = ["connected", "layers_cut", "strongest_path"]
@@ -42,6 +47,18 @@ def connected(ens: Networks) -> torch.Tensor:
     return torch.from_numpy(last > -np.inf)
 
 
+def flat_scores(ens: Networks, scores: Any) -> torch.Tensor:
+    """Scores of all parameters, on the CPU.
+
+    Raises:
+        TypeError: no array of numbers. ShapeError: wrong length.
+    """
+    flat = as_tensor("scores", scores).cpu()
+    if tuple(flat.shape) != (ens.total,):
+        raise ShapeError(f"scores must have shape [{ens.total}], got {list(flat.shape)}")
+    return flat
+
+
 def strongest_path(ens: Networks, scores: torch.Tensor) -> torch.Tensor:
     """The weights of one path through every network, bool ``[total]``, of the largest least score.
 
@@ -52,7 +69,11 @@ def strongest_path(ens: Networks, scores: torch.Tensor) -> torch.Tensor:
     Args:
         ens: B networks.
         scores: ``[total]``, not NaN at weights.
+
+    Raises:
+        ShapeError: wrong length.
     """
+    scores = flat_scores(ens, scores)
     at = places(ens)
     if isinstance(ens, ModuleEnsemble):
         where = torch.nonzero((ens.state.cpu() != PRUNED) & ~at.bias).flatten()
@@ -110,3 +131,6 @@ def _reach(
         np.maximum.at(units, start[k + 1][network[here]] + row[here], through)
         reach.append(units)
     return reach, weight, start
+
+
+checked(__name__)

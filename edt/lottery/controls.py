@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from edt.arguments import checked
 from edt.ensemble.masks import PRUNED
 from edt.errors import unknown_choice
 from edt.lottery.draw import CONTROL_STREAM, bits, uniforms
@@ -137,3 +138,6 @@ def control(name: str, tickets: Tickets, recipe: Recipe | ModuleRecipe, seed: in
     if name != "ticket":
         raise unknown_choice("control", name, CONTROLS)
     return tickets
+
+
+checked(__name__)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.func import functional_call
 
+from edt.arguments import checked
 from edt.ensemble import ModuleEnsemble
 from edt.ensemble.kinds import Networks, chains
 from edt.ensemble.masks import PRUNED, TRAINABLE
@@ -31,7 +32,7 @@ DENSE_LIMIT = 4096
 
 def random_scores(ens: Networks, seed: int, names: torch.Tensor) -> torch.Tensor:
     """Uniform random scores; those of a network depend on (seed, its name) only."""
-    return uniforms(ens, seed, names, CONTROL_STREAM)
+    return uniforms(ens, whole("seed", seed, 0, 2**63 - 1), names, CONTROL_STREAM)
 
 
 def snip(task: Any, ens: Networks, task_index: torch.Tensor | None = None) -> torch.Tensor:
@@ -372,3 +373,5 @@ def edge_popup(
 
 #: Criteria that look at networks at their start, by name.
 AT_START: dict[str, Any] = {"snip": snip, "grasp": grasp}
+
+checked(__name__)

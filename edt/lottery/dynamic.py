@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from edt.arguments import checked
 from edt.ensemble.deviates import uniform
 from edt.ensemble.init import check_seeds
 from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE
@@ -250,3 +251,6 @@ def _span(begin: Any, end: Any, every: Any) -> None:
 def _end(begin: int, end: int | None, steps: int) -> int:
     """The last step of a rule: three quarters of the run unless given."""
     return max(3 * steps // 4, begin) if end is None else end
+
+
+checked(__name__)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
+from edt.arguments import checked
 from edt.ensemble import Ensemble
 from edt.ensemble.masks import TRAINABLE
 from edt.lottery.tickets import Tickets
@@ -135,3 +136,6 @@ def _original(layer: nn.Linear, name: str) -> torch.Tensor | None:
 
 def _count(layer: nn.Linear, name: str) -> int:
     return layer.out_features * (layer.in_features if name == "weight" else 1)
+
+
+checked(__name__)

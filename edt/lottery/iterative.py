@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 
+from edt.arguments import checked
 from edt.ensemble import Ensemble
 from edt.ensemble.kinds import Networks
 from edt.frames import Tabular
@@ -194,3 +195,6 @@ def sparsest_winners(
         if unchanged:
             break
     return keep
+
+
+checked(__name__)

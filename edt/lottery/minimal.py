@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from edt.arguments import checked
+
 
 def bisect_failure(
     low: torch.Tensor,
@@ -36,3 +38,6 @@ def bisect_failure(
         lost = fails(middle)
         low, high = torch.where(lost, low, middle), torch.where(lost, middle, high)
     return low, high
+
+
+checked(__name__)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from edt.arguments import checked
 from edt.ensemble import Ensemble, ModuleEnsemble
 from edt.ensemble.architecture import Architecture
 from edt.ensemble.kinds import Networks, as_networks, chains
@@ -185,3 +186,6 @@ def _units(architecture: Architecture, parts: int) -> torch.Tensor:
             dealt[blocks[f"{name}.bias"].span] = after
         before = after
     return dealt
+
+
+checked(__name__)

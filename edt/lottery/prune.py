@@ -14,12 +14,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from edt.arguments import checked
 from edt.ensemble import Ensemble
-from edt.ensemble.arrays import as_tensor
 from edt.ensemble.kinds import Networks, chains
 from edt.ensemble.masks import PRUNED
 from edt.errors import ShapeError, unknown_choice
-from edt.lottery.connectivity import connected, strongest_path
+from edt.lottery.connectivity import connected, flat_scores, strongest_path
 from edt.lottery.places import group_sum, layers_of, places, ranks
 from edt.scalars import number
 
@@ -60,9 +60,7 @@ def prune_lowest(
         >>> prune_lowest(ens, ens.theta.abs(), 0.5).tolist()
         [0, 0, 1, 1, 0, 1]
     """
-    scores = as_tensor("scores", scores).cpu()
-    if tuple(scores.shape) != (ens.total,):
-        raise ShapeError(f"scores must have shape [{ens.total}], got {list(scores.shape)}")
+    scores = flat_scores(ens, scores)
     if scope not in SCOPES:
         raise unknown_choice("scope", scope, SCOPES)
     if scope == "neuron":
@@ -85,7 +83,8 @@ def keep_highest(
     """States in which ``density`` of all weights stay, those of the highest scores.
 
     Of n weights of a group, pruned ones counted, ``round(density n)`` stay, at least 1 and at most
-    those that are there. A network that a path of weights leads through keeps its strongest.
+    those that are there. A network that a path of weights leads through keeps its strongest; one
+    whose parameters are not finite keeps its states, as in `prune_finite`.
 
     Args:
         networks: B networks.
@@ -95,9 +94,19 @@ def keep_highest(
 
     Returns:
         uint8 ``[total]``.
+
+    Raises:
+        ShapeError: wrong length. ValueError: unknown scope, a density out of range, or a score that
+            is NaN in a network that is finite.
     """
+    scores = flat_scores(networks, scores)
+    if scope not in SCOPES[:2]:
+        raise unknown_choice("scope", scope, SCOPES[:2])
+    number("density", density, below=math.nextafter(1.0, 2.0), strict=True)
     at = places(networks)
-    scores = scores.cpu()
+    lost = ~networks.finite.cpu()[at.network]
+    scores = torch.where(lost, 0.0, scores)
+    _ranked(networks, scores)
     where = torch.nonzero(~at.bias).flatten()
     live = networks.state.cpu()[where] != PRUNED
     group = (at.block if scope == "layer" else at.network)[where]
@@ -109,7 +118,8 @@ def keep_highest(
         key = torch.where(live, -scores[where].double(), math.inf)
         key = torch.where(first[where] & live, -math.inf, key)
         state = networks.state.cpu().clone()
-        state[where[live & (ranks(key, group) >= wanted)]] = PRUNED
+        gone = live & (ranks(key, group) >= wanted) & ~lost[where]
+        state[where[gone]] = PRUNED
         return state
 
     state = pruned(torch.zeros(networks.total, dtype=torch.bool))
@@ -140,7 +150,7 @@ def prune_finite(
     state = ens.state.clone()
     if alive.numel() == ens.B:
         return prune_lowest(ens, scores, share, scope)
-    scores = as_tensor("scores", scores).cpu()
+    scores = flat_scores(ens, scores)
     if alive.numel():
         place = ens.positions(alive)
         state[place] = prune_lowest(ens.select(alive), scores[place], share, scope)
@@ -255,3 +265,6 @@ def density(ens: Networks) -> torch.Tensor:
     at = places(ens)
     live = group_sum((ens.state != PRUNED) & ~at.bias, at.network, ens.B)
     return live.double() / group_sum(~at.bias, at.network, ens.B).double()
+
+
+checked(__name__)

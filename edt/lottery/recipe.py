@@ -86,7 +86,7 @@ def at_reference_scale(networks: Ensemble, scheme: str, reference_width: int) ->
     """
     rows = chains(networks, "at_reference_scale").layer_widths
     if rows.shape[1] != 3 or bool((rows != rows[0]).any()):
-        raise ValueError("the scale of a reference width needs one hidden layer and one width")
+        raise ValueError("networks must have one hidden layer and one width for a reference width")
     d_in, width, d_out = (int(size) for size in rows[0])
     if scheme == "glorot":
         inputs = ((d_in + width) / (d_in + reference_width)) ** 0.5

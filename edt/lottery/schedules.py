@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edt.arguments import checked
 from edt.scalars import whole
 
 Schedule = Callable[[int], float]
@@ -56,3 +57,6 @@ def _check(density: float, rounds: int) -> None:
     if not 0.0 < density <= 1.0:
         raise ValueError(f"density must be in (0, 1], got {density}")
     rounds = whole("rounds", rounds)
+
+
+checked(__name__)

@@ -11,7 +11,7 @@ import torch
 from edt.ensemble import Ensemble, ModuleEnsemble
 from edt.ensemble.arrays import as_tensor, integers
 from edt.ensemble.checks import network_indices
-from edt.ensemble.kinds import Networks, chains
+from edt.ensemble.kinds import Networks, as_networks, chains
 from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE, flat_mask
 from edt.errors import ShapeError
 from edt.lottery.places import group_sum, places
@@ -57,6 +57,7 @@ class Tickets:
     names: torch.Tensor
 
     def __post_init__(self) -> None:
+        as_networks(self.start, "start")
         if tuple(self.keep.shape) != (self.start.total,) or self.keep.dtype != torch.bool:
             raise ShapeError(
                 f"keep must be bool [{self.start.total}] (all parameters), got "

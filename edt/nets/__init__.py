@@ -12,6 +12,7 @@ Example:
 
 from __future__ import annotations
 
+from edt.arguments import checked
 from edt.nets.conv import conv2, conv4, conv6, lenet5, vgg11, vgg16
 from edt.nets.mlp import lenet300, residual_mlp
 from edt.nets.resnet import resnet20
@@ -29,3 +30,5 @@ __all__ = [
     "vgg11",
     "vgg16",
 ]
+
+checked(__name__)

@@ -12,6 +12,7 @@ from edt.ensemble.arrays import as_tensor
 from edt.errors import ShapeError, unknown_choice
 from edt.nn.taps import Layout, Shape, product
 from edt.ops.cache import TensorCache
+from edt.scalars import whole
 
 __all__ = ["KERNELS", "MaskedConv2d", "MaskedLinear"]
 
@@ -176,6 +177,7 @@ class MaskedLinear(_Masked, nn.Linear):
         mask: Any = None,
         kernel: str = "auto",
     ) -> None:
+        whole("in_features", in_features), whole("out_features", out_features)
         nn.Linear.__init__(self, in_features, out_features, bias, device, dtype)
         self._set_up(mask, kernel)
 
@@ -216,7 +218,7 @@ class MaskedConv2d(_Masked, nn.Conv2d):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Any,
+        kernel_size: int | tuple[int, int],
         stride: Any = 1,
         padding: Any = 0,
         dilation: Any = 1,
@@ -229,6 +231,7 @@ class MaskedConv2d(_Masked, nn.Conv2d):
         mask: Any = None,
         kernel: str = "auto",
     ) -> None:
+        whole("in_channels", in_channels), whole("out_channels", out_channels)
         nn.Conv2d.__init__(
             self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
             padding_mode, device, dtype,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edt.arguments import checked
 from edt.objectives.coordinates import Coordinates, segment_max, segment_sum
 from edt.objectives.core import CoreObjective
 from edt.objectives.dense import hessians
@@ -30,3 +31,5 @@ __all__ = [
     "segment_max",
     "segment_sum",
 ]
+
+checked(__name__)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from edt.errors import ShapeError
 from edt.objectives.protocol import Objective
 
 __all__ = ["Coordinates", "repeated", "segment_max", "segment_sum"]
@@ -26,17 +27,24 @@ def repeated(values: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
 
 def segment_sum(values: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
     """Sum of each consecutive segment, ``[n] -> [segments]``, added in order."""
-    if values.numel() == 0:
-        return values.new_zeros(sizes.numel())
-    out: torch.Tensor = torch.segment_reduce(values, "sum", lengths=sizes, initial=0.0)
-    return out
+    return _reduced(values, sizes, "sum")
 
 
 def segment_max(values: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
     """Largest entry, or 0 if all are negative, of each consecutive segment (NaN spreads)."""
+    return _reduced(values, sizes, "max")
+
+
+def _reduced(values: torch.Tensor, sizes: torch.Tensor, how: str) -> torch.Tensor:
     if values.numel() == 0:
         return values.new_zeros(sizes.numel())
-    out: torch.Tensor = torch.segment_reduce(values, "max", lengths=sizes, initial=0.0)
+    try:
+        out: torch.Tensor = torch.segment_reduce(values, how, lengths=sizes, initial=0.0)
+    except RuntimeError as error:
+        raise ShapeError(
+            "sizes must be int64 and add up to the length of values, got "
+            f"{sizes.dtype} {list(sizes.shape)} and {list(values.shape)}"
+        ) from error
     return out
 
 

@@ -331,7 +331,12 @@ def orthonormal(vectors: torch.Tensor) -> torch.Tensor:
 
     Returns:
         float64 ``[B, P, d]``, orthonormal to about 1e-15.
+
+    Raises:
+        ShapeError: other shapes.
     """
+    if vectors.dim() != 3:
+        raise ShapeError(f"vectors must have shape [B, P, d], got {list(vectors.shape)}")
     out = vectors.transpose(1, 2).contiguous()
     for j in range(out.shape[1]):
         one = out[:, j]

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from edt.arguments import MissingColumn
+
 
 def share(value: float, low: float | None = None, high: float | None = None) -> str:
     """A share in per cent with one decimal, but never 0 or 100 for what is not quite.
@@ -37,9 +39,16 @@ def value(value: float, low: float | None = None, high: float | None = None) -> 
     return f"{_digits(value)} (95%: {_digits(low)}–{_digits(high)})"
 
 
+class _Row(dict[str, Any]):
+    def __missing__(self, name: str) -> Any:
+        raise MissingColumn(f"table must have a column {name!r}", name)
+
+
 def rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of a table as dictionaries."""
-    return [{str(name): cell for name, cell in row.items()} for row in table.to_dict("records")]
+    return [
+        _Row({str(name): cell for name, cell in row.items()}) for row in table.to_dict("records")
+    ]
 
 
 def lines(*parts: str) -> str:

@@ -11,6 +11,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from edt.arguments import checked
 from edt.landscape import DESTINATIONS, Census, Escape
 from edt.show.axes import log_axis, percent_axis, place_axis, width_axis
 from edt.show.hover import lines, rows, share, value
@@ -463,3 +464,6 @@ def _ladder(met: pd.DataFrame, widths: list[int]) -> list[Panel]:
         Panel("Every bad minimum, wherever met", traces, width_axis(widths), y,
               full=True)
     ]  # fmt: skip
+
+
+checked(__name__)

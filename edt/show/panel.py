@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from edt.arguments import checked
 from edt.show.style import LIGHT, Theme, readable_on
 
 #: A trace, an axis, or any other part of a plotly figure.
@@ -223,3 +224,6 @@ def _colour(text: str, theme: Theme) -> str:
         return value
     red, green, blue = (int(value[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red}, {green}, {blue}, {found[2]})"
+
+
+checked(__name__)

@@ -19,6 +19,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
+from edt.arguments import checked
 from edt.show.marks import DASHES, SYMBOLS
 from edt.show.panel import Panel, Part, asides, coloured, in_rows
 from edt.show.style import LIGHT, Theme, blank, readable_on, styled
@@ -388,3 +389,6 @@ def _paint(text: str, name: str = "color") -> dict[str, Any]:
     if found is None:
         return {name: text}
     return {name: (*(int(found[k]) / 255 for k in (1, 2, 3)), float(found[4]))}
+
+
+checked(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edt.arguments import checked
 from edt.stats.association import (
     Tested,
     auc,
@@ -56,3 +57,5 @@ __all__ = [
     "variance_components",
     "wilson",
 ]
+
+checked(__name__)

@@ -30,7 +30,7 @@ def check_counts(k: int, n: int) -> None:
         ValueError: they are not.
     """
     if n < 1 or not 0 <= k <= n:
-        raise ValueError(f"need 0 <= k <= n and n >= 1, got k={k}, n={n}")
+        raise ValueError(f"k and n must be counts with 0 <= k <= n and n >= 1, got k={k}, n={n}")
 
 
 def check_conf(conf: float) -> None:

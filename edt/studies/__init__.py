@@ -162,7 +162,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        value = getattr(import_module(_HOME[name]), name)
-        globals()[name] = value
-        return value
+        from edt.arguments import checked
+
+        globals()[name] = getattr(import_module(_HOME[name]), name)
+        checked(__name__, [name])
+        return globals()[name]
     raise AttributeError(f"module 'edt.studies' has no attribute {name!r}")

@@ -8,6 +8,7 @@ prediction, are left out for all models alike, so that their likelihoods compare
 
 from __future__ import annotations
 
+from edt.arguments import checked
 from edt.success.compare import Comparison, compare
 from edt.success.counts import Counts
 from edt.success.fit import Fit, fit, narrow_price
@@ -32,3 +33,5 @@ __all__ = [
     "selection",
     "shared_tickets",
 ]
+
+checked(__name__)

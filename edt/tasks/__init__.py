@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edt.arguments import checked
 from edt.tasks.augment import CropFlip
 from edt.tasks.cifar import CifarError, cifar10, cifar100
 from edt.tasks.data_file import from_file
@@ -40,3 +41,5 @@ __all__ = [
     "teacher_student",
     "xor",
 ]
+
+checked(__name__)

@@ -15,7 +15,9 @@ from edt.ops.checks import task_index_of
 from edt.tasks.module_task import ModuleTask
 from edt.tasks.task import Task
 
-__all__ = ["as_task", "fitted", "index_of", "moves", "objective_of", "task_and_networks"]
+__all__ = [
+    "as_task", "check_sizes", "fitted", "index_of", "moves", "objective_of", "task_and_networks",
+]  # fmt: skip
 
 
 class Bound:
@@ -126,12 +128,11 @@ def task_of(task: Any, networks: Networks, name: str = "task") -> Any:
     return as_task(task, name)
 
 
-def fitted(task: Any, networks: Networks, device: torch.device, name: str = "task") -> Any:
-    """The task in the networks' dtype and on a device, checked to fit them.
+def check_sizes(task: Any, networks: Networks, name: str = "task") -> None:
+    """Insist on a task with as many inputs and outputs as networks have, where both say them.
 
     Raises:
-        ShapeError: other numbers of inputs or outputs. ValueError: it cannot be there, or does not
-            fit for its own reasons.
+        ShapeError: other numbers.
     """
     for size in ("d_in", "d_out"):
         mine, other = getattr(networks, size, None), getattr(task, size, None)
@@ -141,6 +142,16 @@ def fitted(task: Any, networks: Networks, device: torch.device, name: str = "tas
                 f"{name} must have {wanted} like the networks, got d_in={task.d_in} and "
                 f"d_out={task.d_out}"
             )
+
+
+def fitted(task: Any, networks: Networks, device: torch.device, name: str = "task") -> Any:
+    """The task in the networks' dtype and on a device, checked to fit them.
+
+    Raises:
+        ShapeError: other numbers of inputs or outputs. ValueError: it cannot be there, or does not
+            fit for its own reasons.
+    """
+    check_sizes(task, networks, name)
     out = task.to(networks.dtype, device=device) if hasattr(task, "to") else task
     # Raises where depth or activation do not fit.
     out.objective(networks.to(device=device), None)

@@ -14,6 +14,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
+from edt.arguments import checked
 from edt.ensemble.checks import check_dtype
 from edt.errors import EdtError, unknown_choice
 from edt.limits import insist, open_plain, refusal
@@ -251,3 +252,6 @@ def _find(kind: str, root: Path, prefix: str, what: str, dims: int) -> Path:
                 if file.is_file():
                     return file
     raise FileNotFoundError(f"{root}: has none of {', '.join(names)}")
+
+
+checked(__name__)

@@ -99,12 +99,13 @@ class ModuleTask:
         if augment is not None and not callable(augment):
             raise TypeError(f"augment must be a function (inputs, generator), got {augment!r:.60}")
         if isinstance(data, Task):
-            if step is not None or loss not in (None, data.loss):
+            same = loss is None or (isinstance(loss, str) and loss == data.loss)
+            if step is not None or not same:
                 raise ValueError(f"an edt.Task has a loss of its own ({data.loss}), got another")
             loss = data.loss
         elif step is None:
             loss = _usual(data) if loss is None else loss
-            if not callable(loss) and loss not in PER_SAMPLE:
+            if not callable(loss) and not (isinstance(loss, str) and loss in PER_SAMPLE):
                 raise unknown_choice("loss", loss, [*PER_SAMPLE, "a function"])
         self.mode, self.name, self.step, self.augment = mode, name, step, augment
         self._loss = loss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edt.arguments import checked
 from edt.training.checkpoint import CheckpointError
 from edt.training.converge_run import ConvergeResult, converge
 from edt.training.masked import masked_train
@@ -34,3 +35,5 @@ __all__ = [
     "converge",
     "masked_train",
 ]
+
+checked(__name__)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from edt.arguments import checked
 from edt.curvature import count_directions, extreme_eigenpairs
 from edt.ensemble.kinds import chains
 from edt.errors import unknown_choice
@@ -287,3 +288,6 @@ def _summary(losses: torch.Tensor) -> dict[str, float]:
     if not finite:
         return {}
     return {"min": finite[0], "median": finite[(len(finite) - 1) // 2], "max": finite[-1]}
+
+
+checked(__name__)

@@ -393,3 +393,27 @@ def test_bad_input(cases):
 
     with pytest.raises(ValueError, match=r"mask_updates must return states of shape \[76\]"):
         call(mask_updates=Wrong())
+
+
+def test_networks_that_diverged_keep_their_masks():
+    # What a diverged network's weights are worth is unknown; the others are pruned as without it.
+    networks = edt.Ensemble([4, 4, 4], 3, 1, activation="tanh")
+    theta = networks.theta.clone()
+    theta[int(networks.offsets[1])] = math.nan
+    lost = networks.with_theta(theta)
+    state = keep_highest(lost, lost.theta.abs(), 0.3)
+    whole = keep_highest(networks, networks.theta.abs(), 0.3)
+    middle = slice(int(networks.offsets[1]), int(networks.offsets[2]))
+    assert torch.equal(state[middle], lost.state[middle])
+    state[middle] = whole[middle]
+    assert torch.equal(state, whole)
+
+
+def test_scores_that_are_no_numbers_are_refused():
+    networks = edt.Ensemble([4], 3, 1, activation="tanh")
+    scores = networks.theta.abs()
+    scores[2] = math.nan
+    with pytest.raises(ValueError, match="scores must not be NaN"):
+        keep_highest(networks, scores, 0.5)
+    with pytest.raises(ValueError, match="density must be"):
+        keep_highest(networks, networks.theta.abs(), 1.5)

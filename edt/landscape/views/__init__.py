@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edt.arguments import checked
 from edt.landscape.views.directions import eigen_directions, path_directions, random_directions
 from edt.landscape.views.line import LossLine, loss_line
 from edt.landscape.views.marks import Marks
@@ -17,3 +18,5 @@ __all__ = [
     "path_directions",
     "random_directions",
 ]
+
+checked(__name__)

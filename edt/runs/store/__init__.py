@@ -22,6 +22,7 @@ one that finds at its end that another has taken over its place writes no tables
 
 from __future__ import annotations
 
+from edt.arguments import checked
 from edt.runs.store import inside
 from edt.runs.store.directory import FIGURES, PARTS, Store, in_use, read_marker
 from edt.runs.store.inside import MARKER, DirectoryError
@@ -54,3 +55,5 @@ __all__ = [
     "read_whole",
     "write_whole",
 ]
+
+checked(__name__)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from edt.arguments import checked
 from edt.errors import EdtError
 from edt.files import replace_at
 from edt.limits import NotPlainError, open_plain, refusal
@@ -198,3 +199,6 @@ def _naming(file: Path) -> Iterator[None]:
         if isinstance(error, NotPlainError):
             raise
         raise OSError(error.errno, error.strerror, str(file)) from None
+
+
+checked(__name__)

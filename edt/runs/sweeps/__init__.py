@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edt.arguments import checked
 from edt.runs.engines import ENGINES, SweepError
 from edt.runs.store import Status
 from edt.runs.sweeps.axes import AXES
@@ -26,3 +27,5 @@ __all__ = [
     "read_spec",
     "sweep",
 ]
+
+checked(__name__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from edt.arguments import checked
 from edt.show.axes import percent_axis, width_axis
 from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
@@ -66,3 +67,6 @@ def counting(table: pd.DataFrame, shares: pd.DataFrame) -> list[Panel]:
             percent_axis("share"),
         ),
     ]  # fmt: skip
+
+
+checked(__name__)

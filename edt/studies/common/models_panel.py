@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from edt.arguments import checked
 from edt.show.axes import percent_axis, width_axis
 from edt.show.hover import lines, rows, share
 from edt.show.marks import line, points, shade
@@ -141,3 +142,6 @@ def _ranking(found: Comparison) -> Panel:
         {"shapes": [shade(0.0, CLOSE**0.5, "@soft/0.16")]},
         height=420,
     )  # fmt: skip
+
+
+checked(__name__)

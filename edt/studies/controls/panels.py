@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from edt.arguments import checked
 from edt.show.axes import log_axis, percent_axis, width_axis
 from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
@@ -71,3 +72,6 @@ def _points(own: pd.DataFrame, across: str, name: str) -> Part:
     return line(own[across], own["rate"], text, colour, hover, low=own["rate_low"],
                 high=own["rate_high"], marker=marker, joined=name == "width",
                 zorder=1 if name == "width" else 2)  # fmt: skip
+
+
+checked(__name__)

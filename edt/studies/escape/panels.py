@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from edt.arguments import checked
 from edt.show.axes import log_axis, percent_axis, place_axis, width_axis
 from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
@@ -142,3 +143,6 @@ def descent(paths: pd.DataFrame, places: pd.DataFrame) -> list[Panel]:
         here = named[named["width"] == width]
         found.append(path_panel(f"Width {width}", here, stops, named))
     return found
+
+
+checked(__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from edt.arguments import checked
 from edt.show.axes import log_axis, percent_axis
 from edt.show.columns import Terms
 from edt.show.hover import lines, rows
@@ -49,3 +50,6 @@ def index_loss(points: pd.DataFrame) -> list[Panel]:
             )  # fmt: skip
     x = log_axis("loss (share of the target's variance)", traces, along="x")
     return [Panel("Critical points", traces, x, percent_axis("negative eigenvalues"), full=True)]
+
+
+checked(__name__)

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from edt.arguments import checked
 from edt.show.axes import log_axis, width_axis
 from edt.show.hover import lines, rows
 from edt.show.marks import edges, points, thinned
@@ -96,3 +97,6 @@ def _panel(runs: pd.DataFrame, bias: bool, span: tuple[float, float]) -> Panel:
         height=440,
         full=len(runs) >= 1000,
     )
+
+
+checked(__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from edt.arguments import checked
 from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share, value
 from edt.show.marks import line
@@ -77,3 +78,6 @@ def _lines(table: pd.DataFrame, name: str) -> list[Part]:
                  high=own[high], marker=marker, dash=dash, size=8)
         )  # fmt: skip
     return traces
+
+
+checked(__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from edt.arguments import checked
 from edt.show.axes import percent_axis, place_axis, width_axis
 from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
@@ -69,3 +70,6 @@ def multi_start(table: pd.DataFrame, r: int) -> list[Panel]:
               percent_axis("share of networks (%)") | {"range": [0, 1], "showgrid": False},
               {"barmode": "stack", "bargap": 0.2}),
     ]  # fmt: skip
+
+
+checked(__name__)

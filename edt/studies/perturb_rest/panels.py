@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from edt.arguments import checked
 from edt.show.axes import percent_axis, size_axis
 from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
@@ -217,3 +218,6 @@ def adversary(table: pd.DataFrame) -> list[Panel]:
             full=True,
         )
     ]
+
+
+checked(__name__)

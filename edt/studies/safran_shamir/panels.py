@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from edt.arguments import checked
 from edt.landscape.levels import loss_levels
 from edt.show.axes import width_axis
 from edt.show.hover import lines, rows, share
@@ -136,3 +137,6 @@ def _heights(runs: pd.DataFrame, name: str) -> list[Panel]:
               width_axis(widths, "teacher width k"),
               axis("population loss F", rangemode="tozero"))
     ]  # fmt: skip
+
+
+checked(__name__)

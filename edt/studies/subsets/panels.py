@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from edt.arguments import checked
 from edt.show.axes import percent_axis, width_axis
 from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
@@ -93,3 +94,6 @@ def quartiles(part: pd.DataFrame) -> pd.DataFrame:
         share=("share", "mean"), rate=("together", "mean"), networks=("share", "size")
     )
     return found.reset_index(drop=True)
+
+
+checked(__name__)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from edt.arguments import checked
 from edt.runs.sweeps.axes import axis_order
 from edt.show.axes import log_axis, percent_axis, place_axis
 from edt.show.hover import lines, share
@@ -98,3 +99,6 @@ def losses(
             at.append(k)
             found.append((low, middle, high))
     return at, found
+
+
+checked(__name__)

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from edt.arguments import checked
 from edt.show.axes import decades, power_labels, width_axis
 from edt.show.hover import lines, rows, value
 from edt.show.marks import DASHES, line, points, rule, thinned
@@ -226,3 +227,6 @@ def _counts(table: pd.DataFrame, target_name: str, several: bool) -> Panel:
         width_axis(sorted(int(width) for width in table["width"].unique())),
         axis("distinct losses among bad minima", span=(-0.03 * top, 1.12 * top), tickformat=",d"),
     )
+
+
+checked(__name__)

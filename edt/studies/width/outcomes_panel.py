@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from edt.arguments import checked
 from edt.show.axes import percent_axis, width_axis
 from edt.show.marks import stacked
 from edt.show.panel import Panel
@@ -71,3 +72,6 @@ def outcome_panels(table: pd.DataFrame, *, good_name: str = "zero loss") -> list
             full=True,
         )
     ]
+
+
+checked(__name__)

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from edt.arguments import checked
 from edt.show.axes import percent_axis, width_axis
 from edt.show.hover import lines, rows, share
 from edt.show.marks import line, points, rule, stacked
@@ -157,3 +158,6 @@ def _ends(table: pd.DataFrame, good_name: str) -> Panel:
         height=150 + 70 * len(shares),
         full=True,
     )
+
+
+checked(__name__)

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from edt.arguments import checked
 from edt.show.axes import decades, percent_axis, width_axis
 from edt.show.hover import lines, rows, share, value
 from edt.show.marks import band, line, points
@@ -219,3 +220,6 @@ def _effective(known: pd.DataFrame, top: float) -> list[Part]:
                    [_worth(row) for row in rows(open_)], marker="^", size=11)
         )  # fmt: skip
     return traces
+
+
+checked(__name__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from edt.arguments import checked
 from edt.show.axes import decades, percent_axis, width_axis
 from edt.show.hover import lines, rows, share, value
 from edt.show.marks import line
@@ -98,3 +99,6 @@ def _worth(table: pd.DataFrame, name: str, look: tuple[str, str, str, str], top:
                 low=own[f"{name}_low"].clip(lower=0.1),
                 high=own[f"{name}_high"].clip(upper=10.0 * top), marker=marker, dash=dash,
                 zorder=2)  # fmt: skip
+
+
+checked(__name__)
