@@ -316,6 +316,23 @@ CLAIMS: dict[str, dict[str, Callable[[], Any]]] = {
         "`.density()`": lambda: edt.spectral_density(*small()),
         "any module and criterion": any_module,
     },
+    "migrating/hessian_eigenthings.md": {
+        "`HessianOperator`": lambda: edt.HessianOperator(*small()).shape[0] > 0,
+        "`GGNOperator`": lambda: edt.hessian_trace(*small(), ggn=True),
+        "`EmpiricalFisherOperator`": empirical_fisher,
+        "`param_filter=match_names(...)`": lambda: (
+            int(edt.only(plain_modules()[1], "2.*").coords[0]) < int(plain_modules()[1].coords[0])
+        ),
+        "`lanczos`, `deflated_power_iteration`": lambda: edt.extreme_eigenpairs(*small(), k=1),
+        "`trace`, `hutchinson`, `hutch_plus_plus`": lambda: [
+            edt.hessian_trace(*small(), method=name) for name in ("hutchinson", "hutch++")
+        ],
+        "`spectral_density`": lambda: edt.spectral_density(*small()),
+        "`hf_lm_loss` and other losses of batches": own_step,
+        '`HessianOperator(method="finite_difference")`, `DDPHessianOperator`': lambda: not (
+            {"method", "ddp"} & parameters_of(edt.HessianOperator)
+        ),
+    },
     "migrating/curvlinops.md": {
         "`HessianLinearOperator`": lambda: edt.HessianOperator(*small()).shape[0] > 0,
         "`GGNLinearOperator`": lambda: edt.HessianOperator(*small(), ggn=True).shape[0] > 0,
