@@ -321,7 +321,7 @@ CLAIMS: dict[str, dict[str, Callable[[], Any]]] = {
         "`GGNOperator`": lambda: edt.hessian_trace(*small(), ggn=True),
         "`EmpiricalFisherOperator`": empirical_fisher,
         "`param_filter=match_names(...)`": lambda: (
-            int(edt.only(plain_modules()[1], "2.*").coords[0]) < int(plain_modules()[1].coords[0])
+            int(edt.only(plain_modules()[1], "bias").coords[0]) < int(plain_modules()[1].coords[0])
         ),
         "`lanczos`, `deflated_power_iteration`": lambda: edt.extreme_eigenpairs(*small(), k=1),
         "`trace`, `hutchinson`, `hutch_plus_plus`": lambda: [
