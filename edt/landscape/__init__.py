@@ -6,6 +6,13 @@ from edt.arguments import checked
 from edt.landscape import embed
 from edt.landscape.align import aligned_distance
 from edt.landscape.census import Census, Tolerances, census
+from edt.landscape.census_tables import (
+    basin_table,
+    census_table,
+    dominance_table,
+    minimum_table,
+    prediction_table,
+)
 from edt.landscape.certificates import Certificates, certify
 from edt.landscape.channels import ChannelLimit, ChannelNetwork, channel_limits
 from edt.landscape.connect import Connection, connect, equal_pairs
@@ -38,13 +45,6 @@ from edt.landscape.outcome import OUTCOMES, outcomes
 from edt.landscape.paths import index_along_path, plateaus
 from edt.landscape.population import population_gradient, population_hessian, population_loss
 from edt.landscape.safran_shamir import SafranShamir, safran_shamir, spurious_table
-from edt.landscape.tally import (
-    basin_table,
-    census_table,
-    dominance_table,
-    minimum_table,
-    prediction_table,
-)
 from edt.landscape.views import (
     LossLine,
     LossPlane,

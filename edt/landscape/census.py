@@ -27,12 +27,12 @@ import torch
 
 from edt import functional
 from edt.landscape.align import aligned_distance
+from edt.landscape.census_tables import census_table, minimum_table, prediction_table
 from edt.landscape.core import Core, reduce_network
 from edt.landscape.layers import target_of, unpack
 from edt.landscape.levels import loss_levels
 from edt.landscape.minima import Minima
 from edt.landscape.outcome import UNCERTIFIED
-from edt.landscape.tally import census_table, minimum_table, prediction_table
 from edt.ops.threads import one_blas_thread
 from edt.tasks import Task
 
@@ -70,7 +70,7 @@ class Census:
             ``core_width`` and how it came to be less than the width: ``duplicates``, ``dead``,
             ``constant``, ``cancelled`` (-1 for runs that are not at the bottom, good ones
             included).
-        minima: one row a minimum, see `edt.landscape.tally.minimum_table`.
+        minima: one row a minimum, see `edt.landscape.census_tables.minimum_table`.
         cores: the core of each run; None where it is not at the bottom.
         tolerances: what counted as equal.
         gaps: for "function" and "parameters", the largest distance taken for equal and the least

@@ -180,6 +180,15 @@ def test_runs_that_did_not_settle(make, data):
     assert table["settled_share"].tolist() == [1.0]
 
 
+def test_good_runs_above_the_bottom_are_at_no_minimum(make, data):
+    """Where loss 0 is out of reach: numbers of minima stay whole beside them."""
+    minima = as_minima(make.networks([2], 3), data, outcome=["bad", "good", "good"])
+    minima.status = ["converged", "target", "converged"]
+    found = census(data, minima)
+    assert found.runs["minimum"].dtype == "int64" and found.runs["minimum"].tolist()[1] == -1
+    assert len(found.minima) == 2
+
+
 def test_targets_are_counted_apart(make):
     x = make.inputs(80, 2)
     data = edt.Task(x, torch.stack([torch.sin(x[:, :1]), x[:, 1:]]))

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import brentq
 
-from edt.landscape.tally import census_table
+from edt.landscape.census_tables import census_table
 from edt.studies.common.success_table import pooled_tickets, success_table
 from edt.studies.common.thresholds import threshold_table
 from edt.studies.escape_count.run import survival_table
