@@ -20,7 +20,7 @@ __all__ = ["INTERRUPTED", "Lasting", "Once", "leave_at_once", "once", "plain_str
 INTERRUPTED = 130
 #: Seconds after Ctrl-C at which workers that are still there are killed, and at which the process
 #: ends whatever it does; all it writes is whole or absent.
-WORKERS, ITSELF = 1.5, 10.0
+WORKERS, ITSELF = 1.0, 10.0
 #: What an ASCII terminal shows instead.
 _ASCII = {"–": "-", "—": "-", "−": "-", "×": "x", "∞": "inf", "…": "...", "μ": "mu", "·": "*",
           "≤": "<=", "≥": ">=", "κ": "kappa", "√": "sqrt", "‘": "'", "’": "'", "“": '"',

@@ -18,6 +18,7 @@ import beside
 import pandas as pd
 from forked import FAILED, NO_FILE, REFUSED
 from forks import Forks
+from patience import Stopwatch
 from small_sweep import SPEC, write_toml
 
 from edt.runs.store import PartFiles, in_use, read_marker
@@ -38,6 +39,8 @@ TABLES = ("runs.parquet", "spectrum.parquet")
 PATIENCE = 300.0
 #: Seconds in which a killed process is gone, on a machine that has other things to do.
 GONE = 60.0
+#: Seconds after Ctrl-C in which the program and its workers are gone, by a `Stopwatch`.
+INTERRUPTED = 2.0
 #: Seconds between two looks at a directory.
 LOOK = 0.0005
 #: Attacks between two resumes to the end.
@@ -232,10 +235,16 @@ class Chaos:
         for worker in workers:
             with suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGSTOP)
-        for _ in range(8):
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-                time.sleep(0.01)
+        everyone = [process.pid, *workers]
+        with Stopwatch() as watch:
+            for _ in range(8):
+                if process.poll() is None:
+                    process.send_signal(signal.SIGINT)
+                    time.sleep(0.01)
+            until(lambda: not any(map(running, everyone)), PATIENCE)
+            self.verdict.slowest = max(self.verdict.slowest, watch.seconds)
+            if watch.seconds > INTERRUPTED:
+                self.trouble(f"Ctrl-C: gone after {watch.seconds:.1f} s ({watch.elapsed:.1f} s)")
         try:
             _, errors = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:

@@ -17,6 +17,7 @@ class Verdict:
         skipped: attacks that this machine has no means for.
         lost, doubled: rows of the tables in the end.
         undone: parts that were done before an attack and not after it.
+        slowest: seconds from Ctrl-C until the last process was gone, at the most.
         orphans: processes that outlived what had started them.
         differ: directories whose tables have other bytes in the end.
         compared: directories that were resumed to the end.
@@ -30,6 +31,7 @@ class Verdict:
     lost: int = 0
     doubled: int = 0
     undone: int = 0
+    slowest: float = 0.0
     orphans: int = 0
     differ: int = 0
     compared: int = 0
@@ -46,6 +48,7 @@ class Verdict:
         self.attacks += other.attacks
         self.skipped |= other.skipped
         self.trouble += other.trouble
+        self.slowest = max(self.slowest, other.slowest)
         for name in ("workers", "lost", "doubled", "undone", "orphans", "differ", "compared"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         return self
@@ -58,6 +61,7 @@ class Verdict:
             [
                 f"{self.kills.total()} kills: {listed(self.kills)}",
                 f"{self.workers} workers killed; other attacks: {listed(self.attacks)}",
+                f"gone after Ctrl-C in {self.slowest:.1f} s at the most",
                 f"{self.compared} directories resumed: rows lost {self.lost}, doubled "
                 f"{self.doubled}; parts undone {self.undone}; orphans {self.orphans}; with other "
                 f"bits {self.differ}",

@@ -7,6 +7,7 @@ tests that would hang. Where speed is the claim, `time.process_time` counts a pr
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -30,6 +31,45 @@ def wait_for(condition: Callable[[], object], process: Popen | None = None) -> N
         assert process is None or process.poll() is None, f"ended with {process.returncode}"
         assert time.monotonic() < end, f"not in {PATIENCE:g} s"
         time.sleep(0.005)
+
+
+class Stopwatch:
+    """Seconds since a moment, without those that the machine was busy with others.
+
+    A thread sleeps for a hundredth of a second again and again: what it oversleeps, processes that
+    want a core for a moment have waited for one, too. Use as a context manager.
+    """
+
+    STEP = 0.01
+
+    def __init__(self) -> None:
+        self.begun, self.late, self._over = time.monotonic(), 0.0, threading.Event()
+        self._thread = threading.Thread(target=self._sleep, daemon=True)
+
+    def __enter__(self) -> Stopwatch:
+        self.begun = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @property
+    def elapsed(self) -> float:
+        """On the clock."""
+        return time.monotonic() - self.begun
+
+    @property
+    def seconds(self) -> float:
+        """Those that count."""
+        return self.elapsed - self.late
+
+    def _sleep(self) -> None:
+        while not self._over.is_set():
+            clock = time.monotonic()
+            time.sleep(self.STEP)
+            self.late += max(0.0, time.monotonic() - clock - 2 * self.STEP)
 
 
 def children(pid: int) -> list[int]:
