@@ -39,7 +39,7 @@ TABLES = ("runs.parquet", "spectrum.parquet")
 PATIENCE = 300.0
 #: Seconds in which a killed process is gone, on a machine that has other things to do.
 GONE = 60.0
-#: Seconds after Ctrl-C in which the program and its workers are gone, by a `Stopwatch`.
+#: Seconds after Ctrl-C in which workers are gone, by a `Stopwatch`.
 INTERRUPTED = 2.0
 #: Seconds between two looks at a directory.
 LOOK = 0.0005
@@ -235,16 +235,17 @@ class Chaos:
         for worker in workers:
             with suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGSTOP)
-        everyone = [process.pid, *workers]
-        with Stopwatch() as watch:
+        with Stopwatch(process.pid) as watch:
             for _ in range(8):
                 if process.poll() is None:
                     process.send_signal(signal.SIGINT)
                     time.sleep(0.01)
-            until(lambda: not any(map(running, everyone)), PATIENCE)
+            until(lambda: watch.look() and not any(map(running, workers)), PATIENCE)
             self.verdict.slowest = max(self.verdict.slowest, watch.seconds)
             if watch.seconds > INTERRUPTED:
-                self.trouble(f"Ctrl-C: gone after {watch.seconds:.1f} s ({watch.elapsed:.1f} s)")
+                self.trouble(
+                    f"Ctrl-C: workers gone after {watch.seconds:.1f} s ({watch.elapsed:.1f} s)"
+                )
         try:
             _, errors = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:

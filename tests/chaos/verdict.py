@@ -17,7 +17,7 @@ class Verdict:
         skipped: attacks that this machine has no means for.
         lost, doubled: rows of the tables in the end.
         undone: parts that were done before an attack and not after it.
-        slowest: seconds from Ctrl-C until the last process was gone, at the most.
+        slowest: seconds from Ctrl-C until the last worker was gone, at the most.
         orphans: processes that outlived what had started them.
         differ: directories whose tables have other bytes in the end.
         compared: directories that were resumed to the end.
@@ -61,7 +61,7 @@ class Verdict:
             [
                 f"{self.kills.total()} kills: {listed(self.kills)}",
                 f"{self.workers} workers killed; other attacks: {listed(self.attacks)}",
-                f"gone after Ctrl-C in {self.slowest:.1f} s at the most",
+                f"workers gone after Ctrl-C in {self.slowest:.1f} s at the most",
                 f"{self.compared} directories resumed: rows lost {self.lost}, doubled "
                 f"{self.doubled}; parts undone {self.undone}; orphans {self.orphans}; with other "
                 f"bits {self.differ}",
