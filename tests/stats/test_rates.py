@@ -120,7 +120,7 @@ def test_bad_input():
     for k, n in [(-1, 3), (4, 3), (0, 0)]:
         with pytest.raises(ValueError, match=f"got k={k}, n={n}"):
             wilson(k, n)
-        with pytest.raises(ValueError, match="need 0 <= k <= n"):
+        with pytest.raises(ValueError, match="counts with 0 <= k <= n"):
             effective_tickets(1, 2, k, n)
     for conf in (0.0, 1.0, float("nan")):
         with pytest.raises(ValueError, match="conf must lie between"):
