@@ -62,6 +62,7 @@ READERS: dict[str, tuple[str, ...] | str] = {
     "edt.runs.store.session:last_session": ("progress",),
     "edt.runs.store.tables:_decode": ("parquet", "footer"),
     "edt.runs.store.whole:_sums": ("progress",),
+    "edt.runs.store.whole:read_finished": ("export",),
     "edt.runs.store.whole:read_whole": ("parquet", "export"),
     "edt.runs.sweeps.spec:_text": ("toml",),
     "edt.runs.sweeps.spec:read_spec": ("toml",),
