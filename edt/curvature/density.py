@@ -54,7 +54,7 @@ class SpectralDensity:
         eps = self.threshold
         below = self.mean(lambda nodes: (nodes < -eps).to(torch.float64))
         above = self.mean(lambda nodes: (nodes > eps).to(torch.float64))
-        return below, 1.0 - below - above, above
+        return below, max(1.0 - below - above, 0.0), above
 
     def mean(self, function: Any) -> float:
         """Estimate of ``tr f(H) / P`` for a function of a tensor of eigenvalues."""

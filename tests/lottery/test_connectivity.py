@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 import edt
 from edt.ensemble import Ensemble
@@ -220,3 +221,36 @@ def test_methods_name_the_network_that_diverged(call, bad):
     theta[ens.offsets[1] : ens.offsets[2]] = bad
     with pytest.raises(ValueError, match="1 of 3 networks, network 1 the first"):
         call(ens.with_theta(theta))
+
+
+@pytest.mark.parametrize("kind", ["chain", "module"])
+def test_no_criterion_cuts_a_layer(kind):
+    """Weights of the last layer a millionth of the others: criteria would take them first."""
+
+    def net(seed):
+        torch.manual_seed(seed)
+        found = nn.Sequential(
+            nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 1)
+        )
+        with torch.no_grad():
+            found[4].weight.mul_(1e-6)
+        return found.double()
+
+    modules = [net(0), net(1)]
+    x = torch.linspace(-1.0, 1.0, 40, dtype=torch.float64).reshape(20, 2)
+    task = edt.Task(x, torch.sin(3.0 * x[:, :1]))
+    chain = Ensemble.from_modules(modules)
+    networks = chain if kind == "chain" else edt.ModuleEnsemble(modules, input_shape=(2,))
+    scores = {
+        "magnitude": magnitude(networks),
+        "snip": criteria.snip(task, networks),
+        "grasp": criteria.grasp(task, networks),
+        "obd": criteria.obd(task, networks),
+        "synflow": criteria.synflow(networks),
+    }
+    for name, score in scores.items():
+        for scope in ("global", "layer", *(["neuron"] if kind == "chain" else [])):
+            after = networks.with_state(prune_lowest(networks, score, 0.9, scope))
+            assert layers_cut(after).tolist() == [0, 0], (name, scope)
+            assert connected(after).all(), (name, scope)
+    assert connected(criteria.obs_prune(task, networks, 0.9)).all()
