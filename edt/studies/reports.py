@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from edt.errors import EdtError
 from edt.places import Folder, Location, place
 from edt.runs.experiment import Experiment
 from edt.runs.sweeps import Sweep
 from edt.studies.kinds import KINDS, kind_of
 from edt.studies.registry import STUDIES
+
+
+class ReportError(EdtError, ValueError):
+    """No report can be made of what the tables of a run hold."""
 
 
 def report_of(kind: str) -> Callable[[Any, Location], Folder]:
@@ -28,8 +33,18 @@ def write_any_report(run: Experiment, directory: Location) -> Folder:
 
     Returns:
         Where ``report.html`` is.
+
+    Raises:
+        ReportError: its tables hold what no page of this kind has words for.
     """
-    return report_of(run.kind)(run, directory)
+    try:
+        return report_of(run.kind)(run, directory)
+    except (KeyError, IndexError, AttributeError, TypeError, ZeroDivisionError) as error:
+        what = f"{type(error).__name__} {error}".strip()
+        raise ReportError(
+            f"{directory}: its tables hold what no report of {run.kind} can be made of "
+            f"({what:.200}); were they changed, or written by another version of edt?"
+        ) from error
 
 
 def report_on(directory: Location) -> Folder:
