@@ -52,7 +52,7 @@ def test_loss_levels(tmp_path, capsys, page_text):
     out = tmp_path / "run"
     assert main(["run", *LEVELS, "--out", str(out), "--no-progress"]) == 0
     said = capsys.readouterr().out
-    assert "reported" in said and "unverified" in said and "Report" in said
+    assert "Reported and not verified by us" in " ".join(said.split()) and "Report:" in said
     page = page_text(out)
     assert "reported (unverified)" in page and "95%" in page and "nan" not in page
     before = (out / "runs.parquet").read_bytes()

@@ -53,7 +53,10 @@ def test_writes_everything_and_resumes(tmp_path, capsys, page_text, arguments):
     [
         (["width-sweep", "--task", "techer"], "did you mean"),
         (["width-sweep", "--activation", "tanhh"], "did you mean"),
-        (["width-sweep", "--task", "diabetes", "--teachers", "2"], "one target"),
+        (
+            ["width-sweep", "--task", "diabetes", "--teachers", "2"],
+            "teachers is for teacher-student",
+        ),
         (["width-sweep", "--task", "rosenbrock", "--set", "samples=50"], "square"),
         (["xor", "--widths", "x"], "widths"),
         (["controls", "--controls", "width,frozn"], "did you mean"),
