@@ -42,7 +42,7 @@ def pushes(narrow, wide, seed=0, teachers=6, each=12):
 def said(pairs_of, pushes_of, seed=0):
     found = findings(barrier_table(pairs(*pairs_of, seed)), basin_table(pushes(*pushes_of, seed)))
     return (
-        {one.speaks for one in found if one.claim == ""},
+        {one.speaks for one in found if one.claim == "barriers"},
         {one.speaks for one in found if one.claim == "c"},
     )
 

@@ -171,7 +171,7 @@ def test_residual_networks_are_pruned_and_rewound(residual):
     assert len(runs) == 2 * 2 + 2 * 2 * 4 and runs["connected"].all()
     for _, part in runs.groupby("round"):
         assert float(np.ptp(part["remaining"])) < 2e-3
-    start = recipe_of("resnet20", "digits", 10).start([0.125], [0, 1])
+    start = recipe_of("resnet20", "digits", load_splits(RESNET).train).start([0.125], [0, 1])
     learnt = ModuleTask(load_splits(RESNET).train, augment=CropFlip(1))
     options = {
         "optimizer": "sgd", "momentum": 0.9, "lr": 0.05, "weight_decay": 1e-4, "batch_size": 30,
