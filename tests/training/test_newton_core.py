@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import edt
+from edt import _core
 from edt.ops.threads import one_blas_thread
 from edt.tasks.given import objective_of
 from edt.training import newton as module
@@ -130,3 +131,22 @@ def test_saturated_units_and_overflow_stop_cleanly():
     assert both.status[0] in ("diverged", "stalled", "channel", "max_steps")
     assert torch.equal(both.networks.network(1).theta, alone.networks.theta)
     assert both.status[1] == alone.status[0]
+
+
+@pytest.mark.skipif(
+    not {"avx2", "avx512"} <= set(_core.isas()), reason="needs EDT_ISAS=all, AVX2 and AVX-512"
+)
+@pytest.mark.parametrize("name", ["narrow", "deep", "softmax"])
+def test_avx512_and_avx2_end_with_the_same_bits(cases, name):
+    """All stages of `converge`: L-BFGS, Newton, Levenberg-Marquardt, excursions."""
+    ens, task = problem(cases, name)
+    before, ends = _core.isa(), []
+    try:
+        for isa in ("avx512", "avx2"):
+            _core.select_isa(isa)
+            ends.append(edt.converge(task, ens, newton_steps=40, lbfgs_steps=60, progress=False))
+    finally:
+        _core.select_isa(before)
+    assert torch.equal(ends[0].networks.theta, ends[1].networks.theta)
+    assert torch.equal(ends[0].loss, ends[1].loss)
+    assert torch.equal(ends[0].newton_iterations, ends[1].newton_iterations)
