@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-__all__ = ["EdtError", "ShapeError", "renamed", "unknown_choice"]
+__all__ = ["ChangedError", "EdtError", "ShapeError", "renamed", "unknown_choice"]
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -15,6 +15,10 @@ Result = TypeVar("Result")
 
 class EdtError(Exception):
     """Base class of the package's own exceptions."""
+
+
+class ChangedError(EdtError, RuntimeError):
+    """Something was changed in place under what had been made from it."""
 
 
 class ShapeError(EdtError, ValueError):

@@ -9,6 +9,7 @@ need none.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -22,7 +23,7 @@ from typing import Any
 import torch
 
 from edt.errors import EdtError
-from edt.limits import refusal
+from edt.limits import NotPlainError, refusal
 from edt.places import Folder, Location, Remote, place
 
 __all__ = [
@@ -91,16 +92,26 @@ def replace_at(folder: int, name: str, data: bytes, path: Path) -> None:
         name: of the file in it.
         data: all of it.
         path: what errors call it.
+
+    Raises:
+        NotPlainError: a device, pipe, socket or folder is there; it is left alone.
+        OSError: the disk is full, say.
     """
+    mode = None
+    with suppress(FileNotFoundError):
+        before = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if stat.S_ISREG(before):
+            mode = stat.S_IMODE(before) & 0o777
+        elif not stat.S_ISLNK(before):
+            what = "is not a plain file and would be replaced by one"
+            raise NotPlainError(errno.EINVAL, what, str(path))
     made = f".{name}.{secrets.token_hex(6)}.tmp"
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         handle = os.open(made, flags, 0o666, dir_fd=folder)
         with os.fdopen(handle, "wb") as file:
-            with suppress(FileNotFoundError):
-                before = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                if stat.S_ISREG(before.st_mode):
-                    os.fchmod(handle, stat.S_IMODE(before.st_mode) & 0o777)
+            if mode is not None:
+                os.fchmod(handle, mode)
             file.write(data)
             file.flush()
             os.fsync(handle)

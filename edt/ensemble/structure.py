@@ -9,6 +9,7 @@ import torch
 
 from edt.ensemble.layout import Layout
 from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE
+from edt.errors import ChangedError
 
 __all__ = ["Structure", "counted"]
 
@@ -46,10 +47,10 @@ class Structure:
         """Itself, unless one of its tensors was changed under what was made from it.
 
         Raises:
-            RuntimeError: one was.
+            ChangedError: one was.
         """
         if not torch.compiler.is_compiling() and self._versions() != self._seen:
-            raise RuntimeError(
+            raise ChangedError(
                 "the structure of an ensemble (state, layer_widths, offsets, coords, network_ids) "
                 "was changed in place; it is shared and fixed: with_state, with_masks and "
                 "with_frozen make new ensembles"

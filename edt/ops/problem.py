@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 
+from edt.errors import ChangedError
 from edt.ops.cache import versions
 from edt.ops.losses import LOSSES
 
@@ -66,10 +67,10 @@ class Problem(NamedTuple):
         """Refuse changed tensors.
 
         Raises:
-            RuntimeError: their `edt.ops.cache.versions` are others than ``before``.
+            ChangedError: their `edt.ops.cache.versions` are others than ``before``.
         """
         if versions(*self.tensors) != before:
-            raise RuntimeError(
+            raise ChangedError(
                 "data or masks were changed in place since this objective was made; make another "
                 "by task.objective(networks, task_index)"
             )

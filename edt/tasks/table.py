@@ -37,6 +37,7 @@ import torch
 from edt import files, scalars, tasks
 from edt.errors import unknown_choice
 from edt.files import CheckpointError, digest, encode, parsing
+from edt.limits import read_plain
 from edt.tasks.data_file import ENDINGS, check_digest, file_digest
 from edt.tasks.described import TaskSizes, described_sizes
 from edt.tasks.task import Task
@@ -378,12 +379,13 @@ def _imported(table: Mapping[str, Any]) -> Task:
 def _module(name: str) -> Any:
     if not name.endswith(".py"):
         return import_module(name)
-    # Read anew each time: a file that was edited is not the one that is in memory.
+    # Read anew each time: a file that was edited is not the one that is in memory. And compiled
+    # anew: Python's own compiled files know an edit by its second and the length of the file.
     found = spec_from_file_location("_edt_task_" + hashlib.sha256(name.encode()).hexdigest(), name)
-    assert found is not None and found.loader is not None
+    assert found is not None
     module = module_from_spec(found)
     sys.modules[module.__name__] = module  # for dataclasses and pickles of its own
-    found.loader.exec_module(module)
+    exec(compile(read_plain(Path(name), 8), name, "exec"), module.__dict__)
     return module
 
 

@@ -74,7 +74,7 @@ def masked_train(
     validate_every: int = 100,
     patience: int | None = None,
     max_seconds: float | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     dtype: torch.dtype | None = None,
     record: Any = "log",
     record_params: bool = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from safetensors.torch import save_file
 
 from edt.ensemble import Ensemble
 from edt.errors import EdtError
-from edt.files import CheckpointError, digest, read, write
+from edt.files import CheckpointError, digest, read, replace_file, write
 
 
 @pytest.fixture
@@ -169,3 +170,34 @@ def test_saving_through_a_link_keeps_the_link(ens, tmp_path):
         ens.save(link)
         assert link.is_symlink() and not (tmp_path / target).is_symlink()
         same(Ensemble.load(tmp_path / target), ens)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_is_never_replaced(ens, tmp_path, kind, linked):
+    """A rename over a device would take it from the whole machine."""
+    there = tmp_path / "there"
+    if kind == "pipe":
+        os.mkfifo(there)
+    elif kind == "folder":
+        there.mkdir()
+    else:
+        try:
+            os.mknod(there, stat.S_IFCHR | 0o600, os.makedev(1, 5))
+        except PermissionError:
+            pytest.skip("devices are made by root alone")
+    given = there
+    if linked:
+        given = tmp_path / "link.safetensors"
+        given.symlink_to(there)
+    before = os.lstat(there)
+    with pytest.raises(OSError, match="not a plain file"):
+        replace_file(given, b"data")
+    if linked:
+        with pytest.raises(OSError, match=r"plain file|folder"):
+            ens.save(given)
+    after = os.lstat(there)
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        {"there"} | ({"link.safetensors"} if linked else set())
+    )

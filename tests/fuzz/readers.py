@@ -109,6 +109,7 @@ READERS: dict[str, tuple[str, ...] | str] = {
     "edt.runs.sweeps.spec:SweepSpec.to_dict": "JSON made here",
     "edt.tasks.table:_call": "JSON made here",
     "edt.tasks.table:_make": "JSON made here",
+    "edt.tasks.table:_module": "code that its owner has confirmed",
     "edt.tasks.table:_plain": "JSON made here",
     "edt.runs.trust:_key": "this user's key: 32 bytes that are compared",
     "edt.show.explore.page:section": "a file of the package",
