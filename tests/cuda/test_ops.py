@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from engine_calls import on_cuda
+from engine_calls import cuda_trainer, on_cuda
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernel_calls import everything, products
+from loss_by_func import by_func, descended, example
 from op_cases import Case, any_case, compare, going_round, wide_case
+from short_runs import PLAIN
 
 from edt.ops import cuda
 from edt.ops.activations import ACTIVATION_CODES
 from edt.ops.checks import problem_of
 from edt.ops.losses import LOSSES
+from edt.training.state import Rule, State
 
 VECTORS = 2
 
@@ -39,6 +42,30 @@ def test_every_loss(shim, loss):
     """The losses that kernels call a function for."""
     for turn, dtype in enumerate((torch.float64, torch.float32)):
         check_all(going_round("tanh", 1 + turn, loss, turn, dtype))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_is_that_of_torch_func(shim, loss):
+    """All derivatives to 1e-12 of the largest entry, and eleven steps on minibatches to 1e-12."""
+    task, ens = example(loss, 41, 5)
+    index = torch.zeros(ens.B, dtype=torch.int64)
+    vectors = torch.randn(2, ens.total, dtype=torch.float64, generator=torch.manual_seed(1))
+    found = everything(ens, task, index, vectors, torch.zeros(ens.B, 41, 2, dtype=torch.float64))
+    hyper = {**PLAIN, "optimizer": "sgd", "batch_size": 7, "last_step": 11}
+    same, seeds = torch.full((ens.B,), 0.1, dtype=torch.float64), torch.tensor([3, 5])
+    rule = Rule(hyper, same, 0.0 * same, seeds, torch.ones(11).double(), torch.tensor([11]))
+    state = State.start(ens.theta, ens.B, rule, params=False)
+    engine = cuda_trainer(ens, task, index)
+    engine.train(state, rule, 11)
+    engine.wait()
+    for b in range(ens.B):
+        span = slice(int(ens.offsets[b]), int(ens.offsets[b + 1]))
+        for name, wanted in by_func(loss, ens, task, b, vectors[:, span]).items():
+            mine = found[name][b] if name in ("loss", "hessian", "ggn") else found[name][..., span]
+            near = 1e-12 * float(wanted.abs().max())
+            torch.testing.assert_close(mine, wanted, rtol=0, atol=near, msg=name)
+        wanted = descended(loss, ens, task, b, seed=int(seeds[b]), batch=7, steps=11, lr=0.1)
+        torch.testing.assert_close(state.theta[span], wanted, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 5, 8, 17, 31, 32, 33])

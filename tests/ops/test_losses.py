@@ -7,13 +7,13 @@ from typing import Any
 import mpmath
 import pytest
 import torch
+from loss_by_func import by_func, descended, example, targets
 from op_cases import compare, going_round
 from torch.nn import functional as F
 
 import edt
 from edt import _core
 from edt.ops.losses import LOSSES
-from edt.training.epochs import epoch_order
 
 NEW = [name for name in LOSSES if name not in ("mse", "cross_entropy")]
 
@@ -44,93 +44,41 @@ def test_every_op_is_the_twins(loss: str, depth: int, dtype: torch.dtype) -> Non
         compare(going_round(activation, depth, loss, k % 2, dtype), compute, vectors=3)
 
 
-OWN = {
-    "bce": lambda f, y: F.binary_cross_entropy_with_logits(f, y, reduction="none").sum(-1),
-    "logistic": lambda f, y: F.soft_margin_loss(f, y, reduction="none").sum(-1),
-    "squared_hinge": lambda f, y: (1 - y * f).clamp_min(0).square().sum(-1),
-    "huber": lambda f, y: F.huber_loss(f, y, reduction="none").sum(-1),
-    "soft_cross_entropy": lambda f, y: F.cross_entropy(f, y, reduction="none"),
-}
-
-
-def _targets(loss: str, draw: torch.Generator, shape: tuple[int, ...]) -> torch.Tensor:
-    y = torch.randn(shape, generator=draw, dtype=torch.float64)
-    if loss == "soft_cross_entropy":
-        return torch.softmax(y, -1)
-    if loss == "bce":
-        return torch.rand(shape, generator=draw, dtype=torch.float64)
-    return y if loss == "huber" else torch.sign(y)
-
-
-@pytest.mark.parametrize("loss", NEW)
-def test_values_slopes_and_curvature_are_torchs(loss: str) -> None:
-    """1e-12 of the largest entry: sums of 40 terms in another order."""
-    draw = torch.Generator().manual_seed(5)
-    x = 2 * torch.randn(40, 3, generator=draw, dtype=torch.float64)
-    y = _targets(loss, draw, (40, 2))
-    task, ens = edt.Task(x, y, loss), edt.Ensemble.init([4], range(2), d_in=3, d_out=2, scale=2.0)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_values_slopes_and_curvature_are_those_of_torch_func(loss: str) -> None:
+    """1e-12 of the largest entry: sums of 41 terms in another order."""
+    task, ens = example(loss, 41, 5)
+    vectors = torch.randn(2, ens.total, dtype=torch.float64, generator=torch.manual_seed(1))
     value, grad = edt.loss_and_grad(task, ens)
-    vector = torch.ones(ens.total, dtype=torch.float64)
-    products = edt.hvp(task, ens, vector), edt.ggn_vp(task, ens, vector)
-    squares = edt.hessian(task, ens, ggn=True)
-    for b, matrix in enumerate(edt.hessian(task, ens)):
-        module = ens.to_module(b)
-        parameters = list(module.parameters())
-        plain = OWN[loss](module(x), y).mean()
-        torch.testing.assert_close(value[b], plain.detach(), rtol=1e-13, atol=0)
-        slopes = torch.autograd.grad(plain, parameters, create_graph=True)
-        flat = torch.cat([slope.reshape(-1) for slope in slopes])
+    squares, matrices = edt.hessian(task, ens, ggn=True), edt.hessian(task, ens)
+    products = edt.hvp(task, ens, vectors), edt.ggn_vp(task, ens, vectors)
+    for b in range(ens.B):
         span = slice(int(ens.offsets[b]), int(ens.offsets[b + 1]))
-        scale = float(flat.detach().abs().max())
-        torch.testing.assert_close(grad[span], flat.detach(), rtol=0, atol=1e-12 * scale)
-        rows = []
-        for entry in flat:
-            row = torch.autograd.grad(entry, parameters, retain_graph=True)
-            rows.append(torch.cat([part.reshape(-1) for part in row]))
-        wanted = torch.stack(rows)
-        near = {"rtol": 0, "atol": 1e-12 * float(wanted.abs().max())}
-        torch.testing.assert_close(matrix, wanted, **near)
-        bent = torch.stack([
-            torch.autograd.functional.hessian(
-                lambda f, n=n: OWN[loss](f[None], y[n : n + 1])[0], out
-            )
-            for n, out in enumerate(module(x).detach())
-        ])  # fmt: skip
-        names = {name: part.detach() for name, part in module.named_parameters()}
-        slopes = torch.func.jacrev(lambda p, m=module: torch.func.functional_call(m, p, (x,)))(
-            names
-        )
-        jacobian = torch.cat([part.reshape(40, 2, -1) for part in slopes.values()], -1)
-        gauss = torch.einsum("nop,noq,nqr->pr", jacobian, bent, jacobian) / 40
-        torch.testing.assert_close(squares[b], gauss, **near)
-        torch.testing.assert_close(products[0][span], wanted @ vector[span], **near)
-        torch.testing.assert_close(products[1][span], gauss @ vector[span], **near)
+        found = {
+            "loss": value[b],
+            "grad": grad[span],
+            "hessian": matrices[b],
+            "ggn": squares[b],
+            "hvp": products[0][:, span],
+            "ggn_vp": products[1][:, span],
+        }
+        for name, wanted in by_func(loss, ens, task, b, vectors[:, span]).items():
+            near = 1e-12 * float(wanted.abs().max())
+            torch.testing.assert_close(found[name], wanted, rtol=0, atol=near, msg=name)
 
 
-@pytest.mark.parametrize("loss", NEW)
-def test_steps_on_minibatches_are_torchs(loss: str) -> None:
+@pytest.mark.parametrize("loss", LOSSES)
+def test_steps_on_minibatches_are_those_of_torch_func(loss: str) -> None:
     """Eleven steps of gradient descent, of batches of 7 of 40 samples with weights of their own."""
-    draw = torch.Generator().manual_seed(9)
-    x = torch.randn(40, 3, generator=draw, dtype=torch.float64)
-    y = _targets(loss, draw, (40, 2))
-    weights = 0.5 + torch.rand(40, generator=draw, dtype=torch.float64)
-    task, ens = edt.Task(x, y, loss, weights), edt.Ensemble.init([4], range(2), d_in=3, d_out=2)
+    task, ens = example(loss, 40, 9)
     found = edt.masked_train(
         task, ens, steps=11, lr=0.1, optimizer="gd", batch_size=7, data_seed=[3, 5],
         device="cpu", progress=False,
     )  # fmt: skip
     for b, seed in enumerate((3, 5)):
-        module = ens.to_module(b)
-        optimiser = torch.optim.SGD(module.parameters(), 0.1)
-        for step in range(11):
-            chosen = epoch_order(seed, step // 6, 40)[step % 6 * 7 :][:7]
-            optimiser.zero_grad()
-            coef = task.coef[0][chosen] * (40 / len(chosen))
-            (coef * OWN[loss](module(x[chosen]), y[chosen])).sum().backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-        mine = list(found.networks.to_module(b).parameters())
-        for one, other in zip(mine, module.parameters(), strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+        wanted = descended(loss, ens, task, b, seed=seed, batch=7, steps=11, lr=0.1)
+        mine = found.networks.network(b).theta
+        torch.testing.assert_close(mine, wanted, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
@@ -175,7 +123,7 @@ def test_training_and_minima(loss: str, batch: int | None) -> None:
     draw = torch.Generator().manual_seed(7)
     x = torch.randn(50, 2, generator=draw, dtype=torch.float64)
     # Noisy labels: no network of two units separates them, so the losses have minima.
-    y = _targets(loss, draw, (50, 2))
+    y = targets(loss, draw, (50, 2))
     task = edt.Task(x, y, loss)
     ens = edt.Ensemble.init([2], range(3), d_in=2, d_out=2)
     run = edt.masked_train(task, ens, steps=300, lr=0.02, batch_size=batch, progress=False)
@@ -211,7 +159,7 @@ def test_modules_take_the_same_losses() -> None:
     draw = torch.Generator().manual_seed(8)
     x = torch.randn(20, 2, generator=draw, dtype=torch.float64)
     for loss in NEW:
-        task = edt.Task(x, _targets(loss, draw, (20, 2)), loss)
+        task = edt.Task(x, targets(loss, draw, (20, 2)), loss)
         ens = edt.Ensemble.init([3], range(2), d_in=2, d_out=2)
         modules = edt.ModuleEnsemble([ens.to_module(b) for b in range(2)])
         torch.testing.assert_close(edt.loss(task, modules), edt.loss(task, ens))
