@@ -44,7 +44,7 @@ def targets(loss: str, draw: torch.Generator, shape: tuple[int, ...]) -> torch.T
 
 
 def example(loss: str, samples: int, seed: int) -> tuple[edt.Task, edt.Ensemble]:
-    """Weighted samples of two outputs, and two networks whose losses reach all of their branches."""
+    """Weighted samples of two outputs, and two networks that reach every branch of the losses."""
     draw = torch.Generator().manual_seed(seed)
     x = 2 * torch.randn(samples, 3, generator=draw, dtype=torch.float64)
     y = targets(loss, draw, (samples, 2))
