@@ -65,12 +65,14 @@ class Ends:
         loss: float64 ``[B]``.
         steps: int64 ``[B]``, of Adam and L-BFGS together.
         win: bool ``[B]``.
+        first: float64 ``[B]``, the loss after Adam alone.
     """
 
     networks: Ensemble
     loss: torch.Tensor
     steps: torch.Tensor
     win: torch.Tensor
+    first: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,14 @@ class ObjectiveEnds:
 
     Attributes:
         theta: flat, the objective's own parameters.
-        loss, steps, win: as in `Ends`.
+        loss, steps, win, first: as in `Ends`.
     """
 
     theta: torch.Tensor
     loss: torch.Tensor
     steps: torch.Tensor
     win: torch.Tensor
+    first: torch.Tensor
 
 
 def run_trial(task: Any, networks: Ensemble, protocol: Protocol, task_index: torch.Tensor) -> Ends:
@@ -138,7 +141,7 @@ def run_trial(task: Any, networks: Ensemble, protocol: Protocol, task_index: tor
 
     diverged = torch.tensor([status == "diverged" for status in trained.status])
     win = _rounds(protocol, loss, limit[task_index], diverged, descend)
-    return Ends(trained.networks.with_theta(theta), loss, steps, win)
+    return Ends(trained.networks.with_theta(theta), loss, steps, win, trained.loss)
 
 
 def run_objective_trial(
@@ -175,7 +178,7 @@ def run_objective_trial(
     )
     adam = State.start(theta, count, rule, False)
     trainer(objective).train(adam, rule, protocol.steps)
-    theta, loss, steps = adam.theta, adam.loss, adam.steps.clone()
+    theta, loss, steps = adam.theta, adam.loss.clone(), adam.steps.clone()
 
     def descend(going: torch.Tensor) -> None:
         """All networks at once, in the chunks after which `edt.converge` forgets its pairs."""
@@ -195,7 +198,7 @@ def run_objective_trial(
 
     broken = (adam.status == DIVERGED) | ~torch.isfinite(loss)
     win = _rounds(protocol, loss, enough, broken, descend)
-    return ObjectiveEnds(theta, loss, steps, win & ~broken)
+    return ObjectiveEnds(theta, loss, steps, win & ~broken, adam.loss)
 
 
 def _rounds(

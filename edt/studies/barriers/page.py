@@ -13,7 +13,7 @@ from edt.studies.barriers.run import BarriersRun
 from edt.studies.common.findings import JOINT, Finding, together, together_text
 from edt.studies.common.students_page import good_text, student_protocol
 from edt.studies.common.study_page import StudyPage
-from edt.studies.common.thresholds import threshold_table, threshold_text
+from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 
 REFERENCES = (
     "R. Entezari et al., ICLR 2022, arXiv 2110.06296.",
@@ -129,7 +129,7 @@ def write_barriers_report(run: BarriersRun, directory: Location) -> Folder:
             "Basins": basins,
             f"Barriers, {JOINT}": joint[0],
             f"Basins, {JOINT}": joint[1],
-            "Other thresholds": thresholds,
+            HEADING: thresholds,
         },
         terms=panels.TERMS,
         references=REFERENCES,

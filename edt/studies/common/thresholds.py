@@ -16,7 +16,10 @@ import pandas as pd
 from edt.show.words import count, percent, points
 from edt.stats import cluster_rate, wilson
 
-__all__ = ["FACTORS", "threshold_table", "threshold_text"]
+__all__ = ["FACTORS", "HEADING", "beside_the_best", "threshold_table", "threshold_text"]
+
+#: What the table is called on pages.
+HEADING = "Success at other thresholds, and by the first optimiser alone"
 
 #: Thresholds looked at, in units of the study's own. None is below it: runs that are good at the
 #: study's threshold are let go there, and how far they would have come is not known.
@@ -98,3 +101,27 @@ def threshold_text(table: pd.DataFrame) -> str:
         )
     several = int(own["targets"].max())
     return text + (f" Intervals are over {count(several, 'target')}." if several > 1 else "")
+
+
+def beside_the_best(runs: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """Wide networks, and the best ticket of each, one row each: for `threshold_table`.
+
+    Args:
+        runs: one row a wide network: ``together_loss``, ``alone_loss`` (the least of its tickets),
+            and the same after the first-order phase, ``together_first`` and ``alone_first``.
+        threshold: good at or below.
+
+    Returns:
+        ``target``, ``width``, ``who`` ("network" or "best ticket"), ``loss``, ``train_loss``,
+        ``threshold``.
+    """
+    return pd.concat(
+        [
+            runs[["target", "width"]].assign(
+                who=who, loss=runs[f"{name}_loss"], train_loss=runs[f"{name}_first"],
+                threshold=threshold,
+            )
+            for name, who in (("together", "network"), ("alone", "best ticket"))
+        ],
+        ignore_index=True,
+    )  # fmt: skip

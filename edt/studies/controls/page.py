@@ -14,6 +14,8 @@ from edt.show.answer import Answer, Tile, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, exact, fixed, listed, number, p_is, p_value, percent, span
+from edt.studies.common.study_page import plain_table
+from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.controls import panels
 from edt.studies.controls.panels import LOOKS
 from edt.studies.controls.run import ATTRIBUTIONS, Controls
@@ -77,6 +79,10 @@ def _body(
     figures: dict[str, str],
     facts: dict[str, Any],
 ) -> list[str]:
+    spec = run.spec
+    thresholds = threshold_table(
+        run.tables["runs"].assign(threshold=spec.good), ("control", "width", "setting")
+    )
     return [
         html.section(
             "Each varied without the other",
@@ -104,8 +110,9 @@ def _body(
         ),
         html.section(
             "How it was done",
-            html.definitions(_protocol(run)),
+            html.definitions([*_protocol(run), ("Threshold", threshold_text(thresholds))]),
             html.details("All controls", _table(rates)),
+            html.details(HEADING, plain_table(thresholds, panels.TERMS)),
             *([html.details("Regressions", _regressions(found))] if len(found) else []),
             html.details("Software and machine", html.definitions(software(facts))),
             html.details("References", html.bullets(REFERENCES)),

@@ -15,7 +15,7 @@ from edt.ensemble import Ensemble
 from edt.ensemble.deviates import normal
 from edt.ensemble.philox import draws
 from edt.lottery import run_trial
-from edt.lottery.trial import run_objective_trial
+from edt.lottery.trial import Ends, ObjectiveEnds, run_objective_trial
 from edt.objectives import Factors, MappedObjective, Subspace, orthonormal
 from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.stats import wilson
@@ -39,6 +39,7 @@ RUNS: dict[str, str] = {
     "learning": "int64",  # neurons whose input weights train
     "dimension": "int64",  # trained parameters
     "seed": "int64",
+    "train_loss": "float64",  # after Adam alone
     "loss": "float64",
     "steps": "int64",
     "win": "bool",
@@ -147,14 +148,14 @@ def hold(networks: Ensemble, learning: int, *, outputs: bool) -> Ensemble:
 def _part(spec: ControlsSpec, task: Task, control: str, width: int, setting: int) -> pd.DataFrame:
     start, index = start_networks(spec, task, width)
     r, learning = spec.teacher_width, width
+    ends: Ends | ObjectiveEnds
     if control in MAPPED:
-        loss, steps, win, dimension = _mapped(spec, task, control, start, index, setting)
+        ends, dimension = _mapped(spec, task, control, start, index, setting)
     else:
         if control != "width":
             start = hold(start, r, outputs=control == "features")
             learning = r
         ends = run_trial(task, start, spec.protocol, index)
-        loss, steps, win = ends.loss, ends.steps, ends.win
         dimension = int(start.coords[0])
     seeds = [t * SEED_STRIDE + k for t in range(spec.teachers) for k in range(spec.seeds)]
     table = pd.DataFrame(
@@ -166,9 +167,10 @@ def _part(spec: ControlsSpec, task: Task, control: str, width: int, setting: int
             "learning": learning,
             "dimension": dimension,
             "seed": seeds,
-            "loss": loss.numpy(),
-            "steps": steps.numpy(),
-            "win": win.numpy(),
+            "train_loss": ends.first.numpy(),
+            "loss": ends.loss.numpy(),
+            "steps": ends.steps.numpy(),
+            "win": ends.win.numpy(),
         }
     )
     return table.astype(RUNS)[list(RUNS)]
@@ -181,8 +183,8 @@ def _mapped(
     start: Ensemble,
     index: torch.Tensor,
     setting: int,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
-    """Loss, steps, win and dimension of networks trained in other parameters."""
+) -> tuple[ObjectiveEnds, int]:
+    """Ends and dimension of networks trained in other parameters."""
     count = int(start.B)
     origin = start.theta.view(count, -1)
     rate = torch.full((count,), spec.lr, dtype=torch.float64)
@@ -203,7 +205,7 @@ def _mapped(
     objective = MappedObjective(task.objective(start, index), maps)
     enough = (spec.good * task.variance)[index]
     ends = run_objective_trial(objective, phi.flatten(), spec.protocol, enough, lr=rate)
-    return ends.loss, ends.steps, ends.win, maps.size
+    return ends, maps.size
 
 
 def _normals(spec: ControlsSpec, start: Ensemble, stream: int, size: int) -> torch.Tensor:

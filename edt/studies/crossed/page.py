@@ -10,6 +10,7 @@ from edt.show.publish import Picture
 from edt.show.words import count, exact, number, p_is, percent, points, span
 from edt.studies.common.findings import LEVEL, Finding
 from edt.studies.common.study_page import StudyPage
+from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.crossed import panels
 from edt.studies.crossed.panels import MANY
 from edt.studies.crossed.run import CrossedRun
@@ -107,6 +108,8 @@ def write_crossed_report(run: CrossedRun, directory: Location) -> Folder:
     """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
     groups, parts, spec = run.groups(), run.components(), run.spec
     r = spec.teacher_width
+    # Teachers have variance 1, so shares of it are losses.
+    thresholds = threshold_table(run.tables["runs"].assign(threshold=spec.good), ("group",))
     page = StudyPage(
         title="Is it the ticket, or what is around it?",
         lead=f"<b>{len(run.tables['runs']):,} networks</b> of width {spec.width}: winning tickets "
@@ -137,13 +140,14 @@ def write_crossed_report(run: CrossedRun, directory: Location) -> Folder:
             ),
             ("Rests", f"{spec.width - r} fresh neurons each, the same for every ticket"),
             ("Win", f"loss ≤ {exact(spec.good)} × variance of the target"),
+            ("Threshold", threshold_text(thresholds)),
             (
                 "Nulls",
                 "components against wins shuffled among tickets, or among rests; expected losers: "
                 "fresh neurons' rate of each teacher",
             ),
         ],
-        tables={"Groups": groups, "Variance components": parts},
+        tables={"Groups": groups, "Variance components": parts, HEADING: thresholds},
         terms=panels.TERMS,
         references=REFERENCES,
     )

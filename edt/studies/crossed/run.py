@@ -35,6 +35,7 @@ RUNS: dict[str, str] = {
     "ticket": "int64",  # within the teacher and group
     "seed": "int64",  # of the student it comes from; -1 for fresh neurons
     "rest": "int64",
+    "train_loss": "float64",  # after Adam alone
     "loss": "float64",
     "win": "bool",
 }
@@ -142,6 +143,7 @@ def _part(spec: CrossedSpec, task: Task, target: int) -> pd.DataFrame:
                     "ticket": np.repeat(np.arange(count), spec.rests),
                     "seed": np.repeat(names.numpy(), spec.rests),
                     "rest": np.tile(np.arange(spec.rests), count),
+                    "train_loss": ends.first.numpy(),
                     "loss": ends.loss.numpy(),
                     "win": ends.win.numpy(),
                 }

@@ -8,7 +8,7 @@ from edt.show.words import count, exact, ranges
 from edt.studies.common import contrast
 from edt.studies.common.findings import JOINT, together, together_text
 from edt.studies.common.study_page import StudyPage
-from edt.studies.common.thresholds import threshold_table, threshold_text
+from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.depth import panels
 from edt.studies.depth.run import DepthRun
 from edt.studies.perturb_rest.page import REFERENCES
@@ -54,7 +54,7 @@ def write_depth_report(run: DepthRun, directory: Location) -> Folder:
         tables={
             "Outcomes": rates,
             f"Contrasts, {JOINT}": contrasts,
-            "Other thresholds": thresholds,
+            HEADING: thresholds,
         },
         terms=panels.TERMS,
         references=REFERENCES,

@@ -32,6 +32,7 @@ RUNS: dict[str, str] = {
     "width": "int64",
     "seed": "int64",
     "parameters": "int64",
+    "train_loss": "float64",  # after Adam alone, likewise
     "loss": "float64",  # as a share of the target's variance
     "threshold": "float64",
     "label": "str",
@@ -151,7 +152,7 @@ def _part(spec: DepthSpec, depth: int, width: int) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "depth": depth, "target": targets.numpy(), "width": width, "seed": seeds,
-            "parameters": start.coords.numpy(), "loss": ended.loss / size.numpy(),
-            "threshold": spec.good, "label": ended.label, "outcome": ended.outcome,
+            "parameters": start.coords.numpy(), "train_loss": (ends.first / size).numpy(),
+            "loss": ended.loss / size.numpy(), "threshold": spec.good, "label": ended.label, "outcome": ended.outcome,
         }
     ).astype(RUNS)[list(RUNS)]  # fmt: skip

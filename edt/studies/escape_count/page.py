@@ -11,7 +11,7 @@ from edt.show.words import count, percent, points, span
 from edt.studies.common.findings import Finding
 from edt.studies.common.students_page import good_text, student_protocol
 from edt.studies.common.study_page import StudyPage
-from edt.studies.common.thresholds import threshold_table, threshold_text
+from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.escape_count import panels
 from edt.studies.escape_count.panels import WAYS
 from edt.studies.escape_count.run import EscapeCountRun
@@ -105,7 +105,7 @@ def write_escape_count_report(run: EscapeCountRun, directory: Location) -> Folde
             ("Threshold", threshold_text(thresholds)),
             ("Null", "as many students of the same width from fresh starts, trained as the others"),
         ],
-        tables={"Survival": table, "Other thresholds": thresholds},
+        tables={"Survival": table, HEADING: thresholds},
         terms=panels.TERMS,
         references=REFERENCES,
     )

@@ -11,7 +11,7 @@ from edt.show.words import count, percent, points, span
 from edt.studies.common.findings import Finding
 from edt.studies.common.students_page import good_text, student_protocol
 from edt.studies.common.study_page import StudyPage
-from edt.studies.common.thresholds import threshold_table, threshold_text
+from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.failures import panels
 from edt.studies.failures.panels import WAYS
 from edt.studies.failures.run import FailuresRun
@@ -125,7 +125,7 @@ def write_failures_report(run: FailuresRun, directory: Location) -> Folder:
             ("Threshold", threshold_text(thresholds)),
             ("Null", "as many kicks of the narrow network by random steps, 1% of its norm"),
         ],
-        tables={"Failures": table, "Ways out": ways, "Other thresholds": thresholds},
+        tables={"Failures": table, "Ways out": ways, HEADING: thresholds},
         terms=panels.TERMS,
         references=REFERENCES,
     )

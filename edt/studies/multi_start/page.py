@@ -14,6 +14,13 @@ from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, exact, listed, number, p_is, p_value, percent, span
 from edt.studies.common.findings import LEVEL
+from edt.studies.common.study_page import plain_table
+from edt.studies.common.thresholds import (
+    HEADING,
+    beside_the_best,
+    threshold_table,
+    threshold_text,
+)
 from edt.studies.multi_start import panels
 from edt.studies.multi_start.run import MultiStart
 from edt.studies.perturb_rest.page import REFERENCES
@@ -74,6 +81,9 @@ def _body(
     run: MultiStart, table: pd.DataFrame, figures: dict[str, str], facts: dict[str, Any]
 ) -> list[str]:
     spec = run.spec
+    thresholds = threshold_table(
+        beside_the_best(run.tables["runs"], spec.good), ("width", "who")
+    )
     return [
         html.section(
             "Together and alone",
@@ -113,6 +123,7 @@ def _body(
                         f"{spec.lbfgs_steps:,} L-BFGS iterations; the same together and alone",
                     ),
                     ("Win", f"loss ≤ {exact(spec.good)} × variance of the target"),
+                    ("Threshold", threshold_text(thresholds)),
                     (
                         "Information",
                         "what the win of a ticket alone tells about that of the network: mutual "
@@ -127,6 +138,7 @@ def _body(
                 ]
             ),
             html.details("All widths", _table(table)),
+            html.details(HEADING, plain_table(thresholds)),
             html.details("Software and machine", html.definitions(software(facts))),
             html.details("References", html.bullets(REFERENCES)),
         ),

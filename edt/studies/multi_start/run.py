@@ -25,9 +25,11 @@ RUNS: dict[str, str] = {
     "width": "int64",
     "seed": "int64",
     "together": "bool",  # the wide network wins
+    "together_first": "float64",  # its loss after Adam alone
     "together_loss": "float64",
     "tickets": "int64",
     "alone": "int64",  # tickets that win alone
+    "alone_first": "float64",  # the best of them after Adam alone
     "alone_loss": "float64",  # the best of them
     "held": "float64",  # largest share of the teacher's parts played by one ticket's neurons
     "holder_won": "bool",  # that ticket won alone
@@ -125,9 +127,11 @@ def _part(spec: MultiStartSpec, task: Task, target: int, width: int) -> pd.DataF
             "width": width,
             "seed": seeds,
             "together": whole.win.numpy(),
+            "together_first": whole.first.numpy(),
             "together_loss": whole.loss.numpy(),
             "tickets": count,
             "alone": wins.sum(1).numpy(),
+            "alone_first": _least(alone.first.view(spec.seeds, count)).numpy(),
             "alone_loss": _least(alone.loss.view(spec.seeds, count)).numpy(),
             "held": (parts.amax(1).double() / r).numpy(),
             "holder_won": wins.gather(1, holder[:, None])[:, 0].numpy(),

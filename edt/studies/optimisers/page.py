@@ -11,7 +11,7 @@ from edt.show.words import between, count, exact, number, percent
 from edt.studies.common import contrast
 from edt.studies.common.findings import JOINT, Finding, together, together_text
 from edt.studies.common.study_page import StudyPage
-from edt.studies.common.thresholds import threshold_table, threshold_text
+from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.optimisers import panels
 from edt.studies.optimisers.run import RULES, OptimisersRun, with_setting
 from edt.studies.perturb_rest.page import REFERENCES
@@ -111,7 +111,7 @@ def write_optimisers_report(run: OptimisersRun, directory: Location) -> Folder:
         ],
         tables={"Outcomes": rates, f"Contrasts, {JOINT}": contrasts,
                 f"Escape times, {JOINT}": times_joint,
-                "Other thresholds": thresholds},
+                HEADING: thresholds},
         terms=panels.TERMS,
         references=REFERENCES,
     )  # fmt: skip

@@ -14,6 +14,8 @@ from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, exact, number, percent
 from edt.stats import wilson
+from edt.studies.common.study_page import plain_table
+from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.perturb_rest import panels
 from edt.studies.perturb_rest.panels import GROUP
 from edt.studies.perturb_rest.run import PerturbRest
@@ -143,6 +145,9 @@ def _body(
     facts: dict[str, Any],
 ) -> list[str]:
     own, text = _winning(wins), html.paragraph
+    thresholds = threshold_table(
+        run.tables["runs"].assign(threshold=run.spec.good), ("group", "size")
+    )
     sections = [
         html.section(
             "Win rate against the change", text(_rates_text(own, base)), figures["wins"],
@@ -159,8 +164,9 @@ def _body(
         html.section("What this does not say", html.bullets(_caveats(run))),
         html.section(
             "How it was done",
-            html.definitions(_protocol(run)),
+            html.definitions([*_protocol(run), ("Threshold", threshold_text(thresholds))]),
             html.details("Win rates", _table(wins)),
+            html.details(HEADING, plain_table(thresholds, panels.TERMS)),
             html.details("Students and their tickets", _students(run)),
             html.details("Software and machine", html.definitions(software(facts))),
             html.details("References", html.bullets(REFERENCES)),

@@ -196,6 +196,7 @@ class _Run:
             ticket=k,
             target=int(ticket.task_index[0]),
             seed=int(ticket.names[0]),
+            train_loss=ends.first.numpy(),
             loss=ends.loss.numpy(),
             steps=ends.steps.numpy(),
             win=ends.win.numpy(),

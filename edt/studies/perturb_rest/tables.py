@@ -16,6 +16,7 @@ RUNS: dict[str, str] = {
     "size": "float64",
     "rest": "int64",
     "distance": "float64",  # |rest' - rest| / |rest|
+    "train_loss": "float64",  # after Adam alone
     "loss": "float64",
     "steps": "int64",
     "win": "bool",

@@ -10,7 +10,7 @@ from edt.show.publish import Picture
 from edt.show.words import count, exact, percent, ranges, span
 from edt.studies.common.findings import JOINT, Finding, together, together_text
 from edt.studies.common.study_page import StudyPage
-from edt.studies.common.thresholds import threshold_table, threshold_text
+from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.perturb_rest.page import REFERENCES
 from edt.studies.prune_to_narrow import panels
 from edt.studies.prune_to_narrow.run import PruneRun
@@ -104,7 +104,7 @@ def write_prune_report(run: PruneRun, directory: Location) -> Folder:
             ("Intervals of the findings", together_text(tests)),
             ("Nulls", "random neurons of the same winner; fresh students of width r"),
         ],
-        tables={"Remains": table, f"Remains, {JOINT}": joint, "Other thresholds": thresholds},
+        tables={"Remains": table, f"Remains, {JOINT}": joint, HEADING: thresholds},
         terms=panels.TERMS,
         references=REFERENCES,
     )

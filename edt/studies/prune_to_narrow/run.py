@@ -10,7 +10,7 @@ Carbin. "fresh" are students of width r of their own, the other null.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -42,6 +42,7 @@ RUNS: dict[str, str] = {
     "seed": "int64",
     "rule": "str",  # of `RULES`
     "cut_loss": "float64",  # right after the cut, as a share of the target's variance
+    "train_loss": "float64",  # after Adam alone, likewise
     "loss": "float64",  # at the bottom, likewise
     "threshold": "float64",
     "label": "str",
@@ -155,7 +156,10 @@ def _part(spec: PruneSpec, task: Task, target: int, width: int) -> pd.DataFrame:
         nets = narrow[rule]
         cut = functional.loss(nets, task, task_index=index).numpy() / size
         if rule in ("rewound", "fresh"):  # from their start they are trained as the wide ones were
-            nets = run_trial(task, nets, spec.protocol, index).networks
+            trained = run_trial(task, nets, spec.protocol, index)
+            nets, first = trained.networks, trained.first
+        else:  # what first-order training alone would make of them, for comparison
+            first = run_trial(task, nets, replace(spec.protocol, lbfgs_rounds=0), index).first
         ended = finish(
             task, nets, index, spec.good * size, lbfgs_steps=spec.lbfgs_steps,
             newton_steps=spec.newton_steps, certify_steps=spec.certify_steps,
@@ -163,7 +167,7 @@ def _part(spec: PruneSpec, task: Task, target: int, width: int) -> pd.DataFrame:
         tables.append(
             pd.DataFrame(
                 {"target": target, "width": width, "seed": names, "rule": rule, "cut_loss": cut,
-                 "loss": ended.loss / size, "threshold": spec.good, "label": ended.label,
+                 "train_loss": first.numpy() / size, "loss": ended.loss / size, "threshold": spec.good, "label": ended.label,
                  "outcome": ended.outcome}
             )
         )  # fmt: skip

@@ -10,6 +10,12 @@ from edt.show.publish import Picture
 from edt.show.words import count, exact, number, p_is, percent, span
 from edt.studies.common.findings import LEVEL, Finding
 from edt.studies.common.study_page import StudyPage
+from edt.studies.common.thresholds import (
+    HEADING,
+    beside_the_best,
+    threshold_table,
+    threshold_text,
+)
 from edt.studies.perturb_rest.page import REFERENCES
 from edt.studies.subsets import panels
 from edt.studies.subsets.run import SubsetsRun
@@ -90,6 +96,7 @@ def write_subsets_report(run: SubsetsRun, directory: Location) -> Folder:
     """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
     table, runs, spec = run.agreement(), run.tables["runs"], run.spec
     r = spec.teacher_width
+    thresholds = threshold_table(beside_the_best(runs, spec.good), ("width", "who"))
     page = StudyPage(
         title="Is a wide network a search over all its subsets?",
         lead=f"<b>{len(runs):,} wide networks</b>; {int(runs['tickets'].sum()):,} subsets of {r} "
@@ -117,6 +124,7 @@ def write_subsets_report(run: SubsetsRun, directory: Location) -> Folder:
             ),
             ("Subsets", f"all C(m, {r}) up to {spec.most:,} a network, else a random sample"),
             ("Win", f"loss ≤ {exact(spec.good)} × variance of the target"),
+            ("Threshold", threshold_text(thresholds)),
             (
                 "Nulls",
                 "AUC (0.5 by chance) and information (bits) against wins shuffled "
@@ -124,7 +132,7 @@ def write_subsets_report(run: SubsetsRun, directory: Location) -> Folder:
                 "teacher; random: only-together rate of independent outcomes",
             ),
         ],
-        tables={"All widths": table},
+        tables={"All widths": table, HEADING: thresholds},
         terms=panels.TERMS,
         references=REFERENCES,
     )

@@ -25,9 +25,11 @@ RUNS: dict[str, str] = {
     "width": "int64",
     "seed": "int64",
     "together": "bool",  # the wide network wins
+    "together_first": "float64",  # its loss after Adam alone
     "together_loss": "float64",
     "tickets": "int64",  # subsets trained alone
     "alone": "int64",  # of them, those that win
+    "alone_first": "float64",  # the best of them after Adam alone
     "alone_loss": "float64",  # the best of them
     "whole": "bool",  # all subsets, or a sample
 }
@@ -102,7 +104,7 @@ def _part(spec: SubsetsSpec, task: Task, target: int, width: int) -> pd.DataFram
     index = torch.full((spec.seeds,), target)
     whole = run_trial(task, start, spec.protocol, index)
     count = spec.tickets(width)
-    wins, best, every = [], [], True
+    wins, first_best, best, every = [], [], [], True
     for first in range(0, spec.seeds, TOGETHER):
         some = torch.arange(first, min(first + TOGETHER, spec.seeds))
         cut = subset_tickets(
@@ -111,6 +113,7 @@ def _part(spec: SubsetsSpec, task: Task, target: int, width: int) -> pd.DataFram
         )  # fmt: skip
         alone = run_trial(task, cut.tickets.alone(), spec.protocol, cut.tickets.task_index)
         wins.append(alone.win.view(-1, count).sum(1))
+        first_best.append(alone.first.view(-1, count).amin(1))
         best.append(alone.loss.view(-1, count).amin(1))
         every = cut.whole
     return pd.DataFrame(
@@ -119,9 +122,11 @@ def _part(spec: SubsetsSpec, task: Task, target: int, width: int) -> pd.DataFram
             "width": width,
             "seed": seeds,
             "together": whole.win.numpy(),
+            "together_first": whole.first.numpy(),
             "together_loss": whole.loss.numpy(),
             "tickets": count,
             "alone": torch.cat(wins).numpy(),
+            "alone_first": torch.cat(first_best).numpy(),
             "alone_loss": torch.cat(best).numpy(),
             "whole": every,
         }

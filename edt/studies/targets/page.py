@@ -10,7 +10,7 @@ from edt.show.words import exact, number
 from edt.studies.common import contrast
 from edt.studies.common.findings import JOINT, together, together_text
 from edt.studies.common.study_page import StudyPage
-from edt.studies.common.thresholds import threshold_table, threshold_text
+from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.perturb_rest.page import REFERENCES
 from edt.studies.targets import panels
 from edt.studies.targets.run import TARGETS, TargetsRun
@@ -76,7 +76,7 @@ def write_targets_report(run: TargetsRun, directory: Location) -> Folder:
         tables={
             "Outcomes": rates,
             f"Contrasts, {JOINT}": contrasts,
-            "Other thresholds": thresholds,
+            HEADING: thresholds,
         },
         terms=panels.TERMS,
         references=REFERENCES,

@@ -42,6 +42,7 @@ RUNS: dict[str, str] = {
     "width": "int64",
     "seed": "int64",
     "parameters": "int64",
+    "train_loss": "float64",  # after Adam alone, likewise
     "loss": "float64",  # on the training samples, as a share of the target's variance there
     "test_loss": "float64",  # on others without noise, likewise
     "threshold": "float64",
@@ -188,7 +189,8 @@ def _part(spec: TargetsSpec, data: str, width: int) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "data": data, "target": targets.numpy(), "width": width, "seed": seeds,
-            "parameters": start.coords.numpy(), "loss": ended.loss / size.numpy(),
+            "parameters": start.coords.numpy(), "train_loss": (ends.first / size).numpy(),
+            "loss": ended.loss / size.numpy(),
             "test_loss": beyond.numpy(), "threshold": limit.numpy(), "label": ended.label,
             "outcome": ended.outcome,
         }
