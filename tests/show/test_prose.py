@@ -69,6 +69,24 @@ def test_a_page_writes_in_one_way(text, kind):
     assert faults(prose(page)) == {}
 
 
+#: Kinds whose pages count no success.
+NO_SUCCESS = {"index-loss", "signs", "lottery", "loss-levels"}
+#: Those that have nothing to count here: no bad minimum was met.
+NOTHING = "No bad minimum was met"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SPECS if kind not in NO_SUCCESS])
+def test_a_success_is_shown_at_other_thresholds_and_after_first_order_training_alone(text, kind):
+    said = prose(text(kind))
+    if NOTHING in said:
+        return
+    nets = kind in ("perturb-rest-net", "multi-start-net")
+    assert ("Wins at other accuracies" if nets else "at other thresholds") in said
+    # Either rates of the first phase alone, or the word that there is no other.
+    alone = "first-order training alone" in said or "one optimiser" in said.lower()
+    assert alone or "Training is first-order throughout" in said or kind == "safran-shamir"
+
+
 @pytest.mark.parametrize(
     "said",
     ["by -3 points", "loss ≤ 1e-06", "nan of them", "n_eff of 3", "start he", "widths 2..6",

@@ -16,14 +16,28 @@ import pandas as pd
 from edt.show.words import count, percent, points
 from edt.stats import cluster_rate, wilson
 
-__all__ = ["FACTORS", "HEADING", "beside_the_best", "threshold_table", "threshold_text"]
+__all__ = [
+    "FACTORS",
+    "HEADING",
+    "HEADING_ACCURACY",
+    "SHIFTS",
+    "accuracy_table",
+    "accuracy_text",
+    "beside_the_best",
+    "threshold_table",
+    "threshold_text",
+]
 
 #: What the table is called on pages.
 HEADING = "Success at other thresholds, and by the first optimiser alone"
 
+#: What `accuracy_table` is called on pages.
+HEADING_ACCURACY = "Wins at other accuracies"
 #: Thresholds looked at, in units of the study's own. None is below it: runs that are good at the
 #: study's threshold are let go there, and how far they would have come is not known.
 FACTORS = (1.0, 10.0, 100.0, 1e3, 1e4)
+#: Accuracies looked at, apart from the study's own.
+SHIFTS = (-0.1, -0.05, -0.02, 0.0, 0.02, 0.05)
 
 
 def threshold_table(
@@ -125,3 +139,52 @@ def beside_the_best(runs: pd.DataFrame, threshold: float) -> pd.DataFrame:
         ],
         ignore_index=True,
     )  # fmt: skip
+
+
+def accuracy_table(
+    runs: pd.DataFrame,
+    level: float,
+    by: Sequence[str],
+    cluster: str = "seed",
+    shifts: Sequence[float] = SHIFTS,
+    conf: float = 0.95,
+) -> pd.DataFrame:
+    """Wins at other accuracies than the study's own, where a win is an accuracy.
+
+    Args:
+        runs: one row a run: ``accuracy``, the columns of ``by`` and ``cluster``.
+        level: accuracy from which on a network wins.
+        by: columns that make a row of the table.
+        cluster: whose values are the unit of the intervals.
+        shifts: accuracies looked at, minus the level.
+        conf: coverage (`edt.stats.cluster_rate`; of a single cluster Wilson's).
+
+    Returns:
+        One row per (by, shift): ``accuracy_from``, ``clusters``, ``runs``, ``rate`` with bounds.
+    """
+    rows = []
+    for key, part in runs.groupby(list(by), sort=True):
+        for shift in shifts:
+            row: dict[str, Any] = dict(zip(by, key, strict=True))
+            row |= {
+                "accuracy_from": level + shift, "clusters": part[cluster].nunique(),
+                "runs": len(part),
+            }  # fmt: skip
+            # Accuracies are shares of whole samples: a level is met in spite of rounding.
+            won = part["accuracy"] >= level + shift - 1e-12
+            rows.append(row | _rate("rate", won, part[cluster], conf))
+    return pd.DataFrame(rows)
+
+
+def accuracy_text(table: pd.DataFrame, level: float, by: Sequence[str]) -> str:
+    """What the table says: how far the level moves rates, and whether it changes their order."""
+    wide = table.pivot_table(index=list(by), columns="accuracy_from", values="rate")
+    own = wide.columns[int(np.argmin(np.abs(wide.columns.to_numpy(dtype=float) - level)))]
+    gain = float((wide[wide.columns.min()] - wide[own]).max())
+    lost = float((wide[own] - wide[wide.columns.max()]).max())
+    low, high = (100 * abs(float(end) - level) for end in (wide.columns.min(), wide.columns.max()))
+    return (
+        f"At an accuracy {low:.0f} points lower rates rise by up to {100 * gain:.0f} points, at "
+        f"one {high:.0f} points higher they fall by up to {100 * lost:.0f}. Training is "
+        "first-order throughout."
+    )

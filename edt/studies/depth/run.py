@@ -153,6 +153,7 @@ def _part(spec: DepthSpec, depth: int, width: int) -> pd.DataFrame:
         {
             "depth": depth, "target": targets.numpy(), "width": width, "seed": seeds,
             "parameters": start.coords.numpy(), "train_loss": (ends.first / size).numpy(),
-            "loss": ended.loss / size.numpy(), "threshold": spec.good, "label": ended.label, "outcome": ended.outcome,
+            "loss": ended.loss / size.numpy(), "threshold": spec.good,
+            "label": ended.label, "outcome": ended.outcome,
         }
     ).astype(RUNS)[list(RUNS)]  # fmt: skip

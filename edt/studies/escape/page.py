@@ -18,6 +18,8 @@ from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, exact, interval, listed, number, percent, span
 from edt.stats import cluster_rate
 from edt.studies.common.students_page import good_text, student_protocol
+from edt.studies.common.study_page import plain_table
+from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.escape import panels
 from edt.studies.escape.run import EscapeRun
 from edt.studies.width.method import REFERENCES, software
@@ -173,8 +175,17 @@ def _body(run: EscapeRun, figures: dict[str, str], facts: dict[str, Any]) -> lis
                 "Along gradient descent", text(_path_text(run.open_dimensions())), figures["paths"]
             )
         )
-    tables = []
+    tables, levels = [], []
     if len(run.starts):
+        limits = run.points.set_index("point")["threshold"]
+        thresholds = threshold_table(
+            run.starts.assign(
+                threshold=limits.reindex(run.starts["point"]).to_numpy(),
+                train_loss=run.starts["descent_loss"],
+            ),
+            ("narrow", "width"),
+        )
+        levels = [("Threshold", threshold_text(thresholds))]
         tables = [
             html.details("Escape dimensions", _dimension_table(run.dimensions())),
             html.details(
@@ -184,6 +195,7 @@ def _body(run: EscapeRun, figures: dict[str, str], facts: dict[str, Any]) -> lis
             html.details(
                 "Ends, by kind of start", _end_table(run.table(), ["added", "shares", "kind"])
             ),
+            html.details(HEADING, plain_table(thresholds, panels.TERMS)),
         ]
     if "paths" in figures:
         tables.append(html.details("Plateaus, by width", _open_table(run.open_dimensions())))
@@ -191,7 +203,7 @@ def _body(run: EscapeRun, figures: dict[str, str], facts: dict[str, Any]) -> lis
         html.section("What this does not say", html.bullets(_caveats(run))),
         html.section(
             "How it was done",
-            html.definitions([*student_protocol(spec), *_method(run)]),
+            html.definitions([*student_protocol(spec), *_method(run), *levels]),
             *tables,
             html.details(
                 "Recompute these numbers", text("In this directory:") + html.code(SNIPPET)

@@ -81,9 +81,7 @@ def _body(
     run: MultiStart, table: pd.DataFrame, figures: dict[str, str], facts: dict[str, Any]
 ) -> list[str]:
     spec = run.spec
-    thresholds = threshold_table(
-        beside_the_best(run.tables["runs"], spec.good), ("width", "who")
-    )
+    thresholds = threshold_table(beside_the_best(run.tables["runs"], spec.good), ("width", "who"))
     return [
         html.section(
             "Together and alone",

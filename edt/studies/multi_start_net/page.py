@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from edt.places import Folder, Location
@@ -11,8 +12,9 @@ from edt.show.words import number, percent, points, span
 from edt.studies.common.findings import Finding
 from edt.studies.common.nets import title_of
 from edt.studies.common.study_page import StudyPage
+from edt.studies.common.thresholds import HEADING_ACCURACY, accuracy_table, accuracy_text
 from edt.studies.multi_start_net import panels
-from edt.studies.multi_start_net.run import MultiStartNet
+from edt.studies.multi_start_net.run import MultiStartNet, winning_accuracy
 
 __all__ = ["findings", "write_multi_net_report"]
 
@@ -78,6 +80,11 @@ def findings(table: pd.DataFrame) -> list[Finding]:
 def write_multi_net_report(run: MultiStartNet, directory: Location) -> Folder:
     """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
     table, spec = run.agreement(), run.spec
+    runs = run.tables["runs"]
+    level, by = winning_accuracy(runs, spec.level), ("parts", "who")
+    best = runs.groupby(["parts", "seed"], as_index=False)["accuracy"].max()
+    who = np.where(best["parts"] == 1, "network", "best ticket")
+    levels = accuracy_table(best.assign(who=who), level, by)
     method = [pair for pair in spec.method if pair[0] != "Win"]
     page = StudyPage(
         title="Is a wide network of modules its tickets, started together?",
@@ -106,8 +113,9 @@ def write_multi_net_report(run: MultiStartNet, directory: Location) -> Folder:
                 f"a test accuracy at or above the {100 * spec.level:g}% quantile of single "
                 f"tickets' where there are {min(spec.parts)}",
             ),
+            ("Level", accuracy_text(levels, level, by)),
         ],
-        tables={"Agreement": table},
+        tables={"Agreement": table, HEADING_ACCURACY: levels},
         terms=panels.TERMS,
         references=["J. Frankle, M. Carbin, The lottery ticket hypothesis, ICLR 2019."],
     )

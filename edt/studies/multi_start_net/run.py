@@ -100,6 +100,12 @@ def _part(spec: MultiStartNetSpec, data: NetData, n: int) -> pd.DataFrame:
     ).astype(RUNS)[list(RUNS)]
 
 
+def winning_accuracy(runs: pd.DataFrame, level: float) -> float:
+    """The accuracy from which on a network wins: see `agreement`."""
+    fewest = runs.loc[runs["parts"] > 1, "parts"].min()
+    return float(np.quantile(runs.loc[runs["parts"] == fewest, "accuracy"], level))
+
+
 def agreement(runs: pd.DataFrame, level: float, conf: float = 0.95) -> pd.DataFrame:
     """How wins together go with wins alone.
 
@@ -117,8 +123,7 @@ def agreement(runs: pd.DataFrame, level: float, conf: float = 0.95) -> pd.DataFr
         accuracy minus that of its best ticket; ``accuracy_together`` and ``accuracy_best``;
         ``information`` in bits between the wins, with the 95% point of its permutation null.
     """
-    fewest = runs.loc[runs["parts"] > 1, "parts"].min()
-    limit = float(np.quantile(runs.loc[runs["parts"] == fewest, "accuracy"], level))
+    limit = winning_accuracy(runs, level)
     whole = runs[runs["parts"] == 1].set_index("seed")["accuracy"].sort_index()
     together = (whole >= limit).to_numpy()
     rows = []

@@ -11,6 +11,7 @@ from edt.show.words import count, number, percent, points, span
 from edt.studies.common.findings import Finding
 from edt.studies.common.nets import title_of
 from edt.studies.common.study_page import StudyPage
+from edt.studies.common.thresholds import HEADING_ACCURACY, accuracy_table, accuracy_text
 from edt.studies.perturb_rest.page import CHANGE
 from edt.studies.perturb_rest_net import panels
 from edt.studies.perturb_rest_net.panels import WORDS
@@ -90,6 +91,8 @@ def write_perturb_net_report(run: PerturbRestNet, directory: Location) -> Folder
     """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
     table, spec, tickets = run.groups(), run.spec, run.tables["tickets"]
     level = float(tickets["level"].iloc[0])
+    by = ("size", "group")
+    levels = accuracy_table(run.tables["runs"], level, by)
     page = StudyPage(
         title="Can a winning ticket of a real network be made to fail?",
         lead=f"<b>{len(run.tables['runs']):,} networks</b> "
@@ -122,6 +125,7 @@ def write_perturb_net_report(run: PerturbRestNet, directory: Location) -> Folder
                 "alone. Biases and norms belong to both",
             ),
             ("Change", CHANGE[spec.change]),
+            ("Level", accuracy_text(levels, level, by)),
             (
                 "Controls",
                 "as many other weights of the same network, layer by layer, none of them the "
@@ -129,7 +133,7 @@ def write_perturb_net_report(run: PerturbRestNet, directory: Location) -> Folder
                 "first two meet the same draws of the rest and the same order of samples",
             ),
         ],
-        tables={"Groups": table, "Networks and their tickets": tickets},
+        tables={"Groups": table, "Networks and their tickets": tickets, HEADING_ACCURACY: levels},
         terms=panels.TERMS,
         references=[
             "J. Frankle, M. Carbin, The lottery ticket hypothesis, ICLR 2019, arXiv 1803.03635.",

@@ -167,8 +167,8 @@ def _part(spec: PruneSpec, task: Task, target: int, width: int) -> pd.DataFrame:
         tables.append(
             pd.DataFrame(
                 {"target": target, "width": width, "seed": names, "rule": rule, "cut_loss": cut,
-                 "train_loss": first.numpy() / size, "loss": ended.loss / size, "threshold": spec.good, "label": ended.label,
-                 "outcome": ended.outcome}
+                 "train_loss": first.numpy() / size, "loss": ended.loss / size,
+                 "threshold": spec.good, "label": ended.label, "outcome": ended.outcome}
             )
         )  # fmt: skip
     return pd.concat(tables, ignore_index=True).astype(RUNS)[list(RUNS)]

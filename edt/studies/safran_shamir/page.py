@@ -16,6 +16,8 @@ from edt.show.hover import rows
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, exact, listed, number, p_is, p_value, percent, ranges
+from edt.studies.common.study_page import plain_table
+from edt.studies.common.thresholds import threshold_table, threshold_text
 from edt.studies.safran_shamir import panels
 from edt.studies.safran_shamir.run import SafranShamirRun
 from edt.studies.width.method import software
@@ -97,6 +99,10 @@ _FOOTER = (
 def _body(
     run: SafranShamirRun, table: pd.DataFrame, figures: dict[str, str], facts: dict[str, Any]
 ) -> list[str]:
+    # Newton's method ends only what descent would end at the same point: one optimiser.
+    thresholds = threshold_table(
+        run.tables["runs"].assign(target=0, threshold=SPURIOUS), ("teacher", "student")
+    )
     return [
         html.section(
             "How often starts end in a spurious minimum",
@@ -120,7 +126,10 @@ def _body(
         html.section(
             "How it was done",
             html.paragraph(methods()),
-            html.definitions(_parameters(run)),
+            html.definitions([*_parameters(run), ("Threshold", threshold_text(thresholds))]),
+            html.details(
+                "Ends that are not spurious, at other thresholds", plain_table(thresholds)
+            ),
             html.details("Software and machine", html.definitions(software(facts))),
             html.details("References", html.bullets(REFERENCES)),
         ),

@@ -22,6 +22,8 @@ from edt.studies.common.models_page import (
     models_text,
     tests_table,
 )
+from edt.studies.common.study_page import plain_table
+from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.width.method import software
 from edt.studies.xor import panels
 from edt.studies.xor.run import NAMES, STARTS, TICKET, Xor
@@ -29,6 +31,8 @@ from edt.success import Comparison
 
 #: Adjusted p below this counts as a difference.
 LEVEL = 0.05
+#: Thresholds looked at, in units of the goal; chance is at 35 times the default one.
+FACTORS = (1.0, 2.0, 5.0, 10.0)
 
 REFERENCES = [
     "J. Frankle, M. Carbin, The lottery ticket hypothesis, ICLR 2019, arXiv 1803.03635.",
@@ -111,6 +115,12 @@ def _body(
 ) -> list[str]:
     text = html.paragraph
     spec = run.spec
+    runs = run.tables["runs"]
+    # Gradient descent is all there is, and its losses are known below the goal as well.
+    thresholds = threshold_table(
+        runs.assign(target=0, threshold=spec.success, train_loss=runs["loss"]),
+        ("start", "width"), FACTORS,
+    )  # fmt: skip
     return [
         html.section(
             "Ours and the reference",
@@ -142,8 +152,9 @@ def _body(
         ),
         html.section(
             "How it was done",
-            html.definitions(_protocol(run)),
+            html.definitions([*_protocol(run), ("Threshold", threshold_text(thresholds))]),
             html.details("All widths", _table(table)),
+            html.details(HEADING, plain_table(thresholds)),
             *[
                 html.details(f"Laws of width, {NAMES[start]}", models_table(found))
                 for start, found in laws.items()
