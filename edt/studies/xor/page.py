@@ -10,6 +10,7 @@ from edt.places import Folder, Location, place
 from edt.runs.store import inside
 from edt.show import html
 from edt.show.answer import Answer, number_tile, rate, rate_tile
+from edt.show.columns import Terms
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, exact, interval, listed, number, p_is, p_value, span
@@ -154,7 +155,7 @@ def _body(
             "How it was done",
             html.definitions([*_protocol(run), ("Threshold", threshold_text(thresholds))]),
             html.details("All widths", _table(table)),
-            html.details(HEADING, plain_table(thresholds)),
+            html.details(HEADING, plain_table(thresholds, Terms(cells={"start": NAMES}))),
             *[
                 html.details(f"Laws of width, {NAMES[start]}", models_table(found))
                 for start, found in laws.items()
