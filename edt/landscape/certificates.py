@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,14 @@ TOLERANCE, BOTTOM = 1e-10, 1e-18
 NEAR_STEPS = 20
 #: Slope of a unit on a sample that is none.
 FLAT_SLOPE = 1e-6
+#: Columns of tables of runs, and the entries of a `Standing` that they hold.
+EVIDENCE = {
+    "distance": "distance", "gain": "gain", "saturated": "saturated", "certify_steps": "steps",
+}  # fmt: skip
+CURVATURE = {
+    "index": "index", "n_flat": "n_zero", "min_eig": "min_eig", "max_eig": "max_eig",
+    "eps_H": "eps_H",
+}  # fmt: skip
 #: Rounds of a push; the steps are shared out among them.
 ROUNDS = 4
 
@@ -76,6 +85,26 @@ class Certificates(Tabular):
             IndexError: no such network.
         """
         return overturned_by(self.standings[index("b", b, len(self.label))])
+
+    def write_into(self, frame: pd.DataFrame, rows: Sequence[int]) -> None:
+        """Write where the push left the networks, and their labels, into rows of a table of runs.
+
+        Args:
+            frame: changed in place: ``label``, ``loss``, ``grad_max``, and of ``distance``,
+                ``gain``, ``saturated``, ``certify_steps`` and, where a Hessian was formed,
+                ``index``, ``n_flat``, ``min_eig``, ``max_eig`` and ``eps_H`` those that it has.
+            rows: ``[B]``, labels of its index.
+        """
+        for name in ("loss", "grad_max"):
+            frame.loc[rows, name] = getattr(self, name).tolist()
+        frame.loc[rows, "label"] = self.label
+        seen = [place for place, at in enumerate(self.standings) if at.measured]
+        for names, places in ((EVIDENCE, range(len(rows))), (CURVATURE, seen)):
+            for name, entry in names.items():
+                if name in frame:
+                    frame.loc[[rows[place] for place in places], name] = [
+                        getattr(self.standings[place], entry) for place in places
+                    ]
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a network: label and evidence; ``index`` is missing where rounding or a missing

@@ -16,10 +16,10 @@ from edt.landscape.census import census
 from edt.landscape.embed import split_every
 from edt.landscape.inertia import UNKNOWN
 from edt.landscape.minima import Minima
+from edt.landscape.outcome import UNCERTIFIED
 from edt.runs.sweeps.axes import AXES
 from edt.runs.sweeps.spec import SweepSpec
 from edt.tasks import Task
-from edt.training import ConvergeResult
 
 SPECTRUM: dict[str, str] = {"run": "int64", "k": "int64", "eigenvalue": "float64"}
 EMBEDDING: dict[str, str] = {
@@ -49,20 +49,29 @@ def spectrum_table(
 
 
 def embedding_table(
-    runs: Sequence[int], ended: ConvergeResult, task: Task, mus: Sequence[float]
+    runs: pd.DataFrame, networks: Ensemble, targets: torch.Tensor, task: Task, mus: Sequence[float]
 ) -> pd.DataFrame:
-    """Every neuron of every strict minimum split at every mu: columns `EMBEDDING`."""
-    chosen = [b for b, verdict in enumerate(ended.verdict) if verdict == "minimum"]
+    """Every neuron of every strict minimum split at every mu: columns `EMBEDDING`.
+
+    Args:
+        runs: rows of a shard, with labels; without one the word of `edt.converge` has to do.
+        networks: at the end, in the same order.
+        targets: int64 ``[B]``.
+        task: data.
+        mus: output shares.
+    """
+    word = runs["label"].where(runs["label"] != UNCERTIFIED, runs["verdict"])
+    chosen = [b for b, said in enumerate(word) if said == "minimum"]
     parts = [pd.DataFrame({name: pd.Series([], dtype=kind) for name, kind in EMBEDDING.items()})]
     if not chosen:
         return parts[0]
-    narrow = ended.networks.select(torch.tensor(chosen))
-    targets = ended.task_index[chosen]
+    narrow = networks.select(torch.tensor(chosen))
+    targets = targets[chosen]
     matrices = [split_matrices(task, narrow, b, target=int(targets[b])) for b in range(len(chosen))]
     inertias = []
     for b in chosen:
-        negative, zero = int(ended.index[b]), int(ended.n_flat[b])
-        inertias.append((negative, zero, int(ended.networks.coords[b]) - negative - zero))
+        negative, zero = int(runs["index"].iloc[b]), int(runs["n_flat"].iloc[b])
+        inertias.append((negative, zero, int(networks.coords[b]) - negative - zero))
     for mu in mus:
         wide = split_every(narrow, mu)
         source, neuron = wide.source.tolist(), wide.neuron.tolist()
@@ -72,7 +81,7 @@ def embedding_table(
             for b, j in zip(source, neuron, strict=True)
         ]
         frame = {
-            "run": [runs[chosen[b]] for b in source],
+            "run": [int(runs["run"].iloc[chosen[b]]) for b in source],
             "neuron": neuron,
             "mu": mu,
             "n_neg": counted.n_neg.tolist(),
@@ -134,4 +143,5 @@ def _minima(group: pd.DataFrame, networks: Ensemble) -> Minima:
         iterations=of("train_steps", whole)
         + of("lbfgs_iterations", whole)
         + of("newton_iterations", whole),
+        label=words("label"),
     )

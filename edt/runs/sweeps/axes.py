@@ -85,6 +85,7 @@ AXES: dict[str, Axis] = {
     "method": Axis("auto", _choice(*METHODS)),
     "lbfgs_steps": Axis(2000, _integer(0)),
     "newton_steps": Axis(200, _integer(0)),
+    "certify_steps": Axis(600, _integer(0)),  # 0: the word of `edt.converge`
     "target": Axis(0, _integer(0), single=True, whole=True),
     "width": Axis((8,), _width, single=True, whole=True),
     "lr": Axis(1e-3, _number(0.0, strict=True), single=True),

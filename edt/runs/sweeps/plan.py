@@ -323,7 +323,7 @@ def _pricing(
     value = {
         name: np.array(pools[name], dtype=np.float64)
         for name in ("target", "sparsity", "bias", "batch_size", "steps", "tol", "lbfgs_steps",
-                     "newton_steps")
+                     "newton_steps", "certify_steps")
     }  # fmt: skip
     wide = np.array([name == "float64" for name in pools["dtype"]])
     targets = np.array([task.T for task in tasks])
@@ -358,7 +358,7 @@ def _pricing(
                 batch=np.where(batch > 0, batch, samples[at["task"]]),
                 steps=of["steps"],
                 lbfgs=of["lbfgs_steps"] * bottom,
-                newton=of["newton_steps"] * bottom,
+                newton=(of["newton_steps"] + of["certify_steps"]) * bottom,
                 wide=wide[at["dtype"]],
             )
             cost[start : start + step] = predict(

@@ -14,6 +14,7 @@ import torch
 from edt.ensemble import Ensemble
 from edt.files import CheckpointError
 from edt.landscape import outcomes
+from edt.landscape.outcome import OUTCOMES, UNCERTIFIED
 from edt.limits import insist
 from edt.places import at_once
 from edt.runs.engines.base import Job
@@ -116,7 +117,7 @@ class Sweep(Experiment):
 
     def summary(self) -> dict[str, pd.DataFrame]:
         """Outcomes for every combination of the axes that vary, seeds pooled."""
-        return {"outcomes": outcome_rates(self.runs)}
+        return {"outcomes": outcome_rates(self.runs).drop(columns=list(OTHERS))}
 
 
 _PLANNED: dict[str, Plan] = {}
@@ -219,6 +220,10 @@ def load_networks(plan: Plan, shards: PartFiles, runs: Sequence[int]) -> Ensembl
     return Ensemble.concat(parts).select(torch.from_numpy(np.argsort(np.concatenate(order))))
 
 
+#: Outcomes of runs that are neither good nor a bad minimum.
+OTHERS = OUTCOMES[2:]
+
+
 def outcome_rates(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
     """Runs, good ones, their share with Wilson's interval, and the median of finite losses.
 
@@ -230,7 +235,9 @@ def outcome_rates(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         conf: coverage.
 
     Returns:
-        One row for each combination of the axes that vary, in their order; seeds are pooled.
+        One row for each combination of the axes that vary, in their order; seeds are pooled:
+        ``runs``, ``good`` and the share ``rate`` with bounds; ``bad``, certified bad minima, and
+        how many have each of the `OTHERS`; ``finite``, ``median_loss``.
     """
     varying = [name for name in AXES if name != "seed" and runs[name].nunique() > 1]
     rows = []
@@ -249,6 +256,7 @@ def outcome_rates(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
                 "rate_low": share.low,
                 "rate_high": share.high,
                 "bad": int(group["outcome"].eq("bad").sum()),
+                **{name: int(group["outcome"].eq(name).sum()) for name in OTHERS},
                 "finite": len(finite),
                 "median_loss": float(finite.median()),
             }
@@ -269,10 +277,11 @@ def _label(spec: SweepSpec, runs: pd.DataFrame) -> pd.DataFrame:
     runs["threshold"] = np.array([limits[pair] for pair in pairs], dtype=np.float64)
     words = outcomes(
         runs["loss"].tolist(), runs["threshold"].tolist(), runs["verdict"].tolist(),
-        runs["status"].tolist(),
+        runs["status"].tolist(), runs["label"].tolist(),
     )  # fmt: skip
     # Without a Hessian nothing is known to be a minimum.
-    unknown = runs["verdict"].eq("unmeasured").to_numpy() & (np.array(words) == "bad")
+    unmeasured = runs["verdict"].eq("unmeasured") & runs["label"].eq(UNCERTIFIED)
+    unknown = unmeasured.to_numpy() & (np.array(words) == "bad")
     runs["outcome"] = np.where(unknown, "unconverged", np.array(words, dtype=object))
     head = ["run", *AXES, *[name for name in COLUMNS if name != "run"]]
     return runs[[*head, "threshold", "outcome", "shard"]]

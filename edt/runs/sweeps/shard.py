@@ -10,6 +10,8 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
+from edt.landscape import certify
+from edt.landscape.outcome import UNCERTIFIED
 from edt.lottery.connectivity import connected
 from edt.places import place
 from edt.runs.own_data import stored_spec
@@ -39,6 +41,10 @@ COLUMNS: dict[str, str] = {
     "eps_H": "float64",
     "lbfgs_iterations": "int64",
     "newton_iterations": "int64",
+    "label": "str",  # of `edt.certify`; "uncertified" where the run was good, or not looked at
+    "distance": "float64",  # Newton distance relative to the norm; NaN likewise
+    "gain": "float64",  # share of the loss that a Newton step promises
+    "saturated": "int64",  # units that became constant or a step on the data; -1 likewise
 }
 
 
@@ -66,12 +72,15 @@ def train_shard(shard: Shard, spec: SweepSpec) -> tuple[dict[str, pd.DataFrame],
     targets = torch.tensor(shard.columns["target"], dtype=torch.int64)
     trained = _train(shard, task, targets)
     ended = _converge(shard, task, trained, targets) if shard.settings["tol"] > 0.0 else None
+    rows = _rows(shard, trained, ended)
     final = trained.networks if ended is None else ended.networks
-    tables = {"runs": _rows(shard, trained, ended)}
+    if ended is not None and shard.settings["certify_steps"]:
+        final = _certify(shard, spec, task, ended, rows)
+    tables = {"runs": rows.astype(COLUMNS)[list(COLUMNS)]}
     if "spectrum" in spec.analysis:
         tables["spectrum"] = spectrum_table(shard.runs, final, task, targets)
     if "embedding" in spec.analysis and ended is not None:
-        tables["embedding"] = embedding_table(shard.runs, ended, task, spec.mus)
+        tables["embedding"] = embedding_table(rows, final, targets, task, spec.mus)
     return tables, final
 
 
@@ -164,7 +173,33 @@ def _rows(shard: Shard, trained: TrainResult, ended: ConvergeResult | None) -> p
         rows |= dict.fromkeys(("min_eig", "max_eig", "eps_H"), float("nan"))
         rows |= dict.fromkeys(("lbfgs_iterations", "newton_iterations"), 0)
     else:
-        for name in list(COLUMNS)[list(COLUMNS).index("loss") :]:
+        names = list(COLUMNS)
+        for name in names[names.index("loss") : names.index("label")]:
             value: torch.Tensor | Sequence[str] = getattr(ended, name)
             rows[name] = value.tolist() if isinstance(value, torch.Tensor) else value
-    return pd.DataFrame(rows).astype(COLUMNS)[list(COLUMNS)]
+    nothing = {"label": UNCERTIFIED, "distance": np.nan, "gain": np.nan, "saturated": -1}
+    return pd.DataFrame(rows | nothing)
+
+
+def _certify(
+    shard: Shard, spec: SweepSpec, task: Task, ended: ConvergeResult, rows: pd.DataFrame
+) -> Ensemble:
+    """Label what is not good (``rows`` in place); the networks, pushed where that was needed.
+
+    Where loss 0 is out of reach only the whole sweep tells what is good: all are labelled.
+    """
+    loss = ended.loss.numpy()
+    going = np.isfinite(loss) & (np.array(ended.status) != "diverged")
+    if spec.realisable(shard.settings["task"]):
+        going &= loss > spec.good * task.variance.numpy()[ended.task_index.numpy()]
+    chosen = torch.from_numpy(np.flatnonzero(going))
+    if not chosen.numel():
+        return ended.networks
+    found = certify(
+        task, ended.networks.select(chosen), task_index=ended.task_index[chosen],
+        steps=shard.settings["certify_steps"],
+    )  # fmt: skip
+    found.write_into(rows, chosen.tolist())
+    theta = ended.networks.theta.clone()
+    theta[ended.networks.positions(chosen)] = found.networks.theta
+    return ended.networks.with_theta(theta)

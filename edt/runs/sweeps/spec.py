@@ -42,8 +42,10 @@ class SweepSpec(Spec):
     any interruptions, as long as they train on the CPU. The axes are `edt.runs.sweeps.AXES`:
     task, activation, init, init_scale, bias, dtype, device (of first-order training: "cpu" or
     "cuda"), sparsity, optimizer, steps, schedule, batch_size (0: full batch), momentum, nesterov,
-    beta1, beta2, eps, tol (0: do not converge), method, lbfgs_steps, newton_steps, target, width,
-    lr, weight_decay, seed. What is left out takes one default value.
+    beta1, beta2, eps, tol (0: do not converge), method, lbfgs_steps, newton_steps,
+    certify_steps (budget of `edt.certify` for each run that is not good, where runs converge; 0:
+    take `edt.converge`'s word), target, width, lr, weight_decay, seed. What is left out takes one
+    default value.
 
     Attributes:
         task: tables with the ``name`` of a task of `edt.tasks` and its arguments, or your own data:

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
-from edt.landscape import Certificates, certify, outcomes
+from edt.landscape import certify, outcomes
 from edt.landscape.outcome import UNCERTIFIED
 from edt.lottery import at_reference_scale
 from edt.studies.common.channels import closest_opponents, with_channels
@@ -178,7 +178,7 @@ def run_part(
         some = trained.networks.with_theta(theta.flatten()).select(chosen)
         found = certify(task, some, task_index=index[chosen], steps=spec.certify_steps)
         theta[chosen] = found.networks.theta.reshape(chosen.numel(), -1)
-        _enter_labels(frame, chosen, found)
+        found.write_into(frame, chosen.tolist())
     final = trained.networks.with_theta(theta.flatten())
     frame["norm"] = theta.norm(dim=1).tolist()
     frame["twin"] = closest_opponents(final).tolist()
@@ -225,23 +225,6 @@ def label_runs(spec: WidthSweepSpec, task: Task, parts: Iterable[pd.DataFrame]) 
     runs["outcome"] = np.where(unlabelled, with_channels(words, runs["twin"].tolist()), words)
     runs["level"] = label_levels(runs)
     return runs.astype(COLUMNS)[list(COLUMNS)]
-
-
-def _enter_labels(frame: pd.DataFrame, chosen: torch.Tensor, found: Certificates) -> None:
-    """Write where the push left the chosen networks, and their labels."""
-    rows, standings = chosen.tolist(), found.standings
-    for name in ("loss", "grad_max"):
-        frame.loc[rows, name] = getattr(found, name).tolist()
-    frame.loc[rows, "label"] = found.label
-    for name, entry in (("distance", "distance"), ("gain", "gain"), ("saturated", "saturated"),
-                        ("certify_steps", "steps")):  # fmt: skip
-        frame.loc[rows, name] = [getattr(at, entry) for at in standings]
-    measured = [place for place, at in enumerate(standings) if at.measured]
-    for name, entry in (("index", "index"), ("n_flat", "n_zero"), ("min_eig", "min_eig"),
-                        ("eps_H", "eps_H")):  # fmt: skip
-        frame.loc[[rows[place] for place in measured], name] = [
-            getattr(standings[place], entry) for place in measured
-        ]
 
 
 def _enter(frame: pd.DataFrame, chosen: torch.Tensor, ended: ConvergeResult) -> None:

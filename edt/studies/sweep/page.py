@@ -13,7 +13,7 @@ from edt.places import Folder, Location, place
 from edt.runs.store import inside
 from edt.runs.sweeps import Sweep
 from edt.runs.sweeps.axes import AXES
-from edt.runs.sweeps.result import outcome_rates
+from edt.runs.sweeps.result import OTHERS, outcome_rates
 from edt.show import html
 from edt.show.answer import Answer, rate, rate_tile
 from edt.show.hover import rows
@@ -21,6 +21,8 @@ from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, listed, number, percent, span
 from edt.stats import wilson
+from edt.studies.common.study_page import plain_table
+from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.sweep import panels
 from edt.studies.sweep.panels import MOST_LINES
 from edt.studies.width.method import software
@@ -109,6 +111,11 @@ def caption(along: str, lines: list[str], varying: list[str]) -> str:
 
 def _body(run: Sweep, figure: str, facts: dict[str, Any], varying: list[str]) -> list[str]:
     rates = outcome_rates(run.runs)
+    runs = run.runs
+    thresholds = threshold_table(
+        runs.assign(target=runs.groupby(["task", "target"]).ngroup()),
+        [name for name in varying if name not in ("seed", "task", "target")] or ["width"],
+    )
     by = [name for name in varying if name != "seed"]
     best, setting = _best(run)
     words = run.runs["outcome"].value_counts()
@@ -149,14 +156,17 @@ def _body(run: Sweep, figure: str, facts: dict[str, Any], varying: list[str]) ->
                     "run of this sweep.",
                     "Runs that were not driven to the bottom (tol 0) are called unconverged, "
                     "wherever they stand.",
+                    "Bad minima are certified ones: more optimisation does not move them. Those "
+                    "in channels or with saturated units are counted beside them.",
                     "Intervals are over seeds of the tasks given, not over tasks.",
                 ]
             ),
         ),
         html.section(
             "How it was done",
-            html.definitions(_protocol(run)),
+            html.definitions([*_protocol(run), ("threshold", threshold_text(thresholds))]),
             html.details("Outcomes of every setting", _table(rates.head(MOST_ROWS), by)),
+            html.details(HEADING, plain_table(thresholds.head(MOST_ROWS))),
             html.details("Spec", html.code(json.dumps(run.spec.to_dict(), indent=1))),
             html.details("Software and machine", html.definitions(software(facts))),
         ),
@@ -208,6 +218,9 @@ def _table(rates: pd.DataFrame, by: list[str]) -> str:
     def text(name: str) -> Callable[[Any], str]:
         return lambda row: str(row[name])
 
+    def counted(name: str) -> Column:
+        return Column(name, lambda row: number(row[name]))
+
     columns = [Column(name.replace("_", " "), text(name)) for name in by]
     return html.table(
         rates,
@@ -217,6 +230,7 @@ def _table(rates: pd.DataFrame, by: list[str]) -> str:
             Column("good", lambda row: percent(row["rate"])),
             Column("95%", lambda row: span(row["rate_low"], row["rate_high"])),
             Column("bad minima", lambda row: number(row["bad"])),
+            *(counted(name) for name in OTHERS if rates[name].any()),
             Column("median loss", lambda row: number(row["median_loss"])),
             *(
                 [Column("of losses", lambda row: number(row["finite"]))]
