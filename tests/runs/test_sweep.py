@@ -68,24 +68,40 @@ def test_networks_come_in_the_order_asked_for(reference):
         done.networks([80])
 
 
-def test_analysis_agrees_with_the_functions_it_stands_for():
+def test_analysis_agrees_with_the_functions_it_stands_for(tmp_path):
     spec = SweepSpec(
         task={"name": "teacher_student", "n": 64, "normalise": True},
         grid={"width": [2, 3], "seed": "0..5", "steps": 300, "lr": 0.03, "tol": 1e-9},
         analysis=["spectrum", "embedding", "census"],
     )
-    done = sweep(spec, workers=0)
+    done = sweep(spec, tmp_path / "run", workers=0)
     lowest = done.tables["spectrum"].groupby("run")["eigenvalue"].min()
     runs = done.runs.set_index("run")
     # Both are the eigenvalues of one exact Hessian by a dense solver.
     assert np.allclose(lowest, runs["min_eig"], rtol=1e-6, atol=1e-12)
     split = done.tables["embedding"]
-    strict = runs[runs["verdict"] == "minimum"]
-    assert len(split) == 2 * strict["width"].sum()
+    word = runs["label"].where(runs["label"] != "uncertified", runs["verdict"])
+    assert len(split) == 2 * runs[word == "minimum"]["width"].sum()
     agree = (split["n_neg"] == split["predicted_neg"]).mean()
     assert agree > 0.9  # the closed form may differ only where an eigenvalue is near its threshold
     assert set(done.tables["census"]["width"]) >= {2, 3}
     assert set(done.runs["outcome"]) <= set(edt.landscape.OUTCOMES)
+
+    # What is called bad is what `edt.certify` calls a minimum, of the networks that are kept.
+    failed = runs[runs["outcome"] != "good"]
+    assert set(failed["label"]) <= set(edt.landscape.LABELS) and len(failed)
+    certified = failed["label"].isin(["minimum", "flat minimum"])
+    assert (failed["outcome"] == "bad").equals(certified)
+    here = done.networks(failed.index.tolist())
+    again = edt.certify(spec.make_task(0), here, steps=0)
+    settled = certified.to_numpy() & (failed["distance"] < 1e-6).to_numpy()
+    assert settled.any() and again.certified.numpy()[settled].all()
+    assert np.array_equal(again.loss.numpy(), failed["loss"].to_numpy())
+    # Without a budget the word of `edt.converge` has to do.
+    plain = SweepSpec(**{**spec.to_dict(), "grid": {**spec.grid, "certify_steps": 0}})
+    before = sweep(plain, workers=0).runs
+    assert (before["label"] == "uncertified").all()
+    assert before["verdict"].tolist() == done.runs["verdict"].tolist()
 
 
 def test_runs_that_diverged_leave_the_spectra_of_the_others():

@@ -30,8 +30,8 @@ def test_good_is_near_the_best_of_the_narrow():
     rows = [("rosenbrock", 4, 1.0), ("rosenbrock", 4, 1.05), ("rosenbrock", 8, 0.5),
             ("rosenbrock", 2, 3.0), ("clean", 4, 1e-9), ("clean", 4, 1e-2)]  # fmt: skip
     runs = pd.DataFrame(rows, columns=["data", "width", "loss"]).assign(
-        target=0, seed=range(6), parameters=9, test_loss=1.0, threshold=1e-6, label="minimum",
-        outcome="bad",
+        target=0, seed=range(6), parameters=9, train_loss=1.0, test_loss=1.0, threshold=1e-6,
+        label="minimum", outcome="bad",
     )  # fmt: skip
     found = judged(spec, runs)
     assert found["outcome"].tolist() == ["good", "good", "good", "bad", "good", "bad"]
