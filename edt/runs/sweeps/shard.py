@@ -193,13 +193,14 @@ def _certify(
     if spec.realisable(shard.settings["task"]):
         going &= loss > spec.good * task.variance.numpy()[ended.task_index.numpy()]
     chosen = torch.from_numpy(np.flatnonzero(going))
+    networks: Ensemble = ended.networks
     if not chosen.numel():
-        return ended.networks
+        return networks
     found = certify(
-        task, ended.networks.select(chosen), task_index=ended.task_index[chosen],
+        task, networks.select(chosen), task_index=ended.task_index[chosen],
         steps=shard.settings["certify_steps"],
     )  # fmt: skip
     found.write_into(rows, chosen.tolist())
-    theta = ended.networks.theta.clone()
-    theta[ended.networks.positions(chosen)] = found.networks.theta
-    return ended.networks.with_theta(theta)
+    theta = networks.theta.clone()
+    theta[networks.positions(chosen)] = found.networks.theta
+    return networks.with_theta(theta)
