@@ -1,10 +1,12 @@
 """The gallery of the site's home: every study with its picture, its answer and its whole report.
 
-    python .ci/docs_gallery.py [--quick]   (make gallery)
+    python .ci/docs_gallery.py [--quick] [STUDY ...]   (make gallery)
 
-runs the studies whose reports are missing in build/gallery, or in the folder that EDT_GALLERY
-names. The build of the site publishes the reports that are there as they are, and takes each
-study's answer from them; a study without one has its picture, its question and its command.
+runs the studies (all, or those named) that have no run in build/gallery, or in the folder that
+EDT_GALLERY names, and publishes each: its report, written anew by today's code, goes to
+docs/gallery without plotly's library, which the build of the site puts back, and its first figure
+beside it. Quick runs are not published: the site of the machine that made them shows them where
+there is no other. A study without any report has its question and its command.
 """
 
 from __future__ import annotations
@@ -23,38 +25,20 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path(os.environ.get("EDT_GALLERY", ROOT / "build" / "gallery"))
+#: What is published: reports and thumbnails.
+PUBLISHED = ROOT / "docs" / "gallery"
 PLACE = "<!-- gallery -->"
-#: Command, package in edt.studies, and the picture of its full run in docs/images.
+#: Where a report holds plotly.
+LIBRARY = re.compile(r'(<script type="text/plain" id="plotly-source">)[^<]*')
+#: Pixels of a thumbnail's width.
+ACROSS = 640
+#: Commands, in the order of the page.
 STUDIES = (
-    ("width-sweep", "width", "success"),
-    ("controls", "controls", "controls"),
-    ("census", "census", "census"),
-    ("escape", "escape", "escape"),
-    ("perturb-rest", "perturb_rest", "perturb_rest"),
-    ("multi-start", "multi_start", "multi_start"),
-    ("lottery", "lottery", "lottery_digits"),
-    ("loss-levels", "loss_levels", "loss_levels"),
-    ("safran-shamir", "safran_shamir", "safran_shamir"),
-    ("xor", "xor", "xor"),
-    ("subsets", "subsets", "subsets"),
-    ("crossed", "crossed", "crossed"),
-    ("failures", "failures", "failures"),
-    ("index-loss", "index_loss", "index_loss"),
-    ("signs", "signs", "signs"),
-    ("prune-to-narrow", "prune_to_narrow", "prune_to_narrow"),
-    ("escape-count", "escape_count", "escape_count"),
-    ("barriers", "barriers", "barriers"),
-    ("depth", "depth", "depth"),
-    ("targets", "targets", "targets"),
-    ("optimisers", "optimisers", "optimisers"),
-    ("perturb-rest-net", "perturb_rest_net", "perturb_rest_conv4"),
-    ("multi-start-net", "multi_start_net", "multi_start_net"),
-)
-
-#: Pictures that show a run with --quick; the others show the runs that the documents report.
-QUICK = {
-    "signs", "prune_to_narrow", "escape_count", "depth", "targets", "optimisers", "barriers",
-}  # fmt: skip
+    "width-sweep", "controls", "census", "escape", "perturb-rest", "multi-start", "lottery",
+    "loss-levels", "safran-shamir", "xor", "subsets", "crossed", "failures", "index-loss", "signs",
+    "prune-to-narrow", "escape-count", "barriers", "depth", "targets", "optimisers",
+    "perturb-rest-net", "multi-start-net",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,18 +56,19 @@ class Study:
         return f"gallery/{self.name}.html"
 
 
-def studies(folder: Path = FOLDER) -> Iterator[Study]:
+def studies(folder: Path = FOLDER, published: Path = PUBLISHED) -> Iterator[Study]:
     """All of them, in the order of the page."""
-    for name, package, picture in STUDIES:
+    for name in STUDIES:
+        package = "width" if name == "width-sweep" else name.replace("-", "_")
         source = ROOT / "edt" / "studies" / package / "__init__.py"
         text = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or name
-        shown = (ROOT / "docs" / "images" / f"{picture}.png").is_file()
-        report = folder / name / "report.html"
+        shown = (published / f"{name}.png").is_file()
+        reports = [published / f"{name}.html", folder / name / "report.html"]
         yield Study(
             name,
             text.split("\n")[0].rstrip("."),
-            f"images/{picture}.png" if shown else None,
-            report if report.is_file() else None,
+            f"gallery/{name}.png" if shown else None,
+            next((report for report in reports if report.is_file()), None),
         )
 
 
@@ -103,8 +88,6 @@ def card(study: Study) -> str:
         parts.append(f"<span>{escape(rest[:1].upper() + rest[1:])}</span>")
     if study.picture:
         parts.insert(0, f'<img src="{study.picture}" alt="" loading="lazy">')
-    if study.picture and Path(study.picture).stem in QUICK:
-        parts.append("<small>Picture: a quick run, too small to decide anything.</small>")
     if study.report is None:
         return f'<div class="card">{"".join(parts)}<code>edt run {study.name}</code></div>'
     parts.append(f"<em>{escape(answer(study.report))}</em>")
@@ -119,13 +102,29 @@ def small(report: Path) -> bool:
     return note.is_file() and bool(json.loads(note.read_text())["quick"])
 
 
+def slim(page: str) -> str:
+    """A report without plotly's library: its pictures stand in for the figures."""
+    return LIBRARY.sub(r"\1", page)
+
+
+def whole(page: str) -> str:
+    """A report with plotly's library, as it was written."""
+    from edt.show.interactive import plotly_source
+
+    return LIBRARY.sub(lambda found: found[1] + (plotly_source() or ""), page)
+
+
 def on_files(files: Any, config: Any) -> Any:
     """Publish the reports."""
     from mkdocs.structure.files import File
 
     for study in studies():
         if study.report is not None:
-            files.append(File.generated(config, study.address, abs_src_path=str(study.report)))
+            kept = files.get_file_from_path(study.address)
+            if kept is not None:
+                files.remove(kept)
+            page = whole(study.report.read_text(encoding="utf-8"))
+            files.append(File.generated(config, study.address, content=page))
     return files
 
 
@@ -135,24 +134,38 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return markdown.replace(PLACE, f'<div class="gallery">{cards}</div>')
 
 
+def publish(name: str, run: Path) -> None:
+    """Write the report of a run anew, and put it and its first figure where the site finds them."""
+    from PIL import Image
+
+    from edt.show.publish import figures_kept
+    from edt.studies.reports import report_on
+
+    told: list[str] = []
+    with figures_kept(["png"], told.append):
+        report = report_on(run)
+    PUBLISHED.mkdir(exist_ok=True)
+    page = slim(Path(str(report)).read_text(encoding="utf-8"))
+    (PUBLISHED / f"{name}.html").write_text(page, encoding="utf-8")
+    first = told[0].partition(": ")[2]
+    with Image.open(run / "figures" / f"{first}.png") as picture:
+        size = (ACROSS, round(picture.height * ACROSS / picture.width))
+        small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    small.quantize(64).save(PUBLISHED / f"{name}.png", optimize=True)
+
+
 def main(arguments: list[str]) -> int:
-    """Run what is missing; one study after another, each on all cores."""
-    for study in studies():
-        if study.report is None:
-            out = FOLDER / study.name
-            command = [
-                sys.executable,
-                "-m",
-                "edt",
-                "run",
-                study.name,
-                "--no-progress",
-                "--out",
-                out,
-            ]
-            subprocess.run([*map(str, command), *arguments], check=True, cwd=ROOT)
-            note = json.dumps({"quick": "--quick" in arguments})
-            (out / "gallery.json").write_text(note + "\n")
+    """Run what is missing, one study after another, each on all cores, and publish."""
+    quick = "--quick" in arguments
+    asked = [name for name in arguments if not name.startswith("-")] or list(STUDIES)
+    for name in asked:
+        run = FOLDER / name
+        if not (run / "report.html").is_file():
+            command = [sys.executable, "-m", "edt", "run", name, "--no-progress", "--out", str(run)]
+            subprocess.run([*command, *["--quick"] * quick], check=True, cwd=ROOT)
+            (run / "gallery.json").write_text(json.dumps({"quick": quick}) + "\n")
+        if not small(run / "report.html"):
+            publish(name, run)
     return 0
 
 

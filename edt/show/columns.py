@@ -184,5 +184,7 @@ def _cell(name: str, value: Any, low: float = math.nan, high: float = math.nan) 
             return span(low, high)
         return f"{percent(value)} ({span(low, high)})" if known else percent(value)
     if value is None:
-        return f"{number(low)} to {number(high)}" if known else "–"
+        if not known or low == high:
+            return number(low)
+        return f"{number(low)} to {number(high)}"
     return interval(value, low, high)

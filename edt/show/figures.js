@@ -83,12 +83,6 @@
       const data = coloured(this.spec.data).map((trace) =>
         ({ ...trace, visible: !this.hidden.has(trace.legendgroup) }));
       const layout = coloured(this.spec.layout);
-      // On a phone a long title of an axis would be cut off.
-      const room = this.plot.clientWidth / 7.2;
-      const title = layout.xaxis.title;
-      if (title && title.text.length > room && !title.text.includes("<br>")) {
-        title.text = title.text.replace(new RegExp(`^(.{1,${Math.floor(room)}}) `), "$1<br>");
-      }
       // The toolbar has a row of its own, above the diagram.
       if (!coarse) layout.margin = { ...layout.margin, t: 38 };
       // A finger scrolls the page; zooming is for those who have a pointer.
@@ -99,11 +93,29 @@
       const fresh = !this.plot.layout;
       await Plotly.react(this.plot, data, layout, config);
       if (fresh) this.plot.on("plotly_afterplot", () => this.part());
+      await this.wrap();
       this.part();
       // Five more stops a diagram would be a long way with the keyboard.
       for (const button of this.plot.querySelectorAll(".modebar-btn")) button.tabIndex = -1;
       const names = this.names;
       this.key.replaceChildren(...(names.length > 1 ? names.map((trace) => this.entry(trace)) : []));
+    }
+
+    /* Titles of axes that are longer than what they stand along get a second line. */
+    async wrap() {
+      const whole = this.plot._fullLayout, changed = {};
+      for (const name of Object.keys(this.plot.layout).filter((key) => /^[xy]axis/.test(key))) {
+        const text = this.plot.layout[name].title?.text, across = name[0] === "x";
+        const drawn = this.plot.querySelector(`.${name.replace("axis", "")}title`)?.getBoundingClientRect();
+        if (!text || !drawn || text.includes("<br>")) continue;
+        const { l, r, t, b } = whole._size, size = whole[name]._length;
+        const room = size + 2 * Math.max(0, (across ? Math.min(l, r) : Math.min(t, b)) - 4);
+        const long = across ? drawn.width : drawn.height;
+        if (long <= room) continue;
+        const most = Math.max(8, Math.floor((text.length * room) / long));
+        changed[`${name}.title.text`] = text.replace(new RegExp(`^(.{1,${most}}) `), "$1<br>");
+      }
+      if (Object.keys(changed).length) await Plotly.relayout(this.plot, changed);
     }
 
     /* Intervals at one place stand side by side; the marks stay where they were measured. */
@@ -117,7 +129,9 @@
     entry(trace) {
       const button = element("button", { type: "button", "aria-pressed": !this.hidden.has(trace.name) });
       button.innerHTML = swatch(trace);
-      button.append(trace.name);
+      const parts = trace.name.split(/<(sup|sub)>(.*?)<\/\1>/);  // text, tag, raised, text, ...
+      button.append(element("span", {}, ...parts.flatMap((part, i) =>
+        (i % 3 === 0 ? [part] : i % 3 === 1 ? [element(part, {}, parts[i + 1])] : []))));
       button.addEventListener("click", () => {
         if (!this.hidden.delete(trace.name)) this.hidden.add(trace.name);
         button.setAttribute("aria-pressed", !this.hidden.has(trace.name));

@@ -25,7 +25,7 @@ from edt.show.panel import Panel
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its heading, and what to write for a row."""
+    """A column of a table: its heading, and what to write for a row, as text or `Markup`."""
 
     heading: str
     text: Callable[[Any], str]
@@ -58,11 +58,35 @@ def inline(text: str) -> Markup:
     """
     if isinstance(text, Markup):
         return text
+    text = unbroken(text)
     out, end = [], 0
     for match in _ALLOWED.finditer(text):
         out += [escape(text[end : match.start()]), match.group()]
         end = match.end()
     return Markup("".join([*out, escape(text[end:])]))
+
+
+#: What the end of a line may not part: a relation and its number, the terms of a small formula,
+#: the ends of a range.
+_UNBROKEN = (
+    (re.compile(r" ([=<>≤≥≈×±]|&lt;|&gt;) (?=[−–+]?\d)"),
+     "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}"),
+    (re.compile(r"\b(\w) ([−+]) (?=\w\b)"), "\\1\N{NO-BREAK SPACE}\\2\N{NO-BREAK SPACE}"),
+    (re.compile(r"(?<=\()(\w), (?=\w+[)/])"), "\\1,\N{NO-BREAK SPACE}"),
+    (re.compile(r"(?<=[\d%])–(?=[\d>])"), "\N{WORD JOINER}–\N{WORD JOINER}"),
+)  # fmt: skip
+
+
+def unbroken(text: str) -> str:
+    """``p = 0.18``, ``C(m, r)``, ``m − r + 1`` and ``3–56%`` as one word, at the end of a line.
+
+    Example:
+        >>> len(unbroken("p = 0.18 of C(m, r) over m − r + 1").split(" "))
+        5
+    """
+    for found, joined in _UNBROKEN:
+        text = found.sub(joined, text)
+    return text
 
 
 def paragraph(text: str) -> Markup:
@@ -80,7 +104,7 @@ def table(frame: pd.DataFrame, columns: Sequence[Column], caption: str = "") -> 
     head = "".join(f'<th scope="col">{escape(column.heading)}</th>' for column in columns)
     rows = []
     for row in frame.to_dict("records"):
-        first, *others = (escape(column.text(row)) for column in columns)
+        first, *others = (_cell(column.text(row)) for column in columns)
         cells = "".join(f"<td>{text}</td>" for text in others)
         rows.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
@@ -88,6 +112,11 @@ def table(frame: pd.DataFrame, columns: Sequence[Column], caption: str = "") -> 
         f"{_scroller('table')}<table>{title}<thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _cell(text: str) -> str:
+    """Cells hold what tables say, to the letter, but for what was made here."""
+    return text if isinstance(text, Markup) else escape(text)
 
 
 def definitions(pairs: Sequence[tuple[str, str]]) -> Markup:
@@ -108,7 +137,9 @@ def details(summary: str, body: str) -> Markup:
 
 def tile(value: str, label: str) -> Markup:
     """A number worth a large font."""
-    return Markup(f'<div class="tile"><b>{escape(value)}</b><span>{escape(label)}</span></div>')
+    return Markup(
+        f'<div class="tile"><b>{escape(value)}</b><span>{escape(unbroken(label))}</span></div>'
+    )
 
 
 def tiles(items: Sequence[str]) -> Markup:
@@ -143,11 +174,9 @@ _INTERACTIVE = '<figure class="interactive">'
 
 def section(title: str, *parts: str) -> Markup:
     """A section with its heading, which the list of contents links to."""
-    name = _anchor(title)
+    name, head = _anchor(title), escape(unbroken(title))
     body = "".join(map(inline, parts))
-    return Markup(
-        f'<section aria-labelledby="{name}"><h2 id="{name}">{escape(title)}</h2>{body}</section>'
-    )
+    return Markup(f'<section aria-labelledby="{name}"><h2 id="{name}">{head}</h2>{body}</section>')
 
 
 def contents(body: Sequence[str]) -> str:

@@ -30,7 +30,7 @@ def engine() -> str:
     Plotly is compressed, which makes the page 3 MB smaller and its text appear at once; every
     browser since 2023 can unpack it.
     """
-    packed = _plotly()
+    packed = plotly_source()
     if packed is None:
         return f'<p class="note">{MISSING}</p>'
     palettes = _json({name: palette(theme) for name, theme in THEMES.items()})
@@ -43,7 +43,7 @@ def engine() -> str:
 
 
 @cache
-def _plotly() -> str | None:
+def plotly_source() -> str | None:
     """plotly.js as plotly's Python package carries it, gzip in base64; None without the package."""
     try:
         source = (files("plotly") / "package_data" / "plotly.min.js").read_bytes()

@@ -318,7 +318,7 @@ def _times(ways: pd.DataFrame, budget: int | None) -> list[Panel]:
                        opacity=0.65, hollow=not gone)
             )  # fmt: skip
     ends = (
-        min([float(ways["linear_steps"].min()), *left["escape_steps"].tolist()]),
+        min([float(ways["linear_steps"].min()), end, *left["escape_steps"].tolist()]),
         max(float(ways["linear_steps"].max()), end),
     )
     span = (ends[0] / 1.3, ends[1] * 1.3)

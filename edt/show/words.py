@@ -141,6 +141,26 @@ def interval(value: float, low: float, high: float) -> str:
     return f"{number(value)} ({between(low, high)})"
 
 
+#: Options whose names are not words.
+_OPTIONS = {
+    "gaussian": "Gaussian", "sobol": "Sobol", "glorot": "Glorot", "he": "He", "lecun": "LeCun",
+    "relu": "ReLU", "leaky_relu": "leaky ReLU", "elu": "ELU", "selu": "SELU", "gelu": "GELU",
+    "silu": "SiLU", "g": "sigmoid(4z) + softplus(z)", "lr": "learning rate",
+    "init": "initialisation", "init_scale": "scale of the start", "tol": "tolerance",
+    "eps": "epsilon", "beta1": "first beta", "beta2": "second beta", "dtype": "precision",
+}  # fmt: skip
+
+
+def option(name: str) -> str:
+    """An option of a spec, or its value, as a sentence says it.
+
+    Example:
+        >>> option("lr"), option("glorot"), option("batch_size"), option("tanh")
+        ('learning rate', 'Glorot', 'batch size', 'tanh')
+    """
+    return _OPTIONS.get(name, name.replace("_", " "))
+
+
 def count(n: int, noun: str, plural: str | None = None) -> str:
     """``1 network``, ``2 networks``; thousands grouped."""
     word = noun if n == 1 else plural or f"{noun}s"

@@ -216,11 +216,11 @@ _SLOPE = (Shared("b", 0.1, -100.0, 100.0),)
 _ALL = (
     Model("constant", "1 − s = 1 − p: width does not matter", "hazard",
           _fixed(lambda counts: np.zeros(counts.cells))),
-    Model("disjoint", "(1 − p)^floor(m/r)", "hazard", _fixed(_log_disjoint)),
+    Model("disjoint", "(1 − p)^⌊m/r⌋", "hazard", _fixed(_log_disjoint)),
     Model("windows", "(1 − p)^(m − r + 1)", "hazard", _fixed(_log_windows)),
     Model("subsets", "(1 − p)^C(m, r)", "hazard", _fixed(_log_subsets)),
     Model("proportional", "(1 − p)^(m/r)", "hazard", _fixed(_log_ratio)),
-    Model("disjoint^a", "(1 − p)^(floor(m/r)^a)", "hazard", _power(_log_disjoint), _POWER),
+    Model("disjoint^a", "(1 − p)^(⌊m/r⌋^a)", "hazard", _power(_log_disjoint), _POWER),
     Model("windows^a", "(1 − p)^((m − r + 1)^a)", "hazard", _power(_log_windows), _POWER),
     Model("subsets^a", "(1 − p)^(C(m, r)^a)", "hazard", _power(_log_subsets), _POWER),
     Model("power", "(1 − p)^((m/r)^a)", "hazard", _power(_log_ratio), _POWER),

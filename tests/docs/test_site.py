@@ -13,7 +13,11 @@ import pytest
 from browser import PHONE, SCHEMES, SIZES, grave
 from PIL import Image
 
+from edt.show import html
+from edt.show.marks import line
+from edt.show.panel import Panel, axis
 from edt.studies.kinds import KINDS
+from edt.studies.registry import STUDIES
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "site"
@@ -101,21 +105,21 @@ def test_every_table_of_our_docstrings_is_whole(docstrings):
 
 
 @pytest.mark.parametrize(
-    "html",
+    "page",
     ["<p>=====  ====\nname  what</p>", "<p>| a | b |\n|---|---|</p>", "<p>| a | b |</p>"],
 )
-def test_pages_with_tables_that_are_none_are_found(hooks, html):
-    assert len(hooks.faults(html)) >= 1
-    assert hooks.faults(f"<pre>{html}</pre><table><tr><td>a | b</td></tr></table>") == []
+def test_pages_with_tables_that_are_none_are_found(hooks, page):
+    assert len(hooks.faults(page)) >= 1
+    assert hooks.faults(f"<pre>{page}</pre><table><tr><td>a | b</td></tr></table>") == []
 
 
 def test_formulas_are_set(hooks):
-    html = hooks.with_formulas(
+    page = hooks.with_formulas(
         '<p><span class="arithmatex">\\(a &lt; \\frac{1}{N}\\)</span></p>'
         '<div class="arithmatex">\\[\nx^2\n\\]</div>'
     )
-    assert "arithmatex" not in html and html.count("<math") == 2
-    assert "<mfrac>" in html and 'display="block"' in html and "&#x0003C;" in html
+    assert "arithmatex" not in page and page.count("<math") == 2
+    assert "<mfrac>" in page and 'display="block"' in page and "&#x0003C;" in page
 
 
 def test_cards_tell_what_reports_say(gallery, tmp_path):
@@ -123,23 +127,40 @@ def test_cards_tell_what_reports_say(gallery, tmp_path):
     folder.mkdir()
     lead = '<p class="lead">We <b>asked</b>. 8 of 10 won &amp; 2 lost. More.</p>'
     (folder / "report.html").write_text(lead)
-    cards = {study.name: gallery.card(study) for study in gallery.studies(tmp_path)}
-    assert 'href="gallery/xor.html"' in cards["xor"]
-    assert "<em>8 of 10 won &amp; 2 lost.</em>" in cards["xor"] and "<small" not in cards["xor"]
+
+    def cards():
+        return {one.name: gallery.card(one) for one in gallery.studies(tmp_path, tmp_path)}
+
+    assert 'href="gallery/xor.html"' in cards()["xor"]
+    assert "<em>8 of 10 won &amp; 2 lost.</em>" in cards()["xor"] and "<small" not in cards()["xor"]
     (folder / "gallery.json").write_text('{"quick": true}')
-    again = next(one for one in gallery.studies(tmp_path) if one.name == "xor")
-    assert "A small run" in gallery.card(again)
-    assert "<code>edt run census</code>" in cards["census"]
-
-
-def test_pictures_of_quick_runs_are_said_to_be(gallery, tmp_path):
-    cards = {study.picture: gallery.card(study) for study in gallery.studies(tmp_path)}
-    small = {picture for picture, card in cards.items() if "a quick run, too small" in card}
-    assert small == {f"images/{name}.png" for name in gallery.QUICK}
+    assert "A small run" in cards()["xor"]
+    assert "<code>edt run census</code>" in cards()["census"]
 
 
 def test_the_gallery_has_every_study(gallery):
-    assert {name for name, *_ in gallery.STUDIES} == set(KINDS) - {"sweep"}
+    assert set(gallery.STUDIES) == set(KINDS) - {"sweep"}
+
+
+def test_a_published_report_gets_its_library_back(gallery):
+    pytest.importorskip("plotly")
+    panel = Panel("A", [line([1], [2], "a", "@blue", ["a"])], axis("x"), axis("y"))
+    page = html.page("A", "A", None, [html.figure(b"", "A", "A", (panel,))], "A")
+    assert len(gallery.slim(page)) < 20_000 and gallery.whole(gallery.slim(page)) == page
+
+
+def test_published_reports_are_whole_runs_with_an_answer_and_a_thumbnail(gallery):
+    """Not one is of a run with --quick, by the digest of its spec."""
+    shown = [one for one in gallery.studies(ROOT / "nowhere") if one.report is not None]
+    assert {one.report.name for one in shown} == {f.name for f in gallery.PUBLISHED.glob("*.html")}
+    for one in shown:
+        page = one.report.read_text(encoding="utf-8")
+        assert STUDIES[one.name].spec(quick=True).digest not in page, one.name
+        assert len(gallery.answer(one.report)) > 20
+        # The library is two megabytes; what it is left with has room for it below three.
+        assert len(page) < 900_000 and gallery.LIBRARY.search(page)[0].endswith(">"), one.name
+        with Image.open(ROOT / "docs" / one.picture) as picture:
+            assert picture.width == gallery.ACROSS
 
 
 @pytest.fixture(scope="module")

@@ -114,7 +114,7 @@ READERS: dict[str, tuple[str, ...] | str] = {
     "edt.runs.trust:_key": "this user's key: 32 bytes that are compared",
     "edt.show.explore.page:section": "a file of the package",
     "edt.show.html:page": "a file of the package",
-    "edt.show.interactive:_plotly": "a file of plotly",
+    "edt.show.interactive:plotly_source": "a file of plotly",
     "edt.show.interactive:engine": "a file of the package",
     "edt.studies.common.net_spec:NetData.of": "calls `edt.tasks`",
     "edt.studies.common.nets:load": "calls `edt.tasks`",

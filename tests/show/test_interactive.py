@@ -36,10 +36,10 @@ def test_success_says_counts_rates_and_intervals():
     assert measured["error_y"]["arrayminus"][1] == pytest.approx(rate.value - rate.low, rel=1e-5)
     bounds = f"{100 * rate.low:.1f}–{100 * rate.high:.1f}%"
     assert measured["hovertext"][1] == f"width 8: 9 of 12 runs<br>75.0% (95%: {bounds})"
-    disjoint = next(t for t in left.traces if "floor" in t["name"] and "hovertext" in t)
+    disjoint = next(t for t in left.traces if "⌊" in t["name"] and "hovertext" in t)
     assert disjoint["y"][1] == pytest.approx(1 - 0.75**2)
     counts = {trace["name"]: trace["y"] for trace in right.traces}
-    assert counts["floor(m/r)"] == [1, 2] and counts["C(m, r)"] == [1, 70]
+    assert counts["⌊m/r⌋"] == [1, 2] and counts["C(m, r)"] == [1, 70]
 
 
 def test_tickets_without_an_upper_bound_stand_apart():

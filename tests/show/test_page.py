@@ -233,7 +233,7 @@ def test_a_page_holds_plotly_once_or_says_that_it_is_missing(monkeypatch):
     assert page.count('id="plotly-source"') == 1 and len(page) < 3_000_000
     assert page == html.page("A", "A", None, [moving, moving], "A")
     assert "<script" not in html.page("A", "A", None, [still], "A")
-    monkeypatch.setattr("edt.show.interactive._plotly", lambda: None)
+    monkeypatch.setattr("edt.show.interactive.plotly_source", lambda: None)
     without = html.page("A", "A", None, [moving], "A")
     assert MISSING in without and "plotly-source" not in without
 

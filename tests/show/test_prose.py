@@ -29,7 +29,8 @@ def prose(html: str) -> str:
     html = re.sub(r"<code>.*?</code>", "it", html)
     html = re.sub(r"<(sup|sub)>.*?</\1>|</?(b|i|em|strong)>", "", html)
     html = re.sub(r"<br>", " ", html)
-    return " ".join(unescape(re.sub(r"<[^>]*>", " | ", html)).split())
+    text = unescape(re.sub(r"<[^>]*>", " | ", html)).replace("\N{WORD JOINER}", "")
+    return " ".join(text.split())
 
 
 def header(page: str) -> tuple[str, list[tuple[str, str]]]:
@@ -56,6 +57,7 @@ def faults(said: str) -> dict[str, list[str]]:
         "a name of a column or an option": r"\b[a-z]+_[a-z_]+\b",
         "a name of the code": r"\bhe\b|\d\.\.\d|:g\b|\b(?:conv|lenet|resnet|vgg)\d+\b|edt\.nets",
         "a word twice": r"\b([a-z]+) \1\b",
+        "an interval without width": r"([−+]?\d[\d.,]*)%?(?:–| to )\1(?![\d.])",
         "marks": r" [,.](?!\d|\.\.)|,,|\(\)|;\.|(?<![\d.])\.\.(?![\d.])|:\.",
     }
     return {what: found for what, look in looks.items() if (found := re.findall(look, said))}
@@ -90,7 +92,7 @@ def test_a_success_is_shown_at_other_thresholds_and_after_first_order_training_a
 @pytest.mark.parametrize(
     "said",
     ["by -3 points", "loss ≤ 1e-06", "nan of them", "n_eff of 3", "start he", "widths 2..6",
-     "of conv4", "of of them", "so , that", "a kept ()"],
+     "of conv4", "of of them", "so , that", "a kept ()", "0 points (0 to 0)"],
 )  # fmt: skip
 def test_what_is_written_otherwise_is_found(said):
     assert len(faults(said)) == 1

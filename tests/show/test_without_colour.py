@@ -1,4 +1,6 @@
-"""Figures of every page read without their colours: by markers, dashes and hatches."""
+"""Figures of every page read without their colours, by markers, dashes and hatches; and their marks
+stand where they were counted.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,15 @@ def confused(panel):
     return [sorted(names) for names in looks.values() if len(names) > 1]
 
 
+def panels_of(page):
+    """All panels of a page, but those of the explorable."""
+    figures = FIGURE.findall(page.read_text(encoding="utf-8"))
+    return [panel for figure in figures for panel in json.loads(figure) if "data" in panel]
+
+
 @pytest.mark.parametrize("kind", SPECS)
 def test_series_of_a_page_differ_without_colour(pages, kind):
-    panels = [
-        panel
-        for figure in FIGURE.findall(pages[kind].read_text(encoding="utf-8"))
-        for panel in json.loads(figure)
-        if "data" in panel  # not those of the explorable
-    ]
+    panels = panels_of(pages[kind])
     assert panels
     assert [found for panel in panels for found in confused(panel)] == []
 
@@ -46,3 +49,32 @@ def test_series_of_one_look_are_found():
     assert confused({"data": [{**trace, "name": "a"}, {**trace, "name": "b"}]}) == [["a", "b"]]
     other = {**trace, "name": "b", "line": {"dash": "solid"}}
     assert confused({"data": [{**trace, "name": "a"}, other]}) == []
+
+
+def moved(panel):
+    """Traces whose marks stand beside the whole numbers that an axis measures."""
+    x = panel["layout"]["xaxis"]
+    ticks, words = x.get("tickvals") or [], x.get("ticktext") or []
+    if not ticks or x.get("type") == "log" or words != [f"{tick:g}" for tick in ticks]:
+        return []  # names, or numbers that are no counts
+    if any(tick % 1 for tick in ticks):
+        return []
+    counted = [
+        trace for trace in panel["data"]
+        # Clouds of single runs are spread beside their width, and rules have no marks.
+        if trace["type"] == "bar" or "error_y" in trace or trace.get("mode") == "lines+markers"
+    ]  # fmt: skip
+    return [trace["name"] for trace in counted if any(at % 1 for at in trace["x"])]
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_marks_stand_at_the_whole_numbers_that_were_counted(pages, kind):
+    assert [name for panel in panels_of(pages[kind]) for name in moved(panel)] == []
+
+
+def test_marks_beside_their_number_are_found():
+    axis = {"tickvals": [2, 3], "ticktext": ["2", "3"]}
+    trace = {"type": "scatter", "mode": "lines+markers", "name": "a", "x": [2.06, 3]}
+    assert moved({"layout": {"xaxis": axis}, "data": [trace]}) == ["a"]
+    named = {**axis, "ticktext": ["fresh", "split"]}
+    assert moved({"layout": {"xaxis": named}, "data": [trace]}) == []

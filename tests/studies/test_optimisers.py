@@ -67,7 +67,7 @@ def test_steps_of_runs_that_did_not_leave_are_open_and_said_to_be():
     runs.loc[runs["batch"] == 4, "left"] = False
     names = [f"{name}{end}" for name in ("good", "bad") for end in ("", "_low", "_high")]
     rates = dict.fromkeys(names, 0.5)
-    outcomes = pd.DataFrame([{"setting": "gd", "width": 2, "moved": 1.0, **rates}])
+    outcomes = pd.DataFrame([{"setting": "Adam, start × 1", "width": 2, "moved": 1.0, **rates}])
     steps = panels.optimisers(outcomes, time_table(runs))[-1]
     drawn = {trace["name"]: trace for trace in steps.traces}
     assert drawn["measured (median)"]["x"] == [96]

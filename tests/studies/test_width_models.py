@@ -137,9 +137,9 @@ def test_a_count_of_tickets_has_one_verdict():
     found = compare_models(story.success, TABLE, 4)
     text = models_page.counts_text(found)
     assert len(re.findall(r"tickets (?:not )?rejected", text)) == 3
-    for name in ("floor(m/r)", "m − r + 1", "C(m, r)"):
+    for name in ("⌊m/r⌋", "m − r + 1", "C(m, r)"):
         assert text.count(f"{name} tickets") == 1
-    assert "floor(m/r) tickets rejected" in text
+    assert "⌊m/r⌋ tickets rejected" in text
     assert "rejected" not in models_page.models_text(found)
 
 

@@ -182,7 +182,8 @@ def _share_text(pooled: pd.DataFrame) -> str:
         f"At width {int(first['width'])}, {_share(first)} of the runs end in a bad minimum; at "
         f"width {int(last['width'])}, {_share(last)}."
     )
-    middle = pooled[(pooled["bad"] > 0) & (pooled["good"] > 0)]
+    middle = pooled.iloc[1:-1]
+    middle = middle[(middle["bad"] > 0) & (middle["good"] > 0)]
     if len(middle):
         shares = [f"{_share(row)} at width {int(row['width'])}" for _, row in middle.iterrows()]
         text += f" In between it is {listed(shares)}."
@@ -207,9 +208,10 @@ def _unseen_text(pooled: pd.DataFrame) -> str:
     if not len(known):
         return "No bad minimum was met."
     most = known.sort_values("distinct", kind="stable").iloc[-1]
+    once = int(most["once"])
     return (
         f"Most different ones were met at width {int(most['width'])}: {int(most['distinct'])}, "
-        f"{int(most['once'])} of them once. With those that nobody met there are about "
+        f"{once or 'none'} of them only once. With those that nobody met there are about "
         f"{interval(most['chao1'], most['chao1_low'], most['chao1_high'])} (Chao1). A further "
         f"bad run would land in one already met with probability {percent(most['coverage'])} "
         f"({span(most['coverage_low'], most['coverage_high'])}, Good-Turing)."

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from edt.show.answer import points_tile
@@ -18,7 +19,7 @@ from edt.show.words import count, percent, points
 from edt.stats import Interval, cluster_rate, ratio_interval, wilson
 from edt.studies.common.findings import Finding
 
-__all__ = ["contrast_table", "findings", "outcome_panels", "outcome_rates"]
+__all__ = ["contrast_table", "findings", "mean_gap", "outcome_panels", "outcome_rates"]
 
 #: Outcomes with a rate of their own; the others are one less these.
 SHOWN = ("good", "bad", "channel")
@@ -97,16 +98,35 @@ def _change(narrow: pd.DataFrame, wide: pd.DataFrame, conf: float) -> Interval:
     rates = [end["sum"] / end["size"] for end in (narrow, wide)]
     gap = (rates[1] - rates[0]).to_numpy(dtype=np.float64)
     if len(gap) > 1:
-        # Targets that agree to the last run are no proof: one run more counts in each.
-        unit = 1.0 / float(min(narrow["size"].min(), wide["size"].min()))
-        found = ratio_interval(gap, np.ones(len(gap)), conf, unit=unit * np.sqrt(len(gap)))
-        return Interval(found.value, max(found.low, -1.0), min(found.high, 1.0))
+        return mean_gap(gap, int(min(narrow["size"].min(), wide["size"].min())), conf)
     one, two = (wilson(int(end["sum"].iloc[0]), int(end["size"].iloc[0]), conf)
                 for end in (narrow, wide))  # fmt: skip
     value = two.value - one.value
     down = np.hypot(two.value - two.low, one.high - one.value)
     up = np.hypot(two.high - two.value, one.value - one.low)
     return Interval(value, float(value - down), float(value + up))
+
+
+def mean_gap(gaps: npt.ArrayLike, runs: int, conf: float = 0.95) -> Interval:
+    """Student's interval of the mean over clusters of a difference of rates, within [-1, 1].
+
+    Clusters that agree to the last run are no proof that all do: one run more counts in each.
+
+    Args:
+        gaps: ``[k]``, difference of two rates of each cluster.
+        runs: the fewest behind one of the rates.
+        conf: coverage.
+
+    Returns:
+        `Interval`; bounds NaN for a single cluster.
+
+    Example:
+        >>> str(mean_gap([0.0, 0.0, 0.0], 20))
+        '0 [-0.152, 0.152]'
+    """
+    each = np.asarray(gaps, dtype=np.float64)
+    found = ratio_interval(each, np.ones(len(each)), conf, unit=np.sqrt(len(each)) / runs)
+    return Interval(found.value, max(found.low, -1.0), min(found.high, 1.0))
 
 
 def findings(table: pd.DataFrame, by: str, words: Mapping[str, str]) -> list[Finding]:
@@ -126,7 +146,7 @@ def findings(table: pd.DataFrame, by: str, words: Mapping[str, str]) -> list[Fin
         over = f"over {count(targets, 'target')}" if targets > 1 else "on one target"
         change = row["bad_change"], row["bad_change_low"], row["bad_change_high"]
         text = (
-            f"With {words[str(row[by])]} certified bad minima are {percent(row['bad_narrow'])} of "
+            f"With {words[str(row[by])]}, certified bad minima are {percent(row['bad_narrow'])} of "
             f"the runs at width {row['narrow']} and {percent(row['bad_wide'])} at width "
             f"{row['wide']}: {points(*change)}, {over}"
         )
@@ -175,7 +195,7 @@ def outcome_panels(
                 for row in rows(own)
             ]
             traces.append(
-                line(own["width"] + 0.06 * (k - (len(settings) - 1) / 2), own[kind], words[setting],
+                line(own["width"], own[kind], words[setting],
                      f"@{colour}", hover, low=own[f"{kind}_low"], high=own[f"{kind}_high"],
                      marker=marker, dash=dash)
             )  # fmt: skip

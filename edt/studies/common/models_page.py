@@ -143,7 +143,7 @@ def models_table(found: Comparison) -> str:
     """Every law, as a table."""
     columns = [
         Column("law", lambda row: NAMES.get(row["model"], row["model"])),
-        Column("chance to fail", lambda row: str(row["label"]).replace("1 − p)", "1 − price)")),
+        Column("chance to fail", lambda row: formula(str(row["label"]))),
         Column("price", lambda row: str(row["price"])),
         Column("parameters", lambda row: str(row["parameters"])),
         Column("ln L", lambda row: fixed(row["log_likelihood"], 2)),
@@ -157,6 +157,21 @@ def models_table(found: Comparison) -> str:
         Column("parameter", _parameter),
     ]
     return html.table(found.table, columns)
+
+
+def formula(label: str) -> html.Markup:
+    """A law's chance to fail with its power raised.
+
+    Example:
+        >>> formula("(1 − p)^((m/r)^a)")
+        '(1 − price)<sup>(m/r)<sup>a</sup></sup>'
+    """
+    base, _, power = label.replace("1 − p)", "1 − price)").partition("^")
+    if not power:
+        return html.inline(base)
+    inner = power[1:-1] if power.startswith("(") and power.endswith((")", "^a)")) else power
+    first, _, second = inner.partition("^")
+    return html.inline(f"{base}<sup>{first}{f'<sup>{second}</sup>' if second else ''}</sup>")
 
 
 def tests_table(found: Comparison) -> str:

@@ -24,11 +24,11 @@ CURVES = {
 #: How the laws are called.
 NAMES = {
     "constant": "no effect of width",
-    "disjoint": "floor(m/r) tickets",
+    "disjoint": "⌊m/r⌋ tickets",
     "windows": "m − r + 1 tickets",
     "subsets": "C(m, r) tickets",
     "proportional": "m/r tickets",
-    "disjoint^a": "floor(m/r)ᵃ tickets",
+    "disjoint^a": "⌊m/r⌋ᵃ tickets",
     "windows^a": "(m − r + 1)ᵃ tickets",
     "subsets^a": "C(m, r)ᵃ tickets",
     "power": "(m/r)ᵃ tickets",
@@ -131,7 +131,7 @@ def _ranking(found: Comparison) -> Panel:
              "textfont": {"size": 12, "color": "@ink"}}  # fmt: skip
     top = max(float(above.max()), 4.0)
     ticks = [tick for tick in (0, 2, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
-             if tick <= 1.05 * top and (tick in (0, 2) or tick >= 0.02 * top)]  # fmt: skip
+             if tick <= 1.05 * top and (tick == 0 or tick >= 0.02 * top)]  # fmt: skip
     return Panel(
         "Which law fits best",
         [dots],

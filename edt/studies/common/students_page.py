@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edt.show.words import count, exact, percent, ranges
+from edt.show.words import count, exact, option, percent, ranges
 from edt.studies.common.students import StudentSpec
 from edt.studies.common.targets import target_text
 
@@ -14,14 +14,14 @@ def student_protocol(spec: StudentSpec) -> list[tuple[str, str]]:
         ("Target", target_text(spec.sweep)),
         (
             "Students",
-            f"one hidden layer, widths {ranges(spec.widths)}, {spec.activation}, {kind}, "
-            f"{count(spec.seeds, 'seed')} per width and target, float64, {spec.init} "
+            f"one hidden layer, widths {ranges(spec.widths)}, {option(spec.activation)}, {kind}, "
+            f"{count(spec.seeds, 'seed')} per width and target, float64, {option(spec.init)} "
             f"initialisation at the scale of width {spec.teacher_width}",
         ),
         (
             "Training",
             f"full-batch Adam, {spec.steps:,} steps, learning rate {exact(spec.lr)}, "
-            f"{spec.schedule}; "
+            f"{spec.schedule} schedule; "
             f"then up to {count(spec.lbfgs_rounds, 'round')} of "
             f"{spec.lbfgs_steps:,} L-BFGS iterations; "
             f"then trust-region Newton on the exact Hessian (up to {spec.newton_steps}, saddles "

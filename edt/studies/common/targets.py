@@ -10,7 +10,7 @@ import torch
 
 from edt import tasks
 from edt.ensemble import Ensemble
-from edt.show.words import count, exact
+from edt.show.words import count, exact, option
 from edt.studies.width.spec import WidthSweepSpec
 from edt.tasks import Task
 from edt.tasks import table as tables
@@ -65,10 +65,11 @@ def target_text(spec: WidthSweepSpec) -> str:
     """What the students learn, in words, for a page's protocol."""
     if spec.task == "teacher":
         return (
-            f"{count(spec.targets, 'teacher')} of width {spec.teacher_width}, {spec.activation}, "
+            f"{count(spec.targets, 'teacher')} of width {spec.teacher_width}, "
+            f"{option(spec.activation)}, "
             f"{'biases' if spec.bias else 'no biases'}: random input directions of length "
             f"{exact(spec.teacher_gain)}, output weights ±1 in turn, rescaled to variance 1; "
-            f"{spec.samples:,} {spec.inputs} samples of {spec.d_in} inputs, no noise; seed "
+            f"{spec.samples:,} {option(spec.inputs)} samples of {spec.d_in} inputs, no noise; seed "
             f"{spec.task_seed}"
         )
     if spec.task == "rosenbrock":

@@ -13,7 +13,7 @@ from edt.show import html
 from edt.show.answer import Answer, Tile, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, exact, fixed, listed, number, p_is, p_value, percent, span
+from edt.show.words import count, exact, fixed, listed, number, option, p_is, p_value, percent, span
 from edt.studies.common.study_page import plain_table
 from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.controls import panels
@@ -194,14 +194,14 @@ def _protocol(run: Controls) -> list[tuple[str, str]]:
         (
             "Networks",
             f"{count(spec.teachers, 'teacher')} of width r = {spec.teacher_width}, "
-            f"{count(spec.seeds, 'seed')} a control, width and teacher, {spec.activation}, "
+            f"{count(spec.seeds, 'seed')} a control, width and teacher, {option(spec.activation)}, "
             f"{spec.samples} samples of {spec.d_in} inputs, started at the scale of width "
             f"{spec.teacher_width}",
         ),
         (
             "Training",
             f"full-batch Adam, {spec.steps:,} steps, learning rate {exact(spec.lr)}, "
-            f"{spec.schedule}; "
+            f"{spec.schedule} schedule; "
             f"then up to {count(spec.lbfgs_rounds, 'round')} of "
             f"{spec.lbfgs_steps:,} L-BFGS iterations; "
             "the same for every control",

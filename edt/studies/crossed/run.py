@@ -20,7 +20,8 @@ from edt.lottery import match_teacher, neuron_mask, run_trial
 from edt.lottery.crossed import cross, neurons_of
 from edt.lottery.tickets import Tickets
 from edt.runs.experiment import Experiment, Part, Parts, Spec
-from edt.stats import cluster_rate, expected_losers, mean_interval, variance_components
+from edt.stats import cluster_rate, expected_losers, variance_components
+from edt.studies.common.contrast import mean_gap
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.targets import teacher_task
 from edt.studies.crossed.spec import CrossedSpec
@@ -163,8 +164,8 @@ def group_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
 
     Args:
         runs: table ``runs``.
-        conf: coverage. Teachers are the clusters: `edt.stats.cluster_rate` for rates, Student's
-            interval of the teachers' differences for differences.
+        conf: coverage. Teachers are the clusters: `edt.stats.cluster_rate` for rates,
+            `edt.studies.common.contrast.mean_gap` for differences.
 
     Returns:
         One row a group: ``teachers``, ``tickets``, ``networks``, ``rate`` with bounds; ``ahead``,
@@ -175,6 +176,7 @@ def group_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
     """
     rows = []
     rates = runs.groupby(["group", "target"])["win"].mean()
+    fewest = runs.groupby(["group", "target"]).size().groupby(level="group").min()
     fresh = runs[runs["group"] == "fresh"].groupby("target")["win"].mean()
     for group in GROUPS:
         part = runs[runs["group"] == group]
@@ -195,7 +197,7 @@ def group_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         if group != "ticket" and "ticket" in rates.index.get_level_values("group"):
             gap = (rates["ticket"] - rates[group]).dropna()
             if len(gap):
-                found = mean_interval(gap.to_numpy(), conf)
+                found = mean_gap(gap.to_numpy(), int(fewest[["ticket", group]].min()), conf)
                 row |= {"ahead": found.value, "ahead_low": found.low, "ahead_high": found.high}
         rows.append(row)
     return pd.DataFrame(rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edt.places import Folder, Location
 from edt.show.publish import Picture
-from edt.show.words import count, exact, ranges
+from edt.show.words import count, exact, option, ranges
 from edt.studies.common import contrast
 from edt.studies.common.findings import JOINT, together, together_text
 from edt.studies.common.study_page import StudyPage
@@ -42,12 +42,13 @@ def write_depth_report(run: DepthRun, directory: Location) -> Folder:
         method=[
             (
                 "Students",
-                f"{spec.seeds} a depth, width and teacher; {spec.init} initialisation; every "
+                f"{spec.seeds} a depth, width and teacher; "
+                f"{option(spec.init)} initialisation; every "
                 "hidden layer has the width shown",
             ),
             ("Good", f"loss ≤ {exact(spec.good)} × variance of the target"),
             ("Threshold", threshold_text(thresholds)),
-            ("Labels", f"edt.certify with {spec.certify_steps} further Newton steps"),
+            ("Labels", f"certified, with {spec.certify_steps} further Newton steps"),
             ("Intervals of the findings", together_text(tests)),
             ("Null", "no change from the narrowest to the widest width, teacher by teacher"),
         ],

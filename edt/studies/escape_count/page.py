@@ -17,6 +17,8 @@ from edt.studies.escape_count.panels import WAYS
 from edt.studies.escape_count.run import EscapeCountRun
 from edt.studies.perturb_rest.page import REFERENCES
 
+#: Neurons added, in the words of a tile.
+ADDED = {"split": "split neuron", "fresh": "fresh neuron"}
 #: A lead over fresh starts whose interval ends below this is none.
 NOTHING = 0.05
 
@@ -49,9 +51,8 @@ def findings(table: pd.DataFrame) -> list[Finding]:
             )
             effect = points_tile(
                 *ahead,
-                f"of bad minima that reach a good end, against fresh starts, with "
-                f"{count(neurons, 'neuron')} "
-                f"added ({WAYS[row['way']][0]})",
+                "of bad minima that reach a good end, against fresh starts, with "
+                f"{count(neurons, ADDED[row['way']])} added",
             )
             if row["ahead_low"] > 0.0:
                 found.append(Finding("c", "for", text + ".", effect))

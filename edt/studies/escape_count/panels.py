@@ -42,7 +42,7 @@ def escape_count(table: pd.DataFrame) -> list[Panel]:
         own = table[table["width"] == width]
         neurons = sorted(int(k) for k in own["neurons"].unique())
         traces = []
-        for k, (way, (text, colour, marker, dash)) in enumerate(WAYS.items()):
+        for way, (text, colour, marker, dash) in WAYS.items():
             part = own[own["way"] == way]
             hover = [
                 lines(
@@ -53,7 +53,7 @@ def escape_count(table: pd.DataFrame) -> list[Panel]:
                 for row in rows(part)
             ]
             traces.append(
-                line(part["neurons"] + 0.08 * (k - 1), part["left"], text, f"@{colour}", hover,
+                line(part["neurons"], part["left"], text, f"@{colour}", hover,
                      low=part["left_low"], high=part["left_high"], marker=marker, dash=dash)
             )  # fmt: skip
         title = f"Bad minima of width {width}" if width else "All widths"

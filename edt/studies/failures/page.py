@@ -118,7 +118,7 @@ def write_failures_report(run: FailuresRun, directory: Location) -> Folder:
             ("Good", good_text(spec)),
             (
                 "Labels",
-                f"edt.certify with {spec.certify_steps} further Newton steps for every run that is "
+                f"certified, with {spec.certify_steps} further Newton steps, for every run that is "
                 "not good",
             ),
             ("Going on", f"up to {count(spec.each, 'end')} of each label, width and target"),

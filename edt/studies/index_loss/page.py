@@ -6,7 +6,7 @@ import pandas as pd
 
 from edt.places import Folder, Location
 from edt.show.publish import Picture
-from edt.show.words import count, number, p_is, percent
+from edt.show.words import count, listed, number, p_is, percent
 from edt.studies.common.findings import LEVEL, Finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.index_loss import panels
@@ -76,9 +76,13 @@ def write_index_loss_report(run: IndexLossRun, directory: Location) -> Folder:
             (
                 "Starts",
                 f"{spec.seeds} students for each of {count(spec.teachers, 'teacher')} at "
-                f"{', '.join(map(str, spec.stops))} steps of Adam, as they are and pushed off",
+                f"{listed([f'{stop:,}' for stop in spec.stops])} steps of Adam, as they are "
+                "and pushed off",
             ),
-            ("Critical", "Newton on |grad|, then edt.certify without a push; zero losses left out"),
+            (
+                "Critical",
+                "Newton's method on the gradient, then certified without a push; no zero losses",
+            ),
             ("Null", "losses shuffled among the points of each teacher"),
         ],
         tables={"Curve": curve},

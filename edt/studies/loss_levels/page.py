@@ -14,7 +14,7 @@ from edt.show import html
 from edt.show.answer import Answer, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, exact, listed, number, p_is, percent, ranges, span
+from edt.show.words import count, exact, listed, number, option, p_is, percent, ranges, span
 from edt.studies.common.findings import LEVEL
 from edt.studies.loss_levels import panels
 from edt.studies.loss_levels.panels import WORDS
@@ -195,9 +195,11 @@ def methods(run: LossLevels) -> str:
     return (
         "Target log<sub>10</sub>(3 (x<sub>2</sub> + 1 − x<sub>1</sub><sup>2</sup>)<sup>2</sup> + "
         f"(1 − x<sub>1</sub>)<sup>2</sup> + 0.1), standardised, on {spec.points**2:,} grid points "
-        f"of [−√3, √3]<sup>2</sup>. Networks with one hidden layer, activation {spec.activation}, "
-        f"{spec.init} normal initial weights, biases zero at first; {spec.starts} × 2<sup>r</sup> "
-        f"starts at width r, seeds from {spec.first_seed}. Full-batch gradient flow by RODAS5P "
+        f"of [−√3, √3]<sup>2</sup>. Networks with one hidden layer, activation "
+        f"{option(spec.activation)}, "
+        f"{option(spec.init)} normal initial weights, biases zero at first; "
+        f"{spec.starts} × 2<sup>r</sup> starts at width r, seeds from {spec.first_seed}. "
+        "Full-batch gradient flow by RODAS5P "
         f"with exact Hessians to time {exact(spec.max_time)} (relative tolerance "
         f"{exact(spec.rtol)}; left at "
         f"parameter norm {exact(spec.norm_limit)}), then up to {spec.lbfgs_steps:,} steps of "

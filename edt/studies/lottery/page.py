@@ -13,7 +13,7 @@ from edt.show.answer import Answer, Tile, rate, rate_tile
 from edt.show.hover import rows
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, exact, number, percent
+from edt.show.words import count, exact, number, option, percent
 from edt.studies.common.nets import data_text, title_of
 from edt.studies.lottery import panels
 from edt.studies.lottery.panels import METHOD
@@ -186,8 +186,9 @@ def _protocol(run: Lottery) -> list[tuple[str, str]]:
             (
                 f"{title_of(spec.net, spec.factor)}, float32, cross-entropy"
                 if spec.net
-                else f"hidden {' - '.join(str(h) for h in spec.hidden)}, {spec.activation}, "
-                f"{spec.init} initialisation, float32, cross-entropy"
+                else f"hidden {' - '.join(str(h) for h in spec.hidden)}, "
+                f"{option(spec.activation)}, "
+                f"{option(spec.init)} initialisation, float32, cross-entropy"
             ),
         ),
         (

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from edt.arguments import checked
+from edt.show.axes import decades
 from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share, value
 from edt.show.marks import line
@@ -43,12 +45,12 @@ def curves(table: pd.DataFrame) -> list[Panel]:
         table: from `edt.studies.lottery.run.curve_table`.
     """
     least = float(table["remaining"].min())
-    ticks = [t for t in (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01) if t >= 0.9 * least]
+    ticks = decades(least, 1.0, fine=100.0)
     x = axis("weights remaining (%)", log=True, ticks=ticks, span=(1.15, 0.87 * least),
              labels=[f"{100 * tick:g}" for tick in ticks])  # fmt: skip
-    known = table.loc[table["method"] == "ticket", "accuracy"]
-    floor = max(float(table["accuracy"].min()) - 0.03, 0.0)
-    top = min(float(known.max()) + 0.03, 1.0)
+    ends = table[["accuracy", "accuracy_low", "accuracy_high"]].to_numpy(dtype=float)
+    floor = max(float(np.nanmin(ends)) - 0.03, -0.03)
+    top = min(float(np.nanmax(ends)) + 0.03, 1.03)
     return [
         Panel("Accuracy at early stopping", _lines(table, "accuracy"), x,
               axis("test accuracy", span=(floor, top), tickformat=".0%")),

@@ -12,7 +12,7 @@ from edt.show import html
 from edt.show.answer import Answer, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, exact, listed, number, p_is, p_value, percent, span
+from edt.show.words import count, exact, listed, number, option, p_is, p_value, percent, span
 from edt.studies.common.findings import LEVEL
 from edt.studies.common.study_page import plain_table
 from edt.studies.common.thresholds import (
@@ -111,13 +111,15 @@ def _body(
                     (
                         "Networks",
                         f"{count(spec.teachers, 'teacher')} of width {spec.teacher_width}, "
-                        f"{spec.seeds} networks a width and teacher, {spec.activation}, started at "
+                        f"{spec.seeds} networks a width and teacher, "
+                        f"{option(spec.activation)}, started at "
                         f"the scale of width {spec.teacher_width}",
                     ),
                     (
                         "Training",
                         f"full-batch Adam, {spec.steps:,} steps, learning rate {exact(spec.lr)}, "
-                        f"{spec.schedule}; then up to {count(spec.lbfgs_rounds, 'round')} of "
+                        f"{spec.schedule} schedule; then up to "
+                        f"{count(spec.lbfgs_rounds, 'round')} of "
                         f"{spec.lbfgs_steps:,} L-BFGS iterations; the same together and alone",
                     ),
                     ("Win", f"loss ≤ {exact(spec.good)} × variance of the target"),

@@ -64,7 +64,7 @@ def multi_start(table: pd.DataFrame, r: int) -> list[Panel]:
     )
     return [
         Panel("Together and alone", traces,
-              width_axis(widths, f"width m (floor(m/{r}) tickets of {r} neurons)"),
+              width_axis(widths, f"width m (⌊m/{r}⌋ tickets of {r} neurons)"),
               percent_axis("win (95%, over teachers)")),
         Panel("Network by network", cells, place_axis([str(width) for width in widths], "width m"),
               percent_axis("share of networks (%)") | {"range": [0, 1], "showgrid": False},

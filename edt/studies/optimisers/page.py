@@ -13,7 +13,7 @@ from edt.studies.common.findings import JOINT, Finding, together, together_text
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.optimisers import panels
-from edt.studies.optimisers.run import RULES, OptimisersRun, with_setting
+from edt.studies.optimisers.run import RULE_WORDS, RULES, OptimisersRun, with_setting
 from edt.studies.perturb_rest.page import REFERENCES
 
 
@@ -29,10 +29,11 @@ def speed_findings(times: pd.DataFrame) -> list[Finding]:
     found = []
     for row in times[times["speed"].notna()].to_dict("records"):
         text = (
-            f"Batches of {row['batch']} leave {count(int(row['saddles']), 'split minimum')} "
+            f"Batches of {row['batch']} leave "
+            f"{count(int(row['saddles']), 'split minimum', 'split minima')} "
             f"{number(10 ** row['speed'])} times as fast as full batches"
         )
-        if row["speed_low"] != row["speed_low"]:
+        if not row["speed_low"] < row["speed_high"]:  # unknown, or no run left in time
             continue
         around = 10 ** row["speed_low"], 10 ** row["speed_high"]
         text += f" ({between(*around)} over {count(int(row['teachers']), 'teacher')})"
@@ -50,24 +51,32 @@ def speed_findings(times: pd.DataFrame) -> list[Finding]:
 
 
 def lazy_text(rates: pd.DataFrame) -> str:
-    """How far networks moved, setting by setting."""
-    parts = [
-        f"{setting}: {number(float(own['moved'].median()))}"
+    """How far networks moved in the settings that moved them least and most."""
+    moved = {
+        str(setting): float(own["moved"].median())
         for setting, own in rates.groupby("setting", sort=False)
-    ]
-    return "median distance from the start, in units of its norm: " + "; ".join(parts)
+    }
+    least, most = (
+        f"{number(moved[at])} ({at})"
+        for at in (min(moved, key=lambda k: moved[k]), max(moved, key=lambda k: moved[k]))
+    )
+    return (
+        f"median distance from the start, in units of its norm: from {least} to {most}; all are in "
+        "the table of outcomes"
+    )
 
 
 def _rule(name: str) -> str:
-    optimizer, batch, lr = RULES[name]
-    samples = "all samples" if batch is None else f"batches of {batch}"
-    return f"{name}: {optimizer}, {samples}, learning rate {exact(lr)}"
+    _, batch, lr = RULES[name]
+    samples = "on all samples, " if batch is None else ""
+    return f"{RULE_WORDS[name]} {samples}at a learning rate of {exact(lr)}"
 
 
 def write_optimisers_report(run: OptimisersRun, directory: Location) -> Folder:
     """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
     rates, contrasts, times, spec = run.rates(), run.contrasts(), run.times(), run.spec
-    words = {name: name for name in contrasts["setting"]}
+    words = {name: "{} from {} times the start".format(*name.split(", start × "))
+             for name in contrasts["setting"]}  # fmt: skip
     runs = with_setting(run.tables["runs"])
     thresholds = threshold_table(runs, ("setting", "width"))
     left = run.tables["escapes"]
@@ -100,7 +109,7 @@ def write_optimisers_report(run: OptimisersRun, directory: Location) -> Folder:
             (
                 "Rules",
                 "; ".join(_rule(name) for name in spec.rules)
-                + f"; {spec.steps:,} steps, {spec.schedule}",
+                + f"; {spec.steps:,} steps, {spec.schedule} schedule",
             ),
             ("Good", f"loss ≤ {exact(spec.good)} × variance of the target"),
             ("Threshold", threshold_text(thresholds)),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from edt.show.axes import log_axis, percent_axis, place_axis, size_axis
+from edt.show.axes import log_axis, percent_axis, size_axis
 from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
-from edt.show.marks import line, points
+from edt.show.marks import line
 from edt.show.panel import Panel
 from edt.studies.common.contrast import STYLES
 
@@ -27,29 +27,34 @@ def optimisers(table: pd.DataFrame, times: pd.DataFrame) -> list[Panel]:
         table: of `edt.studies.optimisers.run.OptimisersRun.rates`.
         times: from `edt.studies.optimisers.run.time_table`.
     """
-    settings = list(dict.fromkeys(table["setting"]))
-    traces = []
-    for k, (width, own) in enumerate(table.groupby("width")):
-        colour, marker, _ = STYLES[k % len(STYLES)]
-        hover = [
-            lines(
-                f"{row['setting']}, width {row['width']}",
-                f"good: {share(row['good'], row['good_low'], row['good_high'])}",
-                f"certified bad: {share(row['bad'], row['bad_low'], row['bad_high'])}",
-                f"moved {row['moved']:.3g} times the norm of the start",
-            )
-            for row in rows(own)
-        ]
-        at = [settings.index(name) + 0.14 * (k - 1) for name in own["setting"]]
-        traces.append(
-            points(at, own["good"], f"width {width}", f"@{colour}", hover, marker,
-                   low=own["good_low"], high=own["good_high"])
+    found = []
+    named = table.assign(
+        rule=[name.partition(", start × ")[0] for name in table["setting"]],
+        scale=[float(name.partition(", start × ")[2]) for name in table["setting"]],
+    )
+    for rule, part in named.groupby("rule", sort=False):
+        traces = []
+        for k, (width, own) in enumerate(part.groupby("width")):
+            colour, marker, dash = STYLES[k % len(STYLES)]
+            hover = [
+                lines(
+                    f"{row['setting']}, width {row['width']}",
+                    f"good: {share(row['good'], row['good_low'], row['good_high'])}",
+                    f"certified bad: {share(row['bad'], row['bad_low'], row['bad_high'])}",
+                    f"moved {row['moved']:.3g} times the norm of the start",
+                )
+                for row in rows(own)
+            ]
+            traces.append(
+                line(own["scale"], own["good"], f"width {width}", f"@{colour}", hover,
+                     low=own["good_low"], high=own["good_high"], marker=marker, dash=dash)
+            )  # fmt: skip
+        name = str(rule)
+        found.append(
+            Panel(f"{name[:1].upper()}{name[1:]}: good at the bottom", traces,
+                  size_axis(sorted(set(part["scale"])), "scale of the start"),
+                  percent_axis("share of runs (95%, over teachers)"))
         )  # fmt: skip
-    found = [
-        Panel("Good at the bottom, by rule and scale of the start", traces,
-              place_axis(settings, ""), percent_axis("share of runs (95%, over teachers)"),
-              full=True)
-    ]  # fmt: skip
     if len(times):
         # The median of runs most of which had not left when the steps were over is not known.
         gone = times["left"] > 0.5

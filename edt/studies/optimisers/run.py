@@ -46,6 +46,11 @@ RULES: dict[str, tuple[str, int | None, float]] = {
     "sgd small": ("sgd", 4, 0.02),
     "adam": ("adam", None, 0.01),
 }
+#: Rules in words.
+RULE_WORDS = {
+    "gd": "gradient descent", "sgd": "SGD in batches of 16", "sgd small": "SGD in batches of 4",
+    "adam": "Adam",
+}  # fmt: skip
 #: Columns of ``runs`` and their dtypes.
 RUNS: dict[str, str] = {
     "rule": "str",  # of `RULES`
@@ -203,9 +208,9 @@ run_optimisers = OptimisersRun.run
 
 
 def with_setting(runs: pd.DataFrame) -> pd.DataFrame:
-    """Runs with ``setting``: rule and scale in one word."""
-    names = [f"{rule}, scale {scale:g}" for rule, scale in zip(runs["rule"], runs["scale"],
-                                                               strict=True)]  # fmt: skip
+    """Runs with ``setting``: rule and scale, in words."""
+    names = [f"{RULE_WORDS[rule]}, start × {scale:g}"
+             for rule, scale in zip(runs["rule"], runs["scale"], strict=True)]  # fmt: skip
     return runs.assign(setting=names)
 
 

@@ -12,7 +12,7 @@ from edt.show import html
 from edt.show.answer import Answer, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, exact, number, percent
+from edt.show.words import count, exact, number, option, percent
 from edt.stats import wilson
 from edt.studies.common.study_page import plain_table
 from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
@@ -258,7 +258,8 @@ def _caveats(run: PerturbRest) -> list[str]:
         "A win is a loss below the threshold under this protocol; more steps could turn some "
         "losses into wins.",
         "Intervals are over teachers, and there are few; those of chosen rests are over tickets.",
-        f"{count(spec.teachers, 'teacher')} of one kind, {spec.activation}, {spec.d_in} inputs, "
+        f"{count(spec.teachers, 'teacher')} of one kind, "
+        f"{option(spec.activation)}, {spec.d_in} inputs, "
         f"width {spec.width}.",
         "Large changes also change the scale of the network's start, not only its direction.",
         "Tickets are chosen among students that win, so size 0 wins by construction.",
@@ -270,12 +271,15 @@ def _protocol(run: PerturbRest) -> list[tuple[str, str]]:
     return [
         (
             "Teachers",
-            f"{count(spec.teachers, 'teacher')} of width {spec.teacher_width}, {spec.activation}; "
-            f"{spec.samples} {spec.inputs} samples of {spec.d_in} inputs, variance 1, no noise",
+            f"{count(spec.teachers, 'teacher')} of width {spec.teacher_width}, "
+            f"{option(spec.activation)}; "
+            f"{spec.samples} "
+            f"{option(spec.inputs)} samples of {spec.d_in} inputs, variance 1, no noise",
         ),
         (
             "Students",
-            f"{spec.candidates} per teacher, width {spec.width}, {spec.init} initialisation at the "
+            f"{spec.candidates} per teacher, width {spec.width}, "
+            f"{option(spec.init)} initialisation at the "
             f"scale of width {spec.teacher_width}, float64",
         ),
         (
@@ -287,7 +291,7 @@ def _protocol(run: PerturbRest) -> list[tuple[str, str]]:
         (
             "Training",
             f"full-batch Adam, {spec.steps:,} steps, learning rate {exact(spec.lr)}, "
-            f"{spec.schedule}; "
+            f"{spec.schedule} schedule; "
             f"then up to {count(spec.lbfgs_rounds, 'round')} of "
             f"{spec.lbfgs_steps:,} L-BFGS iterations",
         ),

@@ -98,7 +98,7 @@ def write_prune_report(run: PruneRun, directory: Location) -> Folder:
             ("Threshold", threshold_text(thresholds)),
             (
                 "To the bottom",
-                f"L-BFGS and Newton on exact Hessians, edt.certify with {spec.certify_steps} "
+                f"L-BFGS and Newton on exact Hessians, certified with {spec.certify_steps} "
                 "further steps; neurons from their start are trained as the wide students first",
             ),
             ("Intervals of the findings", together_text(tests)),

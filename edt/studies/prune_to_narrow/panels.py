@@ -33,7 +33,7 @@ def prune(table: pd.DataFrame) -> list[Panel]:
     """
     widths = sorted({int(width) for width in table["width"]})
     traces = []
-    for k, (rule, (text, colour, marker, dash)) in enumerate(RULES.items()):
+    for rule, (text, colour, marker, dash) in RULES.items():
         own = table[table["rule"] == rule]
         hover = [
             lines(
@@ -44,7 +44,7 @@ def prune(table: pd.DataFrame) -> list[Panel]:
             for row in rows(own)
         ]
         traces.append(
-            line(own["width"] + 0.08 * (k - 2), own["good"], text, f"@{colour}", hover,
+            line(own["width"], own["good"], text, f"@{colour}", hover,
                  low=own["good_low"], high=own["good_high"], marker=marker, dash=dash)
         )  # fmt: skip
     own = table[table["rule"] == "matched"]

@@ -56,11 +56,11 @@ def write_safran_shamir_report(run: SafranShamirRun, directory: Location) -> Fol
     embedded = embed([picture], folder)
     facts = write_provenance(run, folder)
     lead = (
-        f"<b>{len(runs):,} relu students</b> of orthonormal relu teachers, on the exact loss over "
+        f"<b>{len(runs):,} ReLU students</b> of orthonormal ReLU teachers, on the exact loss over "
         "all normal inputs."
     )
     page = html.page(
-        "Spurious minima of relu students",
+        "Spurious minima of ReLU students",
         lead,
         answer(table),
         _body(run, table, embedded, facts),
@@ -195,8 +195,8 @@ def methods() -> str:
     """The methods paragraph."""
     step, newton = exact(STEP), exact(NEWTON)
     return (
-        "Teacher Σ<sub>i≤k</sub> relu(v<sub>i</sub>·x) with orthonormal v<sub>i</sub> = "
-        "e<sub>i</sub> in k dimensions; students Σ<sub>i≤n</sub> relu(w<sub>i</sub>·x), output "
+        "Teacher Σ<sub>i≤k</sub> ReLU(v<sub>i</sub>·x) with orthonormal v<sub>i</sub> = "
+        "e<sub>i</sub> in k dimensions; students Σ<sub>i≤n</sub> ReLU(w<sub>i</sub>·x), output "
         "weights fixed to 1. The loss F is half the mean squared difference over all standard "
         "normal inputs, in closed form, as are its gradient and Hessian. Weights start from "
         f"N(0, I/k) and follow gradient descent with step {step}. Once max|∂F| ≤ {newton}, "

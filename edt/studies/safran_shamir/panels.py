@@ -31,7 +31,7 @@ def plot_spurious(table: pd.DataFrame, *, ax: Axes | None = None, theme: Theme =
         theme: colours.
     """
     names = {"share": "rate", "share_low": "rate_low", "share_high": "rate_high"}
-    title = "Spurious minima of relu students (population loss)"
+    title = "Spurious minima of ReLU students (population loss)"
     return draw([_shares(table.rename(columns=names), title)], theme=theme, ax=ax)
 
 

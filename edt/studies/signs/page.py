@@ -6,7 +6,7 @@ import pandas as pd
 
 from edt.places import Folder, Location
 from edt.show.publish import Picture
-from edt.show.words import count, number, p_is, percent
+from edt.show.words import count, listed, number, p_is, percent
 from edt.studies.common.findings import LEVEL, Finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.index_loss.page import REFERENCES
@@ -55,7 +55,7 @@ def spread_text(table: pd.DataFrame) -> str:
     """How far the index spreads, width by width."""
     parts = []
     for row in table[table["level"] == -1].to_dict("records"):
-        if row["dispersion"] != row["dispersion"]:
+        if not row["null_low"] < row["null_high"]:
             continue
         word = (
             "wider" if row["dispersion"] > row["null_high"]
@@ -81,7 +81,8 @@ def write_signs_report(run: SignsRun, directory: Location) -> Folder:
             "signs",
             "Share of minima among critical points beside what independent signs would make; "
             "spread of the index beside the binomial one.",
-            "The null keeps each teacher's share of negative eigenvalues at each level of loss.",
+            "The null keeps each teacher's share of negative eigenvalues at each level of loss. "
+            "A spread of 0 lies below the axis.",
             lambda: panels.signs(table),
         ),
         findings=findings(table),
@@ -94,7 +95,8 @@ def write_signs_report(run: SignsRun, directory: Location) -> Folder:
             (
                 "Points",
                 f"{spec.seeds} students for each of {count(spec.teachers, 'teacher')} left at "
-                f"{', '.join(map(str, spec.stops))} steps of Adam; zero losses left out",
+                f"{listed([f'{stop:,}' for stop in spec.stops])} steps of Adam; "
+                "zero losses left out",
             ),
             ("Spread of the index, over the binomial variance", spread_text(table)),
         ],

@@ -7,7 +7,7 @@ import pandas as pd
 from edt.places import Folder, Location
 from edt.show.answer import rate_tile
 from edt.show.publish import Picture
-from edt.show.words import count, exact, number, p_is, percent, span
+from edt.show.words import count, exact, number, option, p_is, percent, span
 from edt.studies.common.findings import LEVEL, Finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import (
@@ -120,7 +120,7 @@ def write_subsets_report(run: SubsetsRun, directory: Location) -> Folder:
             (
                 "Networks",
                 f"{count(spec.teachers, 'teacher')} of width {r}, {spec.seeds} networks a width "
-                f"and teacher, {spec.activation}, started at the scale of width {r}",
+                f"and teacher, {option(spec.activation)}, started at the scale of width {r}",
             ),
             ("Subsets", f"all C(m, {r}) up to {spec.most:,} a network, else a random sample"),
             ("Win", f"loss ≤ {exact(spec.good)} × variance of the target"),

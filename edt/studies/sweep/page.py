@@ -19,7 +19,7 @@ from edt.show.answer import Answer, rate, rate_tile
 from edt.show.hover import rows
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, listed, number, percent, span
+from edt.show.words import count, listed, number, option, percent, span
 from edt.stats import wilson
 from edt.studies.common.study_page import plain_table
 from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
@@ -49,7 +49,7 @@ def write_sweep_report(run: Sweep, directory: Location) -> Folder:
     )
     embedded = embed([picture], folder)
     facts = write_provenance(run, folder)
-    over = listed([name.replace("_", " ") for name in varying]) or "nothing"
+    over = listed([option(name) for name in varying]) or "nothing"
     lead = f"<b>{count(len(runs), 'run')}</b> over {over}."
     body = _body(run, embedded["sweep"], facts, varying)
     page = html.page("A sweep", lead, answer(run), body, _FOOTER)
@@ -86,7 +86,7 @@ def _best(run: Sweep) -> tuple[dict[str, Any], str]:
     by = [name for name in AXES if name != "seed" and run.runs[name].nunique() > 1]
     table = outcome_rates(run.runs)
     best = rows(table.sort_values(["rate", "median_loss"], ascending=[False, True]))[0]
-    return best, ", ".join(f"{name.replace('_', ' ')} {best[name]}" for name in by)
+    return best, ", ".join(f"{option(name)} {best[name]}" for name in by)
 
 
 def layout(runs: pd.DataFrame) -> tuple[str, list[str]]:
@@ -104,7 +104,7 @@ def layout(runs: pd.DataFrame) -> tuple[str, list[str]]:
 
 def caption(along: str, lines: list[str], varying: list[str]) -> str:
     """What the figure shows and what it pools."""
-    pooled = [name.replace("_", " ") for name in varying if name not in (along, *lines)]
+    pooled = [option(name) for name in varying if name not in (along, *lines)]
     text = "Success: share of runs at or below the good loss, with 95% Wilson intervals."
     return f"{text} Pooled: {listed(pooled)}." if pooled else text
 
@@ -154,7 +154,7 @@ def _body(run: Sweep, figure: str, facts: dict[str, Any], varying: list[str]) ->
                 [
                     "Good is a loss: where zero loss is out of reach, it is relative to the best "
                     "run of this sweep.",
-                    "Runs that were not driven to the bottom (tol 0) are called unconverged, "
+                    "Runs that were not driven to the bottom (tolerance 0) are called unconverged, "
                     "wherever they stand.",
                     "Bad minima are certified ones: more optimisation does not move them. Those "
                     "in channels or with saturated units are counted beside them.",
@@ -195,7 +195,7 @@ def split_text(embedding: pd.DataFrame, runs: pd.DataFrame) -> str:
 def _protocol(run: Sweep) -> list[tuple[str, str]]:
     tasks = ", ".join(escape(json.dumps(table)) for table in run.spec.task)
     axes = [
-        (name.replace("_", " "), escape(_values(run.runs[name])))
+        (option(name), escape(_values(run.runs[name])))
         for name in AXES
         if name != "task" and name in {**run.spec.grid, **_points(run)}
     ]
@@ -221,7 +221,7 @@ def _table(rates: pd.DataFrame, by: list[str]) -> str:
     def counted(name: str) -> Column:
         return Column(name, lambda row: number(row[name]))
 
-    columns = [Column(name.replace("_", " "), text(name)) for name in by]
+    columns = [Column(option(name), text(name)) for name in by]
     return html.table(
         rates,
         [

@@ -13,6 +13,7 @@ from edt.show.axes import log_axis, percent_axis, place_axis
 from edt.show.hover import lines, share
 from edt.show.marks import DASHES, line
 from edt.show.panel import Panel, Part
+from edt.show.words import option
 from edt.stats import Interval, wilson
 
 #: Lines in one picture, at most: there are as many colours and markers.
@@ -33,7 +34,7 @@ def sweep(runs: pd.DataFrame, along: str, by: list[str]) -> list[Panel]:
     """
     places = sorted(runs[along].unique().tolist(), key=axis_order)
     groups = list(runs.groupby(by, sort=True)) if by else [((), runs)]
-    where = "hidden neurons" if along == "width" else along.replace("_", " ")
+    where = "hidden neurons" if along == "width" else option(along)
     good, heights = [], []
     for k, (key, group) in enumerate(groups[:MOST_LINES]):
         name = line_name(by, key)
@@ -68,11 +69,9 @@ def sweep(runs: pd.DataFrame, along: str, by: list[str]) -> list[Panel]:
 
 
 def line_name(by: list[str], key: Any) -> str:
-    """ "lr 0.01, activation tanh"."""
+    """ "learning rate 0.01, activation tanh"."""
     values = key if isinstance(key, tuple) else (key,)
-    return ", ".join(
-        f"{name.replace('_', ' ')} {value}" for name, value in zip(by, values, strict=True)
-    )
+    return ", ".join(f"{option(name)} {value}" for name, value in zip(by, values, strict=True))
 
 
 def rates(group: pd.DataFrame, along: str, places: list[Any]) -> tuple[list[int], list[Interval]]:

@@ -69,7 +69,7 @@ def write_targets_report(run: TargetsRun, directory: Location) -> Folder:
             ),
             ("Test loss", beyond_text(rates)),
             ("Threshold", threshold_text(thresholds)),
-            ("Labels", f"edt.certify with {spec.certify_steps} further Newton steps"),
+            ("Labels", f"certified, with {spec.certify_steps} further Newton steps"),
             ("Intervals of the findings", together_text(tests)),
             ("Null", "no change from the narrowest to the widest width"),
         ],

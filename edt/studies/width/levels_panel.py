@@ -225,7 +225,11 @@ def _counts(table: pd.DataFrame, target_name: str, several: bool) -> Panel:
         "Different heights of bad minima",
         traces,
         width_axis(sorted(int(width) for width in table["width"].unique())),
-        axis("distinct losses among bad minima", span=(-0.03 * top, 1.12 * top), tickformat=",d"),
+        axis(
+            "distinct losses among bad minima",
+            span=(-0.03 * top, 1.12 * top),
+            ticks=range(0, top + 1, -(-top // 6)),
+        ),
     )
 
 

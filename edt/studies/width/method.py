@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edt.show.words import count, exact, percent, ranges
+from edt.show.words import count, exact, option, percent, ranges
 from edt.studies.common.targets import target_text
 from edt.studies.width.story import Story
 
@@ -22,10 +22,10 @@ def protocol(story: Story) -> list[tuple[str, str]]:
         ("Target", target_text(spec)),
         (
             "Students",
-            f"one hidden layer, widths {ranges(spec.widths)}, {spec.activation}, {kind}, "
+            f"one hidden layer, widths {ranges(spec.widths)}, {option(spec.activation)}, {kind}, "
             f"{count(spec.seeds, 'seed')} per width and {story.target_name}, float64",
         ),
-        ("Start", f"{spec.init} initialisation{scale}"),
+        ("Start", f"{option(spec.init)} initialisation{scale}"),
         (
             "Training",
             f"full-batch Adam, {spec.steps:,} steps, learning rate {exact(spec.lr)}, "
@@ -68,7 +68,7 @@ def glossary(story: Story) -> list[tuple[str, str]]:
         (
             "Ticket",
             f"one network of width r = {r}; its price is the chance that it wins, the measured "
-            f"rate of width {r}. Disjoint: 1 − (1 − price)<sup>floor(m/r)</sup>; "
+            f"rate of width {r}. Disjoint: 1 − (1 − price)<sup>⌊m/r⌋</sup>; "
             "overlapping: 1 − (1 − price)<sup>C(m, r)</sup>",
         ),
         (

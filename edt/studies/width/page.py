@@ -212,13 +212,13 @@ def _success_table(story: Story) -> str:
         Column("good", lambda row: f"{row['good']} of {row['runs']}"),
         Column("rate", lambda row: percent(row["rate"])),
         Column("95%", lambda row: span(row["rate_low"], row["rate_high"])),
-        Column("floor(m/r) tickets", lambda row: percent(row["disjoint"])),
+        Column("⌊m/r⌋ tickets", lambda row: percent(row["disjoint"])),
         Column("C(m, r) tickets", lambda row: percent(row["combinatorial"])),
         Column(
             "effective tickets",
             lambda row: interval(row["n_eff"], row["n_eff_low"], row["n_eff_high"]),
         ),
-        Column("floor(m/r)", lambda row: number(row["n_disjoint"])),
+        Column("⌊m/r⌋", lambda row: number(row["n_disjoint"])),
         Column("m − r + 1", lambda row: number(row["n_windows"])),
         Column("C(m, r)", lambda row: number(row["n_combinatorial"])),
     ]

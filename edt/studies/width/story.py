@@ -189,7 +189,7 @@ class Story:
         r = self.spec.reference_width
         return (
             f"{text} At width {width} the {self.target_name}s give {listed(values)}, beside "
-            f"floor(m/r) = {width // r}, m − r + 1 = {width - r + 1} and "
+            f"⌊m/r⌋ = {width // r}, m − r + 1 = {width - r + 1} and "
             f"C(m, r) = {math.comb(width, r)}. "
             f"The price itself differs between {self.target_name}s, so each keeps its own."
             f"{self.shared_text()}"
@@ -252,9 +252,17 @@ class Story:
             where += f", {self.target_name} {int(top['target']) + 1}"
         text = (
             f"Bad minima fall on discrete heights. The most, {count(int(top['levels']), 'level')} "
-            f"in {count(int(top['bad']), 'bad run')}, are at {where}; {int(top['once'])} of them "
-            f"were met once, so there are more (Chao's estimate: "
+            f"in {count(int(top['bad']), 'bad run')}, are at {where}"
+        )
+        once, unseen = int(top["once"]), (
+            f"(Chao's estimate: "
             f"{interval(top['estimate'], top['estimate_low'], top['estimate_high'])})."
+        )  # fmt: skip
+        text += (
+            f"; {once} of them {'was' if once == 1 else 'were'} met only once, so there are more "
+            f"{unseen}"
+            if once
+            else f"; each was met more than once {unseen}"
         )
         widest = max(self.spec.widths)
         if last < widest:

@@ -20,12 +20,12 @@ from edt.studies.common.success_table import ALL
 
 #: Predictions: column, name in the key, colour, dashes.
 READINGS = (
-    ("disjoint", "lottery: floor(m/r) tickets", "@green", "dash"),
+    ("disjoint", "lottery: ⌊m/r⌋ tickets", "@green", "dash"),
     ("combinatorial", "lottery: C(m, r) tickets", "@red", "dot"),
 )
 #: Counts of tickets: column, name in the key, colour, dashes.
 COUNTS = (
-    ("n_disjoint", "floor(m/r)", "@green", "dash"),
+    ("n_disjoint", "⌊m/r⌋", "@green", "dash"),
     ("n_windows", "m − r + 1", "@orange", "dashdot"),
     ("n_combinatorial", "C(m, r)", "@red", "dot"),
 )

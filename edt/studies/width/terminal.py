@@ -18,7 +18,7 @@ def print_sweep(console: Console, sweep: WidthSweep) -> None:
         console, {f"Success against width m; tickets of width r = {r}": success(sweep)}
     )
     console.print(
-        "[dim]Rate: runs at the good loss, 95% interval over targets. floor(m/r), C(m, r): what so "
+        "[dim]Rate: runs at the good loss, 95% interval over targets. ⌊m/r⌋, C(m, r): what so "
         "many independent tickets predict. Effective tickets: the number that fits. Bad: minima "
         "above the good loss, on so many levels (sums over targets). Channel: runs towards "
         "infinity.[/]"
@@ -46,7 +46,7 @@ def success(sweep: WidthSweep) -> pd.DataFrame:
             {
                 "width": str(row["width"]),
                 "rate": f"{percent(row['rate'])} ({span(row['rate_low'], row['rate_high'])})",
-                "floor(m/r) tickets": percent(row["disjoint"]),
+                "⌊m/r⌋ tickets": percent(row["disjoint"]),
                 "C(m, r) tickets": percent(row["combinatorial"]),
                 "effective tickets": interval(row["n_eff"], row["n_eff_low"], row["n_eff_high"]),
                 "bad": number(ends["bad"]),

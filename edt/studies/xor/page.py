@@ -71,7 +71,7 @@ def write_xor_report(run: Xor, directory: Location) -> Folder:
     facts = write_provenance(run, folder)
     path = folder / "report.html"
     lead = (
-        f"<b>{len(run.tables['runs']):,} networks</b> of two inputs, a hidden layer of relu "
+        f"<b>{len(run.tables['runs']):,} networks</b> of two inputs, a hidden layer of ReLU "
         f"neurons and one output were taught exclusive or in {run.spec.steps:,} steps of gradient "
         "descent."
     )
@@ -215,7 +215,7 @@ def tickets_text(table: pd.DataFrame) -> str:
         words = interval(last["n_eff"], last["n_eff_low"], last["n_eff_high"])
         sentences.append(
             f"With {NAMES[start]} width {int(last['width'])} is worth {words} tickets, beside "
-            f"floor(m/2) = {number(last['n_disjoint'])}, m − 1 = {number(last['n_windows'])} and "
+            f"⌊m/2⌋ = {number(last['n_disjoint'])}, m − 1 = {number(last['n_windows'])} and "
             f"C(m, 2) = {number(last['n_combinatorial'])}."
         )
     if not sentences:
@@ -231,7 +231,7 @@ def _protocol(run: Xor) -> list[tuple[str, str]]:
     return [
         (
             "Networks",
-            f"2-m-1, relu, biases, m = {', '.join(map(str, spec.widths))}; "
+            f"2-m-1, ReLU, biases, m = {', '.join(map(str, spec.widths))}; "
             f"{count(spec.seeds, 'seed')} a width and start; float64",
         ),
         (
@@ -276,7 +276,7 @@ def _table(table: pd.DataFrame) -> str:
             "reference",
             lambda row: interval(row["n_eff_ref"], row["n_eff_ref_low"], row["n_eff_ref_high"]),
         ),
-        Column("floor(m/2)", lambda row: number(row["n_disjoint"])),
+        Column("⌊m/2⌋", lambda row: number(row["n_disjoint"])),
         Column("m − 1", lambda row: number(row["n_windows"])),
         Column("C(m, 2)", lambda row: number(row["n_combinatorial"])),
     ]

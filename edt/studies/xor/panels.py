@@ -21,7 +21,7 @@ LOOKS = {
 REFERENCE = ("reference, 1,000 seeds", "@soft", "D", "dot")
 #: Counts of tickets: column, what it is, colour, line.
 COUNTS = (
-    ("n_disjoint", "floor(m/2)", "@green", "dash"),
+    ("n_disjoint", "⌊m/2⌋", "@green", "dash"),
     ("n_windows", "m − 1", "@purple", "dashdot"),
     ("n_combinatorial", "C(m, 2)", "@red", "dot"),
 )
