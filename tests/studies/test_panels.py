@@ -34,7 +34,7 @@ def sweeps(widths=(2, 16, 4), lr=(0.1, 0.2), loss=None):
         runs[name] = "one"
     for name in ("init_scale", "bias", "sparsity", "steps", "batch_size", "momentum", "nesterov",
                  "beta1", "beta2", "eps", "weight_decay", "tol", "lbfgs_steps", "newton_steps",
-                 "target"):  # fmt: skip
+                 "target", "certify_steps"):  # fmt: skip
         runs[name] = 0
     runs["loss"] = np.geomspace(1e-32, 1e-1, len(runs)) if loss is None else loss
     runs["outcome"] = np.where(runs["loss"] < 1e-8, "good", "bad")
