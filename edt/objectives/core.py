@@ -54,7 +54,7 @@ class CoreObjective:
         return self.calls if isinstance(self.calls, CpuCalls) else Hosted(self.calls)
 
     @cached_property
-    def _host(self) -> CpuCalls:
+    def host(self) -> CpuCalls:
         """Calls on the CPU, for what Levenberg-Marquardt asks for."""
         return self.calls if isinstance(self.calls, CpuCalls) else CpuCalls(self.problem.cpu())
 
@@ -77,7 +77,7 @@ class CoreObjective:
     @cached_property
     def scale(self) -> torch.Tensor:
         """float64 ``[B]``, the mean of `edt.ops.losses.Loss.size`."""
-        host = self._host.problem
+        host = self.host.problem
         loss = LOSSES[host.loss]
         y = host.y if host.y.dim() > loss.dims else host.y[None]
         total: torch.Tensor = (host.coef.to(torch.float64) * loss.size(y)).sum(-1)
@@ -86,7 +86,7 @@ class CoreObjective:
     @cached_property
     def _roots(self) -> torch.Tensor:
         """Square roots of the coefficients, one per residual, ``[T, N * d_out]``."""
-        return self._host.problem.coef.sqrt().repeat_interleave(self.problem.d_out, 1)
+        return self.host.problem.coef.sqrt().repeat_interleave(self.problem.d_out, 1)
 
     def loss(
         self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None
@@ -132,12 +132,28 @@ class CoreObjective:
         """Outputs ``[B, N, d_out]``; only the rows of the chosen networks are written."""
         # What is not written to is not backed by memory.
         out = theta.new_empty(self.B, self.problem.samples, self.problem.d_out)
-        self._calls.predict(theta, out, self._marked(chosen))
+        self._calls.predict(theta, out, self.marked(chosen))
         return out
+
+    def pull(
+        self,
+        theta: torch.Tensor,
+        cotangent: torch.Tensor,
+        out: torch.Tensor,
+        active: torch.Tensor | None = None,
+    ) -> None:
+        """``J^T u``, flat, for u ``[B, N, d_out]``; entries of other networks are left alone."""
+        self._calls.vjp(theta, cotangent, out, active)
+
+    def marked(self, chosen: torch.Tensor) -> torch.Tensor:
+        """uint8 ``[B]``, 1 for the chosen networks."""
+        active = torch.zeros(self.B, dtype=torch.uint8)
+        active[chosen] = 1
+        return active
 
     def residual(self, outputs: torch.Tensor, b: int) -> torch.Tensor:
         """``sqrt(c_n) (f_no - y_no)``, ``[N * d_out]``, of network b's outputs ``[N, d_out]``."""
-        host = self._host.problem
+        host = self.host.problem
         t = host.task_of(b)
         return self._roots[t] * (outputs - host.targets(t)).reshape(-1)
 
@@ -152,10 +168,10 @@ class CoreObjective:
         places = matrix_offsets(sizes + 1, torch.full_like(sizes, rows), theta.element_size())
         starts, offsets = places[:-1], torch.zeros(self.B, dtype=torch.int64)
         offsets[chosen] = starts
-        out, active = theta.new_empty(int(places[-1])), self._marked(chosen)
-        self._host.jacobian(theta, out, offsets, active, residual=True)
+        out, active = theta.new_empty(int(places[-1])), self.marked(chosen)
+        self.host.jacobian(theta, out, offsets, active, residual=True)
         outputs = theta.new_empty(self.B, self.problem.samples, self.problem.d_out)
-        self._host.predict(theta, outputs, active)
+        self.host.predict(theta, outputs, active)
         found = []
         for b, start, size in zip(chosen.tolist(), starts.tolist(), sizes.tolist(), strict=True):
             both = out[start : start + (size + 1) * rows].view(size + 1, rows)
@@ -174,7 +190,7 @@ class CoreObjective:
         """How outputs bend along a step (`CpuCalls.bend`); reach ``[k]``, of the chosen."""
         everywhere = theta.new_ones(self.B)
         everywhere[chosen] = reach
-        self._host.bend(theta, step, everywhere, out, self._marked(chosen))
+        self.host.bend(theta, step, everywhere, out, self.marked(chosen))
 
     @property
     def lbfgs(self) -> Any:
@@ -193,9 +209,4 @@ class CoreObjective:
     @property
     def excursions(self) -> Any:
         """`CpuCalls.excursions`, on the CPU wherever the rest is done; for squared errors."""
-        return self._host.excursions
-
-    def _marked(self, chosen: torch.Tensor) -> torch.Tensor:
-        active = torch.zeros(self.B, dtype=torch.uint8)
-        active[chosen] = 1
-        return active
+        return self.host.excursions

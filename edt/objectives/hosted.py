@@ -40,6 +40,19 @@ class Hosted:
             chosen = torch.nonzero(active).flatten()
             out[chosen] = found[chosen.to(self._device)].cpu()
 
+    def vjp(
+        self,
+        theta: torch.Tensor,
+        cotangent: torch.Tensor,
+        out: torch.Tensor,
+        active: torch.Tensor | None = None,
+    ) -> None:
+        """See `Calls`."""
+        there = theta.to(self._device)
+        found = torch.empty_like(there)
+        self._calls.vjp(there, cotangent.to(self._device), found, self._there(active))
+        _fill(out, found, self._spread(active))
+
     def loss(
         self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None
     ) -> None:

@@ -22,7 +22,7 @@ from torch.utils import _pytree as pytree
 
 from edt.errors import ShapeError
 from edt.objectives.dropout import KeyedDropout, keys_of
-from edt.objectives.function import lifted_curvature
+from edt.objectives.function import output_curvature
 from edt.objectives.stacked import Stack
 
 if TYPE_CHECKING:
@@ -643,7 +643,7 @@ class _Group:
         if each is None:
             return None
         assert batch.weights is not None
-        return batch.weights[:, None, None] * lifted_curvature(each, f, batch.content[1])
+        return batch.weights[:, None, None] * output_curvature(each, f, batch.content[1], lift=True)
 
     def _hvp_alone(self, flat: torch.Tensor, batch: Batch, vectors: torch.Tensor) -> torch.Tensor:
         with torch.enable_grad():

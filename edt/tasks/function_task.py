@@ -15,7 +15,6 @@ from edt.objectives import ModuleObjective
 from edt.objectives.function import FunctionObjective, SampleLoss
 from edt.ops.checks import inputs_only
 from edt.scalars import whole
-from edt.tasks.given import stays
 from edt.tasks.module_task import ModuleTask
 
 __all__ = ["FunctionTask"]
@@ -25,7 +24,9 @@ class FunctionTask:
     """``L_b = sum_n c_n l(f(x_n; theta_b), y_n)``, l a torch function.
 
     Training, minima, flows and curvature take it as they take an `edt.Task`, for chains and for
-    networks of modules, by autograd on the CPU, in the networks' dtype.
+    networks of modules, in the networks' dtype and on their device. Chains go through the kernels;
+    the function itself, and its derivatives in the outputs, are computed by autograd on the CPU.
+    For modules it is called where they are.
 
     Args:
         x: ``[N, d_in]``, for modules ``[N, ...]``; kept in float64, see `to`.
@@ -50,6 +51,8 @@ class FunctionTask:
     dtype = torch.float64
     device = torch.device("cpu")
     T = 1
+    #: See `edt.tasks.given.moves`.
+    moves = True
 
     def __init__(
         self,
@@ -94,7 +97,7 @@ class FunctionTask:
                 f"x must have shape {list(self.x.shape)} like the task's, got {list(out.x.shape)}"
             )
         out.coef = self.coef
-        return out.to(self.dtype)
+        return out.to(self.dtype, device=self.device)
 
     def objective(
         self, networks: Networks, task_index: torch.Tensor | None = None
@@ -104,15 +107,16 @@ class FunctionTask:
         Raises:
             ShapeError: the function returns no ``[N]``, or x is no ``[N, d_in]`` for chains.
         """
-        if self.dtype != networks.dtype:
-            return self.to(networks.dtype).objective(networks, task_index)
+        if self.dtype != networks.dtype or self.device != networks.device:
+            here = self.to(networks.dtype, device=networks.device)
+            return here.objective(networks, task_index)
         if isinstance(networks, ModuleEnsemble):
             task = ModuleTask.of_samples(self.x, self.y, self.coef, self._loss, self.loss)
             return task.objective(networks, task_index)
         nets = chains(networks, "a FunctionTask")
         problem = inputs_only(nets, self.x)
         f = torch.zeros(self.N, nets.d_out, dtype=self.dtype)
-        found = self._loss(f, self.y)
+        found = self._loss(f, self.y.cpu())
         if not isinstance(found, torch.Tensor) or tuple(found.shape) != (self.N,):
             given = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
             raise ShapeError(f"loss must return a tensor [{self.N}], got {given}")
@@ -126,19 +130,23 @@ class FunctionTask:
         return f"{self.loss}/{digest(data)[:32]}"
 
     def to(self, dtype: torch.dtype | None = None, *, device: Any = None) -> FunctionTask:
-        """The same in another dtype: inputs, weights and targets that are floating.
+        """The same in another dtype (inputs, weights, and targets that are floating) or elsewhere.
 
         Raises:
-            ValueError: another device, or a dtype that is neither float64 nor float32.
+            ValueError: a dtype that is neither float64 nor float32.
         """
-        stays("a FunctionTask", torch.float64 if dtype is torch.float32 else dtype, device)
-        if dtype is None or dtype == self.dtype:
+        if dtype not in (None, torch.float32, torch.float64):
+            raise ValueError(f"dtype must be torch.float64 or torch.float32, got {dtype}")
+        dtype = dtype or self.dtype
+        where = self.device if device is None else torch.device(device)
+        if dtype == self.dtype and where == self.device:
             return self
         out = object.__new__(type(self))
         out.__dict__.update(self.__dict__)
         out.dtype = dtype
-        out.x, out.coef = self.x.to(dtype), self.coef.to(dtype)
-        out.y = self.y.to(dtype) if self.y.is_floating_point() else self.y
+        out.x, out.coef = (part.to(dtype).to(where) for part in (self.x, self.coef))
+        out.y = (self.y.to(dtype) if self.y.is_floating_point() else self.y).to(where)
+        out.device = out.x.device
         return out
 
     def __repr__(self) -> str:

@@ -180,7 +180,7 @@ class ChangingTrainer:
     Args:
         data: where they come from.
         networks: B. index: int64 ``[B]``, which target each learns.
-        task: of the networks' dtype, on their device.
+        task: of the networks' dtype, where losses are computed.
         engine: makes a trainer of (task, networks, task_index).
     """
 
@@ -242,7 +242,8 @@ class ChangingTrainer:
             if several:
                 task = task.joined([(drawn[seed], t) for seed, t in part])
             networks = self._networks
-            task = task.to(networks.dtype, device=networks.device)
+            where = getattr(self._task, "device", networks.device)
+            task = task.to(networks.dtype, device=where)
             index = torch.tensor([places.get(pair, 0) if several else 0 for pair in pairs])
             members = torch.tensor([pair in places for pair in pairs], device=networks.device)
             found = (members, self._engine(task, networks, index))

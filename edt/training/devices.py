@@ -11,10 +11,11 @@ import torch
 from edt.ensemble import ModuleEnsemble
 from edt.ensemble.kinds import is_networks
 from edt.errors import unknown_choice
+from edt.objectives import CoreObjective, ModuleObjective
 from edt.ops import cuda
 from edt.tasks.given import moves
 
-__all__ = ["training_device", "usable_device"]
+__all__ = ["seat", "training_device", "usable_device"]
 
 
 def usable_device(device: Any, default: torch.device) -> torch.device:
@@ -63,3 +64,15 @@ def training_device(device: Any, networks: Any, task: Any = None) -> torch.devic
     if is_networks(networks) and networks.device.type == "cuda":
         default = networks.device
     return usable_device(device, default)
+
+
+def seat(task: Any, networks: Any, device: torch.device) -> torch.device:
+    """Where parameters and moments lie while steps are taken on a device: there, but for losses
+    whose objective takes tensors of the CPU wherever it works.
+
+    Args:
+        task: on the device. networks: of its dtype.
+    """
+    objective = task.objective(networks.to(device=device), None)
+    there = isinstance(objective, (CoreObjective, ModuleObjective))
+    return device if there else torch.device("cpu")

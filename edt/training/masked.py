@@ -21,7 +21,7 @@ from edt.training import checks
 from edt.training.changing_data import changing_data
 from edt.training.checkpoint import CheckpointError, checkpoint_folder, digest, make_writable
 from edt.training.continuation import started
-from edt.training.devices import training_device
+from edt.training.devices import seat, training_device
 from edt.training.history import Record
 from edt.training.hooks import OnRecord, listener
 from edt.training.lr_scale import lr_scales
@@ -267,8 +267,8 @@ def masked_train(
     if drawn is not None:
         settings.specification["data"] = drawn.fingerprint(int(seed_bits[0]))
     home = ens.device
-    moved = ens.to(device=where)
-    here = fitted(learned, moved, where)
+    here = fitted(learned, ens, where)
+    moved = ens.to(device=seat(here, ens, where))
 
     def engine_of(nets: Any) -> Trainer:
         return engine(here, nets, index, drawn)

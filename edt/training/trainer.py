@@ -32,14 +32,15 @@ def engine(task: Any, networks: Any, index: torch.Tensor, data: ChangingData | N
     """The trainer of networks on a task, or on data that change.
 
     Args:
-        task: of the networks' dtype, on their device.
-        networks: B.
+        task: of the networks' dtype, where losses are computed.
+        networks: B, where parameters lie (`edt.training.devices.seat`).
         index: int64 ``[B]``, which target each learns.
         data: what steps see; None: the task.
     """
 
     def plain(task: Any, networks: Any, index: torch.Tensor) -> Trainer:
-        return trainer(task.objective(networks, index))
+        there = networks.to(device=getattr(task, "device", networks.device))
+        return trainer(task.objective(there, index))
 
     if data is None:
         return plain(task, networks, index)

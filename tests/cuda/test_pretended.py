@@ -187,6 +187,37 @@ def test_training(networks, options):
     torch.testing.assert_close(b.networks.theta.cpu(), a.networks.theta, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.parametrize("d_out", [1, 2])
+def test_a_loss_of_ones_own(gpu, d_out):
+    """Its function runs on the CPU, networks on the GPU: derivatives, training, minima, modules."""
+    ens, task, _ = Case("tanh", hidden=((2,), (3,)), d_in=2, d_out=d_out, samples=19).build()
+    own = edt.tasks.FunctionTask(
+        task.x, task.y, lambda f, y: (1 + (f - y).square().sum(1)).log(), d_out=d_out
+    )
+    far = ens.to(device=gpu)
+    v = torch.randn(2, ens.total, dtype=torch.float64, generator=torch.manual_seed(0))
+    check(edt.loss_and_grad(own, far), edt.loss_and_grad(own, ens))
+    check(edt.hessian(own, far), edt.hessian(own, ens))
+    check(edt.hessian(own, far, ggn=True), edt.hessian(own, ens, ggn=True))
+    check(edt.hvp(own, far, v.to(gpu)), edt.hvp(own, ens, v))
+    check(edt.ggn_vp(own, far, v.to(gpu)), edt.ggn_vp(own, ens, v))
+
+    def shaken(epoch, generator):
+        return own.x + 0.1 * torch.randn(own.x.shape, generator=generator, dtype=own.x.dtype), own.y
+
+    for more in ({}, {"batch_size": 5, "data_seed": [1, 2]}, {"data": shaken}):
+        run = {"steps": 8, "lr": 0.02, "progress": False, "record": 4, **more}
+        a, b = (edt.masked_train(own, nets, device=nets.device, **run) for nets in (ens, far))
+        assert b.networks.device == gpu
+        torch.testing.assert_close(b.networks.theta.cpu(), a.networks.theta, rtol=1e-8, atol=1e-9)
+    ends = [
+        edt.converge(own, nets, newton_steps=2, lbfgs_steps=5, progress=False)
+        for nets in (ens, far)
+    ]
+    assert ends[1].networks.device == gpu
+    torch.testing.assert_close(ends[1].loss, ends[0].loss, rtol=1e-8, atol=1e-10)
+
+
 def test_networks_keep_their_device(networks):
     """What is made of networks on the GPU is on the GPU, with the CPU's numbers."""
     (ens, _), (far, _) = networks
