@@ -91,7 +91,7 @@ class Scale(Experiment):
     @classmethod
     def measure(cls, spec: ScaleSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """One table."""
-        return {"runs": pd.concat(parts.run(partial(rows, spec.runs)), ignore_index=True)}
+        return {"runs": parts.table(partial(rows, spec.runs))}
 
     @classmethod
     def job(cls, spec: ScaleSpec, part: Part) -> Job:

@@ -23,6 +23,8 @@ CODECS = {0: "none", 1: "snappy", 2: "gzip", 3: "lzo", 4: "brotli", 5: "lz4", 6:
 TEXT = 6
 PLAIN = (0, 1, 2, 4, 5, TEXT)
 REPEATED = 2
+#: Types of Thrift that are integers in zigzag.
+SIGNED = (5, 6, 4)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class _Thrift:
     """Thrift's compact protocol: structures as dictionaries from the numbers of fields."""
 
     def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
+        self.data, self.size, self.at = data, len(data), 0
 
     def struct(self, depth: int = 0) -> dict[int, Any]:
         """The structure that begins here."""
@@ -89,41 +91,53 @@ class _Thrift:
         while (head := self._byte()) != 0:
             number = number + (head >> 4) if head >> 4 else self._signed()
             kind = head & 15
-            fields[number] = kind == 1 if kind in (1, 2) else self._value(kind, depth)
+            if kind in SIGNED:
+                fields[number] = self._signed()
+            elif kind == 8:
+                fields[number] = self._take(self._unsigned())
+            else:
+                fields[number] = kind == 1 if kind in (1, 2) else self._value(kind, depth)
         return fields
 
     def _value(self, kind: int, depth: int) -> Any:
+        if kind == 12:
+            return self.struct(depth + 1)
+        if kind in SIGNED:
+            return self._signed()
+        if kind == 8:
+            return self._take(self._unsigned())
         if kind in (1, 2):  # an element of a list
             return self._byte() == 1
         if kind == 3:
             return self._byte()
-        if kind in (4, 5, 6):
-            return self._signed()
         if kind == 7:
             return self._take(8)
-        if kind == 8:
-            return self._take(self._unsigned())
         if kind in (9, 10):
             head = self._byte()
             count = self._unsigned() if head >> 4 == 15 else head >> 4
-            if count > len(self.data) - self.at:  # each takes a byte at least
+            if count > self.size - self.at:  # each takes a byte at least
                 raise ValueError("a list longer than its file")
             return [self._value(head & 15, depth + 1) for _ in range(count)]
-        if kind == 12:
-            return self.struct(depth + 1)
         raise ValueError(f"no type {kind} in Parquet")
 
     def _byte(self) -> int:
-        return self._take(1)[0]
+        at = self.at
+        if at >= self.size:
+            raise ValueError("cut off")
+        self.at = at + 1
+        return self.data[at]
 
     def _take(self, count: int) -> bytes:
-        if count > len(self.data) - self.at:
+        if count > self.size - self.at:
             raise ValueError("cut off")
         self.at += count
         return self.data[self.at - count : self.at]
 
     def _unsigned(self) -> int:
-        value = shift = 0
+        value = self._byte()
+        if value < 128:  # most are
+            return value
+        value, shift = value & 127, 7
         while shift < 70:
             byte = self._byte()
             value |= (byte & 127) << shift
@@ -133,5 +147,10 @@ class _Thrift:
         raise ValueError("an integer of more than 64 bits")
 
     def _signed(self) -> int:
-        value = self._unsigned()
+        at = self.at
+        if at < self.size and self.data[at] < 128:  # most are
+            self.at = at + 1
+            value = self.data[at]
+        else:
+            value = self._unsigned()
         return (value >> 1) ^ -(value & 1)

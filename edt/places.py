@@ -223,6 +223,15 @@ def at_once(folder: Folder, function: Callable[[Item], Out], items: Iterable[Ite
         return list(pool.map(function, items))
 
 
+def each(folder: Folder, function: Callable[[Item], Out], items: Iterable[Item]) -> Iterator[Out]:
+    """`at_once`, one result after another, so that a caller may stop looking."""
+    return (
+        iter(at_once(folder, function, items))
+        if isinstance(folder, Remote)
+        else map(function, items)
+    )
+
+
 def is_url(where: object) -> bool:
     """Whether a text names a place by a URL."""
     return isinstance(where, str) and "://" in where

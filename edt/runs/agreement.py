@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from edt.runs.store.parts import misfit
@@ -66,6 +67,44 @@ def odd_one(
             if name in rows and not _fits(shape, right):
                 return name, _difference(shape, right)
     return None
+
+
+def agree(
+    parts: Sequence[Part],
+    table: pd.DataFrame,
+    counts: Sequence[int],
+    said: Sequence[int | None],
+    work: Callable[..., Any],
+) -> bool:
+    """Whether tables with the same columns, one below the other, are all of this run.
+
+    Args:
+        parts: of one stage or several.
+        table: of all parts.
+        counts: rows of each.
+        said: by the manifest of each; None: it was computed just now, and is not in doubt.
+        work: as of `odd_one`, which says what is wrong where this is False.
+    """
+    doubted = np.array([rows is not None for rows in said])
+    if not doubted.any():
+        return True
+    for part, rows, stated in zip(parts, counts, said, strict=True):
+        if stated is not None and (rows != stated or part.rows not in (None, rows)):
+            return False
+    plans = {tuple(part.columns.items()): part.columns for part in parts if part.columns}
+    if any(misfit(table, columns, {}, every=False) is not None for columns in plans.values()):
+        return False
+    in_doubt = np.repeat(doubted & np.array([part.marked for part in parts]), counts)
+    for k, name in enumerate(_arguments(work)):
+        if name not in table:
+            continue
+        keys = [part.key[k] if k < len(part.key) else None for part in parts]
+        plain = np.repeat([isinstance(key, (bool, int, float, str)) for key in keys], counts)
+        wanted = np.repeat(np.array([*keys, None], dtype=object)[:-1], counts)
+        same = table[name].to_numpy(dtype=object) == wanted
+        if not bool(same[plain & in_doubt].all()):
+            return False
+    return True
 
 
 def _most(shapes: Mapping[str, Shape], trusted: Set[str]) -> Shape:

@@ -27,6 +27,7 @@ from edt.runs.spec import Spec
 from edt.runs.store import (
     MARKER,
     DirectoryError,
+    Manifest,
     Store,
     Wanted,
     note_start,
@@ -188,10 +189,11 @@ class Experiment(Tabular):
             facts: dict[str, Any] = {"spec_digest": spec.digest, "kind": cls.kind}
             runs = cls.trainings(spec)
             facts |= {} if runs is None else {"runs": runs}
+            whole: dict[str, Manifest] = {}
             if folder is not None:
                 keep_data(spec, folder)
                 wanted = {part.name: cls.wanted(spec, part) for part in plan}
-                there = read_finished(folder, cls.table_names(spec), wanted, facts)
+                there, whole = read_finished(folder, cls.table_names(spec), wanted, facts)
                 if there is not None:
                     bar.done(sum(part.cost for part in plan))
                     return cls(spec, there, {}, folder)
@@ -203,6 +205,7 @@ class Experiment(Tabular):
                 job=partial(cls.job, spec),
                 wanted=partial(cls.wanted, spec),
                 crew=crew.for_parts,
+                whole=whole,
             )
             clock = time.monotonic()
             try:
@@ -234,7 +237,7 @@ class Experiment(Tabular):
                 seconds["tables"] = time.monotonic() - clock - sum(seconds.values())
             if store is not None:
                 store.check()
-                write_whole(store.path, tables, [part.name for part in plan], facts)
+                write_whole(store.path, tables, parts.manifests(), facts)
         return cls(spec, tables, seconds, folder)
 
     @classmethod

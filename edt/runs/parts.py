@@ -16,7 +16,7 @@ from torch import nn
 from edt.ensemble.kinds import Networks
 from edt.limits import TooLargeError
 from edt.places import Folder, at_once
-from edt.runs.agreement import odd_one
+from edt.runs.agreement import agree, odd_one
 from edt.runs.engines.base import Engine, Failure, Job, SweepError, named
 from edt.runs.own_data import stored_spec
 from edt.runs.progress import Tracker
@@ -102,6 +102,7 @@ class Parts:
         crew: the engine for some parts, or None where they are computed here, one after another,
             and the first error ends the run. Given the parts, and the seconds that a unit of cost
             took here (0 before the first).
+        whole: parts whose files have just been compared with their checksums.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Parts:
         job: Callable[[Part], Job] | None = None,
         wanted: Callable[[Part], Wanted] | None = None,
         crew: Callable[[Sequence[Part], float], Engine | None] | None = None,
+        whole: Mapping[str, Manifest] | None = None,
     ) -> None:
         self.plan = list(plan)
         self.left = {part.name for part in plan}
@@ -124,7 +126,10 @@ class Parts:
         self._tables: dict[str, Tables] = {}
         self._networks: dict[str, Networks] = {}
         self._start = ""
+        #: Of parts that were found, and that were computed now.
         self._found: dict[str, Manifest] = {}
+        self._made: dict[str, Manifest] = {}
+        self._whole = whole or {}
         #: Whether computing a part has failed, and which were read last.
         self.failed, self.last = False, list[str]()
 
@@ -147,6 +152,48 @@ class Parts:
         tables = {part.name: self._read(part) for part in chosen}
         self._insist(chosen, tables, work)
         return [tables[part.name] if part.tables else tables[part.name][""] for part in chosen]
+
+    def table(
+        self, work: Callable[..., Made], *stages: str, empty: pd.DataFrame | None = None
+    ) -> pd.DataFrame:
+        """The tables of `run`, one below the other, for parts with one table; empty ones left out.
+
+        Args:
+            work, stages: as of `run`.
+            empty: what is given where every table is empty; None: the first of them.
+
+        Raises:
+            As `run`.
+        """
+        chosen = self.make(work, *stages)
+        whole = self._together(chosen, work)
+        if whole is not None:
+            return whole
+        tables = {part.name: self._read(part) for part in chosen}
+        self._insist(chosen, tables, work)
+        found = [tables[part.name][""] for part in chosen]
+        full = [table for table in found if len(table)]
+        if not full:
+            return found[0] if empty is None else empty
+        return pd.concat(full, ignore_index=True)
+
+    def _together(self, chosen: Sequence[Part], work: Callable[..., Made]) -> pd.DataFrame | None:
+        """All tables at once, where nothing is wrong with them; None: look at each."""
+        known = self._made | self._found
+        manifests = [known[part.name] for part in chosen if part.name in known]
+        if self.files is None or not len(manifests) == len(chosen) > 1:
+            return None
+        with self.files.many():
+            made = self.files.together(manifests)
+        if made is None:
+            return None
+        table, rows = made
+        said = [self._found[part.name].runs if part.name in self._found else None
+                for part in chosen]  # fmt: skip
+        if not agree(chosen, table, rows, said, work):
+            return None
+        self.last = [part.name for part in chosen if part.name in self._found]
+        return table
 
     def _insist(
         self, chosen: Sequence[Part], tables: dict[str, Tables], work: Callable[..., Made]
@@ -193,6 +240,11 @@ class Parts:
         session = last_session(self.files.root)
         return "" if session is None else session.token
 
+    def manifests(self) -> list[Manifest]:
+        """Of all parts, done."""
+        known = self._made | self._found
+        return [known[part.name] for part in self.plan]
+
     def networks(self, name: str, modules: Sequence[nn.Module] = ()) -> Any:
         """Networks of a part that is done; those of modules need modules built as they were."""
         return self._networks[name] if self.files is None else self.files.networks(name, modules)
@@ -203,10 +255,13 @@ class Parts:
         files, digest = self.files, self.digest
 
         def look(part: Part) -> Manifest | None:
+            if part.name in self._whole:
+                return self._whole[part.name]
             wanted = None if self._wanted is None else self._wanted(part)
             return files.whole(part.name, digest, wanted)
 
-        whole = at_once(files.root, look, chosen)
+        with files.many():
+            whole = at_once(files.root, look, chosen)
         missing = [part for part, found in zip(chosen, whole, strict=True) if found is None]
         self._found |= {found.name: found for found in whole if found is not None}
         for part in missing:
@@ -222,7 +277,7 @@ class Parts:
                 if networks is not None:
                     self._networks[part.name] = networks
             else:
-                self.files.write(
+                self._made[part.name] = self.files.write(
                     part.name,
                     tables,
                     networks,
@@ -255,6 +310,8 @@ class Parts:
             for outcome in engine.run(str(self.files.root), jobs):
                 if isinstance(outcome, Failure):
                     failures.append(outcome)
+                else:
+                    self._made[outcome.name] = outcome
                 left -= 1
                 self._bar.done(costs[outcome.name])
                 self._bar.now(f"{left} parts left, {engine.workers} at once")

@@ -10,13 +10,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from patience import PATIENCE
 
 from edt.runs.engines.base import Failure, Job
 from edt.runs.engines.ray import Ray
-from edt.runs.engines.slurm import Slurm
+from edt.runs.engines.slurm import Slurm, _ahead
 from edt.runs.store import PartFiles
 from edt.runs.sweeps import sweep
 from edt.runs.sweeps.plan import make_plan
@@ -141,6 +142,27 @@ def test_ray_stops_where_nothing_can_be_written(small, ray, tmp_path):
             list(Ray().run(str(tmp_path), [make_plan(small).job(k) for k in range(4)]))
     finally:
         subprocess.run(["umount", str(tmp_path / "parts")], check=True)
+
+
+def test_slurm_looks_at_what_is_next_alone(small, tmp_path, monkeypatch):
+    """Not at every shard each time: a look at a thousand is one look while none is done."""
+    (tmp_path / "edt.json").write_text("{}")
+    files, seen = PartFiles(tmp_path), []
+    look = PartFiles.manifest
+    monkeypatch.setattr(
+        PartFiles, "manifest", lambda self, name: seen.append(name) or look(self, name)
+    )
+    hand = [replace(make_plan(small).job(0), name=f"s{k}") for k in range(1_000)]
+    table = {"": pd.DataFrame({"run": [0]})}
+    assert list(_ahead(files, hand, {})) == [] and seen == ["s0"]
+    for name in ("s0", "s1"):
+        files.write(name, table, cost=1.0, seconds=1.0, threads=1)
+    files.fail("s2", "no memory")
+    old = {"s2": files.failure("s2")}
+    assert [found.name for found in _ahead(files, hand, old)] == ["s0", "s1"]
+    assert [job.name for job in hand[:2]] == ["s2", "s3"]  # that failure is of an earlier attempt
+    assert list(_ahead(files, hand, {})) == [] and hand[0].name == "s3"
+    assert len(seen) < 10
 
 
 def test_slurm_gives_up_shards_that_fail(small, tmp_path):

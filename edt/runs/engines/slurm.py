@@ -67,14 +67,21 @@ class Slurm:
         for number in range(1, ATTEMPTS + 1):
             # Dealt in turn, dearest first: every job of the queue gets about the same work.
             hands = [list(left.values())[k :: self.workers] for k in range(self.workers)]
-            queued = [executor.submit(_hand, directory, hand, self.cpus) for hand in hands if hand]
+            before = {note["name"]: note for note in shards.failures()}
+            queued = [
+                executor.submit(_hand, directory, list(hand), self.cpus) for hand in hands if hand
+            ]
             try:
                 while left:
                     ended = all(job.done() for job in queued)
-                    for name in list(left):
-                        manifest = shards.manifest(name)
+                    looks = (
+                        [shards.manifest(name) for name in list(left)]
+                        if ended
+                        else [found for hand in hands for found in _ahead(shards, hand, before)]
+                    )
+                    for manifest in looks:
                         if manifest is not None:
-                            del left[name]
+                            del left[manifest.name]
                             yield manifest
                     if ended:
                         break
@@ -93,6 +100,28 @@ class Slurm:
                 notes = {note["name"]: note["error"] for note in shards.failures()}
                 for name in left:
                     yield Failure(name, notes.get(name, "the queue's job ended before it"))
+
+
+def _ahead(
+    shards: PartFiles, hand: list[Job], before: dict[str, dict[str, Any]]
+) -> Iterator[Manifest]:
+    """What a job of the queue has done since the last look; it is taken from the job's hand.
+
+    It goes through its hand in order, so that the first shard without a manifest is the last to
+    look at, unless there is a new note of its failure.
+
+    Args:
+        shards: of the run.
+        hand: what is left of the job's.
+        before: notes of failures that there were when it was queued, by name.
+    """
+    while hand:
+        manifest = shards.manifest(hand[0].name)
+        if manifest is None and shards.failure(hand[0].name) in (None, before.get(hand[0].name)):
+            return
+        hand.pop(0)
+        if manifest is not None:
+            yield manifest
 
 
 def _desk(directory: str) -> str:

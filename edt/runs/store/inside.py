@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from edt.arguments import checked
@@ -22,7 +22,7 @@ from edt.files import replace_at
 from edt.limits import NotPlainError, open_plain, refusal
 from edt.places import Folder, Remote
 
-__all__ = ["DirectoryError", "GoneError", "delete", "names", "opened", "read", "write"]
+__all__ = ["DirectoryError", "GoneError", "delete", "names", "opened", "read", "reading", "write"]
 
 #: The file that makes a directory a run's.
 MARKER = "edt.json"
@@ -61,15 +61,46 @@ def read(root: Folder, name: str, most: int | None = None) -> bytes:
     assert isinstance(root, Path)
     *folders, last = name.split("/")
     with opened(root, folders) as folder:
+        return _read_at(folder, last, file, most)
+
+
+def _read_at(folder: int, last: str, file: Path, most: int | None) -> bytes:
+    try:
+        with _naming(file):
+            handle = open_plain(last, folder=folder, follow=False)
+    except NotPlainError as error:
+        raise DirectoryError(f"{file} {error.strerror}") from None
+    with os.fdopen(handle, "rb") as opened_file:
+        size = os.fstat(handle).st_size
+        _insist_size(file, size, most)
+        return opened_file.read(size)
+
+
+@contextmanager
+def reading(root: Folder, folder: str) -> Iterator[Callable[[str, int | None], bytes]]:
+    """A function like `read` for many files of one folder, which is found once.
+
+    Args:
+        root: directory of a run.
+        folder: name of the folder in it; it need not be there.
+
+    Yields:
+        a function of a file's name in the folder, and bytes it may have.
+
+    Raises:
+        DirectoryError: the folder is a link. The function raises what `read` does.
+    """
+    if not isinstance(root, Path):
+        yield lambda name, most: read(root, f"{folder}/{name}", most)
+        return
+    with ExitStack() as open_:
         try:
-            with _naming(file):
-                handle = open_plain(last, folder=folder, follow=False)
-        except NotPlainError as error:
-            raise DirectoryError(f"{file} {error.strerror}") from None
-        with os.fdopen(handle, "rb") as opened_file:
-            size = os.fstat(handle).st_size
-            _insist_size(file, size, most)
-            return opened_file.read(size)
+            handle = open_.enter_context(opened(root, folder.split("/")))
+        except (FileNotFoundError, NotADirectoryError):
+            yield lambda name, most: read(root, f"{folder}/{name}", most)
+            return
+        path = root / folder
+        yield lambda name, most: _read_at(handle, name, path / name, most)
 
 
 def _insist_size(file: Folder, size: int, most: int | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from edt.places import Folder
@@ -20,6 +20,7 @@ def read_note(
     others: Mapping[str, type] | None = None,
     *,
     most: int = MOST,
+    read: Callable[[str, int | None], bytes] | None = None,
 ) -> dict[str, Any] | None:
     """The entries of a JSON file; None where it is missing or holds something else.
 
@@ -30,12 +31,14 @@ def read_note(
             finite.
         others: entries that may be there. None: any.
         most: bytes it may have.
+        read: a function of `inside.reading`, for which ``name`` is one of its folder.
 
     Raises:
         ConnectionError: what is behind the URL does not answer.
     """
     try:
-        found = json.loads(inside.read(folder, name, most))
+        data = inside.read(folder, name, most) if read is None else read(name, most)
+        found = json.loads(data)
     except ConnectionError:  # not known to be missing
         raise
     except (OSError, ValueError, RecursionError):

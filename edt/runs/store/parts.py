@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,11 @@ from edt.ensemble import Ensemble, ModuleEnsemble
 from edt.ensemble.kinds import Networks
 from edt.ensemble.storage import encode_ensemble
 from edt.files import CheckpointError
-from edt.places import Location, place
+from edt.places import Location, each, place
 from edt.runs.store import inside
 from edt.runs.store.directory import PARTS
 from edt.runs.store.notes import read_note
-from edt.runs.store.tables import encode_table, read_table, sha256
+from edt.runs.store.tables import encode_table, read_table, sha256, stacked
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,16 @@ class PartFiles:
 
     def __init__(self, directory: Location) -> None:
         self.root = place(directory)
+        self._read: Callable[[str, int | None], bytes] | None = None
+
+    @contextmanager
+    def many(self) -> Iterator[None]:
+        """While it is open, files are read by one handle of their folder, for looks at all."""
+        with inside.reading(self.root, PARTS) as self._read:
+            try:
+                yield
+            finally:
+                self._read = None
 
     def write(
         self,
@@ -171,7 +181,8 @@ class PartFiles:
                 done. "": any.
             wanted: what the part must have by the plan; one that has something else is not done.
         """
-        found = read_note(self.root, _file(name, "manifest.json"), _MANIFEST, others=_OTHERS)
+        file = f"{name}.manifest.json"
+        found = read_note(self.root, file, _MANIFEST, _OTHERS, read=self._bytes)
         if found is None or found["name"] != name:
             return None
         if spec and found.get("spec", "") != spec:
@@ -188,10 +199,7 @@ class PartFiles:
         if manifest is None:
             return None
         try:
-            right = all(
-                sha256(inside.read(self.root, f"{PARTS}/{file}")) == sum_
-                for file, sum_ in manifest.files.items()
-            )
+            right = all(sha256(self._bytes(file)) == sum_ for file, sum_ in manifest.files.items())
         except ConnectionError:  # not known to be missing
             raise
         except (OSError, inside.DirectoryError):
@@ -217,6 +225,29 @@ class PartFiles:
         file = _file(name, _table(kind))
         sum_ = None if manifest is None else manifest.files.get(file.rpartition("/")[2], "")
         return read_table(self.root, file, sum_)
+
+    def together(self, manifests: Sequence[Manifest]) -> tuple[pd.DataFrame, list[int]] | None:
+        """The only tables of several parts, one below the other, and the rows of each.
+
+        It is what `pandas.concat` makes of them, taken apart once.
+
+        Args:
+            manifests: of the parts, whose checksums the tables must have.
+
+        Returns:
+            None where they have not the same columns, one is empty, damaged or unlike what edt
+            writes: `table` says which.
+        """
+
+        def look(manifest: Manifest) -> bytes | None:
+            try:
+                data = self._bytes(f"{manifest.name}.parquet")
+            except (OSError, inside.DirectoryError):
+                return None
+            sum_ = manifest.files.get(f"{manifest.name}.parquet")
+            return data if sha256(data) == sum_ else None
+
+        return stacked(each(self.root, look, manifests))
 
     def checked(
         self,
@@ -278,10 +309,20 @@ class PartFiles:
 
     def failures(self) -> list[dict[str, Any]]:
         """Notes of the parts whose last attempt failed, by name."""
-        found = [name for name in inside.names(self.root, PARTS) if name.endswith(".failed.json")]
-        kinds = {"name": str, "error": str}
-        notes = [read_note(self.root, f"{PARTS}/{name}", kinds) for name in found]
+        end = ".failed.json"
+        found = [name for name in inside.names(self.root, PARTS) if name.endswith(end)]
+        notes = [self.failure(name.removesuffix(end)) for name in found]
         return [note for note in notes if note is not None]
+
+    def failure(self, name: str) -> dict[str, Any] | None:
+        """The note of a part whose last attempt failed, else None."""
+        file = f"{name}.failed.json"
+        return read_note(self.root, file, {"name": str, "error": str}, read=self._bytes)
+
+    def _bytes(self, file: str, most: int | None = None) -> bytes:
+        if self._read is None:
+            return inside.read(self.root, f"{PARTS}/{file}", most)
+        return self._read(file, most)
 
     def _put(self, name: str, suffix: str, data: bytes) -> str:
         inside.write(self.root, _file(name, suffix), data, claimed=True)

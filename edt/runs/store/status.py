@@ -69,7 +69,8 @@ def measure(
         runs: trainings of a sweep; costs are then seconds of one worker. None: an experiment.
     """
     files = PartFiles(folder)
-    done = [found for found in at_once(folder, files.manifest, costs) if found is not None]
+    with files.many():
+        done = [found for found in at_once(folder, files.manifest, costs) if found is not None]
     total = sum(costs.values())
     cost_left = sum(costs.values()) - sum(costs[manifest.name] for manifest in done)
     cost_left = max(cost_left, 0.0) if len(done) < len(costs) else 0.0

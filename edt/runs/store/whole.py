@@ -13,7 +13,7 @@ from edt.places import Folder, at_once
 from edt.runs.store import inside
 from edt.runs.store.directory import PARTS
 from edt.runs.store.notes import MOST_WHOLE, read_note
-from edt.runs.store.parts import PartFiles, Wanted
+from edt.runs.store.parts import Manifest, PartFiles, Wanted
 from edt.runs.store.tables import encode_table, read_table, sha256
 
 MANIFEST = "manifest.json"
@@ -22,7 +22,7 @@ MANIFEST = "manifest.json"
 def write_whole(
     folder: Folder,
     tables: Mapping[str, pd.DataFrame],
-    parts: Iterable[str],
+    parts: Iterable[Manifest],
     facts: Mapping[str, Any],
 ) -> None:
     """Write the tables of a finished run, and then ``manifest.json``.
@@ -30,7 +30,7 @@ def write_whole(
     Args:
         folder: of the run.
         tables: by name; each goes to ``NAME.parquet``, whole or not at all.
-        parts: names of all parts, done.
+        parts: all of them, done.
         facts: further entries of the manifest.
     """
     sums = {}
@@ -38,10 +38,8 @@ def write_whole(
         data = encode_table(table)
         inside.write(folder, f"{name}.parquet", data, claimed=True)
         sums[f"{name}.parquet"] = sha256(data)
-    files = PartFiles(folder)
-    for manifest in at_once(folder, files.manifest, parts):
-        found = {} if manifest is None else manifest.files
-        sums |= {f"{PARTS}/{name}": sum_ for name, sum_ in found.items()}
+    for part in parts:
+        sums |= {f"{PARTS}/{name}": sum_ for name, sum_ in part.files.items()}
     whole = {**facts, "sha256": sums}
     data = json.dumps(whole, indent=1, sort_keys=True).encode()
     inside.write(folder, MANIFEST, data, claimed=True)
@@ -52,8 +50,8 @@ def read_finished(
     tables: Iterable[str],
     parts: Mapping[str, Wanted],
     facts: Mapping[str, Any],
-) -> dict[str, pd.DataFrame] | None:
-    """The tables of a run that is finished and undamaged; otherwise None.
+) -> tuple[dict[str, pd.DataFrame] | None, dict[str, Manifest]]:
+    """The tables of a run that is finished and undamaged, otherwise None; and its whole parts.
 
     Every file of every part is compared with its checksum, but only the tables are taken apart.
 
@@ -65,24 +63,20 @@ def read_finished(
     """
     note = read_note(folder, MANIFEST, {"sha256": dict}, most=MOST_WHOLE)
     if note is None or any(note.get(name) != value for name, value in facts.items()):
-        return None
+        return None, {}
     sums, files, digest = note["sha256"], PartFiles(folder), str(facts["spec_digest"])
     try:
         found = {name: read_table(folder, f"{name}.parquet", sums.get(f"{name}.parquet", ""))
                  for name in tables}  # fmt: skip
     except CheckpointError:
-        return None
-    listed = {f"{name}.parquet" for name in found}
-    for manifest in at_once(
-        folder, lambda name: files.whole(name, digest, parts[name]), list(parts)
-    ):
-        if manifest is None:
-            return None
-        for name, sum_ in manifest.files.items():
-            if sums.get(f"{PARTS}/{name}") != sum_:
-                return None
-            listed.add(f"{PARTS}/{name}")
-    return found if listed == set(sums) else None
+        return None, {}
+    with files.many():
+        looked = at_once(folder, lambda name: files.whole(name, digest, parts[name]), parts)
+    whole = {manifest.name: manifest for manifest in looked if manifest is not None}
+    listed = {f"{name}.parquet": sums[f"{name}.parquet"] for name in found}
+    for manifest in whole.values():
+        listed |= {f"{PARTS}/{name}": sum_ for name, sum_ in manifest.files.items()}
+    return (found if len(whole) == len(parts) and listed == sums else None), whole
 
 
 def read_whole(folder: Folder, name: str) -> pd.DataFrame:
