@@ -140,8 +140,7 @@ class BarriersRun(Experiment):
             ("pairs", "join ends", _pairs, PAIRS), ("pushes", "push ends", _pushes, PUSHES)
         ):  # fmt: skip
             work = partial(part, spec, task, students, minima.networks)
-            found = [table for table in parts.run(work, what) if len(table)]
-            tables[name] = pd.concat(found, ignore_index=True) if found else _table([], columns)
+            tables[name] = parts.table(work, what, empty=_table([], columns))
         return tables
 
     def barriers(self, conf: float = 0.95) -> pd.DataFrame:

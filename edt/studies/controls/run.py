@@ -86,8 +86,7 @@ class Controls(Experiment):
     @classmethod
     def measure(cls, spec: ControlsSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """One table, the parts one below the other."""
-        runs = parts.run(partial(_part, spec, cls.data(spec)))
-        return {"runs": pd.concat(runs, ignore_index=True)}
+        return {"runs": parts.table(partial(_part, spec, cls.data(spec)))}
 
     def rates(self, conf: float = 0.95) -> pd.DataFrame:
         """Success of every control, beside the same networks trained in the ordinary way."""

@@ -79,8 +79,7 @@ class CrossedRun(Experiment):
     @classmethod
     def measure(cls, spec: CrossedSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """One table, the parts one below the other."""
-        runs = parts.run(partial(_part, spec, cls.data(spec)))
-        return {"runs": pd.concat(runs, ignore_index=True)}
+        return {"runs": parts.table(partial(_part, spec, cls.data(spec)))}
 
     def groups(self, conf: float = 0.95) -> pd.DataFrame:
         """Win rate of each group and its difference to the tickets': see `group_table`."""

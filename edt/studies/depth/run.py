@@ -107,7 +107,7 @@ class DepthRun(Experiment):
     @classmethod
     def measure(cls, spec: DepthSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """One table, the parts one below the other."""
-        return {"runs": pd.concat(parts.run(partial(_part, spec)), ignore_index=True)}
+        return {"runs": parts.table(partial(_part, spec))}
 
     def rates(self, conf: float = 0.95) -> pd.DataFrame:
         """Outcomes per depth and width: see `edt.studies.common.contrast.outcome_rates`."""

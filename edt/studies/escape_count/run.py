@@ -122,8 +122,7 @@ class EscapeCountRun(Experiment):
         task = cls.data(spec)
         students, minima = train_students(spec, task, parts)
         count = partial(_counts, spec, task, students, minima.networks)
-        found = [table for table in parts.run(count, "add neurons") if len(table)]
-        counts = pd.concat(found, ignore_index=True) if found else _table([])
+        counts = parts.table(count, "add neurons", empty=_table([]))
         return {"students": students, "counts": counts}
 
     def survival(self, conf: float = 0.95) -> pd.DataFrame:

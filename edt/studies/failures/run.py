@@ -118,8 +118,7 @@ class FailuresRun(Experiment):
         task = cls.data(spec)
         students, minima = train_students(spec, task, parts)
         go_on = partial(_escapes, spec, task, students, minima.networks)
-        found = [table for table in parts.run(go_on, "one neuron more") if len(table)]
-        escapes = pd.concat(found, ignore_index=True) if found else _empty()
+        escapes = parts.table(go_on, "one neuron more", empty=_empty())
         return {"students": students, "escapes": escapes}
 
     def failures(self, conf: float = 0.95) -> pd.DataFrame:

@@ -175,7 +175,7 @@ class LossLevels(Experiment):
     def measure(cls, spec: LossLevelsSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """All ends, with what they are and their levels."""
         task = cls.data(spec)
-        runs = pd.concat(parts.run(partial(_part, spec, task)), ignore_index=True)
+        runs = parts.table(partial(_part, spec, task))
         runs = runs.sort_values(["bias", "width", "seed"], ignore_index=True)
         runs["end"] = label_ends(runs)
         runs["level"] = label_levels(runs)

@@ -135,9 +135,7 @@ class _Run:
     def tables(self, parts: Parts) -> dict[str, pd.DataFrame]:
         self.parts = parts
         rounds = [
-            table
-            for number in range(self.spec.rounds + 1)
-            for table in parts.run(self._round, round_name(number))
+            parts.table(self._round, round_name(number)) for number in range(self.spec.rounds + 1)
         ]
         return {"runs": pd.concat(rounds, ignore_index=True)}
 

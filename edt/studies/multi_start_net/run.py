@@ -60,8 +60,7 @@ class MultiStartNet(Experiment):
     @classmethod
     def measure(cls, spec: MultiStartNetSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """One table, the parts one below the other."""
-        runs = parts.run(partial(_part, spec, cls.data(spec)))
-        return {"runs": pd.concat(runs, ignore_index=True)}
+        return {"runs": parts.table(partial(_part, spec, cls.data(spec)))}
 
     def agreement(self, conf: float = 0.95) -> pd.DataFrame:
         """Wins together against wins alone: see `agreement`."""

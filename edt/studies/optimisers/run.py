@@ -177,11 +177,10 @@ class OptimisersRun(Experiment):
     def measure(cls, spec: OptimisersSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """Both tables, the parts one below the other."""
         task = cls.data(spec)
-        runs = parts.run(partial(_part, spec, task), "train by rules")
-        left = [table for table in parts.run(partial(_leave, spec, task), "leave saddles")
-                if len(table)]  # fmt: skip
-        escapes = pd.concat(left, ignore_index=True) if left else _escapes([])
-        return {"runs": pd.concat(runs, ignore_index=True), "escapes": escapes}
+        runs = parts.table(partial(_part, spec, task), "train by rules")
+        leave = partial(_leave, spec, task)
+        escapes = parts.table(leave, "leave saddles", empty=_escapes([]))
+        return {"runs": runs, "escapes": escapes}
 
     def rates(self, conf: float = 0.95) -> pd.DataFrame:
         """Outcomes per setting and width, with the median distance ``moved``."""

@@ -112,8 +112,7 @@ class PruneRun(Experiment):
     @classmethod
     def measure(cls, spec: PruneSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """One table, the parts one below the other."""
-        runs = parts.run(partial(_part, spec, cls.data(spec)))
-        return {"runs": pd.concat(runs, ignore_index=True)}
+        return {"runs": parts.table(partial(_part, spec, cls.data(spec)))}
 
     def remains(self, conf: float = 0.95) -> pd.DataFrame:
         """What is left of winners, per width and rule: see `remains_table`."""

@@ -116,7 +116,7 @@ class SafranShamirRun(Experiment):
     @classmethod
     def measure(cls, spec: SafranShamirSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """All starts, by teacher, student and number."""
-        runs = pd.concat(parts.run(partial(_part, spec)), ignore_index=True)
+        runs = parts.table(partial(_part, spec))
         return {"runs": runs.sort_values(["teacher", "student", "run"], ignore_index=True)}
 
     def table(self, conf: float = 0.95) -> pd.DataFrame:

@@ -83,8 +83,7 @@ class SignsRun(Experiment):
     @classmethod
     def measure(cls, spec: SignsSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """One table, the parts one below the other."""
-        runs = parts.run(partial(critical_points, spec, cls.data(spec)))
-        return {"runs": pd.concat(runs, ignore_index=True)}
+        return {"runs": parts.table(partial(critical_points, spec, cls.data(spec)))}
 
     @property
     def points(self) -> pd.DataFrame:

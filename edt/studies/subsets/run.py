@@ -79,8 +79,7 @@ class SubsetsRun(Experiment):
     @classmethod
     def measure(cls, spec: SubsetsSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """One table, the parts one below the other."""
-        runs = parts.run(partial(_part, spec, cls.data(spec)))
-        return {"runs": pd.concat(runs, ignore_index=True)}
+        return {"runs": parts.table(partial(_part, spec, cls.data(spec)))}
 
     def agreement(self, conf: float = 0.95) -> pd.DataFrame:
         """Wins together against wins of subsets, per width: see `subset_table`."""

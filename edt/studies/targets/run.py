@@ -118,7 +118,7 @@ class TargetsRun(Experiment):
     @classmethod
     def measure(cls, spec: TargetsSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """The parts one below the other; what is good follows from all of them."""
-        runs = pd.concat(parts.run(partial(_part, spec)), ignore_index=True)
+        runs = parts.table(partial(_part, spec))
         return {"runs": judged(spec, runs)}
 
     def rates(self, conf: float = 0.95) -> pd.DataFrame:

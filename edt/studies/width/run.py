@@ -112,8 +112,7 @@ class WidthSweep(Experiment):
                 return empty_splits()
             return split_part(spec, task, rows, parts.networks(part_name(target, width)))
 
-        filled = [table for table in parts.run(split, SPLITTING) if len(table)]
-        splits = pd.concat(filled, ignore_index=True) if filled else empty_splits()
+        splits = parts.table(split, SPLITTING, empty=empty_splits())
         return {"runs": runs, "splits": splits}
 
     @property

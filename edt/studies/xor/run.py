@@ -144,7 +144,7 @@ class Xor(Experiment):
     @classmethod
     def measure(cls, spec: XorSpec, parts: Parts) -> dict[str, pd.DataFrame]:
         """One table, the parts one below the other."""
-        return {"runs": pd.concat(parts.run(partial(_part, spec)), ignore_index=True)}
+        return {"runs": parts.table(partial(_part, spec))}
 
     def success(self, conf: float = 0.95) -> pd.DataFrame:
         """Success and effective tickets beside the reference: see `reference_table`."""
