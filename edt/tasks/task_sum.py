@@ -53,6 +53,12 @@ class TaskSum:
         """Whether all tasks follow their networks; see `edt.tasks.given.moves`."""
         return all(moves(task) for task in self.tasks)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the first of the tasks lies."""
+        here: torch.device = getattr(self.tasks[0], "device", torch.device("cpu"))
+        return here
+
     def objective(self, networks: Any, task_index: torch.Tensor | None = None) -> SumObjective:
         """The summed losses of networks; ``task_index`` is for all tasks alike."""
         found = [task_of(task, networks) for task in self.tasks]

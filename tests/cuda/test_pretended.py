@@ -189,7 +189,7 @@ def test_training(networks, options):
 
 @pytest.mark.parametrize("d_out", [1, 2])
 def test_a_loss_of_ones_own(gpu, d_out):
-    """Its function runs on the CPU, networks on the GPU: derivatives, training, minima, modules."""
+    """Its function runs on the CPU, networks on the GPU: derivatives, training, sums, minima."""
     ens, task, _ = Case("tanh", hidden=((2,), (3,)), d_in=2, d_out=d_out, samples=19).build()
     own = edt.tasks.FunctionTask(
         task.x, task.y, lambda f, y: (1 + (f - y).square().sum(1)).log(), d_out=d_out
@@ -205,9 +205,15 @@ def test_a_loss_of_ones_own(gpu, d_out):
     def shaken(epoch, generator):
         return own.x + 0.1 * torch.randn(own.x.shape, generator=generator, dtype=own.x.dtype), own.y
 
-    for more in ({}, {"batch_size": 5, "data_seed": [1, 2]}, {"data": shaken}):
+    both = edt.tasks.TaskSum([task, own])
+    for what, more in (
+        (own, {}),
+        (own, {"batch_size": 5, "data_seed": [1, 2]}),
+        (own, {"data": shaken}),
+        (both, {}),
+    ):
         run = {"steps": 8, "lr": 0.02, "progress": False, "record": 4, **more}
-        a, b = (edt.masked_train(own, nets, device=nets.device, **run) for nets in (ens, far))
+        a, b = (edt.masked_train(what, nets, device=nets.device, **run) for nets in (ens, far))
         assert b.networks.device == gpu
         torch.testing.assert_close(b.networks.theta.cpu(), a.networks.theta, rtol=1e-8, atol=1e-9)
     ends = [
