@@ -34,7 +34,7 @@ def invariant_directions(layers: Network, activation: str, loss: str) -> torch.T
     Args:
         layers: from `edt.landscape.layers.unpack`.
         activation: of the hidden layers.
-        loss: "mse" or "cross_entropy".
+        loss: name in `edt.ops.losses.LOSSES`.
 
     Returns:
         float64 ``[parameters, k]`` in the flat order of the network; only directions all of whose

@@ -272,7 +272,7 @@ def device_data(
         x: ``[N, d_in]`` or ``[T, N, d_in]``.
         y: targets ``[N, d_out]`` or ``[T, N, d_out]``, or classes ``[N]`` or ``[T, N]``.
         coef: ``[T, N]``.
-        loss: "mse" or "cross_entropy".
+        loss: name in `edt.ops.losses.LOSSES`.
         d_out: outputs.
 
     Raises:

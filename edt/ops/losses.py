@@ -25,12 +25,14 @@ class Loss(ABC):
         shifts: whether adding a number to all outputs changes nothing.
         likelihood: whether ``exp(-l(f, y))`` is, up to a constant, a law of targets; those of an
             exponential family have ``E l' l'^T = l''``.
+        signs: whether targets are -1 or 1.
     """
 
     classes: bool
     squares: bool
     shifts: bool = False
     likelihood: bool = False
+    signs: bool = False
 
     @abstractmethod
     def sample(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -60,6 +62,10 @@ class Loss(ABC):
             NotImplementedError: the loss is no `likelihood`.
         """
         raise NotImplementedError
+
+    def of_shares(self, y: torch.Tensor) -> torch.Tensor:
+        """Targets of 0 and 1 as those of a loss of vectors: -1 and 1 where it has `signs`."""
+        return 2.0 * y - 1.0 if self.signs else y
 
     def check(self, y: torch.Tensor) -> None:  # noqa: B027 (most losses take all numbers)
         """Insist on targets that the loss is meant for.
@@ -228,7 +234,7 @@ class BinaryCrossEntropy(_OneOutput):
 class Logistic(_OneOutput):
     """``log(1 + exp(-y f))`` of a label y of -1 or 1."""
 
-    likelihood = True
+    likelihood = signs = True
     allowed = "labels -1 or 1"
 
     def each(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -251,6 +257,7 @@ class Logistic(_OneOutput):
 class SquaredHinge(_OneOutput):
     """``max(0, 1 - y f)^2`` of a label y of -1 or 1; the second derivative jumps at ``y f = 1``."""
 
+    signs = True
     allowed = "labels -1 or 1"
 
     def each(self, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -28,10 +28,10 @@ class Problem(NamedTuple):
         bias: whether every layer has a bias.
         activation: name.
         x: ``[N, d_in]`` or ``[T, N, d_in]``.
-        y: mse ``[N, d_out]`` or ``[T, N, d_out]``, dtype of x; cross-entropy int64 ``[N]`` or
-            ``[T, N]``.
+        y: ``[N, d_out]`` or ``[T, N, d_out]``, dtype of x; classes int64 ``[N]`` or ``[T, N]``
+            where the loss takes those.
         coef: ``[T, N]``, dtype of x; the loss is ``sum_n coef_n l_n``.
-        loss: "mse" or "cross_entropy".
+        loss: name in `edt.ops.losses.LOSSES`.
         d_out: outputs of every network.
         task_index: int64 ``[B]``, which of the T targets each network has; None: the first.
     """

@@ -87,7 +87,7 @@ def cifar10(
         folder: where the files are; ``~`` is understood.
         split: "train" or "test".
         samples: use only the first so many; default all.
-        loss: "cross_entropy", or "mse" on one-hot targets.
+        loss: as in `edt.tasks.digits`.
         standardise: shift and scale each channel by its mean and deviation over the training
             images (which must be there for "test", too); otherwise 0..1.
         dtype: of the task.

@@ -20,6 +20,7 @@ import torch
 from edt.errors import unknown_choice
 from edt.footer import read_footer
 from edt.limits import TooLargeError, insist, read_plain
+from edt.ops.losses import LOSSES
 from edt.scalars import flag
 from edt.tasks.task import Task
 
@@ -110,6 +111,9 @@ def from_file(
             allowed = "a name or a list of names" if several else "a name"
             raise TypeError(f"{what} must be {allowed}, got {given!r:.60}")
     standardise = flag("standardise", standardise)
+    if not isinstance(loss, str) or loss not in LOSSES:
+        raise unknown_choice("loss", loss, tuple(LOSSES))
+    numbers = not LOSSES[loss].classes
     path = Path(file)
     if path.suffix not in ENDINGS:
         raise unknown_choice("the ending of file", path.suffix, list(ENDINGS))
@@ -120,7 +124,7 @@ def from_file(
     try:
         inputs, targets, shares = read(path, data, x, y, weights)
         inputs = inputs.to(torch.float64)
-        targets = targets.to(torch.float64 if loss == "mse" else torch.int64)
+        targets = targets.to(torch.float64 if numbers else torch.int64)
     except TooLargeError:
         raise
     except (AttributeError, BadZipFile, EOFError, LookupError, NotImplementedError, OSError,
@@ -130,7 +134,7 @@ def from_file(
         raise ValueError(
             words if known else f"file {str(path)!r} cannot be read: {words:.300}"
         ) from None
-    if loss == "mse" and targets.dim() == 1:
+    if numbers and targets.dim() == 1:
         targets = targets[:, None]
     if standardise:
         inputs = _standard(inputs)

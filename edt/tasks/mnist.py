@@ -65,7 +65,7 @@ def mnist(
         folder: where the files are; ``~`` is understood.
         split: "train" or "test".
         samples: use only the first so many; default all.
-        loss: "cross_entropy", or "mse" on one-hot targets.
+        loss: as in `edt.tasks.digits`.
         standardise: shift and scale all pixels by the one mean and deviation of the training
             images (so the training files must be there for "test", too); otherwise 0..1.
         dtype: of the task.

@@ -13,7 +13,7 @@ from edt.errors import unknown_choice
 from edt.limits import insist
 from edt.scalars import flag, number, whole
 from edt.tasks.inputs import check_seed, permutation
-from edt.tasks.task import CLASS_LOSSES, Task
+from edt.tasks.task import LOSSES, Task
 
 __all__ = ["SPLITS", "breast_cancer", "classification", "diabetes", "digits", "mnist1d"]
 
@@ -36,7 +36,8 @@ def digits(
         split: "all", or the "train" or "test" part of a random split.
         test_share: share of the samples in the test part, in (0, 1).
         seed: of the split.
-        loss: "cross_entropy", or "mse" on one-hot targets.
+        loss: "cross_entropy", or any other of `edt.Task` on one-hot targets (-1 and 1 for
+            "logistic" and "squared_hinge").
         standardise: shift and scale each pixel to mean 0 and variance 1 over the training part
             (over all samples for "all"); pixels that never vary become 0. Otherwise 0..16.
         dtype: of the task.
@@ -178,13 +179,13 @@ def _signals(samples: int, seed: int) -> dict[str, np.ndarray]:
 def classification(
     name: str, x: torch.Tensor, y: torch.Tensor, classes: int, loss: str, info: dict[str, Any]
 ) -> Task:
-    """Task on classes ``[N]``: cross-entropy, or mse on one-hot targets."""
-    if not isinstance(loss, str) or loss not in CLASS_LOSSES:
-        raise unknown_choice("loss", loss, CLASS_LOSSES)
-    if loss == "mse":
-        target = torch.nn.functional.one_hot(y, classes).to(x.dtype)
-        return Task(x, target, "mse", name=name, info=info)
-    return Task(x, y, "cross_entropy", name=name, n_classes=classes, info=info)
+    """Task on classes ``[N]``: cross-entropy, or another loss on one-hot targets."""
+    if not isinstance(loss, str) or loss not in LOSSES:
+        raise unknown_choice("loss", loss, tuple(LOSSES))
+    if LOSSES[loss].classes:
+        return Task(x, y, loss, name=name, n_classes=classes, info=info)
+    hot = torch.nn.functional.one_hot(y, classes).to(x.dtype)
+    return Task(x, LOSSES[loss].of_shares(hot), loss, name=name, info=info)
 
 
 def _classes(

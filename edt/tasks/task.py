@@ -21,10 +21,7 @@ from edt.ops.checks import problem_of
 from edt.ops.losses import LOSSES, smoothed
 from edt.scalars import number
 
-__all__ = ["CLASS_LOSSES", "LOSSES", "Task"]
-
-#: What data with classes are made into by their readers.
-CLASS_LOSSES = ("mse", "cross_entropy")
+__all__ = ["LOSSES", "Task"]
 
 
 class Task:
@@ -324,6 +321,7 @@ def _tensor(name: str, value: Any, kinds: tuple[Literal["int", "float"], ...]) -
         hint = ""
         if name == "y":
             hint = "; for class indices use loss='cross_entropy'" if whole else ""
+            hint += ", for numbers y.double()" if whole else ""
             if kinds == ("int",):
                 hint = " (class indices, not one-hot rows: y.argmax(1) makes them)"
         raise TypeError(

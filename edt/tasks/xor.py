@@ -6,7 +6,7 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
-from edt.tasks.task import CLASS_LOSSES, Task
+from edt.tasks.task import LOSSES, Task
 
 __all__ = ["one_logit", "xor"]
 
@@ -36,13 +36,16 @@ def xor(
         >>> xor()
         Task(xor: 4 samples, 2 -> 2, cross_entropy, float64)
     """
-    if not isinstance(loss, str) or loss not in CLASS_LOSSES:
-        raise unknown_choice("loss", loss, CLASS_LOSSES)
+    if not isinstance(loss, str) or loss not in LOSSES or loss == "soft_cross_entropy":
+        known = [name for name in LOSSES if name != "soft_cross_entropy"]
+        raise unknown_choice("loss", loss, known)
     if low == high:
         raise ValueError(f"low and high must differ, got {low!r} twice")
     x = torch.tensor([[a, b] for a in (low, high) for b in (low, high)], dtype=torch.float64)
     classes = torch.tensor([0, 1, 1, 0])
-    y = classes if loss == "cross_entropy" else classes.to(torch.float64)[:, None]
+    if LOSSES[loss].classes:
+        return Task(x, classes, loss, name="xor").to(dtype)
+    y = LOSSES[loss].of_shares(classes.to(torch.float64)[:, None])
     return Task(x, y, loss, name="xor").to(dtype)
 
 

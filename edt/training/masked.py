@@ -180,6 +180,7 @@ def masked_train(
             "activation": activation,
             "scheme": _scheme(scheme, init),
         },
+        folder=start is not None,
     )
     if start is not None:
         ens = start.networks_of(ens)
@@ -355,6 +356,8 @@ def _ensemble(
     networks: Networks | None,
     dtype: torch.dtype | None,
     new: dict[str, Any],
+    *,
+    folder: bool,
 ) -> Any:
     if dtype is not None:
         check_dtype(dtype)
@@ -365,7 +368,8 @@ def _ensemble(
             raise ValueError(f"networks are given, so {given[0]} must not be: it is for new ones")
         return networks.to(dtype)
     if new["widths"] is None:
-        raise ValueError("give either networks=... or widths=... (with seeds=...)")
+        also = "; a checkpoint holds their parameters, not what they are" if folder else ""
+        raise ValueError(f"give either networks=... or widths=... (with seeds=...){also}")
     options = {
         name: new[name] for name in ("masks", "sparsity", "activation") if new[name] is not None
     }

@@ -18,6 +18,7 @@ from edt.ensemble.kinds import chains
 from edt.errors import unknown_choice
 from edt.functional import jacobian, predict
 from edt.objectives import segment_max
+from edt.ops.losses import LOSSES
 from edt.scalars import whole
 from edt.tasks.given import index_of, task_and_networks
 
@@ -129,7 +130,7 @@ def _targets(data: Any, t: int) -> tuple[torch.Tensor, torch.Tensor]:
             raise ValueError("accuracy needs an edt.ModuleTask of (x, y), not one of batches")
         x, y, weights = found
         return y, torch.ones(len(x)).double().to(y.device) if weights is None else weights.double()
-    problem_y = data.y if data.y.dim() == (1 if data.loss == "cross_entropy" else 2) else data.y[t]
+    problem_y = data.y if data.y.dim() == LOSSES[data.loss].dims else data.y[t]
     return problem_y, data.coef[t].double()
 
 
@@ -253,9 +254,15 @@ def tensorboard(writer: Any) -> Callable[[int, Any, torch.Tensor], None]:
     Args:
         writer: a `torch.utils.tensorboard.SummaryWriter`, or the folder of a new one (needs
             ``pip install edt[tensorboard]``).
+
+    Raises:
+        ImportError: TensorBoard is not there.
     """
     if isinstance(writer, (str, os.PathLike)):
-        from torch.utils.tensorboard import SummaryWriter
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ImportError("tensorboard needs `pip install edt[tensorboard]`") from error
 
         writer = SummaryWriter(os.fspath(writer))
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from edt.ops.losses import LOSSES
 from edt.runs.sweeps import SweepSpec, read_spec, sweep
 from edt.studies.kinds import resume
 from edt.tasks import from_file
@@ -36,6 +37,37 @@ def test_every_format_gives_the_same_task(tmp_path, ending):
     assert torch.equal(task.x, torch.from_numpy(X)) and torch.equal(
         task.y.reshape(12, 1), torch.from_numpy(Y)
     )
+
+
+def test_every_loss_is_swept(tmp_path):
+    """By name and from a file: what is trained has the loss that was asked for."""
+    frame = pd.DataFrame({"a": X[:, 0], "y": (Y[:, 0] > 0).astype(int)})
+    frame.to_csv(tmp_path / "some.csv", index=False)
+    for task in (
+        {"name": "xor", "loss": "logistic"},
+        {"file": str(tmp_path / "some.csv"), "y": "y", "loss": "bce"},
+    ):
+        spec = SweepSpec(task=task, grid={"width": [2], "seed": [0], "steps": 3})
+        runs = sweep(spec, tmp_path / task["loss"], progress=False).to_pandas()
+        assert spec.task[0]["loss"] == task["loss"]
+        # Two units that start small are near 0: log 2.
+        assert abs(float(runs["loss"].iloc[0]) - 0.693) < 0.2
+
+
+@pytest.mark.parametrize("loss", [name for name, loss in LOSSES.items() if not loss.classes])
+def test_targets_are_what_the_loss_takes(tmp_path, loss):
+    """Numbers stay numbers, and 0 and 1 of a table are the shares that they look like."""
+    signs = LOSSES[loss].signs
+    y = {"mse": [0.5, -2.5], "huber": [0.5, -2.5]}.get(loss, [-1, 1] if signs else [0, 1])
+    file = tmp_path / "some.csv"
+    if loss == "soft_cross_entropy":
+        pd.DataFrame({"a": [0.0, 1.0], "y": [0.25, 1.0], "z": [0.75, 0.0]}).to_csv(
+            file, index=False
+        )
+        assert from_file(file, y=["y", "z"], loss=loss).y.tolist() == [[0.25, 0.75], [1.0, 0.0]]
+    else:
+        pd.DataFrame({"a": [0.0, 1.0], "y": y}).to_csv(file, index=False)
+        assert from_file(file, loss=loss).y.tolist() == [[float(one)] for one in y]
 
 
 def test_columns_are_chosen_by_name(tmp_path):

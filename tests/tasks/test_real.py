@@ -57,6 +57,7 @@ def test_one_hot_targets():
     assert task.y.shape == (1797, 10)
     assert torch.equal(task.y.argmax(1), classes.y)
     assert (task.y.sum(1) == 1).all()
+    assert torch.equal(digits(loss="logistic").y, 2 * task.y - 1)
     assert digits(dtype=torch.float32).dtype == torch.float32
 
 
