@@ -64,8 +64,9 @@ def steps() -> list[Step]:
         Step("syntax", "bash .ci/pythons.sh --syntax", built),
         Step("tests-processes", test("tests-processes"), built),
         Step("tests-pages", test("tests-pages"), ("docs", "browser", "peers")),
-        Step("sanitize", "bash .ci/sanitize.sh 15", built),
         Step("tests-light", f"make test ARGS='{rest}'", ("peers",)),
+        # After the tests: it compiles on all cores, so that none is idle while the last steps end.
+        Step("sanitize", "bash .ci/sanitize.sh 12", built),
         Step("cuda-resources", f"{PYTHON} .ci/cuda_resources.py", built),
         Step("ptx", "bash .ci/ptx.sh", ("cuda-resources",)),
         Step("wheel", "bash .ci/wheel.sh", built),

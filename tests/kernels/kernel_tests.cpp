@@ -187,6 +187,15 @@ void test_case(const Case& c, std::mt19937& rng, const std::string& name) {
   check(lower, name + " L-BFGS does not raise the loss");
 }
 
+// ThreadSanitizer looks for races: the type of numbers and other counts of threads make none.
+#ifdef __SANITIZE_THREAD__
+constexpr bool kRaces = true;
+constexpr int kThreads[] = {3};
+#else
+constexpr bool kRaces = false;
+constexpr int kThreads[] = {2, 3, 7};
+#endif
+
 // Networks with more samples than one chunk: the right numbers, and the same bits on any number of
 // threads and in any company.
 template <class T>
@@ -195,7 +204,7 @@ void test_chunks(const std::string& isa) {
   for (const Case& c : {dense_case(4200, {{6}, {3}}, false), dense_case(9000, {{5, 4}}, false),
                         dense_case(9000, {{4, 3}, {5, 2}, {2, 2}}, true)}) {
     const std::string name = isa + " chunks of " + std::to_string(c.data.n) + " samples";
-    test_case<T>(c, rng, name);
+    if (!kRaces) test_case<T>(c, rng, name);
     const edt::Plan plan(c.widths.data(), c.B(), c.depth + 2, true, c.state.data(),
                          int64_t(c.total()));
     const edt::Dataset data = make_data<T>(c);
@@ -204,7 +213,7 @@ void test_chunks(const std::string& isa) {
     edt::set_num_threads(1);
     const auto alone = everything<T>(call, theta);
     bool same = true;
-    for (int threads : {2, 3, 7}) {
+    for (int threads : kThreads) {
       edt::set_num_threads(threads);
       same &= everything<T>(call, theta) == alone;
     }
@@ -234,7 +243,7 @@ void test_chunks(const std::string& isa) {
     edt::set_num_threads(1);
     const auto alone = everything<T>(call, theta, false);
     bool same = true;
-    for (int threads : {2, 3, 7}) {
+    for (int threads : kThreads) {
       edt::set_num_threads(threads);
       same &= everything<T>(call, theta, false) == alone;
     }
@@ -356,7 +365,7 @@ int main(int argc, char** argv) {
   for (const edt::Isa* isa : edt::compiled_isas()) {
     if (!isa->supported()) continue;
     edt::select_isa(isa->name);
-    test_chunks<double>(std::string(isa->name) + " float64");
+    if (!kRaces) test_chunks<double>(std::string(isa->name) + " float64");
     test_chunks<float>(std::string(isa->name) + " float32");
     std::mt19937 rng(7);
     for (int k = 0; k < cases; ++k) {

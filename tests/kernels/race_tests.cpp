@@ -135,17 +135,12 @@ int main() {
   test_pool();
   test_fork();
   // With work enough that the pool does it, not the calling thread; and one with loops to share.
-  const Case crowd = dense_case(1500, {{6}, {7}, {8}, {9}, {10}, {11}}, false);
-  const Case large = dense_case(9000, {{5}}, false);
-  test_calls<double>("float64", crowd);
-  test_calls<float>("float32", crowd);
+  // One type each: it makes no race.
+  test_calls<double>("many networks", dense_case(1500, {{6}, {7}, {8}, {9}, {10}, {11}}, false));
+  test_calls<float>("many samples", dense_case(9000, {{5}}, false));
   // One chunk: sums of blocks, and ranges of the gradient over blocks.
-  const Case sums = dense_case(700, {{64, 48}}, false), ranges = dense_case(3500, {{24, 20}}, true);
-  test_calls<double>("float64, sums of blocks", sums, false);
-  test_calls<float>("float32, sums of blocks", sums, false);
-  test_calls<double>("float64, ranges of the gradient", ranges, false);
-  test_calls<double>("float64, many samples", large);
-  test_calls<float>("float32, many samples", large);
+  test_calls<float>("sums of blocks", dense_case(700, {{64, 48}}, false), false);
+  test_calls<double>("ranges of the gradient", dense_case(3500, {{24, 20}}, true), false);
   std::printf("%d passed, %d failed\n", passed, failed);
   return failed != 0;
 }
