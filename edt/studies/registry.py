@@ -30,6 +30,7 @@ FOLDERS = (
     "targets",
     "optimisers",
     "barriers",
+    "escape_teachers",
 )
 _FOUND: list[Study] = [import_module(f"edt.studies.{folder}").STUDY for folder in FOLDERS]
 #: Studies by kind: the names of their commands, and of what their directories hold.
