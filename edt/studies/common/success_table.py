@@ -52,7 +52,7 @@ def success_table(runs: pd.DataFrame, reference_width: int, conf: float = 0.95) 
         ``runs``, ``good``; ``rate`` with bounds ``rate_low``, ``rate_high``, Wilson's of a single
         target, over targets of several (`edt.stats.cluster_rate`); ``p`` at width r; predictions
         ``disjoint`` and ``combinatorial``, each with ``_low`` and ``_high`` from p's Wilson
-        bounds; ``n_eff`` with bounds; and the counts ``n_disjoint = floor(m/r)``,
+        bounds (of several targets `mean_of`); ``n_eff`` with bounds; and the counts ``n_disjoint = floor(m/r)``,
         ``n_windows = m-r+1``, ``n_combinatorial = C(m, r)``. Everything about tickets is NaN below
         r, and everywhere when width r was not run.
 
@@ -84,6 +84,24 @@ def success_table(runs: pd.DataFrame, reference_width: int, conf: float = 0.95) 
             narrow = [counts.get((target, reference_width)) for target in members]
             rows.append(_row(name, width, wide, narrow, reference_width, conf))
     return pd.DataFrame(rows)
+
+
+def mean_of(found: Sequence[Interval]) -> Interval:
+    """Mean of independent estimates, with the interval that theirs give (MOVER).
+
+    ``m - sqrt(sum (v - low)^2) / k .. m + sqrt(sum (high - v)^2) / k``; of one, its own.
+
+    Args:
+        found: estimates of different targets.
+
+    Reference: G. Zou, A. Donner, Statist. Med. 27 (2008) 1693.
+    """
+    value, low, high = (
+        np.array([getattr(each, name) for each in found]) for name in ("value", "low", "high")
+    )
+    middle = float(value.mean())
+    down, up = (float(np.linalg.norm(gap)) / len(found) for gap in (value - low, high - value))
+    return Interval(middle, middle - down, middle + up)
 
 
 def pooled_tickets(
@@ -183,17 +201,19 @@ def _row(
     prices = [wilson(*pair, conf) for pair in known]
     row["p"] = float(np.mean([price.value for price in prices])) if complete else math.nan
     for name, rule in (("disjoint", disjoint_tickets), ("combinatorial", combinatorial_tickets)):
-        for suffix, bound in (("", "value"), ("_low", "low"), ("_high", "high")):
-            row[name + suffix] = (
-                float(np.mean([rule(getattr(price, bound), r, width) for price in prices]))
-                if complete
-                else math.nan
-            )
-    tickets = (
-        pooled_tickets(wide, known, conf) if complete else Interval(math.nan, math.nan, math.nan)
-    )
-    if width == r and complete:
+        found = Interval(math.nan, math.nan, math.nan)
+        if complete:
+            found = mean_of([
+                Interval(*(rule(end, r, width) for end in (price.value, price.low, price.high)))
+                for price in prices
+            ])  # fmt: skip
+        row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    if not complete:
+        tickets = Interval(math.nan, math.nan, math.nan)
+    elif width == r:
         tickets = Interval(1.0, 1.0, 1.0)  # by definition, not by measurement
+    else:
+        tickets = pooled_tickets(wide, known, conf)
     row["n_eff"], row["n_eff_low"], row["n_eff_high"] = tickets.value, tickets.low, tickets.high
     row["n_disjoint"] = float(width // r) if width >= r else math.nan
     row["n_windows"] = float(width - r + 1) if width >= r else math.nan
