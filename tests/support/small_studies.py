@@ -67,7 +67,7 @@ SCIENCE = {
         good=1e-3,
     ),
     "escape-teachers": STUDIES["escape-teachers"].spec(
-        quick=True, **{**TINY, "steps": 300}, pilots=6, seeds=3, certify_steps=20, good=1e-3
+        quick=True, **{**TINY, "steps": 300}, pilots=8, seeds=3, certify_steps=20, good=1e-3
     ),
     "prune-to-narrow": STUDIES["prune-to-narrow"].spec(
         quick=True, **{**TINY, "steps": 400}, teachers=2, seeds=3, widths=(5,), certify_steps=20

@@ -91,7 +91,7 @@ def write_escape_teachers_report(run: EscapeTeachersRun, directory: Location) ->
             ),
             (
                 "Students",
-                f"{spec.seeds} others a width and teacher, widths {ranges(spec.widths)}, "
+                f"{len(runs):,} others, {spec.seeds} a width and teacher, widths {ranges(spec.widths)}, "
                 f"{spec.activation}, started at the scale of width r",
             ),
             ("Win", f"loss ≤ {exact(spec.good)} × variance of the target"),
