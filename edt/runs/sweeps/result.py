@@ -239,7 +239,9 @@ def outcome_rates(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         ``runs``, ``good`` and the share ``rate`` with bounds; ``bad``, certified bad minima, and
         how many have each of the `OTHERS`; ``finite``, ``median_loss``.
     """
-    varying = [name for name in AXES if name != "seed" and runs[name].nunique() > 1]
+    varying = [
+        name for name in AXES if name != "seed" and name in runs and runs[name].nunique() > 1
+    ]
     rows = []
     groups = list(runs.groupby(varying, sort=False)) if varying else [((), runs)]
     for key, group in sorted(groups, key=lambda entry: [axis_order(value) for value in entry[0]]):
