@@ -52,9 +52,9 @@ def success_table(runs: pd.DataFrame, reference_width: int, conf: float = 0.95) 
         ``runs``, ``good``; ``rate`` with bounds ``rate_low``, ``rate_high``, Wilson's of a single
         target, over targets of several (`edt.stats.cluster_rate`); ``p`` at width r; predictions
         ``disjoint`` and ``combinatorial``, each with ``_low`` and ``_high`` from p's Wilson
-        bounds (of several targets `mean_of`); ``n_eff`` with bounds; and the counts ``n_disjoint = floor(m/r)``,
-        ``n_windows = m-r+1``, ``n_combinatorial = C(m, r)``. Everything about tickets is NaN below
-        r, and everywhere when width r was not run.
+        bounds (of several targets `mean_of`); ``n_eff`` with bounds; and the counts
+        ``n_disjoint = floor(m/r)``, ``n_windows = m-r+1``, ``n_combinatorial = C(m, r)``.
+        Everything about tickets is NaN below r, and everywhere when width r was not run.
 
     Raises:
         ValueError: a column is missing, or there are no runs.

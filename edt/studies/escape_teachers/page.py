@@ -91,8 +91,8 @@ def write_escape_teachers_report(run: EscapeTeachersRun, directory: Location) ->
             ),
             (
                 "Students",
-                f"{len(runs):,} others, {spec.seeds} a width and teacher, widths {ranges(spec.widths)}, "
-                f"{spec.activation}, started at the scale of width r",
+                f"{len(runs):,} others, {spec.seeds} a width and teacher, widths "
+                f"{ranges(spec.widths)}, {spec.activation}, started at the scale of width r",
             ),
             ("Win", f"loss ≤ {exact(spec.good)} × variance of the target"),
             ("Threshold", threshold_text(thresholds)),
