@@ -5,9 +5,10 @@
     python -m benchmarks.scale --count 100                  # operations of a store of objects
 
 Each size runs in a process of its own: it is planned, run, looked at as ``edt status`` does,
-resumed whole and with a hundredth of its parts missing, and exported. Printed are seconds and the
-growth of memory for each part. The exit code is 1 where something costs more for each part of a
-larger study than `SLACK` times what it costs for each of a smaller one.
+resumed whole and with a hundredth of its parts missing, and exported. Printed are seconds, those of
+this process on a processor, and the growth of memory for each part. The exit code is 1 where
+something costs more for each part of a larger study than `SLACK` times what it costs for each of a
+smaller one.
 """
 
 from __future__ import annotations
@@ -141,10 +142,11 @@ def noted(
     into: dict[str, dict[str, float]], name: str, count: Callable[[], Counter[str]]
 ) -> Iterator[None]:
     """Write down what the block took."""
-    before, clock, had = count(), time.monotonic(), memory()
+    before, clock, work, had = count(), time.monotonic(), time.process_time(), memory()
     yield
     into[name] = {
         "seconds": time.monotonic() - clock,
+        "processor": time.process_time() - work,
         "bytes": float(memory() - had),
         **{word: float(n) for word, n in (count() - before).items()},
     }
@@ -190,7 +192,9 @@ def table(found: dict[int, dict[str, dict[str, float]]]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {"parts": parts, "step": step, "seconds": values["seconds"],
-             "us_a_part": 1e6 * values["seconds"] / parts, "bytes_a_part": values["bytes"] / parts}
+             "us_a_part": 1e6 * values["seconds"] / parts,
+             "processor_us": 1e6 * values["processor"] / parts,
+             "bytes_a_part": values["bytes"] / parts}
             for parts, taken in found.items()
             for step, values in taken.items()
         ]
@@ -198,12 +202,15 @@ def table(found: dict[int, dict[str, dict[str, float]]]) -> pd.DataFrame:
 
 
 def worse(found: dict[int, dict[str, dict[str, float]]]) -> list[str]:
-    """What costs more for each part of a larger study, in words; from a tenth of a second on."""
+    """What costs more for each part of a larger study, in words; from a tenth of a second on.
+
+    Costs are seconds of this process on a processor, which other work beside it changes least.
+    """
     out, sizes = [], sorted(found)
     for small, large in pairwise(sizes):
         for step in STEPS:
-            took = found[large][step]["seconds"]
-            a, b = 1e6 * found[small][step]["seconds"] / small, 1e6 * took / large
+            took = found[large][step]["processor"]
+            a, b = 1e6 * found[small][step]["processor"] / small, 1e6 * took / large
             if b > SLACK * a and took > 0.1:
                 out.append(f"{step}: {a:.0f} us a part of {small:,}, {b:.0f} of {large:,}")
     for step in ("status", "resume"):
@@ -226,7 +233,10 @@ def main() -> int:
     given = words.parse_args()
     if given.count:
         counted = count_operations(given.count)
-        frame = pd.DataFrame(counted).T.drop(columns=["seconds", "bytes"]).fillna(0) / given.count
+        frame = (
+            pd.DataFrame(counted).T.drop(columns=["seconds", "processor", "bytes"]).fillna(0)
+            / given.count
+        )
         print(f"requests for each of {given.count:,} parts\n{frame.to_string(float_format='%.3g')}")
         return 0
     if given.engine == "ray":

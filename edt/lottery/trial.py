@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from edt.ensemble import Ensemble
 from edt.objectives import Objective
 from edt.ops.threads import one_blas_thread
 from edt.training import converge, lbfgs, masked_train
-from edt.training.descend import PROGRESS
+from edt.training.descend import in_rounds
 from edt.training.descent import CHUNK
 from edt.training.schedules import learning_rate_factors
 from edt.training.state import DIVERGED, Rule, State
@@ -140,8 +139,9 @@ def run_trial(task: Any, networks: Ensemble, protocol: Protocol, task_index: tor
         loss[chosen], steps[chosen] = ended.loss, steps[chosen] + ended.lbfgs_iterations
 
     diverged = torch.tensor([status == "diverged" for status in trained.status])
-    win = _rounds(protocol, loss, limit[task_index], diverged, descend)
-    return Ends(trained.networks.with_theta(theta), loss, steps, win, trained.loss)
+    enough = limit[task_index]
+    in_rounds(protocol.lbfgs_rounds, loss, enough, diverged, descend)
+    return Ends(trained.networks.with_theta(theta), loss, steps, loss <= enough, trained.loss)
 
 
 def run_objective_trial(
@@ -197,23 +197,5 @@ def run_objective_trial(
             going = going & (code == 0)
 
     broken = (adam.status == DIVERGED) | ~torch.isfinite(loss)
-    win = _rounds(protocol, loss, enough, broken, descend)
-    return ObjectiveEnds(theta, loss, steps, win & ~broken, adam.loss)
-
-
-def _rounds(
-    protocol: Protocol,
-    loss: torch.Tensor,
-    enough: torch.Tensor,
-    broken: torch.Tensor,
-    descend: Callable[[torch.Tensor], None],
-) -> torch.Tensor:
-    """Rounds of L-BFGS (``descend`` the networks marked, ``loss`` in place); who won, ``[B]``."""
-    before = torch.full_like(loss, float("inf"))
-    for _ in range(protocol.lbfgs_rounds):
-        going = ~broken & (loss > enough) & (loss < PROGRESS * before)
-        before = loss.clone()
-        if not bool(going.any()):
-            break
-        descend(going)
-    return loss <= enough
+    in_rounds(protocol.lbfgs_rounds, loss, enough, broken, descend)
+    return ObjectiveEnds(theta, loss, steps, (loss <= enough) & ~broken, adam.loss)

@@ -66,7 +66,10 @@ class Spec:
 
         def checked(self: Spec) -> None:
             for entry in fields(self):
-                check_kind(entry.name, getattr(self, entry.name), str(entry.type))
+                value = getattr(self, entry.name)
+                check_kind(entry.name, value, str(entry.type))
+                if isinstance(value, list) and str(entry.type).startswith("tuple"):
+                    object.__setattr__(self, entry.name, tuple(value))
             if check is not None:
                 check(self)
             for name in ("networks", "trainings"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from edt.objectives import Objective
@@ -10,7 +12,7 @@ from edt.training.descent import RUNNING, Descent, lbfgs
 from edt.training.plan import Plan
 from edt.training.progress import Meter
 
-__all__ = ["PROGRESS", "descend", "descend_in_rounds"]
+__all__ = ["PROGRESS", "descend", "descend_in_rounds", "in_rounds"]
 
 #: Pairs kept by L-BFGS.
 MEMORY = 20
@@ -84,19 +86,46 @@ def descend_in_rounds(
     state = Descent(objective, theta, tol, None)
     everyone = torch.arange(state.B)
     state.refresh(everyone)
-    loss, before = loss.clone(), torch.full_like(loss, float("inf"))
-    took_part = torch.zeros(state.B, dtype=torch.bool)
-    closed = torch.zeros(state.B, dtype=torch.bool)
+    loss, took_part = loss.clone(), torch.zeros(state.B, dtype=torch.bool)
+    least = torch.full_like(loss, float("-inf") if enough is None else enough)
+    closed = state.status != RUNNING
     with Meter(False, "descend", state.B) as meter:
-        for _ in range(rounds):
-            going = (state.status == RUNNING) & ~closed & (loss < PROGRESS * before)
-            if enough is not None:
-                going &= loss > enough
-            if not bool(going.any()):
-                break
-            before = loss.clone()
+
+        def fall(going: torch.Tensor) -> None:
+            nonlocal took_part
             lbfgs(state, everyone[going], MEMORY, steps, tol, meter)
             loss[going] = state.loss[going]
-            closed |= going & (state.grad_max <= tol)
+            closed.logical_or_((state.status != RUNNING) | (going & (state.grad_max <= tol)))
             took_part |= going
+
+        in_rounds(rounds, loss, least, closed, fall)
     return state, took_part
+
+
+def in_rounds(
+    rounds: int,
+    loss: torch.Tensor,
+    enough: torch.Tensor,
+    closed: torch.Tensor,
+    fall: Callable[[torch.Tensor], None],
+) -> None:
+    """Rounds of a method, of networks that go on falling: what follows Adam in every protocol.
+
+    A network leaves at ``loss <= enough``, once it is ``closed``, or after a round that leaves more
+    than `PROGRESS` of its loss.
+
+    Args:
+        rounds: at most so many.
+        loss: float64 ``[B]``; ``fall`` writes into it. Where it is not finite a network takes no
+            part.
+        enough: float64 ``[B]``.
+        closed: bool ``[B]``; ``fall`` may write into it.
+        fall: takes the networks marked, bool ``[B]``, down.
+    """
+    before = torch.full_like(loss, float("inf"))
+    for _ in range(rounds):
+        going = ~closed & (loss > enough) & (loss < PROGRESS * before)
+        if not bool(going.any()):
+            return
+        before = loss.clone()
+        fall(going)

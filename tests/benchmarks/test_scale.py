@@ -44,7 +44,8 @@ def test_requests_of_a_store_of_objects_grow_with_the_parts():
 
 def test_what_grows_faster_is_told():
     def taken(seconds):
-        return {step: {"seconds": seconds, "bytes": 0.0} for step in scale.STEPS}
+        took = {"seconds": seconds, "processor": seconds, "bytes": 0.0}
+        return dict.fromkeys(scale.STEPS, took)
 
     assert scale.worse({1_000: taken(1.0), 10_000: taken(10.0)}) == []
     told = scale.worse({1_000: taken(1.0), 10_000: taken(100.0)})

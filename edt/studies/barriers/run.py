@@ -23,13 +23,12 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
-from edt.landscape import connect
-from edt.runs.experiment import Experiment, Part, Parts, Spec
+from edt.landscape import Minima, connect
+from edt.runs.experiment import Part, Parts, Spec
 from edt.stats import cluster_rate, ratio_interval
 from edt.studies.common.finish import finish
-from edt.studies.common.students import StudentSpec, train_students
-from edt.studies.common.targets import make_task
-from edt.studies.width.run import training_plan
+from edt.studies.common.one_table import targets_and_widths
+from edt.studies.common.students import StudentRun, StudentSpec
 from edt.tasks import Task
 
 #: Columns of ``pairs`` and their dtypes; barriers are shares of the target's variance.
@@ -83,13 +82,12 @@ class BarriersSpec(StudentSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_numbers(("pairs", "ends", "pushes"))
-        object.__setattr__(self, "radii", tuple(self.radii))
         if not self.radii or any(not (math.isfinite(r) and r > 0.0) for r in self.radii):
             raise ValueError(f"radii must be finite and above 0, got {list(self.radii)}")
 
 
 @dataclass(repr=False)
-class BarriersRun(Experiment):
+class BarriersRun(StudentRun):
     """Join good ends, push good and bad ones.
 
     Tables: ``students`` (one row a run), ``pairs``, ``pushes``.
@@ -100,25 +98,16 @@ class BarriersRun(Experiment):
     names: ClassVar[tuple[str, ...]] = ("students", "pairs", "pushes")
     main: ClassVar[str] = "pushes"
 
-    @staticmethod
-    def plan(spec: BarriersSpec) -> list[Part]:
-        """The students, then pairs and pushes of each (teacher, width)."""
-        return [
-            *training_plan(spec.sweep),
-            *(
-                Part(
-                    f"{name}-{target:02d}-width-{width:04d}",
-                    f"target {target + 1}, width {width}: {what}",
-                    float(cost * width**2), what, (target, width),
-                )
-                for name, what, cost in (
-                    ("pairs", "join ends", spec.pairs * 10),
-                    ("pushes", "push ends", spec.ends * len(spec.radii) * spec.pushes),
-                )
-                for target in range(spec.sweep.targets)
-                for width in spec.widths
-            ),
-        ]  # fmt: skip
+    @classmethod
+    def then(cls, spec: BarriersSpec) -> list[Part]:
+        """Pairs and pushes of each (teacher, width)."""
+        targets, pushes = spec.sweep.targets, spec.ends * len(spec.radii) * spec.pushes
+        pairs = targets_and_widths(
+            "pairs", spec, targets, "join ends", lambda width: spec.pairs * 10 * width**2
+        )
+        return pairs + targets_and_widths(
+            "pushes", spec, targets, "push ends", lambda width: pushes * width**2
+        )
 
     @classmethod
     def headline(cls, spec: BarriersSpec) -> str:
@@ -126,16 +115,11 @@ class BarriersRun(Experiment):
         return f"{spec.networks:,} students, paths between good ends, pushes of ends"
 
     @classmethod
-    def data(cls, spec: BarriersSpec) -> Task:
-        """What is learned."""
-        return make_task(spec.sweep)
-
-    @classmethod
-    def measure(cls, spec: BarriersSpec, parts: Parts) -> dict[str, pd.DataFrame]:
-        """Students first; the rest follows from them."""
-        task = cls.data(spec)
-        students, minima = train_students(spec, task, parts)
-        tables = {"students": students}
+    def follow(
+        cls, spec: BarriersSpec, task: Task, students: pd.DataFrame, minima: Minima, parts: Parts
+    ) -> dict[str, pd.DataFrame]:
+        """Pairs and pushes."""
+        tables = {}
         for name, what, part, columns in (
             ("pairs", "join ends", _pairs, PAIRS), ("pushes", "push ends", _pushes, PUSHES)
         ):  # fmt: skip

@@ -10,6 +10,7 @@ import pandas as pd
 from edt.landscape import (
     Census,
     Core,
+    Minima,
     Tolerances,
     basin_table,
     census,
@@ -18,11 +19,9 @@ from edt.landscape import (
     minimum_table,
     prediction_table,
 )
-from edt.runs.experiment import Experiment, Part, Parts
+from edt.runs.experiment import Part, Parts
 from edt.show.words import ranges
-from edt.studies.common.students import StudentSpec, train_students
-from edt.studies.common.targets import make_task
-from edt.studies.width.run import training_plan
+from edt.studies.common.students import StudentRun, StudentSpec
 from edt.tasks import Task
 from edt.training.channels import ODD
 
@@ -51,7 +50,7 @@ class CensusSpec(StudentSpec):
 
 
 @dataclass(repr=False)
-class CensusRun(Experiment):
+class CensusRun(StudentRun):
     """Train students of many widths to the bottom and count the different minima they end in.
 
     Tables: ``students`` (one row a network: training and curvature), ``runs`` (the same networks
@@ -66,15 +65,11 @@ class CensusRun(Experiment):
     spec_type: ClassVar[type[StudentSpec]] = CensusSpec
     names: ClassVar[tuple[str, ...]] = ("students", "runs", "minima", "gaps")
 
-    @staticmethod
-    def plan(spec: CensusSpec) -> list[Part]:
-        """The students; then they are sorted."""
-        return [
-            *training_plan(spec.sweep),
-            Part(
-                "sorted", "sort the minima", float(spec.networks), "sort", tables=("runs", "gaps")
-            ),
-        ]
+    @classmethod
+    def then(cls, spec: CensusSpec) -> list[Part]:
+        """They are sorted."""
+        tables = ("runs", "gaps")
+        return [Part("sorted", "sort the minima", float(spec.networks), "sort", tables=tables)]
 
     @classmethod
     def headline(cls, spec: CensusSpec) -> str:
@@ -82,15 +77,10 @@ class CensusRun(Experiment):
         return f"{spec.networks:,} students of widths {ranges(spec.widths)}"
 
     @classmethod
-    def data(cls, spec: CensusSpec) -> Task:
-        """What is learned."""
-        return make_task(spec.sweep)
-
-    @classmethod
-    def measure(cls, spec: CensusSpec, parts: Parts) -> dict[str, pd.DataFrame]:
-        """The students, and every minimum sorted."""
-        task = cls.data(spec)
-        students, minima = train_students(spec, task, parts)
+    def follow(
+        cls, spec: CensusSpec, task: Task, students: pd.DataFrame, minima: Minima, parts: Parts
+    ) -> dict[str, pd.DataFrame]:
+        """Every minimum sorted."""
 
         def sort() -> dict[str, pd.DataFrame]:
             found = census(task, minima, spec.tolerances)
@@ -103,7 +93,6 @@ class CensusRun(Experiment):
 
         (found,) = parts.run(sort, "sort")
         return {
-            "students": students,
             "runs": found["runs"],
             "minima": minimum_table(found["runs"]),
             "gaps": found["gaps"],

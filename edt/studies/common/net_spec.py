@@ -78,7 +78,6 @@ class NetSpec(Spec):
         object.__setattr__(self, "task", own_task(self.task, TASKS))
         check_net(self.net, self.task, self.factor)
         check_folder(self.task, self.folder)
-        object.__setattr__(self, "milestones", tuple(self.milestones))
         for step in self.milestones:
             whole("milestones entries", step, 0)
         self.check_numbers(from_zero=self._from_zero())

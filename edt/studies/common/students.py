@@ -12,8 +12,9 @@ import torch
 from edt.ensemble import ACTIVATIONS, SCHEMES, Ensemble
 from edt.errors import unknown_choice
 from edt.landscape import Minima
-from edt.runs.experiment import Parts, Spec
+from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.studies.common.labelled_runs import label_runs, run_part
+from edt.studies.common.targets import make_task
 from edt.studies.width.run import TRAINING, training_plan
 from edt.studies.width.spec import WidthSweepSpec
 from edt.tasks import Task
@@ -113,6 +114,49 @@ def train_students(spec: StudentSpec, task: Task, parts: Parts) -> tuple[pd.Data
     networks = [parts.networks(part.name) for part in training_plan(sweep)]
     runs = label_runs(sweep, task, tables)
     return runs, as_minima(runs, Ensemble.concat(networks))
+
+
+@dataclass(repr=False)
+class StudentRun(Experiment):
+    """A study of students that are trained to the bottom first, table ``students``.
+
+    A subclass has a spec, the parts that follow, and the tables that these give.
+    """
+
+    @classmethod
+    def data(cls, spec: StudentSpec) -> Task:
+        """What is learned."""
+        return make_task(spec.sweep)
+
+    @classmethod
+    def plan(cls, spec: StudentSpec) -> list[Part]:
+        """The students, one part a (target, width); then `then`."""
+        return [*training_plan(spec.sweep), *cls.then(spec)]
+
+    @classmethod
+    def then(cls, spec: Any) -> list[Part]:
+        """Parts that need the students."""
+        raise NotImplementedError
+
+    @classmethod
+    def measure(cls, spec: StudentSpec, parts: Parts) -> dict[str, pd.DataFrame]:
+        """The students; the other tables follow from them."""
+        task = cls.data(spec)
+        students, minima = train_students(spec, task, parts)
+        return {"students": students} | cls.follow(spec, task, students, minima, parts)
+
+    @classmethod
+    def follow(
+        cls, spec: Any, task: Task, students: pd.DataFrame, minima: Minima, parts: Parts
+    ) -> dict[str, pd.DataFrame]:
+        """The other tables.
+
+        Args:
+            spec, task: what was asked for, and is learned.
+            students, minima: of `train_students`.
+            parts: runs or reads those of `then`.
+        """
+        raise NotImplementedError
 
 
 def as_minima(runs: pd.DataFrame, networks: Ensemble) -> Minima:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,10 +17,10 @@ from edt.ensemble.philox import draws
 from edt.lottery import run_trial
 from edt.lottery.trial import Ends, ObjectiveEnds, run_objective_trial
 from edt.objectives import Factors, MappedObjective, Subspace, orthonormal
-from edt.runs.experiment import Experiment, Part, Parts, Spec
+from edt.runs.experiment import Part, Spec
 from edt.stats import wilson
 from edt.studies.common.find_tickets import SEED_STRIDE
-from edt.studies.common.targets import teacher_task
+from edt.studies.common.one_table import OneTable
 from edt.studies.controls.spec import ControlsSpec
 from edt.tasks import Task
 
@@ -47,8 +47,39 @@ RUNS: dict[str, str] = {
 CELL = ["control", "width", "setting", "learning", "dimension"]
 
 
+def _part(spec: ControlsSpec, task: Task, control: str, width: int, setting: int) -> pd.DataFrame:
+    start, index = start_networks(spec, task, width)
+    r, learning = spec.teacher_width, width
+    ends: Ends | ObjectiveEnds
+    if control in MAPPED:
+        ends, dimension = _mapped(spec, task, control, start, index, setting)
+    else:
+        if control != "width":
+            start = hold(start, r, outputs=control == "features")
+            learning = r
+        ends = run_trial(task, start, spec.protocol, index)
+        dimension = int(start.coords[0])
+    seeds = [t * SEED_STRIDE + k for t in range(spec.teachers) for k in range(spec.seeds)]
+    table = pd.DataFrame(
+        {
+            "control": control,
+            "target": index.numpy(),
+            "width": width,
+            "setting": setting,
+            "learning": learning,
+            "dimension": dimension,
+            "seed": seeds,
+            "train_loss": ends.first.numpy(),
+            "loss": ends.loss.numpy(),
+            "steps": ends.steps.numpy(),
+            "win": ends.win.numpy(),
+        }
+    )
+    return table.astype(RUNS)[list(RUNS)]
+
+
 @dataclass(repr=False)
-class Controls(Experiment):
+class Controls(OneTable):
     """Train networks with more parameters but no more tickets, and the other way round.
 
     Table ``runs`` has one row a network.
@@ -56,7 +87,7 @@ class Controls(Experiment):
 
     kind: ClassVar[str] = "controls"
     spec_type: ClassVar[type[Spec]] = ControlsSpec
-    names: ClassVar[tuple[str, ...]] = ("runs",)
+    rows: ClassVar[Callable[..., Any]] = staticmethod(_part)
 
     @staticmethod
     def plan(spec: ControlsSpec) -> list[Part]:
@@ -77,16 +108,6 @@ class Controls(Experiment):
     def headline(cls, spec: ControlsSpec) -> str:
         """What is about to run, in a line."""
         return f"{spec.networks:,} networks in {len(spec.cells)} ways to train"
-
-    @classmethod
-    def data(cls, spec: ControlsSpec) -> Task:
-        """What is learned."""
-        return teacher_task(spec)
-
-    @classmethod
-    def measure(cls, spec: ControlsSpec, parts: Parts) -> dict[str, pd.DataFrame]:
-        """One table, the parts one below the other."""
-        return {"runs": parts.table(partial(_part, spec, cls.data(spec)))}
 
     def rates(self, conf: float = 0.95) -> pd.DataFrame:
         """Success of every control, beside the same networks trained in the ordinary way."""
@@ -142,37 +163,6 @@ def hold(networks: Ensemble, learning: int, *, outputs: bool) -> Ensemble:
         for o in range(int(networks.d_out)):
             state[:, at + o * width + learning : at + (o + 1) * width] = 2
     return networks.with_state(state.flatten())
-
-
-def _part(spec: ControlsSpec, task: Task, control: str, width: int, setting: int) -> pd.DataFrame:
-    start, index = start_networks(spec, task, width)
-    r, learning = spec.teacher_width, width
-    ends: Ends | ObjectiveEnds
-    if control in MAPPED:
-        ends, dimension = _mapped(spec, task, control, start, index, setting)
-    else:
-        if control != "width":
-            start = hold(start, r, outputs=control == "features")
-            learning = r
-        ends = run_trial(task, start, spec.protocol, index)
-        dimension = int(start.coords[0])
-    seeds = [t * SEED_STRIDE + k for t in range(spec.teachers) for k in range(spec.seeds)]
-    table = pd.DataFrame(
-        {
-            "control": control,
-            "target": index.numpy(),
-            "width": width,
-            "setting": setting,
-            "learning": learning,
-            "dimension": dimension,
-            "seed": seeds,
-            "train_loss": ends.first.numpy(),
-            "loss": ends.loss.numpy(),
-            "steps": ends.steps.numpy(),
-            "win": ends.win.numpy(),
-        }
-    )
-    return table.astype(RUNS)[list(RUNS)]
 
 
 def _mapped(

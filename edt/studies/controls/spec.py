@@ -47,8 +47,6 @@ class ControlsSpec(TeacherSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("widths", "controls", "inners", "margins"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
         check_widths("widths", self.widths, least=1)
         r = self.teacher_width
         if r not in self.widths or min(self.widths) < r:

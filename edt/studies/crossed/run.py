@@ -8,8 +8,8 @@ of the rest is thus a resampling at equal scale: nothing but the luck of the dra
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,11 +19,11 @@ import torch
 from edt.lottery import match_teacher, neuron_mask, run_trial
 from edt.lottery.crossed import cross, neurons_of
 from edt.lottery.tickets import Tickets
-from edt.runs.experiment import Experiment, Part, Parts, Spec
+from edt.runs.experiment import Part, Spec
 from edt.stats import cluster_rate, expected_losers, variance_components
 from edt.studies.common.contrast import mean_gap
 from edt.studies.common.find_tickets import SEED_STRIDE
-from edt.studies.common.targets import teacher_task
+from edt.studies.common.one_table import OneTable
 from edt.studies.crossed.spec import CrossedSpec
 from edt.tasks import Task
 
@@ -42,60 +42,6 @@ RUNS: dict[str, str] = {
 }
 #: Seeds of rests and of fresh neurons, apart from those of students.
 REST_SEED, FRESH_SEED = 500_000_000, 600_000_000
-
-
-@dataclass(repr=False)
-class CrossedRun(Experiment):
-    """Put the same rests around winning tickets, random neurons, losing tickets and fresh neurons.
-
-    Table ``runs`` has one row a trained network.
-    """
-
-    kind: ClassVar[str] = "crossed"
-    spec_type: ClassVar[type[Spec]] = CrossedSpec
-    names: ClassVar[tuple[str, ...]] = ("runs",)
-
-    @staticmethod
-    def plan(spec: CrossedSpec) -> list[Part]:
-        """One part a teacher: its tickets are found and crossed."""
-        cost = float(spec.candidates * 2 + len(GROUPS) * spec.tickets * spec.rests)
-        return [
-            Part(f"target-{target:02d}", f"teacher {target + 1}: tickets x rests", cost,
-                 "cross tickets with rests", (target,), columns=RUNS)
-            for target in range(spec.teachers)
-        ]  # fmt: skip
-
-    @classmethod
-    def headline(cls, spec: CrossedSpec) -> str:
-        """What is about to run, in a line."""
-        most = 4 * spec.teachers * spec.tickets * spec.rests
-        return f"up to {most:,} networks of width {spec.width}"
-
-    @classmethod
-    def data(cls, spec: CrossedSpec) -> Task:
-        """What is learned."""
-        return teacher_task(spec)
-
-    @classmethod
-    def measure(cls, spec: CrossedSpec, parts: Parts) -> dict[str, pd.DataFrame]:
-        """One table, the parts one below the other."""
-        return {"runs": parts.table(partial(_part, spec, cls.data(spec)))}
-
-    def groups(self, conf: float = 0.95) -> pd.DataFrame:
-        """Win rate of each group and its difference to the tickets': see `group_table`."""
-        return group_table(self.tables["runs"], conf)
-
-    def components(self, draws: int = 1000) -> pd.DataFrame:
-        """What share of the outcome is the ticket's and the rest's: see `component_table`."""
-        return component_table(self.tables["runs"], draws)
-
-    def summary(self) -> dict[str, pd.DataFrame]:
-        """Both tables."""
-        return {"groups": self.groups(), "components": self.components()}
-
-
-#: Runs it, or what is left of it.
-run_crossed = CrossedRun.run
 
 
 def _part(spec: CrossedSpec, task: Task, target: int) -> pd.DataFrame:
@@ -150,6 +96,50 @@ def _part(spec: CrossedSpec, task: Task, target: int) -> pd.DataFrame:
             )
         )
     return pd.concat(tables, ignore_index=True).astype(RUNS)[list(RUNS)]
+
+
+@dataclass(repr=False)
+class CrossedRun(OneTable):
+    """Put the same rests around winning tickets, random neurons, losing tickets and fresh neurons.
+
+    Table ``runs`` has one row a trained network.
+    """
+
+    kind: ClassVar[str] = "crossed"
+    spec_type: ClassVar[type[Spec]] = CrossedSpec
+    rows: ClassVar[Callable[..., Any]] = staticmethod(_part)
+
+    @staticmethod
+    def plan(spec: CrossedSpec) -> list[Part]:
+        """One part a teacher: its tickets are found and crossed."""
+        cost = float(spec.candidates * 2 + len(GROUPS) * spec.tickets * spec.rests)
+        return [
+            Part(f"target-{target:02d}", f"teacher {target + 1}: tickets x rests", cost,
+                 "cross tickets with rests", (target,), columns=RUNS)
+            for target in range(spec.teachers)
+        ]  # fmt: skip
+
+    @classmethod
+    def headline(cls, spec: CrossedSpec) -> str:
+        """What is about to run, in a line."""
+        most = 4 * spec.teachers * spec.tickets * spec.rests
+        return f"up to {most:,} networks of width {spec.width}"
+
+    def groups(self, conf: float = 0.95) -> pd.DataFrame:
+        """Win rate of each group and its difference to the tickets': see `group_table`."""
+        return group_table(self.tables["runs"], conf)
+
+    def components(self, draws: int = 1000) -> pd.DataFrame:
+        """What share of the outcome is the ticket's and the rest's: see `component_table`."""
+        return component_table(self.tables["runs"], draws)
+
+    def summary(self) -> dict[str, pd.DataFrame]:
+        """Both tables."""
+        return {"groups": self.groups(), "components": self.components()}
+
+
+#: Runs it, or what is left of it.
+run_crossed = CrossedRun.run
 
 
 def _others(generator: np.random.Generator, neurons: torch.Tensor, m: int) -> torch.Tensor:

@@ -7,9 +7,9 @@ says: there is no reference scale beyond one hidden layer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -17,10 +17,11 @@ import torch
 from edt import tasks
 from edt.ensemble import Ensemble
 from edt.lottery import run_trial
-from edt.runs.experiment import Experiment, Part, Parts, Spec
+from edt.runs.experiment import Part, Spec
 from edt.studies.common.contrast import contrast_table, outcome_rates
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.finish import finish
+from edt.studies.common.one_table import OneTable
 from edt.studies.common.teachers import TeacherSpec
 from edt.studies.width.spec import check_widths
 from edt.tasks import Task
@@ -69,19 +70,42 @@ class DepthSpec(TeacherSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("depths", "widths"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
             check_widths(name, getattr(self, name), least=1)
         if self.depths[-1] > DEEPEST:
             raise ValueError(f"depths must be at most {DEEPEST:,}, got {self.depths[-1]:,}")
 
 
+def _part(spec: DepthSpec, depth: int, width: int) -> pd.DataFrame:
+    task = deep_teachers(spec, depth)
+    targets = torch.arange(spec.teachers).repeat_interleave(spec.seeds)
+    seeds = [t * SEED_STRIDE + k for t in range(spec.teachers) for k in range(spec.seeds)]
+    start = Ensemble.init(
+        [(width,) * depth], seeds, d_in=task.d_in, d_out=task.d_out,
+        activation=spec.activation, scheme=spec.init, bias=spec.bias, dtype=torch.float64,
+    )  # fmt: skip
+    ends = run_trial(task, start, spec.protocol, targets)
+    size = task.variance[targets]
+    ended = finish(
+        task, ends.networks, targets, (spec.good * size).numpy(), lbfgs_steps=0,
+        newton_steps=spec.newton_steps, certify_steps=spec.certify_steps,
+    )  # fmt: skip
+    return pd.DataFrame(
+        {
+            "depth": depth, "target": targets.numpy(), "width": width, "seed": seeds,
+            "parameters": start.coords.numpy(), "train_loss": (ends.first / size).numpy(),
+            "loss": ended.loss / size.numpy(), "threshold": spec.good,
+            "label": ended.label, "outcome": ended.outcome,
+        }
+    ).astype(RUNS)[list(RUNS)]  # fmt: skip
+
+
 @dataclass(repr=False)
-class DepthRun(Experiment):
+class DepthRun(OneTable):
     """Train students of several depths to the bottom; table ``runs`` has one row a student."""
 
     kind: ClassVar[str] = "depth"
     spec_type: ClassVar[type[Spec]] = DepthSpec
-    names: ClassVar[tuple[str, ...]] = ("runs",)
+    rows: ClassVar[Callable[..., Any]] = staticmethod(_part)
 
     @staticmethod
     def plan(spec: DepthSpec) -> list[Part]:
@@ -105,9 +129,8 @@ class DepthRun(Experiment):
         return f"{each * len(spec.depths):,} students of depths {', '.join(map(str, spec.depths))}"
 
     @classmethod
-    def measure(cls, spec: DepthSpec, parts: Parts) -> dict[str, pd.DataFrame]:
-        """One table, the parts one below the other."""
-        return {"runs": parts.table(partial(_part, spec))}
+    def data(cls, spec: DepthSpec) -> None:
+        """Nothing: teachers have the depth of their students, and each part makes its own."""
 
     def rates(self, conf: float = 0.95) -> pd.DataFrame:
         """Outcomes per depth and width: see `edt.studies.common.contrast.outcome_rates`."""
@@ -133,27 +156,3 @@ def deep_teachers(spec: DepthSpec, depth: int) -> Task:
         activation=spec.activation, inputs=spec.inputs, scale=spec.teacher_gain**0.5,
         bias=spec.bias, normalise=True, seed=spec.task_seed,
     )  # fmt: skip
-
-
-def _part(spec: DepthSpec, depth: int, width: int) -> pd.DataFrame:
-    task = deep_teachers(spec, depth)
-    targets = torch.arange(spec.teachers).repeat_interleave(spec.seeds)
-    seeds = [t * SEED_STRIDE + k for t in range(spec.teachers) for k in range(spec.seeds)]
-    start = Ensemble.init(
-        [(width,) * depth], seeds, d_in=task.d_in, d_out=task.d_out,
-        activation=spec.activation, scheme=spec.init, bias=spec.bias, dtype=torch.float64,
-    )  # fmt: skip
-    ends = run_trial(task, start, spec.protocol, targets)
-    size = task.variance[targets]
-    ended = finish(
-        task, ends.networks, targets, (spec.good * size).numpy(), lbfgs_steps=0,
-        newton_steps=spec.newton_steps, certify_steps=spec.certify_steps,
-    )  # fmt: skip
-    return pd.DataFrame(
-        {
-            "depth": depth, "target": targets.numpy(), "width": width, "seed": seeds,
-            "parameters": start.coords.numpy(), "train_loss": (ends.first / size).numpy(),
-            "loss": ended.loss / size.numpy(), "threshold": spec.good,
-            "label": ended.label, "outcome": ended.outcome,
-        }
-    ).astype(RUNS)[list(RUNS)]  # fmt: skip

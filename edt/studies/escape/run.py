@@ -21,12 +21,11 @@ from edt.landscape import (
 )
 from edt.landscape.outcome import UNCERTIFIED
 from edt.lottery import at_reference_scale
-from edt.runs.experiment import Experiment, Part, Parts
+from edt.runs.experiment import Part, Parts
 from edt.show.words import ranges
 from edt.stats import ratio_interval
 from edt.studies.common.labelled_runs import seeds_of
-from edt.studies.common.students import StudentSpec, train_students
-from edt.studies.common.targets import make_task
+from edt.studies.common.students import StudentRun, StudentSpec
 from edt.studies.escape.spec import EscapeSpec
 from edt.studies.width.run import part_name, training_plan
 from edt.tasks import Task
@@ -60,7 +59,7 @@ PATHS: dict[str, str] = {
 
 
 @dataclass(repr=False)
-class EscapeRun(Experiment):
+class EscapeRun(StudentRun):
     """Train students, embed their bad minima into wider networks, and follow every way out.
 
     Of each (target, width) the commonest distinct bad minima with a positive definite Hessian are
@@ -82,14 +81,11 @@ class EscapeRun(Experiment):
     names: ClassVar[tuple[str, ...]] = ("students", "points", "starts", "paths")
     main: ClassVar[str] = "starts"
 
-    @staticmethod
-    def plan(spec: EscapeSpec) -> list[Part]:
-        """Students; the choice of bad minima; what follows from them; paths."""
+    @classmethod
+    def then(cls, spec: EscapeSpec) -> list[Part]:
+        """The choice of bad minima; what follows from them; paths."""
         sweep = spec.sweep
-        parts = [
-            *training_plan(sweep),
-            Part("chosen", "choose bad minima", float(sweep.networks), CHOICE),
-        ]
+        parts = [Part("chosen", "choose bad minima", float(sweep.networks), CHOICE)]
         for target, width in [student.key for student in training_plan(sweep)]:
             parts.append(
                 Part(
@@ -125,15 +121,10 @@ class EscapeRun(Experiment):
         )
 
     @classmethod
-    def data(cls, spec: EscapeSpec) -> Task:
-        """What is learned."""
-        return make_task(spec.sweep)
-
-    @classmethod
-    def measure(cls, spec: EscapeSpec, parts: Parts) -> dict[str, pd.DataFrame]:
-        """Students, escapes from their bad minima, and paths."""
-        task = cls.data(spec)
-        students, minima = train_students(spec, task, parts)
+    def follow(
+        cls, spec: EscapeSpec, task: Task, students: pd.DataFrame, minima: Minima, parts: Parts
+    ) -> dict[str, pd.DataFrame]:
+        """Escapes from bad minima, and paths."""
         (chosen,) = parts.run(partial(_chosen, spec, task, students, minima), CHOICE)
         points, starts = [_empty(POINTS)], [_empty(STARTS)]
         for found in parts.run(partial(_escapes, spec, task, minima, chosen), ESCAPE):
@@ -142,7 +133,6 @@ class EscapeRun(Experiment):
                 tables.append(found[name].assign(point=found[name]["point"] + before))
         paths = parts.run(partial(_paths, spec, task), DESCENT)
         return {
-            "students": students,
             "points": _joined(points, POINTS),
             "starts": _joined(starts, STARTS),
             "paths": _joined([_empty(PATHS), *paths], PATHS),

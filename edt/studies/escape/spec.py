@@ -49,8 +49,6 @@ class EscapeSpec(StudentSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("add", "shares", "path_widths"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
         check_widths("add", self.add, least=1)
         check_widths("path_widths", self.path_widths, least=0)
         if not self.shares:

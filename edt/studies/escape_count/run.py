@@ -21,14 +21,13 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
-from edt.landscape import split_every
+from edt.landscape import Minima, split_every
 from edt.lottery import at_reference_scale
-from edt.runs.experiment import Experiment, Part, Parts, Spec
+from edt.runs.experiment import Part, Parts, Spec
 from edt.stats import cluster_rate, paired_interval
 from edt.studies.common.finish import Finished, finish, leave, with_fresh
-from edt.studies.common.students import StudentSpec, train_students
-from edt.studies.common.targets import make_task
-from edt.studies.width.run import training_plan
+from edt.studies.common.one_table import targets_and_widths
+from edt.studies.common.students import StudentRun, StudentSpec
 from edt.tasks import Task
 from edt.training import masked_train
 
@@ -76,7 +75,7 @@ class EscapeCountSpec(StudentSpec):
 
 
 @dataclass(repr=False)
-class EscapeCountRun(Experiment):
+class EscapeCountRun(StudentRun):
     """Give bad minima neuron after neuron until they are good.
 
     Tables: ``students`` (one row a run), ``counts`` (one row a bad minimum and way).
@@ -87,24 +86,14 @@ class EscapeCountRun(Experiment):
     names: ClassVar[tuple[str, ...]] = ("students", "counts")
     main: ClassVar[str] = "counts"
 
-    @staticmethod
-    def plan(spec: EscapeCountSpec) -> list[Part]:
-        """The students, then the bad minima of each (teacher, width)."""
-        return [
-            *training_plan(spec.sweep),
-            *(
-                Part(
-                    f"count-{target:02d}-width-{width:04d}",
-                    f"target {target + 1}, width {width}: neuron after neuron",
-                    float(spec.each * spec.most * 30 * (width + spec.most) ** 2),
-                    "add neurons",
-                    (target, width),
-                    columns=COUNTS,
-                )
-                for target in range(spec.sweep.targets)
-                for width in spec.widths
-            ),
-        ]
+    @classmethod
+    def then(cls, spec: EscapeCountSpec) -> list[Part]:
+        """The bad minima of each (teacher, width)."""
+        return targets_and_widths(
+            "count", spec, spec.sweep.targets, "neuron after neuron",
+            lambda width: spec.each * spec.most * 30 * (width + spec.most) ** 2, COUNTS,
+            "add neurons",
+        )  # fmt: skip
 
     @classmethod
     def headline(cls, spec: EscapeCountSpec) -> str:
@@ -112,18 +101,13 @@ class EscapeCountRun(Experiment):
         return f"{spec.networks:,} students, and up to {spec.most} neurons more for bad minima"
 
     @classmethod
-    def data(cls, spec: EscapeCountSpec) -> Task:
-        """What is learned."""
-        return make_task(spec.sweep)
-
-    @classmethod
-    def measure(cls, spec: EscapeCountSpec, parts: Parts) -> dict[str, pd.DataFrame]:
-        """Students first; the rest follows from them."""
-        task = cls.data(spec)
-        students, minima = train_students(spec, task, parts)
+    def follow(
+        cls, spec: EscapeCountSpec, task: Task, students: pd.DataFrame, minima: Minima, parts: Parts
+    ) -> dict[str, pd.DataFrame]:
+        """Neurons that are needed."""
         count = partial(_counts, spec, task, students, minima.networks)
         counts = parts.table(count, "add neurons", empty=_table([]))
-        return {"students": students, "counts": counts}
+        return {"counts": counts}
 
     def survival(self, conf: float = 0.95) -> pd.DataFrame:
         """Bad minima that are not good yet, against neurons: see `survival_table`."""

@@ -18,13 +18,12 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
-from edt.landscape import split_every
-from edt.runs.experiment import Experiment, Part, Parts, Spec
+from edt.landscape import Minima, split_every
+from edt.runs.experiment import Part, Parts, Spec
 from edt.stats import cluster_rate, paired_interval
 from edt.studies.common.finish import finish, leave, with_fresh
-from edt.studies.common.students import StudentSpec, train_students
-from edt.studies.common.targets import make_task
-from edt.studies.width.run import training_plan
+from edt.studies.common.one_table import targets_and_widths
+from edt.studies.common.students import StudentRun, StudentSpec
 from edt.tasks import Task
 
 #: Labels of ends that are given another neuron.
@@ -72,7 +71,7 @@ class FailuresSpec(StudentSpec):
 
 
 @dataclass(repr=False)
-class FailuresRun(Experiment):
+class FailuresRun(StudentRun):
     """Label failed ends, and look for ways out of them.
 
     Tables: ``students`` (one row a run), ``escapes`` (one row a way to go on from a failed end).
@@ -83,24 +82,13 @@ class FailuresRun(Experiment):
     names: ClassVar[tuple[str, ...]] = ("students", "escapes")
     main: ClassVar[str] = "students"
 
-    @staticmethod
-    def plan(spec: FailuresSpec) -> list[Part]:
-        """The students, then the ways out of the failures of each (teacher, width)."""
-        return [
-            *training_plan(spec.sweep),
-            *(
-                Part(
-                    f"escape-{target:02d}-width-{width:04d}",
-                    f"target {target + 1}, width {width}: one neuron more",
-                    float(spec.each * len(KINDS) * 4 * width * (width + 1)),
-                    "one neuron more",
-                    (target, width),
-                    columns=ESCAPES,
-                )
-                for target in range(spec.sweep.targets)
-                for width in spec.widths
-            ),
-        ]
+    @classmethod
+    def then(cls, spec: FailuresSpec) -> list[Part]:
+        """The ways out of the failures of each (teacher, width)."""
+        return targets_and_widths(
+            "escape", spec, spec.sweep.targets, "one neuron more",
+            lambda width: spec.each * len(KINDS) * 4 * width * (width + 1), ESCAPES,
+        )  # fmt: skip
 
     @classmethod
     def headline(cls, spec: FailuresSpec) -> str:
@@ -108,18 +96,13 @@ class FailuresRun(Experiment):
         return f"{spec.networks:,} students, and ways out of those that fail"
 
     @classmethod
-    def data(cls, spec: FailuresSpec) -> Task:
-        """What is learned."""
-        return make_task(spec.sweep)
-
-    @classmethod
-    def measure(cls, spec: FailuresSpec, parts: Parts) -> dict[str, pd.DataFrame]:
-        """Students first; the rest follows from them."""
-        task = cls.data(spec)
-        students, minima = train_students(spec, task, parts)
+    def follow(
+        cls, spec: FailuresSpec, task: Task, students: pd.DataFrame, minima: Minima, parts: Parts
+    ) -> dict[str, pd.DataFrame]:
+        """The ways out."""
         go_on = partial(_escapes, spec, task, students, minima.networks)
         escapes = parts.table(go_on, "one neuron more", empty=_empty())
-        return {"students": students, "escapes": escapes}
+        return {"escapes": escapes}
 
     def failures(self, conf: float = 0.95) -> pd.DataFrame:
         """What failed ends are, per width: see `failure_table`."""

@@ -12,9 +12,10 @@ arXiv 1406.2572 (the curve for networks).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -23,9 +24,9 @@ import torch
 from edt.ensemble import Ensemble
 from edt.landscape import certify, reduce_network
 from edt.landscape.layers import target_of, unpack
-from edt.runs.experiment import Experiment, Part, Parts, Spec
+from edt.runs.experiment import Part, Spec
 from edt.stats import Tested, permuted
-from edt.studies.common.targets import teacher_task
+from edt.studies.common.one_table import OneTable, targets_and_widths
 from edt.studies.common.teachers import TeacherSpec
 from edt.studies.width.spec import check_widths
 from edt.tasks import Task
@@ -73,73 +74,10 @@ class IndexLossSpec(TeacherSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("widths", "stops", "noises"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
         check_widths("widths", self.widths, least=1)
         check_widths("stops", self.stops, least=1)
         if not self.noises or any(not (math.isfinite(n) and n >= 0.0) for n in self.noises):
             raise ValueError(f"noises must be finite and >= 0, got {list(self.noises)}")
-
-
-@dataclass(repr=False)
-class IndexLossRun(Experiment):
-    """Find critical points of every index and set their index against their loss.
-
-    Table ``runs`` has one row a start of Newton's method.
-    """
-
-    kind: ClassVar[str] = "index-loss"
-    spec_type: ClassVar[type[Spec]] = IndexLossSpec
-    names: ClassVar[tuple[str, ...]] = ("runs",)
-
-    @staticmethod
-    def plan(spec: IndexLossSpec) -> list[Part]:
-        """One part a teacher and width."""
-        return [
-            Part(
-                f"target-{target:02d}-width-{width:04d}",
-                f"teacher {target + 1}, width {width}: critical points",
-                float(spec.seeds * len(spec.stops) * len(spec.noises) * width**3),
-                "find critical points",
-                (target, width),
-                columns=RUNS,
-            )
-            for target in range(spec.teachers)
-            for width in spec.widths
-        ]
-
-    @classmethod
-    def headline(cls, spec: IndexLossSpec) -> str:
-        """What is about to run, in a line."""
-        per = len(spec.widths) * spec.seeds * len(spec.stops) * len(spec.noises)
-        return f"{spec.teachers * per:,} starts of Newton's method"
-
-    @classmethod
-    def data(cls, spec: IndexLossSpec) -> Task:
-        """What is learned."""
-        return teacher_task(spec)
-
-    @classmethod
-    def measure(cls, spec: IndexLossSpec, parts: Parts) -> dict[str, pd.DataFrame]:
-        """One table, the parts one below the other."""
-        return {"runs": parts.table(partial(critical_points, spec, cls.data(spec)))}
-
-    @property
-    def points(self) -> pd.DataFrame:
-        """Distinct critical points: see `distinct_points`."""
-        return distinct_points(self.tables["runs"])
-
-    def curve(self, draws: int = 1000) -> pd.DataFrame:
-        """Per width how index and loss go together: see `curve_table`."""
-        return curve_table(self.points, draws)
-
-    def summary(self) -> dict[str, pd.DataFrame]:
-        """The table of the curve."""
-        return {"index_against_loss": self.curve()}
-
-
-#: Runs it, or what is left of it.
-run_index_loss = IndexLossRun.run
 
 
 def critical_points(spec: IndexLossSpec, task: Task, target: int, width: int) -> pd.DataFrame:
@@ -170,6 +108,50 @@ def critical_points(spec: IndexLossSpec, task: Task, target: int, width: int) ->
             )
     table = pd.concat(tables, ignore_index=True).assign(target=target, width=width)
     return table.astype(RUNS)[list(RUNS)]
+
+
+@dataclass(repr=False)
+class IndexLossRun(OneTable):
+    """Find critical points of every index and set their index against their loss.
+
+    Table ``runs`` has one row a start of Newton's method.
+    """
+
+    kind: ClassVar[str] = "index-loss"
+    spec_type: ClassVar[type[Spec]] = IndexLossSpec
+    rows: ClassVar[Callable[..., Any]] = staticmethod(critical_points)
+
+    @staticmethod
+    def plan(spec: IndexLossSpec) -> list[Part]:
+        """One part a teacher and width."""
+        return targets_and_widths(
+            "target", spec, spec.teachers, "critical points",
+            lambda width: spec.seeds * len(spec.stops) * len(spec.noises) * width**3,
+            RUNS, "find critical points",
+        )  # fmt: skip
+
+    @classmethod
+    def headline(cls, spec: IndexLossSpec) -> str:
+        """What is about to run, in a line."""
+        per = len(spec.widths) * spec.seeds * len(spec.stops) * len(spec.noises)
+        return f"{spec.teachers * per:,} starts of Newton's method"
+
+    @property
+    def points(self) -> pd.DataFrame:
+        """Distinct critical points: see `distinct_points`."""
+        return distinct_points(self.tables["runs"])
+
+    def curve(self, draws: int = 1000) -> pd.DataFrame:
+        """Per width how index and loss go together: see `curve_table`."""
+        return curve_table(self.points, draws)
+
+    def summary(self) -> dict[str, pd.DataFrame]:
+        """The table of the curve."""
+        return {"index_against_loss": self.curve()}
+
+
+#: Runs it, or what is left of it.
+run_index_loss = IndexLossRun.run
 
 
 def _critical(

@@ -100,8 +100,6 @@ class LossLevelsSpec(Spec):
     newton_steps: int = 200
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "widths", tuple(self.widths))
-        object.__setattr__(self, "biases", tuple(self.biases))
         check_widths("widths", self.widths, least=1)
         if list(self.biases) not in ([False], [True], [False, True]):
             raise ValueError(

@@ -93,9 +93,6 @@ class LotterySpec(Spec):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", own_task(self.task, TASKS))
-        object.__setattr__(self, "hidden", tuple(self.hidden))
-        object.__setattr__(self, "methods", tuple(self.methods))
-        object.__setattr__(self, "milestones", tuple(self.milestones))
         for name, allowed in (
             ("activation", ACTIVATIONS), ("init", SCHEMES),
             ("scope", ("layer", "global", "neuron")), ("optimizer", ("adam", "sgd")),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,10 +12,10 @@ import torch
 
 from edt.lottery import match_teacher, run_trial
 from edt.lottery.multistart import partition
-from edt.runs.experiment import Experiment, Part, Parts, Spec
+from edt.runs.experiment import Part, Spec
 from edt.stats import cluster_rate, information_test
 from edt.studies.common.find_tickets import SEED_STRIDE
-from edt.studies.common.targets import teacher_task
+from edt.studies.common.one_table import OneTable, targets_and_widths
 from edt.studies.multi_start.spec import MultiStartSpec
 from edt.tasks import Task
 
@@ -34,70 +34,6 @@ RUNS: dict[str, str] = {
     "held": "float64",  # largest share of the teacher's parts played by one ticket's neurons
     "holder_won": "bool",  # that ticket won alone
 }
-
-
-@dataclass(repr=False)
-class MultiStart(Experiment):
-    """Train wide networks whole, and every ticket inside each alone, from the same weights.
-
-    A multi-start of n tickets wins when one of them wins alone. Does the wide network win just
-    then? Every width m holds ``floor(m / r)`` disjoint tickets of r neurons.
-
-    Table ``runs`` has one row a wide network.
-    """
-
-    kind: ClassVar[str] = "multi-start"
-    spec_type: ClassVar[type[Spec]] = MultiStartSpec
-    names: ClassVar[tuple[str, ...]] = ("runs",)
-
-    @staticmethod
-    def plan(spec: MultiStartSpec) -> list[Part]:
-        """One part a teacher and width."""
-        return [
-            Part(
-                f"target-{target:02d}-width-{width:04d}",
-                f"teacher {target + 1}, width {width}: together and alone",
-                float(spec.seeds * width),
-                "train together and alone",
-                (target, width),
-                columns=RUNS,
-            )
-            for target in range(spec.teachers)
-            for width in spec.widths
-        ]
-
-    @classmethod
-    def headline(cls, spec: MultiStartSpec) -> str:
-        """What is about to run, in a line."""
-        return f"{spec.networks:,} networks: wide ones, and their tickets alone"
-
-    @classmethod
-    def data(cls, spec: MultiStartSpec) -> Task:
-        """What is learned."""
-        return teacher_task(spec)
-
-    @classmethod
-    def measure(cls, spec: MultiStartSpec, parts: Parts) -> dict[str, pd.DataFrame]:
-        """One table, the parts one below the other."""
-        return {"runs": parts.table(partial(_part, spec, cls.data(spec)))}
-
-    def agreement(self, conf: float = 0.95) -> pd.DataFrame:
-        """Wins together against wins alone, per width: see `agreement_table`."""
-        return agreement_table(self.tables["runs"], conf)
-
-    def summary(self) -> dict[str, pd.DataFrame]:
-        """The agreement table."""
-        return {"agreement": self.agreement().drop(columns="information_null")}
-
-
-#: Runs it, or what is left of it: `edt.runs.experiment.Experiment.run`.
-run_multi_start = MultiStart.run
-
-
-def _least(loss: torch.Tensor) -> torch.Tensor:
-    """Least finite loss of each row ``[n, count]``; NaN where all diverged."""
-    least = torch.where(torch.isfinite(loss), loss, torch.inf).amin(1)
-    return least.masked_fill(torch.isinf(least), torch.nan)
 
 
 def _part(spec: MultiStartSpec, task: Task, target: int, width: int) -> pd.DataFrame:
@@ -136,6 +72,52 @@ def _part(spec: MultiStartSpec, task: Task, target: int, width: int) -> pd.DataF
             "holder_won": wins.gather(1, holder[:, None])[:, 0].numpy(),
         }
     ).astype(RUNS)[list(RUNS)]
+
+
+@dataclass(repr=False)
+class MultiStart(OneTable):
+    """Train wide networks whole, and every ticket inside each alone, from the same weights.
+
+    A multi-start of n tickets wins when one of them wins alone. Does the wide network win just
+    then? Every width m holds ``floor(m / r)`` disjoint tickets of r neurons.
+
+    Table ``runs`` has one row a wide network.
+    """
+
+    kind: ClassVar[str] = "multi-start"
+    spec_type: ClassVar[type[Spec]] = MultiStartSpec
+    rows: ClassVar[Callable[..., Any]] = staticmethod(_part)
+
+    @staticmethod
+    def plan(spec: MultiStartSpec) -> list[Part]:
+        """One part a teacher and width."""
+        return targets_and_widths(
+            "target", spec, spec.teachers, "together and alone",
+            lambda width: spec.seeds * width, RUNS, "train together and alone",
+        )  # fmt: skip
+
+    @classmethod
+    def headline(cls, spec: MultiStartSpec) -> str:
+        """What is about to run, in a line."""
+        return f"{spec.networks:,} networks: wide ones, and their tickets alone"
+
+    def agreement(self, conf: float = 0.95) -> pd.DataFrame:
+        """Wins together against wins alone, per width: see `agreement_table`."""
+        return agreement_table(self.tables["runs"], conf)
+
+    def summary(self) -> dict[str, pd.DataFrame]:
+        """The agreement table."""
+        return {"agreement": self.agreement().drop(columns="information_null")}
+
+
+#: Runs it, or what is left of it: `edt.runs.experiment.Experiment.run`.
+run_multi_start = MultiStart.run
+
+
+def _least(loss: torch.Tensor) -> torch.Tensor:
+    """Least finite loss of each row ``[n, count]``; NaN where all diverged."""
+    least = torch.where(torch.isfinite(loss), loss, torch.inf).amin(1)
+    return least.masked_fill(torch.isinf(least), torch.nan)
 
 
 def agreement_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:

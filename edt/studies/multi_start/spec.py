@@ -28,7 +28,6 @@ class MultiStartSpec(TeacherSpec):
         super().__post_init__()
         if self.task != "teacher-student":
             raise unknown_choice("task", self.task, ["teacher-student"])
-        object.__setattr__(self, "widths", tuple(self.widths))
         check_widths("widths", self.widths, least=1)
         if min(self.widths) < self.teacher_width:
             raise ValueError(

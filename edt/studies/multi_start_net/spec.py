@@ -35,7 +35,6 @@ class MultiStartNetSpec(NetSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "parts", tuple(self.parts))
         if not self.parts:
             raise ValueError("parts must hold at least one number of parts")
         for parts in self.parts:

@@ -114,8 +114,6 @@ class OptimisersSpec(TeacherSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("rules", "scales", "widths", "batches"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in self.rules:
             if name not in RULES:
                 raise unknown_choice("rules", name, list(RULES))

@@ -10,9 +10,9 @@ Carbin. "fresh" are students of width r of their own, the other null.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -24,11 +24,11 @@ from edt.landscape.layers import run as forward
 from edt.landscape.layers import target_of, unpack
 from edt.lottery import match_teacher, run_trial
 from edt.lottery.crossed import neurons_of
-from edt.runs.experiment import Experiment, Part, Parts, Spec
+from edt.runs.experiment import Part, Spec
 from edt.stats import cluster_rate, paired_interval
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.finish import finish
-from edt.studies.common.targets import teacher_task
+from edt.studies.common.one_table import OneTable, targets_and_widths
 from edt.studies.common.teachers import TeacherSpec
 from edt.studies.width.spec import check_widths
 from edt.tasks import Task
@@ -67,64 +67,11 @@ class PruneSpec(TeacherSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "widths", tuple(self.widths))
         check_widths("widths", self.widths, least=1)
         if min(self.widths) <= self.teacher_width:
             raise ValueError(
                 f"widths must be above teacher_width ({self.teacher_width}), got {min(self.widths)}"
             )
-
-
-@dataclass(repr=False)
-class PruneRun(Experiment):
-    """Cut wide winners down to r neurons; table ``runs`` has one row a cut network."""
-
-    kind: ClassVar[str] = "prune-to-narrow"
-    spec_type: ClassVar[type[Spec]] = PruneSpec
-    names: ClassVar[tuple[str, ...]] = ("runs",)
-
-    @staticmethod
-    def plan(spec: PruneSpec) -> list[Part]:
-        """One part a teacher and width."""
-        return [
-            Part(
-                f"target-{target:02d}-width-{width:04d}",
-                f"teacher {target + 1}, width {width}: train, cut, train on",
-                float(spec.seeds * (width + 5 * spec.teacher_width)),
-                "cut winners",
-                (target, width),
-                columns=RUNS,
-            )
-            for target in range(spec.teachers)
-            for width in spec.widths
-        ]
-
-    @classmethod
-    def headline(cls, spec: PruneSpec) -> str:
-        """What is about to run, in a line."""
-        return f"{spec.teachers * len(spec.widths) * spec.seeds:,} wide students, cut five ways"
-
-    @classmethod
-    def data(cls, spec: PruneSpec) -> Task:
-        """What is learned."""
-        return teacher_task(spec)
-
-    @classmethod
-    def measure(cls, spec: PruneSpec, parts: Parts) -> dict[str, pd.DataFrame]:
-        """One table, the parts one below the other."""
-        return {"runs": parts.table(partial(_part, spec, cls.data(spec)))}
-
-    def remains(self, conf: float = 0.95) -> pd.DataFrame:
-        """What is left of winners, per width and rule: see `remains_table`."""
-        return remains_table(self.tables["runs"], conf)
-
-    def summary(self) -> dict[str, pd.DataFrame]:
-        """The table."""
-        return {"remains": self.remains()}
-
-
-#: Runs it, or what is left of it.
-run_prune_to_narrow = PruneRun.run
 
 
 def _part(spec: PruneSpec, task: Task, target: int, width: int) -> pd.DataFrame:
@@ -171,6 +118,40 @@ def _part(spec: PruneSpec, task: Task, target: int, width: int) -> pd.DataFrame:
             )
         )  # fmt: skip
     return pd.concat(tables, ignore_index=True).astype(RUNS)[list(RUNS)]
+
+
+@dataclass(repr=False)
+class PruneRun(OneTable):
+    """Cut wide winners down to r neurons; table ``runs`` has one row a cut network."""
+
+    kind: ClassVar[str] = "prune-to-narrow"
+    spec_type: ClassVar[type[Spec]] = PruneSpec
+    rows: ClassVar[Callable[..., Any]] = staticmethod(_part)
+
+    @staticmethod
+    def plan(spec: PruneSpec) -> list[Part]:
+        """One part a teacher and width."""
+        return targets_and_widths(
+            "target", spec, spec.teachers, "train, cut, train on",
+            lambda width: spec.seeds * (width + 5 * spec.teacher_width), RUNS, "cut winners",
+        )  # fmt: skip
+
+    @classmethod
+    def headline(cls, spec: PruneSpec) -> str:
+        """What is about to run, in a line."""
+        return f"{spec.teachers * len(spec.widths) * spec.seeds:,} wide students, cut five ways"
+
+    def remains(self, conf: float = 0.95) -> pd.DataFrame:
+        """What is left of winners, per width and rule: see `remains_table`."""
+        return remains_table(self.tables["runs"], conf)
+
+    def summary(self) -> dict[str, pd.DataFrame]:
+        """The table."""
+        return {"remains": self.remains()}
+
+
+#: Runs it, or what is left of it.
+run_prune_to_narrow = PruneRun.run
 
 
 def _strongest(wide: Ensemble, x: torch.Tensor, r: int) -> torch.Tensor:

@@ -51,8 +51,6 @@ class SafranShamirSpec(Spec):
     finish: str = "all"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "teachers", tuple(self.teachers))
-        object.__setattr__(self, "extra", tuple(self.extra))
         check_widths("teachers", self.teachers, least=1)
         for more in self.extra:
             whole("extra entries", more, 0)

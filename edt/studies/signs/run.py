@@ -14,24 +14,23 @@ Rev. Lett. 98 (2007) 150201 (eigenvalues that know of each other).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from edt.runs.experiment import Experiment, Part, Parts, Spec
+from edt.runs.experiment import Part, Spec
 from edt.stats import SEED
-from edt.studies.common.targets import teacher_task
+from edt.studies.common.one_table import OneTable
 from edt.studies.index_loss.run import (
     IndexLossRun,
     IndexLossSpec,
     critical_points,
     distinct_points,
 )
-from edt.tasks import Task
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,7 +54,7 @@ class SignsSpec(IndexLossSpec):
 
 
 @dataclass(repr=False)
-class SignsRun(Experiment):
+class SignsRun(OneTable):
     """Find critical points and count their negative eigenvalues; table ``runs`` as of index-loss.
 
     Reference: see the module.
@@ -63,7 +62,7 @@ class SignsRun(Experiment):
 
     kind: ClassVar[str] = "signs"
     spec_type: ClassVar[type[Spec]] = SignsSpec
-    names: ClassVar[tuple[str, ...]] = ("runs",)
+    rows: ClassVar[Callable[..., Any]] = staticmethod(critical_points)
 
     @staticmethod
     def plan(spec: SignsSpec) -> list[Part]:
@@ -74,16 +73,6 @@ class SignsRun(Experiment):
     def headline(cls, spec: SignsSpec) -> str:
         """What is about to run, in a line."""
         return IndexLossRun.headline(spec)
-
-    @classmethod
-    def data(cls, spec: SignsSpec) -> Task:
-        """What is learned."""
-        return teacher_task(spec)
-
-    @classmethod
-    def measure(cls, spec: SignsSpec, parts: Parts) -> dict[str, pd.DataFrame]:
-        """One table, the parts one below the other."""
-        return {"runs": parts.table(partial(critical_points, spec, cls.data(spec)))}
 
     @property
     def points(self) -> pd.DataFrame:

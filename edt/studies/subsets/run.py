@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,10 +12,10 @@ import torch
 
 from edt.lottery import run_trial
 from edt.lottery.subsets import subset_tickets
-from edt.runs.experiment import Experiment, Part, Parts, Spec
+from edt.runs.experiment import Part, Spec
 from edt.stats import auc_test, cluster_rate, information_test
 from edt.studies.common.find_tickets import SEED_STRIDE
-from edt.studies.common.targets import teacher_task
+from edt.studies.common.one_table import OneTable, targets_and_widths
 from edt.studies.subsets.spec import SubsetsSpec
 from edt.tasks import Task
 
@@ -37,61 +37,6 @@ RUNS: dict[str, str] = {
 TOGETHER = 20
 #: Two-sided level below which a page says that something is so.
 LEVEL = 0.05
-
-
-@dataclass(repr=False)
-class SubsetsRun(Experiment):
-    """Train wide networks, and every subset of r of their neurons alone, from the same weights.
-
-    Table ``runs`` has one row a wide network.
-    """
-
-    kind: ClassVar[str] = "subsets"
-    spec_type: ClassVar[type[Spec]] = SubsetsSpec
-    names: ClassVar[tuple[str, ...]] = ("runs",)
-
-    @staticmethod
-    def plan(spec: SubsetsSpec) -> list[Part]:
-        """One part a teacher and width."""
-        return [
-            Part(
-                f"target-{target:02d}-width-{width:04d}",
-                f"teacher {target + 1}, width {width}: whole and every subset",
-                float(spec.seeds * (width + spec.tickets(width) * spec.teacher_width)),
-                "train networks and subsets",
-                (target, width),
-                columns=RUNS,
-            )
-            for target in range(spec.teachers)
-            for width in spec.widths
-        ]
-
-    @classmethod
-    def headline(cls, spec: SubsetsSpec) -> str:
-        """What is about to run, in a line."""
-        return f"{spec.networks:,} networks: wide ones, and the subsets inside"
-
-    @classmethod
-    def data(cls, spec: SubsetsSpec) -> Task:
-        """What is learned."""
-        return teacher_task(spec)
-
-    @classmethod
-    def measure(cls, spec: SubsetsSpec, parts: Parts) -> dict[str, pd.DataFrame]:
-        """One table, the parts one below the other."""
-        return {"runs": parts.table(partial(_part, spec, cls.data(spec)))}
-
-    def agreement(self, conf: float = 0.95) -> pd.DataFrame:
-        """Wins together against wins of subsets, per width: see `subset_table`."""
-        return subset_table(self.tables["runs"], conf)
-
-    def summary(self) -> dict[str, pd.DataFrame]:
-        """The table."""
-        return {"subsets": self.agreement()}
-
-
-#: Runs it, or what is left of it.
-run_subsets = SubsetsRun.run
 
 
 def _part(spec: SubsetsSpec, task: Task, target: int, width: int) -> pd.DataFrame:
@@ -130,6 +75,44 @@ def _part(spec: SubsetsSpec, task: Task, target: int, width: int) -> pd.DataFram
             "whole": every,
         }
     ).astype(RUNS)[list(RUNS)]
+
+
+@dataclass(repr=False)
+class SubsetsRun(OneTable):
+    """Train wide networks, and every subset of r of their neurons alone, from the same weights.
+
+    Table ``runs`` has one row a wide network.
+    """
+
+    kind: ClassVar[str] = "subsets"
+    spec_type: ClassVar[type[Spec]] = SubsetsSpec
+    rows: ClassVar[Callable[..., Any]] = staticmethod(_part)
+
+    @staticmethod
+    def plan(spec: SubsetsSpec) -> list[Part]:
+        """One part a teacher and width."""
+        return targets_and_widths(
+            "target", spec, spec.teachers, "whole and every subset",
+            lambda width: spec.seeds * (width + spec.tickets(width) * spec.teacher_width),
+            RUNS, "train networks and subsets",
+        )  # fmt: skip
+
+    @classmethod
+    def headline(cls, spec: SubsetsSpec) -> str:
+        """What is about to run, in a line."""
+        return f"{spec.networks:,} networks: wide ones, and the subsets inside"
+
+    def agreement(self, conf: float = 0.95) -> pd.DataFrame:
+        """Wins together against wins of subsets, per width: see `subset_table`."""
+        return subset_table(self.tables["runs"], conf)
+
+    def summary(self) -> dict[str, pd.DataFrame]:
+        """The table."""
+        return {"subsets": self.agreement()}
+
+
+#: Runs it, or what is left of it.
+run_subsets = SubsetsRun.run
 
 
 def subset_table(runs: pd.DataFrame, conf: float = 0.95, draws: int = 1000) -> pd.DataFrame:

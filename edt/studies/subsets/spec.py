@@ -26,7 +26,6 @@ class SubsetsSpec(TeacherSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "widths", tuple(self.widths))
         check_widths("widths", self.widths, least=1)
         if min(self.widths) < self.teacher_width:
             raise ValueError(

@@ -79,8 +79,6 @@ class TargetsSpec(TeacherSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("targets", "widths"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in self.targets:
             if name not in TARGETS:
                 raise unknown_choice("targets", name, list(TARGETS))

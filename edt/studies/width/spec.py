@@ -98,8 +98,6 @@ class WidthSweepSpec(Spec):
         if self.inputs not in INPUTS:
             raise unknown_choice("inputs", self.inputs, list(INPUTS))
         check_activation(self.activation)
-        for name in ("widths", "split_widths", "mus"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
         check_widths("widths", self.widths, least=1)
         check_widths("split_widths", self.split_widths, least=0)
         counts_from_zero = (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,9 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
-from edt.runs.experiment import Experiment, Part, Parts, Spec
+from edt.runs.experiment import Part, Spec
 from edt.stats import effective_tickets, wilson
+from edt.studies.common.one_table import OneTable
 from edt.studies.width.spec import check_widths
 from edt.tasks.xor import one_logit, xor
 from edt.training import masked_train
@@ -83,8 +84,6 @@ class XorSpec(Spec):
     success: float = 0.02
 
     def __post_init__(self) -> None:
-        for name in ("widths", "starts"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
         check_widths("widths", self.widths, least=1)
         if not self.starts:
             raise ValueError("starts must hold at least one start")
@@ -105,8 +104,33 @@ class XorSpec(Spec):
         return (self.steps, self.lr, self.success) == (other.steps, other.lr, other.success)
 
 
+def _part(spec: XorSpec, start: str, width: int) -> pd.DataFrame:
+    trained = masked_train(
+        xor(),
+        networks(spec, start, width),
+        optimizer="gd",
+        steps=spec.steps,
+        lr=spec.lr,
+        record=None,
+        progress=False,
+    )
+    if trained.interrupted:
+        raise KeyboardInterrupt
+    table = pd.DataFrame(
+        {
+            "start": start,
+            "width": width,
+            "seed": range(spec.first_seed, spec.first_seed + spec.seeds),
+            "loss": trained.loss.to(torch.float64).numpy(),
+            "status": trained.status,
+            "win": (trained.loss < spec.success).numpy(),
+        }
+    )
+    return table.astype(RUNS)[list(RUNS)]
+
+
 @dataclass(repr=False)
-class Xor(Experiment):
+class Xor(OneTable):
     """Train 2-m-1 relu networks on exclusive or and count successes at each width.
 
     Table ``runs`` has one row a network.
@@ -117,7 +141,7 @@ class Xor(Experiment):
 
     kind: ClassVar[str] = "xor"
     spec_type: ClassVar[type[Spec]] = XorSpec
-    names: ClassVar[tuple[str, ...]] = ("runs",)
+    rows: ClassVar[Callable[..., Any]] = staticmethod(_part)
 
     @staticmethod
     def plan(spec: XorSpec) -> list[Part]:
@@ -140,11 +164,6 @@ class Xor(Experiment):
     def headline(cls, spec: XorSpec) -> str:
         """What is about to run, in a line."""
         return f"{spec.networks:,} networks, {spec.steps:,} steps on the four points"
-
-    @classmethod
-    def measure(cls, spec: XorSpec, parts: Parts) -> dict[str, pd.DataFrame]:
-        """One table, the parts one below the other."""
-        return {"runs": parts.table(partial(_part, spec))}
 
     def success(self, conf: float = 0.95) -> pd.DataFrame:
         """Success and effective tickets beside the reference: see `reference_table`."""
@@ -182,31 +201,6 @@ def networks(spec: XorSpec, start: str, width: int) -> Ensemble:
         theta[:, 3 * width :] *= math.sqrt(width)
         ens = ens.with_theta(theta.flatten())
     return one_logit(ens)
-
-
-def _part(spec: XorSpec, start: str, width: int) -> pd.DataFrame:
-    trained = masked_train(
-        xor(),
-        networks(spec, start, width),
-        optimizer="gd",
-        steps=spec.steps,
-        lr=spec.lr,
-        record=None,
-        progress=False,
-    )
-    if trained.interrupted:
-        raise KeyboardInterrupt
-    table = pd.DataFrame(
-        {
-            "start": start,
-            "width": width,
-            "seed": range(spec.first_seed, spec.first_seed + spec.seeds),
-            "loss": trained.loss.to(torch.float64).numpy(),
-            "status": trained.status,
-            "win": (trained.loss < spec.success).numpy(),
-        }
-    )
-    return table.astype(RUNS)[list(RUNS)]
 
 
 def reference_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
