@@ -27,7 +27,7 @@ PACKAGES = (
     "edt.landscape", "edt.landscape.embed", "edt.landscape.views", "edt.lottery",
     "edt.lottery.adversary", "edt.lottery.connectivity", "edt.lottery.controls",
     "edt.lottery.criteria", "edt.lottery.dynamic", "edt.lottery.interchange",
-    "edt.lottery.iterative", "edt.lottery.minimal", "edt.lottery.multistart", "edt.lottery.prune",
+    "edt.lottery.iterative", "edt.lottery.bisection", "edt.lottery.multistart", "edt.lottery.prune",
     "edt.lottery.schedules", "edt.nets", "edt.nn", "edt.objectives", "edt.plots", "edt.runs.store",
     "edt.runs.sweeps", "edt.stats", "edt.studies", "edt.success", "edt.tasks", "edt.training",
     "edt.training.recorders",

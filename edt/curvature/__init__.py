@@ -9,6 +9,7 @@ from edt.curvature.density import SpectralDensity, spectral_density
 from edt.curvature.eigenpairs import EigenPairs, extreme_eigenpairs, lanczos
 from edt.curvature.factored import factored_inertia, negative_count
 from edt.curvature.fisher import fisher, fisher_product, sample_gradients
+from edt.curvature.gauss_newton_split import HessianSplit, hessian_split
 from edt.curvature.inverse import InverseProducts, influence, inverse_product, submatrix
 from edt.curvature.kfac import Kronecker, kfac
 from edt.curvature.spectrum import (
@@ -19,7 +20,6 @@ from edt.curvature.spectrum import (
     hessian_spectrum,
     index,
 )
-from edt.curvature.split import HessianSplit, hessian_split
 from edt.curvature.trace import TraceEstimate, hessian_diagonal, hessian_trace
 from edt.curvature.verdicts import Evidence, verdict, zero_threshold
 from edt.functional import hessian, hvp

@@ -16,12 +16,12 @@ import torch
 
 from edt.curvature.spectrum import groups
 from edt.flow import chebyshev, radius, rkc2, rodas5p
-from edt.flow.control import adapted, first_step
 from edt.flow.events import Limits, record, settle
 from edt.flow.rosenbrock import growing, rosenbrock_step
 from edt.flow.shifted import Jacobian
 from edt.flow.state import DIVERGED, RUNNING, STALLED, State
 from edt.flow.step import Dynamics, Step, Tolerance
+from edt.flow.step_size import adapted, first_step
 from edt.objectives import Coordinates
 from edt.training import checkpoint
 from edt.training.progress import Meter

@@ -16,7 +16,6 @@ from edt.landscape.census_tables import (
 from edt.landscape.certificates import Certificates, certify
 from edt.landscape.channels import ChannelLimit, ChannelNetwork, channel_limits
 from edt.landscape.connect import Connection, connect, equal_pairs
-from edt.landscape.core import Core, reduce_network
 from edt.landscape.counting import (
     bell,
     critical_subspaces,
@@ -30,6 +29,7 @@ from edt.landscape.critical import critical_task
 from edt.landscape.embed import Embedding, split, split_every
 from edt.landscape.escape import DESTINATIONS, Escape, escape_experiment, escape_table
 from edt.landscape.grow import Growth, grow
+from edt.landscape.index_paths import index_along_path, plateaus
 from edt.landscape.inertia import (
     SplitMatrices,
     constant_inertia,
@@ -37,12 +37,12 @@ from edt.landscape.inertia import (
     predicted_inertia,
     split_matrices,
 )
+from edt.landscape.irreducible import Core, reduce_network
 from edt.landscape.labels import CERTIFIED, LABELS, Standing, label_of, overturned_by
 from edt.landscape.levels import Levels, loss_levels
 from edt.landscape.matching import Alignment, align_networks
 from edt.landscape.minima import Minima, find_minima
 from edt.landscape.outcome import OUTCOMES, outcomes
-from edt.landscape.paths import index_along_path, plateaus
 from edt.landscape.population import population_gradient, population_hessian, population_loss
 from edt.landscape.safran_shamir import SafranShamir, safran_shamir, spurious_table
 from edt.landscape.views import (

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from edt.landscape.core import Core, reduce_phase
+from edt.landscape.irreducible import Core, reduce_phase
 from edt.landscape.symmetry import SYMMETRIES, Symmetry
 
 
@@ -21,7 +21,7 @@ def aligned_distance(one: Core, other: Core) -> float:
     only if their linear rests cancel.
 
     Args:
-        one, other: from `edt.landscape.core.reduce_network`.
+        one, other: from `edt.landscape.irreducible.reduce_network`.
 
     Returns:
         ``|theta_1 - theta_2| / max(|theta_1|, |theta_2|)`` over all parameters; infinite when

@@ -28,7 +28,7 @@ import torch
 from edt import functional
 from edt.landscape.align import aligned_distance
 from edt.landscape.census_tables import census_table, minimum_table, prediction_table
-from edt.landscape.core import Core, reduce_network
+from edt.landscape.irreducible import Core, reduce_network
 from edt.landscape.layers import target_of, unpack
 from edt.landscape.levels import loss_levels
 from edt.landscape.minima import Minima

@@ -24,8 +24,8 @@ from edt.objectives.noise import loss_noise
 from edt.objectives.path import CURVES, PathObjective, blend, nodes_of
 from edt.scalars import number, whole
 from edt.tasks.given import objective_of
-from edt.training.descend import descend
 from edt.training.progress import Meter
+from edt.training.rounds import descend
 from edt.training.structure import hidden_widths, pack, unpack
 
 __all__ = ["Connection", "connect", "equal_pairs"]

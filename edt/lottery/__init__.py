@@ -8,8 +8,8 @@ from typing import Any
 from edt.arguments import checked
 from edt.lottery.match import Match, match_teacher, neuron_distance
 from edt.lottery.module_recipe import ModuleRecipe
+from edt.lottery.perturbations import KINDS, Rests, perturb_rest
 from edt.lottery.recipe import Recipe, at_reference_scale
-from edt.lottery.rests import KINDS, Rests, perturb_rest
 from edt.lottery.tickets import Tickets, neuron_mask
 from edt.lottery.trial import Ends, Protocol, run_trial
 

@@ -20,8 +20,8 @@ from edt.arguments import checked
 from edt.ensemble import Ensemble
 from edt.errors import ShapeError
 from edt.functional import hvp, loss_and_grad
-from edt.lottery.draw import EVOLVE_STREAM, normals, rest_ids
-from edt.lottery.places import group_sum, places
+from edt.lottery.membership import group_sum, membership
+from edt.lottery.random_numbers import EVOLVE_STREAM, normals, rest_ids
 from edt.lottery.tickets import Tickets
 from edt.scalars import whole
 from edt.tasks import Task
@@ -104,7 +104,7 @@ def gradient_adversary(
     """
     networks = tickets.inside()
     base = networks.theta.clone()
-    at = places(networks)
+    at = membership(networks)
     rest = tickets.rest
     length = _length(base, rest, at.network, networks.B)
     theta = base.clone()
@@ -157,7 +157,7 @@ def evolve_adversary(
     count, size = len(tickets), population
     many = tickets.repeat(size)
     networks = many.inside()
-    at, rest = places(networks), many.rest
+    at, rest = membership(networks), many.rest
     base = networks.theta.clone()
     length = _length(base, rest, at.network, networks.B)
     parents = max(size // 4, 2)

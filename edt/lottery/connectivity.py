@@ -18,7 +18,7 @@ from edt.ensemble.arrays import as_tensor
 from edt.ensemble.kinds import Networks
 from edt.ensemble.masks import PRUNED
 from edt.errors import ShapeError
-from edt.lottery.places import places, ranks
+from edt.lottery.membership import membership, ranks
 
 __all__ = ["connected", "layers_cut", "strongest_path"]
 
@@ -74,7 +74,7 @@ def strongest_path(ens: Networks, scores: torch.Tensor) -> torch.Tensor:
         ShapeError: wrong length.
     """
     scores = flat_scores(ens, scores)
-    at = places(ens)
+    at = membership(ens)
     if isinstance(ens, ModuleEnsemble):
         where = torch.nonzero((ens.state.cpu() != PRUNED) & ~at.bias).flatten()
         kept = torch.zeros(ens.total, dtype=torch.bool)
@@ -118,7 +118,7 @@ def _reach(
         weight: places of the unpruned weights of each layer; D + 1.
         start: ``[B + 1]``, first unit of each network in ``reach``; D + 2.
     """
-    at = places(ens)
+    at = membership(ens)
     live = ((ens.state.cpu() != PRUNED) & ~at.bias).numpy()
     layer, network = at.layer.numpy(), at.network.numpy()
     row, column = at.row.numpy(), at.column.numpy()

@@ -12,9 +12,9 @@ import torch
 from edt.arguments import checked
 from edt.ensemble.masks import PRUNED
 from edt.errors import unknown_choice
-from edt.lottery.draw import CONTROL_STREAM, bits, uniforms
+from edt.lottery.membership import group_sum, membership, ranks
 from edt.lottery.module_recipe import ModuleRecipe
-from edt.lottery.places import group_sum, places, ranks
+from edt.lottery.random_numbers import CONTROL_STREAM, bits, uniforms
 from edt.lottery.recipe import Recipe
 from edt.lottery.tickets import Tickets, neuron_mask
 
@@ -42,7 +42,7 @@ def random_ticket(
         return Tickets(start, _elsewhere(tickets, seed), tickets.task_index, tickets.names)
     if not neurons:
         return Tickets(start, _shuffle(tickets, seed), tickets.task_index, tickets.names)
-    at = places(start)
+    at = membership(start)
     m = int(start.layer_widths[:, 1].max())
     key = bits(start, seed, tickets.names, CONTROL_STREAM)
     chosen = torch.zeros(start.B, m, dtype=torch.bool)
@@ -61,7 +61,7 @@ def shuffled_ticket(tickets: Tickets, seed: int) -> Tickets:
     ticket's own; unlike `reinitialised` they sit elsewhere.
     """
     start = tickets.start
-    at = places(start)
+    at = membership(start)
     live = torch.nonzero(start.state != PRUNED).flatten()
     group = at.kind[live]
     key = uniforms(start, seed, tickets.names, CONTROL_STREAM)[live]
@@ -91,7 +91,7 @@ def sign_preserved(tickets: Tickets, recipe: Recipe | ModuleRecipe, seed: int) -
 def _shuffle(tickets: Tickets, seed: int) -> torch.Tensor:
     """bool ``[total]``: as many entries of each layer's weights and biases, chosen at random."""
     start = tickets.start
-    at = places(start)
+    at = membership(start)
     live = torch.nonzero(start.state != PRUNED).flatten()
     group = at.kind[live]
     count = group_sum(tickets.keep[live], group, 2 * at.layers * at.networks)
@@ -104,7 +104,7 @@ def _shuffle(tickets: Tickets, seed: int) -> torch.Tensor:
 def _elsewhere(tickets: Tickets, seed: int) -> torch.Tensor:
     """bool ``[total]``: as many weights of each layer, none of them the ticket's."""
     start = tickets.start
-    at = places(start)
+    at = membership(start)
     groups = at.layers * at.networks
     free = tickets.rest & ~at.bias
     wanted = group_sum(tickets.keep & ~at.bias, at.block, groups)

@@ -20,8 +20,8 @@ from edt.ensemble.kinds import Networks, chains
 from edt.ensemble.masks import PRUNED, TRAINABLE
 from edt.functional import hessian, hvp, loss_and_grad
 from edt.lottery.connectivity import connected
-from edt.lottery.draw import CONTROL_STREAM, bits, uniforms
-from edt.lottery.places import group_sum, places
+from edt.lottery.membership import group_sum, membership
+from edt.lottery.random_numbers import CONTROL_STREAM, bits, uniforms
 from edt.objectives.modules import evaluation
 from edt.scalars import number, whole
 from edt.tasks.given import task_and_networks
@@ -91,7 +91,7 @@ def grasp(
         _, grad = loss_and_grad(task, ens, task_index=task_index)
         return (ens.theta * hvp(task, ens, grad.detach(), task_index=task_index)).detach()
     # Outputs are divided by dividing the last layer: a diagonal change of parameters.
-    at = places(ens)
+    at = membership(ens)
     scale = torch.ones_like(ens.theta)
     scale[(at.layer == at.layers - 1).to(scale.device)] = 1.0 / heat
     cool = ens.with_theta(ens.theta.detach() * scale)
@@ -257,7 +257,7 @@ def obs_prune(
             f"network has {int(ens.coords.max())}"
         )
     theta, state = ens.theta.clone(), ens.state.clone()
-    at = places(ens)
+    at = membership(ens)
     blocks = hessian(task, ens, task_index=task_index)
     lost = [b for b, block in enumerate(blocks) if not bool(torch.isfinite(block).all())]
     if lost:
@@ -339,7 +339,7 @@ def edge_popup(
     task, ens = task_and_networks(task, ens)
     if not 0.0 < density <= 1.0:
         raise ValueError(f"density must be in (0, 1], got {density}")
-    at = places(ens)
+    at = membership(ens)
     groups = at.layers * at.networks
     dense = ens.with_state(torch.full_like(ens.state, TRAINABLE))
     score = 0.01 * uniforms(ens, seed, ens.network_ids.abs() % 2**38, CONTROL_STREAM).to(ens.dtype)

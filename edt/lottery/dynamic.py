@@ -27,9 +27,9 @@ from edt.ensemble.philox import draws
 from edt.errors import unknown_choice
 from edt.functional import loss_and_grad
 from edt.lottery.criteria import snip, synflow
-from edt.lottery.draw import GROW_STREAM
-from edt.lottery.places import group_sum, places, ranks
+from edt.lottery.membership import group_sum, membership, ranks
 from edt.lottery.prune import SCOPES, keep_highest
+from edt.lottery.random_numbers import GROW_STREAM
 from edt.scalars import flag, number, whole
 
 __all__ = ["SET", "GradualPruning", "RigL"]
@@ -117,7 +117,7 @@ class _Exchange:
         Args:
             drop: bool ``[total]``. grow: float64 ``[total]``.
         """
-        at = places(networks)
+        at = membership(networks)
         state: torch.Tensor = networks.state.cpu().clone()
         state[drop] = PRUNED
         where = torch.nonzero(~at.bias & (state == PRUNED)).flatten()
@@ -167,7 +167,7 @@ class SET(_Exchange):
         self, step: int, steps: int, networks: Any, task: Any, task_index: torch.Tensor
     ) -> torch.Tensor:
         """See `edt.training.mask_changes.MaskUpdate`."""
-        at = places(networks)
+        at = membership(networks)
         theta = networks.theta.detach().cpu()
         live = (networks.state.cpu() == TRAINABLE) & ~at.bias
         gone = live & (theta == 0.0) if self.zeros else torch.zeros_like(live)
@@ -219,7 +219,7 @@ class RigL(_Exchange):
         self, step: int, steps: int, networks: Any, task: Any, task_index: torch.Tensor
     ) -> torch.Tensor:
         """See `edt.training.mask_changes.MaskUpdate`."""
-        at, state = places(networks), networks.state.cpu()
+        at, state = membership(networks), networks.state.cpu()
         last = _end(self.begin, self.end, steps)
         share = 0.5 * self.fraction * (1.0 + math.cos(math.pi * step / max(last, 1)))
         dense = networks.with_state(torch.where(state == FROZEN, FROZEN, TRAINABLE).to(state.dtype))

@@ -18,7 +18,7 @@ from edt.ensemble import Ensemble
 from edt.ensemble.kinds import Networks
 from edt.frames import Tabular
 from edt.lottery.connectivity import connected, layers_cut
-from edt.lottery.places import places
+from edt.lottery.membership import membership
 from edt.lottery.prune import Shares, density, prune_finite, prune_lowest
 from edt.lottery.trial import Ends, Protocol, run_trial
 from edt.scalars import whole
@@ -183,7 +183,7 @@ def sparsest_winners(
         place = start.positions(index)
         current = start.select(index).with_state(state)
         result = run_trial(task, current, protocol, task_index[index])
-        won = result.win[places(current).network]
+        won = result.win[membership(current).network]
         keep[place[won]] = state[won] != 0
         merged = trained.state.clone()
         merged[place] = state

@@ -14,7 +14,7 @@ from edt.ensemble import ModuleEnsemble
 from edt.ensemble.architecture import read_module
 from edt.ensemble.philox import draws
 from edt.errors import ShapeError
-from edt.lottery.draw import BUILD_STREAM
+from edt.lottery.random_numbers import BUILD_STREAM
 
 __all__ = ["ModuleRecipe"]
 

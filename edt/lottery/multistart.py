@@ -11,8 +11,8 @@ from edt.arguments import checked
 from edt.ensemble import Ensemble, ModuleEnsemble
 from edt.ensemble.architecture import Architecture
 from edt.ensemble.kinds import Networks, as_networks, chains
-from edt.lottery.draw import CONTROL_STREAM, uniforms
-from edt.lottery.places import group_sum, places, ranks
+from edt.lottery.membership import group_sum, membership, ranks
+from edt.lottery.random_numbers import CONTROL_STREAM, uniforms
 from edt.lottery.tickets import Tickets, neuron_mask
 from edt.scalars import whole
 
@@ -88,7 +88,7 @@ def partition_weights(
     """
     parts = whole("parts", parts, 2)
     as_networks(start, "start")
-    at = places(start)
+    at = membership(start)
     weights = torch.nonzero((start.state != 0) & ~at.bias).flatten()
     count = group_sum(torch.ones_like(weights), at.block[weights], at.layers * start.B)
     least = int(count[count > 0].min())

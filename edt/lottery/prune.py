@@ -20,7 +20,7 @@ from edt.ensemble.kinds import Networks, chains
 from edt.ensemble.masks import PRUNED
 from edt.errors import ShapeError, unknown_choice
 from edt.lottery.connectivity import connected, flat_scores, strongest_path
-from edt.lottery.places import group_sum, layers_of, places, ranks
+from edt.lottery.membership import group_sum, layers_of, membership, ranks
 from edt.scalars import number
 
 #: What is ranked against what.
@@ -72,7 +72,7 @@ def prune_lowest(
     state = _prune(ens, scores, shares, scope, torch.zeros(ens.total, dtype=torch.bool))
     cut = connected(ens) & ~connected(ens.with_state(state))
     if bool(cut.any()):
-        keep = strongest_path(ens, scores) & cut[places(ens).network]
+        keep = strongest_path(ens, scores) & cut[membership(ens).network]
         state = _prune(ens, scores, shares, scope, keep)
     return state
 
@@ -103,7 +103,7 @@ def keep_highest(
     if scope not in SCOPES[:2]:
         raise unknown_choice("scope", scope, SCOPES[:2])
     number("density", density, below=math.nextafter(1.0, 2.0), strict=True)
-    at = places(networks)
+    at = membership(networks)
     lost = ~networks.finite.cpu()[at.network]
     scores = torch.where(lost, 0.0, scores)
     _ranked(networks, scores)
@@ -163,7 +163,7 @@ def _ranked(ens: Networks, scores: torch.Tensor) -> None:
     Raises:
         ValueError: NaN at a weight that is not pruned.
     """
-    at = places(ens)
+    at = membership(ens)
     lost = torch.isnan(scores) & ~at.bias & (ens.state != PRUNED)
     if bool(lost.any()):
         networks = torch.unique(at.network[lost])
@@ -180,7 +180,7 @@ def _prune(
     """The states after pruning; what ``keep`` (bool ``[total]``) names stays."""
     if scope == "neuron":
         return _neurons(chains(ens, "scope='neuron'"), scores, shares, keep)
-    at = places(ens)
+    at = membership(ens)
     where = torch.nonzero(~at.bias & (ens.state != PRUNED)).flatten()
     by_layer = scope == "layer"
     group = (at.block if by_layer else at.network)[where]
@@ -228,7 +228,7 @@ def _lowest(
 def _neurons(
     ens: Ensemble, scores: torch.Tensor, shares: list[float], keep: torch.Tensor
 ) -> torch.Tensor:
-    at = places(ens)
+    at = membership(ens)
     state = ens.state.clone()
     worth = scores.to(torch.float64).masked_fill(at.bias | (ens.state == PRUNED), 0.0)
     for layer in range(ens.depth):
@@ -262,7 +262,7 @@ def _neurons(
 
 def density(ens: Networks) -> torch.Tensor:
     """Share of each network's weights (biases left out) that are not pruned, float64 ``[B]``."""
-    at = places(ens)
+    at = membership(ens)
     live = group_sum((ens.state != PRUNED) & ~at.bias, at.network, ens.B)
     return live.double() / group_sum(~at.bias, at.network, ens.B).double()
 

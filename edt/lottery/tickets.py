@@ -14,7 +14,7 @@ from edt.ensemble.checks import network_indices
 from edt.ensemble.kinds import Networks, as_networks, chains
 from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE, flat_mask
 from edt.errors import ShapeError
-from edt.lottery.places import group_sum, places
+from edt.lottery.membership import group_sum, membership
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Tickets:
     @property
     def size(self) -> torch.Tensor:
         """int64 ``[K]``, parameters of each ticket."""
-        return group_sum(self.keep, places(self.start).network, self.start.B)
+        return group_sum(self.keep, membership(self.start).network, self.start.B)
 
     @property
     def rest(self) -> torch.Tensor:
@@ -111,7 +111,7 @@ class Tickets:
     @property
     def shared(self) -> torch.Tensor:
         """bool ``[total]``, kept parameters that the rest needs as well; see the class."""
-        at = places(self.start)
+        at = membership(self.start)
         rest, weights = self.rest, ~at.bias
         layers = at.networks * at.layers
         # Units (network, layer, row) by one number; rows are below the longest.
@@ -162,7 +162,7 @@ class Tickets:
         last layer are trained like the ticket's. (With the whole rest frozen, r neurons face the
         target minus a random function that no r neurons can give, and lose whatever they are.)
         """
-        at = places(self.start)
+        at = membership(self.start)
         features = self.rest & ~((at.layer == at.layers - 1) & ~at.bias)
         return self.inside().with_state(self.inside().state.masked_fill(features, FROZEN))
 
@@ -207,7 +207,7 @@ def neuron_mask(ens: Ensemble, neurons: torch.Tensor, layer: int = 0) -> torch.T
             f"neurons must be bool [{ens.B}, {widest}] (networks, neurons), got "
             f"{list(neurons.shape)}"
         )
-    at = places(ens)
+    at = membership(ens)
     keep = torch.ones(ens.total, dtype=torch.bool)
     into = at.layer == layer
     out = (at.layer == layer + 1) & ~at.bias

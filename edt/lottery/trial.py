@@ -11,8 +11,8 @@ from edt.ensemble import Ensemble
 from edt.objectives import Objective
 from edt.ops.threads import one_blas_thread
 from edt.training import converge, lbfgs, masked_train
-from edt.training.descend import in_rounds
 from edt.training.descent import CHUNK
+from edt.training.rounds import in_rounds
 from edt.training.schedules import learning_rate_factors
 from edt.training.state import DIVERGED, Rule, State
 from edt.training.trainer import trainer

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from edt.objectives.hosted import Hosted
+from edt.ops.calls import Calls, calls_of
 from edt.ops.compiled import matrix_offsets
-from edt.ops.core import Calls, calls_of
 from edt.ops.cpu import CpuCalls
 from edt.ops.losses import LOSSES
 from edt.ops.problem import Problem

@@ -9,14 +9,14 @@ from __future__ import annotations
 import torch
 
 from edt.objectives.coordinates import repeated
-from edt.ops.core import Calls
+from edt.ops.calls import Calls
 from edt.ops.memory import room_for_hessians
 
 __all__ = ["Hosted"]
 
 
 class Hosted:
-    """The calls of an `edt.ops.core.Calls` with tensors on the CPU, given and written.
+    """The calls of an `edt.ops.calls.Calls` with tensors on the CPU, given and written.
 
     Args:
         calls: on a GPU.

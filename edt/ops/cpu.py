@@ -27,7 +27,7 @@ def _named(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 class CpuCalls:
-    """See `edt.ops.core.Calls`; tensors are contiguous and on the CPU."""
+    """See `edt.ops.calls.Calls`; tensors are contiguous and on the CPU."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem

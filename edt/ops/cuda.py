@@ -333,7 +333,7 @@ def _arrange(
 
 
 class CudaCalls:
-    """See `edt.ops.core.Calls`: launches on torch's current stream of the problem's device."""
+    """See `edt.ops.calls.Calls`: launches on torch's current stream of the problem's device."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem

@@ -29,8 +29,8 @@ import torch
 from torch import Tensor
 
 from edt.ops import reference
+from edt.ops.calls import Calls, calls_of
 from edt.ops.compiled import matrix_offsets
-from edt.ops.core import Calls, calls_of
 from edt.ops.memory import room_for_hessians
 from edt.ops.problem import SCHEMA, Problem
 from edt.ops.threads import set_own_threads

@@ -60,7 +60,7 @@ def train_arguments(
     """The arguments of a training call by name (``TrainState`` in ``csrc/layout/training.h``).
 
     Args:
-        run, rule, until: see `edt.ops.core.Calls.train`.
+        run, rule, until: see `edt.ops.calls.Calls.train`.
         address: of what a rule holds, in the memory of the engine.
     """
     changed = {name: getattr(run, name) for name in _CHANGED}

@@ -36,7 +36,7 @@ from edt.training.escape import Spectra, escape, measure
 from edt.training.floor import loss_floor, zero_losses
 from edt.training.groups import Checkpoint, cost_groups, in_groups
 from edt.training.inputs import Inputs, ready
-from edt.training.plan import METHODS, Plan
+from edt.training.methods import METHODS, DescentPlan
 from edt.training.progress import Meter
 from edt.training.separable import separated_share
 from edt.training.stationary import stationary
@@ -165,7 +165,7 @@ def converge(
             f"escape_saddles=False forms Hessians: use a method other than 'cg', or raise "
             f"dense_limit ({limit}) above the largest network's {big} coordinates"
         )
-    plan = Plan(method, lbfgs_steps, newton_steps, memory, polish)
+    plan = DescentPlan(method, lbfgs_steps, newton_steps, memory, polish)
     work = Work(inputs, plan, tol, bound, dense, escape_saddles)
     if checkpoint is None:
         result = _run(work, max_seconds, progress)
@@ -200,7 +200,7 @@ class Work:
     """
 
     inputs: Inputs
-    plan: Plan
+    plan: DescentPlan
     tol: float
     maxnorm: torch.Tensor | None
     dense: torch.Tensor

@@ -66,7 +66,7 @@ FRESH, GOING, OVER = (_core.CODES["excursion"].index(name) for name in ("fresh",
 
 
 @dataclass
-class Track:
+class ExcursionState:
     """One network's excursion.
 
     Attributes:
@@ -211,7 +211,9 @@ def _plain(
     tracks = {}
     for b in work.tolist():
         loss = float(state.loss[b])
-        tracks[b] = Track(shares, iterations, loss, state.theta[state.coordinates(b)], loss)
+        tracks[b] = ExcursionState(
+            shares, iterations, loss, state.theta[state.coordinates(b)], loss
+        )
     trial = state.theta.clone()
     while work.numel():
         for part in together(state.objective, work):
@@ -227,7 +229,7 @@ def _plain(
         work = work[~ended]
 
 
-def _over(track: Track, scale: float) -> bool:
+def _over(track: ExcursionState, scale: float) -> bool:
     """Whether an excursion has ended."""
     return track.best <= FLOOR * scale or track.tried >= len(track.shares) or track.left <= 0
 
@@ -255,7 +257,11 @@ def _cost(state: Descent, part: torch.Tensor) -> float:
 
 
 def _iterate(
-    state: Descent, part: torch.Tensor, trial: torch.Tensor, tracks: dict[int, Track], back: bool
+    state: Descent,
+    part: torch.Tensor,
+    trial: torch.Tensor,
+    tracks: dict[int, ExcursionState],
+    back: bool,
 ) -> None:
     """One step of each network of ``part`` from ``trial`` (flat, updated in place)."""
     objective: Any = state.objective

@@ -74,7 +74,7 @@ def can_levenberg(objective: Objective) -> torch.Tensor:
 
 
 @dataclass
-class Track:
+class LevenbergState:
     """One network's progress through the stage."""
 
     left: int
@@ -119,7 +119,7 @@ def levenberg(
         goal: loss at which a network leaves, as a share of the targets' size.
     """
     work = chosen[state.status[chosen] == RUNNING]
-    tracks = {b: Track(iterations) for b in work.tolist()}
+    tracks = {b: LevenbergState(iterations) for b in work.tolist()}
     work = _still(state, work, tracks, switch, goal)
     while work.numel():
         for part in together(state.objective, work):
@@ -130,7 +130,11 @@ def levenberg(
 
 
 def _still(
-    state: Descent, work: torch.Tensor, tracks: dict[int, Track], switch: float, goal: float
+    state: Descent,
+    work: torch.Tensor,
+    tracks: dict[int, LevenbergState],
+    switch: float,
+    goal: float,
 ) -> torch.Tensor:
     """The networks that go on."""
     on = []
@@ -241,7 +245,7 @@ class Search:
         self._begin()
 
 
-def _iterate(state: Descent, part: torch.Tensor, tracks: dict[int, Track]) -> None:
+def _iterate(state: Descent, part: torch.Tensor, tracks: dict[int, LevenbergState]) -> None:
     """One Jacobian and one step (or none) for each network of ``part``."""
     objective: Any = state.objective
     rows, sizes = float(objective.rows), state.coords[part].to(torch.float64)
@@ -287,7 +291,7 @@ def _take(
     part: torch.Tensor,
     searches: dict[int, Search],
     places: dict[int, torch.Tensor],
-    tracks: dict[int, Track],
+    tracks: dict[int, LevenbergState],
 ) -> None:
     """Take the steps found, where the loss as the objective computes it goes down."""
     ready = [b for b in part.tolist() if searches[b].taken]

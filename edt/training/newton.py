@@ -69,7 +69,7 @@ _DTYPES = {int: torch.int64, float: torch.float64, bool: torch.int8}
 
 
 @dataclass
-class Track:
+class NewtonState:
     """One network's progress through the stage."""
 
     left: int
@@ -120,7 +120,7 @@ def newton(
         small = state.coords[work] <= SMALL
         _compiled(state, work[small], iterations, meter)
         work = work[~small]
-    tracks = {b: Track(iterations) for b in work.tolist()}
+    tracks = {b: NewtonState(iterations) for b in work.tolist()}
     while work.numel():
         for place in groups(state.coords[work]):
             state.check_time()
@@ -156,7 +156,7 @@ def _compiled(state: Descent, work: torch.Tensor, iterations: int, meter: Meter)
         "channel_norm": CHANNEL_NORM,
         "drift": DRIFT,
     }
-    fresh = asdict(Track(iterations))
+    fresh = asdict(NewtonState(iterations))
     at: dict[str, Any] = {
         name: torch.full((state.B,), value, dtype=_DTYPES[type(value)])
         for name, value in fresh.items()
@@ -174,7 +174,7 @@ def _compiled(state: Descent, work: torch.Tensor, iterations: int, meter: Meter)
         work = work[state.status[work] == RUNNING]
 
 
-def _iterate(state: Descent, part: torch.Tensor, tracks: dict[int, Track], ggn: bool) -> None:
+def _iterate(state: Descent, part: torch.Tensor, tracks: dict[int, NewtonState], ggn: bool) -> None:
     """One matrix and one accepted step (or none) for each network of ``part``."""
     matrices = dict(
         zip(
@@ -229,7 +229,7 @@ def _bent(
     pending: torch.Tensor,
     bases: dict[int, Basis],
     proposals: dict[int, Proposal],
-    tracks: dict[int, Track],
+    tracks: dict[int, NewtonState],
 ) -> tuple[torch.Tensor, list[int]]:
     """Steps with their bends added, flat, and the networks whose bend is small enough."""
     steps = torch.zeros_like(state.theta)
@@ -256,7 +256,7 @@ def _bent(
 
 
 def _accept(
-    state: Descent, b: int, step: Proposal, loss: float, grad: torch.Tensor, track: Track
+    state: Descent, b: int, step: Proposal, loss: float, grad: torch.Tensor, track: NewtonState
 ) -> bool:
     """Whether the trial is better; lowers the damping if so. ``failed`` ends the tries."""
     before = float(state.loss[b])
@@ -289,7 +289,7 @@ def _relief(ratio: float) -> float:
     return max(0.2, 1.0 - (2.0 * min(ratio, 1.5) - 1.0) ** 3)
 
 
-def _judge(state: Descent, b: int, track: Track) -> None:
+def _judge(state: Descent, b: int, track: NewtonState) -> None:
     """Decide whether network b is finished, and how."""
     loss, steepest = float(state.loss[b]), float(state.grad_max[b])
     if not (loss < float("inf") and steepest < float("inf")):

@@ -138,10 +138,10 @@ class State:
 
 
 class Trainer(Protocol):
-    """What `edt.training.run` drives: `edt.ops.core.Calls`, or any objective in PyTorch."""
+    """What `edt.training.run` drives: `edt.ops.calls.Calls`, or any objective in PyTorch."""
 
     def train(self, run: State, rule: Rule, until: int) -> None:
-        """Run every network with status 0 to step ``until``; see `edt.ops.core.Calls`."""
+        """Run every network with status 0 to step ``until``; see `edt.ops.calls.Calls`."""
 
     def loss(
         self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None

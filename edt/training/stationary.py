@@ -24,7 +24,7 @@ WINDOW = 20
 
 
 @dataclass
-class Track:
+class StationaryState:
     """One network's progress through the stage."""
 
     radius: float
@@ -52,7 +52,7 @@ def stationary(state: Descent, chosen: torch.Tensor, iterations: int, meter: Met
         for b in work.tolist():
             state.status[b] = CONVERGED if float(state.grad_max[b]) <= state.tol else MAX_STEPS
         return
-    tracks = {b: Track(max(1.0, 0.1 * state.norm(b)), iterations) for b in work.tolist()}
+    tracks = {b: StationaryState(max(1.0, 0.1 * state.norm(b)), iterations) for b in work.tolist()}
     while work.numel():
         for place in groups(state.coords[work]):
             state.check_time()
@@ -64,7 +64,7 @@ def stationary(state: Descent, chosen: torch.Tensor, iterations: int, meter: Met
         work = work[state.status[work] == RUNNING]
 
 
-def _iterate(state: Descent, part: torch.Tensor, tracks: dict[int, Track]) -> None:
+def _iterate(state: Descent, part: torch.Tensor, tracks: dict[int, StationaryState]) -> None:
     """One Hessian and one accepted step (or none) for each network of ``part``."""
     matrices = hessians(state.objective, state.theta, part)
     jobs = [
@@ -101,7 +101,7 @@ def _iterate(state: Descent, part: torch.Tensor, tracks: dict[int, Track]) -> No
 
 
 def _accept(
-    state: Descent, b: int, step: Proposal, loss: float, grad: torch.Tensor, track: Track
+    state: Descent, b: int, step: Proposal, loss: float, grad: torch.Tensor, track: StationaryState
 ) -> bool:
     """Whether ``|grad|`` falls; adapts the radius. ``failed`` ends the tries."""
     span = slice(int(state.offsets[b]), int(state.offsets[b + 1]))
@@ -118,7 +118,7 @@ def _accept(
     return ratio > 1e-4
 
 
-def _judge(state: Descent, b: int, track: Track) -> None:
+def _judge(state: Descent, b: int, track: StationaryState) -> None:
     """Decide whether network b is finished, and how."""
     loss, steepest = float(state.loss[b]), float(state.grad_max[b])
     if not (loss < float("inf") and steepest < float("inf")):

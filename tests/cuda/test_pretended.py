@@ -14,8 +14,8 @@ from op_cases import Case
 import edt
 from edt import curvature, functional, landscape
 from edt.objectives import CoreObjective
+from edt.ops.calls import calls_of
 from edt.ops.checks import problem_of
-from edt.ops.core import calls_of
 from edt.ops.cpu import CpuCalls
 from edt.ops.cuda import CudaCalls
 from edt.tasks.given import objective_of

@@ -9,7 +9,7 @@ from edt.ensemble import Ensemble
 from edt.functional import loss
 from edt.lottery import Tickets, neuron_mask
 from edt.lottery.adversary import evolve_adversary, gradient_adversary, unrolled_gradient
-from edt.lottery.minimal import bisect_failure
+from edt.lottery.bisection import bisect_failure
 
 
 @pytest.fixture

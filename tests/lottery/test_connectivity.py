@@ -16,7 +16,7 @@ from edt.ensemble import Ensemble
 from edt.lottery import criteria
 from edt.lottery.connectivity import connected, layers_cut, strongest_path
 from edt.lottery.iterative import iterative_pruning, magnitude
-from edt.lottery.places import places
+from edt.lottery.membership import membership
 from edt.lottery.prune import SCOPES, density, prune_finite, prune_lowest
 
 NAN = float("nan")
@@ -24,7 +24,7 @@ NAN = float("nan")
 
 def paths(ens, b):
     """Every path of unpruned weights through network b, as lists of places in ``theta``."""
-    at = places(ens)
+    at = membership(ens)
     own = (at.network == b) & ~at.bias & (ens.state != 0)
     edges = [
         {
@@ -60,7 +60,7 @@ def pruned(draw):
 def test_against_all_paths(case):
     ens, scores = case
     chosen = strongest_path(ens, scores)
-    at = places(ens)
+    at = membership(ens)
     for b in range(ens.B):
         every = list(paths(ens, b))
         assert bool(connected(ens)[b]) == bool(every)
@@ -89,8 +89,8 @@ def test_pruning_never_cuts(case, scope, share):
     # Where enough weights can go, as many go as before the guard.
     if scope == "global":
         for b in torch.nonzero(before).flatten().tolist():
-            live = int(ens.select([b]).masks[~places(ens.select([b])).bias].sum())
-            left = int(after.select([b]).masks[~places(ens.select([b])).bias].sum())
+            live = int(ens.select([b]).masks[~membership(ens.select([b])).bias].sum())
+            left = int(after.select([b]).masks[~membership(ens.select([b])).bias].sum())
             wanted = max(int(np.floor(share * live + 0.5)), 1) if share > 0.0 else 0
             assert left == max(live - wanted, 1) or left == ens.depth + 1
 
@@ -134,7 +134,7 @@ TASK = edt.Task(torch.randn(16, 3, generator=torch.Generator().manual_seed(0)).d
 def test_no_criterion_cuts(name, scope):
     # The last layer is small: every criterion that multiplies by weights gives it up first.
     ens = Ensemble.init([(6, 4), (3, 5)], range(3), d_in=3, d_out=1)
-    ens = ens.with_theta(torch.where(places(ens).layer == 2, 1e-9 * ens.theta, ens.theta))
+    ens = ens.with_theta(torch.where(membership(ens).layer == 2, 1e-9 * ens.theta, ens.theta))
     scores = {
         "magnitude": lambda: magnitude(ens),
         "snip": lambda: criteria.snip(TASK, ens),
@@ -158,7 +158,7 @@ def test_the_surgeon_does_not_cut():
 def test_scores_that_are_no_numbers():
     ens = Ensemble.init([4, 5, 6], [0], d_in=2, d_out=1)
     scores = magnitude(ens)
-    at = places(ens)
+    at = membership(ens)
     scores[at.bias] = NAN  # not looked at
     fine = prune_lowest(ens, scores, 0.5)
     scores[torch.nonzero((at.network == 1) & ~at.bias).flatten()[:2]] = NAN

@@ -15,8 +15,8 @@ from edt.errors import ShapeError
 from edt.lottery import ModuleRecipe, Tickets, neuron_mask, perturb_rest
 from edt.lottery.controls import CONTROLS, control, random_ticket
 from edt.lottery.criteria import edge_popup, grasp, obd, snip
+from edt.lottery.membership import membership
 from edt.lottery.multistart import partition, partition_units, partition_weights
-from edt.lottery.places import places
 from edt.lottery.prune import prune_lowest
 from edt.ops.threads import one_blas_thread
 
@@ -100,7 +100,7 @@ def test_norms_in_the_rest_keep_the_value_that_every_draw_has() -> None:
 
 def test_disjoint_twins_hold_as_many_other_weights(tickets: Tickets) -> None:
     twin = random_ticket(tickets, 7, disjoint=True)
-    at, weights = places(tickets.start), tickets.start.role_mask("weight")
+    at, weights = membership(tickets.start), tickets.start.role_mask("weight")
     assert not bool((twin.keep & tickets.keep & weights).any())
     assert torch.equal(twin.keep[~weights], tickets.keep[~weights])
     counts = [
@@ -163,7 +163,7 @@ def test_a_cut_into_units_gives_narrow_networks() -> None:
 def test_weights_are_dealt_out_once() -> None:
     for start in (RESNET.start([0.25, 0.5], [0]), edt.Ensemble.init([7], [0, 1], d_in=3, d_out=2)):
         cut = partition_weights(start, 3, seed=2, names=torch.tensor([4, 8]))
-        at = places(start)
+        at = membership(start)
         held = cut.tickets.keep.view(1, -1) if start.B == 1 else None
         assert held is None and cut.network.tolist() == [0, 0, 0, 1, 1, 1]
         for b in range(2):

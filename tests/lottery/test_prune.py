@@ -13,7 +13,7 @@ from edt.errors import ShapeError
 from edt.lottery import Protocol, run_trial
 from edt.lottery.connectivity import layers_cut, strongest_path
 from edt.lottery.iterative import iterative_pruning, magnitude, sparsest_winners
-from edt.lottery.places import group_sum, places
+from edt.lottery.membership import group_sum, membership
 from edt.lottery.prune import density, prune_lowest
 from edt.lottery.schedules import cubic, geometric
 
@@ -38,7 +38,7 @@ def test_layer_scope_prunes_the_lowest_of_each_layer(nets):
 def test_global_scope_ranks_over_layers(nets):
     state = prune_lowest(nets, magnitude(nets), 0.7, "global")
     keep = strongest_path(nets, magnitude(nets))
-    at = places(nets)
+    at = membership(nets)
     for b in range(nets.B):
         own = (at.network == b) & ~at.bias
         live = own & (state != 0)
@@ -61,7 +61,7 @@ def test_neuron_scope_removes_whole_neurons(nets):
             worth = nets.weight(b, layer).abs().sum(1) + nets.weight(b, layer + 1).abs().sum(0)
             assert worth[~rows].max() < worth[rows].min()
     again = prune_lowest(nets.with_state(state), magnitude(nets), 0.9, "neuron")
-    assert (group_sum(again != 0, places(nets).block, 12) > 0).all()  # no layer is emptied
+    assert (group_sum(again != 0, membership(nets).block, 12) > 0).all()  # no layer is emptied
 
 
 def test_groups_are_never_emptied_and_progress_is_made():

@@ -8,7 +8,7 @@ import torch
 from edt.ensemble import Ensemble
 from edt.errors import ShapeError
 from edt.lottery import Recipe, Tickets, controls, neuron_mask
-from edt.lottery.places import group_sum, places
+from edt.lottery.membership import group_sum, membership
 
 
 def test_variants_split_the_network(tickets):
@@ -41,7 +41,7 @@ def test_neuron_mask_is_a_narrow_network():
 @pytest.mark.parametrize("name", controls.CONTROLS)
 def test_controls_keep_what_they_say(tickets, recipe, name):
     made = controls.control(name, tickets, recipe, seed=3)
-    at = places(tickets.start)
+    at = membership(tickets.start)
     groups = 2 * at.layers * at.networks
     counts = [group_sum(t.keep, at.kind, groups) for t in (made, tickets)]
     assert (counts[0] == counts[1]).all()  # layer-wise density, weights and biases apart
@@ -138,7 +138,7 @@ def test_layers_beside_a_ticket_of_neurons_belong_to_both():
 
 
 def test_weights_of_a_sparse_ticket_are_its_own(tickets):
-    at = places(tickets.start)
+    at = membership(tickets.start)
     weights = ~at.bias
     alive = torch.zeros(at.layers * at.networks, dtype=torch.bool)
     alive[at.block[tickets.rest]] = True
@@ -146,7 +146,7 @@ def test_weights_of_a_sparse_ticket_are_its_own(tickets):
 
 
 def test_rest_as_features(tickets):
-    at = places(tickets.start)
+    at = membership(tickets.start)
     made = tickets.rest_as_features()
     readout = (at.layer == at.layers - 1) & ~at.bias
     assert (made.frozen == (tickets.rest & ~readout)).all()

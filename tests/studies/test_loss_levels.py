@@ -11,7 +11,7 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.landscape import embed, split_matrices
-from edt.landscape.core import reduce_network
+from edt.landscape.irreducible import reduce_network
 from edt.landscape.layers import unpack
 from edt.stats import wilson
 from edt.studies import LossLevels, LossLevelsSpec, loss_level_table, run_loss_levels

@@ -13,8 +13,8 @@ import torch
 
 from edt import Ensemble, Task
 from edt.ops import library
+from edt.ops.calls import Calls
 from edt.ops.checks import problem_of
-from edt.ops.core import Calls
 from edt.ops.cpu import CpuCalls
 from edt.ops.cuda import CudaCalls
 from edt.ops.problem import Problem

@@ -143,7 +143,7 @@ def test_diverged_and_float32_and_time(cases, capsys):
 
 
 def test_control_c(cases, monkeypatch):
-    from edt.training import plan as module
+    from edt.training import methods as module
 
     def stop(*_):
         raise KeyboardInterrupt

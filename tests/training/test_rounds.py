@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import edt
-from edt.training.descend import PROGRESS, descend_in_rounds
+from edt.training.rounds import PROGRESS, descend_in_rounds
 
 
 @pytest.mark.parametrize("enough", [None, 1e-3])

@@ -12,8 +12,8 @@ from edt.objectives import Section
 from edt.objectives.coordinates import segment_sum
 from edt.objectives.noise import loss_noise
 from edt.tasks.given import objective_of
-from edt.training.descend import descend
 from edt.training.progress import Meter
+from edt.training.rounds import descend
 
 __all__ = ["Profile", "profile"]
 

@@ -25,12 +25,12 @@ from __future__ import annotations
 from edt.arguments import checked
 from edt.runs.store import inside
 from edt.runs.store.directory import FIGURES, PARTS, Store, in_use, read_marker
+from edt.runs.store.finished import read_finished, read_whole, write_whole
 from edt.runs.store.inside import MARKER, DirectoryError
 from edt.runs.store.parts import Manifest, PartError, PartFiles, Wanted
 from edt.runs.store.session import Session, last_session, note_start
 from edt.runs.store.status import Status, measure
 from edt.runs.store.tables import read_table
-from edt.runs.store.whole import read_finished, read_whole, write_whole
 
 __all__ = [
     "FIGURES",

@@ -19,7 +19,7 @@ from edt.studies.common.targets import good_loss
 from edt.studies.width.spec import WidthSweepSpec
 from edt.tasks import Task
 from edt.training import ConvergeResult, converge, masked_train
-from edt.training.descend import descend_in_rounds
+from edt.training.rounds import descend_in_rounds
 
 #: Columns of ``runs`` and their dtypes, in order. The last three are filled by `label_runs`.
 COLUMNS: dict[str, str] = {

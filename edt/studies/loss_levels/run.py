@@ -24,7 +24,7 @@ import torch
 from edt.ensemble import Ensemble
 from edt.ensemble.activations import check_activation
 from edt.flow import gradient_flow
-from edt.landscape.core import reduce_network
+from edt.landscape.irreducible import reduce_network
 from edt.landscape.layers import unpack
 from edt.ops.threads import one_blas_thread
 from edt.runs.experiment import Experiment, Part, Parts, Spec

@@ -16,7 +16,7 @@ from edt.lottery.connectivity import connected, layers_cut
 from edt.lottery.controls import CONTROLS, control
 from edt.lottery.criteria import AT_START
 from edt.lottery.iterative import magnitude
-from edt.lottery.places import layers_of, places
+from edt.lottery.membership import layers_of, membership
 from edt.lottery.prune import density, prune_finite, prune_lowest
 from edt.ops.threads import one_blas_thread
 from edt.runs.experiment import Experiment, Part, Parts, Spec
@@ -254,7 +254,7 @@ def round_name(number: int) -> str:
 
 def _layer_shares(tickets: Tickets) -> list[float]:
     """Share of each layer's weights outside the first ticket."""
-    state, at = tickets.alone().state, places(tickets.start)
+    state, at = tickets.alone().state, membership(tickets.start)
     first = (at.network == 0) & ~at.bias
     return [
         float((state[first & (at.layer == layer)] == PRUNED).double().mean())

@@ -21,8 +21,8 @@ from edt.lottery import (
     run_trial,
 )
 from edt.lottery.adversary import evolve_adversary, gradient_adversary
+from edt.lottery.bisection import bisect_failure
 from edt.lottery.controls import random_ticket
-from edt.lottery.minimal import bisect_failure
 from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.studies.common.find_tickets import Candidates, choose, train_candidates
 from edt.studies.common.targets import teacher_task

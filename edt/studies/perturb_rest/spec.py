@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edt.errors import unknown_choice
-from edt.lottery.rests import check_sizes
+from edt.lottery.perturbations import check_sizes
 from edt.studies.common.teachers import TeacherSpec
 
 TASKS = ("teacher-student",)

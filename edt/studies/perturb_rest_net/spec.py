@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edt.lottery.rests import check_sizes
+from edt.lottery.perturbations import check_sizes
 from edt.studies.common.net_spec import NetSpec
 
 __all__ = ["PerturbRestNetSpec"]

@@ -18,7 +18,7 @@ Flat = torch.Tensor
 
 
 @dataclass(frozen=True)
-class Places:
+class Membership:
     """Arrays ``[total]`` aligned with ``theta``.
 
     Attributes:
@@ -54,17 +54,17 @@ class Places:
         return 2 * self.block + self.bias.to(torch.int64)
 
 
-def places(ens: Networks) -> Places:
+def membership(ens: Networks) -> Membership:
     """Network, layer, row and column of every parameter.
 
     Args:
         ens: B networks of any widths.
 
     Returns:
-        `Places`.
+        `Membership`.
 
     Example:
-        >>> at = places(Ensemble([2], d_in=3, d_out=1))
+        >>> at = membership(Ensemble([2], d_in=3, d_out=1))
         >>> at.row.tolist()
         [0, 0, 0, 1, 1, 1, 0, 1, 0, 0, 0]
     """
@@ -87,10 +87,10 @@ def places(ens: Networks) -> Places:
     network, layer, rows_, columns = (
         torch.from_numpy(a) for a in (block // shape[1], block % shape[1], row, column)
     )
-    return Places(network, layer, rows_, columns, layers=shape[1], networks=layout.B)
+    return Membership(network, layer, rows_, columns, layers=shape[1], networks=layout.B)
 
 
-def _of_modules(ens: ModuleEnsemble) -> Places:
+def _of_modules(ens: ModuleEnsemble) -> Membership:
     """Layers are the weights in order, with what follows each; only weights have columns."""
     network = torch.arange(ens.B).repeat_interleave(ens.offsets.diff())
     layer, row = torch.zeros_like(network), torch.zeros_like(network)
@@ -109,12 +109,12 @@ def _of_modules(ens: ModuleEnsemble) -> Places:
                 row[span] = inside
             layer[span] = max(seen, 0)
         most = max(most, seen + 1)
-    return Places(network, layer, row, column, layers=most, networks=ens.B)
+    return Membership(network, layer, row, column, layers=most, networks=ens.B)
 
 
 def layers_of(ens: Networks) -> int:
     """Number of layers of weights (the most of any network)."""
-    return places(ens).layers if isinstance(ens, ModuleEnsemble) else ens.depth + 1
+    return membership(ens).layers if isinstance(ens, ModuleEnsemble) else ens.depth + 1
 
 
 def ranks(keys: Flat, group: Flat) -> Flat:

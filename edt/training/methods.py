@@ -13,7 +13,7 @@ from edt.training.newton import newton
 from edt.training.progress import Meter
 from edt.training.steihaug import steihaug
 
-__all__ = ["METHODS", "Plan"]
+__all__ = ["METHODS", "DescentPlan"]
 
 METHODS = ("auto", "lbfgs+newton", "newton", "lm", "cg")
 #: Gradient at which L-BFGS and Levenberg-Marquardt hand over: below it a few Newton steps are
@@ -24,7 +24,7 @@ ROUNDS, FELL = 4, 0.5
 
 
 @dataclass(frozen=True)
-class Plan:
+class DescentPlan:
     """The descent of `converge` with its budgets.
 
     Attributes:

@@ -9,7 +9,7 @@ import torch
 from edt.objectives import Objective
 from edt.ops.threads import one_blas_thread
 from edt.training.descent import RUNNING, Descent, lbfgs
-from edt.training.plan import Plan
+from edt.training.methods import DescentPlan
 from edt.training.progress import Meter
 
 __all__ = ["PROGRESS", "descend", "descend_in_rounds", "in_rounds"]
@@ -52,7 +52,7 @@ def descend(
     dense = objective.coords <= dense_limit
     # Objectives made of others have no L-BFGS in the core, and small Hessians are cheaper.
     for method, part in (("newton", work[dense[work]]), ("cg", work[~dense[work]])):
-        plan = Plan(method, lbfgs_steps, newton_steps, MEMORY, polish=False)
+        plan = DescentPlan(method, lbfgs_steps, newton_steps, MEMORY, polish=False)
         plan.run(state, part, dense, meter)
     return state
 

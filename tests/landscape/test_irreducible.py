@@ -10,7 +10,7 @@ import torch
 import edt
 from edt.landscape import embed
 from edt.landscape.align import aligned_distance
-from edt.landscape.core import reduce_network
+from edt.landscape.irreducible import reduce_network
 from edt.landscape.layers import Layer, pack, unpack
 from edt.landscape.symmetry import SYMMETRIES
 

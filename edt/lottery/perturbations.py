@@ -29,9 +29,9 @@ import pandas as pd
 import torch
 
 from edt.errors import unknown_choice
-from edt.lottery.draw import CHOICE_STREAM, VALUE_STREAM, normals, rest_ids, uniforms
+from edt.lottery.membership import Membership, group_sum, membership, ranks
 from edt.lottery.module_recipe import ModuleRecipe
-from edt.lottery.places import Places, group_sum, places, ranks
+from edt.lottery.random_numbers import CHOICE_STREAM, VALUE_STREAM, normals, rest_ids, uniforms
 from edt.lottery.recipe import Recipe
 from edt.lottery.tickets import Tickets
 from edt.scalars import whole
@@ -66,7 +66,7 @@ class _Case:
     size: torch.Tensor
     networks: Any
     where: torch.Tensor
-    at: Places
+    at: Membership
     seed: int
     ids: torch.Tensor
     recipe: Recipe | ModuleRecipe
@@ -211,7 +211,7 @@ def perturb_rest(
     size = torch.tensor(values, dtype=torch.float64).repeat_interleave(rests).repeat(len(tickets))
     rest = (first_rest + torch.arange(rests)).repeat(len(tickets) * len(values))
     where = torch.nonzero(many.rest).flatten()
-    at = places(networks)
+    at = membership(networks)
     network = at.network[where]
     w = networks.theta[where]
     theta = networks.theta.clone()

@@ -7,7 +7,7 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.lottery import KINDS, Recipe, Tickets, perturb_rest
-from edt.lottery.places import group_sum, places
+from edt.lottery.membership import group_sum, membership
 
 
 def made(tickets, kind, sizes, rests=3, **more):
@@ -53,14 +53,14 @@ def test_shares_are_exact(kind):
     ticket = Tickets.of(ens, torch.arange(ens.total) % 4 == 0)
     out = made(ticket, kind, [0.4])
     many = ticket.select(out.table["ticket"].tolist())
-    network = places(out.networks).network
+    network = membership(out.networks).network
     old, new = many.start.theta, out.networks.theta
     changed = group_sum(old != new, network, out.networks.B)
     wanted = torch.floor(0.4 * group_sum(many.rest, network, out.networks.B) + 0.5)
     if kind == "permute":
         # A random permutation may leave entries in place; values stay the same per layer.
         assert (changed <= wanted + 4).all() and (changed > 0).all()
-        kinds = places(out.networks).kind
+        kinds = membership(out.networks).kind
         for k in kinds.unique().tolist():
             assert (old[kinds == k].sort().values == new[kinds == k].sort().values).all()
         return

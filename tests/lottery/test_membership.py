@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from edt.ensemble import Ensemble
-from edt.lottery.places import group_sum, places, ranks
+from edt.lottery.membership import group_sum, membership, ranks
 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_places_agree_with_the_layout(bias):
     ens = Ensemble([(3, 2), (4, 5)], d_in=2, d_out=3, bias=bias)
-    at = places(ens)
+    at = membership(ens)
     for b in range(ens.B):
         for layer in range(ens.depth + 1):
             row = ens.layout.weight(at.row, b, layer)
