@@ -83,13 +83,16 @@ py::tuple names_of(const char* const (&names)[N]) {
   return out;
 }
 
-double fma_peak(bool is_double, int threads, double seconds) {
+double fma_peak(bool is_double, int threads, double seconds, int beside) {
+  if (beside < 0 || beside > int(Beside::look_up)) throw py::value_error("beside");
   std::vector<double> speed(threads);
   std::vector<std::thread> pool;
   const Isa& isa = current_isa();
   for (int t = 0; t < threads; ++t)
-    pool.emplace_back(
-        [&, t] { speed[t] = is_double ? isa.f64->fma_peak(seconds) : isa.f32->fma_peak(seconds); });
+    pool.emplace_back([&, t] {
+      speed[t] = is_double ? isa.f64->fma_peak(seconds, Beside(beside))
+                           : isa.f32->fma_peak(seconds, Beside(beside));
+    });
   for (auto& t : pool) t.join();
   double sum = 0;
   for (double s : speed) sum += s;
@@ -189,7 +192,7 @@ PYBIND11_MODULE(_core, m) {
     return d;
   });
   m.def("fma_peak", &fma_peak, py::arg("is_double"), py::arg("n_threads"), py::arg("seconds"),
-        py::call_guard<Unlocked>());
+        py::arg("beside") = 0, py::call_guard<Unlocked>());
 
   m.def("activation", [](int act, int order, int64_t n, Pointer in, Pointer out, bool is_double) {
     if (act < 0 || act >= kActivations || order < 0 || order > kMaxOrder)

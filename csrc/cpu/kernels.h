@@ -27,6 +27,9 @@ struct Problem {
   int act;
 };
 
+// What is done beside every 24 vectors of multiply-adds while their rate is taken.
+enum class Beside { nothing, division, look_up };
+
 template <class T>
 struct KernelTable {
   void (*predict)(const Net&, const Problem<T>&, const T* theta, T* out, Crew&);
@@ -51,7 +54,8 @@ struct KernelTable {
   void (*newton)(const Net&, const Problem<T>&, const NewtonRule&, const NewtonState<T>&, int64_t b,
                  Crew&);
   void (*activation)(int act, int order, int64_t n, const T* in, T* out);
-  double (*fma_peak)(double seconds);  // GFLOP/s of one thread
+  // GFLOP/s of one thread in fused multiply-adds
+  double (*fma_peak)(double seconds, Beside beside);
 };
 
 template <class T>

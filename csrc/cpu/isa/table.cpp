@@ -99,30 +99,68 @@ void activation(int act, int order, int64_t n, const T* in, T* out) {
   }
 }
 
-// Independent chains of fused multiply-adds in registers: the machine's own speed limit.
-template <class T>
-double fma_peak(double seconds) {
+// Lets the compiler know nothing of a value in registers, and counts as its use.
+template <class T, int P>
+EDT_INLINE void conceal(Vec<T, P>& x) {
+  for (int p = 0; p < P; ++p) {
+#if defined(EDT_ISA_AVX512)
+    asm volatile("" : "+v"(x.v[p]));
+#else
+    asm volatile("" : "+x"(x.v[p]));
+#endif
+  }
+}
+
+// Independent chains of fused multiply-adds in registers, the machine's own speed limit, and a
+// division or a look-up of a table beside every 24 of them, which is about their share in the
+// kernels: what it takes from the multiply-adds is its price.
+template <class T, Beside kBeside>
+double fma_rate(double seconds) {
   using V = Vec<T>;
-  constexpr int kChains = kParts == 1 ? 24 : 12 / kParts;
+  constexpr int kChains = kParts == 1 ? 24 : 12 / kParts, kTurns = 24 / kChains;
+  static const T table[1 << kTableBits<T>] = {};
   V acc[kChains];
   for (int i = 0; i < kChains; ++i) acc[i] = V::set1(T(i));
   volatile T one = T(0.999);
   const V a = V::set1(one), b = V::set1(one);
+  V other = a;
   const auto start = std::chrono::steady_clock::now();
   double elapsed = 0;
   int64_t rounds = 0;
   while (elapsed < seconds) {
-    for (int r = 0; r < 20000; ++r)
+    for (int r = 0; r < 20000; ++r) {
+      if constexpr (kBeside != Beside::nothing) {
+        V x = other;
+        conceal(x);
+        if constexpr (kBeside == Beside::division) x = a / x;
+        else x = look_up(table_index(x), table);
+        conceal(x);
+      }
 #pragma GCC unroll 24
-      for (int i = 0; i < kChains; ++i) acc[i] = fma(acc[i], a, b);
+      for (int turn = 0; turn < kTurns; ++turn)
+#pragma GCC unroll 24
+        for (int i = 0; i < kChains; ++i) acc[i] = fma(acc[i], a, b);
+    }
     rounds += 20000;
     elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
-  V sum = V::zero();
+  V sum = other;
   for (int i = 0; i < kChains; ++i) sum = sum + acc[i];
   volatile T sink = hsum(sum);
   (void)sink;
-  return 2.0 * V::L * kChains * double(rounds) / elapsed * 1e-9;
+  return 2.0 * V::L * 24 * double(rounds) / elapsed * 1e-9;
+}
+
+template <class T>
+double fma_peak(double seconds, Beside beside) {
+  switch (beside) {
+    case Beside::division:
+      return fma_rate<T, Beside::division>(seconds);
+    case Beside::look_up:
+      return fma_rate<T, Beside::look_up>(seconds);
+    default:
+      return fma_rate<T, Beside::nothing>(seconds);
+  }
 }
 
 }  // namespace
