@@ -7,7 +7,7 @@ from typing import Any
 from edt.studies.study import Study
 
 QUICK: dict[str, Any] = {
-    "teachers": 2, "seeds": 6, "widths": (2, 4), "samples": 64, "steps": 800, "lbfgs_rounds": 4,
+    "teachers": 2, "seeds": 4, "widths": (2, 4), "samples": 64, "steps": 800, "lbfgs_rounds": 4,
     "newton_steps": 40, "certify_steps": 120, "each": 1, "escape_steps": 40,
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import Any
 from edt.studies.study import Study
 
 QUICK: dict[str, Any] = {
-    "teachers": 2, "seeds": 6, "widths": (2, 3), "samples": 64, "stops": (30, 300),
+    "teachers": 2, "seeds": 4, "widths": (2, 3), "samples": 64, "stops": (30, 300),
     "newton_steps": 60,
 }  # fmt: skip
 

@@ -23,7 +23,6 @@ from edt.studies.common.models_page import (
 from edt.studies.common.study_page import plain_table
 from edt.studies.common.success_table import ALL
 from edt.studies.common.thresholds import threshold_text
-from edt.studies.common.width_models import ticket_table
 from edt.studies.width import levels_panel, outcomes_panel, splits_panel, success_panel
 from edt.studies.width.explore import explorable
 from edt.studies.width.method import REFERENCES, caveats, glossary, protocol, software
@@ -50,7 +49,7 @@ def write_report(sweep: WidthSweep, directory: Location) -> Folder:
     """
     folder = place(directory)
     story = Story(sweep)
-    models = sweep.models(DRAWS)
+    models = sweep.models(DRAWS, story.success)
     drawn = pictures(story)
     if models is not None:
         drawn.insert(1, models_picture(models, story.goal))
@@ -184,7 +183,7 @@ def _body(
 
 
 def _one_number(story: Story) -> list[str]:
-    table = ticket_table(story.success, story.spec.reference_width)
+    table = story.tickets
     if not len(table):
         return []
     return [

@@ -146,18 +146,20 @@ class WidthSweep(Experiment):
         """What splitting did, per width and share mu: see `split_table`."""
         return split_table(self.splits)
 
-    def models(self, draws: int = 0) -> Comparison | None:
+    def models(self, draws: int = 0, success: pd.DataFrame | None = None) -> Comparison | None:
         """Laws of width fitted and compared: see `edt.success.compare`.
 
         Args:
             draws: resamples that say how sure the choice is (0: leave it out).
+            success: what `success` gave, where it was called before.
 
         Returns:
             `edt.success.Comparison`; None where fewer than two widths are at least r.
         """
         from edt.studies.common.width_models import compare_models  # heavy, by way of scipy.stats
 
-        return compare_models(self.success(), self.splits, self.spec.reference_width, draws)
+        table = self.success() if success is None else success
+        return compare_models(table, self.splits, self.spec.reference_width, draws)
 
     def networks(self, target: int, width: int) -> Ensemble:
         """The trained networks of one (target, width), in the order of ``runs``.

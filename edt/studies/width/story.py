@@ -7,6 +7,7 @@ lies outside the measured interval.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -195,11 +196,16 @@ class Story:
             f"{self.shared_text()}"
         )
 
-    def shared_text(self) -> str:
-        """Whether one number of tickets will do for all targets."""
+    @cached_property
+    def tickets(self) -> pd.DataFrame:
+        """One number of tickets for all targets: see `ticket_table`."""
         from edt.studies.common.width_models import ticket_table  # heavy, by way of scipy.stats
 
-        table = ticket_table(self.success, self.spec.reference_width)
+        return ticket_table(self.success, self.spec.reference_width)
+
+    def shared_text(self) -> str:
+        """Whether one number of tickets will do for all targets."""
+        table = self.tickets
         if not len(table):
             return ""
         # One test a width: Holm's first step decides whether any of them speaks.

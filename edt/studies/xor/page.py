@@ -53,7 +53,7 @@ def write_xor_report(run: Xor, directory: Location) -> Folder:
     """
     folder = place(directory)
     table = run.success()
-    models = {start: run.models(start, DRAWS) for start in run.spec.starts}
+    models = {start: run.models(start, DRAWS, table) for start in run.spec.starts}
     laws = {start: found for start, found in models.items() if found is not None}
     pictures = [
         Picture(

@@ -169,9 +169,17 @@ class Xor(OneTable):
         """Success and effective tickets beside the reference: see `reference_table`."""
         return reference_table(self.tables["runs"], conf)
 
-    def models(self, start: str, draws: int = 0) -> Comparison | None:
-        """Models of success against width; None without two widths of at least 2."""
-        table = self.success()
+    def models(
+        self, start: str, draws: int = 0, success: pd.DataFrame | None = None
+    ) -> Comparison | None:
+        """Models of success against width; None without two widths of at least 2.
+
+        Args:
+            start: of the spec's starts.
+            draws: resamples that say how sure the choice is (0: leave it out).
+            success: what `success` gave, where it was called before.
+        """
+        table = self.success() if success is None else success
         table = table[(table["start"] == start) & (table["width"] >= TICKET)]
         if len(table) < 2:
             return None
