@@ -67,7 +67,11 @@ def _tickets(
     if not len(counted) or counted["n_eff"].isna().all():
         return []
     widths = [int(width) for width in counted["width"]]
-    top = 2.0 * max(float(counted["n_combinatorial"].max()), 4.0)
+    ends = pd.concat([found["n_eff_high"] for _, found in own])
+    top = max(
+        2.0 * max(float(counted["n_combinatorial"].max()), 4.0),
+        1.1 * float(ends[np.isfinite(ends)].max()),
+    )
     traces = [_worth(found, "n_eff", look, top) for look, found in own]
     if len(known):
         traces.append(_worth(known, "n_eff_ref", REFERENCE, top))

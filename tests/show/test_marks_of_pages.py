@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 from small_pages import SPECS
 
@@ -70,6 +71,45 @@ def moved(panel):
 @pytest.mark.parametrize("kind", SPECS)
 def test_marks_stand_at_the_whole_numbers_that_were_counted(pages, kind):
     assert [name for panel in panels_of(pages[kind]) for name in moved(panel)] == []
+
+
+def outside(panel):
+    """Marks, and ends of their intervals, that lie beyond an axis."""
+    found = []
+    for trace in panel["data"]:
+        if trace["type"] != "scatter" or "markers" not in trace["mode"]:
+            continue
+        for letter in "xy":
+            axis = panel["layout"][f"{letter}axis{trace.get(f'{letter}axis', letter)[1:]}"]
+            at = np.array(trace[letter], dtype=float)
+            ends = [at]
+            if letter == "y" and "error_y" in trace:
+                bars = trace["error_y"]
+                ends += [at + np.array(bars["array"], dtype=float),
+                         at - np.array(bars["arrayminus"], dtype=float)]  # fmt: skip
+            values = np.concatenate(ends)
+            if axis.get("type") == "log":  # what reaches down to 0 has no end there
+                values = np.log10(values[values > 1e-12 * np.nanmax(np.abs(values))])
+            low, high = sorted(axis.get("range", (-np.inf, np.inf)))
+            if ((values < low - 1e-6) | (values > high + 1e-6)).any():
+                found.append((panel["title"], trace["name"], letter))
+    return found
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_every_mark_and_whisker_lies_inside_its_axes(pages, kind):
+    assert [found for panel in panels_of(pages[kind]) for found in outside(panel)] == []
+
+
+def test_whiskers_that_are_cut_off_are_found():
+    bars = {"array": [0.1], "arrayminus": [0.2]}
+    trace = {"type": "scatter", "mode": "markers", "name": "a", "x": [1], "y": [0.5]}
+    layout = {"xaxis": {"range": [0, 2]}, "yaxis": {"range": [0.4, 1]}}
+    assert outside({"title": "p", "layout": layout, "data": [trace]}) == []
+    barred = {"title": "p", "layout": layout, "data": [{**trace, "error_y": bars}]}
+    assert outside(barred) == [("p", "a", "y")]
+    logarithmic = {**layout, "yaxis": {"type": "log", "range": [-0.2, 0]}}
+    assert outside({**barred, "layout": logarithmic}) == [("p", "a", "y")]
 
 
 def test_marks_beside_their_number_are_found():
