@@ -83,6 +83,12 @@
       const data = coloured(this.spec.data).map((trace) =>
         ({ ...trace, visible: !this.hidden.has(trace.legendgroup) }));
       const layout = coloured(this.spec.layout);
+      // On a phone many widths would write over each other: every second one is named, no bar is.
+      const { tickvals = [], ticktext = [] } = layout.xaxis, room = (this.plot.clientWidth - 70) / tickvals.length;
+      if (room < 20 && ticktext.every((text) => text.length < 4)) {
+        layout.xaxis.ticktext = ticktext.map((text, i) => (i % 2 ? "" : text));
+        for (const trace of data) if (trace.type === "bar") trace.text = [];
+      }
       // The toolbar has a row of its own, above the diagram.
       if (!coarse) layout.margin = { ...layout.margin, t: 38 };
       // A finger scrolls the page; zooming is for those who have a pointer.
