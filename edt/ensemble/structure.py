@@ -40,8 +40,14 @@ class Structure:
         self._seen = self._versions()
 
     def _versions(self) -> tuple[int, ...]:
-        held = (self._state, self._ids, self._table, self._offsets, self._coords)
-        return tuple(tensor._version for tensor in held)
+        # Written out: every property comes here.
+        return (
+            self._state._version,
+            self._ids._version,
+            self._table._version,
+            self._offsets._version,
+            self._coords._version,
+        )
 
     def _fixed(self) -> Structure:
         """Itself, unless one of its tensors was changed under what was made from it.

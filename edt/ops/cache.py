@@ -44,10 +44,11 @@ class TensorCache(Generic[Value]):
     def find(self, tensors: tuple[torch.Tensor, ...], *rest: Hashable) -> Value | None:
         """The value stored for these very tensors as they are now, or None."""
         entry = self._entries.get((*map(id, tensors), *rest))
-        if entry is None or any(
-            ref() is not tensor for ref, tensor in zip(entry.tensors, tensors, strict=True)
-        ):
+        if entry is None:
             return None
+        for ref, tensor in zip(entry.tensors, tensors, strict=True):
+            if ref() is not tensor:
+                return None
         # What was changed in place since is another tensor to everything made from it.
         return entry.value if entry.versions == versions(*tensors) else None
 
@@ -74,4 +75,4 @@ class TensorCache(Generic[Value]):
 
 def versions(*tensors: torch.Tensor) -> tuple[int, ...]:
     """How often each was changed in place (0 for tensors of inference mode, which do not count)."""
-    return tuple(0 if tensor.is_inference() else tensor._version for tensor in tensors)
+    return tuple([0 if tensor.is_inference() else tensor._version for tensor in tensors])
