@@ -452,7 +452,7 @@ CLAIMS: dict[str, dict[str, Callable[[], Any]]] = {
         "new weights under the mask": lambda: callable(controls.control),
         "retrain a ticket with other hyper-parameters": lambda: train(small()[1]),
         "perturbed rests, adversarial rests, smallest failing change": lambda: all(
-            hasattr(edt.lottery, name) for name in ("perturb_rest", "adversary", "minimal")
+            hasattr(edt.lottery, name) for name in ("perturb_rest", "adversary", "bisection")
         ),
         "wide networks against their tickets (multi-start)": lambda: hasattr(
             edt.lottery, "multistart"
