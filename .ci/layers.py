@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("ops",),
     ("ensemble",),
     ("stats", "frames", "files"),
-    ("places", "limits", "arguments", "plain", "scalars", "footer"),
+    ("locations", "limits", "arguments", "plain", "scalars", "footer"),
     ("errors", "_core"),
 )
 #: The table of contents: it imports everything, when asked for it.

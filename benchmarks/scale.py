@@ -33,7 +33,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from edt.places import Remote, place
+from edt.locations import Remote, place
 from edt.runs.engines.base import Job
 from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.runs.store import PartFiles

@@ -26,7 +26,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from edt.ensemble import Ensemble
 from edt.ensemble.arrays import plain
 from edt.functional import predict
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.tasks import Task
 from edt.training import TrainResult, converge, masked_train
 
@@ -74,7 +74,7 @@ class _Ensemble(BaseEstimator):  # type: ignore[misc]
         self.progress = progress
 
     def _fit(self, task: Task) -> None:
-        whole("members", self.members)
+        integer("members", self.members)
         first = self.random_state
         if first is None or not isinstance(first, (int, np.integer)):
             first = check_random_state(first).randint(2**31 - 1)
@@ -83,7 +83,7 @@ class _Ensemble(BaseEstimator):  # type: ignore[misc]
         widths: Any = [self.widths] if one else self.widths
         batch = self.batch_size
         if batch is not None:
-            whole("batch_size (None: all samples)", batch)
+            integer("batch_size (None: all samples)", batch)
         result = masked_train(
             task,
             widths=list(widths),

@@ -24,7 +24,7 @@ import torch
 
 from edt.errors import EdtError
 from edt.limits import NotPlainError, refusal
-from edt.places import Folder, Location, Remote, place
+from edt.locations import Folder, Location, Remote, place
 
 __all__ = [
     "FORMAT",

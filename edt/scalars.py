@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["flag", "index", "number", "whole"]
+__all__ = ["flag", "index", "integer", "number"]
 
 _BOOLS = (bool, np.bool_)
 _WHOLE = (int, np.integer)
 
 
-def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """Return ``value`` as an int in ``least..most``.
 
     Raises:

@@ -7,19 +7,19 @@ import re
 import numpy as np
 import pytest
 
-from edt.scalars import flag, index, number, whole
+from edt.scalars import flag, index, integer, number
 
 
 @pytest.mark.parametrize(
     ("check", "value", "out"),
     [
-        (whole, 3, 3),
-        (whole, np.int32(2), 2),
+        (integer, 3, 3),
+        (integer, np.int32(2), 2),
         (number, 0, 0.0),
         (number, np.float32(0.5), 0.5),
         (flag, np.bool_(True), True),
         (lambda name, value: index(name, value, 4), np.int64(3), 3),
-        (lambda name, value: whole(name, value, 0, 2**64 - 1), 2**64 - 1, 2**64 - 1),
+        (lambda name, value: integer(name, value, 0, 2**64 - 1), 2**64 - 1, 2**64 - 1),
     ],
 )
 def test_accepts(check, value, out):
@@ -30,12 +30,16 @@ def test_accepts(check, value, out):
 @pytest.mark.parametrize(
     ("call", "kind", "says"),
     [
-        (lambda: whole("n", 0), ValueError, "n must be >= 1, got 0"),
-        (lambda: whole("n", 5, 0, 4), ValueError, "n must be in 0..4, got 5"),
-        (lambda: whole("n", 2**64, 0, 2**64 - 1), ValueError, "n must be in 0..2**64-1, got 1844"),
-        (lambda: whole("n", -1, -(2**63), -2), ValueError, "n must be in -2**63..-2, got -1"),
-        (lambda: whole("n", True), TypeError, "n must be an integer >= 1, got True"),
-        (lambda: whole("n", 2.0), TypeError, "n must be an integer >= 1, got 2.0"),
+        (lambda: integer("n", 0), ValueError, "n must be >= 1, got 0"),
+        (lambda: integer("n", 5, 0, 4), ValueError, "n must be in 0..4, got 5"),
+        (
+            lambda: integer("n", 2**64, 0, 2**64 - 1),
+            ValueError,
+            "n must be in 0..2**64-1, got 1844",
+        ),
+        (lambda: integer("n", -1, -(2**63), -2), ValueError, "n must be in -2**63..-2, got -1"),
+        (lambda: integer("n", True), TypeError, "n must be an integer >= 1, got True"),
+        (lambda: integer("n", 2.0), TypeError, "n must be an integer >= 1, got 2.0"),
         (lambda: number("h", "a"), TypeError, "h must be a number >= 0, got 'a'"),
         (lambda: number("h", False), TypeError, "h must be a number >= 0, got False"),
         (lambda: number("h", 0, strict=True), ValueError, "h must be a finite number > 0, got 0"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from edt.cli.run import AsJson, Fresh, NoProgress, Out, Quick
-from edt.places import place
+from edt.locations import place
 
 EPILOG = """[bold]Examples[/bold]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edt.cli.outcome import execute
-from edt.places import place
+from edt.locations import place
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from edt.places import Folder
+    from edt.locations import Folder
 
 
 class Interrupted(Exception):

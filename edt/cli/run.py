@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from edt.cli.engines import Address, Cpus, EngineName, Gpus, engine_options
 from edt.cli.flags import option, settings
 from edt.cli.outcome import execute
-from edt.places import place
+from edt.locations import place
 from edt.studies.registry import STUDIES
 from edt.studies.study import Study
 

@@ -16,7 +16,7 @@ from edt.cli.outcome import console_for, interrupted, tell
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edt.places import Folder
+    from edt.locations import Folder
     from edt.runs.store import Status
     from edt.studies import Experiment
 
@@ -102,7 +102,7 @@ def sweep(
     The runs are divided into shards of equal predicted cost, computed by worker processes, on Ray
     or by Slurm. Same spec, same bits, whatever the engine, the number of workers and interruptions.
     """
-    from edt.places import place
+    from edt.locations import place
     from edt.runs.sweeps import make_plan, read_spec
     from edt.runs.sweeps import sweep as run
     from edt.runs.sweeps.spec import STDIN
@@ -175,7 +175,7 @@ def resume(
 
     What was run is in the directory; so are, for a sweep, engine and workers of the last start.
     """
-    from edt.places import place
+    from edt.locations import place
     from edt.studies.kinds import resume as run
 
     folder = place(directory)

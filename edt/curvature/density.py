@@ -13,7 +13,7 @@ from edt.curvature.verdicts import threshold_of
 from edt.ensemble.arrays import reals
 from edt.errors import renamed
 from edt.ops.threads import one_blas_thread
-from edt.scalars import whole
+from edt.scalars import integer
 
 __all__ = ["SpectralDensity", "spectral_density"]
 
@@ -132,7 +132,7 @@ def spectral_density(
     optimization via Hessian eigenvalue density", 2019.
     """
     objective, flat = prepare(task, networks, theta, task_index)
-    count, depth = whole("probes", probes), whole("steps", steps)
+    count, depth = integer("probes", probes), integer("steps", steps)
     solvers = {
         b: _solver(signs(size, count, seed), min(depth, size))
         for b, size in enumerate(objective.coords.tolist())

@@ -19,7 +19,7 @@ from edt.curvature.verdicts import UNIT, threshold_of
 from edt.errors import unknown_choice
 from edt.ops.threads import one_blas_thread
 from edt.scalars import index as place
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.tasks.given import task_and_networks
 
 __all__ = ["WHICH", "EigenPairs", "extreme_eigenpairs", "lanczos", "solver"]
@@ -115,11 +115,11 @@ def extreme_eigenpairs(
     if which not in WHICH:
         raise unknown_choice("which", which, (*WHICH, *ENDS))
     largest = int(objective.coords.max())
-    k = whole("k", k)
+    k = integer("k", k)
     if k > largest > 0:
         raise ValueError(f"k must be in 1..{largest} (coordinates of the largest network), got {k}")
-    block = None if block is None else whole("block", block)
-    basis = None if basis is None else whole("basis", basis, k + 1)
+    block = None if block is None else integer("block", block)
+    basis = None if basis is None else integer("basis", basis, k + 1)
     if not tol >= 0.0:
         raise ValueError(f"tol must be >= 0, got {tol}")
     solvers = {
@@ -177,10 +177,10 @@ def lanczos(
     which = ENDS.get(which, which)
     if which not in WHICH:
         raise unknown_choice("which", which, (*WHICH, *ENDS))
-    k = whole("k", k)
+    k = integer("k", k)
     if k > size > 0:
         raise ValueError(f"k must be in 1..{size} (the network's coordinates), got {k}")
-    index = torch.tensor([whole("task_index", task_index, 0)], dtype=torch.int64)
+    index = torch.tensor([integer("task_index", task_index, 0)], dtype=torch.int64)
     found = extreme_eigenpairs(alone, task, k, which=which, task_index=index, tol=tol, seed=seed)[0]
     return found.values, found.vectors
 
@@ -208,7 +208,7 @@ def solver(
     """
     k = min(k, size)
     if size <= dense or not size:
-        return (yield from _whole(size, k, which))
+        return (yield from _full_spectrum(size, k, which))
     draw = torch.Generator().manual_seed(seed)
     block = min(block, size)
     basis = min(max(basis, k + block), size)
@@ -249,7 +249,7 @@ def solver(
     )
 
 
-def _whole(size: int, k: int, which: str) -> Solver[EigenPairs]:
+def _full_spectrum(size: int, k: int, which: str) -> Solver[EigenPairs]:
     """All of H by products with the unit vectors, and its eigenpairs."""
     if not size:
         nothing = torch.zeros(0, dtype=torch.float64)

@@ -21,7 +21,7 @@ from edt.curvature.inverse_iterations import Solved, conjugate, lsmr, neumann, r
 from edt.curvature.products import Solver, drive
 from edt.errors import ShapeError, unknown_choice
 from edt.ops.threads import one_blas_thread
-from edt.scalars import number, whole
+from edt.scalars import integer, number
 
 __all__ = ["InverseProducts", "influence", "inverse_product", "submatrix"]
 
@@ -94,7 +94,7 @@ def inverse_product(
     if not isinstance(method, str) or method not in METHODS:
         raise unknown_choice("method", method, METHODS)
     bound = number("tol", tol)
-    most = None if max_products is None else whole("max_products", max_products)
+    most = None if max_products is None else integer("max_products", max_products)
     factor = None if scale is None else number("scale", scale, strict=True)
     if factor is not None and method != "neumann":
         raise ValueError(f"scale needs method='neumann', got {method!r}")

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import LinearOperator
 from edt import functional
 from edt.arguments import checked
 from edt.ensemble import Ensemble
-from edt.scalars import index, whole
+from edt.scalars import index, integer
 from edt.tasks.given import objective_of, task_and_networks
 
 
@@ -44,7 +44,7 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         task, networks = task_and_networks(task, networks)
         self._network = networks.network(index("network", network, networks.B))
         self._task = task
-        self._task_index = torch.tensor([whole("task_index", task_index, 0)], dtype=torch.int64)
+        self._task_index = torch.tensor([integer("task_index", task_index, 0)], dtype=torch.int64)
         objective_of(task, self._network, self._task_index)
         self._product = functional.ggn_vp if ggn else functional.hvp
         self._positions = torch.nonzero(self._network.state == 1).flatten()

@@ -20,7 +20,7 @@ import torch
 
 from edt.errors import unknown_choice
 from edt.ops.losses import LOSSES, Loss
-from edt.scalars import whole
+from edt.scalars import integer
 
 __all__ = ["FISHERS", "Slopes"]
 
@@ -50,12 +50,12 @@ class Slopes:
         """
         if not isinstance(kind, str) or kind not in FISHERS:
             raise unknown_choice("kind", kind, FISHERS)
-        many = whole("draws", draws)
+        many = integer("draws", draws)
         if many != 1 and kind != "mc":
             raise ValueError(f"draws needs kind='mc', got kind={kind!r}")
         if kind == "mc" and not (loss in LOSSES and LOSSES[loss].likelihood):
             raise likelihood_needed("drawing targets", loss)
-        return cls(kind, many, whole("seed", seed, 0, 2**63 - 1))
+        return cls(kind, many, integer("seed", seed, 0, 2**63 - 1))
 
     def generator(self) -> torch.Generator:
         """What one network's targets are drawn from, batch after batch."""

@@ -12,7 +12,7 @@ from edt.curvature.products import Solver, drive
 from edt.errors import renamed, unknown_choice
 from edt.frames import Tabular, per_network
 from edt.ops.threads import one_blas_thread
-from edt.scalars import whole
+from edt.scalars import integer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +85,7 @@ def hessian_trace(
     most of every sample in stochastic trace estimation", SIAM J. Matrix Anal. Appl. 45 (2024).
     """
     objective, flat = prepare(task, networks, theta, task_index)
-    budget = whole("products", products, 3)
+    budget = integer("products", products, 3)
     if not isinstance(method, str) or method not in METHODS:
         raise unknown_choice("method", method, METHODS)
     make = {"hutch++": _hutch_pp, "hutchinson": _hutchinson, "xtrace": _xtrace}[method]
@@ -133,7 +133,7 @@ def hessian_diagonal(
     Reference: C. Bekas, E. Kokiopoulou, Y. Saad, "An estimator for the diagonal of a matrix", 2007.
     """
     objective, flat = prepare(task, networks, theta, task_index)
-    count = whole("probes", probes)
+    count = integer("probes", probes)
     if not isinstance(method, str) or method not in DIAGONALS:
         raise unknown_choice("method", method, DIAGONALS)
     make = _xdiag if method == "xdiag" else _diagonal

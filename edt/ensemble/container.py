@@ -22,7 +22,7 @@ from edt.ensemble.structure import Structure
 from edt.errors import ShapeError
 from edt.files import parsing
 from edt.frames import card
-from edt.places import Location
+from edt.locations import Location
 from edt.scalars import flag
 
 __all__ = ["Ensemble"]

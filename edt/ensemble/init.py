@@ -20,7 +20,7 @@ from edt.ensemble.deviates import normal, orthonormal, uniform
 from edt.ensemble.layout import Layout
 from edt.ensemble.philox import draws
 from edt.errors import ShapeError, unknown_choice
-from edt.scalars import number, whole
+from edt.scalars import integer, number
 
 __all__ = ["SCHEMES", "check_ids", "check_seeds", "default_ids", "initial_theta"]
 
@@ -207,5 +207,5 @@ def _integers(name: str, value: Any, least: int, most: int) -> list[int]:
     for k, item in enumerate(value):
         if isinstance(plain(name, item), torch.Tensor) and item.numel() == 1:
             item = item.item()
-        out.append(whole(f"{name}[{k}]", item, least, most))
+        out.append(integer(f"{name}[{k}]", item, least, most))
     return out

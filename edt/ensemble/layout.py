@@ -15,7 +15,7 @@ import torch
 
 from edt.errors import ShapeError
 from edt.limits import insist
-from edt.scalars import index, whole
+from edt.scalars import index, integer
 
 __all__ = ["Layout", "hidden_table"]
 
@@ -40,9 +40,9 @@ def hidden_table(widths: Any) -> np.ndarray:
         if isinstance(item, (torch.Tensor, np.ndarray)):
             item = item.tolist()
         if isinstance(item, (tuple, list)):
-            row = tuple(whole(f"widths[{b}][{k}]", w) for k, w in enumerate(item))
+            row = tuple(integer(f"widths[{b}][{k}]", w) for k, w in enumerate(item))
         else:
-            row = (whole(f"widths[{b}]", item),)
+            row = (integer(f"widths[{b}]", item),)
         if not row:
             raise ValueError(f"widths[{b}] must have at least one hidden layer, got {item!r}")
         if rows and len(row) != len(rows[0]):
@@ -99,7 +99,7 @@ class Layout:
     @classmethod
     def of(cls, widths: Any, d_in: Any, d_out: Any, has_bias: bool) -> Layout:
         """Layout from user input; see `hidden_table` for what is refused."""
-        inputs, outputs = whole("d_in", d_in), whole("d_out", d_out)
+        inputs, outputs = integer("d_in", d_in), integer("d_out", d_out)
         hidden = hidden_table(widths)
         count = hidden.shape[0]
         ends = np.full((count, 1), inputs), np.full((count, 1), outputs)

@@ -18,7 +18,7 @@ from edt.ensemble.masks import FROZEN, PRUNED, TRAINABLE, emptied
 from edt.errors import ShapeError
 from edt.files import CheckpointError, parsing, read, write
 from edt.frames import card
-from edt.places import Location
+from edt.locations import Location
 
 __all__ = ["ModuleEnsemble"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from edt.files import CheckpointError, encode, read, write
-from edt.places import Location
+from edt.locations import Location
 
 if TYPE_CHECKING:
     from edt.ensemble.container import Ensemble

@@ -20,7 +20,7 @@ from edt.flow.state import RUNNING, STATUS, State
 from edt.flow.step import Dynamics, Tolerance
 from edt.objectives import NormPenalty, Objective
 from edt.objectives.noise import loss_noise
-from edt.scalars import flag, number, whole
+from edt.scalars import flag, integer, number
 from edt.training import checks
 from edt.training.checkpoint import CheckpointError, checkpoint_folder, digest, make_writable
 from edt.training.history import Record
@@ -118,7 +118,7 @@ def gradient_flow(
         raise unknown_choice("method", method, METHODS)
     end = number("max_time", max_time, strict=True)
     tolerance = Tolerance(number("rtol", rtol, strict=True), number("atol", atol, strict=True))
-    limit = whole("dense_limit", dense_limit, 0)
+    limit = integer("dense_limit", dense_limit, 0)
     times = _times(record, end)
     rates = _rates(time_scales, inputs.networks)
     bound = None if maxnorm is None else checks.per_network("maxnorm", maxnorm, inputs.networks.B)
@@ -130,7 +130,7 @@ def gradient_flow(
     limits = Limits(
         times=times,
         max_time=end,
-        max_steps=whole("max_steps", max_steps, 0),
+        max_steps=integer("max_steps", max_steps, 0),
         tol=number("tol", tol),
         loss_target=(-float("inf") if loss_target is None else number("loss_target", loss_target)),
         norm_limit=(

@@ -12,7 +12,7 @@ from edt.ensemble import Ensemble
 from edt.ensemble.masks import FROZEN
 from edt.errors import ShapeError
 from edt.infinite.task import PopulationTask
-from edt.scalars import whole
+from edt.scalars import integer
 
 __all__ = ["committee", "safran_shamir_task"]
 
@@ -39,7 +39,7 @@ def safran_shamir_task(k: int) -> PopulationTask:
 
     Reference: I. Safran, O. Shamir, ICML 2018, arXiv 1712.08968.
     """
-    return PopulationTask(committee(torch.eye(whole("k", k), dtype=torch.float64)[None]))
+    return PopulationTask(committee(torch.eye(integer("k", k), dtype=torch.float64)[None]))
 
 
 def committee(rows: torch.Tensor) -> Ensemble:

@@ -11,7 +11,7 @@ from edt.ensemble import Ensemble
 from edt.files import digest
 from edt.infinite.objective import PopulationObjective
 from edt.ops.checks import task_index_of
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.tasks import Task
 from edt.tasks.given import stays
 from edt.tasks.teacher import outputs
@@ -178,7 +178,7 @@ def _quadrature(teacher: Ensemble, nodes: int | None) -> Task:
     """The product Gauss-Hermite rule as a weighted task."""
     d = int(teacher.d_in)
     each = min(NODES, int(MOST_NODES ** (1.0 / d) + 1e-9)) if nodes is None else nodes
-    each = whole("nodes", each, 2)
+    each = integer("nodes", each, 2)
     if each**d > MOST_NODES or (nodes is None and each < 8):
         raise ValueError(
             f"{max(each, 8)} nodes for each of {d} inputs are more than {MOST_NODES:,}: use a "

@@ -20,7 +20,7 @@ from edt.landscape.labels import CERTIFIED, Standing, label_of, overturned_by
 from edt.landscape.layers import derivatives, run, target_of, unpack
 from edt.objectives import Objective, hessians
 from edt.ops.threads import one_blas_thread
-from edt.scalars import index, whole
+from edt.scalars import index, integer
 from edt.training import ConvergeResult, converge
 from edt.training.channels import BIAS, opponents
 from edt.training.floor import zero_losses
@@ -161,8 +161,8 @@ def certify(
         >>> ends = converge(task, networks)  # doctest: +SKIP
         >>> certify(task, ends.networks).to_pandas()[["label", "distance"]]  # doctest: +SKIP
     """
-    steps = whole("steps", steps, 0)
-    limit = whole("dense_limit", dense_limit, 1)
+    steps = integer("steps", steps, 0)
+    limit = integer("dense_limit", dense_limit, 1)
     inputs = ready("certify", task, networks, task_index, progress)
     index, ens = inputs.task_index, chains(inputs.networks, "certify")
     objective: Objective = inputs.objective

@@ -22,7 +22,7 @@ from edt.landscape.views.chart import Chart, joined, matched
 from edt.landscape.views.directions import random_directions
 from edt.objectives.noise import loss_noise
 from edt.objectives.path import CURVES, PathObjective, blend, nodes_of
-from edt.scalars import number, whole
+from edt.scalars import integer, number
 from edt.tasks.given import objective_of
 from edt.training.progress import Meter
 from edt.training.rounds import descend
@@ -244,13 +244,13 @@ def connect(
     """
     if curve is not None and curve not in CURVES:
         raise unknown_choice("curve", str(curve), [*CURVES, "None"])
-    points = whole("points", points, 3)
-    nodes = whole("nodes", nodes, 2)
+    points = integer("points", points, 3)
+    nodes = integer("nodes", nodes, 2)
     if nodes % 2:
         raise ValueError(f"nodes must be even, got {nodes}")
     tol = number("tol", tol, strict=True)
-    newton_steps = whole("newton_steps", newton_steps, 0)
-    lbfgs_steps = whole("lbfgs_steps", lbfgs_steps, 0)
+    newton_steps = integer("newton_steps", newton_steps, 0)
+    lbfgs_steps = integer("lbfgs_steps", lbfgs_steps, 0)
     task, first, index = matched(task, first, task_index, device="cpu")
     # Raises where the two do not fit.
     joined(first, second, "second")

@@ -27,7 +27,7 @@ from fractions import Fraction
 from functools import cache
 from math import comb, factorial
 
-from edt.scalars import whole
+from edt.scalars import integer
 
 
 @cache
@@ -145,7 +145,7 @@ def limiting_ratio(r: int, extra: int, k: int = 1) -> Fraction:
         >>> limiting_ratio(800, 3)
         Fraction(100, 1)
     """
-    whole("r", r), whole("extra", extra, 0), whole("k", k)
+    integer("r", r), integer("extra", extra, 0), integer("k", k)
     return Fraction(r**k * factorial(extra), 2**k * factorial(extra + k))
 
 
@@ -157,7 +157,7 @@ def crossover(r: int, *, cumulative: bool = False, limit: int = 1000, odd: bool 
     Raises:
         ValueError: none up to ``limit``, or r < 2 (there is nothing narrower to compare with).
     """
-    whole("r", r, 2)
+    integer("r", r, 2)
     first = 1 if cumulative else r - 1
     for m in range(r, limit + 1):
         critical = sum(critical_subspaces(q, m, odd) for q in range(first, r))
@@ -168,4 +168,4 @@ def crossover(r: int, *, cumulative: bool = False, limit: int = 1000, odd: bool 
 
 def _check(**numbers: int) -> None:
     for name, value in numbers.items():
-        whole(name, value, 0)
+        integer(name, value, 0)

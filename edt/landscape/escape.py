@@ -30,7 +30,7 @@ from edt.landscape.grow import SHARES, Growth, grow
 from edt.landscape.inertia import grown_inertia
 from edt.landscape.minima import UNMEASURED, Minima, certify_runs, drive_down
 from edt.landscape.outcome import outcomes
-from edt.scalars import number, whole
+from edt.scalars import integer, number
 from edt.stats import cluster_rate, wilson
 from edt.tasks import Task
 from edt.training import masked_train
@@ -149,11 +149,11 @@ def escape_experiment(
     if not isinstance(minima, Minima):
         raise TypeError(f"minima must come from find_minima, got {type(minima).__name__}")
     step = number("step", step, strict=True)
-    random = whole("random", random, 0)
-    descent_steps = whole("descent_steps", descent_steps, 0)
+    random = integer("random", random, 0)
+    descent_steps = integer("descent_steps", descent_steps, 0)
     if directions is not None:
-        directions = whole("directions", directions, 0)
-    counts = [whole("add entries", count, 1) for count in add]
+        directions = integer("directions", directions, 0)
+    counts = [integer("add entries", count, 1) for count in add]
     for kind in shares:
         if kind not in SHARES:
             raise unknown_choice("shares", kind, SHARES)

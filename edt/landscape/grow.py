@@ -25,7 +25,7 @@ from edt.ensemble import Ensemble
 from edt.ensemble.kinds import chains
 from edt.errors import ShapeError, unknown_choice
 from edt.landscape.layers import Layer, Network, pack, unpack
-from edt.scalars import whole
+from edt.scalars import integer
 
 HOW = ("split", "zero", "constant")
 SHARES = ("equal", "positive", "signed")
@@ -108,7 +108,7 @@ def grow(
         raise unknown_choice("neurons", neurons, NEURONS)
     if how == "constant" and not ens.has_bias:
         raise ValueError("how='constant' needs networks with biases: a constant unit is its bias")
-    copies, seed = whole("copies", copies), whole("seed", seed, 0)
+    copies, seed = integer("copies", copies), integer("seed", seed, 0)
     wide: list[Network] = []
     parents: list[list[torch.Tensor]] = []
     portions: list[list[torch.Tensor]] = []
@@ -139,7 +139,7 @@ def _widths(ens: Ensemble, width: Any) -> list[int]:
         )  # fmt: skip
     widest = ens.layer_widths[:, 1:-1].amax(0).tolist()
     return [
-        whole(f"width of layer {layer} (the widest network's is {least})", value, least)
+        integer(f"width of layer {layer} (the widest network's is {least})", value, least)
         for layer, (value, least) in enumerate(zip(wanted, widest, strict=True))
     ]
 
@@ -156,7 +156,7 @@ def _parents(
     elif neurons == "even":
         chosen = np.resize(draws.permutation(old), extra)
     else:
-        chosen = np.full(extra, whole("neurons (a name or an index)", neurons, 0, old - 1))
+        chosen = np.full(extra, integer("neurons (a name or an index)", neurons, 0, old - 1))
     return np.concatenate([np.arange(old), chosen]).astype(np.int64)
 
 

@@ -17,7 +17,7 @@ from edt.errors import unknown_choice
 from edt.frames import Tabular
 from edt.landscape.certificates import Certificates, certify
 from edt.landscape.outcome import OUTCOMES, UNCERTIFIED, outcomes
-from edt.scalars import number, whole
+from edt.scalars import integer, number
 from edt.tasks import Task
 from edt.training import ConvergeResult, converge, masked_train
 from edt.training.structure import hidden_widths
@@ -225,7 +225,7 @@ def find_minima(
         newton_steps=newton_steps,
         progress=progress,
     )
-    if whole("certify_steps", certify_steps, 0):
+    if integer("certify_steps", certify_steps, 0):
         certify_runs(task, runs, stop_good=finish == "bad", steps=certify_steps, progress=progress)
     if not realisable:
         for t in sorted(set(index.tolist())):

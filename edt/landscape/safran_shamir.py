@@ -26,7 +26,7 @@ from edt.landscape.levels import loss_levels
 from edt.landscape.population import Gradient, population_hessian, population_loss
 from edt.landscape.spurious import SPURIOUS, Ends, descend
 from edt.ops.threads import one_blas_thread, set_own_threads
-from edt.scalars import number, whole
+from edt.scalars import integer, number
 from edt.stats import wilson
 from edt.training.progress import Meter
 
@@ -95,12 +95,12 @@ def safran_shamir(
         >>> safran_shamir([6], starts=20, progress=False).table()["student"].tolist()
         [6]
     """
-    widths = [whole("teachers entries", k, 1) for k in teachers]
-    more = [whole("extra entries", e, 0) for e in extra]
-    starts = whole("starts", starts, 1)
-    seed = whole("seed", seed, 0)
+    widths = [integer("teachers entries", k, 1) for k in teachers]
+    more = [integer("extra entries", e, 0) for e in extra]
+    starts = integer("starts", starts, 1)
+    seed = integer("seed", seed, 0)
     tol = number("tol", tol, strict=True)
-    max_steps = whole("max_steps", max_steps, 0)
+    max_steps = integer("max_steps", max_steps, 0)
     if finish not in FINISH:
         raise unknown_choice("finish", finish, FINISH)
     if not widths or not more:

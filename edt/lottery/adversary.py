@@ -23,7 +23,7 @@ from edt.functional import hvp, loss_and_grad
 from edt.lottery.membership import group_sum, membership
 from edt.lottery.random_numbers import EVOLVE_STREAM, normals, rest_ids
 from edt.lottery.tickets import Tickets
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.tasks import Task
 
 #: Trains networks to the end and returns float64 ``[B]``: the higher, the worse the ticket fares.
@@ -153,7 +153,7 @@ def evolve_adversary(
     Returns:
         `Adversaries`.
     """
-    population = whole("population", population, 4)
+    population = integer("population", population, 4)
     count, size = len(tickets), population
     many = tickets.repeat(size)
     networks = many.inside()

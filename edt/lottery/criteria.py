@@ -23,7 +23,7 @@ from edt.lottery.connectivity import connected
 from edt.lottery.membership import group_sum, membership
 from edt.lottery.random_numbers import CONTROL_STREAM, bits, uniforms
 from edt.objectives.modules import evaluation
-from edt.scalars import number, whole
+from edt.scalars import integer, number
 from edt.tasks.given import task_and_networks
 
 #: Largest number of coordinates whose exact Hessian is formed.
@@ -32,7 +32,7 @@ DENSE_LIMIT = 4096
 
 def random_scores(ens: Networks, seed: int, names: torch.Tensor) -> torch.Tensor:
     """Uniform random scores; those of a network depend on (seed, its name) only."""
-    return uniforms(ens, whole("seed", seed, 0, 2**63 - 1), names, CONTROL_STREAM)
+    return uniforms(ens, integer("seed", seed, 0, 2**63 - 1), names, CONTROL_STREAM)
 
 
 def snip(task: Any, ens: Networks, task_index: torch.Tensor | None = None) -> torch.Tensor:
@@ -178,7 +178,7 @@ def synflow_prune(ens: Networks, density: float, rounds: int = 100) -> Any:
     number("density", density, strict=True)
     if density > 1.0:
         raise ValueError(f"density must be in (0, 1], got {density}")
-    for k in range(1, whole("rounds", rounds) + 1):
+    for k in range(1, integer("rounds", rounds) + 1):
         share = density ** (k / rounds)
         ens = ens.with_state(keep_highest(ens, synflow(ens), share, "global"))
     return ens

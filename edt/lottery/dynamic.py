@@ -30,7 +30,7 @@ from edt.lottery.criteria import snip, synflow
 from edt.lottery.membership import group_sum, membership, ranks
 from edt.lottery.prune import SCOPES, keep_highest
 from edt.lottery.random_numbers import GROW_STREAM
-from edt.scalars import flag, number, whole
+from edt.scalars import flag, integer, number
 
 __all__ = ["SET", "GradualPruning", "RigL"]
 
@@ -242,9 +242,9 @@ def _span(begin: Any, end: Any, every: Any) -> None:
     Raises:
         TypeError, ValueError: others.
     """
-    whole("begin", begin, 0)
-    whole("every", every)
-    if end is not None and whole("end", end, 0) < begin:
+    integer("begin", begin, 0)
+    integer("every", every)
+    if end is not None and integer("end", end, 0) < begin:
         raise ValueError(f"end must be >= begin ({begin}), got {end}")
 
 

@@ -21,7 +21,7 @@ from edt.lottery.connectivity import connected, layers_cut
 from edt.lottery.membership import membership
 from edt.lottery.prune import Shares, density, prune_finite, prune_lowest
 from edt.lottery.trial import Ends, Protocol, run_trial
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.tasks import Task
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def iterative_pruning(
         TypeError, ValueError: an argument is wrong, or what ``train`` returns; when the first round
             is asked for; ValueError: the next round is asked for where every network diverged.
     """
-    rounds = whole("rounds", rounds, 0)
+    rounds = integer("rounds", rounds, 0)
     if rewind is not None and not torch.equal(rewind.offsets, start.offsets):
         raise ValueError(
             f"rewind must hold the networks of start after k steps, {start!r}, got {rewind!r}"

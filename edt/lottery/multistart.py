@@ -14,7 +14,7 @@ from edt.ensemble.kinds import Networks, as_networks, chains
 from edt.lottery.membership import group_sum, membership, ranks
 from edt.lottery.random_numbers import CONTROL_STREAM, uniforms
 from edt.lottery.tickets import Tickets, neuron_mask
-from edt.scalars import whole
+from edt.scalars import integer
 
 __all__ = ["Partition", "partition", "partition_units", "partition_weights"]
 
@@ -86,7 +86,7 @@ def partition_weights(
         >>> made.tickets.size.tolist()
         [11, 11]
     """
-    parts = whole("parts", parts, 2)
+    parts = integer("parts", parts, 2)
     as_networks(start, "start")
     at = membership(start)
     weights = torch.nonzero((start.state != 0) & ~at.bias).flatten()
@@ -119,7 +119,7 @@ def partition_units(
         TypeError: other modules, whose channels hang together in ways that are not known; see
             `partition_weights`. ValueError: parts out of range.
     """
-    parts = whole("parts", parts, 2)
+    parts = integer("parts", parts, 2)
     if not isinstance(start, ModuleEnsemble):
         raise TypeError(
             f"start must be an edt.ModuleEnsemble, got {type(start).__name__}; chains are cut by "

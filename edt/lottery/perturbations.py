@@ -34,7 +34,7 @@ from edt.lottery.module_recipe import ModuleRecipe
 from edt.lottery.random_numbers import CHOICE_STREAM, VALUE_STREAM, normals, rest_ids, uniforms
 from edt.lottery.recipe import Recipe
 from edt.lottery.tickets import Tickets
-from edt.scalars import whole
+from edt.scalars import integer
 
 #: Kinds whose size is a share or a mixing weight, at most 1.
 BOUNDED = frozenset({"resample", "replace", "flip", "permute", "zero"})
@@ -203,7 +203,7 @@ def perturb_rest(
         6
     """
     values = check_sizes(kind, sizes)
-    rests = whole("rests", rests)
+    rests = integer("rests", rests)
     count = len(values) * rests
     many = tickets.repeat(count)
     networks = many.inside()

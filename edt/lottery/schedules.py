@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edt.arguments import checked
-from edt.scalars import whole
+from edt.scalars import integer
 
 Schedule = Callable[[int], float]
 
@@ -56,7 +56,7 @@ def cubic(density: float, rounds: int) -> Schedule:
 def _check(density: float, rounds: int) -> None:
     if not 0.0 < density <= 1.0:
         raise ValueError(f"density must be in (0, 1], got {density}")
-    rounds = whole("rounds", rounds)
+    rounds = integer("rounds", rounds)
 
 
 checked(__name__)

@@ -16,7 +16,7 @@ import torch
 from edt.ensemble import Ensemble
 from edt.ensemble.kinds import chains
 from edt.lottery.tickets import Tickets, neuron_mask
-from edt.scalars import whole
+from edt.scalars import integer
 
 __all__ = ["Subsets", "subset_tickets"]
 
@@ -76,7 +76,7 @@ def subset_tickets(
     m = int(sizes[0, 1])
     if not 1 <= r <= m:
         raise ValueError(f"r must be in 1..{m} (the width), got {r}")
-    most = whole("most", most)
+    most = integer("most", most)
     label = torch.arange(start.B) if names is None else names
     total = comb(m, r)
     if total <= most:

@@ -12,7 +12,7 @@ from edt.ensemble.arrays import as_tensor
 from edt.errors import ShapeError, unknown_choice
 from edt.nn.taps import Layout, Shape, product
 from edt.ops.cache import TensorCache
-from edt.scalars import whole
+from edt.scalars import integer
 
 __all__ = ["KERNELS", "MaskedConv2d", "MaskedLinear"]
 
@@ -177,7 +177,7 @@ class MaskedLinear(_Masked, nn.Linear):
         mask: Any = None,
         kernel: str = "auto",
     ) -> None:
-        whole("in_features", in_features), whole("out_features", out_features)
+        integer("in_features", in_features), integer("out_features", out_features)
         nn.Linear.__init__(self, in_features, out_features, bias, device, dtype)
         self._set_up(mask, kernel)
 
@@ -231,7 +231,7 @@ class MaskedConv2d(_Masked, nn.Conv2d):
         mask: Any = None,
         kernel: str = "auto",
     ) -> None:
-        whole("in_channels", in_channels), whole("out_channels", out_channels)
+        integer("in_channels", in_channels), integer("out_channels", out_channels)
         nn.Conv2d.__init__(
             self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
             padding_mode, device, dtype,

@@ -236,7 +236,7 @@ class ModuleObjective:
         share = self.task.N / chosen[0].numel()
         inputs, targets, weights = [], [], []
         for t, index in zip(self.task_index[members].tolist(), chosen, strict=True):
-            whole = self.task.whole(t)
+            whole = self.task.full_batch(t)
             if whole is None:
                 raise ValueError(
                     "batch_size needs samples to choose from; this task is made of batches, which "

@@ -16,7 +16,7 @@ import torch
 from edt.errors import EdtError, unknown_choice
 from edt.files import CheckpointError
 from edt.frames import Tabular
-from edt.places import Folder, Location, Remote, place
+from edt.locations import Folder, Location, Remote, place
 from edt.runs.engines import ENGINES, Engine, make_engine
 from edt.runs.engines.base import Job, cores
 from edt.runs.own_data import keep_data, stored_spec
@@ -37,7 +37,7 @@ from edt.runs.store import (
     write_whole,
 )
 from edt.runs.trust import insist_confirmed, signature
-from edt.scalars import number, whole
+from edt.scalars import integer, number
 
 __all__ = ["Experiment", "Part", "Parts", "Spec"]
 
@@ -359,7 +359,7 @@ class Crew:
             raise ValueError(f"{next(iter(options))} is not an option of the engine 'local'")
         for name, value in {"workers": workers, "cpus": options.get("cpus")}.items():
             if value is not None:
-                whole(name, value, 0 if name == "workers" else 1, RESTORED[name])
+                integer(name, value, 0 if name == "workers" else 1, RESTORED[name])
         if options.get("gpus") is not None:
             number("gpus", options["gpus"])
         self.alike, self.folder = alike, folder

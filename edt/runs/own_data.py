@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from edt.places import Folder
+from edt.locations import Folder
 from edt.runs.spec import Spec
 from edt.runs.store import inside
 from edt.tasks.table import data_file, stored

@@ -15,7 +15,7 @@ from torch import nn
 
 from edt.ensemble.kinds import Networks
 from edt.limits import TooLargeError
-from edt.places import Folder, at_once
+from edt.locations import Folder, at_once
 from edt.runs.agreement import agree, odd_one
 from edt.runs.engines.base import Engine, Failure, Job, SweepError, named
 from edt.runs.own_data import stored_spec
@@ -258,7 +258,7 @@ class Parts:
             if part.name in self._whole:
                 return self._whole[part.name]
             wanted = None if self._wanted is None else self._wanted(part)
-            return files.whole(part.name, digest, wanted)
+            return files.intact(part.name, digest, wanted)
 
         with files.many():
             whole = at_once(files.root, look, chosen)

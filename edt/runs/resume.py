@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edt.places import Folder
+from edt.locations import Folder
 from edt.runs.engines import ENGINES
 from edt.runs.store import DirectoryError, last_session
 from edt.runs.store.directory import SESSION

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 from edt.errors import unknown_choice
 from edt.limits import insist_count
-from edt.scalars import number, whole
+from edt.scalars import integer, number
 
 S = TypeVar("S", bound="Spec")
 
 
-def _whole(value: Any) -> bool:
+def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -23,8 +23,8 @@ def _whole(value: Any) -> bool:
 KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "str": ("a text", lambda value: isinstance(value, str)),
     "bool": ("true or false", lambda value: isinstance(value, bool)),
-    "int": ("a whole number", _whole),
-    "float": ("a number", lambda value: isinstance(value, float) or _whole(value)),
+    "int": ("a whole number", _is_integer),
+    "float": ("a number", lambda value: isinstance(value, float) or _is_integer(value)),
 }
 
 
@@ -39,7 +39,7 @@ def check_kind(name: str, value: Any, annotation: str) -> None:
     """
     bits = 64 if "seed" in name else 31
     for entry in value if isinstance(value, (tuple, list)) else (value,):
-        if _whole(entry) and abs(entry) >= 2**bits:
+        if _is_integer(entry) and abs(entry) >= 2**bits:
             raise ValueError(f"{name} must be below 2**{bits}, got {entry!s:.40}")
     if annotation.startswith("tuple"):
         if not isinstance(value, (tuple, list)):
@@ -98,7 +98,7 @@ class Spec:
             if chosen is not None and entry.name not in chosen:
                 continue
             if entry.type == "int":
-                value = whole(entry.name, value, 0 if entry.name in from_zero else 1)
+                value = integer(entry.name, value, 0 if entry.name in from_zero else 1)
             elif entry.type == "float":
                 value = number(entry.name, value, strict=entry.name not in from_zero)
             object.__setattr__(self, entry.name, value)

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from edt.limits import TooLargeError, read_bounded
-from edt.places import Folder
+from edt.locations import Folder
 from edt.runs.spec import Spec
 from edt.runs.store import DirectoryError, last_session
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from edt.places import Folder
+from edt.locations import Folder
 from edt.runs.store import FIGURES, inside
 from edt.show import html
 from edt.show.panel import Panel

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.stats.door import groups as labels
 from edt.stats.door import numbers, same_rows, wins
 from edt.stats.interval import SEED
@@ -143,7 +143,7 @@ def permuted(
     Raises:
         ValueError: no permutation asked for.
     """
-    draws = whole("draws", draws)
+    draws = integer("draws", draws)
     group = labels("groups", groups, len(values))
     places = [np.flatnonzero(group == g) for g in np.unique(group)]
     generator = np.random.Generator(np.random.Philox(seed))

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.stats.door import groups, numbers, same_rows
 from edt.stats.interval import SEED, Interval, check_conf, student_reach
 
@@ -248,7 +248,7 @@ def bca(
 
     data = _rows("rows", rows, nan=True)
     check_conf(conf)
-    draws = whole("draws", draws)
+    draws = integer("draws", draws)
     value = float(statistic(data))
     generator = np.random.Generator(np.random.Philox(seed))
     picks = generator.integers(0, len(data), (draws, len(data)))

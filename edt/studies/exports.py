@@ -6,7 +6,7 @@ import pandas as pd
 
 from edt.errors import unknown_choice
 from edt.files import replace_file
-from edt.places import Folder, Location, place
+from edt.locations import Folder, Location, place
 from edt.runs.store import inside, read_whole
 from edt.runs.sweeps.grid import dataset
 from edt.studies.kinds import KINDS, kind_of

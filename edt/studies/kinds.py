@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edt.places import Folder, Location, place
+from edt.locations import Folder, Location, place
 from edt.runs.experiment import Experiment
 from edt.runs.store import DirectoryError, Status, measure, read_marker
 from edt.runs.sweeps.result import Sweep

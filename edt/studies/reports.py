@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edt.errors import EdtError
-from edt.places import Folder, Location, place
+from edt.locations import Folder, Location, place
 from edt.runs.experiment import Experiment
 from edt.runs.sweeps import Sweep
 from edt.studies.kinds import KINDS, kind_of

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import gammaincinv  # scipy.stats takes a second to import
 
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.stats import SEED, Interval
 from edt.success.counts import Counts
 from edt.success.fit import Fit, fit
@@ -84,7 +84,7 @@ def bootstrap_interval(
         draws: simulations.
         seed: of the simulations.
     """
-    draws = whole("draws", draws)
+    draws = integer("draws", draws)
     counts, rates = fitted.counts, fitted.success()
     value = fitted.shared[name]
     generator = np.random.Generator(np.random.Philox(seed))

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from edt.errors import ShapeError
-from edt.scalars import whole
+from edt.scalars import integer
 
 __all__ = ["CropFlip"]
 
@@ -34,7 +34,7 @@ class CropFlip:
     flip: bool = True
 
     def __post_init__(self) -> None:
-        whole("pad", self.pad, 0)
+        integer("pad", self.pad, 0)
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Changed images.

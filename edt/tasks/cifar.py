@@ -17,7 +17,7 @@ import torch
 from edt.ensemble.checks import check_dtype
 from edt.errors import EdtError, unknown_choice
 from edt.limits import insist, read_plain, refusal
-from edt.scalars import flag, whole
+from edt.scalars import flag, integer
 from edt.tasks.real import classification
 from edt.tasks.task import Task
 
@@ -145,7 +145,7 @@ def _task(
     if not root.is_dir():
         raise FileNotFoundError(f"folder must be an existing folder, got {str(root)!r}")
     if samples is not None:
-        samples = whole("samples", samples)
+        samples = integer("samples", samples)
     standardise = flag("standardise", standardise)
     check_dtype(dtype)
     images, classes = _read(kind, root, split, labels)

@@ -10,7 +10,7 @@ from typing import Any
 
 from edt.errors import unknown_choice
 from edt.limits import insist
-from edt.scalars import flag, whole
+from edt.scalars import flag, integer
 from edt.tasks.inputs import check_points
 from edt.tasks.real import SPLITS, mnist1d
 from edt.tasks.rosenbrock import rosenbrock
@@ -87,7 +87,7 @@ def described_sizes(maker: Callable[..., Task], arguments: Mapping[str, Any]) ->
 
 def _teacher(given: Mapping[str, Any]) -> _Described:
     n, d_in = check_points(given["inputs"], given["n"], given["d_in"])
-    d_out, teachers = whole("d_out", given["d_out"]), whole("teachers", given["teachers"])
+    d_out, teachers = integer("d_out", given["d_out"]), integer("teachers", given["teachers"])
     row = (d_in, *hidden_widths(given["teacher_width"]), d_out)
     weights = sum((a + 1) * b for a, b in pairwise(row))
     flag("normalise", given["normalise"])  # few samples may all have one output
@@ -98,12 +98,12 @@ def _teacher(given: Mapping[str, Any]) -> _Described:
 
 
 def _rosenbrock(given: Mapping[str, Any]) -> _Described:
-    n = whole("points", given["points"], 2) ** 2
+    n = integer("points", given["points"], 2) ** 2
     return _Described(TaskSizes(1, n, 2, 1), 3 * n, {"points": 2})
 
 
 def _mnist1d(given: Mapping[str, Any]) -> _Described:
-    every = whole("samples", given["samples"], 20) // 10 * 10
+    every = integer("samples", given["samples"], 20) // 10 * 10
     train, split = every * 4 // 5, given["split"]
     if split not in SPLITS:
         raise unknown_choice("split", split, SPLITS)

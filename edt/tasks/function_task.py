@@ -14,7 +14,7 @@ from edt.files import digest
 from edt.objectives import ModuleObjective
 from edt.objectives.function import FunctionObjective, SampleLoss
 from edt.ops.checks import inputs_only
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.tasks.module_task import ModuleTask
 
 __all__ = ["FunctionTask"]
@@ -77,7 +77,7 @@ class FunctionTask:
         if tuple(given.shape) != (self.N,) or not bool((given > 0).all()):
             raise ValueError(f"weights must be {self.N} positive numbers")
         self.coef = given.double() / given.double().sum()
-        self.d_out = None if d_out is None else whole("d_out", d_out)
+        self.d_out = None if d_out is None else integer("d_out", d_out)
         self._loss = loss
         #: Name of the loss.
         self.loss = name or str(getattr(loss, "__qualname__", type(loss).__name__))

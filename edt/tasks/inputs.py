@@ -12,7 +12,7 @@ from edt.ensemble.deviates import normal, uniform
 from edt.ensemble.philox import draws
 from edt.errors import unknown_choice
 from edt.limits import insist
-from edt.scalars import whole
+from edt.scalars import integer
 
 __all__ = ["INPUTS", "check_points", "check_seed", "make_inputs", "permutation", "standard_normal"]
 
@@ -68,7 +68,7 @@ def check_points(kind: Any, n: Any, d_in: Any) -> tuple[int, int]:
     """
     if not isinstance(kind, str) or kind not in INPUTS:
         raise unknown_choice("inputs", kind, INPUTS)
-    n, d_in = whole("n", n), whole("d_in", d_in)
+    n, d_in = integer("n", n), integer("d_in", d_in)
     insist(f"n={n:,} points of d_in={d_in:,}", 4 * 8 * n * d_in)
     if kind == "grid":
         _side(n, d_in)
@@ -94,7 +94,7 @@ def check_seed(seed: Any) -> int:
     Raises:
         TypeError: not an integer. ValueError: out of range.
     """
-    return whole("seed", seed, 0, 2**64 - 1)
+    return integer("seed", seed, 0, 2**64 - 1)
 
 
 def _bits(seed: int, stream: int, count: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from edt.arguments import checked
 from edt.ensemble.checks import check_dtype
 from edt.errors import EdtError, unknown_choice
 from edt.limits import insist, open_plain, refusal
-from edt.scalars import flag, whole
+from edt.scalars import flag, integer
 from edt.tasks.real import classification
 from edt.tasks.task import Task
 
@@ -118,7 +118,7 @@ def _task(
     if not root.is_dir():
         raise FileNotFoundError(f"folder must be an existing folder, got {str(root)!r}")
     if samples is not None:
-        samples = whole("samples", samples)
+        samples = integer("samples", samples)
     standardise = flag("standardise", standardise)
     check_dtype(dtype)
     image_file = _find(name, root, _PREFIX[split], "images", 3)

@@ -16,7 +16,7 @@ from edt.errors import ShapeError, unknown_choice
 from edt.objectives.function import SampleLoss
 from edt.objectives.modules import Batch, ModuleObjective
 from edt.ops.losses import LOSSES, Loss
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.tasks.task import Task
 
 __all__ = ["ModuleTask"]
@@ -91,7 +91,7 @@ class ModuleTask:
     ) -> None:
         if mode not in MODES:
             raise unknown_choice("mode", str(mode), MODES)
-        at_once = whole("at_once", at_once)
+        at_once = integer("at_once", at_once)
         if step is not None and (loss is not None or not callable(step)):
             raise TypeError(
                 "step must be a function (module, batch) -> loss, given instead of loss"
@@ -184,7 +184,7 @@ class ModuleTask:
         """Whether the loss is a function of outputs, as Gauss-Newton products need."""
         return self.step is None
 
-    def whole(self, t: int) -> tuple[Any, Any, torch.Tensor | None] | None:
+    def full_batch(self, t: int) -> tuple[Any, Any, torch.Tensor | None] | None:
         """(inputs, targets, weights) of all samples of target t; None where batches are given."""
         return None if self._whole is None else self._whole[t]
 

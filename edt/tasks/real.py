@@ -11,7 +11,7 @@ import torch
 
 from edt.errors import unknown_choice
 from edt.limits import insist
-from edt.scalars import flag, number, whole
+from edt.scalars import flag, integer, number
 from edt.tasks.inputs import check_seed, permutation
 from edt.tasks.task import LOSSES, Task
 
@@ -141,7 +141,7 @@ def mnist1d(
     """
     if split not in SPLITS:
         raise unknown_choice("split", split, SPLITS)
-    samples = whole("samples", samples, 20)
+    samples = integer("samples", samples, 20)
     insist(f"samples={samples:,} of mnist1d", 4 * 8 * 40 * samples)
     if check_seed(seed) >= 2**32:
         raise ValueError(f"seed must be below 2**32 for mnist1d, got {seed}")

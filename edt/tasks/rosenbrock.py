@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from edt.ensemble.deviates import exact_log
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.tasks.inputs import make_inputs
 from edt.tasks.task import Task
 
@@ -39,7 +39,7 @@ def rosenbrock(points: int = 101, *, dtype: torch.dtype = torch.float64) -> Task
 
     Reference: arXiv 2506.14951 (NeurIPS 2025).
     """
-    points = whole("points", points, 2)
+    points = integer("points", points, 2)
     x = make_inputs("grid", points**2, 2)
     x1, x2 = x[:, 0].numpy(), x[:, 1].numpy()
     valley = x2 + 1.0 - x1 * x1

@@ -305,7 +305,7 @@ def _shape(table: Mapping[str, Any]) -> dict[str, list[int]]:
     listed = isinstance(found, (list, tuple))
     if not listed or not 1 <= len(found) <= 8:
         raise TypeError(f"task shape must be a list like [1, 28, 28], got {found!r:.80}")
-    return {"shape": [scalars.whole("task shape entries", size) for size in found]}
+    return {"shape": [scalars.integer("task shape entries", size) for size in found]}
 
 
 def _described(task: Task) -> dict[str, Any]:

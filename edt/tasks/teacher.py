@@ -14,7 +14,7 @@ from edt.errors import unknown_choice
 from edt.limits import insist
 from edt.ops.checks import inputs_only
 from edt.ops.cpu import CpuCalls
-from edt.scalars import flag, number, whole
+from edt.scalars import flag, integer, number
 from edt.tasks.inputs import check_seed, make_inputs, standard_normal
 from edt.tasks.task import Task
 
@@ -88,7 +88,7 @@ def teacher_student(
     noise = number("noise", noise)
     if teacher is None:
         teacher = _random_teachers(
-            teacher_width, whole("teachers", teachers), d_in, d_out, activation, scheme,
+            teacher_width, integer("teachers", teachers), d_in, d_out, activation, scheme,
             scale, bias, seed,
         )  # fmt: skip
     else:
@@ -145,10 +145,10 @@ def hidden_widths(width: Any) -> tuple[int, ...]:
         TypeError, ValueError: no positive integer or tuple of them.
     """
     if not isinstance(width, (tuple, list)):
-        return (whole("teacher_width", width),)
+        return (integer("teacher_width", width),)
     if not width:
         raise ValueError("teacher_width must have at least one hidden layer, got ()")
-    return tuple(whole(f"teacher_width[{k}]", w) for k, w in enumerate(width))
+    return tuple(integer(f"teacher_width[{k}]", w) for k, w in enumerate(width))
 
 
 def _random_teachers(

@@ -15,7 +15,7 @@ from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
 from edt.objectives import NormPenalty, Objective
 from edt.ops.threads import one_blas_thread
-from edt.scalars import flag, number, whole
+from edt.scalars import flag, integer, number
 from edt.training import checks
 from edt.training.channels import CLOSE, opponents
 from edt.training.checkpoint import digest
@@ -141,10 +141,10 @@ def converge(
     if not isinstance(method, str) or method not in METHODS:
         raise unknown_choice("method", method, METHODS)
     tol = number("tol", tol, strict=True)
-    lbfgs_steps = whole("lbfgs_steps", lbfgs_steps, 0)
-    newton_steps = whole("newton_steps", newton_steps, 0)
-    memory = whole("memory", memory, 1)
-    limit = whole("dense_limit", dense_limit, 1)
+    lbfgs_steps = integer("lbfgs_steps", lbfgs_steps, 0)
+    newton_steps = integer("newton_steps", newton_steps, 0)
+    memory = integer("memory", memory, 1)
+    limit = integer("dense_limit", dense_limit, 1)
     if max_seconds is not None:
         max_seconds = number("max_seconds", max_seconds)
     polish = flag("polish", polish)

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from edt.ensemble.masks import PRUNED
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.training.state import RUNNING, State, Trainer
 from edt.training.validation import Watch
 
@@ -58,7 +58,7 @@ class MaskChanges:
         self._networks, self._task, self._index = networks, task, task_index
         self._engine = engine
         self.steps = frozenset(
-            whole("a step of mask_updates", step, 0) for step in update.at(steps)
+            integer("a step of mask_updates", step, 0) for step in update.at(steps)
         )
         self._built = networks.state.clone()
 

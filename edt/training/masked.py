@@ -14,7 +14,7 @@ from edt.ensemble import Ensemble
 from edt.ensemble.checks import check_dtype
 from edt.ensemble.init import Initializer, check_scheme
 from edt.ensemble.kinds import Networks, as_networks
-from edt.scalars import flag, number, whole
+from edt.scalars import flag, integer, number
 from edt.tasks import Task
 from edt.tasks.given import as_task, fitted, index_of, task_and_networks, task_of
 from edt.training import checks
@@ -205,7 +205,7 @@ def masked_train(
     update = mask_changes(mask_updates)
     scales = lr_scales(lr_scale, ens, optimizer)
     norms = clip_norms(clip_norm, ens.B)
-    steps = whole("steps", steps, 0)
+    steps = integer("steps", steps, 0)
     if steps > MOST_STEPS:
         raise ValueError(f"steps must be <= {MOST_STEPS:,}, got {steps:,}")
     if start is not None:
@@ -324,9 +324,9 @@ def _watch(
     every: Any,
     patience: Any,
 ) -> Watch | None:
-    every = whole("validate_every", every, 1)
+    every = integer("validate_every", every, 1)
     if patience is not None:
-        patience = whole("patience", patience, 1)
+        patience = integer("patience", patience, 1)
     if validation is None:
         if patience is not None:
             raise ValueError("patience needs validation=..., the data it looks at")

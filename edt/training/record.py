@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from edt.ensemble.arrays import plain
-from edt.scalars import whole
+from edt.scalars import integer
 
 Record = None | str | int | Sequence[int]
 
@@ -43,7 +43,7 @@ def record_steps(record: Any, steps: int) -> torch.Tensor:
     elif isinstance(record, bool):
         raise TypeError("record must be 'log', an integer, a sequence of steps or None, got a bool")
     elif isinstance(record, (int, np.integer)):
-        chosen = set(range(0, steps + 1, whole("record", record))) | {steps}
+        chosen = set(range(0, steps + 1, integer("record", record))) | {steps}
     elif isinstance(record, (Sequence, np.ndarray, torch.Tensor)):
         values = np.asarray(record)
         if values.size and values.dtype.kind not in "iu":

@@ -19,7 +19,7 @@ from edt.errors import unknown_choice
 from edt.functional import jacobian, predict
 from edt.objectives import segment_max
 from edt.ops.losses import LOSSES
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.tasks.given import index_of, task_and_networks
 
 __all__ = [
@@ -125,7 +125,7 @@ def accuracy(task: Any, task_index: Any = None) -> Recorder:
 def _targets(data: Any, t: int) -> tuple[torch.Tensor, torch.Tensor]:
     """(targets, weights float64 ``[N]``) of target t of finite data."""
     if hasattr(data, "whole"):
-        found = data.whole(t)
+        found = data.full_batch(t)
         if found is None:
             raise ValueError("accuracy needs an edt.ModuleTask of (x, y), not one of batches")
         x, y, weights = found
@@ -220,7 +220,7 @@ def neuron_trajectories(layer: int = 0) -> Recorder:
 
     def measure(networks: Any, losses: torch.Tensor) -> list[torch.Tensor]:
         nets = chains(networks, "neuron_trajectories")
-        whole("layer", layer, 0, nets.depth - 1)
+        integer("layer", layer, 0, nets.depth - 1)
         out = []
         for b in range(nets.B):
             bias = [nets.bias(b, layer)[:, None]] if nets.has_bias else []

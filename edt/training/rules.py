@@ -13,7 +13,7 @@ import torch
 
 from edt.ensemble.arrays import integers, plain
 from edt.errors import unknown_choice
-from edt.scalars import flag, number, whole
+from edt.scalars import flag, integer, number
 from edt.training.checks import per_network
 from edt.training.optimizers import OPTIMIZERS
 
@@ -86,7 +86,7 @@ def _batch_sizes(value: Any, task: Any, networks: int) -> torch.Tensor:
     if value is None:
         return torch.zeros(networks, dtype=torch.int64)
     if isinstance(value, (int, np.integer, float, bool, str)):
-        sizes = torch.full((networks,), whole("batch_size", value), dtype=torch.int64)
+        sizes = torch.full((networks,), integer("batch_size", value), dtype=torch.int64)
     else:
         sizes = integers("batch_size", plain("batch_size", value)).clone()
         if tuple(sizes.shape) != (networks,):

@@ -108,7 +108,7 @@ def _samples(task: Any, t: int) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]
         y = task.y if task.y.dim() == LOSSES[task.loss].dims else task.y[t]
         given: torch.Tensor | None = task.coef[t]
     else:
-        if not task.splits or (whole := task.whole(t)) is None or task.mode == "train":
+        if not task.splits or (whole := task.full_batch(t)) is None or task.mode == "train":
             return None
         x, y, given = whole
     if given is None:

@@ -403,7 +403,7 @@ class Chaos:
         if read_marker(self.folder) is None:
             return []
         files = PartFiles(self.folder)
-        return [name for name in manifests(self.folder) if files.whole(name) is not None]
+        return [name for name in manifests(self.folder) if files.intact(name) is not None]
 
     def check(self, before: list[str]) -> None:
         """What counts as done is right, whatever else lies about, and stays so."""

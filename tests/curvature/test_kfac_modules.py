@@ -34,7 +34,7 @@ def images() -> edt.ModuleTask:
 
 
 def square_roots(task: edt.ModuleTask, f: torch.Tensor, kind: str) -> list[torch.Tensor]:
-    y = task.whole(0)[1]  # type: ignore[index]
+    y = task.full_batch(0)[1]  # type: ignore[index]
     if kind == "empirical":
         slopes = torch.func.vmap(torch.func.grad(lambda f, y: LOSSES[task.loss].sample(f, y)))
         return [slopes(f.detach(), y)]
@@ -48,7 +48,7 @@ def square_roots(task: edt.ModuleTask, f: torch.Tensor, kind: str) -> list[torch
 def test_factors_are_sums_over_patches(images: edt.ModuleTask, kind: str, sharing: str) -> None:
     module = conv_net()
     found = kfac(images, edt.ModuleEnsemble([module]), kind=kind, sharing=sharing).layers[0][0]
-    x = images.whole(0)[0]  # type: ignore[index]
+    x = images.full_batch(0)[0]  # type: ignore[index]
     padded = torch.nn.functional.pad(x, (1, 1, 1, 1))
     ones = torch.ones(7, 1, dtype=torch.float64)
     patches = torch.stack([
@@ -115,7 +115,7 @@ def test_frozen_layers_are_left_out_and_others_refused(images: edt.ModuleTask) -
     normed = nn.Sequential(nn.Flatten(), nn.Linear(72, 3), nn.BatchNorm1d(3)).double()
     with pytest.raises(ValueError, match=r"freeze other parameters, got 2\.weight"):
         kfac(images, edt.ModuleEnsemble([normed]))
-    own = edt.ModuleTask(images.whole(0)[:2], lambda f, y: f.square().mean())  # type: ignore[index]
+    own = edt.ModuleTask(images.full_batch(0)[:2], lambda f, y: f.square().mean())  # type: ignore[index]
     with pytest.raises(TypeError, match="a loss by name"):
         kfac(own, networks)
     shared = nn.Linear(3, 3).double()

@@ -99,7 +99,7 @@ READERS: dict[str, tuple[str, ...] | str] = {
     "edt.limits:_available": "/proc",
     "edt.limits:_group": "/sys",
     "edt.ops.memory:free_bytes": "/proc",
-    "edt.places:Remote.read_text": "bytes as text",
+    "edt.locations:Remote.read_text": "bytes as text",
     "edt.runs.engines.local:_Worker.ask": "a pipe from a worker of this process",
     "edt.runs.engines.worker:_listen": "a pipe from the parent",
     "edt.runs.engines.worker:main": "a pipe to the parent",

@@ -228,7 +228,7 @@ def read_progress(data: bytes) -> None:
     for name, part in zip(names, (data + b"\0\0\0").split(b"\0"), strict=False):
         put(name, part, alone=False)
     status(FOLDER).to_dict()
-    PartFiles(FOLDER).whole("shard-000000")
+    PartFiles(FOLDER).intact("shard-000000")
     with suppress(CheckpointError):
         export(FOLDER, "csv")
 

@@ -82,7 +82,7 @@ def test_goes_on_from_its_directory(kind, finished, tmp_path):
     again = resume(folder)
     assert type(again) is type(done) and status(folder).finished
     assert {file.name: file.read_bytes() for file in folder.glob("*.parquet")} == before
-    assert all(files.whole(name) for name in names)
+    assert all(files.intact(name) for name in names)
     # What was whole was not computed again: its manifest, with its time, is the old one.
     assert (folder / "parts" / f"{names[0]}.manifest.json").read_bytes() == untouched
 

@@ -58,7 +58,7 @@ def check_whole(folder, reference):
     """What counts as done is right to the last bit, whatever else lies about."""
     files = PartFiles(folder)
     for manifest in manifests(folder):
-        assert files.whole(manifest.name.removesuffix(".manifest.json")) is not None
+        assert files.intact(manifest.name.removesuffix(".manifest.json")) is not None
     for name in TABLES:
         if (folder / name).exists():
             assert (folder / name).read_bytes() == (reference / name).read_bytes()
@@ -244,7 +244,7 @@ def test_damaged_files_are_made_again(small, reference, tmp_path):
     assert same(folder, reference)
     for k in (3, 5):
         name = f"shard-{k:06d}"
-        assert PartFiles(folder).whole(name) is not None
+        assert PartFiles(folder).intact(name) is not None
 
 
 def test_a_directory_in_use_is_refused(small, spec_file, reference, tmp_path, capsys):

@@ -21,7 +21,7 @@ from small_sweep import SPEC, write_toml
 
 from edt.cli import main as program
 from edt.files import CheckpointError
-from edt.places import place
+from edt.locations import place
 from edt.runs.store import DirectoryError, PartFiles, Store
 from edt.runs.sweeps import Sweep, SweepSpec, sweep
 from edt.studies.exports import export
@@ -131,7 +131,7 @@ def shards(url):
         file.name.removesuffix(".manifest.json")
         for file in (files.root / "parts").glob("*.manifest.json")
     ]
-    assert all(files.whole(name) is not None for name in found)
+    assert all(files.intact(name) is not None for name in found)
     return found
 
 
@@ -221,8 +221,8 @@ def test_a_run_whose_place_was_taken_over_ends_and_spoils_nothing(
     left = shards(url)
     assert left and not (place(url) / "runs.parquet").exists()
     # What the first one wrote after that is not taken for the second one's.
-    assert PartFiles(url).whole(left[0], small.digest) is not None
-    assert PartFiles(url).whole(left[0], other.digest) is None
+    assert PartFiles(url).intact(left[0], small.digest) is not None
+    assert PartFiles(url).intact(left[0], other.digest) is None
     sweep(other, url, workers=0, fresh=True)
     assert (place(url) / "spectrum.parquet").read_bytes() == (
         reference / "spectrum.parquet"

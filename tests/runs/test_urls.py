@@ -9,7 +9,7 @@ import pytest
 from edt.cli import main as program
 from edt.ensemble import Ensemble
 from edt.files import CheckpointError, read
-from edt.places import Remote, place
+from edt.locations import Remote, place
 from edt.runs.store import DirectoryError, PartFiles, inside
 from edt.runs.sweeps import Sweep, sweep
 from edt.show.publish import figures_kept
@@ -75,7 +75,7 @@ def test_goes_on_where_it_was_cut_off(small, reference, url, monkeypatch):
     file = files.root / "parts" / f"{done[0]}.runs.parquet"
     file.write_bytes(file.read_bytes()[:100])  # as a store without whole objects may leave it
     files.discard(done[1])
-    assert files.whole(done[0]) is None
+    assert files.intact(done[0]) is None
     resume(url)
     assert same(place(url), reference) and status(url).finished
     assert not status(url).failures

@@ -16,7 +16,7 @@ from edt.ensemble.masks import TRAINABLE
 from edt.ensemble.philox import draws
 from edt.errors import unknown_choice
 from edt.landscape.views.chart import matched
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.tasks.given import task_and_networks
 
 __all__ = ["eigen_directions", "path_directions", "random_directions"]
@@ -66,8 +66,8 @@ def random_directions(
     """
     if norm not in NORMS:
         raise unknown_choice("norm", str(norm), NORMS)
-    count = whole("count", count, 1)
-    seed = whole("seed", seed, 0)
+    count = integer("count", count, 1)
+    seed = integer("seed", seed, 0)
     rows = [_drawn(networks, seed + k) for k in range(count)]
     free = networks.state.cpu() == TRAINABLE
     if isinstance(networks, ModuleEnsemble) and norm == "filter":
@@ -137,7 +137,7 @@ def eigen_directions(
     home = networks.device
     task, networks, index = matched(task, networks, task_index, device="cpu")
     least = networks.coords[networks.coords > 0]
-    count = whole("count", count, 1)
+    count = integer("count", count, 1)
     if least.numel() and count > int(least.min()):
         raise ValueError(
             f"count must be at most {int(least.min())} (the smallest network's), got {count}"

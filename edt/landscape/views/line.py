@@ -22,7 +22,7 @@ from edt.landscape.views.chart import Chart, joined, matched
 from edt.landscape.views.directions import eigen_directions, random_directions
 from edt.landscape.views.marks import Marks, known_kind, marks_of
 from edt.landscape.views.profile import profile
-from edt.scalars import number, whole
+from edt.scalars import integer, number
 from edt.training.structure import hidden_widths, pack, unpack
 
 __all__ = ["ALONG", "LossLine", "loss_line", "named_direction"]
@@ -214,7 +214,7 @@ def loss_line(
         beside = torch.stack([order - 1, order + 1], 1)
         beside[-1, 1] = -1
         found = profile(chart, where, beside, tol=number("tol", tol, strict=True),
-                        rounds=whole("rounds", rounds, 0), progress=progress)  # fmt: skip
+                        rounds=integer("rounds", rounds, 0), progress=progress)  # fmt: skip
         line.loss, line.theta, line.section_grad = found.loss, found.theta, found.grad_max
     else:
         line.loss = chart.losses(where, progress)

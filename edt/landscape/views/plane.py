@@ -23,7 +23,7 @@ from edt.landscape.views.line import named_direction
 from edt.landscape.views.marks import Marks, known_kind, marks_of
 from edt.landscape.views.profile import profile
 from edt.objectives.coordinates import segment_sum
-from edt.scalars import number, whole
+from edt.scalars import integer, number
 from edt.training.structure import pack, unpack
 
 __all__ = ["LossPlane", "loss_plane"]
@@ -247,7 +247,7 @@ def loss_plane(
     if minimise_rest:
         found = profile(chart, where, _neighbours(rows, columns),
                         tol=number("tol", tol, strict=True),
-                        rounds=whole("rounds", rounds, 0), progress=progress)  # fmt: skip
+                        rounds=integer("rounds", rounds, 0), progress=progress)  # fmt: skip
         view.theta = found.theta.view(rows, columns, -1)
         view.section_grad = found.grad_max.T.reshape(networks.B, rows, columns)
         loss = found.loss
@@ -324,7 +324,7 @@ def _grid(
     pair = points if isinstance(points, (tuple, list)) else (points, points)
     if len(pair) != 2:
         raise ValueError(f"points must be one number or two, got {points!r}")
-    sizes = [count if n is None else whole("points", n, 2) for n in pair]
+    sizes = [count if n is None else integer("points", n, 2) for n in pair]
     finite = torch.nan_to_num(wanted, nan=0.0)
     low, high = finite.amin(0), finite.amax(0)  # [B, 2]
     room = MARGIN * (high - low)

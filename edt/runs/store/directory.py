@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from edt.limits import NotPlainError, open_plain
-from edt.places import Folder, Location, place
+from edt.locations import Folder, Location, place
 from edt.runs.store import inside
 from edt.runs.store.inside import MARKER, DirectoryError
 

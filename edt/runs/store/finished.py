@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from edt.files import CheckpointError
-from edt.places import Folder, at_once
+from edt.locations import Folder, at_once
 from edt.runs.store import inside
 from edt.runs.store.directory import PARTS
 from edt.runs.store.notes import MOST_WHOLE, read_note
@@ -71,7 +71,7 @@ def read_finished(
     except CheckpointError:
         return None, {}
     with files.many():
-        looked = at_once(folder, lambda name: files.whole(name, digest, parts[name]), parts)
+        looked = at_once(folder, lambda name: files.intact(name, digest, parts[name]), parts)
     whole = {manifest.name: manifest for manifest in looked if manifest is not None}
     listed = {f"{name}.parquet": sums[f"{name}.parquet"] for name in found}
     for manifest in whole.values():

@@ -20,7 +20,7 @@ from edt.arguments import checked
 from edt.errors import EdtError
 from edt.files import replace_at
 from edt.limits import NotPlainError, open_plain, refusal
-from edt.places import Folder, Remote
+from edt.locations import Folder, Remote
 
 __all__ = ["DirectoryError", "GoneError", "delete", "names", "opened", "read", "reading", "write"]
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edt.places import Folder
+from edt.locations import Folder
 from edt.runs.store import inside
 
 #: Bytes of a note. The manifest of a whole run names all its files, 150 bytes each.

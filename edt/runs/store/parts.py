@@ -21,7 +21,7 @@ from edt.ensemble import Ensemble, ModuleEnsemble
 from edt.ensemble.kinds import Networks
 from edt.ensemble.storage import encode_ensemble
 from edt.files import CheckpointError
-from edt.places import Location, each, place
+from edt.locations import Location, each, place
 from edt.runs.store import inside
 from edt.runs.store.directory import PARTS
 from edt.runs.store.notes import read_note
@@ -193,7 +193,7 @@ class PartFiles:
         plain = all(file and not set(file) & set("/\\\0") for file in found["files"])
         return Manifest(**found) if plain else None
 
-    def whole(self, name: str, spec: str = "", wanted: Wanted | None = None) -> Manifest | None:
+    def intact(self, name: str, spec: str = "", wanted: Wanted | None = None) -> Manifest | None:
         """`manifest` of a part all of whose files have the bytes that were written, else None."""
         manifest = self.manifest(name, spec, wanted)
         if manifest is None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from edt.places import Folder
+from edt.locations import Folder
 from edt.runs.store import inside
 from edt.runs.store.directory import SESSION
 from edt.runs.store.notes import read_note

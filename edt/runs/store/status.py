@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edt.places import Folder, at_once
+from edt.locations import Folder, at_once
 from edt.runs.store.directory import in_use
 from edt.runs.store.parts import PartFiles
 from edt.runs.store.session import last_session

@@ -12,7 +12,7 @@ import pandas as pd
 from edt.files import CheckpointError
 from edt.footer import read_footer
 from edt.limits import refusal
-from edt.places import Folder
+from edt.locations import Folder
 from edt.runs.store import inside
 
 #: What `encode_table` compresses with: by 21 at the most, so that what a page unpacks to is bounded

@@ -11,7 +11,7 @@ from typing import Any
 
 from edt.ensemble import ACTIVATIONS, SCHEMES
 from edt.errors import unknown_choice
-from edt.scalars import flag, number, whole
+from edt.scalars import flag, integer, number
 from edt.training.optimizers import OPTIMIZERS
 
 Check = Callable[[str, Any], Any]
@@ -35,7 +35,7 @@ class Axis:
 
 
 def _integer(least: int, most: int = 2**63 - 1) -> Check:
-    return lambda name, value: whole(name, value, least, most)
+    return lambda name, value: integer(name, value, least, most)
 
 
 def _number(least: float, *, strict: bool = False, below: float = math.inf) -> Check:
@@ -56,7 +56,7 @@ def _width(name: str, value: Any) -> tuple[int, ...]:
     layers = value if isinstance(value, (list, tuple)) else [value]
     if not layers:
         raise ValueError(f"{name} must hold at least one hidden layer, got {value!r}")
-    return tuple(whole(name, layer) for layer in layers)
+    return tuple(integer(name, layer) for layer in layers)
 
 
 SCHEDULES = ("constant", "cosine", "linear", "step", "exponential", "warmup", "one-cycle")

@@ -16,7 +16,7 @@ from edt.files import CheckpointError
 from edt.landscape import outcomes
 from edt.landscape.outcome import OUTCOMES, UNCERTIFIED
 from edt.limits import insist
-from edt.places import at_once
+from edt.locations import at_once
 from edt.runs.engines.base import Job
 from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.runs.store import Manifest, PartError, PartFiles, Wanted

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from edt.places import Location
+from edt.locations import Location
 from edt.runs.sweeps.result import Sweep
 from edt.runs.sweeps.spec import SweepSpec, read_spec
 

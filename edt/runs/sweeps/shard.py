@@ -12,8 +12,8 @@ import torch
 from edt.ensemble import Ensemble
 from edt.landscape import certify
 from edt.landscape.outcome import UNCERTIFIED
+from edt.locations import place
 from edt.lottery.connectivity import connected
-from edt.places import place
 from edt.runs.own_data import stored_spec
 from edt.runs.sweeps.analysis import embedding_table, spectrum_table
 from edt.runs.sweeps.plan import Shard, whole_numbers

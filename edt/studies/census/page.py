@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from edt.landscape import crossover
-from edt.places import Folder, Location, place
+from edt.locations import Folder, Location, place
 from edt.runs.store import inside
 from edt.show import html
 from edt.show.answer import Answer, Tile, rate, rate_tile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from edt.places import Folder, Location, place
+from edt.locations import Folder, Location, place
 from edt.runs.experiment import Experiment
 from edt.runs.store import inside
 from edt.show import html

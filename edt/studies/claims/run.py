@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from edt.places import Folder, Location, place
+from edt.locations import Folder, Location, place
 from edt.runs.experiment import Experiment
 from edt.studies.common.findings import Finding
 from edt.studies.crossed import crossed_spec

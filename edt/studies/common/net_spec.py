@@ -12,7 +12,7 @@ from edt.functional import predict
 from edt.lottery.module_recipe import ModuleRecipe
 from edt.ops.threads import one_blas_thread
 from edt.runs.experiment import Spec
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.show.words import exact
 from edt.studies.common.nets import (
     TASKS,
@@ -79,7 +79,7 @@ class NetSpec(Spec):
         check_net(self.net, self.task, self.factor)
         check_folder(self.task, self.folder)
         for step in self.milestones:
-            whole("milestones entries", step, 0)
+            integer("milestones entries", step, 0)
         self.check_numbers(from_zero=self._from_zero())
         if self.level >= 1:
             raise ValueError(f"level must be a quantile in (0, 1), got {self.level}")

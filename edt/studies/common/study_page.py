@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from edt.places import Folder, Location, place
+from edt.locations import Folder, Location, place
 from edt.runs.experiment import Experiment
 from edt.runs.store import inside
 from edt.show import html

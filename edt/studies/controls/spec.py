@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edt.errors import unknown_choice
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.studies.common.teachers import TeacherSpec
 from edt.studies.width.spec import check_widths
 
@@ -60,7 +60,7 @@ class ControlsSpec(TeacherSpec):
             raise ValueError("controls must hold 'width', with which the others are compared")
         check_widths("inners", self.inners, least=0)
         for margin in self.margins:
-            whole("margins entries", margin, 0)
+            integer("margins entries", margin, 0)
 
     def parameters(self, width: int) -> int:
         """P(m), trainable parameters of an ordinary network."""

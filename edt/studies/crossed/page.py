@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from edt.places import Folder, Location
+from edt.locations import Folder, Location
 from edt.show.answer import points_tile, rate_tile
 from edt.show.publish import Picture
 from edt.show.words import count, exact, number, p_is, percent, points, span

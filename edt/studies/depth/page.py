@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edt.places import Folder, Location
+from edt.locations import Folder, Location
 from edt.show.publish import Picture
 from edt.show.words import count, exact, option, ranges
 from edt.studies.common import contrast

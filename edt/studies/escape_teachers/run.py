@@ -29,7 +29,7 @@ from edt.landscape import split_every
 from edt.landscape.levels import loss_levels
 from edt.lottery import run_trial
 from edt.runs.experiment import Experiment, Part, Parts, Spec
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.stats import cluster_rate, effective_tickets, jackknife, permuted, wilson
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.finish import finish
@@ -96,7 +96,7 @@ class EscapeTeachersSpec(TeacherSpec):
             raise ValueError(
                 f"widths must begin with teacher_width ({self.teacher_width}), got {self.widths[0]}"
             )
-        whole("teachers", self.teachers, 4)
+        integer("teachers", self.teachers, 4)
         if self.teachers > self.candidates:
             raise ValueError(
                 f"teachers must be at most candidates ({self.candidates}), got {self.teachers}"

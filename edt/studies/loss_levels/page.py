@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.special import bdtr, bdtrc
 
 from edt.landscape.levels import RELATIVE_GAP
-from edt.places import Folder, Location, place
+from edt.locations import Folder, Location, place
 from edt.runs.store import inside
 from edt.show import html
 from edt.show.answer import Answer, rate, rate_tile

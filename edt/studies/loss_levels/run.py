@@ -28,7 +28,7 @@ from edt.landscape.irreducible import reduce_network
 from edt.landscape.layers import unpack
 from edt.ops.threads import one_blas_thread
 from edt.runs.experiment import Experiment, Part, Parts, Spec
-from edt.scalars import number, whole
+from edt.scalars import integer, number
 from edt.studies.loss_levels.tables import label_ends, label_levels, loss_level_table
 from edt.studies.width.spec import check_widths
 from edt.tasks import Task, rosenbrock
@@ -105,11 +105,11 @@ class LossLevelsSpec(Spec):
             raise ValueError(
                 f"biases must be false, true, or false and true, got {list(self.biases)}"
             )
-        whole("starts", self.starts, 1)
-        whole("points", self.points, 2)
-        whole("first_seed", self.first_seed, 0)
-        whole("lbfgs_steps", self.lbfgs_steps, 0)
-        whole("newton_steps", self.newton_steps, 0)
+        integer("starts", self.starts, 1)
+        integer("points", self.points, 2)
+        integer("first_seed", self.first_seed, 0)
+        integer("lbfgs_steps", self.lbfgs_steps, 0)
+        integer("newton_steps", self.newton_steps, 0)
         for name in ("max_time", "rtol", "norm_limit", "tol"):
             number(name, getattr(self, name), strict=True)
         check_activation(self.activation)

@@ -8,7 +8,7 @@ from typing import Any
 from edt.ensemble import ACTIVATIONS, SCHEMES
 from edt.errors import unknown_choice
 from edt.runs.experiment import Spec
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.studies.common.nets import TASKS, check_folder, check_net
 from edt.tasks.table import own_task, task_name
 
@@ -123,7 +123,7 @@ class LotterySpec(Spec):
         if self.momentum and self.optimizer != "sgd":
             raise ValueError("momentum needs optimizer 'sgd'")
         for step in self.milestones:
-            whole("milestones entries", step, 0)
+            integer("milestones entries", step, 0)
 
     def outside(self) -> tuple[str, ...]:
         """The folder of the data, for tasks that have one; or where one's own come from."""

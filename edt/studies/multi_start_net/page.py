@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from edt.places import Folder, Location
+from edt.locations import Folder, Location
 from edt.show.answer import points_tile
 from edt.show.publish import Picture
 from edt.show.words import number, percent, points, span

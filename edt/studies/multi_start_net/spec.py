@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edt.errors import unknown_choice
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.studies.common.net_spec import NetSpec
 
 __all__ = ["MultiStartNetSpec"]
@@ -38,7 +38,7 @@ class MultiStartNetSpec(NetSpec):
         if not self.parts:
             raise ValueError("parts must hold at least one number of parts")
         for parts in self.parts:
-            whole("parts entries", parts, 2)
+            integer("parts entries", parts, 2)
         if list(self.parts) != sorted(set(self.parts)):
             raise ValueError(f"parts must be rising and distinct, got {self.parts}")
         if self.cut not in CUTS:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from edt.places import Folder, Location, place
+from edt.locations import Folder, Location, place
 from edt.runs.store import inside
 from edt.show import html
 from edt.show.answer import Answer, rate, rate_tile

@@ -12,7 +12,7 @@ import pandas as pd
 from edt.errors import unknown_choice
 from edt.landscape.safran_shamir import FINISH, run_starts, spurious_table
 from edt.runs.experiment import Experiment, Part, Parts, Spec
-from edt.scalars import number, whole
+from edt.scalars import integer, number
 from edt.studies.safran_shamir.published import (
     SAFRAN_SHAMIR,
     SAFRAN_SHAMIR_STARTS,
@@ -53,13 +53,13 @@ class SafranShamirSpec(Spec):
     def __post_init__(self) -> None:
         check_widths("teachers", self.teachers, least=1)
         for more in self.extra:
-            whole("extra entries", more, 0)
+            integer("extra entries", more, 0)
         if not self.extra or list(self.extra) != sorted(set(self.extra)):
             raise ValueError(f"extra must be rising and distinct, got {list(self.extra)}")
-        whole("starts", self.starts, 1)
-        whole("seed", self.seed, 0)
+        integer("starts", self.starts, 1)
+        integer("seed", self.seed, 0)
         number("tol", self.tol, strict=True)
-        whole("max_steps", self.max_steps, 1)
+        integer("max_steps", self.max_steps, 1)
         if self.finish not in FINISH:
             raise unknown_choice("finish", self.finish, FINISH)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from edt.places import Folder, Location, place
+from edt.locations import Folder, Location, place
 from edt.runs.store import inside
 from edt.runs.sweeps import Sweep
 from edt.runs.sweeps.axes import AXES

@@ -16,8 +16,8 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.files import CheckpointError
+from edt.locations import Location, place
 from edt.lottery import at_reference_scale
-from edt.places import Location, place
 from edt.runs.store import inside
 from edt.show import html
 from edt.show.explore import LEAD, TITLE, computable, explore_data, section

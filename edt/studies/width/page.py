@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from edt.places import Folder, Location, place
+from edt.locations import Folder, Location, place
 from edt.runs.store import inside
 from edt.show import html
 from edt.show.explore import section

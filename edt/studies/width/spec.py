@@ -11,7 +11,7 @@ from edt.ensemble.activations import check_activation
 from edt.errors import unknown_choice
 from edt.limits import whole_numbers
 from edt.runs.experiment import Spec
-from edt.scalars import whole
+from edt.scalars import integer
 from edt.tasks.table import own_task
 
 TASKS = ("teacher", "rosenbrock", "diabetes")
@@ -182,6 +182,6 @@ def check_widths(name: str, widths: tuple[int, ...], least: int) -> None:
     if len(widths) < least:
         raise ValueError(f"{name} must hold at least one width")
     for width in widths:
-        whole(f"{name} entries", width)
+        integer(f"{name} entries", width)
     if list(widths) != sorted(set(widths)):
         raise ValueError(f"{name} must be rising and distinct, got {list(widths)}")

@@ -119,7 +119,7 @@ def test_tables_are_not_read_through_links(run, tmp_path, capsys):
     table = next((run / "parts").glob("*.runs.parquet"))
     table.rename(tmp_path / "part")
     table.symlink_to(tmp_path / "part")
-    assert PartFiles(run).whole(table.name.split(".")[0]) is None
+    assert PartFiles(run).intact(table.name.split(".")[0]) is None
 
 
 def test_the_directory_itself_may_be_a_link(run, tmp_path):
@@ -194,7 +194,8 @@ def test_only_this_module_writes_in_directories_of_runs():
     words = ("replace_file(", ".unlink(", ".write_bytes(", ".write_text(", "shutil.", "os.remove(")
     allowed = {
         # files of a person's own naming: results, checkpoints, exports elsewhere
-        "files.py", "places.py", "training/groups.py", "studies/exports.py", "runs/store/inside.py",
+        "files.py", "locations.py", "training/groups.py", "studies/exports.py",
+        "runs/store/inside.py",
     }  # fmt: skip
     found = {
         str(file.relative_to(root)): word
