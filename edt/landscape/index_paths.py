@@ -125,7 +125,7 @@ def plateaus(path: xr.Dataset, *, depth: float = 0.3) -> pd.DataFrame:
     grad = path["grad_norm"].to_numpy()
     for b in range(grad.shape[1]):
         known = np.flatnonzero(np.isfinite(grad[:, b]))
-        for place in _dips(grad[known, b], depth):
+        for place in dips(grad[known, b], depth):
             row = {"network": int(path["network"][b]), "step": int(path["step"][known[place]])}
             for name in ("loss", "grad_norm", "index", "n_flat", "min_eig"):
                 row[name] = path[name].to_numpy()[known[place], b].item()
@@ -134,7 +134,7 @@ def plateaus(path: xr.Dataset, *, depth: float = 0.3) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _dips(values: np.ndarray, depth: float) -> list[int]:
+def dips(values: np.ndarray, depth: float) -> list[int]:
     """Indices of minima whose walls on both sides are ``1 / depth`` times as high."""
     found = []
     for i in range(1, len(values) - 1):

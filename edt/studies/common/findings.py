@@ -26,6 +26,7 @@ CLAIMS = {
     "c": "width adds ways out of bad ends",
     "d": "bad minima become rare with width",
     "saddles": "small batches leave saddles sooner",
+    "plateaus": "plateaus of gradient flow are the longer, the flatter their way down",
     "barriers": "barriers between good ends fall with width",
 }
 #: What a table is called whose intervals the findings are told from.

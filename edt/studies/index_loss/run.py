@@ -235,7 +235,7 @@ def curve_table(points: pd.DataFrame, draws: int = 1000) -> pd.DataFrame:
         loss = part["loss"].to_numpy()
         found = (
             permuted(
-                partial(_spearman, share=part["share"].to_numpy(), target=target),
+                partial(rank_correlation, share=part["share"].to_numpy(), target=target),
                 loss, target, draws, centre=0.0,
             )
             if len(part) > 2
@@ -261,7 +261,7 @@ def curve_table(points: pd.DataFrame, draws: int = 1000) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _spearman(loss: np.ndarray, share: np.ndarray, target: np.ndarray) -> float:
+def rank_correlation(loss: np.ndarray, share: np.ndarray, target: np.ndarray) -> float:
     """Mean over teachers of Spearman's correlation, weighted by points; 0 where nothing varies."""
     total = 0.0
     for t in np.unique(target):

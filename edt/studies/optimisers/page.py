@@ -7,12 +7,13 @@ import pandas as pd
 from edt.locations import Folder, Location
 from edt.show.answer import number_tile
 from edt.show.publish import Picture
-from edt.show.words import between, count, exact, number, percent
+from edt.show.words import between, count, exact, number, p_is, percent
 from edt.studies.common import contrast
-from edt.studies.common.findings import JOINT, Finding, together, together_text
+from edt.studies.common.findings import JOINT, LEVEL, Finding, together, together_text
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.optimisers import panels
+from edt.studies.optimisers.flows import GONE
 from edt.studies.optimisers.run import RULE_WORDS, RULES, OptimisersRun, with_setting
 from edt.studies.perturb_rest.page import REFERENCES
 
@@ -50,6 +51,38 @@ def speed_findings(times: pd.DataFrame) -> list[Finding]:
     return found
 
 
+def plateau_findings(table: pd.DataFrame) -> list[Finding]:
+    """Do plateaus of gradient flow last as their curvature says? No claim of the four.
+
+    "for" where time and curvature go against each other beyond the null's 95% (permutations within
+    teachers), "against" where they go together; else silent.
+
+    Args:
+        table: from `edt.studies.optimisers.flows.plateau_table`.
+    """
+    found = []
+    for row in table[table["correlation"].notna()].to_dict("records"):
+        r = row["correlation"]
+        text = (
+            f"At {count(int(row['saddles']), 'saddle')} that gradient flow passes "
+            f"({count(int(row['teachers']), 'teacher')}), the time spent goes with the curvature "
+            f"of the way down by a rank correlation of {number(r)} (by chance up to "
+            f"{number(row['limit'])}; {p_is(row['p'])}); the median of time times curvature is "
+            f"{number(row['product'])}"
+        )
+        effect = (
+            number(r),
+            "rank correlation of the time on plateaus and the curvature of their way down (by "
+            f"chance up to {number(row['limit'])})",
+        )
+        if row["p"] <= LEVEL:
+            speaks, end = ("for", "flat ones last") if r < 0.0 else ("against", "steep ones last")
+            found.append(Finding("plateaus", speaks, f"{text}: {end}.", effect))
+        else:
+            found.append(Finding("plateaus", "silent", f"{text}: not decided.", effect))
+    return found
+
+
 def lazy_text(rates: pd.DataFrame) -> str:
     """How far networks moved in the settings that moved them least and most."""
     moved = {
@@ -79,7 +112,7 @@ def write_optimisers_report(run: OptimisersRun, directory: Location) -> Folder:
              for name in contrasts["setting"]}  # fmt: skip
     runs = with_setting(run.tables["runs"])
     thresholds = threshold_table(runs, ("setting", "width"))
-    left = run.tables["escapes"]
+    left, plateaus = run.tables["escapes"], run.plateaus()
     tests = len(contrasts) + int(times["speed"].notna().sum())
     contrasts, times_joint = run.contrasts(together(tests)), run.times(together(tests))
     page = StudyPage(
@@ -91,19 +124,24 @@ def write_optimisers_report(run: OptimisersRun, directory: Location) -> Folder:
         picture=Picture(
             "optimisers",
             "Share of good runs by rule and scale of the start, for several widths; steps until "
-            "split minima are left against the batch size.",
+            "split minima are left against the batch size; time on plateaus of gradient flow "
+            "against the curvature of their way down.",
             "Every network is trained by its rule alone, then taken to the bottom.",
-            lambda: panels.optimisers(rates, times),
+            lambda: panels.optimisers(rates, times, run.tables["plateaus"]),
         ),
         findings=[
             *contrast.findings(contrasts, "setting", words),
             *speed_findings(times_joint),
+            *plateau_findings(plateaus),
         ],
         limits=[
             "One learning rate a rule: none was tuned.",
             "Saddles are split minima of one width; descent is started a step off along the way "
             f"down, and {percent(float(left['left'].mean()) if len(left) else 0.0)} of the runs "
             "left within the steps allowed (the others count with these).",
+            "Plateaus are dips of the gradient along gradient flow from small starts; those at one "
+            "saddle of one teacher count once. Flows that had not left when time was over count "
+            "with the time they had.",
         ],
         method=[
             (
@@ -114,12 +152,20 @@ def write_optimisers_report(run: OptimisersRun, directory: Location) -> Folder:
             ("Good", f"loss ≤ {exact(spec.good)} × variance of the target"),
             ("Threshold", threshold_text(thresholds)),
             ("From lazy to moving", lazy_text(rates)),
+            (
+                "Gradient flow",
+                f"{spec.flows} students a teacher, width {spec.flow_width}, start × "
+                f"{exact(spec.flow_scale)}, to time {exact(spec.flow_time)}; curvature: the most "
+                "negative eigenvalue of the Hessian at the dip, where it is beyond rounding; time: "
+                f"until {percent(GONE)} of the loss there is gone; null: times shuffled among a "
+                "teacher's saddles",
+            ),
             ("Intervals of the findings", together_text(tests)),
             ("Null", "no change from the narrowest to the widest width; escape times of full "
                      "batches from the same saddles"),
         ],
         tables={"Outcomes": rates, f"Contrasts, {JOINT}": contrasts,
-                f"Escape times, {JOINT}": times_joint,
+                f"Escape times, {JOINT}": times_joint, "Plateaus of gradient flow": plateaus,
                 HEADING: thresholds},
         terms=panels.TERMS,
         references=REFERENCES,

@@ -7,7 +7,8 @@ import pandas as pd
 from edt.show.axes import log_axis, percent_axis, size_axis
 from edt.show.columns import Terms
 from edt.show.hover import lines, rows, share
-from edt.show.marks import line
+from edt.show.marks import line, points
+from edt.show.marks import rule as law_line
 from edt.show.panel import Panel
 from edt.studies.common.contrast import STYLES
 
@@ -20,12 +21,15 @@ TERMS = Terms(
 )  # fmt: skip
 
 
-def optimisers(table: pd.DataFrame, times: pd.DataFrame) -> list[Panel]:
-    """Good runs by setting, a series a width; steps to leave saddles by batch size.
+def optimisers(
+    table: pd.DataFrame, times: pd.DataFrame, plateaus: pd.DataFrame | None = None
+) -> list[Panel]:
+    """Good runs by setting, a series a width; steps to leave saddles by batch size; plateaus.
 
     Args:
         table: of `edt.studies.optimisers.run.OptimisersRun.rates`.
         times: from `edt.studies.optimisers.run.time_table`.
+        plateaus: table ``plateaus`` of the run.
     """
     found = []
     named = table.assign(
@@ -77,4 +81,27 @@ def optimisers(table: pd.DataFrame, times: pd.DataFrame) -> list[Panel]:
                   size_axis([float(b) for b in times["batch"]], "samples a step"),
                   log_axis("steps", [*measured, predicted]))
         )  # fmt: skip
+    if plateaus is not None and plateaus["kappa"].notna().any():
+        found.append(_plateaus(plateaus[plateaus["kappa"].notna()]))
     return found
+
+
+def _plateaus(known: pd.DataFrame) -> Panel:
+    marks = [
+        points(own["kappa"], own["stay"], name, "@purple", [
+            lines(f"teacher {row['target'] + 1}: {row['stay']:.3g} at curvature {row['kappa']:.3g}",
+                  f"loss {row['loss']:.3g}, {row['index']} ways down")
+            for row in rows(own)
+        ], hollow=hollow)
+        for own, name, hollow in (
+            (known[known["left"]], "a plateau", False),
+            (known[~known["left"]], "not left in so long", True),
+        )
+        if len(own)
+    ]  # fmt: skip
+    ends = [float(known["kappa"].min()), float(known["kappa"].max())]
+    middle = float((known["kappa"] * known["stay"]).median())
+    law = law_line(ends, [middle / end for end in ends])
+    return Panel("Plateaus of gradient flow (dashes: 1 / curvature)", [*marks, law],
+                 log_axis("curvature of the way down", marks, along="x"),
+                 log_axis("time spent", marks))  # fmt: skip

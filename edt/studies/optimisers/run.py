@@ -9,6 +9,11 @@ curvature -kappa. Started a step off along v, plain descent of rate eta grows aw
 ``(1 + eta kappa)^t``; minibatches kick as well. Measured is the number of steps until a tenth of
 the loss is gone, by batch size, beside ``ln(1 / off) / ln(1 + eta kappa)``.
 
+Plateaus: gradient flow from small starts goes from saddle to saddle. At every dip of the gradient
+the most negative eigenvalue -kappa of the Hessian is measured, and the time from there until a
+tenth of the loss is gone: near a saddle distances grow like ``e^(kappa t)``, so that the flatter
+its way down, the longer the plateau.
+
 References: L. Chizat, E. Oyallon, F. Bach, NeurIPS 2019, arXiv 1812.07956 (lazy training); C. Jin
 et al., ICML 2017, arXiv 1703.00887 (leaving saddles).
 """
@@ -35,6 +40,7 @@ from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.finish import finish
 from edt.studies.common.targets import teacher_task
 from edt.studies.common.teachers import TeacherSpec
+from edt.studies.optimisers.flows import PLATEAUS, plateau_rows, plateau_table, plateaus_of
 from edt.studies.width.spec import check_widths
 from edt.tasks import Task
 from edt.training import masked_train
@@ -94,6 +100,8 @@ class OptimisersSpec(TeacherSpec):
         batches: samples a step; those above the number of samples mean all.
         noises: seeds of the batches, for every saddle and batch size.
         leave_steps: steps allowed; leave_lr: their learning rate.
+        flows: gradient flows of each teacher; flow_width, flow_scale: of their starts; flow_time:
+            where they end.
     """
 
     teachers: int = 4
@@ -111,6 +119,10 @@ class OptimisersSpec(TeacherSpec):
     noises: int = 4
     leave_steps: int = 20_000
     leave_lr: float = 0.1
+    flows: int = 6
+    flow_width: int = 4
+    flow_scale: float = 0.1
+    flow_time: float = 1e6
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -127,12 +139,13 @@ class OptimisersSpec(TeacherSpec):
 class OptimisersRun(Experiment):
     """Train by several rules; leave saddles with several batch sizes.
 
-    Tables: ``runs`` (one row a student), ``escapes`` (one row a run that leaves a saddle).
+    Tables: ``runs`` (one row a student), ``escapes`` (one row a run that leaves a saddle),
+    ``plateaus`` (one row a dip of the gradient along gradient flow).
     """
 
     kind: ClassVar[str] = "optimisers"
     spec_type: ClassVar[type[Spec]] = OptimisersSpec
-    names: ClassVar[tuple[str, ...]] = ("runs", "escapes")
+    names: ClassVar[tuple[str, ...]] = ("runs", "escapes", "plateaus")
     main: ClassVar[str] = "runs"
 
     @staticmethod
@@ -158,6 +171,13 @@ class OptimisersRun(Experiment):
                 )
                 for target in range(spec.teachers)
             ),
+            *(
+                Part(
+                    f"flow-{target:02d}", f"teacher {target + 1}: gradient flow",
+                    float(20 * spec.flows * spec.flow_width), "flow", (target,), columns=PLATEAUS,
+                )
+                for target in range(spec.teachers)
+            ),
         ]  # fmt: skip
 
     @classmethod
@@ -173,12 +193,13 @@ class OptimisersRun(Experiment):
 
     @classmethod
     def measure(cls, spec: OptimisersSpec, parts: Parts) -> dict[str, pd.DataFrame]:
-        """Both tables, the parts one below the other."""
+        """All tables, the parts one below the other."""
         task = cls.data(spec)
         runs = parts.table(partial(_part, spec, task), "train by rules")
         leave = partial(_leave, spec, task)
         escapes = parts.table(leave, "leave saddles", empty=_escapes([]))
-        return {"runs": runs, "escapes": escapes}
+        plateaus = parts.table(partial(_flow, spec, task), "flow", empty=plateau_rows([]))
+        return {"runs": runs, "escapes": escapes, "plateaus": plateaus}
 
     def rates(self, conf: float = 0.95) -> pd.DataFrame:
         """Outcomes per setting and width, with the median distance ``moved``."""
@@ -195,9 +216,16 @@ class OptimisersRun(Experiment):
         """Escape times by batch size: see `time_table`."""
         return time_table(self.tables["escapes"], conf)
 
+    def plateaus(self, draws: int = 1000) -> pd.DataFrame:
+        """Plateaus of gradient flow against curvature: see `plateau_table`."""
+        return plateau_table(self.tables["plateaus"], draws)
+
     def summary(self) -> dict[str, pd.DataFrame]:
         """All tables."""
-        return {"outcomes": self.rates(), "contrasts": self.contrasts(), "times": self.times()}
+        return {
+            "outcomes": self.rates(), "contrasts": self.contrasts(), "times": self.times(),
+            "plateaus": self.plateaus(),
+        }  # fmt: skip
 
 
 #: Runs it, or what is left of it.
@@ -252,6 +280,16 @@ def _part(spec: OptimisersSpec, task: Task, rule: str, width: int) -> pd.DataFra
 
 def _batch(batch: int | None, samples: int) -> int | None:
     return None if batch is None or batch >= samples else batch
+
+
+def _flow(spec: OptimisersSpec, task: Task, target: int) -> pd.DataFrame:
+    seeds = [target * SEED_STRIDE + k for k in range(spec.flows)]
+    plain = spec.recipe.start(
+        [spec.flow_width], seeds, d_in=task.d_in, d_out=task.d_out, activation=spec.activation,
+        bias=spec.bias, dtype=torch.float64,
+    )  # fmt: skip
+    start = plain.with_theta(spec.flow_scale * plain.theta)
+    return plateaus_of(task, start, target, seeds, spec.flow_time)
 
 
 def _escapes(rows: list[dict[str, Any]]) -> pd.DataFrame:
