@@ -13,7 +13,7 @@ from edt.curvature import hessian_spectrum
 from edt.curvature.verdicts import inertia, zero_threshold
 from edt.ensemble import Ensemble
 from edt.flow import gradient_flow
-from edt.landscape.paths import dips
+from edt.landscape.index_paths import dips
 from edt.stats import permuted
 from edt.studies.index_loss.run import rank_correlation
 from edt.tasks import Task
