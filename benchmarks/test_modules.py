@@ -26,7 +26,7 @@ from benchmarks import names, settings
 from benchmarks.figures import EDT, Figures
 from benchmarks.timing import timed
 
-SHAPE, BATCH = (1, 8, 8), 64
+SHAPE, BATCH, RATE = (1, 8, 8), 64, 1e-3
 NETWORKS, STEPS = (2, 2) if settings.SMOKE else (32, 20)
 FACTOR, SAMPLES, BLOCKS = (0.125, 8, 1) if settings.SMOKE else (1.0, 200, 3)
 #: Residual, relative to the eigenvalue, at which both stop.
@@ -50,7 +50,7 @@ def in_a_loop(networks: edt.ModuleEnsemble, task: edt.Task, steps: int) -> list[
     pixels, found = task.x.view(-1, *SHAPE), []
     for b in range(networks.B):
         module = networks.to_module(b).train()
-        optimiser = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9)
+        optimiser = torch.optim.Adam(module.parameters(), lr=RATE)
         for step in range(steps):
             chosen = epochs.at(step, 0)
             optimiser.zero_grad()
@@ -63,8 +63,8 @@ def in_a_loop(networks: edt.ModuleEnsemble, task: edt.Task, steps: int) -> list[
 def together(networks: edt.ModuleEnsemble, task: edt.Task, steps: int) -> edt.ModuleEnsemble:
     """All at once."""
     return edt.masked_train(
-        task, networks, optimizer="sgd", momentum=0.9, lr=0.05, batch_size=BATCH, steps=steps,
-        record=None, progress=False,
+        task, networks, optimizer="adam", lr=RATE, batch_size=BATCH, steps=steps, record=None,
+        progress=False,
     ).networks  # fmt: skip
 
 

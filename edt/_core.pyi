@@ -65,6 +65,36 @@ class Taps:
         self, n: int, is_double: bool, packed: int, packed_grad: int, out: int
     ) -> None: ...
 
+class Chain:
+    def __init__(self, layers: list[dict[str, Any]], parameters: int) -> None: ...
+    @property
+    def d_in(self) -> int: ...
+    @property
+    def d_out(self) -> int: ...
+    @property
+    def room(self) -> int: ...
+    def outputs(
+        self,
+        networks: int,
+        samples: int,
+        is_double: bool,
+        theta: int,
+        x: int,
+        x_step: int,
+        out: int,
+    ) -> None: ...
+    def gradient(
+        self,
+        networks: int,
+        samples: int,
+        is_double: bool,
+        theta: int,
+        x: int,
+        x_step: int,
+        slopes: int,
+        grad: int,
+    ) -> None: ...
+
 def set_num_threads(n: int, /) -> None: ...
 def get_num_threads() -> int: ...
 def isas() -> list[str]: ...

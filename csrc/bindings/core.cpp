@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "bindings/call.h"
+#include "bindings/chain.h"
 #include "bindings/taps.h"
 #include "bindings/training.h"
 #include "cpu/engine.h"
@@ -203,6 +204,7 @@ PYBIND11_MODULE(_core, m) {
   });
 
   bind_taps(m);
+  bind_chain(m);
 
   m.def("predict", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
                       Pointer active, Pointer out) {

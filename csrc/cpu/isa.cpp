@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "cpu/chain_kernels.h"
 #include "cpu/kernels.h"
 #include "cpu/runs.h"
 #include "cpu/tap_kernels.h"
@@ -14,7 +15,10 @@ namespace edt {
   extern const KernelTable<double> table_double;                                                   \
   extern const TapTable<float> taps_float;                                                         \
   extern const TapTable<double> taps_double;                                                       \
-  static const Isa isa{#ns, runs_##ns, &table_float, &table_double, &taps_float, &taps_double};    \
+  extern const ChainTable<float> chain_float;                                                      \
+  extern const ChainTable<double> chain_double;                                                    \
+  static const Isa isa{#ns,         runs_##ns,    &table_float, &table_double,                     \
+                       &taps_float, &taps_double, &chain_float, &chain_double};                    \
   }
 #if defined(EDT_HAVE_AVX512)
 EDT_ISA(avx512)
@@ -86,6 +90,14 @@ const TapTable<float>& tap_table<float>() {
 template <>
 const TapTable<double>& tap_table<double>() {
   return *current_isa().taps_f64;
+}
+template <>
+const ChainTable<float>& chain_table<float>() {
+  return *current_isa().chain_f32;
+}
+template <>
+const ChainTable<double>& chain_table<double>() {
+  return *current_isa().chain_f64;
 }
 
 void select_isa(const std::string& name) { chosen.store(find_isa(name)); }

@@ -60,6 +60,8 @@ struct KernelTable {
 
 template <class T>
 struct TapTable;  // tap_kernels.h
+template <class T>
+struct ChainTable;  // chain_kernels.h
 
 struct Isa {
   const char* name;
@@ -68,6 +70,8 @@ struct Isa {
   const KernelTable<double>* f64;
   const TapTable<float>* taps_f32;
   const TapTable<double>* taps_f64;
+  const ChainTable<float>* chain_f32;
+  const ChainTable<double>* chain_f64;
   template <class T>
   const KernelTable<T>& table() const;
 };

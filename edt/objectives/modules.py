@@ -77,6 +77,8 @@ class ModuleObjective:
 
     Attributes:
         looped: why a module's networks go one by one, by its class; empty if none do.
+        buffered: whether networks hold numbers that training steps change, such as running
+            statistics.
     """
 
     def __init__(
@@ -95,6 +97,14 @@ class ModuleObjective:
             _Group(architecture, members, task, networks.input_shape)
             for architecture, members in networks.groups()
         ]
+        self.buffered = any(group.buffered for group in self._groups)
+        # Where all are trainable nothing is to be put to 0.
+        self._mask = None if bool(self.trainable.all()) else self.trainable
+
+    @property
+    def chained(self) -> bool:
+        """Whether gradients of the networks are the core's work."""
+        return all(group.chained for group in self._groups)
 
     def loss(
         self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None
@@ -234,6 +244,12 @@ class ModuleObjective:
     ) -> tuple[torch.Tensor, ...]:
         """(inputs, targets, weights) of each network's samples, ``[n, batch, ...]``."""
         share = self.task.N / chosen[0].numel()
+        first, alike = int(self.task_index[members[0]]), self.task_index[members]
+        whole = self.task.whole(first)
+        if whole is not None and bool((alike == first).all()):
+            x, y, given = whole
+            index = torch.stack(chosen).to(x.device)
+            return x[index], y[index], self._shares(index, given, share, x)
         inputs, targets, weights = [], [], []
         for t, index in zip(self.task_index[members].tolist(), chosen, strict=True):
             whole = self.task.full_batch(t)
@@ -246,12 +262,16 @@ class ModuleObjective:
             index = index.to(x.device)
             inputs.append(x[index])
             targets.append(y[index])
-            weights.append(
-                x.new_full(index.shape, share / self.task.N, dtype=self.networks.dtype)
-                if given is None
-                else given[index] * share
-            )
+            weights.append(self._shares(index, given, share, x))
         return torch.stack(inputs), torch.stack(targets), torch.stack(weights)
+
+    def _shares(
+        self, index: torch.Tensor, given: torch.Tensor | None, share: float, x: torch.Tensor
+    ) -> torch.Tensor:
+        """Weights of chosen samples that stand for all."""
+        if given is None:
+            return x.new_full(index.shape, share / self.task.N, dtype=self.networks.dtype)
+        return given[index] * share
 
     def _augmented(
         self, group: _Group, inputs: torch.Tensor, draws: Iterable[torch.Generator]
@@ -355,8 +375,18 @@ class ModuleObjective:
             self.looped[type(module).__name__] = reason
         return total
 
+    def _together(self, members: torch.Tensor) -> slice | None:
+        """Where networks of one size lie one after the other; None: they do not."""
+        first, last = int(members[0]), int(members[-1])
+        if last - first + 1 != members.numel():
+            return None
+        return slice(int(self.offsets[first]), int(self.offsets[last + 1]))
+
     def _rows(self, flat: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
         """``[..., total] -> [n, ..., P]``, the chosen networks' parts."""
+        span = self._together(members)
+        if span is not None and flat.dim() == 1 and not self.buffered:
+            return flat.detach()[span].view(members.numel(), -1)
         parts = [
             flat[..., int(self.offsets[b]) : int(self.offsets[b + 1])] for b in members.tolist()
         ]
@@ -364,6 +394,11 @@ class ModuleObjective:
 
     def _write(self, flat: torch.Tensor, members: torch.Tensor, rows: torch.Tensor) -> None:
         """The chosen networks' parts ``[n, ..., P]`` to their places; 0 off the coordinates."""
+        span = self._together(members)
+        if span is not None and rows.dim() == 2:
+            whole = rows.reshape(-1)
+            flat[span] = whole if self._mask is None else whole * self._mask[span]
+            return
         for k, b in enumerate(members.tolist()):
             span = slice(int(self.offsets[b]), int(self.offsets[b + 1]))
             flat[..., span] = rows[k] * self.trainable[span]
@@ -406,6 +441,12 @@ class _Group:
     def __post_init__(self) -> None:
         #: Their layers, where they are a chain of those that have a faster way than vmap's.
         self.stack = Stack.of(self.architecture.skeleton, self.architecture.blocks)
+        self.buffered = any(block.role == "buffer" for block in self.architecture.blocks)
+
+    @property
+    def chained(self) -> bool:
+        """Whether the core evaluated them."""
+        return self.stack is not None and self.stack.in_core
 
     def module(self, device: torch.device) -> torch.nn.Module:
         """What is called."""
@@ -443,8 +484,8 @@ class _Group:
                 randomness="different" if keys is None else "error",
             )
             try:
-                if what in ("gradient", "step") and self.stack is not None:
-                    at_once = self._stacked(self.stack, rows, batch, *more)
+                if what in ("value", "outputs", "gradient", "step") and self.stack is not None:
+                    at_once = self._stacked(what, self.stack, rows, batch, *more)
                     if at_once is not None:
                         return at_once
                 return side(rows, *given)
@@ -487,9 +528,9 @@ class _Group:
             return call(row, batch, *more[1:])
 
     def _stacked(
-        self, stack: Stack, rows: torch.Tensor, batch: Batch | None, *drawn: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
-        """Gradients, losses and rows of a chain of layers (`Stack`); None: it is no such case."""
+        self, what: str, stack: Stack, rows: torch.Tensor, batch: Batch | None, *drawn: torch.Tensor
+    ) -> Any:
+        """What `run` returns, of a chain of layers (`Stack`); None: it is no such case."""
         if not self.task.splits:
             return None
         count = rows.shape[0]
@@ -505,9 +546,11 @@ class _Group:
                 weights = batch.weights.expand(count, *batch.weights.shape)
         if self.input_shape is not None:
             x = x.reshape(*x.shape[:2], *self.input_shape)
-        together = stack.fits(x.shape[2:], int(x.shape[1]))
-        if not together or x.dtype != rows.dtype:
+        if x.dtype != rows.dtype:
             return None
+        core = stack.core(rows, x)
+        if core is not None and what == "outputs":
+            return core.outputs(rows, x)
         share, n = (1.0 if batch is None else batch.share), int(x.shape[1])
 
         def value(outputs: torch.Tensor, part: slice) -> torch.Tensor:
@@ -518,8 +561,14 @@ class _Group:
             losses: torch.Tensor = vmap(one)(outputs, y[part], *more)
             return losses
 
-        slopes, losses = stack.gradient(rows, x, value, together)
-        return slopes, losses, rows
+        if core is not None and what == "value":
+            return value(core.outputs(rows, x), slice(None))
+        if core is not None:
+            return *core.gradient(rows, x, partial(value, part=slice(None))), rows
+        together = stack.fits(x.shape[2:], int(x.shape[1]))
+        if what in ("value", "outputs") or not together:
+            return None
+        return *stack.gradient(rows, x, value, together), rows
 
     # One network, by torch.func ------------------------------------------------------------
 

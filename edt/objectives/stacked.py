@@ -16,10 +16,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from edt.objectives.chained import CoreChain
+
 if TYPE_CHECKING:
     from edt.ensemble.blocks import Block
 
-__all__ = ["Stack"]
+__all__ = ["Layer", "Stack"]
 
 #: Functions of each number by itself: the layer is called as it is.
 ELEMENTWISE: tuple[type[nn.Module], ...] = (
@@ -33,7 +35,7 @@ LARGEST = 2**25
 
 
 @dataclass(frozen=True)
-class _Layer:
+class Layer:
     """One layer: its module, and where its weight and bias lie in a network's flat vector."""
 
     module: nn.Module
@@ -48,8 +50,29 @@ class Stack:
         layers: in order.
     """
 
-    def __init__(self, layers: Sequence[_Layer]) -> None:
+    def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = tuple(layers)
+        self._cores: dict[tuple[int, ...], CoreChain | None] = {}
+
+    @property
+    def in_core(self) -> bool:
+        """Whether the core has taken all that was asked so far."""
+        return bool(self._cores) and None not in self._cores.values()
+
+    def core(self, rows: torch.Tensor, inputs: torch.Tensor) -> CoreChain | None:
+        """The same chain in the core, for such networks and inputs; None: it has none.
+
+        Args:
+            rows: ``[B, P]``.
+            inputs: ``[B, N, ...]``.
+        """
+        able = rows.device.type == "cpu" and rows.dtype in (torch.float32, torch.float64)
+        if not able or self.taps(inputs.shape[2:], 1) is None:
+            return None
+        key = (int(rows.shape[1]), *inputs.shape[2:])
+        if key not in self._cores:
+            self._cores[key] = CoreChain.of(self.layers, key[1:], key[0])
+        return self._cores[key]
 
     @classmethod
     def of(cls, module: nn.Module, blocks: Sequence[Block]) -> Stack | None:
@@ -71,7 +94,7 @@ class Stack:
                 return None  # tied: the parameter has another layer's name
             used |= set(mine.values())
             weight, bias = (named.get(mine.get(short, "")) for short in ("weight", "bias"))
-            found.append(_Layer(layer, weight, bias))
+            found.append(Layer(layer, weight, bias))
         return cls(found) if used >= set(named) else None
 
     def taps(self, shape: Sequence[int], samples: int) -> int | None:

@@ -25,9 +25,11 @@ class BatchTrainer(ObjectiveTrainer):
 
     Attributes:
         samples: N.
+        buffered: whether a gradient changes numbers of the networks: running statistics.
     """
 
     samples: int
+    buffered = False
 
     def __init__(self, objective: object, samples: int) -> None:
         super().__init__(objective)  # type: ignore[arg-type]
@@ -78,16 +80,17 @@ class BatchTrainer(ObjectiveTrainer):
     ) -> None:
         """One step of the networks ``moving``."""
         loss = torch.zeros_like(state.loss)
-        before = state.theta.clone()
+        before = state.theta.clone() if self.buffered else None
         self._slope(state, rule, loss, grad, now, moving)
-        norms = segment_max(grad.abs().double(), self._sizes)
+        norms = segment_max(grad.abs(), self._sizes)
         lost = ~(torch.isfinite(loss[moving]) & torch.isfinite(norms[moving]))
         gone = moving[lost]
         state.status[gone] = DIVERGED
         state.loss[gone] = state.grad_norm[gone] = float("nan")
-        # The step was not taken: neither are its running statistics.
-        wide = torch.isin(self._owner, gone.to(self._owner.device))
-        state.theta[wide] = before[wide]
+        if before is not None and gone.numel():
+            # The step was not taken: neither are its running statistics.
+            wide = torch.isin(self._owner, gone.to(self._owner.device))
+            state.theta[wide] = before[wide]
         chosen = torch.zeros_like(state.status, dtype=torch.bool)
         chosen[moving[~lost]] = True
         if bool(chosen.any()):

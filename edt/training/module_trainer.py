@@ -6,12 +6,14 @@ The update rules are those of `edt.training.objective_trainer`, the minibatches 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 
 import torch
 
 from edt.objectives import ModuleObjective
 from edt.objectives.dropout import keys_of
+from edt.ops.threads import one_blas_thread
 from edt.training.batch_trainer import BatchTrainer
 from edt.training.state import Rule, State
 
@@ -34,6 +36,13 @@ class ModuleTrainer(BatchTrainer):
 
     def __init__(self, objective: ModuleObjective) -> None:
         super().__init__(objective, objective.task.N)
+        self.buffered = objective.buffered
+
+    def train(self, run: State, rule: Rule, until: int) -> None:
+        """Run every running network to step ``until``; see `Trainer`."""
+        # What the core leaves to torch is too little for more than one thread.
+        with one_blas_thread() if self.objective.chained else nullcontext():
+            super().train(run, rule, until)
 
     def _sampling(
         self, rule: Rule, now: int

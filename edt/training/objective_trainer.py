@@ -114,11 +114,14 @@ class ObjectiveTrainer:
             hyper=rule.hyper,
             **{name: None if flat is None else flat[where] for name, flat in kept.items()},
         )
-        OPTIMIZERS[rule.hyper["optimizer"]].step(at)
-        state.theta[where] = at.p
-        for name, flat in kept.items():
-            if flat is not None:
-                flat[where] = getattr(at, name)
+        for span, part in at.pieces():
+            OPTIMIZERS[rule.hyper["optimizer"]].step(part)
+            at.take(span, part)
+        if not whole:
+            state.theta[where] = at.p
+            for name, flat in kept.items():
+                if flat is not None:
+                    flat[where] = getattr(at, name)
 
 
 def judge(
@@ -140,7 +143,7 @@ def judge(
         sizes: int64 ``[B]``, parameters of each network.
     """
     loss, grad_norm, status = state.loss, state.grad_norm, state.status
-    grad_norm[at] = segment_max(grad.abs().double(), sizes.to(grad.device))[at]
+    grad_norm[at] = segment_max(grad.abs(), sizes.to(grad.device)).double()[at]
     if row is not None:
         state.history_loss[row, at] = loss[at]
         state.history_grad[row, at] = grad_norm[at]

@@ -7,12 +7,16 @@ depends on the optimiser asks this table.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 __all__ = ["OPTIMIZERS", "Optimizer", "Point"]
+
+#: Coordinates of a step that are moved together.
+PIECE = 2**15
 
 
 @dataclass
@@ -35,6 +39,25 @@ class Point:
     decay: torch.Tensor
     step: int
     hyper: dict[str, Any]
+
+    def pieces(self) -> Iterator[tuple[slice, Point]]:
+        """The same in pieces whose intermediate results stay in a cache; no other bits."""
+        n = int(self.p.numel())
+        for first in range(0, n, PIECE):
+            span = slice(first, first + PIECE)
+            p, g, m, v, lr, decay = (
+                given if given is None or given.dim() == 0 or given.numel() != n else given[span]
+                for given in (self.p, self.g, self.m, self.v, self.lr, self.decay)
+            )
+            assert p is not None and g is not None and lr is not None and decay is not None
+            yield span, Point(p, g, m, v, lr, decay, self.step, self.hyper)
+
+    def take(self, span: slice, piece: Point) -> None:
+        """Write what a step made of one of the `pieces` to its place."""
+        self.p[span] = piece.p
+        for mine, theirs in ((self.m, piece.m), (self.v, piece.v)):
+            if mine is not None and theirs is not None:
+                mine[span] = theirs
 
 
 class Optimizer(ABC):

@@ -16,6 +16,7 @@
 #include <string>
 
 #include "cases.h"
+#include "chain.h"
 #include "cpu/pool.h"
 #include "math/philox.h"
 #include "taps.h"
@@ -375,6 +376,8 @@ int main(int argc, char** argv) {
       test_case<float>(c, rng, name + " float32");
       test_taps<double>(rng, name + " taps float64");
       test_taps<float>(rng, name + " taps float32");
+      test_chain<double>(rng, name + " chain float64");
+      test_chain<float>(rng, name + " chain float32");
     }
   }
   std::printf("%d passed, %d failed\n", passed, failed);

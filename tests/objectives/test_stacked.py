@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 import edt
+from edt import _core
+from edt.objectives.chained import CoreChain
 from edt.objectives.stacked import LARGEST, Stack
 from edt.ops.threads import one_blas_thread
 
@@ -23,6 +25,14 @@ CHAINS: dict[str, tuple[tuple[int, ...], Build]] = {
             nn.Conv2d(2, 3, (3, 2), padding=(0, 1), bias=False), nn.Tanh(),
             nn.MaxPool2d((2, 3)), nn.Sequential(nn.Conv2d(3, 4, 1), nn.GELU()),
             nn.Flatten(), nn.Linear(24, 5, bias=False),
+        ),
+    ),
+    "fields cut off, margins wider than images": (
+        (1, 5, 3),
+        lambda: nn.Sequential(
+            nn.SiLU(), nn.Conv2d(1, 7, (5, 2), padding=(2, 2)), nn.MaxPool2d(2), nn.SELU(),
+            nn.Tanh(), nn.Conv2d(7, 13, (1, 3), padding=(1, 1)), nn.Flatten(),
+            nn.Linear(156, 5), nn.LeakyReLU(),
         ),
     ),
     "vectors": (
@@ -61,6 +71,84 @@ def test_losses_and_gradients_are_those_of_each_module(name: str, weighted: bool
             torch.testing.assert_close(mine, known, rtol=1e-10, atol=1e-14)
 
 
+def in_core(
+    nets: edt.ModuleEnsemble, inputs: torch.Tensor, u: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs, and the gradient of ``sum(u * outputs)``, by the core."""
+    architecture, rows = nets.architecture(0), nets.theta.view(nets.B, -1)
+    stack = Stack.of(architecture.skeleton, architecture.blocks)
+    assert stack is not None
+    core = stack.core(rows, inputs)
+    assert core is not None
+    return core.outputs(rows, inputs), core.gradient(rows, inputs, lambda f: (f * u).sum((1, 2)))[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("samples", [1, 31, 64, 150])
+@pytest.mark.parametrize("name", CHAINS)
+def test_the_core_computes_what_torch_does(name: str, samples: int, dtype: torch.dtype) -> None:
+    """Sums in another order: a few hundred roundings at most, relative to the largest entry.
+
+    Whole blocks of samples and parts of them; inputs of one's own and shared ones.
+    """
+    nets, shape = networks(name)
+    nets = nets.to(dtype)
+    stack = Stack.of(nets.architecture(0).skeleton, nets.architecture(0).blocks)
+    assert stack is not None
+    draw = torch.Generator().manual_seed(samples)
+    own = torch.randn(3, samples, *shape, generator=draw, dtype=dtype)
+    for inputs in (own, own[1].expand(3, *own.shape[1:])):
+        rows = nets.theta.view(3, -1).clone().requires_grad_()
+        known = stack.outputs(rows, inputs)
+        u = torch.randn(known.shape, generator=draw, dtype=dtype)
+        (slope,) = torch.autograd.grad((known * u).sum(), rows)
+        found = in_core(nets, inputs, u)
+        for mine, theirs in zip(found, (known.detach(), slope), strict=True):
+            atol = 300 * torch.finfo(dtype).eps * float(theirs.abs().max())
+            torch.testing.assert_close(mine, theirs, rtol=0, atol=atol)
+
+
+def test_the_cores_bits_depend_neither_on_threads_nor_on_company() -> None:
+    nets, shape = networks("lenet", 3)
+    draw = torch.Generator().manual_seed(4)
+    inputs = torch.randn(3, 500, *shape, generator=draw, dtype=torch.float64)
+    u = torch.randn(3, 500, 10, generator=draw, dtype=torch.float64)
+    with one_blas_thread():
+        _core.set_num_threads(1)
+        alone = [in_core(nets.select([b]), inputs[[b]], u[[b]]) for b in range(3)]
+    together = in_core(nets, inputs, u)
+    for kind in (0, 1):
+        assert torch.equal(together[kind], torch.cat([found[kind] for found in alone]))
+
+
+def test_the_core_keeps_what_is_no_number() -> None:
+    """Through relu and pooling, wherever in its field it stands."""
+    nets, shape = networks("lenet", 1)
+    inputs = torch.zeros(1, 4, *shape, dtype=torch.float64)
+    inputs[0, 1, 0, 0, 0] = inputs[0, 2, 0, 5, 5] = inputs[0, 3, 0, 7, 6] = float("nan")
+    found, _ = in_core(nets, inputs, torch.ones(1, 4, 10, dtype=torch.float64))
+    assert found[0, 0].isfinite().all() and found[0, 1:].isnan().all()
+
+
+def test_what_the_core_lacks_goes_another_way() -> None:
+    """Slopes that the core does not have, and samples that take too much room."""
+    leaky = nn.Sequential(nn.Linear(3, 2), nn.LeakyReLU(0.3))
+    wide = nn.Sequential(nn.Conv2d(1, 64, 3, padding=1), nn.Flatten())
+    for module, shape in ((leaky, (3,)), (wide, (1, 400, 400))):
+        architecture = edt.ModuleEnsemble([module]).architecture(0)
+        stack = Stack.of(architecture.skeleton, architecture.blocks)
+        assert stack is not None
+        size = sum(block.size for block in architecture.blocks)
+        assert CoreChain.of(stack.layers, shape, size) is None
+    for wrong in ({"h_out": 3}, {"weight": 5}, {"c_in": 0}):
+        good = {
+            "kind": "affine", "c_in": 2, "h": 1, "w": 1, "c_out": 2, "h_out": 1, "w_out": 1,
+            "kh": 1, "kw": 1, "top": 0, "left": 0, "weight": 0, "bias": -1, "act": 0,
+        }  # fmt: skip
+        with pytest.raises(ValueError, match=r"layer|convolution"):
+            _core.Chain([{**good, **wrong}], 4)
+
+
 def test_of_equal_numbers_the_first_has_the_slope() -> None:
     """As in torch: pixels that are all alike."""
     module = nn.Sequential(nn.Conv2d(1, 1, 1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4, 1))
@@ -70,6 +158,14 @@ def test_of_equal_numbers_the_first_has_the_slope() -> None:
     point = torch.ones(1, 1, 1, 4, 4, dtype=torch.float64)
     inner = point.clone().requires_grad_()
     stack.outputs(nets.theta[None], inner).sum().backward()
+    # Of the core it shows in the gradient of the convolution's weight alone.
+    before = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.MaxPool2d(2), nn.Flatten()).double()
+    before[0].weight.data.zero_()
+    core = edt.ModuleEnsemble([before])
+    images = torch.arange(16, dtype=torch.float64).view(1, 1, 1, 4, 4)
+    _, mine = in_core(core, images, torch.ones(1, 1, 1))
+    before(images[0]).sum().backward()
+    torch.testing.assert_close(mine[0, :9], before[0].weight.grad.flatten())
     other = point[0].clone().requires_grad_()
     nets.to_module(0)(other).sum().backward()
     assert inner.grad is not None and other.grad is not None

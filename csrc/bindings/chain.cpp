@@ -1,0 +1,100 @@
+#include "bindings/chain.h"
+
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <string>
+
+#include "bindings/call.h"
+#include "cpu/chain.h"
+
+namespace py = pybind11;
+
+namespace edt {
+namespace {
+
+ChainLayer make_layer(const py::dict& given) {
+  const auto size = [&](const char* name) { return given[name].cast<int64_t>(); };
+  const auto kind = given["kind"].cast<std::string>();
+  ChainLayer layer{};
+  layer.kind = kind == "affine" ? ChainLayer::Kind::affine
+               : kind == "pool" ? ChainLayer::Kind::pool
+                                : ChainLayer::Kind::activation;
+  layer.c_in = size("c_in");
+  layer.h = size("h");
+  layer.w = size("w");
+  layer.c_out = size("c_out");
+  layer.h_out = size("h_out");
+  layer.w_out = size("w_out");
+  layer.kh = size("kh");
+  layer.kw = size("kw");
+  layer.top = size("top");
+  layer.left = size("left");
+  layer.weight = size("weight");
+  layer.bias = size("bias");
+  const int64_t act = size("act");
+  if (act < 0 || act >= kActivations) throw py::value_error("no such activation");
+  layer.act = Act(act);
+  return layer;
+}
+
+std::unique_ptr<Chain> make_chain(const py::list& layers, int64_t parameters) {
+  std::vector<ChainLayer> made;
+  for (const auto& layer : layers) made.push_back(make_layer(layer.cast<py::dict>()));
+  return std::make_unique<Chain>(std::move(made), parameters);
+}
+
+// Runs body(call) for the scalar type without the interpreter lock.
+template <class Body>
+void run(const Chain& chain, int64_t networks, int64_t samples, bool is_double, Pointer theta,
+         Pointer x, int64_t x_step, const Body& body) {
+  if (networks < 1 || samples < 1)
+    throw py::value_error("a call needs at least one network and sample");
+  bool raised = false;
+  const SignalPoll poll{&raised, main_thread()};
+  const auto typed = [&](auto t) {
+    using T = decltype(t);
+    body(ChainCall<T>{chain, networks, samples, at<const T>(theta), at<const T>(x), x_step, poll});
+  };
+  {
+    Unlocked here;
+    if (is_double) typed(double{});
+    else typed(float{});
+  }
+  if (raised) throw py::error_already_set();
+}
+
+template <class T>
+T* out_of(const ChainCall<T>&, Pointer p) {
+  return at<T>(p);
+}
+
+}  // namespace
+
+void bind_chain(py::module_& m) {
+  py::class_<Chain>(m, "Chain")
+      .def(py::init(&make_chain), py::arg("layers"), py::arg("parameters"))
+      .def_readonly("d_in", &Chain::d_in)
+      .def_readonly("d_out", &Chain::d_out)
+      .def_readonly("room", &Chain::room)
+      .def(
+          "outputs",
+          [](const Chain& chain, int64_t networks, int64_t samples, bool is_double, Pointer theta,
+             Pointer x, int64_t x_step, Pointer out) {
+            run(chain, networks, samples, is_double, theta, x, x_step,
+                [&](const auto& c) { chain_outputs(c, out_of(c, out)); });
+          },
+          py::arg("networks"), py::arg("samples"), py::arg("is_double"), py::arg("theta"),
+          py::arg("x"), py::arg("x_step"), py::arg("out"))
+      .def(
+          "gradient",
+          [](const Chain& chain, int64_t networks, int64_t samples, bool is_double, Pointer theta,
+             Pointer x, int64_t x_step, Pointer slopes, Pointer grad) {
+            run(chain, networks, samples, is_double, theta, x, x_step,
+                [&](const auto& c) { chain_gradient(c, out_of(c, slopes), out_of(c, grad)); });
+          },
+          py::arg("networks"), py::arg("samples"), py::arg("is_double"), py::arg("theta"),
+          py::arg("x"), py::arg("x_step"), py::arg("slopes"), py::arg("grad"));
+}
+
+}  // namespace edt

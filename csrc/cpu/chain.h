@@ -1,0 +1,27 @@
+// Chains of layers: many networks on their samples, forward and back.
+#pragma once
+#include <functional>
+
+#include "layout/chain.h"
+
+namespace edt {
+
+template <class T>
+struct ChainCall {
+  const Chain& chain;
+  int64_t networks, samples;
+  const T* theta;  // [networks, parameters]
+  const T* x;      // [samples, d_in] of every network, `x_step` entries apart (0: the same)
+  int64_t x_step;
+  std::function<bool()> poll;  // true: stop
+};
+
+// Each returns false if it was stopped before the end. A network's bits depend neither on threads
+// nor on the other networks.
+template <class T>
+bool chain_outputs(const ChainCall<T>&, T* out);  // [networks, samples, d_out]
+// From slopes [networks, samples, d_out] to grad [networks, parameters]; 0 where no layer is.
+template <class T>
+bool chain_gradient(const ChainCall<T>&, const T* slopes, T* grad);
+
+}  // namespace edt

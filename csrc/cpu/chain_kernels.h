@@ -1,0 +1,25 @@
+// The kernels of chains that one instruction set provides: each works on one block of samples.
+#pragma once
+#include "cpu/kernels.h"
+#include "layout/chain.h"
+
+namespace edt {
+
+// Samples of a block: four vectors of 64 bytes.
+template <class T>
+constexpr int kChainSamples = 4 * 64 / int(sizeof(T));
+
+template <class T>
+struct ChainTable {
+  // Outputs [count, d_out] of count <= kChainSamples samples [count, d_in].
+  void (*outputs)(const Chain&, const T* theta, const T* x, int count, T* out, Scratch&);
+  // Adds the gradient of sum(slopes * outputs) to grad; slopes [count, d_out].
+  void (*gradient)(const Chain&, const T* theta, const T* x, int count, const T* slopes, T* grad,
+                   Scratch&);
+};
+
+// Those of the instruction set in use.
+template <class T>
+const ChainTable<T>& chain_table();
+
+}  // namespace edt

@@ -1,0 +1,56 @@
+#include "layout/chain.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+namespace edt {
+namespace {
+
+void check(const ChainLayer& layer, int64_t parameters) {
+  using Kind = ChainLayer::Kind;
+  for (int64_t size :
+       {layer.c_in, layer.h, layer.w, layer.c_out, layer.h_out, layer.w_out, layer.kh, layer.kw})
+    if (size < 1) throw std::invalid_argument("sizes of a layer must be at least 1");
+  if (layer.kind == Kind::activation) {
+    if (layer.size_in() != layer.size_out())
+      throw std::invalid_argument("an activation leaves sizes as they are");
+  } else if (layer.kind == Kind::pool) {
+    if (layer.c_out != layer.c_in || layer.h_out != layer.h / layer.kh ||
+        layer.w_out != layer.w / layer.kw)
+      throw std::invalid_argument("pooling does not fit its image");
+  } else {
+    if (layer.top < 0 || layer.left < 0 || layer.h_out != layer.h + 2 * layer.top - layer.kh + 1 ||
+        layer.w_out != layer.w + 2 * layer.left - layer.kw + 1)
+      throw std::invalid_argument("a convolution does not fit its image");
+    const int64_t weights = layer.c_out * layer.c_in * layer.kh * layer.kw;
+    if (layer.weight < 0 || layer.weight + weights > parameters || layer.bias < -1 ||
+        (layer.bias >= 0 && layer.bias + layer.c_out > parameters))
+      throw std::invalid_argument("a layer reads parameters that are not there");
+  }
+}
+
+}  // namespace
+
+Chain::Chain(std::vector<ChainLayer> given, int64_t count)
+    : layers(std::move(given)), parameters(count) {
+  if (layers.empty()) throw std::invalid_argument("a chain needs at least one layer");
+  d_in = widest = layers.front().size_in();
+  d_out = layers.back().size_out();
+  operations = 0;
+  room = d_in;
+  for (size_t l = 0; l < layers.size(); ++l) {
+    const ChainLayer& layer = layers[l];
+    check(layer, parameters);
+    if (l > 0 && layer.size_in() != layers[l - 1].size_out())
+      throw std::invalid_argument("layer " + std::to_string(l) + " does not fit the one before");
+    widest = std::max(widest, layer.size_out());
+    operations += double(layer.size_out());
+    room += layer.size_out();
+    if (layer.kind == ChainLayer::Kind::affine)
+      operations += double(layer.size_out()) * double(layer.c_in * layer.kh * layer.kw);
+  }
+  room += 2 * widest;
+}
+
+}  // namespace edt

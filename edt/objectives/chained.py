@@ -1,0 +1,134 @@
+"""Chains of layers in the core: outputs and gradients of many networks, sample blocks as lanes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from edt import _core
+from edt.ensemble.activations import ACTIVATIONS, name_of
+from edt.ops.threads import set_core_threads
+
+if TYPE_CHECKING:
+    from edt.objectives.stacked import Layer
+
+__all__ = ["CoreChain"]
+
+#: Numbers between the layers of a sample: a thread keeps those of a block of 64 (float32) samples.
+LARGEST = 2**20
+
+
+class CoreChain:
+    """One chain of layers for samples of one shape, on the CPU in float32 or float64.
+
+    Args:
+        layers: in order.
+        shape: of a sample.
+        parameters: numbers of a network.
+    """
+
+    def __init__(self, layers: Sequence[Layer], shape: Sequence[int], parameters: int) -> None:
+        self.shape = tuple(shape)
+        entries = []
+        for layer in layers:
+            if not isinstance(layer.module, (nn.Flatten, nn.Identity)):
+                entries.append(self._entry(layer))
+            elif isinstance(layer.module, nn.Flatten):
+                self.shape = (math.prod(self.shape),)
+        self._chain = _core.Chain(entries, parameters)
+
+    @classmethod
+    def of(cls, layers: Sequence[Layer], shape: Sequence[int], parameters: int) -> CoreChain | None:
+        """The chain, or None where the core lacks a layer or a sample takes too much room."""
+        kinds = (nn.Conv2d, nn.Linear, nn.MaxPool2d)
+        if not any(isinstance(layer.module, kinds) for layer in layers):
+            return None
+        for layer in layers:
+            if not isinstance(layer.module, (*kinds, nn.Flatten)):
+                try:
+                    name_of(layer.module)
+                except ValueError:
+                    return None  # another slope or shape than the core's
+        made = cls(layers, shape, parameters)
+        return made if made._chain.room <= LARGEST else None
+
+    def _entry(self, layer: Layer) -> dict[str, Any]:
+        """What the core is told of a layer; moves on to the shape after it."""
+        module: Any = layer.module
+        c, h, w = self.shape if len(self.shape) == 3 else (math.prod(self.shape), 1, 1)
+        found = {
+            "kind": "activation", "c_in": c, "h": h, "w": w, "kh": 1, "kw": 1, "top": 0, "left": 0,
+            "weight": -1, "bias": -1, "act": 0,
+        }  # fmt: skip
+        out = (c, h, w)
+        if isinstance(module, nn.MaxPool2d):
+            kh, kw = _pair(module.kernel_size)
+            out = (c, h // kh, w // kw)
+            found |= {"kind": "pool", "kh": kh, "kw": kw}
+        elif layer.weight is None:
+            found |= {"act": ACTIVATIONS[name_of(module)].code}
+        else:
+            found |= {
+                "kind": "affine",
+                "weight": layer.weight.start,
+                "bias": -1 if layer.bias is None else layer.bias.start,
+            }
+            if isinstance(module, nn.Conv2d):
+                padding: Any = module.padding
+                (kh, kw), (top, left) = module.kernel_size, _pair(padding)
+                out = (module.out_channels, h + 2 * top - kh + 1, w + 2 * left - kw + 1)
+                found |= {"kh": kh, "kw": kw, "top": top, "left": left}
+            else:
+                out = (module.out_features, 1, 1)
+        self.shape = out if len(self.shape) == 3 else (out[0],)
+        return found | {"c_out": out[0], "h_out": out[1], "w_out": out[2]}
+
+    def outputs(self, rows: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        """``[B, N, ...]`` of networks ``rows`` ``[B, P]`` on inputs ``[B, N, ...]``."""
+        B, N = inputs.shape[:2]
+        out = rows.new_empty(B, N, *self.shape)
+        self._call("outputs", rows, inputs, out)
+        return out
+
+    def gradient(
+        self,
+        rows: torch.Tensor,
+        inputs: torch.Tensor,
+        value: Callable[[torch.Tensor], torch.Tensor],
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(gradients ``[B, P]``, losses ``[B]``).
+
+        Args:
+            rows: ``[B, P]``.
+            inputs: ``[B, N, ...]``.
+            value: outputs -> losses ``[B]``.
+        """
+        out = self.outputs(rows, inputs)
+        with torch.enable_grad():
+            losses = value(out.requires_grad_(True))
+            (slopes,) = torch.autograd.grad(losses.sum(), out)
+        grad = torch.empty_like(rows)
+        # Blocks go forward once more: that costs less than to bring what they left from memory.
+        self._call("gradient", rows, inputs, slopes.contiguous(), grad)
+        return grad, losses.detach()
+
+    def _call(
+        self, name: str, rows: torch.Tensor, inputs: torch.Tensor, *more: torch.Tensor
+    ) -> None:
+        B, N = inputs.shape[:2]
+        shared = inputs.stride(0) == 0
+        # Of inputs that all networks share one copy is laid out.
+        x, theta = (inputs[0] if shared else inputs).contiguous(), rows.contiguous()
+        set_core_threads()
+        getattr(self._chain, name)(
+            B, N, rows.dtype == torch.float64, theta.data_ptr(), x.data_ptr(),
+            0 if shared else N * self._chain.d_in, *(tensor.data_ptr() for tensor in more),
+        )  # fmt: skip
+
+
+def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])

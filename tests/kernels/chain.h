@@ -1,0 +1,127 @@
+// Chains of random layers against plain sums, and gradients of those without pooling against
+// differences.
+#pragma once
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cases.h"
+#include "cpu/chain.h"
+
+// Outputs of one sample of a chain of affine layers and pooling, by index.
+inline std::vector<double> plain_chain(const edt::Chain& chain, const std::vector<double>& theta,
+                                       std::vector<double> x) {
+  for (const edt::ChainLayer& l : chain.layers) {
+    std::vector<double> out(size_t(l.size_out()));
+    const bool pool = l.kind == edt::ChainLayer::Kind::pool;
+    for (int64_t o = 0; o < l.c_out; ++o)
+      for (int64_t y = 0; y < l.h_out; ++y)
+        for (int64_t c = 0; c < l.w_out; ++c) {
+          double sum = pool ? -HUGE_VAL : l.bias < 0 ? 0.0 : theta[size_t(l.bias + o)];
+          for (int64_t i = 0; i < l.kh; ++i)
+            for (int64_t j = 0; j < l.kw; ++j) {
+              const int64_t row = pool ? y * l.kh + i : y - l.top + i;
+              const int64_t col = pool ? c * l.kw + j : c - l.left + j;
+              if (row < 0 || row >= l.h || col < 0 || col >= l.w) continue;
+              for (int64_t k = pool ? o : 0; k < (pool ? o + 1 : l.c_in); ++k) {
+                const double value = x[size_t((k * l.h + row) * l.w + col)];
+                if (pool) sum = std::max(sum, value);
+                else
+                  sum += value * theta[size_t(l.weight + ((o * l.c_in + k) * l.kh + i) * l.kw + j)];
+              }
+            }
+          out[size_t((o * l.h_out + y) * l.w_out + c)] = sum;
+        }
+    x = out;
+  }
+  return x;
+}
+
+template <class T>
+void test_chain(std::mt19937& rng, const std::string& name) {
+  const auto pick = [&](int64_t least, int64_t most) {
+    return std::uniform_int_distribution<int64_t>(least, most)(rng);
+  };
+  using Kind = edt::ChainLayer::Kind;
+  std::vector<edt::ChainLayer> layers;
+  int64_t c = pick(1, 3), h = pick(1, 7), w = pick(1, 7), parameters = 0;
+  const int64_t count = pick(1, 3);
+  for (int64_t l = 0; l < count; ++l) {
+    edt::ChainLayer layer{};
+    layer.c_in = c;
+    layer.h = h;
+    layer.w = w;
+    layer.weight = layer.bias = -1;
+    layer.kind = pick(0, 3) == 0 ? Kind::pool : Kind::affine;
+    layer.kh = pick(1, std::min<int64_t>(h, 3));
+    layer.kw = pick(1, std::min<int64_t>(w, 3));
+    if (layer.kind == Kind::pool) {
+      h /= layer.kh;
+      w /= layer.kw;
+    } else {
+      layer.top = pick(0, 2);
+      layer.left = pick(0, 2);
+      c = pick(1, 20);
+      h += 2 * layer.top - layer.kh + 1;
+      w += 2 * layer.left - layer.kw + 1;
+      layer.weight = parameters;
+      parameters += c * layer.c_in * layer.kh * layer.kw;
+      if (pick(0, 1)) {
+        layer.bias = parameters;
+        parameters += c;
+      }
+    }
+    layer.c_out = c;
+    layer.h_out = h;
+    layer.w_out = w;
+    layers.push_back(layer);
+  }
+  const edt::Chain chain(layers, parameters);
+  const int64_t networks = pick(1, 3), n = pick(1, 70);
+  std::normal_distribution<double> normal;
+  const auto fill = [&](int64_t size) {
+    std::vector<T> out;
+    for (int64_t k = 0; k < size; ++k) out.push_back(T(normal(rng)));
+    return out;
+  };
+  const auto theta = fill(networks * parameters), x = fill(networks * n * chain.d_in);
+  const auto u = fill(networks * n * chain.d_out);
+  std::vector<T> out(u.size()), grad(theta.size());
+  const edt::ChainCall<T> call{
+      chain, networks, n, theta.data(), x.data(), n * chain.d_in, [] { return false; }};
+  edt::chain_outputs<T>(call, out.data());
+  edt::chain_gradient<T>(call, u.data(), grad.data());
+
+  std::vector<double> known, slopes;
+  for (int64_t b = 0; b < networks; ++b) {
+    std::vector<double> at(theta.begin() + b * parameters, theta.begin() + (b + 1) * parameters);
+    const auto value = [&](std::vector<double>* outputs) {
+      double sum = 0;
+      for (int64_t i = 0; i < n; ++i) {
+        const auto first = x.begin() + (b * n + i) * chain.d_in;
+        const auto f = plain_chain(chain, at, std::vector<double>(first, first + chain.d_in));
+        for (size_t o = 0; o < f.size(); ++o)
+          sum += f[o] * double(u[size_t((b * n + i) * chain.d_out) + o]);
+        if (outputs) outputs->insert(outputs->end(), f.begin(), f.end());
+      }
+      return sum;
+    };
+    value(&known);
+    // One random parameter a network: without pooling the loss is linear in it.
+    for (int64_t k = 0; k < parameters; ++k)
+      slopes.push_back(double(grad[size_t(b * parameters + k)]));
+    if (parameters == 0) continue;
+    const int64_t k = pick(0, parameters - 1);
+    const double kept = at[size_t(k)], step = 1;
+    at[size_t(k)] = kept + step;
+    const double above = value(nullptr);
+    at[size_t(k)] = kept - step;
+    slopes[size_t(b * parameters + k)] = (above - value(nullptr)) / (2 * step);
+  }
+  check(close(out, known), name + " outputs");
+  // Where a maximum of sums lies is decided by their roundings.
+  bool pooled = false;
+  for (const edt::ChainLayer& l : chain.layers) pooled |= l.kind == Kind::pool;
+  check(pooled || close(grad, slopes), name + " gradient");
+}
