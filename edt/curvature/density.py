@@ -8,11 +8,10 @@ from typing import Any
 import torch
 
 from edt.curvature.inputs import prepare, signs
-from edt.curvature.products import Solver, drive
+from edt.curvature.products import Solver, drive, product_threads
 from edt.curvature.verdicts import threshold_of
 from edt.ensemble.arrays import reals
 from edt.errors import renamed
-from edt.ops.threads import one_blas_thread
 from edt.scalars import integer
 
 __all__ = ["SpectralDensity", "spectral_density"]
@@ -137,7 +136,7 @@ def spectral_density(
         b: _solver(signs(size, count, seed), min(depth, size))
         for b, size in enumerate(objective.coords.tolist())
     }
-    with one_blas_thread():
+    with product_threads(objective):
         found = drive(objective, flat, solvers, ggn=ggn)
     return [replace(found[b], dtype=flat.dtype) for b in range(objective.B)]
 

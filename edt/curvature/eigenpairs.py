@@ -14,10 +14,9 @@ from typing import Any
 import torch
 
 from edt.curvature.inputs import prepare
-from edt.curvature.products import Solver, drive
+from edt.curvature.products import Solver, drive, product_threads
 from edt.curvature.verdicts import UNIT, threshold_of
 from edt.errors import unknown_choice
-from edt.ops.threads import one_blas_thread
 from edt.scalars import index as place
 from edt.scalars import integer
 from edt.tasks.given import task_and_networks
@@ -137,7 +136,7 @@ def extreme_eigenpairs(
         )
         for b, size in enumerate(objective.coords.tolist())
     }
-    with one_blas_thread():
+    with product_threads(objective):
         found = drive(objective, flat, solvers, ggn=ggn)
     return [replace(found[b], dtype=flat.dtype) for b in range(objective.B)]
 

@@ -18,9 +18,8 @@ import torch
 from edt.curvature.fisher import sample_gradients
 from edt.curvature.inputs import prepare
 from edt.curvature.inverse_iterations import Solved, conjugate, lsmr, neumann, relative
-from edt.curvature.products import Solver, drive
+from edt.curvature.products import Solver, drive, product_threads
 from edt.errors import ShapeError, unknown_choice
-from edt.ops.threads import one_blas_thread
 from edt.scalars import integer, number
 
 __all__ = ["InverseProducts", "influence", "inverse_product", "submatrix"]
@@ -117,7 +116,7 @@ def inverse_product(
             solvers[b] = lsmr(own, shift, bound, 4 * size + 20 if most is None else most)
         else:
             solvers[b] = conjugate(own, shift, bound, 2 * size + 10 if most is None else most)
-    with one_blas_thread():
+    with product_threads(objective):
         found = drive(objective, flat, solvers, ggn=ggn)
     out = torch.zeros_like(right)
     for b, where in enumerate(places):
@@ -184,7 +183,7 @@ def submatrix(
 
     sizes = objective.coords.tolist()
     solvers = {b: pick(sizes[b], *pair) for b, pair in enumerate(wanted)}
-    with one_blas_thread():
+    with product_threads(objective):
         found = drive(objective, flat, solvers, ggn=ggn)
     return [found[b] for b in range(objective.B)]
 

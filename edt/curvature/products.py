@@ -9,16 +9,26 @@ solvers of many networks side by side and answers all their requests with one ca
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
 import torch
 
-from edt.objectives import Coordinates, Objective
+from edt.objectives import Coordinates, ModuleObjective, Objective
+from edt.ops.threads import one_blas_thread
 
-__all__ = ["Solver", "drive"]
+__all__ = ["Solver", "drive", "product_threads"]
 
 Result = TypeVar("Result")
 Solver = Generator[torch.Tensor, torch.Tensor, Result]
+
+
+def product_threads(objective: Objective) -> AbstractContextManager[Any]:
+    """What solvers run in: one BLAS thread, as bits must not depend on how many there are.
+
+    Products of modules are PyTorch's, on all its threads: their bits depend on them anyway.
+    """
+    return nullcontext() if isinstance(objective, ModuleObjective) else one_blas_thread()
 
 
 def drive(

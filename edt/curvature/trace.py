@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from edt.curvature.inputs import prepare, signs
-from edt.curvature.products import Solver, drive
+from edt.curvature.products import Solver, drive, product_threads
 from edt.errors import renamed, unknown_choice
 from edt.frames import Tabular, per_network
-from edt.ops.threads import one_blas_thread
 from edt.scalars import integer
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def hessian_trace(
         raise unknown_choice("method", method, METHODS)
     make = {"hutch++": _hutch_pp, "hutchinson": _hutchinson, "xtrace": _xtrace}[method]
     solvers = {b: make(size, budget, seed) for b, size in enumerate(objective.coords.tolist())}
-    with one_blas_thread():
+    with product_threads(objective):
         found = drive(objective, flat, solvers, ggn=ggn)
     rows = [found[b] for b in range(objective.B)]
     return TraceEstimate(
@@ -138,7 +137,7 @@ def hessian_diagonal(
         raise unknown_choice("method", method, DIAGONALS)
     make = _xdiag if method == "xdiag" else _diagonal
     solvers = {b: make(size, count, seed) for b, size in enumerate(objective.coords.tolist())}
-    with one_blas_thread():
+    with product_threads(objective):
         found = drive(objective, flat, solvers, ggn=ggn)
     mean = torch.zeros(flat.numel(), dtype=torch.float64)
     error = torch.zeros_like(mean)

@@ -103,8 +103,10 @@ class Architecture:
     def tensors(self, flat: torch.Tensor) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """(parameters, buffers) by name: views of ``flat`` ``[P]``, buffers as copies."""
         parameters, buffers = {}, {}
-        for block in self.blocks:
-            value = flat[block.start : block.stop].view(block.shape)
+        # One operation for all: the derivative of a slice fills a whole vector with zeros.
+        parts = torch.split(flat, [block.size for block in self.blocks])
+        for block, part in zip(self.blocks, parts, strict=True):
+            value = part.view(block.shape)
             if block.role == "buffer":
                 buffers[block.name] = value.detach().to(self._kind(block, flat), copy=True)
             else:

@@ -10,7 +10,7 @@ loss (``l'' J v``) and back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -442,6 +442,7 @@ class _Group:
         #: Their layers, where they are a chain of those that have a faster way than vmap's.
         self.stack = Stack.of(self.architecture.skeleton, self.architecture.blocks)
         self.buffered = any(block.role == "buffer" for block in self.architecture.blocks)
+        self._kept: tuple[torch.Tensor, torch.Tensor, Batch] | None = None
 
     @property
     def chained(self) -> bool:
@@ -478,6 +479,11 @@ class _Group:
         """
         refused = self.reason or ("" if keys is None else self.refused_draws)
         given = more if keys is None else (keys.to(rows.device), *more)
+        if what == "hvp" and len(rows) == 1 and keys is None and not refused:
+            # Nothing to put side by side, and one vector after the other shares the gradient.
+            assert batch is not None
+            with suppress(RuntimeError, NotImplementedError):
+                return self._hvp_alone(rows[0], batch, more[0][0])[None].detach()
         if not refused:
             side = vmap(
                 partial(self._drawing, f"_{what}", batch, keys is not None),
@@ -524,6 +530,7 @@ class _Group:
         call = getattr(self, name)
         if not keyed:
             return call(row, batch, *more)
+        self._kept = None  # it may have drawn otherwise
         with KeyedDropout(more[0]):
             return call(row, batch, *more[1:])
 
@@ -695,12 +702,26 @@ class _Group:
         return batch.weights[:, None, None] * output_curvature(each, f, batch.content[1], lift=True)
 
     def _hvp_alone(self, flat: torch.Tensor, batch: Batch, vectors: torch.Tensor) -> torch.Tensor:
+        point, slope = self._slope_of(flat, batch)
+        rows = [torch.autograd.grad(slope, point, v, retain_graph=True)[0] for v in vectors]
+        return torch.stack(rows)
+
+    def _slope_of(self, flat: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """(a point, the gradient there, with its graph); the last one is kept.
+
+        So a product after the first costs one pass back instead of a pass forward and two back.
+        """
+        if self._kept is not None:
+            point, slope, known = self._kept
+            if known is batch and torch.equal(point, flat):
+                return point, slope
+        self._kept = None  # before another graph takes its room
         with torch.enable_grad():
             point = flat.clone().requires_grad_(True)
             value = self._value(point, batch)
             (slope,) = torch.autograd.grad(value, point, create_graph=True)
-            rows = [torch.autograd.grad(slope, point, v, retain_graph=True)[0] for v in vectors]
-        return torch.stack(rows)
+        self._kept = (point, slope, batch)
+        return point, slope
 
     def _ggn_alone(self, flat: torch.Tensor, batch: Batch, vectors: torch.Tensor) -> torch.Tensor:
         with torch.enable_grad():

@@ -107,6 +107,27 @@ def test_derivatives_are_those_of_the_modules(name: str, mode: str) -> None:
     assert bool(objective.looped) == (name == "vmap refuses")
 
 
+def test_products_of_one_network_know_the_point_and_batch_that_they_are_of() -> None:
+    """Its gradient is kept between products: not for another point, batch or network."""
+    build, data = CASES["lenet5"]
+    x, y = data()
+    networks = ModuleEnsemble([build(0.5, seed).double() for seed in range(2)])
+    task = ModuleTask((x, y), at_once=4)  # two batches
+    vectors = torch.randn(2, networks.total, dtype=torch.float64)
+    both = edt.hvp(task, networks, vectors)  # side by side, by vmap
+    objective = ModuleObjective(networks, task, torch.zeros(2, dtype=torch.int64))
+    for b in (0, 1, 0):
+        for scale in (1.0, 0.5, 1.0):
+            found, only = torch.zeros_like(vectors), torch.zeros(2, dtype=torch.uint8)
+            only[b] = 1
+            objective.hvp(scale * networks.theta, vectors, found, only)
+            span = slice(int(networks.offsets[b]), int(networks.offsets[b + 1]))
+            if scale == 1.0:
+                torch.testing.assert_close(found[:, span], both[:, span], **CLOSE)
+            else:
+                assert float((found[:, span] - both[:, span]).abs().max()) > 1e-3
+
+
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy", "own"])
 def test_gauss_newton_is_the_jacobian_sandwich(loss: str) -> None:
     def huber(f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
