@@ -38,12 +38,14 @@ class EigenPairs:
     Attributes:
         values: float64 ``[k]`` ascending; all P where the network has fewer than k coordinates.
         vectors: float64 ``[k, P]``, orthonormal rows over the network's coordinates.
-        residuals: float64 ``[k]``, ``|H v - value v|`` from a product made at the end: an
-            eigenvalue of H lies within that distance of each value.
+        residuals: float64 ``[k]``, ``|H v - value v|`` from a product made at the end (with
+            ``confirm=False`` from those that were made): an eigenvalue of H lies within that
+            distance of each value.
         norm: largest magnitude of an eigenvalue seen.
         products: Hessian-vector products used.
-        converged: whether every residual reached the tolerance, and a fresh random start orthogonal
-            to what was found met nothing more extreme (or all of H was formed).
+        converged: whether every residual reached the tolerance, and (unless ``confirm=False``) a
+            fresh random start orthogonal to what was found met nothing more extreme (or all of H
+            was formed).
         dtype: the arithmetic of the products.
     """
 
@@ -75,6 +77,7 @@ def extreme_eigenpairs(
     max_products: int | None = None,
     seed: int = 0,
     ggn: bool = False,
+    confirm: bool = True,
 ) -> list[EigenPairs]:
     """Extreme eigenpairs of every network's Hessian, ``H v = lambda v``, without forming it.
 
@@ -95,6 +98,9 @@ def extreme_eigenpairs(
         max_products: default ``10 P + 100``.
         seed: of the starting vectors.
         ggn: of the Gauss-Newton matrix instead.
+        confirm: look for more from a fresh start, as above; False ends as soon as residuals are
+            small, for about half the products: an eigenvalue further out, or further copies of one
+            found, may then be missed, as by the Lanczos or power iteration of other libraries.
 
     Returns:
         one `EigenPairs` per network.
@@ -133,6 +139,7 @@ def extreme_eigenpairs(
             seed=seed,
             # Lanczos and its confirmation seldom take fewer products than this.
             dense=0 if max_products is not None else 4 * (k + 24),
+            confirm=confirm,
         )
         for b, size in enumerate(objective.coords.tolist())
     }
@@ -196,6 +203,7 @@ def solver(
     seed: int,
     start: torch.Tensor | None = None,
     dense: int = 0,
+    confirm: bool = True,
 ) -> Solver[EigenPairs]:
     """The iteration for one network, as a `Solver`.
 
@@ -204,6 +212,7 @@ def solver(
         k, which, tol, block, basis, max_products, seed: as in `extreme_eigenpairs`.
         start: ``[s, P]``, vectors to begin with besides random ones.
         dense: form all of H where P is at most this.
+        confirm: as in `extreme_eigenpairs`.
     """
     k = min(k, size)
     if size <= dense or not size:
@@ -221,7 +230,7 @@ def solver(
 
     values, vectors = yield from search.krylov(fresh, search.nothing, k, which, settled)
     spanned, sure = search.complete, []
-    for end, count in _ends(k, which):
+    for end, count in _ends(k, which) if confirm else ():
         confirmed = spanned or vectors.shape[0] == size
         while not confirmed and search.left:
             edge = float(_key(values, which if which == "LM" else end).sort().values[count - 1])
@@ -231,8 +240,12 @@ def solver(
         sure.append(confirmed)
     chosen = _wanted_of(values, k, which)
     found = vectors[chosen]
-    # The stored images carry the rounding of the rotations: measure once more.
-    images = yield found
+    if confirm or search.turned:
+        # The stored images carry the rounding of the rotations: measure once more.
+        images = yield found
+        search.products += found.shape[0]
+    else:
+        images = search.images[chosen]
     values = (images * found).sum(1)
     order = torch.argsort(values)
     rest = torch.linalg.vector_norm(images - values[:, None] * found, dim=1)
@@ -243,7 +256,7 @@ def solver(
         vectors=found[order].contiguous(),
         residuals=rest[order],
         norm=norm,
-        products=search.products + found.shape[0],
+        products=search.products,
         converged=exact and all(sure),
     )
 
@@ -275,6 +288,8 @@ class _Search:
         norm, products: largest eigenvalue met, products used.
         complete, settled: why the last run ended: its basis spanned all that was left, it was done.
         nothing: no vectors, ``[0, P]``.
+        images: H times what the last run returned.
+        turned: whether a restart has turned the images of a basis, which rounds them.
     """
 
     def __init__(
@@ -291,6 +306,7 @@ class _Search:
         self.norm, self.products = 0.0, 0
         self.complete, self.settled = False, False
         self.nothing = torch.zeros(0, size, dtype=torch.float64)
+        self.images, self.turned = self.nothing, False
 
     @property
     def left(self) -> bool:
@@ -314,18 +330,28 @@ class _Search:
         size, block, tol = self.size, self.block, self.tol
         basis = min(self.basis, size - locked.shape[0])
         keep = min(k + max(block, k // 2), basis - 1) if basis < size else basis
-        vectors, images = self.nothing, self.nothing
+        known, room = locked.shape[0], min(basis + block, size)
+        # What is locked stands before the basis, in memory that is taken once.
+        whole, whole_images = (
+            torch.empty(rows, size, dtype=torch.float64) for rows in (known + room, room)
+        )
+        whole[:known] = locked
+        count = 0
         while True:
-            fresh = _orthonormal(fresh, torch.cat([locked, vectors]), self.draw)
+            fresh = _orthonormal(fresh, whole[: known + count], self.draw)
             answer = yield fresh
             self.products += fresh.shape[0]
-            vectors, images = torch.cat([vectors, fresh]), torch.cat([images, answer])
+            span = slice(count, count + fresh.shape[0])
+            whole[known:][span], whole_images[span] = fresh, answer
+            count = span.stop
+            vectors, images = whole[known : known + count], whole_images[:count]
             projected = vectors @ images.T
             ritz, turn = torch.linalg.eigh(0.5 * (projected + projected.T))
             self.norm = max(self.norm, float(ritz.abs().max()))
             chosen = _wanted(ritz, min(k, ritz.numel()), which)
             found = turn[:, chosen].T @ vectors
-            gaps = turn[:, chosen].T @ images - ritz[chosen][:, None] * found
+            self.images = turn[:, chosen].T @ images
+            gaps = self.images - ritz[chosen][:, None] * found
             sizes = torch.linalg.vector_norm(gaps, dim=1)
             self.complete = vectors.shape[0] == size - locked.shape[0]
             self.settled = done(ritz[chosen], sizes, self.norm)
@@ -333,10 +359,13 @@ class _Search:
                 return ritz[chosen], found
             worst = torch.nonzero(sizes > tol * self.norm).flatten()[:block]
             fresh = gaps[worst] if worst.numel() else gaps[:block]
-            if vectors.shape[0] + fresh.shape[0] > basis:
+            if count + fresh.shape[0] > basis:
                 kept = turn[:, _wanted(ritz, keep, which)].T
-                vectors, images = kept @ vectors, kept @ images
-            fresh = fresh[: size - locked.shape[0] - vectors.shape[0]]
+                self.turned = True
+                turned, turned_images = kept @ vectors, kept @ images
+                count = kept.shape[0]
+                whole[known : known + count], whole_images[:count] = turned, turned_images
+            fresh = fresh[: size - known - count]
 
     def beyond(self, locked: torch.Tensor, edge: float, which: str) -> _More:
         """What lies beyond ``edge``, orthogonal to ``locked``, from a fresh random start.

@@ -80,7 +80,7 @@ def plot_spectrum(
         percent_axis(ax, "share at or below")
         ax.set_xlabel("eigenvalue of the Hessian (logarithmic on both sides of 0)")
         ax.set_title("Spectrum: how much of it lies below 0, near 0, above")
-        ax.legend(loc="upper left")
+        ax.legend(loc="best")
     return figure
 
 

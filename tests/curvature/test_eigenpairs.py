@@ -238,3 +238,18 @@ def test_few_coordinates_beside_many():
         edt.extreme_eigenpairs(ens, task, 11)
     with pytest.raises(ValueError, match=r"k must be in 1\.\.4"):
         edt.lanczos(ens, task, 0, k=5)
+
+
+@pytest.mark.parametrize("basis", [40, 12])
+def test_without_confirmation_it_ends_where_residuals_are_small(basis):
+    """The values of the default for fewer products; restarts (a small basis) or none."""
+    values = np.concatenate([-np.logspace(-3, 0, 20), np.logspace(-4, 1, 100)])
+    matrix = symmetric(values)
+    options = {"basis": basis, "tol": 1e-7}
+    sure, quick = (solve(matrix, 2, "LA", confirm=given, **options) for given in (True, False))
+    assert quick.converged and quick.products < sure.products
+    np.testing.assert_allclose(quick.values.numpy(), values[-2:], rtol=0, atol=1e-11)
+    image = quick.vectors @ matrix
+    apart = torch.linalg.vector_norm(image - quick.values[:, None] * quick.vectors, dim=1)
+    torch.testing.assert_close(quick.residuals, apart, rtol=1e-4, atol=1e-13)
+    assert (apart <= 1e-7 * 10).all()
