@@ -4,9 +4,9 @@
 
 One network at its start, 200 digits, float32, eval mode; of each library the loosest setting of a
 ladder whose eigenvector has a residual ``|H v - lambda v|`` below `RESIDUAL` times lambda, measured
-in the same way for all (PyHessian's start is drawn anew each time). Which setting that is counts for nothing: it is known before the clock
-starts. Then all run by turns, several times. Libraries that are not installed are left out
-(``.ci/peers.sh`` brings them).
+in the same way for all (PyHessian's start is drawn anew each time). Which setting that is counts
+for nothing: it is known before the clock starts. Then all run by turns, several times. Libraries
+that are not installed are left out (``.ci/peers.sh`` brings them).
 """
 
 from __future__ import annotations
