@@ -245,7 +245,7 @@ class ModuleObjective:
         """(inputs, targets, weights) of each network's samples, ``[n, batch, ...]``."""
         share = self.task.N / chosen[0].numel()
         first, alike = int(self.task_index[members[0]]), self.task_index[members]
-        whole = self.task.whole(first)
+        whole = self.task.full_batch(first)
         if whole is not None and bool((alike == first).all()):
             x, y, given = whole
             index = torch.stack(chosen).to(x.device)
