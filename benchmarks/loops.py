@@ -91,7 +91,7 @@ def hooks(rounds: int) -> list[dict[str, Any]]:
     networks, task = workload.networks("tanh", torch.float64), _task("mse", torch.float64)
     found = ratio(_hooks(task, networks, HOOKS * HOOK_EVERY), rounds)["hooks"]
     tiny = edt.Task(task.x[:4], task.y[:4])
-    calls = _hooks(tiny, networks.select(range(8)), 50 * HOOK_EVERY)
+    calls = _hooks(tiny, networks.select(range(min(8, networks.B))), 50 * HOOK_EVERY)
     plain, hooked = (timing.quick_time(call, rounds=9) for call in calls.values())
     what = f"hook every {HOOK_EVERY} steps"
     return [
