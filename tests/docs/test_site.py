@@ -146,7 +146,7 @@ def test_a_published_report_gets_its_library_back(gallery):
     pytest.importorskip("plotly")
     panel = Panel("A", [line([1], [2], "a", "@blue", ["a"])], axis("x"), axis("y"))
     page = html.page("A", "A", None, [html.figure(b"", "A", "A", (panel,))], "A")
-    assert len(gallery.slim(page)) < 20_000 and gallery.whole(gallery.slim(page)) == page
+    assert len(gallery.slim(page)) < 25_000 and gallery.whole(gallery.slim(page)) == page
 
 
 def test_published_reports_are_whole_runs_with_an_answer_and_a_thumbnail(gallery):
@@ -157,8 +157,8 @@ def test_published_reports_are_whole_runs_with_an_answer_and_a_thumbnail(gallery
         page = one.report.read_text(encoding="utf-8")
         assert STUDIES[one.name].spec(quick=True).digest not in page, one.name
         assert len(gallery.answer(one.report)) > 20
-        # The library is two megabytes; what it is left with has room for it below three.
-        assert len(page) < 900_000 and gallery.LIBRARY.search(page)[0].endswith(">"), one.name
+        # With the library, of 1.96 MB, below three megabytes.
+        assert len(page) < 1_040_000 and gallery.LIBRARY.search(page)[0].endswith(">"), one.name
         with Image.open(ROOT / "docs" / one.picture) as picture:
             assert picture.width == gallery.ACROSS
 

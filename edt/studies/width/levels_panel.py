@@ -161,7 +161,7 @@ def _strip(runs: pd.DataFrame, title: str, scale: float, unit: str) -> Panel:
     widths = sorted(int(width) for width in runs["width"].unique())
     table = runs.assign(place=at.place, height=at.height)
     # Every k-th of the runs in the order of their losses: the rows of dots stay.
-    table, step = thinned(table.sort_values(["width", "loss"], kind="stable"))
+    table, step = thinned(table.sort_values(["width", "loss"], kind="stable"), most=400)
     traces = []
     for name, word in WORDS.items():
         chosen = table[table["outcome"] == name]
