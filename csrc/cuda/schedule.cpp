@@ -77,34 +77,48 @@ Schedule::Schedule(const DevicePlan& plan, Job job, bool is_double, int n_sample
 
 Schedule::Shape Schedule::shape(const DevicePlan& plan, int b, Job job, bool moments) const {
   const NetRecord& net = plan.nets()[b];
+  const LayerRecord* layers = plan.layers().data() + net.first_layer;
+  int lanes = job != Job::train ? 0
+              : is_double_      ? shallow_lanes<double>(net, layers)
+                                : shallow_lanes<float>(net, layers);
   int pieces = 1, widest = 1;
   for (int l = 0; l < net.n_layers; ++l) {
-    const LayerRecord& ly = plan.layers()[net.first_layer + l];
+    const LayerRecord& ly = layers[l];
     pieces =
         std::max(pieces, ly.dense ? int(ceil_div(ly.n_out, 4) * ceil_div(ly.n_in, 4)) : ly.nnz);
     widest = std::max(widest, ly.n_out);
   }
-  auto bytes = [&](int tile, int groups, bool keep) {
-    return is_double_ ? arena_bytes<double>(job, net, tile, groups, keep)
-                      : arena_bytes<float>(job, net, tile, groups, keep);
+  auto room = [&](int level) {
+    const int64_t share = limits_.shared_sm / kLevels[level].share / kSharedUnit * kSharedUnit;
+    return std::min(limits_.shared_block, share - kSystemShared);
   };
+  auto bytes = [&](int tile, int groups, bool keep) {
+    return is_double_ ? arena_bytes<double>(job, net, tile, groups, keep, lanes > 0)
+                      : arena_bytes<float>(job, net, tile, groups, keep, lanes > 0);
+  };
+  if (lanes > 0) {
+    // A tile has a pack of samples for every lane of a warp, or repeats its last.
+    const int least = kWarp * 16 / (is_double_ ? 8 : 4), groups = kLevels[0].threads / kWarp;
+    for (int tile = std::clamp(power_of_two(n_), least, kLargestTile); tile >= least; tile /= 2)
+      if (bytes(tile, groups, moments) <= room(0))
+        return {0, tile, groups, lanes, moments, bytes(tile, groups, moments), false};
+    lanes = 0;
+  }
   const int all = std::max(kSmallestTile, power_of_two(n_));
   const int most = std::min(all, kLargestTile);
   // Enough pieces of rows by samples for all threads, if there are so many samples.
   const int enough = std::min(all, std::clamp(power_of_two(2048 / widest), 32, 512));
   for (int level = 0; level < kLevelCount; ++level) {
-    const int64_t share = limits_.shared_sm / kLevels[level].share / kSharedUnit * kSharedUnit;
-    const int64_t room = std::min(limits_.shared_block, share - kSystemShared);
     int groups = 1;
     if (job == Job::gradient || job == Job::train)
       while (groups < 4 && pieces * 8 * groups <= kLevels[level].threads) groups *= 2;
     const bool last = level + 1 == kLevelCount;
     for (int keep = moments; keep >= (last ? 0 : int(moments)); --keep)
       for (int tile = most; tile >= (last ? kSmallestTile : enough); tile /= 2)
-        if (bytes(tile, groups, keep) <= room)
-          return {level, tile, groups, keep != 0, bytes(tile, groups, keep), false};
+        if (bytes(tile, groups, keep) <= room(level))
+          return {level, tile, groups, 0, keep != 0, bytes(tile, groups, keep), false};
   }
-  return {kNoLevel, 0, 0, moments, 0, false};
+  return {kNoLevel, 0, 0, 0, moments, 0, false};
 }
 
 void Schedule::make_items(const DevicePlan& plan, Job job, const ScheduleOptions& options) {
@@ -130,6 +144,7 @@ void Schedule::make_items(const DevicePlan& plan, Job job, const ScheduleOptions
     item.count = n_;
     if (job == Job::train) {
       item.extra = sh.moments;
+      item.extra_count = sh.lanes;
       item.partial = orders_;
       if (options.batch_size > 0) orders_ += 2 * int64_t(n_);
       items_.push_back(item);
@@ -173,13 +188,15 @@ void Schedule::make_items(const DevicePlan& plan, Job job, const ScheduleOptions
 void Schedule::make_launches(const DevicePlan&) {
   std::vector<Item> sorted;
   std::vector<int> moved(items_.size());
-  for (int level = 0; level < kLevelCount; ++level) {
+  for (int kind = 0; kind < 2 * kLevelCount; ++kind) {
+    const int level = kind / 2;
     Launch launch{};
     launch.first = int(sorted.size());
     launch.threads = kLevels[level].threads;
+    launch.shallow = kind % 2 == 1;
     for (size_t i = 0; i < items_.size(); ++i) {
       const Shape& sh = shapes_[items_[i].net];
-      if (sh.level != level) continue;
+      if (sh.level != level || (sh.lanes > 0) != launch.shallow) continue;
       moved[i] = int(sorted.size());
       sorted.push_back(items_[i]);
       launch.shared = std::max(launch.shared, sh.bytes);

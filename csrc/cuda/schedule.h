@@ -15,6 +15,7 @@ struct Launch {
   int first, count;  // items
   int grid, threads;
   int64_t shared;  // bytes of shared memory a block
+  bool shallow;    // training in registers
 };
 
 struct ScheduleOptions {
@@ -61,7 +62,7 @@ class Schedule {
 
  private:
   struct Shape {  // how one network's items run
-    int level, tile, groups;
+    int level, tile, groups, lanes;
     bool moments;
     int64_t bytes;
     bool wide;

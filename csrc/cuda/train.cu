@@ -11,8 +11,8 @@ void train_fused(const Call& c, const Problem<T>& pr, const HyperParameters& hp,
   const auto* items = reinterpret_cast<const Item*>(c.schedule_block);
   int* orders = reinterpret_cast<int*>(c.workspace + c.schedule.workspace().orders);
   for (const Launch& l : c.schedule.launches())
-    launch("train", train_kernel<T>, l.grid, l.threads, l.shared, c.stream, pr, items + l.first,
-           l.count, hp, st, orders);
+    launch("train", l.shallow ? train_kernel<T, true> : train_kernel<T, false>, l.grid, l.threads,
+           l.shared, c.stream, pr, items + l.first, l.count, hp, st, orders);
 }
 
 template <class T>

@@ -12,6 +12,7 @@
 #pragma once
 #include "cuda/evaluate.cuh"
 #include "cuda/optimizer.cuh"
+#include "cuda/shallow.cuh"
 
 namespace edt::cuda {
 
@@ -26,7 +27,8 @@ EDT_DEVICE int64_t next_record(const int64_t* record, int64_t n, int64_t step) {
   return low;
 }
 
-template <class T>
+// Shallow: networks of one hidden layer, whose numbers stay in registers (shallow.cuh).
+template <class T, bool kShallow>
 EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const HyperParameters& hp,
                               const TrainState<T>& st, int* orders, unsigned char* memory) {
   const int b = item.net;
@@ -39,6 +41,7 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
   T* m = arena.vector(own ? n.net.n_params : 0);
   T* v = arena.vector(own ? n.net.n_params : 0);
   T* g = arena.vector(int64_t(n.net.n_math) * item.groups);
+  T* own_samples = arena.vector(kShallow ? kShallowRows * int64_t(tile.samples) : 0);
   const Rows<T> x = arena.rows(n.net.d_in, tile.samples);
   const Rows<T> a = arena.rows(n.net.n_hidden, tile.samples);
   const Rows<T> d = arena.rows(n.net.n_hidden, tile.samples);
@@ -47,6 +50,8 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
   gather(n, st.theta, p, n.net.n_params, true);
   if (own && st.m) gather(n, st.m, m, n.net.n_params, false);
   if (own && st.v) gather(n, st.v, v, n.net.n_params, false);
+
+  if constexpr (kShallow) __syncthreads();
 
   const int N = pr.data.n;
   const bool batches = hp.batch_size > 0;
@@ -78,20 +83,40 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
 
     // g: the gradient, then summed over the groups and 0 where nothing is trained.
     if (!last) make_rule(rule_in<T>(memory), hp, st, b, s);
-    for (int64_t k = threadIdx.x; k < int64_t(n.net.n_math) * item.groups; k += blockDim.x)
-      g[k] = T(0);
+    const auto tiles = [&](const auto& load, const auto& body) {
+      EDT_NO_UNROLL
+      for (int at = 0; at < count; at += item.tile) {
+        const Samples samples{minibatch ? order : nullptr, first + at,
+                              smaller(item.tile, count - at)};
+        if (!loaded) load(samples);
+        loaded = !batches && N <= item.tile;
+        __syncthreads();
+        body(samples);
+      }
+    };
     double found = 0;
-    EDT_NO_UNROLL
-    for (int at = 0; at < count; at += item.tile) {
-      const Samples samples{minibatch ? order : nullptr, first + at,
-                            smaller(item.tile, count - at)};
-      if (!loaded) load_inputs(n, pr.data, samples, x, tile);
-      loaded = !batches && N <= item.tile;
+    if constexpr (kShallow) {
+      Shallow<T> net(n, p, item.extra_count);
+      tiles(
+          [&](const Samples& samples) {
+            load_samples(n, pr.data, samples, scale, own_samples, tile);
+          },
+          [&](const Samples&) {
+            net.tile(pr.act, pr.data.loss, own_samples, tile, found);
+            if (!loaded) __syncthreads();
+          });
+      net.store(n, g);
       __syncthreads();
-      forward<1>(n, pr.act, p, x, a, d, d, f, tile);
-      found += loss_pass<true, false>(n, pr.data, samples, scale, f, f, tile);
-      __syncthreads();
-      backward(n, p, x, a, d, f, tile, share_of(item.groups), g);
+    } else {
+      for (int64_t k = threadIdx.x; k < int64_t(n.net.n_math) * item.groups; k += blockDim.x)
+        g[k] = T(0);
+      tiles([&](const Samples& samples) { load_inputs(n, pr.data, samples, x, tile); },
+            [&](const Samples& samples) {
+              forward<1>(n, pr.act, p, x, a, d, d, f, tile);
+              found += loss_pass<true, false>(n, pr.data, samples, scale, f, f, tile);
+              __syncthreads();
+              backward(n, p, x, a, d, f, tile, share_of(item.groups), g);
+            });
     }
     T top = T(0);
     for (int k = int(threadIdx.x); k < n.net.n_math; k += int(blockDim.x)) {
@@ -168,13 +193,13 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
   }
 }
 
-template <class T>
+template <class T, bool kShallow>
 EDT_KERNEL(kMaxThreads)
 train_kernel(Problem<T> pr, const Item* items, int n_items, HyperParameters hp, TrainState<T> st,
              int* orders) {
   EDT_SHARED(memory);
   for (int i = int(blockIdx.x); i < n_items; i += int(gridDim.x)) {
-    train_network(pr, items[i], hp, st, orders, memory);
+    train_network<T, kShallow>(pr, items[i], hp, st, orders, memory);
     __syncthreads();
   }
 }

@@ -49,9 +49,9 @@ struct Item {
   int tile;           // samples held at once
   int groups;         // of warps, each with a gradient of its own
   int splits, split;  // the network's samples are shared among so many items; which one
-  int extra;          // curvature: vector, or first unit; units in `extra_count`
-  int extra_count;
-  int64_t partial;  // splits > 1: entries before its partial result in the workspace
+  int extra;          // curvature: vector, or first unit; units in `extra_count`; training: moments
+  int extra_count;    // training in registers: lanes that share a sample
+  int64_t partial;    // splits > 1: entries before its partial result in the workspace
 };
 
 //! A piece of a network's flat slice, summed over the items that share its samples.
@@ -95,10 +95,28 @@ EDT_HD int64_t vectors_of(Job job, const NetRecord& net, int groups, bool moment
   }
 }
 
+//! Inputs of the networks whose training stays in registers (shallow.cuh).
+constexpr int kShallowInputs = 4;
+//! Their rows of samples: inputs, target, coefficient, and one that keeps the distance odd.
+constexpr int kShallowRows = kShallowInputs + 3;
+//! How many lanes share a sample of such a network, each with a pack of units; 0 for others: those
+//! of more layers, outputs or inputs, with sparse layers, or more units than a warp holds.
+template <class T>
+int shallow_lanes(const NetRecord& net, const LayerRecord* layers) {
+  if (net.n_layers != 2 || net.d_out != 1 || net.d_in > kShallowInputs || !layers[0].dense ||
+      !layers[1].dense || layers[0].n_out > kWarp * kPack<T>)
+    return 0;
+  int lanes = 1;
+  while (lanes * kPack<T> < layers[0].n_out) lanes *= 2;
+  return lanes;
+}
+
 //! Bytes of a block's memory for one item.
 template <class T>
-EDT_HD int64_t arena_bytes(Job job, const NetRecord& net, int tile, int groups, bool moments) {
-  const int64_t rows = int64_t(rows_of(job, net)) * (tile + kPack<T>);
+EDT_HD int64_t arena_bytes(Job job, const NetRecord& net, int tile, int groups, bool moments,
+                           bool shallow) {
+  const int64_t rows =
+      shallow ? int64_t(kShallowRows) * tile : int64_t(rows_of(job, net)) * (tile + kPack<T>);
   return kReserved + int64_t(sizeof(T)) * (vectors_of(job, net, groups, moments) + rows);
 }
 

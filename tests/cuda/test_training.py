@@ -97,6 +97,32 @@ def test_single_precision(shim, rule):
     torch.testing.assert_close(found["theta"], wanted["theta"], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "loss"),
+    [
+        (torch.float64, "mse"),
+        (torch.float32, "mse"),
+        (torch.float32, "bce"),
+        (torch.float32, "soft_cross_entropy"),
+    ],
+)
+def test_in_registers(shim, dtype, loss):
+    """One hidden layer: any number of lanes a sample, units that fill none, several tiles. float32
+    as above.
+    """
+    shim.set_limits(8, 40 * 1024, 120 * 1024)
+    double = dtype == torch.float64
+    hidden = ((3,), (9,), (33,)) if double else ((3,), (9,), (33,), (120,))
+    case = Case("softplus", loss, dtype, hidden, d_in=3, samples=150, masks="mixed")
+    found, wanted = train(cuda_trainer, case, PLAIN), train(cpu_trainer, case, PLAIN)
+    if double:
+        assert_close(found, wanted)
+    else:
+        torch.testing.assert_close(found["theta"], wanted["theta"], rtol=1e-4, atol=1e-4)
+    shim.set_order("shuffled", 5)
+    assert_same(train(cuda_trainer, case, PLAIN), found)
+
+
 @pytest.mark.parametrize("rule", [name for name in RULES if name not in ("scaled", "gd")])
 def test_launches_every_step(shim, rule):
     """Networks that do not fit shared memory: their layers are shared out, step by step."""
