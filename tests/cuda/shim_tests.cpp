@@ -60,9 +60,12 @@ void one_case(int seed) {
   Draw draw{std::mt19937_64(uint64_t(seed))};
   // Now and then layers and samples beyond the tiles of the tensor cores.
   const bool large = seed % 5 == 4;
-  const int depth = draw.whole(1, large ? 2 : 3), B = draw.whole(1, large ? 2 : 3);
-  const int N = draw.whole(1, large ? 140 : 70), d_in = draw.whole(1, large ? 40 : 6);
-  const int d_out = draw.whole(2, 3), loss = draw.whole(0, 1);
+  // And one hidden layer of few inputs, whose training stays in registers.
+  const bool shallow = seed % 3 == 1;
+  const int depth = shallow ? 1 : draw.whole(1, large ? 2 : 3), B = draw.whole(1, large ? 2 : 3);
+  const int N = draw.whole(1, large ? 140 : 70);
+  const int d_in = draw.whole(1, shallow ? 4 : large ? 40 : 6);
+  const int d_out = shallow ? 1 : draw.whole(2, 3), loss = shallow ? 0 : draw.whole(0, 1);
   const bool bias = draw.chance() < 0.7;
   const int act = draw.whole(0, kActivations - 1);
   std::vector<int64_t> widths;

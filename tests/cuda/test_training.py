@@ -115,6 +115,9 @@ def test_in_registers(shim, dtype, loss):
     hidden = ((3,), (9,), (33,)) if double else ((3,), (9,), (33,), (120,))
     case = Case("softplus", loss, dtype, hidden, d_in=3, samples=150, masks="mixed")
     found, wanted = train(cuda_trainer, case, PLAIN), train(cpu_trainer, case, PLAIN)
+    ens, task, index = case.build()
+    schedule, *_ = cuda_trainer(ens, task, index)._plan.schedule("train", double, 150, moments=True)
+    assert all(launch["in_registers"] for launch in schedule.launches)
     if double:
         assert_close(found, wanted)
     else:
