@@ -84,7 +84,7 @@ def test_engine_and_store(figures: Figures, tmp_path: Path) -> None:
     for workers, name in zip((0, settings.THREADS), names.ENGINES, strict=True):
         clock = time.perf_counter()
         with clocked(
-            (PartFiles, "write"), (PartFiles, "whole"), (PartFiles, "table"),
+            (PartFiles, "write"), (PartFiles, "intact"), (PartFiles, "table"),
             (experiment, "write_whole"), (experiment, "note_start"), (experiment, "Store"),
         ) as stored:  # fmt: skip
             sweep(spec(), tmp_path / name, workers=workers, progress=False)

@@ -9,7 +9,8 @@ import torch
 
 import edt
 from edt.curvature import count_directions
-from edt.landscape import Minima, census, split_every
+from edt.landscape import Minima, census, certify, outcomes, split_every
+from edt.landscape.minima import certify_runs
 from edt.runs.sweeps import AXES, Sweep, SweepSpec, sweep
 from edt.runs.sweeps.axes import SCHEDULES
 
@@ -41,6 +42,7 @@ CASES = [
     ("method", ["lbfgs+newton", "newton", "lm", "cg"], BOTTOM),
     ("lbfgs_steps", [10, 300], BOTTOM),
     ("newton_steps", [1, 200], {**BOTTOM, "method": "newton"}),
+    ("certify_steps", [0, 300], {**BOTTOM, "lbfgs_steps": 10, "newton_steps": 1}),
     ("target", [0, 1], {}),
     ("width", [3, 4, [3, 2]], {}),
     ("lr", [0.05, 0.01], {}),
@@ -75,9 +77,15 @@ def direct(spec, row):
     )  # fmt: skip
     if not row["tol"]:
         return trained
-    return edt.converge(
+    ended = edt.converge(
         task, trained.networks, task_index=[row["target"]], tol=row["tol"], method=row["method"],
         lbfgs_steps=row["lbfgs_steps"], newton_steps=row["newton_steps"], progress=False,
+    )  # fmt: skip
+    good = float(ended.loss[0]) <= spec.good * float(task.variance[row["target"]])
+    if good or not row["certify_steps"]:
+        return ended
+    return certify(
+        task, ended.networks, task_index=[row["target"]], steps=row["certify_steps"]
     )  # fmt: skip
 
 
@@ -142,8 +150,13 @@ def test_census_is_that_of_a_direct_call(measured):
         task, widths=[2, 3], seeds=range(8), steps=300, lr=0.03, record=None, progress=False
     )
     ended = edt.converge(task, trained.networks, tol=1e-9, newton_steps=200, progress=False)
-    assert ended.loss.tolist() == runs["loss"].tolist()
     minima = Minima.of(ended, spec.good * task.variance)
+    certify_runs(task, minima, stop_good=True, steps=AXES["certify_steps"].default, progress=False)
+    minima.outcome = outcomes(
+        minima.loss, minima.threshold, minima.verdict, minima.status, minima.label
+    )
+    assert minima.loss.tolist() == runs["loss"].tolist()
+    assert minima.label == runs["label"].tolist()
     pd.testing.assert_frame_equal(
         measured.tables["census"], census(task, minima).table(), check_exact=True
     )
