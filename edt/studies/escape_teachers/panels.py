@@ -36,7 +36,7 @@ def escape_teachers(rates: pd.DataFrame, teachers: pd.DataFrame) -> list[Panel]:
         rates, teachers: `edt.studies.escape_teachers.run.rate_table` and ``teacher_table``.
     """
     left, right = [], []
-    for k, (group, (text, colour, marker, dash)) in enumerate(GROUPS.items()):
+    for group, (text, colour, marker, dash) in GROUPS.items():
         own = rates[rates["group"] == group]
         hover = [
             lines(f"width {row['width']}, {text}",
@@ -45,7 +45,7 @@ def escape_teachers(rates: pd.DataFrame, teachers: pd.DataFrame) -> list[Panel]:
             for row in rows(own)
         ]  # fmt: skip
         left.append(
-            line(own["width"] + 0.06 * (k - 0.5), own["rate"], text, f"@{colour}", hover,
+            line(own["width"], own["rate"], text, f"@{colour}", hover,
                  low=own["rate_low"], high=own["rate_high"], marker=marker, dash=dash)
         )  # fmt: skip
         each = teachers[teachers["group"] == group]
