@@ -38,8 +38,9 @@ def segment_max(values: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
 def _reduced(values: torch.Tensor, sizes: torch.Tensor, how: str) -> torch.Tensor:
     if values.numel() == 0:
         return values.new_zeros(sizes.numel())
-    each = values.numel() // sizes.numel() if sizes.numel() else 0
-    if how == "max" and values.dim() == 1 and bool((sizes == each).all()):
+    each = values.numel() // max(sizes.numel(), 1)
+    even = how == "max" and values.dim() == 1 and each * sizes.numel() == values.numel()
+    if even and bool((sizes == each).all()):
         # Rows of a matrix: the same number, and many times as fast.
         return values.view(-1, each).amax(1).clamp_min(0.0)
     try:

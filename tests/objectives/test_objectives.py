@@ -137,6 +137,13 @@ def test_segments():
     assert segment_sum(values, sizes)[:3].tolist() == [3.0, 0.0, -11.0]
     assert segment_max(values, sizes)[:3].tolist() == [2.0, 0.0, 0.0]
     assert bool(segment_max(values, sizes)[3].isnan())
+    # Segments of one size take another way.
+    rows = torch.tensor([1.0, -1.0, -3.0, -2.0, 2.0, float("nan")])
+    found = segment_max(rows, torch.tensor([2, 2, 2]))
+    assert found[:2].tolist() == [1.0, 0.0] and bool(found[2].isnan())
+    for wrong in ([3, 3], [2, 2], []):
+        with pytest.raises(ValueError, match="add up to the length of values"):
+            segment_max(torch.ones(7), torch.tensor(wrong, dtype=torch.int64))
     assert segment_sum(values[:0], torch.tensor([0, 0])).tolist() == [0.0, 0.0]
     # A segment's bits must not depend on what lies before it.
     draw = torch.randn(1001, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

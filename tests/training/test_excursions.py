@@ -83,7 +83,7 @@ def moved(objective, theta, jacobians, *, compiled, budget=excursion_rules.CHUNK
     if not compiled:
         trial = theta.clone()
         tracks = {
-            b: excursion_rules.Track(
+            b: excursion_rules.ExcursionState(
                 shares, jacobians, float(state.loss[b]), trial[state.coordinates(b)], 1e300
             )
             for b in range(objective.B)
