@@ -11,6 +11,7 @@ al., "Tensor programs V", 2022, table 3.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 
 from edt.ensemble.arrays import plain, reals
 from edt.ensemble.init import NTK_BIAS
-from edt.ensemble.kinds import Networks, chains
+from edt.ensemble.kinds import Networks
 from edt.ensemble.module_ensemble import ModuleEnsemble
 from edt.errors import unknown_choice
 from edt.scalars import number
@@ -106,20 +107,44 @@ def lr_scales(value: Any, networks: Networks, optimizer: str) -> torch.Tensor | 
 def _preset(name: str, networks: Networks, adaptive: bool) -> torch.Tensor:
     if name not in PARAMETRIZATIONS:
         raise unknown_choice("lr_scale", name, list(PARAMETRIZATIONS))
-    layout = chains(networks, f"lr_scale={name!r}", "lr_scale").layout
-    out = torch.ones(layout.total, dtype=torch.float64)
-    layers = layout.depth + 1
-    for b in range(layout.B):
-        for layer in range(layers):
-            fan_in, fan_out = int(layout.fan_in[b, layer]), int(layout.fan_out[b, layer])
-            rule = PARAMETRIZATIONS[name]
-            weights, biases = rule(adaptive, float(fan_in), float(fan_out), layer, layers)
-            at = int(layout.weight_at[b, layer])
-            out[at : at + fan_in * fan_out] = weights
-            if layout.has_bias:
-                at = int(layout.bias_at[b, layer])
-                out[at : at + fan_out] = biases
+    rule, out = PARAMETRIZATIONS[name], torch.ones(networks.total, dtype=torch.float64)
+    for b in range(networks.B):
+        layers = _layers(name, networks, b)
+        for k, (fan_in, fan_out, spans) in enumerate(layers):
+            factors = rule(adaptive, float(fan_in), float(fan_out), k, len(layers))
+            for span, factor in zip(spans, factors, strict=False):
+                out[span] = factor
     return out
+
+
+def _layers(name: str, networks: Networks, b: int) -> list[tuple[int, int, list[slice]]]:
+    """(fan_in, fan_out, places of weights and biases) of network b's layers, in their order.
+
+    Of a module: what has a weight of two dimensions or more, in the order of its parameters; the
+    fan-in of a convolution is channels times the size of its kernel.
+    """
+    found: dict[str, tuple[int, int, list[slice]]] = {}
+    if isinstance(networks, ModuleEnsemble):
+        shapes = {one.name: one.shape for one in networks.blocks(b)}
+    else:
+        layout = networks.layout
+        shapes = {
+            f"{2 * k}.weight": (int(layout.fan_out[b, k]), int(layout.fan_in[b, k]))
+            for k in range(layout.depth + 1)
+        }
+    for block, role, start, stop in _spans(networks, b):
+        layer = block.rpartition(".")[0]
+        if role == "weight" and len(shapes[block]) >= 2:
+            outputs, *inputs = shapes[block]
+            found[layer] = (math.prod(inputs), outputs, [slice(start, stop)])
+        elif role == "bias" and layer in found:
+            found[layer][2].append(slice(start, stop))
+        elif role != "buffer":
+            raise ValueError(
+                f"lr_scale={name!r} is defined for layers of a weight matrix and its biases, but "
+                f"{block!r} of network {b} is neither ({role}): give factors by block"
+            )
+    return list(found.values())
 
 
 def _blocks(factors: Mapping[Any, Any], networks: Networks) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from small_trainings import KINDS, same, small_training, threads
+from torch import nn
 
 import edt
 from edt.training import Milestones, masked_train
@@ -252,6 +253,30 @@ def test_bad_schemes(cases):
     deep = edt.Ensemble.init([(3, 3)], 0, **options)
     with pytest.raises(ValueError, match="defined for one hidden layer; 'mup'"):
         masked_train(cases.task(), deep, lr_scale="mean_field", progress=False)
-    modules = small_training("modules", cases)
-    with pytest.raises(TypeError, match="lr_scale='ntk' is defined for chains"):
-        modules(lr_scale="ntk")
+    normed = edt.ModuleEnsemble([nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))])
+    with pytest.raises(ValueError, match=r"lr_scale='ntk' is defined for .* '1.weight' of network"):
+        lr_scales("ntk", normed, "sgd")
+
+
+@pytest.mark.parametrize("name", ["ntk", "mean_field", "mup"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_parametrisations_of_modules_are_those_of_chains(name, optimizer):
+    made = [nn.Sequential(nn.Linear(3, m), nn.Tanh(), nn.Linear(m, 2)).double() for m in (4, 7)]
+    modules, chains = edt.ModuleEnsemble(made), edt.Ensemble.from_modules(made)
+    one, other = (lr_scales(name, networks, optimizer) for networks in (modules, chains))
+    # Blocks in order, however each kind lays its networks out.
+    for b in range(2):
+        factors = dict(modules.with_theta(one).to_module(b).named_parameters())
+        for k, key in enumerate(("0", "2")):
+            expected = chains.with_theta(other).weight(b, k)
+            assert torch.equal(factors[f"{key}.weight"].detach(), expected)
+            assert torch.equal(factors[f"{key}.bias"].detach(), chains.with_theta(other).bias(b, k))
+
+
+def test_fan_in_of_a_convolution():
+    net = nn.Sequential(nn.Conv2d(2, 5, 3), nn.Flatten(), nn.Linear(20, 2, bias=False))
+    found = lr_scales("ntk", edt.ModuleEnsemble([net]), "sgd")
+    expected = torch.cat(
+        [torch.full((90,), 1 / 18), torch.full((5,), 0.01), torch.full((40,), 1 / 20)]
+    )
+    torch.testing.assert_close(found, expected.to(found.dtype))
