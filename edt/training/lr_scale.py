@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from edt.ensemble.arrays import plain, reals
+from edt.ensemble.filters import blocks_of
 from edt.ensemble.init import NTK_BIAS
 from edt.ensemble.kinds import Networks
 from edt.ensemble.module_ensemble import ModuleEnsemble
@@ -123,26 +124,19 @@ def _layers(name: str, networks: Networks, b: int) -> list[tuple[int, int, list[
     Of a module: what has a weight of two dimensions or more, in the order of its parameters; the
     fan-in of a convolution is channels times the size of its kernel.
     """
+    start = int(networks.offsets[b])
     found: dict[str, tuple[int, int, list[slice]]] = {}
-    if isinstance(networks, ModuleEnsemble):
-        shapes = {one.name: one.shape for one in networks.blocks(b)}
-    else:
-        layout = networks.layout
-        shapes = {
-            f"{2 * k}.weight": (int(layout.fan_out[b, k]), int(layout.fan_in[b, k]))
-            for k in range(layout.depth + 1)
-        }
-    for block, role, start, stop in _spans(networks, b):
-        layer = block.rpartition(".")[0]
-        if role == "weight" and len(shapes[block]) >= 2:
-            outputs, *inputs = shapes[block]
-            found[layer] = (math.prod(inputs), outputs, [slice(start, stop)])
-        elif role == "bias" and layer in found:
-            found[layer][2].append(slice(start, stop))
-        elif role != "buffer":
+    for block in blocks_of(networks, b):
+        layer, span = block.name.rpartition(".")[0], slice(start + block.start, start + block.stop)
+        if block.role == "weight" and len(block.shape) >= 2:
+            outputs, *inputs = block.shape
+            found[layer] = (math.prod(inputs), outputs, [span])
+        elif block.role == "bias" and layer in found:
+            found[layer][2].append(span)
+        elif block.role != "buffer":
             raise ValueError(
                 f"lr_scale={name!r} is defined for layers of a weight matrix and its biases, but "
-                f"{block!r} of network {b} is neither ({role}): give factors by block"
+                f"{block.name!r} of network {b} is neither ({block.role}): give factors by block"
             )
     return list(found.values())
 
