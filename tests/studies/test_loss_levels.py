@@ -10,19 +10,32 @@ import pytest
 import torch
 
 from edt.ensemble import Ensemble
-from edt.landscape import embed, split_matrices
+from edt.landscape import certify, embed, split_matrices
 from edt.landscape.irreducible import reduce_network
 from edt.landscape.layers import unpack
 from edt.stats import wilson
 from edt.studies import LossLevels, LossLevelsSpec, loss_level_table, run_loss_levels
-from edt.studies.loss_levels.page import verdict
+from edt.studies.loss_levels.page import certificates, verdict
 from edt.studies.loss_levels.run import MERGE
-from edt.studies.loss_levels.tables import REPORTED_PLATEAUS, label_ends, label_levels
+from edt.studies.loss_levels.tables import (
+    ENDS,
+    REPORTED_PLATEAUS,
+    label_ends,
+    label_levels,
+    relabelled,
+    uncertified_ends,
+)
 from edt.tasks import rosenbrock
 from edt.training import converge
 
 SMALL = LossLevelsSpec(
-    widths=(1, 2), starts=3, points=11, max_time=1e4, lbfgs_steps=300, newton_steps=60
+    widths=(1, 2),
+    starts=3,
+    points=11,
+    max_time=1e4,
+    lbfgs_steps=300,
+    newton_steps=60,
+    certify_steps=100,
 )
 
 
@@ -34,8 +47,9 @@ def done():
 def test_runs(done):
     runs = done.tables["runs"]
     assert len(runs) == SMALL.networks == 2 * (6 + 12)
-    ended = runs[runs["status"] == "converged"]
-    assert (ended["grad_max"] <= SMALL.tol).all()
+    ended = runs[runs["end"] == "minimum"]
+    assert len(ended) and (ended["grad_max"] <= SMALL.tol).all() and (ended["index"] == 0).all()
+    assert set(ended["label"]) <= {"minimum", "flat minimum"} and (ended["distance"] < 1e-3).all()
     # Neither the flow nor what follows raises the loss beyond rounding.
     assert (runs["loss"] <= runs["flow_loss"] + 1e-12).all()
     # Below the variance, which a constant reaches, and no single neuron fits the target.
@@ -64,8 +78,7 @@ def test_table_follows_from_the_runs(done):
     runs, table = done.tables["runs"], done.table()
     pd.testing.assert_frame_equal(table, loss_level_table(runs.copy()))
     assert table["width"].tolist() == [1, 2, 0, 1, 2, 0]
-    kinds = ["minimum", "plateau", "channel", "infinity", "saddle", "open"]
-    assert (table[kinds].sum(axis=1) == table["runs"]).all()
+    assert (table[list(ENDS)].sum(axis=1) == table["runs"]).all()
     for row in table[table["width"] > 0].to_dict("records"):
         own = runs[(runs["bias"] == row["bias"]) & (runs["width"] == row["width"])]
         rate = wilson(int((own["end"] == "plateau").sum()), len(own))
@@ -93,14 +106,15 @@ def test_a_split_minimum_is_a_plateau_saddle():
             for b in range(6)
         ]
         norms = [net.theta.view(6, -1).norm(dim=1) for net in (wide, ended.networks)]
-        words = label_ends(
-            ended.to_pandas().assign(
-                index=ended.index.numpy(), n_flat=ended.n_flat.numpy(), norm=norms[1].numpy(),
-                flow_norm=norms[0].numpy(), duplicates=[core.duplicates for core in cores],
-            )
-        ).tolist()  # fmt: skip
+        frame = ended.to_pandas().assign(
+            index=ended.index.numpy(), n_flat=ended.n_flat.numpy(), norm=norms[1].numpy(),
+            flow_norm=norms[0].numpy(), duplicates=[core.duplicates for core in cores],
+            label=certify(task, ended.networks, steps=0).label,
+        )  # fmt: skip
+        words = label_ends(frame).tolist()
         # B is positive definite: all stay for shares in (0, 1), none outside.
         assert (set(words) == {"plateau"}) == (mu == 0.5)
+        assert (set(uncertified_ends(frame)) == {"plateau"}) == (mu == 0.5)
         for b, word in enumerate(words):
             height = float(narrow.loss[b])
             if word == "plateau":
@@ -109,7 +123,39 @@ def test_a_split_minimum_is_a_plateau_saddle():
                 assert float(ended.loss[b]) < height - 1e-6
 
 
-def test_kinds_of_ends():
+def test_kinds_of_ends_by_their_certificates():
+    cases = {
+        "minimum": [("minimum", 0, 0), ("flat minimum", 0, 0)],
+        # Repeated neurons, at a finite point or where the narrower network's end is at infinity.
+        "plateau": [("flat minimum", 0, 1), ("channel", 0, 1), ("saturated", 0, 2)],
+        "saddle": [("saddle", 1, 0), ("saddle", 1, 1)],
+        "channel": [("channel", 0, 0), ("channel", 1, 1)],
+        "saturated": [("saturated", 0, 0)],
+        # Copies on the way are no plateau yet.
+        "drifting": [("drifting", 0, 0), ("drifting", 0, 1)],
+        "undecided": [("undecided", -1, 0), ("undecided", 0, 1)],
+    }
+    assert set(cases) == set(ENDS)
+    rows = [row for found in cases.values() for row in found]
+    runs = pd.DataFrame(rows, columns=("label", "index", "duplicates"))
+    assert label_ends(runs).tolist() == [word for word, found in cases.items() for _ in found]
+
+
+def test_ends_that_only_a_small_gradient_called_minima_are_counted():
+    runs = pd.DataFrame(
+        [("minimum", "minimum")] * 5 + [("minimum", "channel")] * 2 + [("open", "minimum")],
+        columns=("uncertified", "end"),
+    )
+    table = relabelled(runs).set_index("uncertified")
+    assert table["runs"].to_dict() == {"minimum": 7, "open": 1}
+    assert table["kept"].to_dict() == {"minimum": 5, "open": 0}
+    said = certificates(table.reset_index())
+    assert said.startswith("3 of 8 ends") and "of 7 that" in said and "2 are none" in said
+    assert "1 others" not in said
+    assert certificates(relabelled(runs[:5])).startswith("None of 5 ends")
+
+
+def test_kinds_of_ends_without_certificates():
     columns = ("status", "verdict", "index", "n_flat", "closeness", "duplicates", "norm")
     cases = {
         "minimum": [("converged", "minimum", 0, 0, 0.5, 0, 7.0)],
@@ -134,7 +180,8 @@ def test_kinds_of_ends():
     }  # fmt: skip
     rows = [row for found in cases.values() for row in found]
     runs = pd.DataFrame(rows, columns=columns).assign(flow_norm=7.0)
-    assert label_ends(runs).tolist() == [word for word, found in cases.items() for _ in found]
+    words = uncertified_ends(runs).tolist()
+    assert words == [word for word, found in cases.items() for _ in found]
 
 
 def test_words_and_levels_of_made_up_ends():
@@ -146,9 +193,7 @@ def test_words_and_levels_of_made_up_ends():
             "flow_loss": [0.5, 0.7, 0.5, 0.3, 0.3, 0.21, 0.2],
             "end": ["minimum", "minimum", "plateau", "minimum", "minimum", "channel", "channel"],
             "core": [1, 1, 1, 2, 2, 2, 2],
-            "status": ["converged"] * 5 + ["channel"] * 2,
-            "flow_norm": 5.0,
-            "norm": [5.0] * 5 + [500.0] * 2,
+            "label": [*["minimum"] * 2, *["flat minimum"] * 3, "channel", "channel"],
         }
     )
     runs["level"] = label_levels(runs)

@@ -9,8 +9,8 @@ STUDY = Study(
     folder="loss_levels",
     question="Sort the final losses of small networks on the modified Rosenbrock target.",
     about="Figure 2 of arXiv 2506.14951: gradient flow from many starts at widths 1 to 5, without "
-    "and with biases; minima, plateau saddles and channels to infinity, beside the reported "
-    "shares.",
+    "and with biases; certified minima, plateau saddles and channels to infinity, beside the "
+    "reported shares.",
     result="LossLevels",
     page="write_loss_levels_report",
     flags=("widths", "starts", "points", "activation"),
@@ -26,6 +26,7 @@ STUDY = Study(
         "max_time": 1e3,
         "lbfgs_steps": 200,
         "newton_steps": 30,
+        "certify_steps": 40,
     },
     full={"points": 101, "starts": 50},
     shows="print_levels",

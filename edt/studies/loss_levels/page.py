@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 from scipy.special import bdtr, bdtrc
 
+from edt.landscape.labels import GAIN, SETTLED
+from edt.landscape.labels import GROWTH as DRIFT
 from edt.landscape.levels import RELATIVE_GAP
 from edt.locations import Folder, Location, place
 from edt.runs.store import inside
@@ -19,7 +21,7 @@ from edt.studies.common.findings import LEVEL
 from edt.studies.loss_levels import panels
 from edt.studies.loss_levels.panels import WORDS
 from edt.studies.loss_levels.run import MERGE, LossLevels
-from edt.studies.loss_levels.tables import CHANNEL_GAP, GROWTH, SAME_HEIGHT
+from edt.studies.loss_levels.tables import CHANNEL_GAP, GROWTH, SAME_HEIGHT, relabelled
 from edt.studies.width.method import software
 from edt.training.channels import CLOSE
 
@@ -93,12 +95,18 @@ _FOOTER = (
 def _body(
     run: LossLevels, table: pd.DataFrame, figures: dict[str, str], facts: dict[str, Any]
 ) -> list[str]:
+    changed = relabelled(run.tables["runs"])
     return [
         html.section(
             "Where starts end",
             figures["levels"],
             *[html.paragraph(text) for text in findings(table)],
             html.table(table, _columns(), "Ends of every width"),
+        ),
+        html.section(
+            "Without certificates",
+            html.paragraph(certificates(changed)),
+            html.table(changed, _kinds(), "Kinds of ends before the push, and after it"),
         ),
         html.section(
             "What this does not say",
@@ -149,6 +157,23 @@ def findings(table: pd.DataFrame) -> list[str]:
         "had used up its time: those were still on their way."
     )
     return out
+
+
+def certificates(changed: pd.DataFrame) -> str:
+    """How many ends have another word with a certificate (`relabelled`)."""
+    total, kept = int(changed["runs"].sum()), int(changed["kept"].sum())
+    if kept == total:
+        return f"None of {total:,} ends is called something else once it is pushed on."
+    minima = changed[changed["uncertified"] == "minimum"]
+    gone = int((minima["runs"] - minima["kept"]).sum())
+    found = int(changed["minimum"].sum() - minima["kept"].sum())
+    return (
+        f"{total - kept:,} of {total:,} ends are called something else once they are pushed on: "
+        f"of {int(minima['runs'].sum()):,} that a small gradient called minima {gone:,} "
+        f"{'is' if gone == 1 else 'are'} none, and {found:,} that it did not "
+        f"{'is' if found == 1 else 'are'}. Shares and levels on this page are those of "
+        "certificates."
+    )
 
 
 def plateaus(row: Any) -> str:
@@ -205,7 +230,9 @@ def methods(run: LossLevels) -> str:
         f"parameter norm {exact(spec.norm_limit)}), then up to {spec.lbfgs_steps:,} steps of "
         "L-BFGS and "
         f"{spec.newton_steps} of trust-region Newton to max|∂L| ≤ "
-        + f"{exact(spec.tol)}; strict saddles are left. Float64."
+        + f"{exact(spec.tol)}; strict saddles are left. Every end that is not settled then "
+        f"has up to {spec.certify_steps:,} further Newton steps, to where rounding stops it, and "
+        "the label of <code>edt.certify</code>. Float64."
     )
 
 
@@ -220,15 +247,26 @@ def _definitions() -> list[tuple[str, str]]:
             "is too",
         ),
         (
-            "Channel",
-            "a flat direction or no convergence, and two neurons (or a neuron and the output bias) "
-            f"that pull in opposite directions with 1 − cos ≤ {exact(CLOSE)}",
+            "Minimum",
+            f"a Newton distance of at most {exact(SETTLED)} of the parameters' norm, at most "
+            f"{exact(GAIN)} of the loss to gain, every eigenvalue positive or explained by a "
+            "symmetry",
         ),
         (
-            WORDS["infinity"].capitalize(),
-            f"the same without such a pair, parameters grown by more than {exact(GROWTH)} since "
-            "the "
-            "flow's end, no negative eigenvalue",
+            "Channel",
+            "not settled, and two neurons (or a neuron and the output bias) that pull in opposite "
+            f"directions with 1 − cos ≤ {exact(CLOSE)}, or whose outputs grow with the norm by "
+            f"more than {exact(DRIFT)} under the push",
+        ),
+        (
+            WORDS["saturated"].capitalize(),
+            "not settled, and a neuron has a slope on fewer samples than it has input weights",
+        ),
+        (
+            "Without certificates",
+            "a minimum is any point where the gradient met the tolerance; infinity, parameters "
+            f"grown by more than {exact(GROWTH)} since the flow's end without such a pair; open, "
+            "no verdict within the budget",
         ),
         (
             "Levels",
@@ -255,6 +293,17 @@ def _columns() -> list[Column]:
         Column("channel levels", lambda row: str(row["channel_levels"])),
         Column("lowest loss", lambda row: number(row["lowest"])),
         Column("highest loss", lambda row: number(row["highest"])),
+    ]
+
+
+def _kinds() -> list[Column]:
+    return [
+        Column(
+            "without a certificate", lambda row: WORDS.get(row["uncertified"]) or row["uncertified"]
+        ),
+        Column("runs", lambda row: f"{row['runs']:,}"),
+        Column("same word with it", lambda row: f"{row['kept']:,}"),
+        *[_ends(word) for word in WORDS],
     ]
 
 

@@ -23,13 +23,15 @@ WORDS = {
     "minimum": "minimum",
     "plateau": "plateau saddle",
     "channel": "channel to infinity",
-    "infinity": "infinity, no channel",
+    "saturated": "saturated neuron",
+    "drifting": "still drifting",
     "saddle": "saddle",
-    "open": "no verdict",
+    "undecided": "undecided",
 }
 LOOKS = {
     "minimum": ("@blue", "o"), "plateau": ("@orange", "s"), "channel": ("@purple", "^"),
-    "infinity": ("@green", "v"), "saddle": ("@red", "X"), "open": ("@soft", "x"),
+    "saturated": ("@green", "v"), "drifting": ("@soft", "D"), "saddle": ("@red", "X"),
+    "undecided": ("@soft", "x"),
 }  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """Loss levels of small networks on the modified Rosenbrock target, over many starts.
 
-Every start follows its gradient flow, then `edt.converge` takes it to the bottom. Ends are minima,
-plateau saddles, channels and other ways to infinity, or saddles:
+Every start follows its gradient flow, then `edt.converge` takes it to the bottom, and
+`edt.certify` pushes it on and says what it is; what it would have been called without a certificate
+stands beside it. Ends are minima, plateau saddles, or what the certificate calls them:
 
 A **plateau saddle** is an end where neurons repeat each other, so that the loss is that of a
 narrower network's end. It lies on a line of points as low, along which a stretch of minima, flat in
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pandas as pd
 import torch
@@ -24,15 +25,21 @@ import torch
 from edt.ensemble import Ensemble
 from edt.ensemble.activations import check_activation
 from edt.flow import gradient_flow
-from edt.landscape.irreducible import reduce_network
+from edt.landscape.certificates import Certificates, certify
+from edt.landscape.irreducible import Core, reduce_network
 from edt.landscape.layers import unpack
 from edt.ops.threads import one_blas_thread
 from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.scalars import integer, number
-from edt.studies.loss_levels.tables import label_ends, label_levels, loss_level_table
+from edt.studies.loss_levels.tables import (
+    label_ends,
+    label_levels,
+    loss_level_table,
+    uncertified_ends,
+)
 from edt.studies.width.spec import check_widths
 from edt.tasks import Task, rosenbrock
-from edt.training import ConvergeResult, converge
+from edt.training import converge
 
 __all__ = ["LossLevels", "LossLevelsSpec", "run_loss_levels"]
 
@@ -40,7 +47,7 @@ __all__ = ["LossLevels", "LossLevelsSpec", "run_loss_levels"]
 PART = 100
 #: Change of the outputs (root mean square; the target's is 1) up to which neurons are merged.
 MERGE = 1e-5
-#: Columns of ``runs`` and their dtypes; the last two are filled over all parts.
+#: Columns of ``runs`` and their dtypes; the last is filled over all parts.
 RUNS: dict[str, str] = {
     "bias": "bool",
     "width": "int64",
@@ -48,10 +55,15 @@ RUNS: dict[str, str] = {
     "flow_loss": "float64",  # where the flow ended
     "flow_time": "float64",
     "flow_status": "str",
-    "loss": "float64",
-    "grad_max": "float64",
-    "status": "str",
+    "status": "str",  # of `edt.converge`
     "verdict": "str",
+    "loss": "float64",  # where the certificate's push left it, as all that follows
+    "grad_max": "float64",
+    "label": "str",  # of `edt.certify`
+    "distance": "float64",  # Newton distance relative to the norm
+    "gain": "float64",  # share of the loss that a Newton step promises
+    "saturated": "int64",  # units that became constant or a step on the data
+    "certify_steps": "int64",  # Newton steps given to the run to certify it
     "index": "int64",
     "n_flat": "int64",
     "min_eig": "float64",
@@ -61,6 +73,7 @@ RUNS: dict[str, str] = {
     "norm": "float64",  # and at the end
     "core": "int64",  # neurons of the irreducible core
     "duplicates": "int64",  # neurons that repeat another
+    "uncertified": "str",  # kind of end before the push, see `uncertified_ends`
     "end": "str",  # see `ENDS` of `edt.studies.loss_levels.tables`
     "level": "int64",
 }
@@ -83,6 +96,7 @@ class LossLevelsSpec(Spec):
         norm_limit: parameter norm at which a flow is left.
         tol: ``max|grad|`` to converge to afterwards.
         lbfgs_steps, newton_steps: as in `edt.converge`.
+        certify_steps: of `edt.certify`.
     """
 
     widths: tuple[int, ...] = (1, 2, 3, 4, 5)
@@ -98,6 +112,7 @@ class LossLevelsSpec(Spec):
     tol: float = 1e-10
     lbfgs_steps: int = 1000
     newton_steps: int = 200
+    certify_steps: int = 600
 
     def __post_init__(self) -> None:
         check_widths("widths", self.widths, least=1)
@@ -110,6 +125,7 @@ class LossLevelsSpec(Spec):
         integer("first_seed", self.first_seed, 0)
         integer("lbfgs_steps", self.lbfgs_steps, 0)
         integer("newton_steps", self.newton_steps, 0)
+        integer("certify_steps", self.certify_steps, 0)
         for name in ("max_time", "rtol", "norm_limit", "tol"):
             number(name, getattr(self, name), strict=True)
         check_activation(self.activation)
@@ -175,7 +191,6 @@ class LossLevels(Experiment):
         task = cls.data(spec)
         runs = parts.table(partial(_part, spec, task))
         runs = runs.sort_values(["bias", "width", "seed"], ignore_index=True)
-        runs["end"] = label_ends(runs)
         runs["level"] = label_levels(runs)
         return {"runs": runs.astype(RUNS)[list(RUNS)]}
 
@@ -229,16 +244,8 @@ def _part(
     )
     if ended.interrupted:
         raise KeyboardInterrupt
-    with one_blas_thread():  # small arrays: waking threads would take longer than the sums
-        cores = [
-            reduce_network(unpack(ended.networks, b), spec.activation, task.x, task.coef[0], MERGE)
-            for b in range(len(seeds))
-        ]
-    duplicates = [core.duplicates for core in cores]
-    norms = [
-        networks.theta.view(len(seeds), -1).norm(dim=1)
-        for networks in (flow.networks, ended.networks)
-    ]
+    pushed = certify(task, ended.networks, steps=spec.certify_steps)
+    numbers = ("loss", "grad_max", "index", "n_flat", "min_eig", "eps_H", "closeness")
     frame = pd.DataFrame(
         {
             "bias": bias,
@@ -247,22 +254,42 @@ def _part(
             "flow_loss": flow.loss.tolist(),
             "flow_time": flow.time.tolist(),
             "flow_status": flow.status,
-            **_columns(ended),
-            "flow_norm": norms[0].tolist(),
-            "norm": norms[1].tolist(),
-            "core": [core.width for core in cores],
-            "duplicates": duplicates,
-            "end": "",
+            "status": ended.status,
+            "verdict": ended.verdict,
+            **{name: getattr(ended, name).tolist() for name in numbers},
+            "flow_norm": _norms(flow.networks),
+            "norm": _norms(ended.networks),
+            "duplicates": [core.duplicates for core in _cores(spec, task, ended.networks)],
             "level": -1,
         }
     )
+    frame["uncertified"] = uncertified_ends(frame)
+    _certified(frame, pushed)
+    cores = _cores(spec, task, pushed.networks)
+    frame["core"] = [core.width for core in cores]
+    frame["duplicates"] = [core.duplicates for core in cores]
+    frame["end"] = label_ends(frame)
     return frame.astype(RUNS)[list(RUNS)]
 
 
-def _columns(ended: ConvergeResult) -> dict[str, Any]:
-    numbers = ("loss", "grad_max", "index", "n_flat", "min_eig", "eps_H", "closeness")
-    return {
-        **{name: getattr(ended, name).tolist() for name in numbers},
-        "status": ended.status,
-        "verdict": ended.verdict,
-    }
+def _cores(spec: LossLevelsSpec, task: Task, networks: Ensemble) -> list[Core]:
+    with one_blas_thread():  # small arrays: waking threads would take longer than the sums
+        return [
+            reduce_network(unpack(networks, b), spec.activation, task.x, task.coef[0], MERGE)
+            for b in range(networks.B)
+        ]
+
+
+def _norms(networks: Ensemble) -> list[float]:
+    norms: list[float] = networks.theta.view(networks.B, -1).norm(dim=1).tolist()
+    return norms
+
+
+def _certified(frame: pd.DataFrame, found: Certificates) -> None:
+    """Write where the push left the networks over where they were."""
+    for name, value in (("distance", float("nan")), ("gain", float("nan")), ("saturated", -1),
+                        ("certify_steps", 0)):  # fmt: skip
+        frame[name] = value
+    found.write_into(frame, list(frame.index))
+    frame["closeness"] = [at.closeness for at in found.standings]
+    frame["norm"] = _norms(found.networks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from edt.landscape.labels import CERTIFIED
 from edt.landscape.levels import loss_levels
 from edt.stats import wilson
 from edt.training.channels import CLOSE
@@ -17,11 +18,17 @@ __all__ = [
     "label_ends",
     "label_levels",
     "loss_level_table",
+    "relabelled",
+    "uncertified_ends",
 ]
 
-#: Every kind of end; "infinity": parameters grow without bound, but no pair of neurons makes a
-#: channel; "open": no verdict within the budget.
-ENDS = ("minimum", "plateau", "channel", "infinity", "saddle", "open")
+#: Every kind of end: plateau saddles, and labels of `edt.certify`, flat minima among the minima.
+ENDS = ("minimum", "plateau", "channel", "saturated", "drifting", "saddle", "undecided")
+#: Kinds of ends without certificates; "infinity": parameters grow without bound, but no pair of
+#: neurons makes a channel; "open": no verdict within the budget.
+UNCERTIFIED_ENDS = ("minimum", "plateau", "channel", "infinity", "saddle", "open")
+#: Labels of ends whose copies make a plateau: at finite weights, or where the narrower end is none.
+PLATEAUS = (*CERTIFIED, "channel", "saturated")
 #: A run without a verdict whose parameters grow by more than this after the flow is on its way to
 #: infinity: Newton's steps along a flat direction are long.
 GROWTH = 1.5
@@ -35,11 +42,25 @@ REPORTED_PLATEAUS: dict[bool, tuple[float, float]] = {False: (0.10, 0.30), True:
 
 
 def label_ends(runs: pd.DataFrame) -> pd.Series:
-    """What kind of end each run has, one of `ENDS`.
+    """What kind of end each run has, one of `ENDS`, by its certificate.
+
+    Args:
+        runs: columns ``label``, ``index`` and ``duplicates``.
+
+    Returns:
+        Series of words aligned with ``runs``.
+    """
+    copies = (runs["duplicates"] > 0) & (runs["index"] == 0) & runs["label"].isin(PLATEAUS)
+    words = runs["label"].replace("flat minimum", "minimum").mask(copies, "plateau")
+    return words.rename("end").astype(str)
+
+
+def uncertified_ends(runs: pd.DataFrame) -> pd.Series:
+    """What kind of end each run would have without a certificate, one of `UNCERTIFIED_ENDS`.
 
     Args:
         runs: columns ``status``, ``verdict``, ``index``, ``n_flat``, ``closeness``,
-            ``duplicates``, ``flow_norm`` and ``norm``.
+            ``duplicates``, ``flow_norm`` and ``norm``, as `edt.converge` left them.
 
     Returns:
         Series of words aligned with ``runs``.
@@ -60,7 +81,7 @@ def label_ends(runs: pd.DataFrame) -> pd.Series:
         ["plateau", "saddle", "channel", "infinity", "minimum"],
         "open",
     )
-    return pd.Series(words, index=runs.index, name="end").astype(str)
+    return pd.Series(words, index=runs.index, name="uncertified").astype(str)
 
 
 def label_levels(runs: pd.DataFrame) -> pd.Series:
@@ -108,13 +129,33 @@ def loss_level_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def relabelled(runs: pd.DataFrame) -> pd.DataFrame:
+    """Kinds of ends without certificates beside those with them.
+
+    Args:
+        runs: columns ``uncertified`` and ``end``.
+
+    Returns:
+        One row per kind of `UNCERTIFIED_ENDS` that occurs, ``uncertified``; ``runs``; ``kept``,
+        those with the same word; how many are of each kind of `ENDS`.
+    """
+    rows = []
+    for word in UNCERTIFIED_ENDS:
+        own = runs[runs["uncertified"] == word]["end"]
+        if len(own):
+            counts = {end: int((own == end).sum()) for end in ENDS}
+            rows.append(
+                {"uncertified": word, "runs": len(own), "kept": counts.get(word, 0)} | counts
+            )
+    return pd.DataFrame(rows, columns=["uncertified", "runs", "kept", *ENDS])
+
+
 def _row(
     bias: bool, width: int, group: pd.DataFrame, half: pd.DataFrame, conf: float
 ) -> dict[str, float]:
     counts = {word: int((group["end"] == word).sum()) for word in ENDS}
     share = wilson(counts["plateau"], len(group), conf)
-    finite = (group["end"] == "plateau") & (group["status"] == "converged")
-    finite &= group["norm"] <= GROWTH * group["flow_norm"]
+    finite = (group["end"] == "plateau") & group["label"].isin(CERTIFIED)
     apart = [own for _, own in group.groupby("width")]
     low, high = REPORTED_PLATEAUS[bias]
     return {

@@ -7,10 +7,10 @@ from rich.console import Console
 
 from edt.show.terminal import print_experiment
 from edt.show.words import number, percent, span
-from edt.studies.loss_levels.page import findings
+from edt.studies.loss_levels.page import certificates, findings
 from edt.studies.loss_levels.panels import WORDS
 from edt.studies.loss_levels.run import LossLevels
-from edt.studies.loss_levels.tables import ENDS
+from edt.studies.loss_levels.tables import ENDS, relabelled
 
 
 def print_levels(console: Console, done: LossLevels) -> None:
@@ -32,8 +32,8 @@ def print_levels(console: Console, done: LossLevels) -> None:
     ]
     print_experiment(console, {"Where starts end": pd.DataFrame(shown)})
     console.print(
-        "[dim]Plateau saddles: with repeated neurons. Channel, infinity: no minimum at finite "
-        "weights, with and without a pair of opponents. Levels: distinct losses of minima.[/]"
+        "[dim]Ends are certified. Plateau saddles: with repeated neurons. Channel: no minimum at "
+        "finite weights. Levels: distinct losses of minima.[/]"
     )
-    for text in findings(found):
+    for text in (*findings(found), certificates(relabelled(done.tables["runs"]))):
         console.print(f"\n{text}")
