@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-import xarray as xr
 
 from edt.ensemble import Ensemble, ModuleEnsemble
 from edt.ensemble.kinds import Networks, chains
@@ -27,6 +26,9 @@ from edt.tasks.given import objective_of
 from edt.training.progress import Meter
 from edt.training.rounds import descend
 from edt.training.structure import hidden_widths, pack, unpack
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["Connection", "connect", "equal_pairs"]
 
@@ -104,6 +106,8 @@ class Connection(Tabular):
 
     def to_xarray(self) -> xr.Dataset:
         """Losses over (t, pair) on every kind of path."""
+        import xarray as xr  # heavy, and rarely needed
+
         variables = {
             name: (("t", "pair"), getattr(self, name).numpy())
             for name in ("unaligned", "straight", "bent")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-import xarray as xr
 
 from edt import functional
 from edt.curvature import count_directions
 from edt.ensemble import Ensemble
 from edt.tasks import Task
 from edt.training import TrainResult, checks
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["index_along_path", "plateaus"]
 
@@ -52,6 +54,8 @@ def index_along_path(
         ...                            record_params=True)  # doctest: +SKIP
         >>> index_along_path(task, trained)["index"].plot.line(x="step")  # doctest: +SKIP
     """
+    import xarray as xr  # heavy, and rarely needed
+
     if isinstance(path, TrainResult):
         if "params" not in path.history:
             raise ValueError("path holds no parameters: train with record_params=True")

@@ -72,7 +72,8 @@ def he(module: nn.Module) -> nn.Module:
 
 def _fill(module: nn.Module, draw: Callable[[torch.Tensor], Any]) -> nn.Module:
     for part in module.modules():
-        if isinstance(part, (nn.Linear, nn.Conv2d)):
+        # Shapes alone (device "meta") have no values; to draw them imports two seconds of torch.
+        if isinstance(part, (nn.Linear, nn.Conv2d)) and not part.weight.is_meta:
             draw(part.weight)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)

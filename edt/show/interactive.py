@@ -49,7 +49,7 @@ def plotly_source() -> str | None:
         source = (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
     except (ModuleNotFoundError, FileNotFoundError):
         return None
-    return base64.b64encode(gzip.compress(source, 9, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(source, 6, mtime=0)).decode("ascii")
 
 
 #: What plotly would take for a tag and the package does not write: a link, say.

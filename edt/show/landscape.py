@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -22,6 +21,8 @@ from edt.show.style import LIGHT, MARKERS, Theme
 from edt.stats import ratio_interval, wilson
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from edt.studies.escape.run import EscapeRun
 
 #: What becomes of a run that left an embedded bad minimum, and its colour.
@@ -341,9 +342,11 @@ def _times(ways: pd.DataFrame, budget: int | None) -> list[Panel]:
     ]
 
 
-def census_panels(found: Census, teacher_width: int | None = None) -> list[Panel]:
-    """Panels of `plot_census`; arguments as there."""
-    table = pooled(found)
+def census_panels(
+    found: Census, teacher_width: int | None = None, table: pd.DataFrame | None = None
+) -> list[Panel]:
+    """Panels of `plot_census`; arguments as there, and what `pooled` gave, where it is known."""
+    table = pooled(found) if table is None else table
     widths = table["width"].tolist()
     return [
         _bad_share(found, table, teacher_width),

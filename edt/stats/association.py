@@ -21,7 +21,9 @@ from edt.stats.door import groups as labels
 from edt.stats.door import numbers, same_rows, wins
 from edt.stats.interval import SEED
 
-__all__ = ["Tested", "auc", "auc_test", "information_test", "mutual_information", "permuted"]
+__all__ = [
+    "Tested", "auc", "auc_test", "information_test", "mutual_information", "permuted", "rank_test",
+]  # fmt: skip
 
 Floats = npt.NDArray[np.float64]
 
@@ -160,6 +162,40 @@ def permuted(
     p = (1.0 + float((far >= here - 1e-12).sum())) / (draws + 1.0)
     limit = float(np.quantile(null, 0.95 if centre is None else 0.975))
     return Tested(value, float(null.mean()), limit, p)
+
+
+def rank_test(
+    one: Floats, other: Floats, groups: npt.ArrayLike, draws: int = 1000, seed: int = SEED
+) -> Tested:
+    """Spearman's correlation within groups, weighted by their sizes, against its permutation null.
+
+    A group in which nothing varies counts as 0.
+
+    Args:
+        one, other: float ``[n]``, ties allowed.
+        groups: ``[n]``; draws, seed: as in `permuted`.
+
+    Returns:
+        `Tested`, two-sided.
+
+    Example:
+        >>> round(rank_test(np.arange(9.0), np.arange(9.0) ** 3, np.zeros(9)).value, 12)
+        1.0
+    """
+    group = labels("groups", groups, len(one))
+    ranks = np.empty((2, len(one)))
+    scale = np.zeros(len(one))
+    for g in np.unique(group):
+        own = group == g
+        # Ranks move with the values: the null needs them once.
+        for k, values in enumerate((one, other)):
+            _, place, ties = np.unique(values[own], return_inverse=True, return_counts=True)
+            rank = (np.cumsum(ties) - 0.5 * (ties - 1))[place]
+            ranks[k, own] = rank - rank.mean()
+        size = float(np.sqrt((ranks[0, own] ** 2).sum() * (ranks[1, own] ** 2).sum()))
+        scale[own] = own.sum() / size if size > 0.0 else 0.0
+    weighted = ranks[1] * scale / len(one)
+    return permuted(lambda rank: float(rank @ weighted), ranks[0], group, draws, seed, centre=0.0)
 
 
 def auc(score: npt.ArrayLike, won: npt.ArrayLike, given: npt.ArrayLike | None = None) -> float:

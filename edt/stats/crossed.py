@@ -78,21 +78,23 @@ def variance_components(
             )
     generator = np.random.Generator(np.random.Philox(seed))
     ticket, rest, left = _shares(data)
-    null = np.empty((2, draws))
+    shuffled = [[np.empty((draws, *table.shape)) for table in data] for _ in range(2)]
     for k in range(draws):
-        null[0, k] = _shares([generator.permuted(table, axis=0) for table in data])[0]
-        null[1, k] = _shares([generator.permuted(table, axis=1) for table in data])[1]
-    total = sum(_components(data))
+        for axis, tables_of in enumerate(shuffled):
+            for made, table in zip(tables_of, data, strict=True):
+                made[k] = generator.permuted(table, axis=axis)
+    null = np.stack([_shares(shuffled[0])[0], _shares(shuffled[1])[1]])
+    total = float(sum(_components(data)))
     tested = [
         Tested(
-            value,
+            float(value),
             float(draw.mean()),
             float(np.quantile(draw, 0.95)),
             (1.0 + float((draw >= value - 1e-12).sum())) / (draws + 1.0),
         )
         for value, draw in zip((ticket, rest), null, strict=True)
     ]
-    return Components(tested[0], tested[1], left, total)
+    return Components(tested[0], tested[1], float(left), total)
 
 
 def expected_losers(rates: npt.ArrayLike, tries: int) -> float:
@@ -112,28 +114,29 @@ def expected_losers(rates: npt.ArrayLike, tries: int) -> float:
     return float((1.0 - values**tries).sum())
 
 
-def _components(data: list[Floats]) -> tuple[float, float, float]:
-    """Variances of ticket, rest and what is left, pooled over the tables; cut at 0."""
-    tickets = rests = left = 0.0
+def _components(data: list[Floats]) -> tuple[Floats, Floats, Floats]:
+    """Variances of ticket, rest and what is left, pooled over tables ``[..., I, J]``; cut at 0."""
+    tickets = rests = left = np.zeros(())
     free = np.zeros(3)
     weight_t = weight_r = 0.0
     for y in data:
-        rows, columns = y.shape
-        mean, by_row, by_column = y.mean(), y.mean(axis=1), y.mean(axis=0)
-        off = y - by_row[:, None] - by_column[None, :] + mean
-        tickets += columns * float(((by_row - mean) ** 2).sum())
-        rests += rows * float(((by_column - mean) ** 2).sum())
-        left += float((off**2).sum())
+        rows, columns = y.shape[-2:]
+        by_row, by_column = y.mean(axis=-1, keepdims=True), y.mean(axis=-2, keepdims=True)
+        mean = y.mean(axis=(-2, -1), keepdims=True)
+        tickets = tickets + columns * ((by_row - mean) ** 2).sum(axis=(-2, -1))
+        rests = rests + rows * ((by_column - mean) ** 2).sum(axis=(-2, -1))
+        left = left + ((y - by_row - by_column + mean) ** 2).sum(axis=(-2, -1))
         free += (rows - 1, columns - 1, (rows - 1) * (columns - 1))
         weight_t += columns * (rows - 1)
         weight_r += rows * (columns - 1)
     noise = left / free[2]
-    ticket = max(0.0, (tickets / free[0] - noise) / (weight_t / free[0]))
-    rest = max(0.0, (rests / free[1] - noise) / (weight_r / free[1]))
+    ticket = np.maximum(0.0, (tickets / free[0] - noise) / (weight_t / free[0]))
+    rest = np.maximum(0.0, (rests / free[1] - noise) / (weight_r / free[1]))
     return ticket, rest, noise
 
 
-def _shares(data: list[Floats]) -> tuple[float, float, float]:
-    parts = _components(data)
-    total = sum(parts)
-    return (0.0, 0.0, 0.0) if total == 0.0 else tuple(part / total for part in parts)  # type: ignore[return-value]
+def _shares(data: list[Floats]) -> tuple[Floats, Floats, Floats]:
+    ticket, rest, noise = _components(data)
+    total = ticket + rest + noise
+    total = np.where(total == 0.0, 1.0, total)
+    return ticket / total, rest / total, noise / total

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any
 
 from edt.locations import Folder, Location, place
@@ -12,11 +12,35 @@ from edt.runs.sweeps.result import Sweep
 from edt.runs.trust import insist_confirmed
 from edt.studies.registry import STUDIES
 
-#: Kind of a run to what its directory is read as, and what runs it.
-KINDS: dict[str, type[Experiment]] = {
-    **{kind: study.experiment for kind, study in STUDIES.items()},
-    Sweep.kind: Sweep,
-}
+
+class Kinds(MutableMapping[str, type[Experiment]]):
+    """Kind of a run to what its directory is read as and what runs it; a study is imported when
+    asked for, because to import all takes half a second."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, type[Experiment] | None] = dict.fromkeys(STUDIES)
+        self._known[Sweep.kind] = Sweep
+
+    def __getitem__(self, kind: str) -> type[Experiment]:
+        return self._known[kind] or STUDIES[kind].experiment
+
+    def __setitem__(self, kind: str, found: type[Experiment]) -> None:
+        self._known[kind] = found
+
+    def __delitem__(self, kind: str) -> None:
+        del self._known[kind]
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._known
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+KINDS = Kinds()
 
 
 def kind_of(folder: Folder) -> str:

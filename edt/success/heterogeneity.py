@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import chdtrc, xlog1py, xlogy  # scipy.stats takes a second to import
+from scipy.special import chdtrc  # scipy.stats takes a second to import
 
 __all__ = ["SharedTickets", "shared_tickets"]
 
@@ -90,5 +89,5 @@ def _profile(wide: tuple[int, int], narrow: tuple[int, int], log_n: float) -> fl
 
 
 def _binomial(k: int, n: int, p: float) -> float:
-    p = float(np.clip(p, 1e-300, 1.0 - 1e-16))
-    return float(xlogy(k, p) + xlog1py(n - k, -p))
+    p = min(max(p, 1e-300), 1.0 - 1e-16)
+    return k * math.log(p) + (n - k) * math.log1p(-p)

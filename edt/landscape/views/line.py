@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-import xarray as xr
 
 from edt.curvature.eigenpairs import ENDS
 from edt.ensemble import Ensemble
@@ -24,6 +23,9 @@ from edt.landscape.views.marks import Marks, known_kind, marks_of
 from edt.landscape.views.profile import profile
 from edt.scalars import integer, number
 from edt.training.structure import hidden_widths, pack, unpack
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["ALONG", "LossLine", "loss_line", "named_direction"]
 
@@ -72,6 +74,8 @@ class LossLine(Tabular):
 
     def to_xarray(self) -> xr.Dataset:
         """``loss`` over (t, network), and ``section_grad`` where coordinates were minimised out."""
+        import xarray as xr  # heavy, and rarely needed
+
         variables = {"loss": (("t", "network"), self.loss.numpy())}
         if self.section_grad is not None:
             variables["section_grad"] = (("t", "network"), self.section_grad.numpy())

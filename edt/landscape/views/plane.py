@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-import xarray as xr
 
 from edt.ensemble import Ensemble
 from edt.ensemble.arrays import reals
@@ -25,6 +24,9 @@ from edt.landscape.views.profile import profile
 from edt.objectives.coordinates import segment_sum
 from edt.scalars import integer, number
 from edt.training.structure import pack, unpack
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["LossPlane", "loss_plane"]
 
@@ -92,6 +94,8 @@ class LossPlane(Tabular):
 
     def to_xarray(self) -> xr.Dataset:
         """``loss`` over (network, y, x); x and y are those of each network."""
+        import xarray as xr  # heavy, and rarely needed
+
         variables = {
             "loss": (("network", "row", "column"), self.loss.numpy()),
             "x": (("network", "column"), self.x.numpy()),
@@ -308,9 +312,10 @@ def _coordinates(networks: Ensemble, axes: torch.Tensor, theta: torch.Tensor) ->
 
 
 def _moments(path: Any, networks: Ensemble) -> torch.Tensor:
-    if not isinstance(path, (torch.Tensor, np.ndarray, xr.DataArray)):
+    # xarray's arrays have it, too; to import xarray only to ask would take long.
+    values = path.to_numpy() if hasattr(path, "to_numpy") else path
+    if not isinstance(values, (torch.Tensor, np.ndarray)):
         raise TypeError(f"path must be a tensor [R, total], got {type(path).__name__}")
-    values = path.to_numpy() if isinstance(path, xr.DataArray) else path
     out = reals("path", values)
     if out.dim() != 2 or out.shape[1] != networks.total:
         raise ShapeError(f"path must have shape [R, {networks.total}], got {list(out.shape)}")

@@ -43,10 +43,11 @@ def write_census_report(run: CensusRun, directory: Location) -> Folder:
         Path of ``report.html``.
     """
     folder = place(directory)
-    embedded = embed(pictures(run), folder)
+    table, prediction = run.table(), run.prediction()
+    pooled = run.pooled(table)
+    embedded = embed(pictures(run, pooled, prediction), folder)
     facts = write_provenance(run, folder)
     path = folder / "report.html"
-    pooled = run.pooled()
     bad = int((run.tables["minima"]["outcome"] == "bad").sum())
     lead = (
         f"<b>{len(run.tables['runs']):,} students</b> were trained to the bottom, and their minima "
@@ -56,7 +57,13 @@ def write_census_report(run: CensusRun, directory: Location) -> Folder:
     inside.write(
         folder,
         path.name,
-        html.page(title, lead, answer(pooled, bad), _body(run, embedded, facts), _FOOTER).encode(),
+        html.page(
+            title,
+            lead,
+            answer(pooled, bad),
+            _body(run, table, prediction, embedded, facts),
+            _FOOTER,
+        ).encode(),
     )
     return path
 
@@ -80,7 +87,9 @@ _FOOTER = (
 )
 
 
-def pictures(run: CensusRun) -> list[Picture]:
+def pictures(
+    run: CensusRun, pooled: pd.DataFrame, prediction: pd.DataFrame | None
+) -> list[Picture]:
     """The figures of the report, in order."""
     found = [
         Picture(
@@ -91,10 +100,9 @@ def pictures(run: CensusRun) -> list[Picture]:
             "those met, and Chao1's estimate with those nobody met; percentages: Good-Turing "
             "coverage. Every bad minimum: at every width it was met; the area is its share of that "
             "width's starts.",
-            lambda: census_panels(run.census),
+            lambda: census_panels(run.census, table=pooled),
         )
     ]
-    prediction = run.prediction()
     if prediction is not None:
         found.append(
             Picture(
@@ -106,14 +114,20 @@ def pictures(run: CensusRun) -> list[Picture]:
                 "more of the former. Measured: the share of bad minima (95% over "
                 "targets) beside the critical share of all subspaces. They count different "
                 "things: subspaces are not basins.",
-                lambda: panels.counting(prediction, run.pooled()),
+                lambda: panels.counting(prediction, pooled),
             )
         )
     return found
 
 
-def _body(run: CensusRun, figures: dict[str, str], facts: dict[str, Any]) -> list[str]:
-    spec, pooled = run.spec, run.pooled()
+def _body(
+    run: CensusRun,
+    table: pd.DataFrame,
+    prediction: pd.DataFrame | None,
+    figures: dict[str, str],
+    facts: dict[str, Any],
+) -> list[str]:
+    spec, pooled = run.spec, run.pooled(table)
     thresholds = threshold_table(run.tables["students"])
     sections: list[str] = [
         html.section(
@@ -124,11 +138,11 @@ def _body(run: CensusRun, figures: dict[str, str], facts: dict[str, Any]) -> lis
             html.paragraph(_embedded_text(run)),
         )
     ]
-    if "counting" in figures:
+    if prediction is not None:
         sections.append(
             html.section(
                 "What counting predicts",
-                html.paragraph(_counting_text(run)),
+                html.paragraph(_counting_text(run, prediction)),
                 figures["counting"],
                 html.paragraph(
                     "<b>These numbers count subspaces, not basins</b>, one family for each "
@@ -143,13 +157,13 @@ def _body(run: CensusRun, figures: dict[str, str], facts: dict[str, Any]) -> lis
             "How it was done",
             html.definitions([*student_protocol(spec), *_method(run)]),
             html.details("All widths", _table(pooled)),
-            html.details("Each target", _targets(run)),
+            html.details("Each target", _targets(table)),
             html.details(
                 "Success at other thresholds, and by the first optimiser alone",
                 html.paragraph(threshold_text(thresholds)) + plain_table(thresholds),
             ),
             html.details("The largest basins of bad minima", _basins(run)),
-            *([html.details("Subspaces", _counting(run))] if run.prediction() is not None else []),
+            *([] if prediction is None else [html.details("Subspaces", _counting(prediction))]),
             html.details(
                 "Recompute these numbers",
                 html.paragraph("In this directory:")
@@ -233,10 +247,9 @@ def _embedded_text(run: CensusRun) -> str:
     )
 
 
-def _counting_text(run: CensusRun) -> str:
-    r, table = run.spec.teacher_width, run.prediction()
+def _counting_text(run: CensusRun, table: pd.DataFrame) -> str:
+    r = run.spec.teacher_width
     odd = run.spec.activation in ODD
-    assert table is not None
     won = table[table["dominated"]]["width"].tolist()
     text = (
         f"A solution of width r = {r} gives T(r, m) subspaces of global minima at width m; a "
@@ -360,8 +373,7 @@ def _table(pooled: pd.DataFrame) -> str:
     return html.table(pooled, _columns())
 
 
-def _targets(run: CensusRun) -> str:
-    table = run.table()
+def _targets(table: pd.DataFrame) -> str:
     each = table[table["target"] >= 0]
     return html.table(each, [Column("target", lambda row: str(row["target"] + 1)), *_columns()])
 
@@ -388,7 +400,7 @@ def _log(value: float) -> str:
     return "none" if np.isinf(value) else number(value)
 
 
-def _counting(run: CensusRun) -> str:
+def _counting(prediction: pd.DataFrame) -> str:
     columns = [
         Column("width", lambda row: str(row["width"])),
         Column("log10 of minima T", lambda row: _log(row["log10_minima"])),
@@ -398,6 +410,4 @@ def _counting(run: CensusRun) -> str:
         Column("measured bad share", lambda row: percent(row["bad_share"])),
         Column("runs", lambda row: f"{row['runs']:,}"),
     ]
-    table = run.prediction()
-    assert table is not None
-    return html.table(table, columns)
+    return html.table(prediction, columns)

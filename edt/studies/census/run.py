@@ -113,9 +113,9 @@ class CensusRun(StudentRun):
         """Per target and width: see `edt.landscape.census_table`."""
         return census_table(self.tables["runs"], conf)
 
-    def pooled(self, conf: float = 0.95) -> pd.DataFrame:
-        """Of `table`, one row a width: all targets together."""
-        table = self.table(conf)
+    def pooled(self, table: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Of `table` (made anew if not given), one row a width: all targets together."""
+        table = self.table() if table is None else table
         many = self.tables["runs"]["target"].nunique() > 1
         return table[table["target"] == -1].reset_index(drop=True) if many else table
 

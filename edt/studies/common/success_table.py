@@ -153,7 +153,7 @@ def pooled_tickets(
 def _solve(log_lose: Array, failure: Array) -> Array:
     """n with ``mean_t exp(n log_lose[t]) = failure``: ``[T, S]`` and ``[S]`` to ``[S]``.
 
-    The mean falls with n, so bisection in log n cannot miss; 80 halvings leave the last bit.
+    The mean falls with n, so bisection in log n cannot miss; it ends with the last bit.
     """
     low = np.full(failure.shape, math.log(1e-9))
     high = np.full(failure.shape, math.log(MOST_TICKETS))
@@ -167,6 +167,8 @@ def _solve(log_lose: Array, failure: Array) -> Array:
     unreachable = excess(high) > 0.0
     for _ in range(80):
         middle = 0.5 * (low + high)
+        if bool(((middle == low) | (middle == high)).all()):
+            break
         more = excess(middle) > 0.0
         low, high = np.where(more, middle, low), np.where(more, high, middle)
     return np.where(unreachable, math.inf, np.exp(0.5 * (low + high)))

@@ -19,6 +19,7 @@ from edt.lottery.trial import Ends, ObjectiveEnds, run_objective_trial
 from edt.objectives import Factors, MappedObjective, Subspace, orthonormal
 from edt.runs.experiment import Part, Spec
 from edt.stats import wilson
+from edt.stats.exact import sign_test
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.one_table import OneTable
 from edt.studies.controls.spec import ControlsSpec
@@ -223,8 +224,6 @@ def rate_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
 
     Reference: Q. McNemar, Psychometrika 12 (1947) 153.
     """
-    from scipy.stats import binomtest  # heavy, and needed at the end only
-
     plain = runs[runs["control"] == "width"].set_index(["width", "target", "seed"])["win"]
     rows = []
     for cell in dict.fromkeys(zip(*[runs[name].tolist() for name in CELL], strict=True)):
@@ -246,7 +245,7 @@ def rate_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
                 "rate_ordinary": float(other.mean()),
                 "only_here": more,
                 "only_ordinary": fewer,
-                "p": float(binomtest(more, more + fewer).pvalue) if more + fewer else 1.0,
+                "p": sign_test(more, more + fewer),
             }
         )
     return pd.DataFrame(rows)
@@ -274,7 +273,7 @@ def attribution_table(runs: pd.DataFrame) -> pd.DataFrame:
         ``delta_aic``, slopes ``b_dimension`` and ``b_learning``, and ``p``, the likelihood ratio
         test against the regression on both. Empty where there are fewer than two cells.
     """
-    from scipy.stats import chi2  # heavy, and needed at the end only
+    from scipy.special import chdtrc
 
     from edt.success import Counts, Fit, fit, regression
 
@@ -306,7 +305,7 @@ def attribution_table(runs: pd.DataFrame) -> pd.DataFrame:
                 "delta_aic": found.aic - least,
                 "b_dimension": found.shared.get("b[dimension]", math.nan),
                 "b_learning": found.shared.get("b[learning]", math.nan),
-                "p": float(chi2.sf(gain, freedom)) if freedom else math.nan,
+                "p": float(chdtrc(freedom, gain)) if freedom else math.nan,
             }
         )
     return pd.DataFrame(rows)

@@ -14,10 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -25,7 +23,8 @@ from edt.ensemble import Ensemble
 from edt.landscape import certify, reduce_network
 from edt.landscape.layers import target_of, unpack
 from edt.runs.experiment import Part, Spec
-from edt.stats import Tested, permuted
+from edt.stats import Tested
+from edt.stats.association import rank_test
 from edt.studies.common.one_table import OneTable, targets_and_widths
 from edt.studies.common.teachers import TeacherSpec
 from edt.studies.width.spec import check_widths
@@ -234,13 +233,10 @@ def curve_table(points: pd.DataFrame, draws: int = 1000) -> pd.DataFrame:
         target = part["target"].to_numpy()
         loss = part["loss"].to_numpy()
         found = (
-            permuted(
-                partial(rank_correlation, share=part["share"].to_numpy(), target=target),
-                loss, target, draws, centre=0.0,
-            )
+            rank_test(loss, part["share"].to_numpy(), target, draws)
             if len(part) > 2
             else Tested(math.nan, 0.0, math.nan, 1.0)
-        )  # fmt: skip
+        )
         middle = part.groupby("target")["loss"].transform("median")
         low, high = part[part["loss"] <= middle], part[part["loss"] > middle]
         rows.append(
@@ -259,14 +255,3 @@ def curve_table(points: pd.DataFrame, draws: int = 1000) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def rank_correlation(loss: np.ndarray, share: np.ndarray, target: np.ndarray) -> float:
-    """Mean over teachers of Spearman's correlation, weighted by points; 0 where nothing varies."""
-    total = 0.0
-    for t in np.unique(target):
-        own = target == t
-        a, b = (pd.Series(v[own]).rank().to_numpy() for v in (loss, share))
-        if a.std() > 0 and b.std() > 0:
-            total += float(own.sum()) * float(np.corrcoef(a, b)[0, 1])
-    return total / len(loss)

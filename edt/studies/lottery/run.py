@@ -20,6 +20,7 @@ from edt.lottery.membership import layers_of, membership
 from edt.lottery.prune import density, prune_finite, prune_lowest
 from edt.ops.threads import one_blas_thread
 from edt.runs.experiment import Experiment, Part, Parts, Spec
+from edt.stats.interval import student_reach
 from edt.studies.common.net_spec import accuracy
 from edt.studies.common.nets import recipe_of, schedule, training
 from edt.studies.lottery.data import Splits, load_splits
@@ -276,8 +277,6 @@ def curve_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         validation loss), ``end_accuracy`` (after the last step) and ``best_step``, each with
         ``_low`` and ``_high`` (NaN for a single seed; shares are cut to 0..1).
     """
-    from scipy.stats import t as student  # heavy, and needed at the end only
-
     rows = []
     for method in dict.fromkeys(runs["method"]):
         for number, part in runs[runs["method"] == method].groupby("round"):
@@ -293,8 +292,8 @@ def curve_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
                 values = part[name].to_numpy(dtype=np.float64)
                 mean, reach = float(values.mean()), float("nan")
                 if values.size > 1:
-                    quantile = float(student.ppf(0.5 + conf / 2, values.size - 1))
-                    reach = quantile * float(values.std(ddof=1)) / values.size**0.5
+                    reach = student_reach(conf, values.size - 1)
+                    reach *= float(values.std(ddof=1)) / values.size**0.5
                 top = np.inf if name == "best_step" else 1.0
                 low, high = max(mean - reach, 0.0), min(mean + reach, top)
                 if np.isnan(reach):

@@ -14,8 +14,7 @@ from edt.curvature.verdicts import inertia, zero_threshold
 from edt.ensemble import Ensemble
 from edt.flow import gradient_flow
 from edt.landscape.index_paths import dips
-from edt.stats import permuted
-from edt.studies.index_loss.run import rank_correlation
+from edt.stats.association import rank_test
 from edt.tasks import Task
 
 #: Columns of ``plateaus`` and their dtypes.
@@ -130,9 +129,6 @@ def plateau_table(plateaus: pd.DataFrame, draws: int = 1000) -> pd.DataFrame:
     }  # fmt: skip
     if len(saddles) > 2:
         kappa = saddles["kappa"].to_numpy()
-        found = permuted(
-            lambda stay: rank_correlation(stay.astype(np.float64), kappa, target),
-            saddles["stay"].to_numpy(), target, draws, centre=0.0,
-        )  # fmt: skip
+        found = rank_test(saddles["stay"].to_numpy(), kappa, target, draws)
         row |= {"correlation": found.value, "limit": found.limit, "p": found.p}
     return pd.DataFrame([row])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edt.stats import Interval, wilson
+from edt.stats.exact import fisher_test
 
 __all__ = [
     "LABEL",
@@ -66,11 +67,8 @@ def compare_counts(k: int, n: int, share: float, starts: int, conf: float = 0.95
         >>> compare_counts(331, 1000, 0.346, 1000).p_value > 0.4
         True
     """
-    from scipy.stats import fisher_exact  # heavy, and needed at the end only
-
     theirs = round(share * starts)
-    table = [[k, n - k], [theirs, starts - theirs]]
-    return Compared(difference(k, n, theirs, starts, conf), float(fisher_exact(table)[1]))
+    return Compared(difference(k, n, theirs, starts, conf), fisher_test(k, n, theirs, starts))
 
 
 def difference(k: int, n: int, other_k: int, other_n: int, conf: float = 0.95) -> Interval:

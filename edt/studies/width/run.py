@@ -156,7 +156,7 @@ class WidthSweep(Experiment):
         Returns:
             `edt.success.Comparison`; None where fewer than two widths are at least r.
         """
-        from edt.studies.common.width_models import compare_models  # heavy, by way of scipy.stats
+        from edt.studies.common.width_models import compare_models
 
         table = self.success() if success is None else success
         return compare_models(table, self.splits, self.spec.reference_width, draws)

@@ -199,7 +199,7 @@ class Story:
     @cached_property
     def tickets(self) -> pd.DataFrame:
         """One number of tickets for all targets: see `ticket_table`."""
-        from edt.studies.common.width_models import ticket_table  # heavy, by way of scipy.stats
+        from edt.studies.common.width_models import ticket_table
 
         return ticket_table(self.success, self.spec.reference_width)
 

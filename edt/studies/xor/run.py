@@ -15,6 +15,7 @@ from edt.ensemble import Ensemble
 from edt.errors import unknown_choice
 from edt.runs.experiment import Part, Spec
 from edt.stats import effective_tickets, wilson
+from edt.stats.exact import fisher_test
 from edt.studies.common.one_table import OneTable
 from edt.studies.width.spec import check_widths
 from edt.tasks.xor import one_logit, xor
@@ -183,7 +184,7 @@ class Xor(OneTable):
         table = table[(table["start"] == start) & (table["width"] >= TICKET)]
         if len(table) < 2:
             return None
-        from edt.success import Counts, compare  # heavy, by way of scipy.stats
+        from edt.success import Counts, compare
 
         return compare(Counts.of(table, TICKET, group=None), draws=draws)
 
@@ -227,8 +228,6 @@ def reference_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
 
     Reference: S. Holm, Scand. J. Statist. 6 (1979) 65.
     """
-    from scipy.stats import fisher_exact  # heavy, and needed at the end only
-
     rows = []
     for start in dict.fromkeys(runs["start"].tolist()):
         group = runs[runs["start"] == start]
@@ -247,10 +246,9 @@ def reference_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
             if known is not None:
                 reference = (known, REFERENCE_SEEDS)
                 first = (REFERENCE[TICKET], REFERENCE_SEEDS)
-                table = [[good, seeds - good], [known, REFERENCE_SEEDS - known]]
                 row |= _rate("rate_ref", *reference, conf)
                 row |= _tickets("n_eff_ref", width, reference, first, conf)
-                row["p"] = float(fisher_exact(table).pvalue)
+                row["p"] = fisher_test(good, seeds, *reference)
             rows.append(row)
     out = pd.DataFrame(rows)
     out["p_holm"] = np.nan
