@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import edt
+from edt.training import rounds
 from edt.training.rounds import PROGRESS, descend_in_rounds
 
 
@@ -41,3 +42,37 @@ def test_rounds_are_those_of_converge(cases, enough):
     assert torch.equal(state.theta, theta)
     assert torch.equal(state.loss[fell], loss[fell])
     assert int(state.lbfgs_iterations.max()) > 30
+
+
+def test_in_sight_of_zero_without_lbfgs(monkeypatch):
+    """Networks of five neurons arrive; those of one, told to be in sight, stay where they stood."""
+    x = torch.randn(100, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    task = edt.Task(x, torch.tanh(x @ x[:3, :2]).sum(1, keepdim=True))
+    start = edt.masked_train(task, widths=[1, 5], seeds=range(4), activation="tanh", steps=600,
+                             lr=0.03, dtype=torch.float64, progress=False).networks  # fmt: skip
+    loss = edt.loss(task, start)
+    enough = 1e-8 * float(task.variance[0])
+
+    def fall(chosen, share):
+        monkeypatch.setattr(rounds, "IN_SIGHT", share)
+        ens = start.select(chosen)
+        objective = task.objective(ens, torch.zeros(ens.B, dtype=torch.int64))
+        return descend_in_rounds(
+            objective, ens.theta, loss[chosen], rounds=3, steps=40, enough=enough, tol=1e-10
+        )[0]
+
+    narrow, wide = torch.arange(4), torch.arange(4, 8)
+    assert float(loss[narrow].min()) > 1e-3 > float(loss[wide].max())
+    together, plain = fall(torch.arange(8), float("inf")), fall(torch.arange(8), 0.0)
+    assert bool((together.loss[wide] <= enough).all())
+    assert not bool(together.lbfgs_iterations[wide].any())
+    # A valley that takes plain rounds all they have takes a few steps.
+    assert (
+        int(together.newton_iterations[wide].max()) < 20 < int(plain.lbfgs_iterations[wide].min())
+    )
+    stay = start.select(narrow).theta.numel()
+    assert torch.equal(together.theta[:stay], plain.theta[:stay])
+    assert torch.equal(together.loss[narrow], plain.loss[narrow])
+    assert bool((together.newton_iterations[narrow] > 0).all())
+    alone = fall(wide[1:2], float("inf"))
+    assert torch.equal(alone.loss, together.loss[wide[1:2]])

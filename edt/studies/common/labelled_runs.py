@@ -68,7 +68,8 @@ def run_part(
 ) -> tuple[pd.DataFrame, Ensemble]:
     """Train and converge one (target, width).
 
-    Adam in the kernel, then rounds of L-BFGS, then `edt.converge` in full. Networks that reach the
+    Adam in the kernel, then rounds of L-BFGS (Levenberg-Marquardt in sight of loss 0), then
+    `edt.converge` in full. Networks that reach the
     good loss leave after each; only the others are driven to the bottom, and certified there.
 
     Args:
@@ -149,6 +150,7 @@ def run_part(
     theta = state.theta.reshape(len(seeds), -1).clone()
     loss[fell] = state.loss[fell]
     frame["lbfgs_iterations"] += state.lbfgs_iterations.numpy()
+    frame["newton_iterations"] += state.newton_iterations.numpy()
     low = torch.isfinite(loss)
     if enough is not None:
         low &= loss > enough

@@ -39,7 +39,8 @@ class StudentSpec(Spec):
         init: initialisation scheme of `edt.Ensemble.init`.
         steps, lr, schedule: full-batch Adam in the kernel.
         lbfgs_rounds, lbfgs_steps: at most so many rounds of L-BFGS, of so many iterations; a
-            student leaves when it has reached the good loss or a round gains it less than 1%.
+            student leaves when it has reached the good loss or a round gains it less than 1%. A
+            squared error in sight of zero is taken there by Levenberg-Marquardt where that arrives.
         newton_steps, tol: `edt.converge`, to ``max|grad| <= tol``, for the others.
         certify_steps: budget of `edt.certify` for each student that is not good.
         good: a run is good at or below this loss, as a share of the target's variance; on real

@@ -23,7 +23,7 @@ def student_protocol(spec: StudentSpec) -> list[tuple[str, str]]:
             f"full-batch Adam, {spec.steps:,} steps, learning rate {exact(spec.lr)}, "
             f"{spec.schedule} schedule; "
             f"then up to {count(spec.lbfgs_rounds, 'round')} of "
-            f"{spec.lbfgs_steps:,} L-BFGS iterations; "
+            f"{spec.lbfgs_steps:,} L-BFGS iterations, or, in sight of loss 0, Levenberg-Marquardt; "
             f"then trust-region Newton on the exact Hessian (up to {spec.newton_steps}, saddles "
             f"are left) to max|∂L| ≤ {exact(spec.tol)}. A student is let go once it is good",
         ),
