@@ -6,13 +6,15 @@ import numpy as np
 import torch
 
 from edt import functional
-from edt.ensemble import Ensemble
+from edt.ensemble import ModuleEnsemble
 from edt.ensemble.arrays import reals
+from edt.ensemble.kinds import Networks
+from edt.landscape.stages import sample_shaped
 from edt.ops.threads import one_blas_thread
 from edt.tasks import Task
 
 
-def critical_task(ens: Ensemble, x: torch.Tensor, *, residual: float = 1.0, seed: int = 0) -> Task:
+def critical_task(ens: Networks, x: torch.Tensor, *, residual: float = 1.0, seed: int = 0) -> Task:
     """A task at which every network already stands on a critical point, at any loss.
 
     For mse the gradient is ``2 J^T C r`` with ``r = f(x; theta) - y`` and J the Jacobian over the
@@ -21,7 +23,7 @@ def critical_task(ens: Ensemble, x: torch.Tensor, *, residual: float = 1.0, seed
 
     Args:
         ens: B networks; ``N * d_out`` must exceed every ``P_b``.
-        x: float64 ``[N, d_in]``.
+        x: float64 ``[N, d_in]``; networks of modules give it their ``input_shape``.
         residual: root mean square of R before the projection.
         seed: of R, >= 0.
 
@@ -33,7 +35,7 @@ def critical_task(ens: Ensemble, x: torch.Tensor, *, residual: float = 1.0, seed
     """
     x = reals("x", x)
     ens = ens.to(torch.float64)
-    blank = Task(x, x.new_zeros(x.shape[0], ens.d_out))
+    blank = Task(x, x.new_zeros(x.shape[0], _outputs(ens, x)))
     outputs = functional.predict(ens, blank)
     targets = []
     for b, jacobian in enumerate(functional.jacobian(ens, blank)):
@@ -53,3 +55,11 @@ def critical_task(ens: Ensemble, x: torch.Tensor, *, residual: float = 1.0, seed
             r = r - basis @ (basis.T @ r)
         targets.append(outputs[b] - r.reshape(outputs[b].shape))
     return Task(x, torch.stack(targets), loss="mse", name="critical")
+
+
+def _outputs(ens: Networks, x: torch.Tensor) -> int:
+    """Outputs of a network."""
+    if not isinstance(ens, ModuleEnsemble):
+        return int(ens.d_out)
+    with torch.no_grad():
+        return int(ens.to_module(0)(sample_shaped(ens, x[:1])).shape[-1])

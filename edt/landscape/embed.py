@@ -22,18 +22,18 @@ multilayer perceptrons", Neural Networks 13 (2000) 317.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from edt.arguments import checked
-from edt.ensemble import Ensemble
 from edt.ensemble.arrays import as_tensor, integers, reals
-from edt.ensemble.kinds import chains
+from edt.ensemble.kinds import Networks
 from edt.errors import ShapeError
 from edt.landscape.grow import Growth, grow
-from edt.landscape.layers import ACTIVATIONS, Layer, Network, pack, unpack
+from edt.landscape.layers import Network
+from edt.landscape.stages import hidden_widths, layers_of, networks_of
 from edt.scalars import index
 from edt.tasks import Task
 
@@ -63,7 +63,7 @@ class Embedding:
         added: neurons added to that layer.
     """
 
-    networks: Ensemble
+    networks: Any
     source: torch.Tensor
     neuron: torch.Tensor
     layer: int
@@ -71,7 +71,7 @@ class Embedding:
 
 
 def split(
-    ens: Ensemble, neuron: Any = 0, mu: float | Sequence[float] = 0.5, *, layer: int = 0
+    ens: Networks, neuron: Any = 0, mu: float | Sequence[float] = 0.5, *, layer: int = 0
 ) -> Embedding:
     """Duplicate one neuron in every network.
 
@@ -106,7 +106,7 @@ def split(
     return split_pairs(ens, torch.arange(int(ens.B)), index, mu, layer=layer)
 
 
-def split_every(ens: Ensemble, mu: float | Sequence[float] = 0.5, *, layer: int = 0) -> Embedding:
+def split_every(ens: Networks, mu: float | Sequence[float] = 0.5, *, layer: int = 0) -> Embedding:
     """Split every neuron of every network in turn: one wide network for each (network, neuron).
 
     Args:
@@ -115,15 +115,14 @@ def split_every(ens: Ensemble, mu: float | Sequence[float] = 0.5, *, layer: int 
     Returns:
         `Embedding` with ``sum_b h_b`` networks, network after network, neuron after neuron.
     """
-    _check_layer(ens, layer)
-    width = ens.layer_widths[:, layer + 1].cpu()
+    width = _check_layer(ens, layer)
     source = torch.arange(int(ens.B)).repeat_interleave(width)
     neuron = torch.cat([torch.arange(int(w)) for w in width])
     return split_pairs(ens, source, neuron, mu, layer=layer)
 
 
 def split_pairs(
-    ens: Ensemble,
+    ens: Networks,
     source: torch.Tensor,
     neuron: torch.Tensor,
     mu: float | Sequence[float] = 0.5,
@@ -131,7 +130,7 @@ def split_pairs(
     layer: int = 0,
 ) -> Embedding:
     """Split ``neuron[i]`` of network ``source[i]`` for each i: both int64 ``[M]``."""
-    _check_layer(ens, layer)
+    widths = _check_layer(ens, layer)
     shares = split_shares(mu)
     wide: list[Network] = []
     source, neuron = integers("source", source), integers("neuron", neuron)
@@ -141,11 +140,11 @@ def split_pairs(
         )
     for b, j in zip(source.tolist(), neuron.tolist(), strict=True):
         index("source", b, ens.B)
-        width = int(ens.layer_widths[b, layer + 1])
+        width = int(widths[b])
         if not 0 <= j < width:
             raise ValueError(f"neuron must be in 0..{width - 1} for network {b}, got {j}")
-        wide.append(_split_one(unpack(ens, b), layer, j, shares))
-    return Embedding(pack(wide, ens), source.clone(), neuron.clone(), layer, len(shares) - 1)
+        wide.append(_split_one(layers_of(ens, b), layer, j, shares))
+    return Embedding(networks_of(wide, ens), source.clone(), neuron.clone(), layer, len(shares) - 1)
 
 
 def split_shares(mu: Any) -> tuple[float, ...]:
@@ -166,7 +165,7 @@ def split_shares(mu: Any) -> tuple[float, ...]:
     return shares
 
 
-def zero_output(ens: Ensemble, incoming: torch.Tensor, *, layer: int = 0) -> Embedding:
+def zero_output(ens: Networks, incoming: torch.Tensor, *, layer: int = 0) -> Embedding:
     """Add neurons with any input weights and output weights 0 to every network.
 
     Keeps output and loss. The new input weights have no gradient; the new output weights have
@@ -183,23 +182,25 @@ def zero_output(ens: Ensemble, incoming: torch.Tensor, *, layer: int = 0) -> Emb
     """
     _check_layer(ens, layer)
     incoming = _numbers("incoming", incoming)
-    fan_in = int(ens.layer_widths[0, layer]) + int(ens.has_bias)
+    into = layers_of(ens, 0)[layer]
+    fan_in = into.weight[0].numel() + int(into.bias is not None)
     if incoming.dim() != 2 or incoming.shape[1] != fan_in or not incoming.shape[0]:
         raise ShapeError(
             f"incoming must have shape [q, {fan_in}] "
-            f"({'weights, then bias' if ens.has_bias else 'weights'}), got {tuple(incoming.shape)}"
+            f"({'weights' if into.bias is None else 'weights, then bias'}), got "
+            f"{tuple(incoming.shape)}"
         )
     rows = incoming.to(ens.theta)
     wide = []
     for b in range(int(ens.B)):
-        layers = unpack(ens, b)
+        layers = layers_of(ens, b)
         out = int(layers[layer + 1].weight.shape[0])
         wide.append(_append(layers, layer, rows, rows.new_zeros(out, rows.shape[0])))
     return _everyone(ens, wide, layer, int(rows.shape[0]))
 
 
 def constant(
-    ens: Ensemble, bias: float = 0.0, outgoing: torch.Tensor | None = None, *, layer: int = 0
+    ens: Networks, bias: float = 0.0, outgoing: torch.Tensor | None = None, *, layer: int = 0
 ) -> Embedding:
     """Add a neuron with zero input weights, a constant sigma(bias), compensated downstream.
 
@@ -210,18 +211,20 @@ def constant(
     Args:
         ens: B networks with biases.
         bias: the new neuron's bias.
-        outgoing: ``[out]`` output weights a; default 0.
+        outgoing: ``[out]`` output weights a, the same at every tap; default 0.
         layer: hidden layer, from 0.
     """
     _check_layer(ens, layer)
-    if not ens.has_bias:
-        raise ValueError("constant needs networks with biases: there is no bias to compensate in")
     value = _numbers("bias", [bias]).to(ens.theta)[0]
     outgoing = None if outgoing is None else _numbers("outgoing", outgoing)
     wide = []
     for b in range(int(ens.B)):
-        layers = unpack(ens, b)
+        layers = layers_of(ens, b)
         into, out = layers[layer], layers[layer + 1]
+        if into.bias is None or out.bias is None:
+            raise ValueError(
+                "constant needs networks with biases: there is no bias to compensate in"
+            )
         a = (
             out.weight.new_zeros(out.weight.shape[0])
             if outgoing is None
@@ -231,11 +234,15 @@ def constant(
             raise ShapeError(
                 f"outgoing must have shape [{out.weight.shape[0]}], got {tuple(a.shape)}"
             )
-        row = torch.cat([into.weight.new_zeros(into.weight.shape[1]), value.reshape(1)])
+        shift = a * out.activation(getattr(ens, "activation", ""))(value) * out.weight[0, 0].numel()
+        if out.margins and bool(shift.any()):
+            raise ValueError(
+                "outgoing must be 0 where the next layer has margins: near them a constant "
+                "channel is not a bias"
+            )
+        row = torch.cat([into.weight.new_zeros(into.weight[0].numel()), value.reshape(1)])
         grown = _append(layers, layer, row[None], a[:, None])
-        shift = grown[layer + 1].bias
-        assert shift is not None
-        shift -= a * ACTIVATIONS[ens.activation](value)
+        grown[layer + 1] = replace(grown[layer + 1], bias=out.bias - shift)
         wide.append(grown)
     return _everyone(ens, wide, layer, 1)
 
@@ -257,7 +264,7 @@ def new_output_gradient(
     _, flat = functional.loss_and_grad(ens, task, task_index=task_index)
     gradient = ens.with_theta(flat)
     return [
-        unpack(gradient, b)[embedding.layer + 1].weight[:, -embedding.added :]
+        layers_of(gradient, b)[embedding.layer + 1].weight[:, -embedding.added :]
         for b in range(int(ens.B))
     ]
 
@@ -266,23 +273,20 @@ def _split_one(layers: Network, layer: int, j: int, shares: tuple[float, ...]) -
     into, out = layers[layer], layers[layer + 1]
     extra = len(shares) - 1
     grown = list(layers)
-    grown[layer] = Layer(
-        _with_copies(into.weight, j, extra),
-        _with_copies(into.weight_state, j, extra),
-        None if into.bias is None else _with_copies(into.bias, j, extra),
-        None if into.bias_state is None else _with_copies(into.bias_state, j, extra),
+    grown[layer] = replace(
+        into,
+        weight=_with_copies(into.weight, j, extra),
+        weight_state=_with_copies(into.weight_state, j, extra),
+        bias=None if into.bias is None else _with_copies(into.bias, j, extra),
+        bias_state=None if into.bias_state is None else _with_copies(into.bias_state, j, extra),
     )
-    weight = _with_copies(out.weight.T, j, extra).T.contiguous()
+    weight = _with_copies(out.weight.transpose(0, 1), j, extra).transpose(0, 1).contiguous()
     a = out.weight[:, j]
     weight[:, j] = shares[0] * a
     for k, share in enumerate(shares[1:]):
         weight[:, out.weight.shape[1] + k] = share * a
-    grown[layer + 1] = Layer(
-        weight,
-        _with_copies(out.weight_state.T, j, extra).T.contiguous(),
-        out.bias,
-        out.bias_state,
-    )
+    state = _with_copies(out.weight_state.transpose(0, 1), j, extra).transpose(0, 1)
+    grown[layer + 1] = replace(out, weight=weight, weight_state=state.contiguous())
     return grown
 
 
@@ -292,32 +296,35 @@ def _with_copies(rows: torch.Tensor, j: int, extra: int) -> torch.Tensor:
 
 def _append(layers: Network, layer: int, rows: torch.Tensor, columns: torch.Tensor) -> Network:
     into, out = layers[layer], layers[layer + 1]
-    fan_in, added = into.weight.shape[1], rows.shape[0]
+    fan_in, added = into.weight[0].numel(), rows.shape[0]
     grown = list(layers)
     free = into.weight_state.new_ones
     bias = bias_state = None
     if into.bias is not None and into.bias_state is not None:
         bias = torch.cat([into.bias, rows[:, fan_in]])
         bias_state = torch.cat([into.bias_state, free(added)])
-    grown[layer] = Layer(
-        torch.cat([into.weight, rows[:, :fan_in]]),
-        torch.cat([into.weight_state, free(added, fan_in)]),
-        bias,
-        bias_state,
+    one, taps = into.weight.shape[1:], out.weight.shape[2:]
+    columns = columns.reshape(*columns.shape[:2], *(1 for _ in taps))
+    columns = columns.expand(-1, -1, *taps)
+    grown[layer] = replace(
+        into,
+        weight=torch.cat([into.weight, rows[:, :fan_in].reshape(added, *one)]),
+        weight_state=torch.cat([into.weight_state, free(added, *one)]),
+        bias=bias,
+        bias_state=bias_state,
     )
-    grown[layer + 1] = Layer(
-        torch.cat([out.weight, columns], dim=1),
-        torch.cat([out.weight_state, free(out.weight.shape[0], added)], dim=1),
-        out.bias,
-        out.bias_state,
+    grown[layer + 1] = replace(
+        out,
+        weight=torch.cat([out.weight, columns], dim=1),
+        weight_state=torch.cat([out.weight_state, free(columns.shape)], dim=1),
     )
     return grown
 
 
-def _everyone(ens: Ensemble, wide: list[Network], layer: int, added: int) -> Embedding:
+def _everyone(ens: Networks, wide: list[Network], layer: int, added: int) -> Embedding:
     count = int(ens.B)
     return Embedding(
-        pack(wide, ens),
+        networks_of(wide, ens),
         torch.arange(count),
         torch.full((count,), -1, dtype=torch.int64),
         layer,
@@ -333,11 +340,13 @@ def _numbers(name: str, value: Any) -> torch.Tensor:
     return out
 
 
-def _check_layer(ens: Ensemble, layer: int) -> None:
-    chains(ens, "an embedding", "ens")
-    depth = int(ens.layer_widths.shape[1]) - 2
+def _check_layer(ens: Networks, layer: int) -> torch.Tensor:
+    """Units of the layer, int64 ``[B]``."""
+    widths = hidden_widths(ens)
+    depth = widths.shape[1]
     if not 0 <= layer < depth:
         raise ValueError(f"layer must be a hidden layer 0..{depth - 1}, got {layer}")
+    return widths[:, layer]
 
 
 checked(__name__)

@@ -15,16 +15,16 @@ arXiv 2105.12221.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from edt.ensemble import Ensemble
-from edt.ensemble.kinds import chains
+from edt.ensemble.kinds import Networks
 from edt.errors import ShapeError, unknown_choice
-from edt.landscape.layers import Layer, Network, pack, unpack
+from edt.landscape.layers import Network
+from edt.landscape.stages import hidden_widths, layers_of, networks_of
 from edt.scalars import integer
 
 HOW = ("split", "zero", "constant")
@@ -46,7 +46,7 @@ class Growth:
         shares: ``shares[i][l]``, float64 ``[h'_l]``: the output share of each.
     """
 
-    networks: Ensemble
+    networks: Any
     source: torch.Tensor
     parents: list[list[torch.Tensor]]
     shares: list[list[torch.Tensor]]
@@ -63,7 +63,7 @@ class Growth:
 
 
 def grow(
-    ens: Ensemble,
+    ens: Networks,
     width: int | Sequence[int],
     how: str = "split",
     *,
@@ -96,17 +96,19 @@ def grow(
         TypeError, ValueError: an argument is wrong, or a network is wider than ``width`` already.
 
     Example:
-        >>> narrow = Ensemble.init([2, 3], d_in=2, d_out=1)
+        >>> narrow = edt.Ensemble.init([2, 3], d_in=2, d_out=1)
         >>> grow(narrow, 5, shares="signed", copies=2).networks.layer_widths[:, 1].tolist()
         [5, 5, 5, 5]
     """
-    wanted = _widths(chains(ens, "grow", "ens"), width)
+    sizes = hidden_widths(ens)
+    wanted = _widths(sizes, width)
     for name, given, allowed in (("how", how, HOW), ("shares", shares, SHARES)):
         if given not in allowed:
             raise unknown_choice(name, given, allowed)
     if isinstance(neurons, str) and neurons not in NEURONS:
         raise unknown_choice("neurons", neurons, NEURONS)
-    if how == "constant" and not ens.has_bias:
+    biased = all(layer.bias is not None for layer in layers_of(ens, 0)[:-1])
+    if how == "constant" and not biased:
         raise ValueError("how='constant' needs networks with biases: a constant unit is its bias")
     copies, seed = integer("copies", copies), integer("seed", seed, 0)
     wide: list[Network] = []
@@ -116,8 +118,8 @@ def grow(
     ens = ens.to(device="cpu")
     for b in range(ens.B):
         draws = np.random.Generator(np.random.Philox(key=np.array([seed, b], dtype=np.uint64)))
-        narrow = unpack(ens, b)
-        widths = ens.layer_widths[b, 1:-1].tolist()
+        narrow = layers_of(ens, b)
+        widths = sizes[b].tolist()
         for _ in range(copies):
             origin = [
                 _parents(draws, old, new, how, neurons)
@@ -128,16 +130,17 @@ def grow(
             parents.append([torch.from_numpy(row) for row in origin])
             portions.append([torch.from_numpy(row) for row in share])
     source = torch.arange(ens.B).repeat_interleave(copies)
-    return Growth(pack(wide, ens).to(device=home), source, parents, portions)
+    return Growth(networks_of(wide, ens).to(device=home), source, parents, portions)
 
 
-def _widths(ens: Ensemble, width: Any) -> list[int]:
+def _widths(sizes: torch.Tensor, width: Any) -> list[int]:
     wanted = list(width) if isinstance(width, Sequence) else [width]
-    if len(wanted) != ens.depth:
+    depth = sizes.shape[1]
+    if len(wanted) != depth:
         raise ShapeError(
-            f"width must name {ens.depth} hidden widths, one a layer, got {width!r}"
+            f"width must name {depth} hidden widths, one a layer, got {width!r}"
         )  # fmt: skip
-    widest = ens.layer_widths[:, 1:-1].amax(0).tolist()
+    widest = sizes.amax(0).tolist()
     return [
         integer(f"width of layer {layer} (the widest network's is {least})", value, least)
         for layer, (value, least) in enumerate(zip(wanted, widest, strict=True))
@@ -204,7 +207,8 @@ def _assemble(
         pick = (np.maximum(rows, 0)[:, None], np.maximum(columns, 0)[None, :])
         weight, state = layer.weight[pick], layer.weight_state[pick]
         if depth:
-            weight = weight * torch.from_numpy(shares[depth - 1]).to(weight.dtype)
+            share = torch.from_numpy(shares[depth - 1]).to(weight.dtype)
+            weight = weight * share.view(1, -1, *(1 for _ in weight.shape[2:]))
             state[:, columns < 0] = 1
         bias = bias_state = None
         if layer.bias is not None and layer.bias_state is not None:
@@ -214,12 +218,14 @@ def _assemble(
             )
         new = np.flatnonzero(rows < 0)
         if new.size:
-            fan_in = len(columns)
-            fresh = scale / np.sqrt(fan_in) * draws.standard_normal((new.size, fan_in))
+            fan_in = weight[0].numel()
+            fresh = scale / np.sqrt(fan_in) * draws.standard_normal((new.size, *weight.shape[1:]))
             weight[new] = torch.from_numpy(fresh * (how == "zero")).to(weight.dtype)
             state[new] = 1
             if bias is not None and bias_state is not None:
                 bias[new] = torch.from_numpy(scale * draws.standard_normal(new.size)).to(bias.dtype)
                 bias_state[new] = 1
-        wide.append(Layer(weight, state, bias, bias_state))
+        wide.append(
+            replace(layer, weight=weight, weight_state=state, bias=bias, bias_state=bias_state)
+        )
     return wide

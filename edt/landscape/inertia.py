@@ -24,6 +24,12 @@ sigma(c); those over the new input weights vanish but for S.)
 
 Only signs carry over, not eigenvalues.
 
+A unit may be a channel of a convolution (networks of modules): sums run over positions p as well,
+x_np are patches, ``a_j . dL/dz_n`` is ``sum_k a_k c_npk`` with c_npk the derivative of the loss in
+the channel's value at p through its output weight k alone, and P has a row for each of its K output
+weights (taps, positions of a linear layer, times outputs): o reads K. A constant channel keeps
+criticality where the next layer has no margins, or ``sigma(c) = 0``.
+
 All of this holds at critical points: where the gradient on the neuron's trainable weights is zero,
 as a share of the terms that cancel in it, and so small against its output weights that P is known
 (``a.P`` is that gradient, and says nothing of P where a is nearly 0). A constant unit needs more:
@@ -38,28 +44,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 
 from edt.curvature import count_directions
 from edt.curvature.verdicts import FACTOR, UNIT
-from edt.ensemble import Ensemble
+from edt.ensemble import ModuleEnsemble
+from edt.ensemble.kinds import Networks, is_networks
 from edt.landscape.embed import split_shares
 from edt.landscape.grow import Growth
-from edt.landscape.layers import (
-    ACTIVATIONS,
-    Layer,
-    Network,
-    derivatives,
-    loss_of,
-    run,
-    target_of,
-    unpack,
-)
+from edt.landscape.layers import Layer, Network, derivatives, loss_of, run, target_of
+from edt.landscape.stages import layers_of, sample_shaped
 from edt.ops.threads import one_blas_thread
 from edt.scalars import index
 from edt.tasks import Task
-from edt.tasks.given import check_sizes, task_and_networks
+from edt.tasks.given import as_task, check_sizes, task_and_networks
 
 Counts = tuple[int, int, int]
 
@@ -126,7 +126,7 @@ class SplitMatrices:
 
 
 def split_matrices(
-    task: Task, ens: Ensemble, b: int = 0, *, layer: int = 0, target: int = 0
+    task: Task, ens: Networks, b: int = 0, *, layer: int = 0, target: int = 0
 ) -> list[SplitMatrices]:
     """B and P of every neuron of one hidden layer of network b.
 
@@ -143,11 +143,10 @@ def split_matrices(
     Raises:
         ValueError: no such layer. IndexError: no such network.
     """
-    task, ens = task_and_networks(task, ens)
-    check_sizes(task, ens)
+    task, ens = _data_and_networks(task, ens)
     b = index("b", b, ens.B)
     with one_blas_thread():  # small sums: threads cost more than they give
-        return _matrices([_double(item) for item in unpack(ens, b)], ens, task, layer, target)
+        return _matrices([_double(item) for item in layers_of(ens, b)], ens, task, layer, target)
 
 
 def predicted_inertia(
@@ -186,7 +185,7 @@ def predicted_inertia(
 def constant_inertia(
     narrow: Counts,
     task: Task,
-    ens: Ensemble,
+    ens: Networks,
     b: int = 0,
     *,
     bias: float = 0.0,
@@ -212,17 +211,16 @@ def constant_inertia(
         ValueError: the wide network would be on no critical point: the next biases are frozen,
             pruned or missing while ``sigma(bias)`` is not 0, or their gradient is not zero.
     """
-    task, ens = task_and_networks(task, ens)
-    check_sizes(task, ens)
+    task, ens = _data_and_networks(task, ens)
     rank, inputs, outputs = _constant(ens, task, b, layer, target, [bias])
-    q = rank if _slope(ens.activation, bias) else 0
+    q = rank if _slope(layers_of(ens, b)[layer + 1], ens, bias) else 0
     return narrow[0] + q, narrow[1] + inputs + outputs - 2 * q, narrow[2] + q
 
 
 def grown_inertia(
     growth: Growth,
     task: Task,
-    ens: Ensemble,
+    ens: Networks,
     task_index: torch.Tensor | None = None,
     inertia: torch.Tensor | None = None,
 ) -> torch.Tensor:
@@ -251,8 +249,7 @@ def grown_inertia(
         ValueError: a neuron was added with random input weights and output weights 0: that is no
             critical point.
     """
-    task, ens = task_and_networks(task, ens)
-    check_sizes(task, ens)
+    task, ens = _data_and_networks(task, ens)
     index = torch.zeros(ens.B, dtype=torch.int64) if task_index is None else task_index
     if inertia is None:
         found = count_directions(task, ens, task_index=index)
@@ -288,18 +285,47 @@ def grown_inertia(
     return torch.tensor(rows, dtype=torch.int64).reshape(-1, 3)
 
 
+def _data_and_networks(task: Any, ens: Any) -> tuple[Task, Networks]:
+    """Samples and networks of either kind, given in either order."""
+    if is_networks(task) and not is_networks(ens):
+        task, ens = ens, task
+    made, ens = task_and_networks(task, ens)
+    if not isinstance(ens, ModuleEnsemble):
+        check_sizes(made, ens)
+        return made, ens
+    if not isinstance(task, (Task, tuple, list)):
+        raise TypeError(f"task must be an edt.Task or a pair (x, y), got {type(task).__name__}")
+    return as_task(task), ens
+
+
 def _constant(
-    ens: Ensemble, task: Task, b: int, layer: int, target: int, biases: Sequence[float]
+    ens: Networks, task: Task, b: int, layer: int, target: int, biases: Sequence[float]
 ) -> tuple[int, int, int]:
     """Rank of S, and the numbers of input and output weights of new units with these biases."""
     with one_blas_thread():
-        layers = [_double(item) for item in unpack(ens, b)]
-        inputs, _, delta = _backward(layers, ens.activation, task, target, layer)
-        x = torch.cat([inputs, inputs.new_ones(inputs.shape[0], 1)], dim=1)
+        layers = [_double(item) for item in layers_of(ens, b)]
+        into, out = layers[layer], layers[layer + 1]
+        if out.kinked:
+            raise ValueError(
+                f"layer {layer + 1} of network {b} must not take maxima of a constant channel: "
+                "equal values make a kink, and no Hessian"
+            )
+        inputs, before, slope_of = _backward(layers, ens, task, target, layer)
+        rows = into.patches(inputs)
+        x = torch.cat([rows, rows.new_ones(rows.shape[0], 1)], dim=1)
+        # Without maxima no value matters: any unit's pre-activations do.
+        delta = out.upstream(slope_of, before[:, 0], _activation(ens))
         matrix, sizes = delta.T @ x, delta.abs().T @ x.abs()
-        state = layers[layer + 1].bias_state
+        state = out.bias_state
         free = state is not None and bool((state == 1).all())
-        values = ACTIVATIONS[ens.activation](torch.tensor(list(biases), dtype=torch.float64))
+        constants = torch.tensor(list(biases), dtype=torch.float64)
+        values = out.activation(_activation(ens))(constants)
+        if out.margins and bool((values != 0.0).any()):
+            raise ValueError(
+                f"bias must make an output of 0 where the next layer has margins, as layer "
+                f"{layer + 1} of network {b} has: else the wide network is on no critical point"
+            )
+        free = free and not out.margins
         if not free and bool((values != 0.0).any()):
             raise ValueError(
                 f"ens must have trainable biases in layer {layer + 1} of network {b}: a constant "
@@ -320,7 +346,7 @@ def _constant(
 
 def _constant_biases(growth: Growth, i: int, layer: int, parent: torch.Tensor) -> list[float]:
     """Biases of the units without a parent."""
-    into = unpack(growth.networks, i)[layer]
+    into = layers_of(growth.networks, i)[layer]
     assert into.bias is not None
     return [float(value) for value in into.bias[torch.nonzero(parent < 0).flatten()]]
 
@@ -330,49 +356,59 @@ def _constant_slopes(growth: Growth, i: int, layer: int, parent: torch.Tensor) -
     new = torch.nonzero(parent < 0).flatten()
     if not new.numel():
         return 0
-    into = unpack(growth.networks, i)[layer]
+    into, out = layers_of(growth.networks, i)[layer : layer + 2]
     if into.bias is None or bool(into.weight[new].any()):
         raise ValueError(
             "growth must be by splitting or constant units: a neuron with random input weights "
             "and output weights 0 is on no critical point"
         )
     biases = into.bias[new].tolist()
-    return sum(_slope(growth.networks.activation, value) for value in biases)
+    return sum(_slope(out, growth.networks, value) for value in biases)
 
 
-def _slope(activation: str, bias: float) -> bool:
-    """Whether ``sigma'(bias)`` is not 0."""
-    first, _ = derivatives(activation, torch.tensor([bias], dtype=torch.float64))
+def _slope(out: Layer, ens: Networks, bias: float) -> bool:
+    """Whether ``sigma'(bias)`` is not 0 before a layer."""
+    function = out.activation(_activation(ens))
+    first, _ = derivatives(function, torch.tensor([bias], dtype=torch.float64))
     return bool(first.abs() > 0.0)
 
 
+def _activation(ens: Networks) -> str:
+    """Of chains; networks of modules have it among their stages."""
+    return str(getattr(ens, "activation", ""))
+
+
 def _matrices(
-    layers: Network, ens: Ensemble, task: Task, layer: int, target: int
+    layers: Network, ens: Networks, task: Task, layer: int, target: int
 ) -> list[SplitMatrices]:
     if not 0 <= layer < len(layers) - 1:
         raise ValueError(f"layer must be a hidden layer 0..{len(layers) - 2}, got {layer}")
     into, out = layers[layer], layers[layer + 1]
-    inputs, before, delta = _backward(layers, ens.activation, task, target, layer)
-    first, second = derivatives(ens.activation, before)
+    inputs, before, slope_of = _backward(layers, ens, task, target, layer)
+    sigma = out.activation(_activation(ens))
+    firsts, seconds = derivatives(sigma, before)
+    inputs = into.patches(inputs)
     if into.bias is not None:
         inputs = torch.cat([inputs, inputs.new_ones(inputs.shape[0], 1)], dim=1)
     found = []
     for j in range(into.weight.shape[0]):
-        free_in = into.weight_state[j] == 1
+        delta = out.upstream(slope_of, before[:, j], _activation(ens))
+        first, second = firsts[:, j].flatten(), seconds[:, j].flatten()
+        free_in = into.weight_state[j].flatten() == 1
         if into.bias_state is not None:
             free_in = torch.cat([free_in, into.bias_state[j : j + 1] == 1])
-        free_out = out.weight_state[:, j] == 1
+        free_out = out.weight_state[:, j].flatten() == 1
         x = inputs[:, free_in]
-        a = out.weight[:, j]
+        a = out.weight[:, j].flatten()
         pull = delta @ a
         # What the gradient on the inputs, zero at an exact critical point, says about P: a frozen
         # output counts here, though it has no row in P.
         length = float(a.norm())
-        forced = x.T @ (pull * first[:, j])
+        forced = x.T @ (pull * first)
         slack = float(forced.norm()) / length if length > 0.0 else 0.0
-        terms = _norm((delta * first[:, j : j + 1]).abs().T @ x.abs())
+        terms = _norm((delta * first[:, None]).abs().T @ x.abs())
         # The gradient on the output weights is a sum like P, with the unit's output for its inputs.
-        value = ACTIVATIONS[ens.activation](before[:, j])
+        value = sigma(before[:, j].flatten())
         rise = float((delta[:, free_out].T @ value).norm())
         rises = float((delta[:, free_out].abs().T @ value.abs()).norm())
         unmet = ""
@@ -388,7 +424,7 @@ def _matrices(
                 f"the gradient on the output weights of neuron {j} is {rise:.1e}, of terms of "
                 f"{rises:.1e}"
             )
-        one = _one(x, pull * second[:, j], delta[:, free_out], first[:, j], slack)
+        one = _one(x, pull * second, delta[:, free_out], first, slack)
         found.append(replace(one, unmet=unmet))
     return found
 
@@ -411,25 +447,22 @@ def _norm(matrix: torch.Tensor) -> float:
 
 
 def _double(layer: Layer) -> Layer:
-    return Layer(
-        layer.weight.to(torch.float64),
-        layer.weight_state,
-        None if layer.bias is None else layer.bias.to(torch.float64),
-        layer.bias_state,
-    )
+    bias = None if layer.bias is None else layer.bias.to(torch.float64)
+    return replace(layer, weight=layer.weight.to(torch.float64), bias=bias)
 
 
 def _backward(
-    layers: Network, activation: str, task: Task, target: int, layer: int
+    layers: Network, ens: Networks, task: Task, target: int, layer: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Inputs and pre-activations of one layer, and dL/dz of the next: ``[N, .]`` each."""
+    """Inputs and pre-activations of one layer, and dL/dz of the next: ``[N, ...]`` each."""
+    activation = _activation(ens)
     x, y, coef = target_of(task, target)
     y = y.to(torch.float64) if y.is_floating_point() else y
-    inputs, before = run(layers, activation, x.to(torch.float64))
+    inputs, before = run(layers, activation, sample_shaped(ens, x.to(torch.float64)))
     after = before[layer + 1].detach().requires_grad_(True)
     with torch.enable_grad():
         value = after
         for following in layers[layer + 2 :]:
-            value = following.forward(ACTIVATIONS[activation](value))
+            value = following.forward(following.enter(value, activation))
         (delta,) = torch.autograd.grad(loss_of(task, value, y, coef.to(torch.float64)), after)
     return inputs[layer], before[layer], delta

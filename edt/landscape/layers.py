@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 
@@ -32,10 +33,37 @@ class Layer:
     bias: torch.Tensor | None
     bias_state: torch.Tensor | None
 
+    #: Whether some weights miss the input at some positions.
+    margins: ClassVar[bool] = False
+    #: Whether maxima are taken before the layer.
+    kinked: ClassVar[bool] = False
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``[N, in] -> [N, out]``."""
         z: torch.Tensor = x @ self.weight.T
         return z if self.bias is None else z + self.bias
+
+    def activation(self, networks: str) -> Callable[[torch.Tensor], torch.Tensor]:
+        """What the pre-activations of the layer before go through; ``networks`` names theirs."""
+        return ACTIVATIONS[networks]
+
+    def enter(self, z: torch.Tensor, networks: str) -> torch.Tensor:
+        """Pre-activations of the layer before -> inputs of this one."""
+        return self.activation(networks)(z)
+
+    def patches(self, inputs: torch.Tensor) -> torch.Tensor:
+        """What a unit's weights are multiplied with: ``[R, in]``, a row a sample (and position)."""
+        return inputs
+
+    def upstream(self, slope: torch.Tensor, z: torch.Tensor, networks: str) -> torch.Tensor:
+        """``[R, K]``: dL/d(output of a unit of the layer before) through each output weight, at 1.
+
+        Args:
+            slope: ``[N, out, ...]``, dL/dz of this layer.
+            z: ``[N, ...]``, pre-activations of the unit.
+            networks: their activation.
+        """
+        return slope
 
 
 Network = list[Layer]
@@ -92,10 +120,9 @@ def run(
         inputs ``[N, in]`` and pre-activations ``[N, out]`` of every layer; the last pre-activation
         is the output.
     """
-    sigma = ACTIVATIONS[activation]
     inputs, before = [x], [layers[0].forward(x)]
     for layer in layers[1:]:
-        inputs.append(sigma(before[-1]))
+        inputs.append(layer.enter(before[-1], activation))
         before.append(layer.forward(inputs[-1]))
     return inputs, before
 
@@ -113,11 +140,14 @@ def loss_of(task: Task, output: torch.Tensor, y: torch.Tensor, coef: torch.Tenso
     return (coef * LOSSES[task.loss].sample(output, y)).sum()
 
 
-def derivatives(activation: str, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """First and second derivative of the activation at ``z``, by autograd."""
+def derivatives(
+    activation: str | Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """First and second derivative of the activation (a name or a function) at ``z``."""
+    function = ACTIVATIONS[activation] if isinstance(activation, str) else activation
     with torch.enable_grad():
         leaf = z.detach().clone().requires_grad_(True)
-        (first,) = torch.autograd.grad(ACTIVATIONS[activation](leaf).sum(), leaf, create_graph=True)
+        (first,) = torch.autograd.grad(function(leaf).sum(), leaf, create_graph=True)
         if not first.requires_grad:
             return first.detach(), torch.zeros_like(z)
         (second,) = torch.autograd.grad(first.sum(), leaf, allow_unused=True)

@@ -147,6 +147,18 @@ def plain_modules() -> tuple[edt.ModuleTask, edt.ModuleEnsemble]:
     return edt.ModuleTask((x, y)), edt.ModuleEnsemble([nn.Linear(2, 1), nn.Linear(2, 1)])
 
 
+def splits_of_modules() -> bool:
+    """A channel is split and the function stays; a norm among the stages is named."""
+    parts = [nn.Conv2d(1, 2, 2), nn.Tanh(), nn.Flatten(), nn.Linear(8, 1)]
+    networks = edt.ModuleEnsemble([nn.Sequential(*parts)], input_shape=(1, 3, 3))
+    blank = (torch.ones(2, 9), torch.zeros(2, 1))
+    wide = edt.embed.split(networks, neuron=0, mu=0.4).networks
+    same = torch.allclose(edt.predict(wide, blank), edt.predict(networks, blank), atol=1e-6)
+    parts[1] = nn.BatchNorm2d(2)
+    other = edt.ModuleEnsemble([nn.Sequential(*parts)], input_shape=(1, 3, 3))
+    return same and refused(lambda: edt.embed.split(other), "stage '1' is BatchNorm2d")
+
+
 def refused_for_modules(call: Callable[[Any, Any], Any]) -> Callable[[], bool]:
     return lambda: refused(lambda: call(*plain_modules()), CHAINS)
 
@@ -387,9 +399,7 @@ CLAIMS: dict[str, dict[str, Callable[[], Any]]] = {
         "bits of modules": same_modules_same_bits,
         "modules that `vmap` refuses": without_vmap,
         "natural gradients": natural,
-        "splits and embeddings of neurons of a module": refused_for_modules(
-            lambda task, networks: edt.embed.split(networks, neuron=0, mu=0.5)
-        ),
+        "splits and embeddings of units of a module": splits_of_modules,
         "a census of modules up to symmetry": refused_for_modules(
             lambda task, networks: edt.landscape.find_minima(task, networks, progress=False)
         ),

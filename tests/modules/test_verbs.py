@@ -257,8 +257,6 @@ def test_tickets_are_found_rewound_and_kept_alone() -> None:
 
 def test_what_makes_no_sense_for_modules_says_so(both) -> None:
     made, _, task = both
-    with pytest.raises(TypeError, match="an embedding is defined for chains"):
-        edt.landscape.split(made)
     with pytest.raises(TypeError, match="alignment is defined for chains"):
         edt.landscape.align_networks(made, made)
     batches = edt.ModuleTask([(task.x[:5], task.y[:5])], "mse")
