@@ -17,7 +17,7 @@ from edt.ensemble.kinds import chains
 from edt.frames import Tabular
 from edt.landscape.invariances import invariant_directions
 from edt.landscape.labels import CERTIFIED, Standing, label_of, overturned_by
-from edt.landscape.layers import derivatives, run, target_of, unpack
+from edt.landscape.layers import Network, derivatives, run, target_of, unpack
 from edt.objectives import Objective, hessians
 from edt.ops.threads import one_blas_thread
 from edt.scalars import index, integer
@@ -314,9 +314,11 @@ def _look(
         matrices = [matrix for matrix, good in zip(matrices, fine, strict=True) if good]
         for b, matrix, system in zip(part.tolist(), matrices, eigensystems(matrices), strict=True):
             trainable = objective.trainable[_span(ens, b)]
-            ways = invariant_directions(unpack(ens, b), ens.activation, _loss_name(task))
+            layers = unpack(ens, b)
+            ways = invariant_directions(layers, ens.activation, _loss_name(task))[trainable]
             slope = grad[_span(ens, b)][trainable]
-            parts[b] = _measured(parts[b], matrix, *system, slope, ways[trainable])
+            pull = _growth(layers, parts[b])[trainable]
+            parts[b] = _measured(parts[b], matrix, *system, slope, ways, pull)
     return parts
 
 
@@ -331,6 +333,7 @@ def _measured(
     vectors: torch.Tensor,
     slope: torch.Tensor,
     ways: torch.Tensor,
+    pull: torch.Tensor,
 ) -> Standing:
     """Evidence with what the Hessian says."""
     threshold = zero_threshold(values)
@@ -342,13 +345,14 @@ def _measured(
     down = values > threshold
     distance = float((force[far] / values[far]).square().sum().sqrt())
     gain = 0.5 * float((force[down].square() / values[down]).sum())
-    unexplained = zero
+    unexplained, flat = zero, vectors[:, ~far]
     if zero and ways.shape[1]:
         # The Hessian on what is left beside the directions in which nothing changes.
         basis = torch.linalg.qr(ways, mode="complete").Q[:, ways.shape[1] :]
         inner = basis.T @ matrix @ basis
-        left = torch.linalg.eigvalsh((inner + inner.T) / 2)
-        unexplained = int((left.abs() <= threshold).sum())
+        left, axes = torch.linalg.eigh((inner + inner.T) / 2)
+        within = left.abs() <= threshold
+        unexplained, flat = int(within.sum()), basis @ axes[:, within]
     return replace(
         at,
         measured=True,
@@ -360,7 +364,25 @@ def _measured(
         min_eig=float(values[0]),
         max_eig=float(values[-1]),
         eps_H=threshold,
+        outward=0.0 if at.zero_loss else float((flat.T @ pull).square().sum()),
     )
+
+
+def _growth(layers: Network, at: Standing) -> torch.Tensor:
+    """Unit vector along which the outputs of the closest opponents grow, each by the same factor,
+    in the network's flat order; 0 without a pair."""
+    moves = [torch.zeros_like(part) for layer in layers for part in (layer.weight, layer.bias)
+             if part is not None]  # fmt: skip
+    if at.layer >= 0:
+        reader = layers[at.layer + 1]
+        place = (at.layer + 1) * (1 if layers[0].bias is None else 2)
+        for neuron in at.pair:
+            if neuron == BIAS and reader.bias is not None:
+                moves[place + 1] += reader.bias
+            elif neuron >= 0:
+                moves[place][:, neuron] = reader.weight[:, neuron]
+    flat = torch.cat([part.flatten() for part in moves]).to(torch.float64)
+    return flat / flat.norm().clamp_min(1e-300)
 
 
 def _saturated(task: Any, ens: Ensemble, b: int, target: int) -> set[tuple[int, int]]:

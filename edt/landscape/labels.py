@@ -19,13 +19,16 @@ flat minimum  the same, with zero eigenvalues that are all explained
 saddle        d and p below the bounds, an eigenvalue below -eps_H
 saturated     not settled; a unit has a slope on fewer samples than it has input weights (it became
               constant or a step on the others), so that some of these are free
-channel       not settled; two opponents' input weights are within `CLOSE`, or the norm grew under
-              the budget together with the outputs of two opponents, and less than `MOVING` is to
-              be gained
+channel       not settled, and less than `MOVING` is to be gained; two opponents' input weights are
+              within `CLOSE`, or the loss is flat along the growth of two opponents' outputs (at
+              least `OUTWARD` of it), or the norm grew under the budget together with these
 drifting      none of these, and still moving when the budget was spent
 undecided     none of these, and not moving: rounding, or more coordinates than Hessians are
               formed of
 ============  =================================================================================
+
+How a run came to where it stands has no say where the place itself has one: in a channel rounding
+stops every run somewhere, and what grew on the way there does not grow any more.
 
 Reference: J. Nocedal, S. Wright, "Numerical Optimization", 2006, chapters 2 and 3; F. Martinelli et
 al., NeurIPS 2025, arXiv 2506.14951 (channels).
@@ -43,6 +46,7 @@ __all__ = [
     "GROWTH",
     "LABELS",
     "MOVING",
+    "OUTWARD",
     "SETTLED",
     "Standing",
     "label_of",
@@ -64,6 +68,10 @@ SETTLED, GAIN = 1e-3, 1e-8
 MOVING = 1e-5
 #: Growth of the norm, and of the outputs of the closest opponents, that is a drift to infinity.
 GROWTH = 1.5
+#: Share of the growth of the closest opponents' outputs that lies in directions in which the
+#: Hessian is zero to rounding and no symmetry says why: half, more along it than across. Ends of
+#: channels have 0.9 and more, saturated units 0.
+OUTWARD = 0.5
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,8 @@ class Standing:
             neither symmetries of the network's function nor due to loss 0.
         min_eig, max_eig, eps_H: of the Hessian.
         closeness: ``1 - cos`` of the closest opponents (`edt.training.channels`); pair, layer:
-            which.
+            which; outward: share of the direction in which their outputs grow, each by the same
+            factor, that is unexplained and flat.
         saturated: units with a slope on fewer samples than they have input weights.
         steps: Newton steps of the push.
         growth: of the norm during the push; reach_growth: of the opponents' output weights.
@@ -108,6 +117,7 @@ class Standing:
     pair: tuple[int, int]
     layer: int
     saturated: int
+    outward: float = 0.0
     steps: int = 0
     growth: float = 1.0
     reach_growth: float = 1.0
@@ -139,7 +149,8 @@ def label_of(at: Standing) -> str:
         return "channel"
     if quiet and at.saturated:
         return "saturated"
-    if quiet and at.growth >= GROWTH and at.reach_growth >= GROWTH:
+    grew = at.growth >= GROWTH and at.reach_growth >= GROWTH
+    if quiet and (grew or at.outward >= OUTWARD):
         return "channel"
     if at.steps and (at.fell > GAIN or at.moved > SETTLED):
         return "drifting"

@@ -13,6 +13,7 @@ from edt.landscape import certify, embed, label_of
 from edt.landscape.invariances import invariant_directions
 from edt.landscape.labels import SETTLED, Standing
 from edt.landscape.layers import unpack
+from edt.training.channels import CLOSE
 
 
 def moved(ens, size, seed=0):
@@ -183,6 +184,36 @@ def test_too_many_coordinates_and_not_finite(make):
         certify(task, ens, task_index=index, steps=-1)
 
 
+def exponential(sign):
+    """(task, start): a tanh neuron and the output bias on ``e^-x`` and a residual of either sign.
+
+    ``-a tanh(x/2 + b) + a`` with ``a = e^2b / 2`` tends to ``e^-x`` from the next exponential's
+    side: with the residual there the loss falls like 1/a for ever, with the opposite it has a
+    minimum.
+    """
+    x = torch.linspace(-1, 1, 21).double()[:, None]
+    f = torch.exp(-x)
+    tangents = torch.linalg.qr(torch.cat([f, x * f, torch.ones_like(x)], 1)).Q
+    r = f.square() - tangents @ (tangents.T @ f.square())
+    a = float(torch.exp(torch.tensor(6.0))) / 2
+    return edt.Task(x, f + sign * r / r.norm()), row([(0.5, 3.0, -a)], a)
+
+
+def test_a_channel_whose_opponents_stay_apart_is_one_wherever_it_is_looked_at():
+    """The bias of its neuron grows like ln(a): its cosine to the output bias stays far from 1
+    where rounding stops the run. The label must not need to have seen it grow."""
+    task, start = exponential(1.0)
+    found = certify(task, start)
+    (at,) = found.standings
+    assert found.label == ["channel"] and at.closeness > 3 * CLOSE
+    assert at.outward > 0.99 and at.unexplained == 1
+    assert certify(task, found.networks).label == ["channel"]
+    assert certify(task, found.networks, steps=0).label == ["channel"]
+    task, start = exponential(-1.0)
+    other = certify(task, start)
+    assert other.label == ["minimum"] and float(other.networks.theta.norm()) < 10.0
+
+
 def test_labels_do_not_depend_on_company(make):
     ens = make.networks([2, 3], 2)
     task, index = make.on_critical_points(ens, residual=0.5)
@@ -210,6 +241,11 @@ def test_the_rule_is_the_table():
         ({"closeness": 1e-5, "n_zero": 1, "unexplained": 1}, "channel"),
         ({"saturated": 1, "n_zero": 1, "unexplained": 1}, "saturated"),
         ({"distance": 0.2, "growth": 3.0, "reach_growth": 4.0}, "channel"),
+        ({"n_zero": 1, "unexplained": 1, "outward": 0.9}, "channel"),
+        ({"n_zero": 1, "unexplained": 1, "outward": 0.1}, "undecided"),
+        ({"n_zero": 1, "unexplained": 1, "outward": 0.9, "saturated": 1}, "saturated"),
+        ({"n_zero": 1, "unexplained": 1, "outward": 0.9, "gain": 1e-3}, "undecided"),
+        ({"outward": 0.9}, "minimum"),
         ({"distance": 0.2, "steps": 600, "moved": 0.1}, "drifting"),
         ({"distance": 0.2, "steps": 600}, "undecided"),
         ({"measured": False}, "undecided"),
