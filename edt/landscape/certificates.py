@@ -381,8 +381,9 @@ def _growth(layers: Network, at: Standing) -> torch.Tensor:
                 moves[place + 1] += reader.bias
             elif neuron >= 0:
                 moves[place][:, neuron] = reader.weight[:, neuron]
-    flat = torch.cat([part.flatten() for part in moves]).to(torch.float64)
-    return flat / flat.norm().clamp_min(1e-300)
+    flat: torch.Tensor = torch.cat([part.flatten() for part in moves]).to(torch.float64)
+    flat /= flat.norm().clamp_min(1e-300)
+    return flat
 
 
 def _saturated(task: Any, ens: Ensemble, b: int, target: int) -> set[tuple[int, int]]:
