@@ -315,6 +315,17 @@ PYBIND11_MODULE(_core, m) {
       run(plan, data, task, act, active, [&](const Call& c) { newton<T>(c, rules, st); });
     });
   });
+  m.def("levenberg", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
+                        Pointer active, const py::dict& rule, const py::dict& state) {
+    const LevenbergRule rules = read_levenberg_rule(rule);
+    by_type(data, [&](auto t) {
+      using T = decltype(t);
+      if (data.get<T>().loss != Loss::mse)
+        throw py::value_error("Levenberg-Marquardt is for squared error");
+      const auto st = read_levenberg<T>(state, at<T>(theta));
+      run(plan, data, task, act, active, [&](const Call& c) { levenberg<T>(c, rules, st); });
+    });
+  });
   m.def("excursions",
         [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
            Pointer active, const py::dict& rule, const py::dict& state) {

@@ -128,6 +128,57 @@ ExcursionState<T> read_excursions(const pybind11::dict& from, T* theta) {
   return st;
 }
 
+inline LevenbergRule read_levenberg_rule(const pybind11::dict& from) {
+  Named d(from, "rule");
+  LevenbergRule rule{};
+  rule.tries = d.value<int64_t>("tries");
+  rule.lost = d.value<int64_t>("lost");
+  rule.corrections = d.value<int64_t>("corrections");
+  rule.patience = d.value<int64_t>("patience");
+  rule.tol = d.value<double>("tol");
+  rule.switch_to = d.value<double>("switch");
+  rule.zero_soon = d.value<double>("zero_soon");
+  rule.first = d.value<double>("first");
+  rule.least = d.value<double>("least");
+  rule.up = d.value<double>("up");
+  rule.far = d.value<double>("far");
+  rule.down = d.value<double>("down");
+  rule.wary = d.value<double>("wary");
+  rule.close = d.value<double>("close");
+  rule.shrink = d.value<double>("shrink");
+  rule.bent = d.value<double>("bent");
+  rule.ratio = d.value<double>("ratio");
+  rule.slow = d.value<double>("slow");
+  rule.brisk = d.value<double>("brisk");
+  d.finish();
+  return rule;
+}
+
+template <class T>
+LevenbergState<T> read_levenberg(const pybind11::dict& from, T* theta) {
+  Named d(from, "state");
+  LevenbergState<T> st{};
+  st.theta = theta;
+  st.grad = d.pointer<T>("grad");
+  st.scale = d.pointer<const double>("scale");
+  st.goal = d.pointer<const double>("goal");
+  st.loss = d.pointer<double>("loss");
+  st.grad_max = d.pointer<double>("grad_max");
+  st.moving = d.pointer<double>("moving");
+  st.mu = d.pointer<double>("mu");
+  st.best = d.pointer<double>("best");
+  st.decade = d.pointer<double>("decade");
+  st.left = d.pointer<int64_t>("left");
+  st.iterations = d.pointer<int64_t>("iterations");
+  st.since = d.pointer<int64_t>("since");
+  st.since_decade = d.pointer<int64_t>("since_decade");
+  st.failed = d.pointer<int8_t>("failed");
+  st.over = d.pointer<int8_t>("over");
+  st.budget = d.value<int64_t>("budget");
+  d.finish();
+  return st;
+}
+
 inline NewtonRule read_newton_rule(const pybind11::dict& from) {
   Named d(from, "rule");
   NewtonRule rule{};

@@ -130,6 +130,15 @@ bool newton(const Call& c, const NewtonRule& rule, const NewtonState<T>& state) 
 }
 
 template <class T>
+bool levenberg(const Call& c, const LevenbergRule& rule, const LevenbergState<T>& state) {
+  const auto& k = current_isa().table<T>();
+  return for_networks<T>(c, 20.0 * double(state.budget),
+                         [&](int b, const Net& net, const Problem<T>& pr, Crew& crew) {
+                           k.levenberg(net, pr, rule, state, b, crew);
+                         });
+}
+
+template <class T>
 bool excursions(const Call& c, const ExcursionRule& rule, const ExcursionState<T>& state) {
   const auto& k = current_isa().table<T>();
   return for_networks<T>(c, 20.0 * double(state.budget),
@@ -150,6 +159,7 @@ bool excursions(const Call& c, const ExcursionRule& rule, const ExcursionState<T
   template bool lbfgs<T>(const Call&, const LbfgsState<T>&);                                       \
   template bool bend<T>(const Call&, const T*, const T*, const T*, T*);                            \
   template bool newton<T>(const Call&, const NewtonRule&, const NewtonState<T>&);                  \
+  template bool levenberg<T>(const Call&, const LevenbergRule&, const LevenbergState<T>&);         \
   template bool excursions<T>(const Call&, const ExcursionRule&, const ExcursionState<T>&);
 EDT_INSTANTIATE(float)
 EDT_INSTANTIATE(double)

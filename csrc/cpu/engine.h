@@ -45,6 +45,8 @@ template <class T>
 bool newton(const Call&, const NewtonRule&, const NewtonState<T>&);
 // Squared error only.
 template <class T>
+bool levenberg(const Call&, const LevenbergRule&, const LevenbergState<T>&);
+template <class T>
 bool excursions(const Call&, const ExcursionRule&, const ExcursionState<T>&);
 
 }  // namespace edt

@@ -49,6 +49,8 @@ struct KernelTable {
   void (*train)(const Net&, const Problem<T>&, const HyperParameters&, const TrainState<T>&,
                 int64_t b, Crew&);
   void (*lbfgs)(const Net&, const Problem<T>&, const LbfgsState<T>&, int64_t b, Crew&);
+  void (*levenberg)(const Net&, const Problem<T>&, const LevenbergRule&, const LevenbergState<T>&,
+                    int64_t b, Crew&);
   void (*excursion)(const Net&, const Problem<T>&, const ExcursionRule&, const ExcursionState<T>&,
                     int64_t b, Crew&);
   void (*newton)(const Net&, const Problem<T>&, const NewtonRule&, const NewtonState<T>&, int64_t b,

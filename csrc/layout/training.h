@@ -87,6 +87,25 @@ struct ExcursionState {
   int64_t budget;                          // Jacobians of each network in this call
 };
 
+// Numbers that rule Levenberg-Marquardt; edt/training/levenberg.py says what they mean.
+struct LevenbergRule {
+  int64_t tries, lost, corrections, patience;
+  double tol, switch_to, zero_soon, first, least, up, far, down, wary, close, shrink, bent, ratio;
+  double slow, brisk;
+};
+
+// Where a call of Levenberg-Marquardt on B networks finds and leaves its numbers.
+template <class T>
+struct LevenbergState {
+  T *theta, *grad;                   // flat, in and out
+  const double *scale, *goal;        // [B], size of the targets; share of it to reach
+  double *loss, *grad_max, *moving;  // [B], in and out, like all that follow
+  double *mu, *best, *decade;
+  int64_t *left, *iterations, *since, *since_decade;
+  int8_t *failed, *over;
+  int64_t budget;  // iterations of each network in this call
+};
+
 // How a descent to a critical point stands; edt/training/descent.py.
 #define EDT_DESCENTS(X)                                                                            \
   X(running) X(converged) X(stalled) X(diverged) X(max_steps) X(channel) X(interrupted)

@@ -207,6 +207,11 @@ class CoreObjective:
         return self.calls.newton
 
     @property
+    def levenberg(self) -> Any:
+        """`CpuCalls.levenberg`, on the CPU wherever the rest is done; for squared errors."""
+        return self.host.levenberg
+
+    @property
     def excursions(self) -> Any:
         """`CpuCalls.excursions`, on the CPU wherever the rest is done; for squared errors."""
         return self.host.excursions

@@ -207,6 +207,12 @@ class CpuCalls:
         """Newton's method inside the core; see `edt.training.newton`. Tensors by name."""
         _core.newton(*self._head(theta, active), _named(rule), _named(state))
 
+    def levenberg(
+        self, theta: torch.Tensor, active: torch.Tensor, rule: dict[str, Any], state: dict[str, Any]
+    ) -> None:
+        """Levenberg-Marquardt inside the core; see `edt.training.levenberg`. Tensors by name."""
+        _core.levenberg(*self._head(theta, active), _named(rule), _named(state))
+
     def excursions(
         self, theta: torch.Tensor, active: torch.Tensor, rule: dict[str, Any], state: dict[str, Any]
     ) -> None:

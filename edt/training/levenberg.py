@@ -6,8 +6,9 @@ spread over fifteen decades. ``J^T J`` in double precision knows half of them, J
 
     J = U S V^T,      p = -V (S^2 + mu)^-1 S U^T r,
 
-by QR and the singular values of R. Moving by p bends the outputs off the straight line ``r + J p``
-that the step aims at; they are brought back onto it by a few corrections with the same factors,
+by QR and the singular values of R; in the core by QR of J on top of ``sqrt(mu) I``. Moving by p
+bends the outputs off the straight line ``r + J p`` that the step aims at; they are brought back
+onto it by a few corrections with the same factors,
 ``q <- q - V (S^2 + mu)^-1 V^T J^T (r(theta + q) - r - J p)``, each at the price of one evaluation
 of the outputs. Rounding in ``J^T`` costs a correction u |J| / sqrt(mu) of its size, which need not
 be exact. Steps then follow the valley as far as the factors are good for, instead of as far as its
@@ -21,21 +22,21 @@ when a step fails, lowered sharply when one succeeds.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
 from edt.curvature.dense import for_each
 from edt.objectives import Objective
-from edt.training.descent import RUNNING, Descent
+from edt.training.descent import RUNNING, Descent, Pace
 from edt.training.progress import Meter
 
 __all__ = ["FLOOR", "ZERO_SOON", "can_levenberg", "levenberg", "together"]
 
 #: Entries of the largest Jacobian that is formed, and of those held at once.
 LARGEST, TOGETHER = 20_000_000, 8_000_000
-#: First damping as a share of ``||J||^2``, and the least.
+#: First damping as a share of ``|J|_F^2``, and the least.
 FIRST, LEAST = 1e-3, 1e-32
 #: Factors on the damping after a step that failed, and after one that succeeded: the second where
 #: several had failed before it.
@@ -63,6 +64,13 @@ ZERO_SOON = 1e-4
 #: Iterations in which the loss must lose a tenth; nine tenths once the gradient is at its bound.
 PATIENCE = 20
 SLOW, BRISK = 0.9, 0.1
+#: Most coordinates of a network that the core factorises, and entries of its Jacobian; LAPACK is
+#: faster above.
+SMALL, HELD = 256, 2_000_000
+#: Iterations of a network in one call of the core.
+CHUNK = 25
+
+_DTYPES = {int: torch.int64, float: torch.float64, bool: torch.int8}
 
 
 def can_levenberg(objective: Objective) -> torch.Tensor:
@@ -119,6 +127,12 @@ def levenberg(
         goal: loss at which a network leaves, as a share of the targets' size.
     """
     work = chosen[state.status[chosen] == RUNNING]
+    if hasattr(state.objective, "levenberg"):
+        small = (state.coords[work] <= SMALL) & (
+            state.coords[work] * _rows(state.objective) <= HELD
+        )
+        _compiled(state, work[small], iterations, meter, switch, goal)
+        work = work[~small]
     tracks = {b: LevenbergState(iterations) for b in work.tolist()}
     work = _still(state, work, tracks, switch, goal)
     while work.numel():
@@ -127,6 +141,53 @@ def levenberg(
             _iterate(state, part, tracks)
             meter.update(int((state.grad_max <= state.tol).sum()), work.numel(), state.loss)
         work = _still(state, work, tracks, switch, goal)
+
+
+def _rows(objective: Objective) -> int:
+    return int(getattr(objective, "rows", None) or 1)
+
+
+def _compiled(
+    state: Descent, work: torch.Tensor, iterations: int, meter: Meter, switch: float, goal: float
+) -> None:
+    """`levenberg` in the core, one task a network."""
+    rule = {
+        "tries": TRIES,
+        "lost": LOST,
+        "corrections": CORRECTIONS,
+        "patience": PATIENCE,
+        "tol": state.tol,
+        "switch": switch,
+        "zero_soon": ZERO_SOON,
+        "first": FIRST,
+        "least": LEAST,
+        "up": UP,
+        "far": FAR,
+        "down": DOWN,
+        "wary": WARY,
+        "close": CLOSE,
+        "shrink": SHRINK,
+        "bent": BENT,
+        "ratio": RATIO,
+        "slow": SLOW,
+        "brisk": BRISK,
+    }
+    fresh = asdict(LevenbergState(iterations)) | {"goal": goal, "over": False}
+    at: dict[str, Any] = {
+        name: torch.full((state.B,), value, dtype=_DTYPES[type(value)])
+        for name, value in fresh.items()
+    }
+    at |= {"grad": state.grad, "loss": state.loss, "grad_max": state.grad_max}
+    at |= {"moving": state.moving, "iterations": state.newton_iterations}
+    at |= {"scale": state.objective.scale, "budget": CHUNK}
+    call: Any = state.objective.levenberg  # type: ignore[attr-defined]
+    pace = Pace()
+    while work.numel():
+        for part in pace.parts(work):
+            state.check_time()
+            call(state.theta, state.mask(part), rule, at)
+            meter.update(int((state.grad_max <= state.tol).sum()), work.numel(), state.loss)
+        work = work[at["over"][work] == 0]
 
 
 def _still(
@@ -153,7 +214,7 @@ def _still(
 
 def together(objective: Objective, work: torch.Tensor) -> Iterator[torch.Tensor]:
     """Consecutive networks of ``work`` whose Jacobians may be held at once."""
-    rows = int(getattr(objective, "rows", None) or 1)
+    rows = _rows(objective)
     part: list[int] = []
     held = 0
     for b, size in zip(work.tolist(), objective.coords[work].tolist(), strict=True):
@@ -188,7 +249,7 @@ class Search:
         self._jacobian, self._residual = both[:, :size], both[:, size]
         self._along = torch.mv(left.T, factor[:, size])
         self._loss = float((self._residual * self._residual).sum())
-        largest = float(self._s[0]) ** 2 if self._s.numel() else 0.0
+        largest = float((self._s * self._s).sum())
         self.mu = max(FIRST * largest if mu < 0.0 else mu, LEAST * largest, 1e-300)
         self.tries = 0
         self.taken = self.failed = False

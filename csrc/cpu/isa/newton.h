@@ -23,6 +23,7 @@ class NewtonOf {
         n_(padded<T>(net.n_params())),
         coords_(net.n_coords),
         theta_(state.theta + net.offset),
+        norm_(net, theta_),
         p_(compress(net, theta_, crew.scratch)),
         g_(compress(net, state.grad + net.offset, crew.scratch)),
         trial_(crew.scratch.take<T>(n_)),
@@ -38,11 +39,6 @@ class NewtonOf {
       std::fill(*v, *v + basis_.ld, T(0));
     }
     for (int k : net.fixed) g_[k] = T(0);
-    std::vector<uint8_t> listed(size_t(net.n_flat), 0);
-    for (int k = 0; k < net.n_params(); ++k)
-      if (net.coord[k] >= 0) listed[size_t(net.flat[k])] = 1;
-    for (int i = 0; i < net.n_flat; ++i)
-      if (!listed[size_t(i)]) rest_ += double(theta_[i]) * double(theta_[i]);
   }
 
   void run() {
@@ -59,19 +55,9 @@ class NewtonOf {
   Descent status() const { return Descent(s_.status[b_]); }
   void end(Descent how) { s_.status[b_] = int8_t(how); }
 
-  // |theta| over all entries of the flat vector.
-  double norm() const {
-    double sum = rest_;
-    for (int k = 0; k < net_.n_params(); ++k)
-      if (net_.coord[k] >= 0) sum += double(p_[k]) * double(p_[k]);
-    return std::sqrt(sum);
-  }
-
-  void pack(const T* from, T* to) const {
-    std::fill(to, to + basis_.ld, T(0));
-    for (int k = 0; k < net_.n_params(); ++k)
-      if (net_.coord[k] >= 0) to[net_.coord[k]] = from[k];
-  }
+  double norm() const { return norm_(p_); }
+  void pack(const T* from, T* to) const { to_coordinates(net_, from, to, basis_.ld); }
+  void unpack(const T* step, T* to) const { from_coordinates(net_, step, to, n_); }
 
   // Rounding error to expect in a loss; edt/objectives/noise.py.
   double noise(double loss) const {
@@ -140,12 +126,6 @@ class NewtonOf {
     predicted_ = predicted;
     to_parameters(step_);
     length_ = std::sqrt(double(dot(step_, step_, int(basis_.ld))));
-  }
-
-  void unpack(const T* step, T* to) const {
-    std::fill(to, to + n_, T(0));
-    for (int k = 0; k < net_.n_params(); ++k)
-      if (net_.coord[k] >= 0) to[k] = step[net_.coord[k]];
   }
 
   // Adds the bend to the step; false if it is not small against it.
@@ -274,13 +254,14 @@ class NewtonOf {
   Crew& crew_;
   const int n_, coords_;
   T* theta_;
+  const WholeNorm<T> norm_;
   // Compressed vectors; then those over coordinates.
   T *p_, *g_, *trial_, *trial_g_, *line_, *force_;
   T *hess_, *scale_, *slope_, *size_, *along_, *step_, *turn_, *packed_;
   Eigensystem<T> basis_;
   const Samples<T> all_;
   Block<T> block_;
-  double rest_ = 0, predicted_ = 0, length_ = 0;
+  double predicted_ = 0, length_ = 0;
   T largest_ = T(0);
 };
 

@@ -4,6 +4,7 @@
 
 #include "cpu/isa/excursions.h"
 #include "cpu/isa/lbfgs.h"
+#include "cpu/isa/levenberg.h"
 #include "cpu/isa/newton.h"
 #include "cpu/isa/train.h"
 
@@ -172,7 +173,8 @@ using S = EDT_SCALAR;
 // A constant: reading it runs none of this file's instructions, which the processor may not have.
 extern const KernelTable<S> EDT_CONCAT(table_, EDT_SCALAR);
 constexpr KernelTable<S> EDT_CONCAT(table_, EDT_SCALAR) = {
-    predict<S>,  loss<S>,  loss_and_grad<S>, vjp<S>,       bend<S>,   hvp<S>,        hessian<S>,
-    jacobian<S>, train<S>, lbfgs<S>,         excursion<S>, newton<S>, activation<S>, fma_peak<S>};
+    predict<S>,   loss<S>,      loss_and_grad<S>, vjp<S>,        bend<S>,
+    hvp<S>,       hessian<S>,   jacobian<S>,      train<S>,      lbfgs<S>,
+    levenberg<S>, excursion<S>, newton<S>,        activation<S>, fma_peak<S>};
 
 }  // namespace edt::EDT_ISA_NS

@@ -67,6 +67,19 @@ class Triangle {
       x[i] = sum / at(i, i);
     }
   }
+  // x <- (R^T R)^-1 x, R without its last column.
+  void solve_normal(T* x) const {
+    for (int i = 0; i + 1 < n_; ++i) {
+      const T* row = r_ + size_t(i) * ld_;
+      x[i] /= row[i];
+      for (int j = i + 1; j + 1 < n_; ++j) x[j] -= row[j] * x[i];
+    }
+    for (int i = n_ - 2; i >= 0; --i) {
+      T sum = x[i];
+      for (int j = i + 1; j + 1 < n_; ++j) sum -= at(i, j) * x[j];
+      x[i] = sum / at(i, i);
+    }
+  }
   double rest() const { return double(at(n_ - 1, n_ - 1)) * double(at(n_ - 1, n_ - 1)); }
 
  private:

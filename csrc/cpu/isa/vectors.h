@@ -53,6 +53,44 @@ bool all_finite(const T* a, int n) {
   return hsum(s) == T(0);
 }
 
+// A compressed vector over the coordinates, and back: zeros in the rest of `room` entries.
+template <class T>
+void to_coordinates(const Net& net, const T* from, T* to, int64_t room) {
+  std::fill(to, to + room, T(0));
+  for (int k = 0; k < net.n_params(); ++k)
+    if (net.coord[k] >= 0) to[net.coord[k]] = from[k];
+}
+template <class T>
+void from_coordinates(const Net& net, const T* from, T* to, int64_t room) {
+  std::fill(to, to + room, T(0));
+  for (int k = 0; k < net.n_params(); ++k)
+    if (net.coord[k] >= 0) to[k] = from[net.coord[k]];
+}
+
+// |theta| over all entries of a network's flat vector, of which coordinates move.
+template <class T>
+class WholeNorm {
+ public:
+  WholeNorm(const Net& net, const T* theta) : net_(net) {
+    std::vector<uint8_t> listed(size_t(net.n_flat), 0);
+    for (int k = 0; k < net.n_params(); ++k)
+      if (net.coord[k] >= 0) listed[size_t(net.flat[k])] = 1;
+    for (int i = 0; i < net.n_flat; ++i)
+      if (!listed[size_t(i)]) rest_ += double(theta[i]) * double(theta[i]);
+  }
+  // At a compressed vector.
+  double operator()(const T* p) const {
+    double sum = rest_;
+    for (int k = 0; k < net_.n_params(); ++k)
+      if (net_.coord[k] >= 0) sum += double(p[k]) * double(p[k]);
+    return std::sqrt(sum);
+  }
+
+ private:
+  const Net& net_;
+  double rest_ = 0;
+};
+
 // Writes the trainable entries back and leaves the others of the flat vector alone.
 template <class T>
 void scatter(const Net& net, const T* p, T* flat) {

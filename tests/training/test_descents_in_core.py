@@ -1,4 +1,7 @@
-"""Newton's method in the core against its plain form, and independent of company and threads."""
+"""Newton's method and Levenberg-Marquardt in the core against their plain forms.
+
+And independent of company and threads.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import edt
 from edt import _core
 from edt.ops.threads import one_blas_thread
 from edt.tasks.given import objective_of
-from edt.training import newton as module
+from edt.training import levenberg, newton
 from edt.training.descent import Descent
 from edt.training.progress import Meter
 
@@ -23,6 +26,13 @@ CASES = {
     "softmax": ([[5], [3]], 3, "cross_entropy", 90),
     "bce": ([[5], [3]], 2, "bce", 90),
 }
+#: Levenberg-Marquardt is for squared errors.
+BOTH = [
+    pytest.param(module, name, id=f"{module.__name__.rpartition('.')[2]}-{name}")
+    for module in (newton, levenberg)
+    for name, (_, _, loss, _) in CASES.items()
+    if module is newton or loss == "mse"
+]
 
 
 def problem(cases, name):
@@ -38,7 +48,7 @@ def problem(cases, name):
     return ens, edt.Task(x, y, loss)
 
 
-def after(ens, task, iterations, *, small=module.SMALL, threads=None, chunk=module.CHUNK):
+def after(module, ens, task, iterations, *, small=256, threads=None, chunk=25):
     """The descent after this many iterations."""
     objective = objective_of(ens, task, torch.zeros(ens.B, dtype=torch.int64))
     state = Descent(objective, ens.theta, 1e-10, None)
@@ -50,17 +60,20 @@ def after(ens, task, iterations, *, small=module.SMALL, threads=None, chunk=modu
         try:
             torch.set_num_threads(threads or before)
             with one_blas_thread():
-                module.newton(state, torch.arange(ens.B), iterations, meter)
+                if module is newton:
+                    newton.newton(state, torch.arange(ens.B), iterations, meter)
+                else:
+                    levenberg.levenberg(state, torch.arange(ens.B), iterations, meter, switch=0.0)
         finally:
             torch.set_num_threads(before)
     return state
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_as_the_plain_form(cases, name):
-    """The same decisions; numbers to the rounding of two eigendecompositions."""
+@pytest.mark.parametrize(("module", "name"), BOTH)
+def test_as_the_plain_form(cases, module, name):
+    """The same decisions; numbers to the rounding of two decompositions."""
     ens, task = problem(cases, name)
-    plain, core = after(ens, task, 4, small=0), after(ens, task, 4)
+    plain, core = after(module, ens, task, 4, small=0), after(module, ens, task, 4)
     assert core.newton_iterations.tolist() == plain.newton_iterations.tolist()
     assert core.status.tolist() == plain.status.tolist()
     # Rounding of the eigenvectors grows by the condition of the Hessian (to 1e5) in each of four
@@ -80,23 +93,24 @@ def test_as_the_plain_form(cases, name):
     assert torch.equal(fresh.grad_max, core.grad_max)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_bits_alone_and_in_a_crowd(cases, name):
+@pytest.mark.parametrize(("module", "name"), BOTH)
+def test_bits_alone_and_in_a_crowd(cases, module, name):
     ens, task = problem(cases, name)
-    whole = after(ens, task, 6, threads=2)
-    for other in (after(ens, task, 6, threads=1), after(ens, task, 6, chunk=2)):
+    whole = after(module, ens, task, 6, threads=2)
+    for other in (after(module, ens, task, 6, threads=1), after(module, ens, task, 6, chunk=2)):
         for part in ("theta", "grad", "loss", "grad_max", "moving", "newton_iterations", "status"):
             assert torch.equal(getattr(other, part), getattr(whole, part)), part
     for b in range(ens.B):
-        alone = after(ens.network(b), task, 6)
+        alone = after(module, ens.network(b), task, 6)
         span = slice(int(whole.offsets[b]), int(whole.offsets[b + 1]))
         assert torch.equal(alone.theta, whole.theta[span])
         assert torch.equal(alone.loss, whole.loss[b : b + 1])
 
 
-def test_no_loss_rises(cases):
+@pytest.mark.parametrize("module", [newton, levenberg])
+def test_no_loss_rises(cases, module):
     ens, task = problem(cases, "narrow")
-    losses = [after(ens, task, k).loss for k in range(1, 12)]
+    losses = [after(module, ens, task, k).loss for k in range(1, 12)]
     for earlier, later in pairwise(losses):
         assert bool((later <= earlier * (1.0 + 1e-14)).all())
 
@@ -110,7 +124,7 @@ def test_verdicts_of_both_forms(monkeypatch, activation):
     )
     options = {"method": "newton", "newton_steps": 60, "polish": False, "progress": False}
     core = edt.converge(task, ens, **options)
-    monkeypatch.setattr(module, "SMALL", 0)
+    monkeypatch.setattr(newton, "SMALL", 0)
     plain = edt.converge(task, ens, **options)
     same = [
         (a, b) == (c, d)
