@@ -133,9 +133,9 @@ def laws(draw):
 def minima(draw):
     kinds = 30
     share = np.full(kinds, 1 / kinds)
-    counts = draw.multinomial(60, share)
-    total = chao1(counts).total
-    yield "Chao1, minima alike", total.low, total.high, kinds
+    for runs in (60, 120):
+        total = chao1(draw.multinomial(runs, share)).total
+        yield f"Chao1, minima alike, {runs} runs", total.low, total.high, kinds
     uneven = np.arange(1, kinds + 1) ** -1.0
     uneven /= uneven.sum()
     counts = draw.multinomial(60, uneven)

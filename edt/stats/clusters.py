@@ -60,8 +60,9 @@ def cluster_rate(wins: npt.ArrayLike, runs: npt.ArrayLike, conf: float = 0.95) -
     ``p = sum w / sum n``; the linearised variance between clusters,
     ``v = k/(k-1) sum (w_i - p n_i)^2 / (sum n)^2``, against the binomial one gives the design
     effect ``d = max(1, v N / p(1-p))``. The bounds are Wilson's with ``N/d`` runs and Student's
-    quantile of k - 1 degrees of freedom for the normal one. With one run a cluster that is
-    Wilson's own, but for the quantile.
+    quantile for the normal one: k - 1 degrees of freedom, and where d is at its floor
+    Satterthwaite's ``(k-1) (p(1-p) / v N)^2``, what is added to v there being known and not
+    estimated. With one run a cluster that is Wilson's own, but for the quantile.
 
     Args:
         wins, runs: ``[k]``, of each cluster.
@@ -95,7 +96,8 @@ def cluster_rate(wins: npt.ArrayLike, runs: npt.ArrayLike, conf: float = 0.95) -
     size = max(total / design, float(min(k, total)))
     if plain == 0.0:
         size = float(k)  # nothing is known of how clusters differ
-    t = student_reach(conf, k - 1)
+    floored = 0.0 < spread < plain
+    t = student_reach(conf, (k - 1) * ((plain / spread) ** 2 if floored else 1.0))
     centre = (rate + t * t / (2 * size)) / (1 + t * t / size)
     half = t / (1 + t * t / size) * math.sqrt(plain / size + t * t / (4 * size * size))
     low = 0.0 if rate == 0.0 else max(0.0, centre - half)

@@ -50,7 +50,7 @@ def normal_reach(conf: float) -> float:
     return float(ndtri(0.5 + conf / 2.0))
 
 
-def student_reach(conf: float, freedom: int) -> float:
+def student_reach(conf: float, freedom: float) -> float:
     """The t with a share ``conf`` of Student's distribution within ``-t..t`` (NaN: no freedom)."""
     from scipy.special import stdtrit
 

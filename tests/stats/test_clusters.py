@@ -61,9 +61,22 @@ def test_cluster_rates_cover(k, a, b):
     wins, truth = clustered(k, 100, a, b, 10 * k)
     runs = np.full(k, 100)
     inside = [(found := cluster_rate(row, runs)).low <= truth <= found.high for row in wins]
-    assert np.mean(inside) >= NOMINAL[0]
-    # Wide it may be for three clusters, but not for nothing.
-    assert np.mean(inside) <= (1.0 if k == 3 else 0.995)
+    assert NOMINAL[0] <= np.mean(inside) <= 0.995
+
+
+@pytest.mark.parametrize(("k", "each"), [(3, 12), (3, 40), (5, 12)])
+@pytest.mark.parametrize("spread", [np.inf, 30.0, 12.0])
+def test_cluster_rates_are_not_wide_for_nothing(k, each, spread):
+    """Also where clusters hardly differ, and where their sizes do: with Student's quantile of k - 1
+    on the binomial floor 99.7% and more of these were held."""
+    draw = generator(7)
+    rates = np.full((SETS, k), 0.4)
+    if np.isfinite(spread):
+        rates = draw.beta(0.4 * spread, 0.6 * spread, size=(SETS, k))
+    runs = np.maximum(1, draw.binomial(each, draw.beta(6.0, 6.0, size=(SETS, k))))
+    wins = draw.binomial(runs, rates)
+    found = [cluster_rate(w, n) for w, n in zip(wins, runs, strict=True)]
+    assert NOMINAL[0] <= np.mean([one.low <= 0.4 <= one.high for one in found]) <= NOMINAL[1]
 
 
 def test_what_it_replaces_does_not_cover():

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import beta, binomtest
+from scipy.optimize import minimize
+from scipy.stats import beta, binomtest, chi2
 
 from edt.stats import (
     Interval,
@@ -166,7 +167,8 @@ def test_chao1_closed_form():
         + c**2 * once * (2 * once - 1) ** 2 / (4 * (twice + 1) ** 2)
         + c**2 * once**2 * twice * (once - 1) ** 2 / (4 * (twice + 1) ** 4)
     )
-    assert 6 < found.total.low < found.total.value < found.total.high
+    # One singleton more than a chance: that nothing is unseen is not excluded.
+    assert 6 == found.total.low < found.total.value < found.total.high
 
 
 def test_chao1_covers_where_kinds_are_alike():
@@ -182,6 +184,41 @@ def test_chao1_covers_where_kinds_are_alike():
     # Delta-method variance: right to leading order.
     assert np.var(values) == pytest.approx(np.mean(variances), rel=0.35)
     assert inside / 400 > 0.9
+
+
+@pytest.mark.parametrize("runs", [60, 90, 120, 200])
+@pytest.mark.parametrize("uneven", [0.0, 1.0])
+def test_chao1_covers_also_where_little_or_nothing_is_unseen(runs, uneven):
+    """Log-normal intervals leave out the number seen wherever two kinds were seen once: of 30 kinds
+    alike and 120 runs they hold 30 in half of the samples."""
+    weights = np.arange(1, 31) ** -uneven
+    weights /= weights.sum()
+    found = [chao1(draws_of(weights, runs, seed)).total for seed in range(300)]
+    held = [one.low <= 30 <= one.high for one in found]
+    assert np.mean(held) >= 0.91  # 95%, less three standard deviations of 300 samples
+    assert np.median([one.high for one in found]) < 150
+
+
+def test_chao1s_interval_holds_the_numbers_a_likelihood_ratio_does_not_reject():
+    """Against scipy's optimiser over the two parameters, at both ends."""
+    counts = [1] * 9 + [2] * 4 + [7] * 5
+    found = chao1(counts).total
+
+    def ratio(unseen, once, twice):
+        seen = np.array([unseen, once, twice])
+
+        def cost(at):
+            phi, mu = np.exp(at)
+            mean = np.array([phi, phi * mu, phi * mu * mu / 2])
+            return float((mean - seen * np.log(mean)).sum())
+
+        least = minimize(cost, np.log([unseen + 1, 1.0]), method="Nelder-Mead",
+                         options={"xatol": 1e-10, "fatol": 1e-12, "maxiter": 4000}).fun  # fmt: skip
+        return 2 * (least - float((seen - seen * np.log(seen)).sum()))
+
+    limit = chi2.ppf(0.95, 1)
+    assert ratio(found.low - 18, 9, 4) == pytest.approx(limit, rel=1e-6)
+    assert ratio(found.high - 18, 10, 5) == pytest.approx(limit, rel=1e-6)
 
 
 def test_chao1_is_a_lower_bound_otherwise():
