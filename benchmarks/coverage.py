@@ -244,6 +244,7 @@ def crossed(draw):
     table = group_table(pd.concat(tables, ignore_index=True)).set_index("group")
     yield bounds(table.loc["ticket"], "rate", 0.9)
     yield bounds(table.loc["fresh"], "ahead", 0.03)
+    yield bounds(table.loc["fresh"], "prevented", 0.03 / 0.13)
 
 
 @case("networks and their subsets")

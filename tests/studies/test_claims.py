@@ -89,6 +89,30 @@ def test_tickets_that_always_win_do_not_fail():
     assert "against" in crossed_said(runs)
 
 
+def test_tickets_that_fail_now_and_then_but_prevent_most_failures_do_not_fail():
+    """The claim is false by construction, though the rate of wins is clearly below always."""
+    runs = crossed_runs(2, {"ticket": 0.95, "random": 0.6, "loser": 0.6, "fresh": 0.6})
+    assert group_table(runs).set_index("group").loc["ticket", "rate_high"] < 0.99
+    said = crossed_said(runs)
+    assert "against" in said and "for" not in said
+
+
+def test_a_rate_alone_is_no_evidence_that_tickets_fail():
+    runs = crossed_runs(3, {"ticket": 0.9, "fresh": 1.0})
+    assert crossed_said(runs) == {"silent"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_shares_of_failures_prevented_hold_their_truth(seed):
+    """A tenth of the failures prevented: never taken for most of them; 85%: never for few."""
+    for share in (0.1, 0.85):
+        win = 1 - 0.4 * (1 - share)
+        runs = crossed_runs(10 + seed, {"ticket": win, "fresh": 0.6}, teachers=5)
+        row = group_table(runs).set_index("group").loc["fresh"]
+        assert row["prevented_low"] <= share <= row["prevented_high"]
+        assert ("against" if share < 0.5 else "for") not in crossed_said(runs)
+
+
 def test_tickets_that_are_nothing_fail_and_are_not_ahead():
     runs = crossed_runs(1, {"ticket": 0.8, "random": 0.8, "loser": 0.8, "fresh": 0.8})
     said = crossed_said(runs)

@@ -19,8 +19,8 @@ __all__ = ["CLAIMS", "headline", "write_claims_report"]
 CLAIMS: dict[str, tuple[str, str]] = {
     "a": (
         "Winning tickets fail when the rest is changed",
-        "tickets that win with nearly every fresh rest, or that stay ahead of fresh neurons in "
-        "the same rests by an interval above 0",
+        "a share of the failures of fresh neurons in the same rests, prevented by keeping the "
+        "ticket, whose interval lies above a half (the claim is false) or below it (it is true)",
     ),
     "b": (
         "Wide networks are no multi-start over the subnetworks inside",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.locations import Folder, Location
-from edt.show.answer import points_tile, rate_tile
+from edt.show.answer import rate_tile
 from edt.show.publish import Picture
 from edt.show.words import count, exact, number, p_is, percent, points, span
 from edt.studies.common.findings import LEVEL, Finding
@@ -18,15 +18,17 @@ from edt.studies.perturb_rest.page import REFERENCES
 
 #: A ticket that always wins has a rate whose interval ends above this.
 ALWAYS = 0.99
+#: Most failures: more than this share.
+MOST = 0.5
 
 
 def findings(groups: pd.DataFrame, parts: pd.DataFrame) -> list[Finding]:
     """What the tables say of claim a, that winning tickets fail when the rest is changed.
 
-    For it: winning tickets win less than always, by their interval. Against it: they always win,
-    or are ahead of fresh neurons in the same rests by an interval above 0, and so carry something
-    through the change. How many tickets lose at least once is said beside how many would if
-    tickets did nothing.
+    A rate says nothing without what other neurons do in the same rests. For the claim: keeping a
+    ticket prevents less than half (`MOST`) of the failures of what else stands in its place, by
+    the interval of that share. Against it: it prevents some for certain and may prevent most, or
+    tickets always win. Silent otherwise.
 
     Args:
         groups, parts: `edt.studies.crossed.run.group_table` and ``component_table``.
@@ -35,56 +37,43 @@ def findings(groups: pd.DataFrame, parts: pd.DataFrame) -> list[Finding]:
     if "ticket" not in by:
         return []
     own = by["ticket"]
+    found = []
+    for group in ("fresh", "random", "loser"):
+        row = by.get(group)
+        if row is None or row["prevented_low"] != row["prevented_low"]:
+            continue
+        share = row["prevented"], row["prevented_low"], row["prevented_high"]
+        other = MANY[group]
+        text = (
+            f"Keeping a winning ticket through the change prevents {percent(share[0])} of the "
+            f"failures of {other} in the same rests ({span(*share[1:])}; "
+            f"{points(row['ahead'], row['ahead_low'], row['ahead_high'])} of wins)"
+        )
+        effect = rate_tile(*share, f"of the failures of {other} are prevented by the ticket")
+        if row["prevented_high"] < MOST:
+            found.append(Finding("a", "for", text + ": most of them are not.", effect))
+        elif row["prevented_low"] > MOST:
+            found.append(Finding("a", "against", text + ": most of them are.", effect))
+        elif row["prevented_low"] > 0.0:
+            end = ": something of it survives, and perhaps most."
+            found.append(Finding("a", "against", text + end, effect))
+        else:
+            end = ": neither none nor most is excluded."
+            found.append(Finding("a", "silent", text + end, effect))
     where = f"{span(own['rate_low'], own['rate_high'])} over {count(own['teachers'], 'teacher')}"
     effect = rate_tile(
         own["rate"], own["rate_low"], own["rate_high"], "of winning tickets win with fresh rests"
     )
-    found = []
-    if own["rate_high"] < ALWAYS:
-        found.append(
-            Finding(
-                "a", "for",
-                f"With fresh rests around them winning tickets win in {percent(own['rate'])} "
-                f"({where}): {own['losers']} of {own['tickets']} lose with some rest; "
-                f"{number(own['expected'])} would if tickets did nothing.",
-                effect,
-            )
-        )  # fmt: skip
-    elif own["rate_low"] > ALWAYS:
-        found.append(
-            Finding(
-                "a", "against",
-                f"Winning tickets win whatever the rest: {percent(own['rate'])} ({where}).",
-                effect,
-            )
-        )  # fmt: skip
+    if own["rate_low"] > ALWAYS:
+        text = f"Winning tickets win whatever the rest: {percent(own['rate'])} ({where})."
+        found.append(Finding("a", "against", text, effect))
     else:
-        found.append(
-            Finding(
-                "a", "silent",
-                f"Winning tickets win in {percent(own['rate'])} ({where}): the interval does not "
-                "say whether they always would.",
-                effect,
-            )
-        )  # fmt: skip
-    for group in ("fresh", "random", "loser"):
-        row = by.get(group)
-        if row is None or row["ahead"] != row["ahead"]:
-            continue
-        if row["ahead_low"] != row["ahead_low"]:
-            continue
-        ahead = row["ahead"], row["ahead_low"], row["ahead_high"]
-        other = MANY[group]
-        text = f"The win rate of winning tickets differs from that of {other} by {points(*ahead)}"
-        effect = points_tile(*ahead, f"winning tickets against {other}")
-        if row["ahead_low"] > 0.0:
-            found.append(
-                Finding("a", "against", text + ": something of them survives the change.", effect)
-            )
-        elif row["ahead_high"] < 0.0:
-            found.append(Finding("a", "for", text + ": they do worse.", effect))
-        else:
-            found.append(Finding("a", "silent", text + ": no difference that shows.", effect))
+        text = (
+            f"With fresh rests around them winning tickets win in {percent(own['rate'])} "
+            f"({where}): {own['losers']} of {own['tickets']} lose with some rest; "
+            f"{number(own['expected'])} would if tickets did nothing."
+        )
+        found.append(Finding("a", "silent", text, effect))
     for row in parts[parts["group"] == "ticket"].to_dict("records"):
         own_, other = percent(row["ticket"]), percent(row["rest"])
         told = []
