@@ -23,6 +23,8 @@ def percent(value: float) -> str:
         return "–"
     if value < 0.0:
         return MINUS + percent(-value)
+    if math.isinf(value):
+        return "∞%"
     rounded = round(100 * value)
     if rounded == 0 and value > 0:
         return "<0.1%" if value < 0.0005 else f"{100 * value:.1f}%"
