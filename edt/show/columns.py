@@ -20,8 +20,8 @@ __all__ = ["Terms", "named_columns"]
 BOUNDS = (("_spread_low", "_spread_high"), ("_low", "_high"))
 #: First words of the names of columns whose numbers are shares of 1, and whole names of others.
 SHARES = (
-    "rate", "spread", "prevented", "same", "accuracy", "bad_share", "minima_share", "coverage", "good",
-    "strict", "held", "holder_won", "share",
+    "rate", "spread", "same", "accuracy", "bad_share", "minima_share", "coverage", "good",
+    "strict", "held", "holder_won", "share", "prevented",
 )  # fmt: skip
 _SHARES = tuple(f"{word}_" for word in SHARES)
 SHARES_WHOLE = frozenset({
