@@ -31,7 +31,8 @@ def bullets(text):
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_every_sentence_is_one_of_a_report_in_the_gallery(claim):
     own = section(claim)
-    reports = [DOCS / name for name in dict.fromkeys(re.findall(r"\((gallery/[\w-]+\.html)\)", own))]
+    names = re.findall(r"\((gallery/[\w-]+\.html)\)", own)
+    reports = [DOCS / name for name in dict.fromkeys(names)]
     assert reports
     said = {
         (way, plain(text))
