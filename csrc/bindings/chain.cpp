@@ -19,6 +19,7 @@ ChainLayer make_layer(const py::dict& given) {
   ChainLayer layer{};
   layer.kind = kind == "affine" ? ChainLayer::Kind::affine
                : kind == "pool" ? ChainLayer::Kind::pool
+               : kind == "mean" ? ChainLayer::Kind::mean
                                 : ChainLayer::Kind::activation;
   layer.c_in = size("c_in");
   layer.h = size("h");

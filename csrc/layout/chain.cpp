@@ -15,7 +15,7 @@ void check(const ChainLayer& layer, int64_t parameters) {
   if (layer.kind == Kind::activation) {
     if (layer.size_in() != layer.size_out())
       throw std::invalid_argument("an activation leaves sizes as they are");
-  } else if (layer.kind == Kind::pool) {
+  } else if (layer.kind == Kind::pool || layer.kind == Kind::mean) {
     if (layer.c_out != layer.c_in || layer.h_out != layer.h / layer.kh ||
         layer.w_out != layer.w / layer.kw)
       throw std::invalid_argument("pooling does not fit its image");

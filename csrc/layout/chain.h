@@ -11,10 +11,10 @@
 namespace edt {
 
 struct ChainLayer {
-  enum class Kind { affine, pool, activation };
+  enum class Kind { affine, pool, mean, activation };
   Kind kind;
   int64_t c_in, h, w, c_out, h_out, w_out;
-  int64_t kh, kw, top, left;  // kernel, and margins of zeros; of pooling the field
+  int64_t kh, kw, top, left;  // kernel, and margins of zeros; of pooling (maxima, means) the field
   int64_t weight, bias;       // where they start among a network's parameters; -1: none
   Act act;
   int64_t size_in() const { return c_in * h * w; }

@@ -44,7 +44,7 @@ class CoreChain:
     @classmethod
     def of(cls, layers: Sequence[Layer], shape: Sequence[int], parameters: int) -> CoreChain | None:
         """The chain, or None where the core lacks a layer or a sample takes too much room."""
-        kinds = (nn.Conv2d, nn.Linear, nn.MaxPool2d)
+        kinds = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
         if not any(isinstance(layer.module, kinds) for layer in layers):
             return None
         for layer in layers:
@@ -65,10 +65,12 @@ class CoreChain:
             "weight": -1, "bias": -1, "act": 0,
         }  # fmt: skip
         out = (c, h, w)
-        if isinstance(module, nn.MaxPool2d):
-            kh, kw = _pair(module.kernel_size)
+        if isinstance(module, (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)):
+            field: Any = module.kernel_size if hasattr(module, "kernel_size") else (h, w)
+            kh, kw = _pair(field)
             out = (c, h // kh, w // kw)
-            found |= {"kind": "pool", "kh": kh, "kw": kw}
+            kind = "pool" if isinstance(module, nn.MaxPool2d) else "mean"
+            found |= {"kind": kind, "kh": kh, "kw": kw}
         elif layer.weight is None:
             found |= {"act": ACTIVATIONS[name_of(module)].code}
         else:

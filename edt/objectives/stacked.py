@@ -117,10 +117,10 @@ class Stack:
                 (high, wide), kernel = _padded(now, module), module.kernel_size
                 now = (module.out_channels, high - kernel[0] + 1, wide - kernel[1] + 1)
                 most = max(most, module.in_channels * kernel[0] * kernel[1] * now[1] * now[2])
-            elif isinstance(module, nn.MaxPool2d):
+            elif isinstance(module, (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)):
                 if len(now) != 3:
                     return None
-                rows, columns = _pair(module.kernel_size)
+                rows, columns = _field(module, now[1:])
                 now = (now[0], now[1] // rows, now[2] // columns)
             elif isinstance(module, nn.Flatten):
                 now = (size,)
@@ -154,6 +154,9 @@ class Stack:
                 at = made if bias is None else made + bias[:, :, None, None, None]
             elif isinstance(module, nn.MaxPool2d):
                 at = _Pool.apply(at, _pair(module.kernel_size))  # type: ignore[no-untyped-call]
+            elif isinstance(module, (nn.AvgPool2d, nn.AdaptiveAvgPool2d)):
+                first, *others = _fields(at, _field(module, at.shape[2:4]))
+                at = sum(others, first) / (1 + len(others))
             elif isinstance(module, nn.Flatten):
                 at = at.flatten(1, -2)
             elif isinstance(module, nn.Linear):
@@ -195,6 +198,13 @@ class Stack:
 
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def _field(module: Any, sides: Sequence[int]) -> tuple[int, int]:
+    """What one number of a pooled image is made of."""
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return sides[0], sides[1]
+    return _pair(module.kernel_size)
 
 
 def _padded(shape: Sequence[int], module: nn.Conv2d) -> tuple[int, int]:
@@ -246,6 +256,15 @@ def _known(module: Any) -> bool:
             and not module.ceil_mode
             and not module.return_indices
         )
+    if type(module) is nn.AvgPool2d:
+        return (
+            _pair(module.stride) == _pair(module.kernel_size)
+            and _pair(module.padding) == (0, 0)
+            and not module.ceil_mode
+            and module.divisor_override is None
+        )
+    if type(module) is nn.AdaptiveAvgPool2d:
+        return module.output_size in (1, (1, 1))
     if type(module) is nn.Flatten:
         return bool(module.start_dim == 1 and module.end_dim == -1)
     if type(module) in ELEMENTWISE:

@@ -31,6 +31,7 @@ FOLDERS = (
     "optimisers",
     "barriers",
     "escape_teachers",
+    "channel_sweep",
 )
 _FOUND: list[Study] = [import_module(f"edt.studies.{folder}").STUDY for folder in FOLDERS]
 #: Studies by kind: the names of their commands, and of what their directories hold.

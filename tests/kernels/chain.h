@@ -14,11 +14,12 @@ inline std::vector<double> plain_chain(const edt::Chain& chain, const std::vecto
                                        std::vector<double> x) {
   for (const edt::ChainLayer& l : chain.layers) {
     std::vector<double> out(size_t(l.size_out()));
-    const bool pool = l.kind == edt::ChainLayer::Kind::pool;
+    const bool mean = l.kind == edt::ChainLayer::Kind::mean;
+    const bool pool = mean || l.kind == edt::ChainLayer::Kind::pool;
     for (int64_t o = 0; o < l.c_out; ++o)
       for (int64_t y = 0; y < l.h_out; ++y)
         for (int64_t c = 0; c < l.w_out; ++c) {
-          double sum = pool ? -HUGE_VAL : l.bias < 0 ? 0.0 : theta[size_t(l.bias + o)];
+          double sum = mean ? 0.0 : pool ? -HUGE_VAL : l.bias < 0 ? 0.0 : theta[size_t(l.bias + o)];
           for (int64_t i = 0; i < l.kh; ++i)
             for (int64_t j = 0; j < l.kw; ++j) {
               const int64_t row = pool ? y * l.kh + i : y - l.top + i;
@@ -26,7 +27,8 @@ inline std::vector<double> plain_chain(const edt::Chain& chain, const std::vecto
               if (row < 0 || row >= l.h || col < 0 || col >= l.w) continue;
               for (int64_t k = pool ? o : 0; k < (pool ? o + 1 : l.c_in); ++k) {
                 const double value = x[size_t((k * l.h + row) * l.w + col)];
-                if (pool) sum = std::max(sum, value);
+                if (mean) sum += value / double(l.kh * l.kw);
+                else if (pool) sum = std::max(sum, value);
                 else
                   sum += value * theta[size_t(l.weight + ((o * l.c_in + k) * l.kh + i) * l.kw + j)];
               }
@@ -53,10 +55,10 @@ void test_chain(std::mt19937& rng, const std::string& name) {
     layer.h = h;
     layer.w = w;
     layer.weight = layer.bias = -1;
-    layer.kind = pick(0, 3) == 0 ? Kind::pool : Kind::affine;
+    layer.kind = pick(0, 3) > 0 ? Kind::affine : pick(0, 1) ? Kind::pool : Kind::mean;
     layer.kh = pick(1, std::min<int64_t>(h, 3));
     layer.kw = pick(1, std::min<int64_t>(w, 3));
-    if (layer.kind == Kind::pool) {
+    if (layer.kind != Kind::affine) {
       h /= layer.kh;
       w /= layer.kw;
     } else {

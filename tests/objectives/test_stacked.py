@@ -35,6 +35,13 @@ CHAINS: dict[str, tuple[tuple[int, ...], Build]] = {
             nn.Linear(156, 5), nn.LeakyReLU(),
         ),
     ),
+    "means": (
+        (2, 7, 5),
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 3, 2), nn.Tanh(), nn.AvgPool2d((2, 3)), nn.Conv2d(3, 4, 1, padding=1),
+            nn.Softplus(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5),
+        ),
+    ),
     "vectors": (
         (6,), lambda: nn.Sequential(nn.Linear(6, 4), nn.ELU(), nn.Identity(), nn.Linear(4, 5))
     ),
@@ -202,6 +209,10 @@ OTHERS: dict[str, Build] = {
     ),
     "margins by name": lambda: nn.Sequential(nn.Conv2d(1, 2, 3, padding="same")),
     "fields that overlap": lambda: nn.Sequential(nn.Conv2d(1, 2, 1), nn.MaxPool2d(3, stride=1)),
+    "means of several sizes": lambda: nn.Sequential(nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(2)),
+    "means that count margins": lambda: nn.Sequential(
+        nn.Conv2d(1, 2, 1), nn.AvgPool2d(2, padding=1)
+    ),
     "in place": lambda: nn.Sequential(nn.Linear(6, 2), nn.ReLU(inplace=True)),
     "dropout": lambda: nn.Sequential(nn.Linear(6, 2), nn.Dropout()),
     "norm": lambda: nn.Sequential(nn.Linear(6, 2), nn.BatchNorm1d(2)),

@@ -287,6 +287,37 @@ void pool_inputs(const ChainLayer& l, const T* x, const T* slope, T* out) {
   });
 }
 
+template <class T>
+void mean(const ChainLayer& l, const T* x, T* out) {
+  using V = Vec<T>;
+  constexpr int64_t S = kSamples<T>;
+  const V share = V::set1(T(1) / T(l.kh * l.kw));
+  for_fields<T>(l, [&](int64_t from, int64_t to) __attribute__((always_inline)) {
+    for (int v = 0; v < S; v += V::L) {
+      V sum = V::zero();
+      for (int64_t i = 0; i < l.kh; ++i)
+        for (int64_t j = 0; j < l.kw; ++j)
+          sum = sum + V::load(x + from + v + (i * l.w + j) * S);
+      (sum * share).store(out + to + v);
+    }
+  });
+}
+
+template <class T>
+void mean_inputs(const ChainLayer& l, const T* slope, T* out) {
+  using V = Vec<T>;
+  constexpr int64_t S = kSamples<T>;
+  const V share = V::set1(T(1) / T(l.kh * l.kw));
+  if (l.h % l.kh != 0 || l.w % l.kw != 0) std::fill(out, out + l.size_in() * S, T(0));
+  for_fields<T>(l, [&](int64_t from, int64_t to) __attribute__((always_inline)) {
+    for (int v = 0; v < S; v += V::L) {
+      const V each = V::load(slope + to + v) * share;
+      for (int64_t i = 0; i < l.kh; ++i)
+        for (int64_t j = 0; j < l.kw; ++j) each.store(out + from + v + (i * l.w + j) * S);
+    }
+  });
+}
+
 // sigma into `value`, which may be z, and sigma' into `slope` where that is asked for.
 template <class T>
 void activate(Act act, const T* z, T* value, T* slope, int64_t n) {
@@ -336,6 +367,7 @@ Passed<T> forward(const Chain& chain, const T* theta, const T* x, int count, boo
     }
     T* out = ws.take<T>(size);
     if (layer.kind == ChainLayer::Kind::affine) affine(layer, theta, at, out);
+    else if (layer.kind == ChainLayer::Kind::mean) mean(layer, at, out);
     else pool(layer, at, out);
     at = out;
   }
@@ -374,6 +406,7 @@ void gradient(const Chain& chain, const T* theta, const T* x, int count, const T
     }
     if (l == 0) break;
     if (layer.kind == ChainLayer::Kind::affine) affine_inputs(layer, theta, now, next);
+    else if (layer.kind == ChainLayer::Kind::mean) mean_inputs(layer, now, next);
     else pool_inputs(layer, b.in[l], now, next);
     std::swap(now, next);
   }
