@@ -37,7 +37,7 @@ STUDIES = (
     "width-sweep", "controls", "census", "escape", "perturb-rest", "multi-start", "lottery",
     "loss-levels", "safran-shamir", "xor", "subsets", "crossed", "failures", "index-loss", "signs",
     "prune-to-narrow", "escape-count", "barriers", "depth", "targets", "optimisers",
-    "escape-teachers", "perturb-rest-net", "multi-start-net",
+    "escape-teachers", "channel-sweep", "perturb-rest-net", "multi-start-net",
 )  # fmt: skip
 
 

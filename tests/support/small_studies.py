@@ -69,6 +69,9 @@ SCIENCE = {
     "escape-teachers": STUDIES["escape-teachers"].spec(
         quick=True, **{**TINY, "steps": 300}, pilots=8, seeds=3, certify_steps=20, good=1e-3
     ),
+    "channel-sweep": STUDIES["channel-sweep"].spec(
+        quick=True, readouts=("positions",), channels=(1, 2), seeds=2, steps=60, newton_steps=8
+    ),
     "prune-to-narrow": STUDIES["prune-to-narrow"].spec(
         quick=True, **{**TINY, "steps": 400}, teachers=2, seeds=3, widths=(5,), certify_steps=20
     ),

@@ -67,7 +67,7 @@ DOUBT = 30.0
 #: Steps along the most negative direction, as shares of the parameters' norm.
 STEP = 0.02
 #: Iterations of L-BFGS after that step.
-DOWN = 200
+DOWN = 60
 
 
 @dataclass(frozen=True)
@@ -93,19 +93,19 @@ class ChannelSweepSpec(Spec):
     """
 
     readouts: tuple[str, ...] = READOUTS
-    teachers: int = 4
+    teachers: int = 10
     teacher_channels: int = 3
     teacher_gain: float = 3.0
     side: int = 5
     kernel: int = 3
     samples: int = 160
-    channels: tuple[int, ...] = (1, 2, 3, 4, 6)
-    seeds: int = 16
-    steps: int = 1500
+    channels: tuple[int, ...] = (2, 3, 4)
+    seeds: int = 8
+    steps: int = 600
     lr: float = 0.02
-    lbfgs_steps: int = 500
-    newton_steps: int = 20
-    minima: int = 3
+    lbfgs_steps: int = 300
+    newton_steps: int = 15
+    minima: int = 1
     shares: tuple[float, ...] = (0.5, 1.5)
     good: float = 1e-6
     seed: int = 0
