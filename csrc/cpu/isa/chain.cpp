@@ -296,8 +296,7 @@ void mean(const ChainLayer& l, const T* x, T* out) {
     for (int v = 0; v < S; v += V::L) {
       V sum = V::zero();
       for (int64_t i = 0; i < l.kh; ++i)
-        for (int64_t j = 0; j < l.kw; ++j)
-          sum = sum + V::load(x + from + v + (i * l.w + j) * S);
+        for (int64_t j = 0; j < l.kw; ++j) sum = sum + V::load(x + from + v + (i * l.w + j) * S);
       (sum * share).store(out + to + v);
     }
   });
