@@ -65,3 +65,6 @@ def test_the_verdict_is_what_the_sentences_come_to(claim):
         re.MULTILINE,
     )  # fmt: skip
     assert rows == [{"undecided": "not decided"}.get(word, word)]
+    # So does the front page.
+    front = " ".join((DOCS.parent / "README.md").read_text(encoding="utf-8").split())
+    assert re.findall(rf"\b{claim} \([^)]*\) (\w+)", front) == [word]
