@@ -48,12 +48,18 @@
     return Object.fromEntries(Object.entries(part).map(([key, value]) => [key, coloured(value)]));
   };
 
-  async function load() {
-    const packed = atob(document.getElementById("plotly-source").textContent);
+  /* The text of an element that holds it compressed. */
+  function unpacked(holder) {
+    const packed = atob(holder.textContent);
     const bytes = new Uint8Array(packed.length);
     for (let i = 0; i < packed.length; i++) bytes[i] = packed.charCodeAt(i);
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    document.head.append(element("script", {}, await new Response(stream).text()));
+    return new Response(stream).text();
+  }
+
+  async function load() {
+    const source = await unpacked(document.getElementById("plotly-source"));
+    document.head.append(element("script", {}, source));
   }
 
   /* One diagram with its title and its key. */
@@ -204,7 +210,8 @@
     for (const figure of document.querySelectorAll("figure.interactive")) {
       const holder = figure.querySelector(".plots");
       const say = element("p", { class: "said", "aria-live": "polite" });
-      const own = JSON.parse(figure.querySelector("script").textContent)
+      const script = figure.querySelector("script");
+      const own = JSON.parse("packed" in script.dataset ? await unpacked(script) : script.textContent)
         .map((spec) => new Panel(spec, figure.querySelector("img").alt, say));
       holder.append(...own.map((panel) => panel.box), say);
       figure.classList.add("drawn");

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from edt.show.answer import Answer
-from edt.show.interactive import engine, panels_json
+from edt.show.interactive import engine, panels_script
 from edt.show.panel import Panel
 
 
@@ -157,11 +157,7 @@ def figure(svg: bytes, alt: str, caption: str, panels: Sequence[Panel] = ()) -> 
         panels: the same to point at. The page's script draws them in place of the picture, which
             stays where there are no scripts, and in print.
     """
-    twin = (
-        f'<div class="plots"></div><script type="application/json">{panels_json(panels)}</script>'
-        if panels
-        else ""
-    )
+    twin = f'<div class="plots"></div>{panels_script(panels)}' if panels else ""
     return Markup(
         f"{_INTERACTIVE if panels else '<figure>'}{_scroller('figure')}"
         f'<img src="{_data(svg)}" alt="{escape(alt, quote=True)}">'

@@ -18,6 +18,19 @@ from edt.show.style import THEMES
 MISSING = "The figures are pictures only: plotly was not installed where this page was written."
 
 
+#: Characters of a figure's panels above which they are compressed: texts of thousands of points
+#: would make a page of many megabytes.
+PACKED_ABOVE = 100_000
+
+
+def panels_script(panels: Sequence[Panel]) -> str:
+    """The element from which the page's script reads the panels of a figure."""
+    text = panels_json(panels)
+    if len(text) <= PACKED_ABOVE:
+        return f'<script type="application/json">{text}</script>'
+    return f'<script type="text/plain" data-packed>{_packed(text.encode())}</script>'
+
+
 def panels_json(panels: Sequence[Panel]) -> str:
     """Panels as the page's script reads them; nothing in it ends a script element."""
     shown = [panel.spec() | {"full": len(row) == 1} for row in in_rows(panels) for panel in row]
@@ -49,7 +62,12 @@ def plotly_source() -> str | None:
         source = (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
     except (ModuleNotFoundError, FileNotFoundError):
         return None
-    return base64.b64encode(gzip.compress(source, 6, mtime=0)).decode("ascii")
+    return _packed(source)
+
+
+def _packed(data: bytes) -> str:
+    """gzip in base64; the same data give the same text."""
+    return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode("ascii")
 
 
 #: What plotly would take for a tag and the package does not write: a link, say.

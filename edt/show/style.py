@@ -217,7 +217,7 @@ def themed_svg(draw: Callable[[Theme], Figure]) -> bytes:
     with mpl.rc_context({"svg.fonttype": "none"}):
         text = svg(draw(MARKED)).decode("utf-8")
     text = text.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
-    text = re.sub(r' (?:d|x|y)="[^"]*"', lambda part: re.sub(r"(\.\d\d)\d+", r"\1", part[0]), text)
+    text = re.sub(r' (?:d|x|y)="[^"]*"', _shorter, text)
     names = [name.name for name in fields(Theme)]
 
     def sheet(theme: Theme) -> str:
@@ -229,7 +229,24 @@ def themed_svg(draw: Callable[[Theme], Figure]) -> bytes:
     style = f"{sheet(LIGHT)}@media(prefers-color-scheme:dark){{{sheet(DARK)}}}"
     text = re.sub(rf"{_MARK}([0-9a-f]{{2}})", r"var(--c\1)", text)
     text = re.sub(rf"{_ON_MARK}([0-9a-f]{{2}})", r"var(--o\1)", text)
+    text = _LIKE.sub(_grouped, text)
     return text.replace("<defs>", f"<defs><style>{style}</style>", 1).encode("utf-8")
+
+
+def _shorter(found: re.Match[str]) -> str:
+    """Coordinates to a hundredth of a point; those of long lines to a tenth."""
+    part = found[0]
+    long = len(part) > 600
+    part = " " + " ".join(part.split())
+    return re.sub(r"(\.\d)\d+" if long else r"(\.\d\d)\d+", r"\1", part)
+
+
+#: Marks in a row that look alike: matplotlib writes their look at each.
+_LIKE = re.compile(r'<use [^>]*?( style="[^"]*")/>(?:\s*<use [^>]*?\1/>){2,}')
+
+
+def _grouped(found: re.Match[str]) -> str:
+    return f"<g{found[1]}>{found[0].replace(found[1], '')}</g>"
 
 
 def pdf(figure: Figure) -> bytes:

@@ -14,6 +14,7 @@ import shutil
 from importlib.resources import files
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from browser import DESK, PHONE, SIZES, grave
 from small_pages import EVERY_SIDE, OTHERS, SPECS
@@ -24,6 +25,7 @@ from edt.show.interactive import MISSING
 from edt.show.marks import line
 from edt.show.panel import Panel, axis, coloured
 from edt.show.publish import figures_kept
+from edt.show.style import new_figure, themed_svg
 from edt.studies.kinds import KINDS
 from edt.studies.reports import report_on
 
@@ -236,6 +238,46 @@ def test_a_page_holds_plotly_once_or_says_that_it_is_missing(monkeypatch):
     monkeypatch.setattr("edt.show.interactive.plotly_source", lambda: None)
     without = html.page("A", "A", None, [moving], "A")
     assert MISSING in without and "plotly-source" not in without
+
+
+def test_panels_of_many_points_are_compressed_and_drawn(look, tmp_path):
+    """1.7 MB of texts as a fifth of it, and the last point says what it should."""
+    said = [
+        f"network {k}, loss {k / 7:.6f}, step {k * 1000:,}, escape dimensions" for k in range(20000)
+    ]
+    many = line(range(20000), range(20000), "a", "@blue", said, marker=None)
+    figure = html.figure(
+        themed_svg(lambda theme: new_figure()[0]),
+        "A",
+        "A",
+        [Panel("A", [many], axis("x"), axis("y"))],
+    )
+    page = html.page("A", "A", None, [figure], "A")
+    assert len(figure) < 400_000 and said[-1] not in page
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    drawn = look(tmp_path / "page.html")
+    assert drawn.locator("figure.drawn .plot g.trace").count() == 1
+    assert (
+        drawn.evaluate("document.querySelector('.js-plotly-plot').data[0].hovertext.at(-1)")
+        == said[-1]
+    )
+
+
+def test_marks_that_look_alike_say_it_once():
+    """Every mark keeps its place, and no other mark gets their look."""
+
+    def marked(theme):
+        figure, axes = new_figure()
+        axes[0, 0].plot(range(5), range(5), "o", color=theme.blue)
+        axes[0, 0].plot(range(5, 7), range(5, 7), "o", color=theme.red)
+        return figure
+
+    text = themed_svg(marked).decode()
+    (inside,) = re.findall(r'<g style="[^"]*">(<use[^>]*>(?:\s*<use[^>]*>)*)</g>', text)
+    places = [float(x) for x in re.findall(r' x="([^"]*)"', inside)]
+    assert len(places) == 5 and np.ptp(np.diff(places)) < 0.03 and "style" not in inside
+    others = text.replace(inside, "")
+    assert others.count("<use") == len(re.findall(r"<use[^>]*style=", others))
 
 
 @pytest.mark.parametrize("kind", SPECS)
