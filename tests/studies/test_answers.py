@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from edt.show.words import percent, span
 from edt.studies.census import page as census
 from edt.studies.common.findings import Finding, answer_of
 from edt.studies.controls import page as controls
+from edt.studies.escape import page as escape
 from edt.studies.loss_levels import page as loss_levels
 from edt.studies.lottery import page as lottery
 from edt.studies.multi_start import page as multi_start
@@ -133,3 +135,22 @@ def test_the_closed_form_is_counted_where_its_law_holds():
                           "predicted_neg": [1, 2, 1, 1]})  # fmt: skip
     assert "same index in 2 of 2" in split_text(table, runs)
     assert "nothing to split" in split_text(table[table["run"] == 1], runs)
+
+
+@pytest.mark.parametrize("minima", [(3, 1), (1, 1)])
+def test_escape_asks_for_several_minima(minima):
+    """Of one minimum there is no interval: the widest with several, or it says that it is one."""
+    wide = pd.DataFrame({
+        "width": [6, 9], "minima": minima, "good": [0.81, 0.64],
+        "good_spread_low": [0.5 if minima[0] > 1 else None, None],
+        "good_spread_high": [0.9 if minima[0] > 1 else None, None],
+    }).astype({"good_spread_low": float, "good_spread_high": float})  # fmt: skip
+    points = pd.DataFrame(columns=["clear", "n_neg", "source"]).astype({"clear": bool})
+    run = SimpleNamespace(points=points, starts=[1], table=lambda by: wide)
+    text = escape.answer(run).text.replace("\u2060", "")
+    said = (
+        "81% (50–90%) of the runs into width 6 reach"
+        if minima[0] > 1
+        else "64% of the runs into width 9, all from one minimum, reach"
+    )
+    assert said in text

@@ -75,10 +75,15 @@ def answer(run: EscapeRun) -> Answer:
         told.append(f"{rate(*found)} of the wider points have a way down")
         tiles.append(rate_tile(*found, "of the wider points have a way down"))
     if len(run.starts):
-        row = rows(run.table(("narrow", "width")).sort_values("width"))[-1]
+        # The widest that several minima lead to: of one there is no interval.
+        wide = run.table(("width",)).sort_values("width")
+        several = wide[wide["minima"] > 1]
+        row = rows(several if len(several) else wide)[-1]
         found = (row["good"], row["good_spread_low"], row["good_spread_high"])
-        told.append(f"{rate(*found)} of the runs into width {row['width']} reach a good minimum")
-        tiles.append(rate_tile(*found, f"of the runs into width {row['width']} reach a good one"))
+        into = f"of the runs into width {row['width']}"
+        into += "" if len(several) else ", all from one minimum,"
+        told.append(f"{rate(*found)} {into} reach a good minimum")
+        tiles.append(rate_tile(*found, f"{into} reach a good one"))
     agree, counted = agreement(run.points) if len(run.points) else (0, 0)
     tiles.append((f"{agree:,} of {counted:,}", "counts that the closed form gives exactly"))
     if len(tiles) == 1:
