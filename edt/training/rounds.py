@@ -21,7 +21,7 @@ MEMORY = 20
 PROGRESS = 0.99
 #: Loss, as a share of the targets' size, from which Levenberg-Marquardt is tried before the next
 #: round: of 360 students of tanh and widths 2 to 8 all 164 that Adam had left below it became good
-#: by either method, and none above 3e-3 in which the two differ was met below it. Iterations that
+#: by either method; the four that became good by one of them alone lay above 3e-3. Iterations that
 #: it may take (those that arrive take 3 to 17), and most coordinates of a network.
 IN_SIGHT, TRIES, LARGEST = 1e-3, 50, 1000
 

@@ -38,9 +38,17 @@ constexpr int kSparseVecs = 4;
 template <class T>
 using ActPass = void (*)(const T* z, T* const* out, int64_t n);
 
+// With AVX-512 each loop of an activation is a function: in one, constants of all loops compete for
+// registers, which cost softplus in float64 a seventh. With AVX2 gelu is slower apart.
+#if defined(EDT_ISA_AVX512)
+#define EDT_ACT_LOOP __attribute__((noinline))
+#else
+#define EDT_ACT_LOOP EDT_INLINE
+#endif
+
 // Loop I of an activation over n samples; parts between the loops lie in rows of `store`.
 template <Act A, int K, int I, class T, int64_t Piece>
-EDT_INLINE void act_loop(const T* z, T* const* out, int64_t n, T (*store)[Piece]) {
+EDT_ACT_LOOP void act_loop(const T* z, T* const* out, int64_t n, T (*store)[Piece]) {
   using V = Vec<T>;
   using F = Activation<A>;
   constexpr ActLoops loops = F::template loops<T, K>();
@@ -64,6 +72,8 @@ EDT_INLINE void act_loop(const T* z, T* const* out, int64_t n, T (*store)[Piece]
   for (; i + W::L <= n; i += W::L) step(W{}, i);
   for (; i < n; i += V::L) step(V{}, i);
 }
+
+#undef EDT_ACT_LOOP
 
 // sigma and derivatives of a row; z may be out[0]. Activations in several loops take the row in
 // pieces whose parts stay in the first-level cache.
