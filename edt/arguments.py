@@ -420,6 +420,8 @@ class _Signature:
         self, error: Exception, doubt: str | None, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Exception | None:
         """What a function raised in words about its arguments, where it has none itself."""
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+            return None  # of the call itself: an argument too many, or one that is not there
         if doubt is not None and not self.speaks(error):
             return TypeError(doubt)
         return self.lacking(args, kwargs, error)

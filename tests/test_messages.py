@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 
 import pytest
+import torch
 
 import edt
 import edt.lottery
@@ -30,3 +31,12 @@ def test_modules_of_the_lottery_need_no_import(name):
 def test_what_is_not_there_is_not_there():
     with pytest.raises(AttributeError, match=r"edt\.lottery.*'tickles'"):
         edt.lottery.tickles  # noqa: B018
+
+
+def test_an_argument_that_is_not_there_is_named():
+    """Not one that is of another kind than the annotation says, which the function takes too."""
+    networks = edt.ModuleEnsemble([torch.nn.Linear(2, 1)])
+    task = edt.ModuleTask((torch.zeros(3, 2), torch.zeros(3, 1)))
+    for verb in (edt.gradient_flow, edt.masked_train, edt.hessian_trace):
+        with pytest.raises(TypeError, match="unexpected keyword argument 't_max'"):
+            verb(task, networks, t_max=1.0)

@@ -202,6 +202,8 @@ def _flatten(name: str, module: Any) -> list[nn.Module]:
     return [module]
 
 
+#: What holds a module that is no chain of one activation.
+ELSEWHERE = "edt.ModuleEnsemble holds any module"
 #: Dictionaries of hooks that may change what a module computes or learns.
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -212,7 +214,6 @@ def _check_plain(name: str, module: nn.Module) -> None:
     Raises:
         ValueError: names the part and what can hold it.
     """
-    elsewhere = "edt.ModuleEnsemble holds any module"
     seen: dict[int, str] = {}
     for path, part in module.named_modules(remove_duplicate=False):
         where = f"{name}.{path}" if path else name
@@ -222,24 +223,24 @@ def _check_plain(name: str, module: nn.Module) -> None:
             ):
                 raise ValueError(
                     f"{where} is a {kind.__name__} with a forward of its own "
-                    f"({type(part).__name__}); {elsewhere}"
+                    f"({type(part).__name__}); {ELSEWHERE}"
                 )
         if parametrize.is_parametrized(part):
             raise ValueError(
                 f"{where} has parametrised parameters; make them plain by "
-                f"torch.nn.utils.parametrize.remove_parametrizations, or: {elsewhere}"
+                f"torch.nn.utils.parametrize.remove_parametrizations, or: {ELSEWHERE}"
             )
         for hooks in _HOOKS:
             for hook in getattr(part, hooks).values():
                 if not isinstance(hook, prune.BasePruningMethod):
                     kind_of = getattr(hook, "__qualname__", type(hook).__name__)
-                    raise ValueError(f"{where} has a hook ({kind_of}); {elsewhere}")
+                    raise ValueError(f"{where} has a hook ({kind_of}); {ELSEWHERE}")
         for short, value in part._parameters.items():
             label = f"{where}.{short}"
             if value is not None and seen.setdefault(id(value), label) != label:
                 raise ValueError(
                     f"{label} is {seen[id(value)]} once more: shared parameters would come "
-                    f"apart; {elsewhere}"
+                    f"apart; {ELSEWHERE}"
                 )
 
 
@@ -250,7 +251,7 @@ def _read(name: str, module: Any) -> tuple[list[_Affine], str]:
     if len(linear) < 2 or linear[0] != 0 or linear[-1] != len(leaves) - 1:
         raise ValueError(
             f"{name} must be Linear, activation, ..., Linear with at least one hidden layer, "
-            f"got {', '.join(type(leaf).__name__ for leaf in leaves) or 'nothing'}"
+            f"got {', '.join(type(leaf).__name__ for leaf in leaves) or 'nothing'}; {ELSEWHERE}"
         )
     names = set()
     for left, right in pairwise(linear):
@@ -258,16 +259,16 @@ def _read(name: str, module: Any) -> tuple[list[_Affine], str]:
         if len(between) > 1:
             raise ValueError(
                 f"{name} must have one activation between Linear layers, got "
-                f"{', '.join(type(leaf).__name__ for leaf in between)}"
+                f"{', '.join(type(leaf).__name__ for leaf in between)}; {ELSEWHERE}"
             )
         try:
             names.add(name_of(between[0]) if between else "identity")
         except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
+            raise ValueError(f"{name}: {error}; {ELSEWHERE}") from None
     if len(names) > 1:
         raise ValueError(
             f"{name} must have the same activation in all hidden layers, got "
-            f"{', '.join(sorted(names))}"
+            f"{', '.join(sorted(names))}; {ELSEWHERE}"
         )
     layers = [_affine(name, leaves[k]) for k in linear]
     for before, after in pairwise(layers):

@@ -161,6 +161,22 @@ def test_from_modules_refuses(modules, kind, says):
         Ensemble.from_modules(modules)
 
 
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Bilinear(2, 2, 1),
+        mlp(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 1)),
+        mlp(nn.Linear(2, 3), nn.ReLU(), nn.Dropout(), nn.Linear(3, 1)),
+        mlp(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1)),
+        mlp(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 1)),
+    ],
+    ids=lambda module: type(module[0] if isinstance(module, nn.Sequential) else module).__name__,
+)
+def test_what_is_no_chain_is_told_where_it_goes(module):
+    with pytest.raises(ValueError, match=r"modules\[0\].*edt\.ModuleEnsemble holds any module"):
+        Ensemble.from_modules([module])
+
+
 class Skipping(nn.Sequential):
     """A chain by its parts, not by what it computes."""
 
