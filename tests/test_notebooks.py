@@ -43,6 +43,13 @@ def test_networks_and_tasks_show_their_shapes(trained) -> None:
     modules = edt.ModuleEnsemble.build(partial(edt.nets.lenet5, shape=(1, 8, 8)), [0.2, 0.4], [0])
     _, rows = shown(modules)
     assert [row[:2] for row in rows[1:]] == [["Sequential", "1"]] * 2
+    x, y = torch.zeros(6, 3), torch.zeros(6, dtype=torch.int64)
+    title, batches = shown(edt.ModuleTask([(x[:4], y[:4]), (x[4:], y[4:])]))
+    assert title.startswith("ModuleTask(6 samples in 2 batches")
+    assert batches[1:] == [
+        ["0", "0", "4", "0.6667", "[4, 3], [4]"],
+        ["0", "1", "2", "0.3333", "[2, 3], [2]"],
+    ]
     assert rows[1][3].startswith("0.weight [1, 1, 3, 3], 0.bias [1]")
     _, rows = shown(edt.Task(torch.zeros(2, 2), torch.tensor([[1.0], [-1.0]])))
     assert rows[1] == ["0", "2", "2", "1", "1"]

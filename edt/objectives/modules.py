@@ -512,8 +512,10 @@ class _Group:
                     found.append(self._drawing(name, batch, keys is not None, row, *mine))
         except (RuntimeError, NotImplementedError) as error:
             kind = type(self.architecture.skeleton).__name__
+            asked = f"{what}, which needs second derivatives of all it does" * (what == "hvp")
             raise ValueError(
-                f"{kind} cannot be evaluated on this task ({what}): {str(error).splitlines()[0]}"
+                f"{kind} cannot be evaluated on this task ({asked or what}): "
+                f"{str(error).splitlines()[0]}"
             ) from error
         if keys is None:
             self.reason = refused

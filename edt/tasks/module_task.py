@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence, Sized
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.utils import _pytree as pytree
 from edt.ensemble.arrays import as_tensor
 from edt.ensemble.module_ensemble import ModuleEnsemble
 from edt.errors import ShapeError, unknown_choice
+from edt.frames import card
 from edt.objectives.function import SampleLoss
 from edt.objectives.modules import Batch, ModuleObjective
 from edt.ops.losses import LOSSES, Loss
@@ -228,10 +230,27 @@ class ModuleTask:
                 f"targets must have the shape of the outputs {list(outputs.shape)}, got "
                 f"{list(target.shape)}"
             )
-        each = PER_SAMPLE[self._loss](outputs, target)
+        each = self._each(outputs, target)
         if batch.weights is None:
             return each.sum() * (batch.share / batch.n)
         return (each * batch.weights).sum()
+
+    def _each(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Losses of the samples, of outputs that fit the targets."""
+        if self._loss == "cross_entropy" and (
+            outputs.dim() < 2 or outputs.shape[:1] != target.shape[:1]
+        ):
+            raise ShapeError(
+                f"modules must return outputs [{', '.join(map(str, target.shape[:1]))}, classes] "
+                f"for targets {list(target.shape)}, got {list(outputs.shape)}"
+            )
+        try:
+            return PER_SAMPLE[self._loss](outputs, target)
+        except IndexError as error:
+            raise ShapeError(
+                "modules must return an output for every class, got "
+                f"{outputs.shape[1]}: {str(error).rstrip('.').lower()}"
+            ) from error
 
     def _number(self, value: Any) -> torch.Tensor:
         if not isinstance(value, torch.Tensor) or value.numel() != 1:
@@ -373,6 +392,18 @@ class ModuleTask:
             mark.update((known or repr(self.augment)).encode())
         return f"modules/{mark.hexdigest()[:32]}"
 
+    def _repr_html_(self) -> str:
+        """What notebooks show: the batches of each target."""
+        rows = [
+            {"target": t, "batch": k, "samples": batch.n, "share": f"{batch.share:.4g}",
+             "tensors": ", ".join(
+                 str(list(leaf.shape)) for leaf in pytree.tree_leaves(batch.content)
+                 if isinstance(leaf, torch.Tensor))}
+            for t, batches in enumerate(self.targets)
+            for k, batch in enumerate(batches)
+        ]  # fmt: skip
+        return card(repr(self), rows[:12], len(rows))
+
     def __repr__(self) -> str:
         count = len(self.targets[0])
         many = f", {self.T} targets" if self.T > 1 else ""
@@ -432,9 +463,11 @@ def _given(data: Any, step: Any, size: Any) -> list[list[Batch]]:
             f"{type(data).__name__}"
         )
     _refuse_shuffling(data)
-    contents = list(data)
-    if isinstance(data, Sized) and len(contents) != len(data):
-        raise ValueError(f"data ended after {len(contents)} batches, it said {len(data)}")
+    contents, said = list(data), None
+    with suppress(TypeError):  # a DataLoader of a stream has no length, though it is `Sized`
+        said = len(data) if isinstance(data, Sized) else None
+    if said is not None and len(contents) != said:
+        raise ValueError(f"data ended after {len(contents)} batches, it said {said}")
     if not contents:
         raise ValueError("data must hold at least one batch, got none")
     if step is None:
