@@ -14,6 +14,7 @@ from small_pages import SPECS
 
 from edt.cli.run import shown
 from edt.show.columns import named_columns
+from edt.show.terminal import NOTES
 from edt.studies.kinds import KINDS
 from edt.studies.registry import STUDIES
 
@@ -126,6 +127,9 @@ def in_other_digits(number: str, known: list[str]) -> bool:
     return any(f"{other:.{digits}f}" == number for other in plain)
 
 
+NOTED: dict[str, str] = {}
+
+
 @pytest.mark.parametrize("kind", RUN)
 def test_a_terminal_shows_whole_tables_in_the_words_of_the_page(text, pages, kind):
     done = KINDS[kind].load(pages[kind].parent)
@@ -137,6 +141,10 @@ def test_a_terminal_shows_whole_tables_in_the_words_of_the_page(text, pages, kin
     found = faults(" ".join(out.getvalue().split()))
     assert not found.keys() - {"a word twice"}  # of headings side by side
     if not STUDIES[kind].shows:
+        # What a note says under a table is about that study's.
+        assert all(
+            NOTED.setdefault(title, kind) == kind for title in done.summary() if title in NOTES
+        )
         page = prose(text(kind)).lower()
         headings = {
             name for frame in done.summary().values()

@@ -311,7 +311,10 @@ class ChannelSweep(Experiment):
     def summary(self) -> dict[str, pd.DataFrame]:
         """Both."""
         names = ["readout", "width", "runs", "rate", "rate_low", "rate_high", "n_eff"]
-        return {"success": self.success()[names], "ways": self.ways()}
+        return {
+            "success_against_channels": self.success()[names],
+            "ways_down_after_a_split": self.ways(),
+        }
 
 
 #: Runs it, or what is left of it.

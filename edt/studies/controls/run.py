@@ -122,7 +122,7 @@ class Controls(OneTable):
         """Rates and attribution."""
         rates = self.rates()
         names = [*CELL, "runs", "rate", "rate_low", "rate_high", "rate_ordinary", "p"]
-        tables = {"success": rates[names]}
+        tables = {"success_of_every_control": rates[names]}
         found = self.attribution()
         return {**tables, "attribution": found} if len(found) else tables
 
