@@ -27,9 +27,9 @@ NOTES = {
     "estimated to end in minima already met (Good-Turing); Chao1: how many there are at least.",
     "counting_of_subspaces": "Numbers of affine subspaces of global minima and of critical points "
     "that symmetry makes. Counts, not basins.",
-    "success_of_every_control": "k or d: the control's own number. Parameters: those that train. Rate: of wins, "
-    "with 95% Wilson interval; ordinary: of the same starts trained in the ordinary way; p-value: "
-    "exact test that the two are equal (McNemar).",
+    "success_of_every_control": "k or d: the control's own number. Parameters: those that train. "
+    "Rate: of wins, with 95% Wilson interval; ordinary: of the same starts trained in the ordinary "
+    "way; p-value: exact test that the two are equal (McNemar).",
     "attribution": "Logistic regressions of success on ln parameters and ln neurons that learn. "
     "p-value: likelihood ratio test against the regression on both.",
     "escape_dimensions": "Added: neurons. Beyond doubt: points whose count is; of these, agrees: "
