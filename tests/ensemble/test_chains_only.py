@@ -32,12 +32,7 @@ INDEX = torch.zeros(2, dtype=torch.int64)
 CHAINS_ONLY: dict[str, Callable[[Any, Any], Any]] = {
     "certify": lambda task, nets: edt.certify(task, nets),
     "channel_limits": lambda task, nets: edt.channel_limits(task, nets),
-    "constant_inertia": lambda task, nets: landscape.constant_inertia((0, 0, 9), nets, task),
-    "embed.split": lambda task, nets: edt.embed.split(nets, neuron=0, mu=0.5),
-    "embed.split_every": lambda task, nets: edt.embed.split_every(nets),
     "find_minima": lambda task, nets: landscape.find_minima(task, nets, progress=False),
-    "grow": lambda task, nets: landscape.grow(nets, 3),
-    "split_matrices": lambda task, nets: edt.split_matrices(task, nets),
     "connect, aligned": lambda task, nets: landscape.connect(
         task, nets[[0]], nets[[1]], progress=False
     ),
@@ -55,3 +50,19 @@ def test_modules_are_refused_by_name(name: str) -> None:
     for task in tasks():
         with pytest.raises(TypeError, match=r"chains of one activation .* got an edt.ModuleEns"):
             CHAINS_ONLY[name](task, modules())
+
+
+STAGES: dict[str, Callable[[Any, Any], Any]] = {
+    "constant_inertia": lambda task, nets: landscape.constant_inertia((0, 0, 9), nets, task),
+    "embed.split": lambda task, nets: edt.embed.split(nets, neuron=0, mu=0.5),
+    "embed.split_every": lambda task, nets: edt.embed.split_every(nets),
+    "grow": lambda task, nets: landscape.grow(nets, 3),
+    "split_matrices": lambda task, nets: edt.split_matrices(task, nets),
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_what_splits_units_names_the_stage_that_has_none(name: str) -> None:
+    odd = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), nn.Tanh(), nn.Linear(2, 1)).double()
+    with pytest.raises(TypeError, match=r"stage '1' is LayerNorm.* units are defined for chains"):
+        STAGES[name](tasks()[0], edt.ModuleEnsemble([odd, odd]))
