@@ -9,7 +9,9 @@ Reference: https://filesystem-spec.readthedocs.io
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
@@ -26,6 +28,11 @@ Out = TypeVar("Out")
 
 #: Calls under way at once behind a URL.
 CALLS = 16
+#: Seconds before a call is made again that failed inside a store ("500 Internal Server Error"), and
+#: the calls that may be: made twice, they leave what once would.
+WAITS = (0.1, 0.5, 2.0)
+FAILED_THERE = getattr(errno, "EREMOTEIO", errno.EIO)
+AGAIN = frozenset({"cat_file", "exists", "info", "isdir", "isfile", "ls", "makedirs", "pipe_file"})
 
 
 @total_ordering
@@ -173,19 +180,25 @@ class Remote:
         self._ask("rm_file")
 
     def _ask(self, what: str, *words: Any, at: str | None = None, **options: Any) -> Any:
-        """Call the file system.
+        """Call the file system; again where the store failed on its side, which passes.
 
         Raises:
             ConnectionError: for errors that are no `OSError`: each file system has its own.
         """
-        self._fs.invalidate_cache()  # listings may be older than what others wrote
-        try:
-            return getattr(self._fs, what)(self.url if at is None else at, *words, **options)
-        except (OSError, ImportError):
-            raise
-        except Exception as error:
-            text = f"{type(error).__name__}: {error}".strip()
-            raise ConnectionError(f"{self.url}: {text}") from error
+        # Of one that creates it would not be known who did.
+        waits = iter(WAITS if what in AGAIN and options.get("mode") != "create" else ())
+        while True:
+            self._fs.invalidate_cache()  # listings may be older than what others wrote
+            try:
+                return getattr(self._fs, what)(self.url if at is None else at, *words, **options)
+            except (OSError, ImportError) as error:
+                wait = next(waits, None)
+                if wait is None or getattr(error, "errno", None) != FAILED_THERE:
+                    raise
+                time.sleep(wait)
+            except Exception as error:
+                text = f"{type(error).__name__}: {error}".strip()
+                raise ConnectionError(f"{self.url}: {text}") from error
 
     def _path(self, url: str) -> str:
         return str(self._fs._strip_protocol(url)).rstrip("/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import pytest
@@ -18,6 +19,7 @@ from edt.studies.kinds import resume, status
 from edt.studies.reports import report_on
 from edt.studies.xor.run import XorSpec, run_xor
 
+THERE = OSError(errno.EREMOTEIO, "Internal Server Error")
 TABLES = ("runs.parquet", "spectrum.parquet")
 
 
@@ -165,3 +167,29 @@ def test_networks_are_read_and_checked(url, cases):
         file.write_bytes(broken)
         with pytest.raises(CheckpointError, match=r"truncated|corrupted"):
             read(file, "ensemble")
+
+
+@pytest.mark.parametrize("failing", [3, 4])
+def test_a_store_that_fails_on_its_side_is_asked_again(url, monkeypatch, failing):
+    """Three times more; never what creates, for nobody would know who did."""
+    file, waited, left = place(f"{url}/file"), [], [THERE] * failing
+    monkeypatch.setattr("edt.locations.time.sleep", waited.append)
+    real = type(file._fs).pipe_file
+
+    def pipe_file(self, *words, **options):
+        if left:
+            raise left.pop()
+        return real(self, *words, **options)
+
+    monkeypatch.setattr(type(file._fs), "pipe_file", pipe_file)
+    if failing == 3:
+        file.write_bytes(b"whole")
+        assert file.read_bytes() == b"whole"
+    else:
+        with pytest.raises(OSError, match="Internal Server Error"):
+            file.write_bytes(b"whole")
+    assert waited == [0.1, 0.5, 2.0]
+    left.append(THERE)
+    with pytest.raises(OSError, match="Internal Server Error"):
+        place(f"{url}/new").create_bytes(b"mine")
+    assert len(waited) == 3
