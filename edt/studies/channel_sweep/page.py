@@ -100,9 +100,9 @@ def write_channel_sweep_report(run: ChannelSweep, directory: Location) -> Folder
             ("Threshold", threshold_text(thresholds)),
             (
                 "Splits",
-                f"of up to {spec.minima} bad minima a part (lowest first, found by Newton's "
-                "method, all eigenvalues above the limit of zero); null: the closed form, with "
-                "sums over positions",
+                f"of up to {spec.minima} of the bad minima of a teacher and a width (lowest first, "
+                "by Newton's method, all eigenvalues above the limit of zero); null: the closed "
+                "form, with sums over positions",
             ),
             ("Tickets", "null: floor(m/r) disjoint and C(m, r) overlapping tickets"),
             ("Intervals of the findings", together_text(tests)),

@@ -60,11 +60,13 @@ def channel_sweep(success: pd.DataFrame, ways: pd.DataFrame) -> list[Panel]:
                  low=each["index_low"].fillna(each["index"]),
                  high=each["index_high"].fillna(each["index"]), marker=marker, dash=dash)
         )  # fmt: skip
-    widths = sorted({int(width) for width in success["width"]})
+    across = width_axis(
+        sorted({int(width) for width in success["width"]}), "channels of the student"
+    )
     return [
-        Panel("Success against channels", left, width_axis(widths),
+        Panel("Success against channels", left, across,
               percent_axis("networks that win (95%, over teachers)")),
-        Panel("After one channel of a bad minimum is split", right, width_axis(widths),
+        Panel("After one channel of a bad minimum is split", right, across,
               axis("ways down (mean, 95% over teachers)", rangemode="tozero")),
     ]  # fmt: skip
 
