@@ -416,11 +416,21 @@ class _Signature:
         named = any(re.search(rf"(?<!\w){name}(?!\w)", str(error)) for name in self.names)
         return named and isinstance(error, (TypeError, ValueError, IndexError))
 
+    def binds(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether these are arguments that the function has."""
+        made = inspect.signature(self.function)
+        own = list(made.parameters.values())[self.owner is not None :]
+        try:
+            made.replace(parameters=own).bind(*args, **kwargs)
+        except TypeError:
+            return False
+        return True
+
     def words(
         self, error: Exception, doubt: str | None, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Exception | None:
         """What a function raised in words about its arguments, where it has none itself."""
-        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+        if isinstance(error, TypeError) and not self.binds(args, kwargs):
             return None  # of the call itself: an argument too many, or one that is not there
         if doubt is not None and not self.speaks(error):
             return TypeError(doubt)
