@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -462,10 +463,11 @@ CLAIMS: dict[str, dict[str, Callable[[], Any]]] = {
         "new weights under the mask": lambda: callable(controls.control),
         "retrain a ticket with other hyper-parameters": lambda: train(small()[1]),
         "perturbed rests, adversarial rests, smallest failing change": lambda: all(
-            hasattr(edt.lottery, name) for name in ("perturb_rest", "adversary", "bisection")
+            import_module(f"edt.lottery.{name}")
+            for name in ("perturbations", "adversary", "bisection")
         ),
-        "wide networks against their tickets (multi-start)": lambda: hasattr(
-            edt.lottery, "multistart"
+        "wide networks against their tickets (multi-start)": lambda: import_module(
+            "edt.lottery.multistart"
         ),
         "models": lambda: any_module() and nets.vgg16 and len(edt.ensemble.ACTIVATIONS) == 15,
         "data": lambda: all(
