@@ -110,7 +110,7 @@ def levenberg(
     meter: Meter,
     *,
     switch: float,
-    goal: float = FLOOR,
+    goal: float | torch.Tensor = FLOOR,
 ) -> None:
     """Lower the squared error of the chosen networks; decides nobody's status.
 
@@ -124,23 +124,25 @@ def levenberg(
         iterations: budget of each network.
         meter: progress.
         switch: gradient at which Newton is better.
-        goal: loss at which a network leaves, as a share of the targets' size.
+        goal: loss at which a network leaves, as a share of the targets' size; or float64
+            ``[B]``, of each.
     """
+    goals = torch.as_tensor(goal, dtype=torch.float64).expand(state.B)
     work = chosen[state.status[chosen] == RUNNING]
     if hasattr(state.objective, "levenberg"):
         small = (state.coords[work] <= SMALL) & (
             state.coords[work] * _rows(state.objective) <= HELD
         )
-        _compiled(state, work[small], iterations, meter, switch, goal)
+        _compiled(state, work[small], iterations, meter, switch, goals)
         work = work[~small]
     tracks = {b: LevenbergState(iterations) for b in work.tolist()}
-    work = _still(state, work, tracks, switch, goal)
+    work = _still(state, work, tracks, switch, goals)
     while work.numel():
         for part in together(state.objective, work):
             state.check_time()
             _iterate(state, part, tracks)
             meter.update(int((state.grad_max <= state.tol).sum()), work.numel(), state.loss)
-        work = _still(state, work, tracks, switch, goal)
+        work = _still(state, work, tracks, switch, goals)
 
 
 def _rows(objective: Objective) -> int:
@@ -148,7 +150,12 @@ def _rows(objective: Objective) -> int:
 
 
 def _compiled(
-    state: Descent, work: torch.Tensor, iterations: int, meter: Meter, switch: float, goal: float
+    state: Descent,
+    work: torch.Tensor,
+    iterations: int,
+    meter: Meter,
+    switch: float,
+    goals: torch.Tensor,
 ) -> None:
     """`levenberg` in the core, one task a network."""
     rule = {
@@ -172,12 +179,17 @@ def _compiled(
         "slow": SLOW,
         "brisk": BRISK,
     }
-    fresh = asdict(LevenbergState(iterations)) | {"goal": goal, "over": False}
+    fresh = asdict(LevenbergState(iterations)) | {"over": False}
     at: dict[str, Any] = {
         name: torch.full((state.B,), value, dtype=_DTYPES[type(value)])
         for name, value in fresh.items()
     }
-    at |= {"grad": state.grad, "loss": state.loss, "grad_max": state.grad_max}
+    at |= {
+        "goal": goals.contiguous(),
+        "grad": state.grad,
+        "loss": state.loss,
+        "grad_max": state.grad_max,
+    }
     at |= {"moving": state.moving, "iterations": state.newton_iterations}
     at |= {"scale": state.objective.scale, "budget": CHUNK}
     call: Any = state.objective.levenberg  # type: ignore[attr-defined]
@@ -195,14 +207,14 @@ def _still(
     work: torch.Tensor,
     tracks: dict[int, LevenbergState],
     switch: float,
-    goal: float,
+    goals: torch.Tensor,
 ) -> torch.Tensor:
     """The networks that go on."""
     on = []
     for b in work.tolist():
         track, loss, scale = tracks[b], float(state.loss[b]), float(state.objective.scale[b])
         track.note(loss)
-        there = loss <= goal * scale
+        there = loss <= float(goals[b]) * scale
         handed = float(state.grad_max[b]) <= switch and loss > ZERO_SOON * scale
         # The gradient asks for nothing more: go on down the valley only while that is cheap.
         enough = float(state.grad_max[b]) <= state.tol and track.since_decade > PATIENCE

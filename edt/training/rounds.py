@@ -133,8 +133,7 @@ def straight_down(
         return chosen
     names = ("theta", "grad", "loss", "grad_max", "moving")
     before = {name: getattr(state, name).clone() for name in names}
-    goal = float((enough / state.objective.scale)[work].min())
-    levenberg(state, work, TRIES, meter, switch=0.0, goal=goal)
+    levenberg(state, work, TRIES, meter, switch=0.0, goal=enough / state.objective.scale)
     arrived = chosen & (state.loss <= enough)
     back = chosen & ~arrived
     entries = back.repeat_interleave(state.offsets.diff())

@@ -76,3 +76,29 @@ def test_in_sight_of_zero_without_lbfgs(monkeypatch):
     assert bool((together.newton_iterations[narrow] > 0).all())
     alone = fall(wide[1:2], float("inf"))
     assert torch.equal(alone.loss, together.loss[wide[1:2]])
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["core", "plain"])
+def test_a_network_goes_as_far_as_alone(monkeypatch, compiled):
+    """Beside targets of a hundred times the size, of which the same loss is a smaller share."""
+    monkeypatch.setattr(rounds, "IN_SIGHT", float("inf"))
+    if not compiled:
+        monkeypatch.setattr("edt.training.levenberg.SMALL", 0)
+    x = torch.randn(100, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    y = torch.tanh(x @ x[:3, :2]).sum(1, keepdim=True)
+    task, which = edt.Task(x, torch.stack([y, 10.0 * y])), torch.arange(2)
+    start = edt.masked_train(task, widths=[5], seeds=range(2), activation="tanh", steps=600,
+                             lr=0.03, task_index=which, progress=False).networks  # fmt: skip
+    loss = edt.loss(task, start, task_index=which)
+
+    def fall(chosen):
+        ens = start.select(chosen)
+        return descend_in_rounds(
+            task.objective(ens, which[chosen]), ens.theta, loss[chosen], rounds=1, steps=40,
+            enough=1e-5, tol=1e-14,
+        )[0]  # fmt: skip
+
+    alone, both = fall(which[:1]), fall(which)
+    assert int(alone.newton_iterations[0]) and float(alone.loss[0]) <= 1e-5
+    assert torch.equal(alone.loss, both.loss[:1])
+    assert torch.equal(alone.theta, both.theta[: alone.theta.numel()])
