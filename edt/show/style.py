@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 
 @dataclass(frozen=True)
@@ -189,13 +190,15 @@ def png(figure: Figure, dpi: int = 160) -> bytes:
 def svg(figure: Figure) -> bytes:
     """The figure as SVG; the same figure gives the same bytes."""
     buffer = io.BytesIO()
-    canvas = FigureCanvasSVG(figure)
-    # What savefig does, less a first drawing whose only use is to find bounds of a tight box.
+    # What savefig does, less a first drawing whose only use is to find bounds of a tight box, and
+    # with the sizes of text as Agg has them: those of outlines take five times as long.
     dpi, layout = figure.dpi, figure.get_layout_engine()
     figure.dpi = 72
     if layout is not None:
+        FigureCanvasAgg(figure)
         layout.execute(figure)
         figure.set_layout_engine("none")
+    canvas = FigureCanvasSVG(figure)
     try:
         with mpl.rc_context({"svg.hashsalt": "edt"}):
             canvas.print_svg(  # type: ignore[no-untyped-call]
@@ -255,6 +258,22 @@ def pdf(figure: Figure) -> bytes:
     with mpl.rc_context({"pdf.fonttype": 42}):
         figure.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Creator": "edt"})
     return buffer.getvalue()
+
+
+#: Digits and signs raised and lowered; DejaVu Sans has them all.
+RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
+LOWERED = str.maketrans("0123456789+-−", "₀₁₂₃₄₅₆₇₈₉₊₋₋")
+
+
+class Powers(LogFormatter):
+    """Ticks of a logarithmic axis as 10⁻³ and 3×10⁻³, without setting formulas (10 ms each)."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        if not super().__call__(x, pos):  # matplotlib's choice of which ticks are labelled
+            return ""
+        digits, k = f"{x:.0e}".split("e")
+        power = f"10{str(int(k)).translate(RAISED)}"
+        return power if digits == "1" else f"{digits}×{power}"
 
 
 def percent_axis(ax: Axes, label: str) -> None:

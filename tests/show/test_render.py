@@ -15,7 +15,7 @@ from edt.show.marks import PATTERNS, SYMBOLS, bars, edges, heatmap, line, points
 from edt.show.panel import Panel, axis
 from edt.show.publish import Picture, embed, figures_kept
 from edt.show.render import POINT, draw, plain
-from edt.show.style import themed_svg
+from edt.show.style import Powers, new_figure, themed_svg
 
 TWO = [
     line([1, 2], [0.2, 0.4], "a", "@blue", ["", ""], low=[0.1, 0.3], high=[0.5, 0.5]),
@@ -58,7 +58,7 @@ def test_axes_show_the_ticks_and_spans_of_the_panel():
     across = axis("loss", log=True, ticks=[0.1, 1], labels=["10<sup>−1</sup>", "1"], span=(0.1, 3))
     (ax,) = draw([Panel("p", TWO, across, axis("y", ticks=[0, 1]))], theme=DARK).axes
     assert ax.get_xscale() == "log" and ax.get_xlim() == pytest.approx((0.1, 3))
-    assert [text.get_text() for text in ax.get_xticklabels()] == ["10$^{−1}$", "1"]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["10⁻¹", "1"]
     assert [text.get_text() for text in ax.get_yticklabels()] == ["0", "1"]
 
 
@@ -74,7 +74,28 @@ def test_what_is_not_drawn_is_refused():
     panel = Panel("p", [{**TWO[0], "type": "violin"}], axis(), axis())
     with pytest.raises(ValueError, match="type 'violin' is not drawn"):
         draw([panel])
-    assert plain("a<br><b>b</b> m<sub>1</sub>, p < 2 > 1") == "a\nb m$_{1}$, p < 2 > 1"
+    assert plain("a<br><b>b</b> m<sub>1</sub>, p < 2 > 1") == "a\nb m₁, p < 2 > 1"
+    assert plain("10<sup>−12</sup> R<sup>n</sup>") == "10⁻¹² R$^{n}$"
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        ((1e-4, 1e2), ["10⁻⁴", "10⁻²", "10⁰", "10²"]),
+        ((2.5e-4, 9e-4), ["3×10⁻⁴", "4×10⁻⁴", "6×10⁻⁴"]),
+    ],
+)
+def test_powers_are_written_without_formulas(ends, words):
+    figure, axes = new_figure()
+    ax = axes[0, 0]
+    ax.set_yscale("log")
+    ax.set_ylim(*ends)
+    ax.yaxis.set_major_formatter(Powers())
+    ax.yaxis.set_minor_formatter(Powers())
+    figure.canvas.draw()
+    found = [text.get_text() for text in (*ax.get_yticklabels(), *ax.get_yticklabels(minor=True))]
+    assert set(words) <= set(found)
+    assert not any("$" in text for text in found)
 
 
 def test_axes_of_yours_are_drawn_on():

@@ -19,7 +19,7 @@ from edt.functional import loss
 from edt.landscape import split
 from edt.landscape.views.directions import eigen_directions
 from edt.show.explore.packing import unpacked
-from edt.show.style import Theme, new_figure, styled, themed_svg
+from edt.show.style import Powers, Theme, new_figure, styled, themed_svg
 from edt.tasks import Task
 
 ALT = (
@@ -89,6 +89,8 @@ def _levels(ax: Axes, theme: Theme, teacher: Mapping[str, Any]) -> None:
     for width, height, runs in teacher["levels"]:
         ax.plot([width - 0.3, width + 0.3], [height] * 2, color=theme.blue, lw=1 + runs**0.5 / 2)
     ax.set_yscale("log")
+    ax.yaxis.set_major_formatter(Powers())
+    ax.yaxis.set_minor_formatter(Powers())
     ax.set(xlabel="hidden neurons", ylabel="loss", title="Where starts get stuck")
     ax.grid(False, axis="x")
 

@@ -37,6 +37,8 @@ Array = npt.NDArray[np.float64]
 ALL = -1
 #: Largest number of tickets the solver looks at; above it the answer is infinite.
 MOST_TICKETS = 1e9
+#: Where it starts.
+FEWEST_TICKETS = 1e-9
 
 
 def success_table(runs: pd.DataFrame, reference_width: int, conf: float = 0.95) -> pd.DataFrame:
@@ -153,25 +155,26 @@ def pooled_tickets(
 def _solve(log_lose: Array, failure: Array) -> Array:
     """n with ``mean_t exp(n log_lose[t]) = failure``: ``[T, S]`` and ``[S]`` to ``[S]``.
 
-    The mean falls with n, so bisection in log n cannot miss; it ends with the last bit.
+    The logarithm of the mean is convex and falls with n: Newton's steps from the left never pass
+    the root. They square the error, so one of 1e-9 is the last.
     """
-    low = np.full(failure.shape, math.log(1e-9))
-    high = np.full(failure.shape, math.log(MOST_TICKETS))
-
-    def excess(log_n: Array) -> Array:
-        with np.errstate(invalid="ignore"):
-            powers = np.exp(np.exp(log_n) * log_lose)
-        out: Array = powers.mean(axis=0) - failure
-        return out
-
-    unreachable = excess(high) > 0.0
-    for _ in range(80):
-        middle = 0.5 * (low + high)
-        if bool(((middle == low) | (middle == high)).all()):
-            break
-        more = excess(middle) > 0.0
-        low, high = np.where(more, middle, low), np.where(more, high, middle)
-    return np.where(unreachable, math.inf, np.exp(0.5 * (low + high)))
+    lost = np.isfinite(log_lose)  # a ticket that always wins leaves nothing after the first
+    slope = np.where(lost, log_lose, 0.0)
+    n = np.full(failure.shape, FEWEST_TICKETS)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        goal = np.log(failure)
+        for _ in range(100):
+            powers = np.where(lost, np.exp(n * slope), 0.0)
+            mean = powers.mean(axis=0)
+            step = mean * (np.log(mean) - goal) / -(powers * slope).mean(axis=0)
+            after = np.clip(n + step, FEWEST_TICKETS, MOST_TICKETS)
+            after = np.where(np.isnan(after), n, after)
+            settled = bool((np.abs(after - n) <= 1e-9 * n).all())
+            n = after
+            if settled:
+                break
+    unreachable = (np.exp(MOST_TICKETS * slope) * lost).mean(axis=0) > failure
+    return np.where(unreachable, math.inf, n)
 
 
 def _row(

@@ -54,8 +54,7 @@ def escape_dimensions(splits: pd.DataFrame, target: int, widths: list[int], r: i
     Returns:
         One number a width, 0 at r; NaN below r, and everywhere without any split.
     """
-    opened = opened_per_neuron(splits)
-    opened = opened[opened["target"] == target]
+    opened = opened_per_neuron(splits[splits["target"] == target])
     known = dict(zip(opened["width"].tolist(), opened["opened"].tolist(), strict=True))
     if not known:
         return [math.nan] * len(widths)
