@@ -7,8 +7,9 @@ import pandas as pd
 from edt.locations import Folder, Location
 from edt.show.answer import rate_tile
 from edt.show.publish import Picture
-from edt.show.words import count, exact, number, p_is, percent, points, span
+from edt.show.words import count, exact, number, p_is, percent, span
 from edt.studies.common.findings import LEVEL, Finding
+from edt.studies.common.prevented import ALWAYS, prevented_finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.crossed import panels
@@ -16,19 +17,12 @@ from edt.studies.crossed.panels import MANY
 from edt.studies.crossed.run import CrossedRun
 from edt.studies.perturb_rest.page import REFERENCES
 
-#: A ticket that always wins has a rate whose interval ends above this.
-ALWAYS = 0.99
-#: Most failures: more than this share.
-MOST = 0.5
-
 
 def findings(groups: pd.DataFrame, parts: pd.DataFrame) -> list[Finding]:
     """What the tables say of claim a, that winning tickets fail when the rest is changed.
 
-    A rate says nothing without what other neurons do in the same rests. For the claim: keeping a
-    ticket prevents less than half (`MOST`) of the failures of what else stands in its place, by
-    the interval of that share. Against it: it prevents some for certain and may prevent most, or
-    tickets always win. Silent otherwise.
+    By the share of failures that a ticket prevents (`prevented_finding`); against it, too, if
+    tickets always win.
 
     Args:
         groups, parts: `edt.studies.crossed.run.group_table` and ``component_table``.
@@ -39,27 +33,8 @@ def findings(groups: pd.DataFrame, parts: pd.DataFrame) -> list[Finding]:
     own = by["ticket"]
     found = []
     for group in ("fresh", "random", "loser"):
-        row = by.get(group)
-        if row is None or row["prevented_low"] != row["prevented_low"]:
-            continue
-        share = row["prevented"], row["prevented_low"], row["prevented_high"]
-        other = MANY[group]
-        text = (
-            f"Keeping a winning ticket through the change prevents {percent(share[0])} of the "
-            f"failures of {other} in the same rests ({span(*share[1:])}; "
-            f"{points(row['ahead'], row['ahead_low'], row['ahead_high'])} of wins)"
-        )
-        effect = rate_tile(*share, f"of the failures of {other} are prevented by the ticket")
-        if row["prevented_high"] < MOST:
-            found.append(Finding("a", "for", text + ": most of them are not.", effect))
-        elif row["prevented_low"] > MOST:
-            found.append(Finding("a", "against", text + ": most of them are.", effect))
-        elif row["prevented_low"] > 0.0:
-            end = ": something of it survives, and perhaps most."
-            found.append(Finding("a", "against", text + end, effect))
-        else:
-            end = ": neither none nor most is excluded."
-            found.append(Finding("a", "silent", text + end, effect))
+        said = prevented_finding(by[group], MANY[group]) if group in by else None
+        found += [said] if said else []
     where = f"{span(own['rate_low'], own['rate_high'])} over {count(own['teachers'], 'teacher')}"
     effect = rate_tile(
         own["rate"], own["rate_low"], own["rate_high"], "of winning tickets win with fresh rests"

@@ -20,11 +20,11 @@ from edt.lottery import match_teacher, neuron_mask, run_trial
 from edt.lottery.crossed import cross, neurons_of
 from edt.lottery.tickets import Tickets
 from edt.runs.experiment import Part, Spec
-from edt.stats import Interval, cluster_rate, expected_losers, variance_components
-from edt.stats.interval import student_reach
+from edt.stats import cluster_rate, expected_losers, variance_components
 from edt.studies.common.contrast import mean_gap
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.one_table import OneTable
+from edt.studies.common.prevented import prevented_share
 from edt.studies.crossed.spec import CrossedSpec
 from edt.tasks import Task
 
@@ -196,52 +196,6 @@ def group_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
                     row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def prevented_share(
-    tickets: pd.Series, others: pd.Series, runs: int, conf: float = 0.95
-) -> Interval:
-    """Share of the failures of what stands in a ticket's place that the ticket prevents.
-
-    ``1 - sum_t f_t / sum_t g_t`` with failure rates f of tickets and g of the others, teacher by
-    teacher in the same rests: 0 if the ticket does nothing, 1 if it never fails, below 0 if it
-    fails more often. The interval is Fieller's: all shares s for which Student's interval over
-    teachers of ``f - (1 - s) g`` holds 0, with one run more in each rate. So it holds s = 0 just
-    where that of ``g - f`` holds 0.
-
-    Args:
-        tickets, others: ``[k]``, win rates of every teacher.
-        runs: the fewest behind one of them.
-        conf: coverage.
-
-    Returns:
-        `Interval` up to 1; below, -inf where the others' failures cannot be told from none. NaN
-        where nothing fails; bounds NaN for a single teacher.
-
-    Example:
-        >>> str(prevented_share(pd.Series([0.9, 0.8, 0.9]), pd.Series([0.5, 0.4, 0.6]), 200))
-        '0.733 [0.581, 1]'
-
-    Reference: E. C. Fieller, JRSS B 16 (1954) 175.
-    """
-    failed, base = 1.0 - tickets.to_numpy(), 1.0 - others.to_numpy()
-    k = len(base)
-    if not base.sum() > 0.0:
-        return Interval(np.nan, np.nan, np.nan)
-    value = 1.0 - float(failed.sum() / base.sum())
-    if k < 2:
-        return Interval(value, np.nan, np.nan)
-    reach = student_reach(conf, k - 1) ** 2
-    spread = reach * (np.cov(failed, base) / k + np.eye(2) / ((k - 1) * runs**2))
-    f, g = float(failed.mean()), float(base.mean())
-    # Ratios r = 1 - s with (f - r g)^2 <= t^2 var(f - r g): a r^2 - 2 b r + c <= 0.
-    a, b, c = g * g - spread[1, 1], f * g - spread[0, 1], f * f - spread[0, 0]
-    root = np.sqrt(max(0.0, b * b - a * c))
-    if a > 0.0:
-        least, most = (b - root) / a, (b + root) / a
-    else:  # what is large enough is never excluded
-        least, most = (0.0 if c <= 0.0 else c / (b + root) if b + root > 0.0 else 0.0), np.inf
-    return Interval(value, 1.0 - most, 1.0 - max(0.0, least))
 
 
 def component_table(runs: pd.DataFrame, draws: int = 1000) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from edt.show.publish import Picture
 from edt.show.words import count, number, percent, points, span
 from edt.studies.common.findings import Finding
 from edt.studies.common.nets import title_of
+from edt.studies.common.prevented import ALWAYS, prevented_finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import HEADING_ACCURACY, accuracy_table, accuracy_text
 from edt.studies.perturb_rest.page import CHANGE
@@ -19,16 +20,13 @@ from edt.studies.perturb_rest_net.run import PerturbRestNet
 
 __all__ = ["findings", "write_perturb_net_report"]
 
-#: A ticket that always wins has a rate whose interval ends above this.
-ALWAYS = 0.99
-
 
 def findings(table: pd.DataFrame) -> list[Finding]:
     """What the numbers say of claim a, that winning tickets fail when the rest is perturbed.
 
-    For it: with the rest changed they win less than always, by their interval. Against it: they
-    are ahead of fresh weights under the same mask, or of other weights of the same network, by an
-    interval above 0, and so carry something through the change.
+    Wins speak by the share of failures that a ticket prevents (`prevented_finding`), test
+    accuracies by which is ahead: a ticket that is has kept something, one that is behind has not.
+    Against it, too, if tickets always win.
 
     Args:
         table: `edt.studies.perturb_rest_net.run.group_table`.
@@ -38,6 +36,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     own = by.get("ticket")
     if own is None:
         return []
+    found = []
     told = (
         f"in {percent(own['rate'])} ({span(own['rate_low'], own['rate_high'])} over "
         f"{count(own['parents'], 'parent')})"
@@ -45,45 +44,39 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     effect = rate_tile(
         own["rate"], own["rate_low"], own["rate_high"], "of winning tickets win with changed rests"
     )
-    if own["rate_high"] < ALWAYS:
-        said = Finding(
-            "a", "for",
-            f"With changed rests winning tickets win {told}: {own['losers']} of {own['parents']} "
-            f"lose with some rest; {number(own['expected'])} would if they did nothing.",
-            effect,
-        )  # fmt: skip
-    elif own["rate_low"] > ALWAYS:
-        said = Finding("a", "against", f"Winning tickets win whatever the rest: {told}.", effect)
+    if own["rate_low"] > ALWAYS:
+        text = f"Winning tickets win whatever the rest: {told}."
+        found.append(Finding("a", "against", text, effect))
     else:
-        said = Finding(
-            "a", "silent",
-            f"Winning tickets win {told}: the interval does not say whether they always would.",
-            effect,
-        )  # fmt: skip
-    found = [said]
+        text = (
+            f"With changed rests winning tickets win {told}: {own['losers']} of {own['parents']} "
+            f"lose with some rest; {number(own['expected'])} would if they did nothing."
+        )
+        found.append(Finding("a", "silent", text, effect))
     for group in ("fresh", "random"):
         row = by.get(group)
         if row is None:
             continue
-        for name, what in (("ahead", "win rate"), ("gain", "test accuracy")):
-            low, high = row[f"{name}_low"], row[f"{name}_high"]
-            if low != low:
-                continue
-            other = WORDS[group][0]
-            text = (
-                f"The {what} of winning tickets differs from that of {other} by "
-                f"{points(row[name], low, high)}"
-            )
-            effect = points_tile(
-                row[name], low, high, f"of {what}, winning tickets against {other}"
-            )
-            if low > 0.0:
-                text += ": something of them survives the change."
-                found.append(Finding("a", "against", text, effect))
-            elif high < 0.0:
-                found.append(Finding("a", "for", text + ": they do worse.", effect))
-            else:
-                found.append(Finding("a", "silent", text + ": no difference that shows.", effect))
+        other = WORDS[group][0]
+        said = prevented_finding(row, other)
+        found += [said] if said else []
+        low, high = row["gain_low"], row["gain_high"]
+        if low != low:
+            continue
+        text = (
+            f"The test accuracy of winning tickets differs from that of {other} by "
+            f"{points(row['gain'], low, high)}"
+        )
+        tile = points_tile(
+            row["gain"], low, high, f"of test accuracy, winning tickets against {other}"
+        )
+        if low > 0.0:
+            end, speaks = ": something of them survives the change.", "against"
+        elif high < 0.0:
+            end, speaks = ": they do worse.", "for"
+        else:
+            end, speaks = ": no difference that shows.", "silent"
+        found.append(Finding("a", speaks, text + end, tile))
     return found
 
 

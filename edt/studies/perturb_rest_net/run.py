@@ -25,6 +25,7 @@ from edt.lottery.prune import density
 from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.stats import Interval, cluster_rate, expected_losers, mean_interval, paired_interval
 from edt.studies.common.net_spec import NetData, train
+from edt.studies.common.prevented import prevented_share
 from edt.studies.perturb_rest_net.spec import PerturbRestNetSpec
 
 __all__ = ["GROUPS", "PerturbRestNet", "group_table", "run_perturb_rest_net"]
@@ -229,7 +230,9 @@ def group_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
     Returns:
         One row a size and group: ``parents``, ``networks``; ``rate`` of wins and ``accuracy``,
         with bounds; ``ahead`` and ``gain``, the tickets' rate and accuracy minus the group's, with
-        bounds (NaN for the tickets, and for losing ones, which are of other parents); ``losers``,
+        bounds (NaN for the tickets, and for losing ones, which are of other parents);
+        ``prevented``, the share of the group's failures that tickets in the same rests do not
+        have, with bounds (`edt.studies.common.prevented.prevented_share`); ``losers``,
         parents of which some network loses, and ``expected``, how many would if the ticket did
         nothing (from the fresh networks of the same parent).
     """
@@ -250,14 +253,19 @@ def group_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
                 "accuracy_high": min(mean.high, 1.0),
             }  # fmt: skip
             nothing = Interval(np.nan, np.nan, np.nan)
-            found = {"ahead": nothing, "gain": nothing}
+            found = {"ahead": nothing, "gain": nothing, "prevented": nothing}
             if group in ("random", "fresh"):
                 pairs = _pairs(part, group)
                 wins_apart = (pairs["win"] ^ pairs["win_other"]) * (2.0 * pairs["win"] - 1.0)
+                by_parent = pairs.groupby("seed")[["win", "win_other"]].mean()
+                tries = int(pairs.groupby("seed").size().min())
                 gains = (pairs["accuracy"] - pairs["accuracy_other"]).groupby(pairs["seed"]).mean()
                 found = {
                     "ahead": paired_interval(wins_apart.to_numpy(), pairs["seed"].to_numpy(), conf),
                     "gain": mean_interval(gains.to_numpy(), conf),
+                    "prevented": prevented_share(
+                        by_parent["win"], by_parent["win_other"], tries, conf
+                    ),
                 }
             for name, gap in found.items():
                 row |= {name: gap.value, f"{name}_low": gap.low, f"{name}_high": gap.high}
