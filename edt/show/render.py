@@ -22,7 +22,8 @@ from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 from edt.arguments import checked
 from edt.show.marks import DASHES, SYMBOLS
 from edt.show.panel import Panel, Part, asides, coloured, in_rows
-from edt.show.style import LIGHT, LOWERED, RAISED, Powers, Theme, blank, readable_on, styled
+from edt.show.style import LIGHT, Powers, Theme, blank, readable_on, styled
+from edt.show.words import LOWERED, RAISED
 
 _MARKERS = {word: letter for letter, word in SYMBOLS.items()}
 _LINES: dict[str, Any] = {word: line for line, word in DASHES.items()} | {

@@ -23,6 +23,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
+from edt.show.words import RAISED
+
 
 @dataclass(frozen=True)
 class Theme:
@@ -258,11 +260,6 @@ def pdf(figure: Figure) -> bytes:
     with mpl.rc_context({"pdf.fonttype": 42}):
         figure.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Creator": "edt"})
     return buffer.getvalue()
-
-
-#: Digits and signs raised and lowered; DejaVu Sans has them all.
-RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
-LOWERED = str.maketrans("0123456789+-−", "₀₁₂₃₄₅₆₇₈₉₊₋₋")
 
 
 class Powers(LogFormatter):

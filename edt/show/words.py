@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-#: The minus sign of text, and the figures of powers.
+#: The minus sign of text, and signs and digits raised and lowered.
 MINUS = "\N{MINUS SIGN}"
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
+LOWERED = str.maketrans("0123456789+-−", "₀₁₂₃₄₅₆₇₈₉₊₋₋")
 #: Sizes that are written out; what lies outside is a power of ten.
 LEAST, MOST = 1e-3, 1e6
 
@@ -34,8 +35,16 @@ def percent(value: float) -> str:
 
 
 def span(low: float, high: float) -> str:
-    """A range of shares in per cent: ``41–53%``."""
-    return "–" if math.isnan(low) else f"{percent(low)[:-1]}–{percent(high)}"
+    """A range of shares in per cent.
+
+    Example:
+        >>> span(0.41, 0.53), span(-0.16, 0.3), span(-math.inf, 0.3)
+        ('41–53%', '−16 to 30%', '−∞ to 30%')
+    """
+    if math.isnan(low):
+        return "–"
+    between = " to " if low < 0.0 else "–"
+    return f"{percent(low).removesuffix('%')}{between}{percent(high)}"
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -67,7 +76,7 @@ def exact(value: float) -> str:
     elif size and (size < LEAST or (size >= MOST and size != round(size))):
         digits, _, power = f"{size:.5e}".partition("e")
         times = f"{float(digits):g}"
-        text = ("" if times == "1" else f"{times}·") + f"10{str(int(power)).translate(_RAISED)}"
+        text = ("" if times == "1" else f"{times}·") + f"10{str(int(power)).translate(RAISED)}"
     else:
         text = f"{size:,.0f}" if size == round(size) else f"{size:,.6g}"
     return MINUS + text if value < 0.0 else text

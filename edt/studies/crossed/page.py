@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from edt.locations import Folder, Location
@@ -27,7 +29,7 @@ def findings(groups: pd.DataFrame, parts: pd.DataFrame) -> list[Finding]:
     Args:
         groups, parts: `edt.studies.crossed.run.group_table` and ``component_table``.
     """
-    by = {row["group"]: row for row in groups.to_dict("records")}
+    by: dict[str, Any] = {row["group"]: row for row in groups.to_dict("records")}
     if "ticket" not in by:
         return []
     own = by["ticket"]
