@@ -1,6 +1,8 @@
 """Do labels hold against ten times more optimisation?
 
-    python -m benchmarks.labels [--widths 2,3,4,5,6,8] [--seeds 20] [--share 0.1]
+    python -m benchmarks.labels [--widths 2,3,4,5,6,8] [--seeds 60] [--share 0.1]
+
+writes benchmarks/results/labels.json.
 
 Students of the teachers of `edt demo` are driven to the bottom and certified as its runs are. A
 random share of all ends is then optimised ten times as long, by a method that certificates do not
@@ -13,7 +15,9 @@ good ones nothing can change.
 from __future__ import annotations
 
 import argparse
+import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -29,6 +33,7 @@ from edt.training import converge
 
 #: Ten times the budgets of a width sweep and of certificates.
 LBFGS, NEWTON = 20_000, 6_000
+RESULT = Path(__file__).parent / "results" / "labels.json"
 
 
 def again(task, networks, index, spec):
@@ -44,7 +49,7 @@ def again(task, networks, index, spec):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--widths", default="2,3,4,5,6,8")
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=60)
     parser.add_argument("--share", type=float, default=0.1)
     given = parser.parse_args()
     spec = WidthSweepSpec(widths=tuple(map(int, given.widths.split(","))), seeds=given.seeds)
@@ -80,13 +85,19 @@ def main() -> None:
             )
     table = pd.DataFrame(rows)
     kept = table["before"] == table["after"]
-    for name, part in (
-        ("of the random tenth of all ends", table["tenth"]),
-        ("of all ends that are not good", table["before"] != "good"),
+    record = {"ends": len(table), "lbfgs": LBFGS, "newton": NEWTON}
+    for name, words, part in (
+        ("tenth", "of the random tenth of all ends", table["tenth"]),
+        ("failed", "of all ends that are not good", table["before"] != "good"),
     ):
         rate = wilson(int(kept[part].sum()), int(part.sum()))
-        print(f"{name}, {int(kept[part].sum())} of {int(part.sum())} keep their label: {rate}")
+        print(f"{words}, {int(kept[part].sum())} of {int(part.sum())} keep their label: {rate}")
+        record[name] = {
+            "kept": int(kept[part].sum()), "of": int(part.sum()), "low": rate.low,
+            "high": rate.high, "before": table["before"][part].value_counts().to_dict(),
+        }  # fmt: skip
     print(pd.crosstab(table["before"], table["after"]))
+    RESULT.write_text(json.dumps(record, indent=1) + "\n")
     print(f"{time.monotonic() - started:.0f} s")
 
 

@@ -1,10 +1,10 @@
 """Students of teachers to the bottom: how they end, cell by cell, and what keeps some above zero.
 
-    python -m benchmarks.zero_loss [activation ...]
+    python -m benchmarks.zero_loss [activation ...]   (writes benchmarks/results/zero_loss.json)
 
-Cells are activation x d_in x width of the student (teacher width 4, N 1,000), and a few with a
-teacher of width 5 or N 10,000, ten seeds each. A student narrower than its teacher has no zero to
-reach. The others are counted as
+Cells are activation x d_in x width of the student (teacher width 4, N 1,000), a few with a teacher
+of width 5 or N 10,000, and two teachers that are harder, ten seeds each. A student narrower than
+its teacher has no zero to reach. The others are counted as
 
 - *zero*: loss below 1e-25;
 - *floor*: above, but within 100 times of what rounding its parameters makes (`loss_floor`);
@@ -16,12 +16,14 @@ reach. The others are counted as
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 
@@ -31,6 +33,7 @@ from edt.tasks.given import objective_of
 SMOKE = bool(os.environ.get("EDT_BENCH_SMOKE"))
 ACTIVATIONS = ("softplus", "tanh", "erf", "g", "sigmoid")
 SEEDS = 2 if SMOKE else 10
+RESULT = Path(__file__).parent / "results" / "zero_loss.json"
 #: Loss that counts as zero, and share of the targets' size that is on its way there.
 ZERO, GOOD = 1e-25, 1e-8
 #: Multiples of `loss_floor` that count as rounding.
@@ -48,10 +51,12 @@ class Cell:
     width: int
     teacher: int = 4
     samples: int = 1000
+    seed: int = 0  # of the teacher
 
     def __str__(self) -> str:
         more = "" if self.teacher == 4 else f", teacher {self.teacher}"
         more += "" if self.samples == 1000 else f", N {self.samples:,}"
+        more += f", teacher's seed {self.seed}" if self.seed else ""
         return f"{self.activation}, {self.d_in} -> {self.width}{more}"
 
 
@@ -67,6 +72,11 @@ def cells(activations: Sequence[str]) -> Iterator[Cell]:
     for activation in activations:
         yield Cell(activation, 2, 10, teacher=5)
         yield Cell(activation, 2, 12, samples=10_000)
+    for activation in activations:
+        for teacher, seed in ((4, 1), (5, 2)):
+            for d_in in (2, 3):
+                for width in (5, 8, 16, 24):
+                    yield Cell(activation, d_in, width, teacher=teacher, seed=seed)
 
 
 def outside(ends: edt.training.ConvergeResult, task: edt.Task, b: int) -> float:
@@ -109,9 +119,10 @@ def main(activations: Sequence[str]) -> None:
     total: Counter[str] = Counter()
     wide: Counter[str] = Counter()
     listed = []
+    record = []
     for cell in cells(activations):
         task = edt.tasks.teacher_student(
-            cell.d_in, cell.teacher, n=cell.samples, activation=cell.activation
+            cell.d_in, cell.teacher, n=cell.samples, activation=cell.activation, seed=cell.seed
         )
         ens = edt.Ensemble.init(
             widths=[cell.width], seeds=range(SEEDS), d_in=cell.d_in, d_out=1,
@@ -125,6 +136,13 @@ def main(activations: Sequence[str]) -> None:
         counts = Counter(found)
         if cell.width >= cell.teacher:
             wide.update(counts)
+        record.append(
+            asdict(cell) | {
+                "ends": dict(counts), "statuses": dict(Counter(ends.status)),
+                "open": [float(v) for v, kind in zip(ends.loss, found, strict=True)
+                         if kind == "open"],
+            }
+        )  # fmt: skip
         reached = [float(v) for v, kind in zip(ends.loss, found, strict=True) if kind == "zero"]
         statuses = ", ".join(f"{n} {name}" for name, n in Counter(ends.status).most_common())
         print(
@@ -146,6 +164,8 @@ def main(activations: Sequence[str]) -> None:
     print(f"\nAll: {', '.join(f'{n} {name}' for name, n in total.most_common())}.")
     print(f"At least as wide as the teacher: {dict(wide)}.")
     print("\n".join(listed))
+    if not SMOKE:
+        RESULT.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ _SHARES = tuple(f"{word}_" for word in SHARES)
 SHARES_WHOLE = frozenset({
     "bad", "minimum", "channel", "saturated", "other", "lower", "left", "bad_narrow", "bad_wide",
     "alpha", "coins", "some", "together", "only_alone", "only_together", "ticket", "random", "rest",
-    "interaction", "kept", "back", "remaining", "alone", "level", "ticket_limit", "rest_limit",
+    "interaction", "untrained", "back", "remaining", "alone", "level", "ticket_limit", "rest_limit",
     "moved_share", "joined_share", "first",
 })  # fmt: skip
 #: Differences of shares.
@@ -75,7 +75,6 @@ HEADINGS = {
     "information_limit": "by chance, at most (95%)",
     "information_null": "by chance, mean",
     "information_p": "p-value",
-    "kept": "of the teacher's neurons, kept",
     "learning": "neurons that learn",
     "limit": "by chance, up to",
     "log_likelihood": "ln L",
@@ -96,6 +95,7 @@ HEADINGS = {
     "strict": "strict saddles",
     "ticket_limit": "ticket, by chance up to",
     "ticket_p": "p-value, ticket",
+    "untrained": "good right after the cut",
     "whole": "all subsets",
 }  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -65,7 +66,9 @@ CONTROLS = pd.DataFrame([
     for control, width, value in (("width", 4, 0.13), ("width", 8, 0.77), ("frozen", 8, 0.21))
 ])  # fmt: skip
 ATTRIBUTION = pd.DataFrame([
-    {"model": "learning", "p": 0.6}, {"model": "dimension", "p": 0.004}, {"model": "both", "p": 1.0}
+    {"model": "learning", "p": 0.6}, {"model": "dimension", "p": 0.004},
+    {"model": "both", "p": 1.0, **rates("b_learning", 1.25, 0.5, 2.1),
+     **rates("b_dimension", 0.75, -0.5, 1.9)},
 ])  # fmt: skip
 
 #: Answer of a page, and the shares of its tables that its tiles must say.
@@ -98,8 +101,13 @@ def test_lead_and_tiles_of_a_page_say_what_its_tables_say(name):
 
 def test_controls_say_what_adds_beside_the_other():
     text = controls.answer(CONTROLS, ATTRIBUTION).text
-    assert "more neurons that learn help (p = 0.0040)" in text
-    assert "more parameters do not help, as far as this shows (p = 0.60)" in text
+    assert "more neurons that learn help (slope 1.2 (0.5–2.1) over teachers)" in text
+    assert "more parameters do not help, as far as this shows (slope 0.75 (−0.5 to 1.9)" in text
+    alone = ATTRIBUTION.drop(columns=[c for c in ATTRIBUTION if c.endswith(("_low", "_high"))])
+    bounds = {f"b_{name}_{end}": np.nan for name in ("learning", "dimension")
+              for end in ("low", "high")}  # fmt: skip
+    text = controls.answer(CONTROLS, alone.assign(**bounds)).text
+    assert "more neurons that learn help (p = 0.0040, of this teacher alone)" in text
 
 
 def test_a_page_of_findings_says_the_first_that_decides():

@@ -177,6 +177,9 @@ def test_ways_out_and_rarer_minima_speak_for():
     assert speaks(found, "c") == {"for"} and speaks(found, "d") == {"for"}
     back = failures_findings(failure_table(student_rows((0.02, 0.8))), ways)
     assert speaks(back, "d") == {"against"}
+    # The fewer the better: none of 200 at the widest says no less than one of 200.
+    none = failures_findings(failure_table(student_rows((1.0, 0.0), teachers=5)), ways)
+    assert speaks(none, "d") == {"for"}
 
 
 def point_rows(slope, seed=0, teachers=4, points=60):

@@ -12,7 +12,9 @@ import torch
 
 from edt.lottery import run_trial
 from edt.lottery.trial import run_objective_trial
+from edt.stats import cluster_rate
 from edt.studies.common.targets import teacher_task
+from edt.studies.controls.page import answer
 from edt.studies.controls.run import (
     Controls,
     attribution_table,
@@ -113,6 +115,39 @@ def test_pairs():
     assert (row["only_here"], row["only_ordinary"]) == (0, 6)
     assert row["p"] == pytest.approx(2 / 64) and row["rate_ordinary"] == pytest.approx(8 / 12)
     assert table.loc["width", "p"] == 1.0
+
+
+def test_rates_and_differences_are_over_teachers():
+    """Teachers that differ widen the interval of their rate, and not that of a paired gap."""
+    plain = [[1] * 10, [1] * 2 + [0] * 8, [1] * 6 + [0] * 4]
+    worse = [[0, *wins[1:]] for wins in plain]
+    cells = [("width", 4, 0, 4, 17), ("frozen", 4, 0, 2, 9)]
+    runs = pd.concat(
+        runs_of([(*cell, wins)]).assign(target=target)
+        for cell, of in zip(cells, (plain, worse), strict=True)
+        for target, wins in enumerate(of)
+    )
+    ordinary, frozen = rate_table(runs).to_dict("records")
+    over = cluster_rate([10, 2, 6], [10, 10, 10])
+    assert (ordinary["rate_low"], ordinary["rate_high"]) == (over.low, over.high)
+    assert math.isnan(ordinary["ahead"]) and ordinary["targets"] == 3
+    assert frozen["ahead"] == pytest.approx(-0.1) and frozen["ahead_high"] < 0.2
+
+
+@pytest.mark.parametrize(("slopes", "says"), [((3, 3, 3, 3), "help"), ((9, 0, 0, 0), "do not")])
+def test_the_answer_wants_teachers_to_agree(slopes, says):
+    """One teacher of four with a strong effect makes any p small: that is no help in general."""
+    generator = np.random.Generator(np.random.Philox(7))
+    runs = pd.concat(
+        runs_of([(control, m, 0, m, d, generator.random(300)
+                  < 1 / (1 + math.exp(-slope * math.log(m / 7))))]).assign(target=target)
+        for target, slope in enumerate(slopes)
+        for m in (4, 8, 12)
+        for control, d in (("width", 20), ("rotated", 60))
+    )  # fmt: skip
+    found = attribution_table(runs)
+    assert found.set_index("model").loc["dimension", "p"] < 1e-6
+    assert f"more neurons that learn {says}" in answer(rate_table(runs), found).text
 
 
 def test_attribution_finds_what_the_data_were_made_of():

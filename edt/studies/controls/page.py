@@ -13,7 +13,19 @@ from edt.show import html
 from edt.show.answer import Answer, Tile, rate, rate_tile
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
-from edt.show.words import count, exact, fixed, listed, number, option, p_is, p_value, percent, span
+from edt.show.words import (
+    count,
+    exact,
+    fixed,
+    interval,
+    listed,
+    option,
+    p_is,
+    p_value,
+    percent,
+    points,
+    span,
+)
 from edt.studies.common.study_page import plain_table
 from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.controls import panels
@@ -48,7 +60,7 @@ def write_controls_report(run: Controls, directory: Location) -> Folder:
     picture = Picture(
         "controls",
         "Success of every control against trained parameters and against learning neurons.",
-        "Each mark is one way to train, all teachers together, with its 95% Wilson interval. If "
+        "Each mark is one way to train, all teachers together, with its 95% interval over them. If "
         "success went with the number of parameters, all marks would lie on one curve against "
         "parameters; if with neurons that can learn, on one curve against neurons.",
         lambda: panels.controls(rates, r),
@@ -140,15 +152,26 @@ def answer(rates: pd.DataFrame, found: pd.DataFrame) -> Answer:
                 for row in own.to_dict("records")]  # fmt: skip
         return Answer(f"Success of ordinary networks: {listed(told)}.", tiles[:3])
     rows = {row["model"]: row for row in found.to_dict("records")}
+    both = rows["both"]
     says = [
-        f"{what} {'help' if rows[other]['p'] < LEVEL else 'do not help, as far as this shows'} "
-        f"({p_is(rows[other]['p'])})"
-        for what, other in (
-            ("At as many parameters, more neurons that learn", "dimension"),
-            ("at as many neurons, more parameters", "learning"),
+        f"{what} {_helps(both, name, rows[other]['p'])}"
+        for what, name, other in (
+            ("At as many parameters, more neurons that learn", "learning", "dimension"),
+            ("at as many neurons, more parameters", "dimension", "learning"),
         )
     ]
     return Answer(f"{'; '.join(says)}.", tiles[:3])
+
+
+def _helps(both: dict[Any, Any], name: str, p: float) -> str:
+    """What the slope of one beside the other says, over teachers or of the only one."""
+    low, high = both[f"b_{name}_low"], both[f"b_{name}_high"]
+    unclear = "do not help, as far as this shows"
+    if math.isnan(low):
+        word = "help" if p < LEVEL and both[f"b_{name}"] > 0 else unclear
+        return f"{word} ({p_is(p)}, of this teacher alone)"
+    word = "help" if low > 0 else "hurt" if high < 0 else unclear
+    return f"{word} (slope {interval(both[f'b_{name}'], low, high)} over teachers)"
 
 
 def widest(rates: pd.DataFrame) -> pd.DataFrame:
@@ -165,7 +188,7 @@ def _pair_columns() -> list[Column]:
         Column("parameters", lambda row: f"{row['dimension']:,}"),
         Column("wins", lambda row: rate(row["rate"], row["rate_low"], row["rate_high"])),
         Column("the same starts, ordinary", lambda row: percent(row["rate_ordinary"])),
-        Column("p-value", lambda row: p_value(row["p"])),
+        Column("ahead", lambda row: points(row["ahead"], row["ahead_low"], row["ahead_high"])),
     ]
 
 
@@ -180,11 +203,15 @@ def attribution_text(found: pd.DataFrame) -> str:
         word = {"dimension": "the number of parameters", "learning": "the number of neurons"}
         verdict = "adds to it" if rows[name]["p"] < LEVEL else "adds nothing that shows"
         parts.append(f"given {word[name]}, {word[other]} {verdict} ({p_is(rows[name]['p'])})")
+    slopes = {
+        name: interval(*(rows["both"][f"b_{name}{end}"] for end in ("", "_low", "_high")))
+        for name in ("dimension", "learning")
+    }
     return (
         f"Of logistic regressions over all cells, that on {ATTRIBUTIONS[best['model']][1]} has the "
-        f"least AIC. By likelihood ratio, {listed(parts)}. Slopes with both: "
-        f"{number(rows['both']['b_dimension'])} for the logarithm of parameters, "
-        f"{number(rows['both']['b_learning'])} for that of learning neurons."
+        "least AIC. By likelihood ratio, which speaks of these teachers alone, "
+        f"{listed(parts)}. Slopes with both, over teachers: {slopes['dimension']} for the "
+        f"logarithm of parameters, {slopes['learning']} for that of learning neurons."
     )
 
 
@@ -222,15 +249,22 @@ def _protocol(run: Controls) -> list[tuple[str, str]]:
         ),
         (
             "Pairs",
-            "every control starts from networks that are also trained in the ordinary way; p: "
-            "exact test of the starts that win in one way only (McNemar's)",
+            "every control starts from networks that are also trained in the ordinary way; ahead: "
+            "with Student's interval over teachers; p, of these teachers alone: exact test of the "
+            "starts that win in one way only (McNemar's)",
         ),
         (
             "Regressions",
-            "logistic, one intercept a teacher, on ln parameters and ln learning neurons; p: "
-            "likelihood ratio test against the regression on both",
+            "logistic, one intercept a teacher, on ln parameters and ln learning neurons; slopes: "
+            "jackknife over teachers; p, of these teachers alone: likelihood ratio test against "
+            "the regression on both",
         ),
-        ("Intervals", "95%, Wilson's"),
+        (
+            "Intervals",
+            "95%, over teachers: Student's at the effective number of runs"
+            if spec.teachers > 1
+            else "95%, Wilson's: of this teacher alone",
+        ),
     ]
 
 
@@ -247,9 +281,15 @@ def _table(rates: pd.DataFrame) -> str:
         Column("ordinary", lambda row: percent(row["rate_ordinary"])),
         Column("wins only here", lambda row: str(row["only_here"])),
         Column("only ordinary", lambda row: str(row["only_ordinary"])),
-        Column("p-value", lambda row: p_value(row["p"])),
+        Column("ahead (points)", lambda row: _ahead(row)),
+        Column("p-value, these teachers", lambda row: p_value(row["p"])),
     ]
     return html.table(rates, columns)
+
+
+def _ahead(row: dict[str, Any]) -> str:
+    said = points(row["ahead"], row["ahead_low"], row["ahead_high"])
+    return "–" if math.isnan(row["ahead"]) else said.replace(" points", "")
 
 
 def _regressions(found: pd.DataFrame) -> str:
@@ -258,12 +298,13 @@ def _regressions(found: pd.DataFrame) -> str:
         Column("coefficients", lambda row: str(row["parameters"])),
         Column("ln L", lambda row: fixed(row["log_likelihood"], 2)),
         Column("ΔAIC", lambda row: fixed(row["delta_aic"], 1)),
-        Column("slope, parameters", lambda row: _slope(row["b_dimension"])),
-        Column("slope, neurons", lambda row: _slope(row["b_learning"])),
+        Column("slope, parameters", lambda row: _slope(row, "b_dimension")),
+        Column("slope, neurons", lambda row: _slope(row, "b_learning")),
         Column("p-value against both", lambda row: p_value(row["p"])),
     ]
     return html.table(found, columns)
 
 
-def _slope(value: float) -> str:
-    return "–" if math.isnan(value) else fixed(value, 2)
+def _slope(row: dict[str, Any], name: str) -> str:
+    ends = row[name], row[f"{name}_low"], row[f"{name}_high"]
+    return "–" if math.isnan(ends[0]) else interval(*ends)

@@ -49,7 +49,7 @@ def controls(rates: pd.DataFrame, r: int) -> list[Panel]:
     )
     low, high = float(rates["dimension"].min()), float(rates["dimension"].max())
     neurons = sorted({int(m) for m in rates["learning"]})
-    y = percent_axis("runs that reach zero loss (95% Wilson)")
+    y = percent_axis("runs that reach zero loss (95% over teachers)")
     return [
         Panel("Same success for the same number of parameters?", by_dimension,
               log_axis("trained parameters", span=(low / 1.15, high * 1.15)), y),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 
@@ -18,7 +19,7 @@ from edt.lottery import run_trial
 from edt.lottery.trial import Ends, ObjectiveEnds, run_objective_trial
 from edt.objectives import Factors, MappedObjective, Subspace, orthonormal
 from edt.runs.experiment import Part, Spec
-from edt.stats import wilson
+from edt.stats import Interval, cluster_rate, jackknife, paired_interval, wilson
 from edt.stats.exact import sign_test
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.one_table import OneTable
@@ -121,7 +122,8 @@ class Controls(OneTable):
     def summary(self) -> dict[str, pd.DataFrame]:
         """Rates and attribution."""
         rates = self.rates()
-        names = [*CELL, "runs", "rate", "rate_low", "rate_high", "rate_ordinary", "p"]
+        names = [*CELL, "runs", "rate", "rate_low", "rate_high", "rate_ordinary",
+                 "ahead", "ahead_low", "ahead_high"]  # fmt: skip
         tables = {"success_of_every_control": rates[names]}
         found = self.attribution()
         return {**tables, "attribution": found} if len(found) else tables
@@ -214,13 +216,15 @@ def rate_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
 
     Args:
         runs: table ``runs``.
-        conf: coverage of Wilson's intervals.
+        conf: coverage; over targets (`edt.stats.cluster_rate`), of a single one Wilson's.
 
     Returns:
         One row per (control, width, setting), all targets together: ``learning``, ``dimension``,
-        ``runs``, ``good``, ``rate`` with bounds; ``rate_ordinary``, of the same starts trained in
-        the ordinary way; ``only_here`` and ``only_ordinary``, starts that win in one way only; and
-        ``p``, the exact test that these are equally likely (McNemar's).
+        ``targets``, ``runs``, ``good``, ``rate`` with bounds; ``rate_ordinary``, of the same starts
+        trained in the ordinary way; ``only_here`` and ``only_ordinary``, starts that win in one way
+        only; ``p``, the exact test that these are equally likely (McNemar's), which speaks of these
+        targets alone; and ``ahead``, the difference with its bounds over targets
+        (`edt.stats.paired_interval`; NaN of ordinary networks, the bounds of a single target).
 
     Reference: Q. McNemar, Psychometrika 12 (1947) 153.
     """
@@ -229,14 +233,23 @@ def rate_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
     for cell in dict.fromkeys(zip(*[runs[name].tolist() for name in CELL], strict=True)):
         part = runs[(runs[CELL] == list(cell)).all(axis=1)]
         good = int(part["win"].sum())
-        rate = wilson(good, len(part), conf)
+        by = part.groupby("target")["win"].agg(["sum", "size"])
+        rate = (
+            cluster_rate(by["sum"], by["size"], conf)
+            if len(by) > 1
+            else wilson(good, len(part), conf)
+        )
         key = pd.MultiIndex.from_frame(part[["width", "target", "seed"]])
         other = plain.reindex(key).to_numpy(dtype=bool)
         here = part["win"].to_numpy()
         more, fewer = int((here & ~other).sum()), int((other & ~here).sum())
+        gap = paired_interval(here.astype(float) - other, part["target"], conf)
+        if cell[0] == "width":
+            gap = Interval(math.nan, math.nan, math.nan)
         rows.append(
             {
                 **dict(zip(CELL, cell, strict=True)),
+                "targets": len(by),
                 "runs": len(part),
                 "good": good,
                 "rate": rate.value,
@@ -246,6 +259,9 @@ def rate_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
                 "only_here": more,
                 "only_ordinary": fewer,
                 "p": sign_test(more, more + fewer),
+                "ahead": gap.value,
+                "ahead_low": gap.low,
+                "ahead_high": gap.high,
             }
         )
     return pd.DataFrame(rows)
@@ -260,18 +276,21 @@ ATTRIBUTIONS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
-def attribution_table(runs: pd.DataFrame) -> pd.DataFrame:
+def attribution_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
     """Logistic regressions of success on ln dimension and ln learning neurons.
 
     Each target has its own intercept; every control is in.
 
     Args:
         runs: table ``runs``.
+        conf: coverage of the slopes' intervals over targets.
 
     Returns:
         One row a regression: ``model``, ``parameters``, ``log_likelihood``, ``aic``,
         ``delta_aic``, slopes ``b_dimension`` and ``b_learning``, and ``p``, the likelihood ratio
-        test against the regression on both. Empty where there are fewer than two cells.
+        test against the regression on both, which speaks of these targets alone. The slopes of
+        that on both have bounds by the jackknife over targets (`edt.stats.jackknife`; NaN of a
+        single one). Empty where there are fewer than two cells.
     """
     from scipy.special import chdtrc
 
@@ -285,27 +304,40 @@ def attribution_table(runs: pd.DataFrame) -> pd.DataFrame:
         name: np.log(cells[name].to_numpy(dtype=np.float64)) for name in ("dimension", "learning")
     }
     table = cells.drop(columns=list(values)).assign(**values)
-    counts = Counts.of(table, int(cells["width"].min()), covariates=tuple(values))
-    fits: dict[str, Fit] = {
-        name: fit(regression(name, words, covariates), counts)
-        for name, (covariates, words) in ATTRIBUTIONS.items()
-    }
+
+    def fitted(name: str, part: pd.DataFrame) -> Fit:
+        covariates, words = ATTRIBUTIONS[name]
+        counts = Counts.of(part, int(cells["width"].min()), covariates=tuple(values))
+        return fit(regression(name, words, covariates), counts)
+
+    fits = {name: fitted(name, table) for name in ATTRIBUTIONS}
+    targets = table["target"].unique().astype(np.float64)
+    bounds: dict[str, float] = {}
+    for name in values:
+
+        def slope(chosen: npt.NDArray[np.float64], name: str = name) -> float:
+            part = table[table["target"].isin(chosen)]
+            return fitted("both", part).shared[f"b[{name}]"]
+
+        found = jackknife(targets, slope, conf)
+        bounds |= {f"b_{name}_low": found.low, f"b_{name}_high": found.high}
     full = fits["both"]
     least = min(found.aic for found in fits.values())
     rows = []
-    for name, found in fits.items():
-        freedom = full.parameters - found.parameters
-        gain = max(0.0, 2.0 * (full.log_likelihood - found.log_likelihood))
+    for name, found_fit in fits.items():
+        freedom = full.parameters - found_fit.parameters
+        gain = max(0.0, 2.0 * (full.log_likelihood - found_fit.log_likelihood))
         rows.append(
             {
                 "model": name,
-                "parameters": found.parameters,
-                "log_likelihood": found.log_likelihood,
-                "aic": found.aic,
-                "delta_aic": found.aic - least,
-                "b_dimension": found.shared.get("b[dimension]", math.nan),
-                "b_learning": found.shared.get("b[learning]", math.nan),
+                "parameters": found_fit.parameters,
+                "log_likelihood": found_fit.log_likelihood,
+                "aic": found_fit.aic,
+                "delta_aic": found_fit.aic - least,
+                "b_dimension": found_fit.shared.get("b[dimension]", math.nan),
+                "b_learning": found_fit.shared.get("b[learning]", math.nan),
                 "p": float(chdtrc(freedom, gain)) if freedom else math.nan,
+                **{key: bound if not freedom else math.nan for key, bound in bounds.items()},
             }
         )
     return pd.DataFrame(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from edt.locations import Folder, Location
-from edt.show.answer import points_tile, rate_tile
+from edt.show.answer import points_tile
 from edt.show.publish import Picture
 from edt.show.words import count, percent, points, span
 from edt.studies.common.findings import Finding
@@ -36,9 +36,8 @@ def findings(failures: pd.DataFrame, ways: pd.DataFrame) -> list[Finding]:
     minima become rare.
 
     c: a way of adding a neuron is ahead of kicks by an interval above 0 (for), or by one that ends
-    below 5 points (against). d: the upper end of the rate of
-    certified bad minima at the widest width is below the lower end at the narrowest (for); it is
-    above its upper end (against).
+    below 5 points (against). d: from the narrowest to the widest width the rate of certified bad
+    minima changes, teacher by teacher, by an interval below 0 (for) or above it (against).
 
     Args:
         failures, ways: `edt.studies.failures.run.failure_table` and ``escape_rates``.
@@ -70,23 +69,20 @@ def findings(failures: pd.DataFrame, ways: pd.DataFrame) -> list[Finding]:
             )
     if len(failures) > 1:
         first, last = failures.iloc[0], failures.iloc[-1]
-        effect = rate_tile(
-            last["bad"], last["bad_low"], last["bad_high"],
-            f"of runs end at bad minima at width {int(last['width'])}",
-        )  # fmt: skip
-        one = f"{percent(first['bad'])} ({span(first['bad_low'], first['bad_high'])})"
-        other = f"{percent(last['bad'])} ({span(last['bad_low'], last['bad_high'])})"
+        change = last["bad_change"], last["bad_change_low"], last["bad_change_high"]
+        narrow, wide = int(first["width"]), int(last["width"])
+        effect = points_tile(*change, f"of bad minima, from width {narrow} to {wide}")
         text = (
-            f"Certified bad minima are {one} of the runs at width {int(first['width'])} and "
-            f"{other} at width {int(last['width'])}, over "
-            f"{count(int(first['teachers']), 'target')}"
+            f"Certified bad minima are {percent(first['bad'])} of the runs at width {narrow} and "
+            f"{percent(last['bad'])} ({span(last['bad_low'], last['bad_high'])}) at width {wide}: "
+            f"{points(*change)}, over {count(int(first['teachers']), 'target')}"
         )
-        if last["bad_high"] < first["bad_low"]:
+        if last["bad_change_high"] < 0.0:
             found.append(Finding("d", "for", text + ".", effect))
-        elif last["bad_low"] > first["bad_high"]:
+        elif last["bad_change_low"] > 0.0:
             found.append(Finding("d", "against", text + ".", effect))
         else:
-            found.append(Finding("d", "silent", text + ": the intervals overlap.", effect))
+            found.append(Finding("d", "silent", text + ": no change that shows.", effect))
     return found
 
 

@@ -20,7 +20,8 @@ import torch
 from edt.ensemble import Ensemble
 from edt.landscape import Minima, split_every
 from edt.runs.experiment import Part, Parts, Spec
-from edt.stats import cluster_rate, paired_interval
+from edt.stats import Interval, cluster_rate, paired_interval
+from edt.studies.common.contrast import mean_gap
 from edt.studies.common.finish import finish, leave, with_fresh
 from edt.studies.common.one_table import targets_and_widths
 from edt.studies.common.students import StudentRun, StudentSpec
@@ -185,11 +186,13 @@ def failure_table(students: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
 
     Returns:
         One row per width: ``runs``, ``failed`` with its ``rate`` and bounds, ``bad``, the rate of
-        certified bad minima among all runs, with bounds, and of the failed ones the shares
-        ``minimum`` (flat ones included), ``channel``, ``saturated``, ``other``, each with bounds
-        (NaN without failures).
+        certified bad minima among all runs, with bounds, ``bad_change``, what it is less the same
+        of the narrowest width, teacher by teacher (`edt.studies.common.contrast.mean_gap`; NaN
+        there), and of the failed ones the shares ``minimum`` (flat ones included), ``channel``,
+        ``saturated``, ``other``, each with bounds (NaN without failures).
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    narrowest = None
     for width, part in students.groupby("width"):
         lost = part[part["outcome"] != "good"]
         by = part.groupby("target")["outcome"].agg(lambda o: (o != "good").sum())
@@ -202,6 +205,15 @@ def failure_table(students: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         settled = part.groupby("target")["outcome"].agg(lambda o: (o == "bad").sum())
         bad = cluster_rate(settled.to_numpy(), size.to_numpy(), conf)
         row |= {"bad": bad.value, "bad_low": bad.low, "bad_high": bad.high}
+        share = settled / size
+        change = Interval(np.nan, np.nan, np.nan)
+        if narrowest is not None:
+            change = mean_gap(share - narrowest, int(size.min()), conf)
+        narrowest = share if narrowest is None else narrowest
+        row |= {
+            "bad_change": change.value, "bad_change_low": change.low,
+            "bad_change_high": change.high,
+        }  # fmt: skip
         words = {"minimum": ("bad",), "channel": ("channel",), "saturated": ("saturated",)}
         named = {name for names in words.values() for name in names}
         for name, outcome in (*words.items(), ("other", ())):

@@ -174,9 +174,9 @@ def remains_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
 
     Returns:
         One row per (width, rule): ``teachers``, ``winners``, ``good`` rate with bounds, ``bad``
-        (certified bad minima) and ``channel`` shares, ``kept``: good right after the cut, without
-        training; ``ahead``: good by this rule minus good by random neurons of the same winner,
-        with bounds (NaN for random ones).
+        (certified bad minima) and ``channel`` shares, ``untrained``: good right after the cut,
+        without training; ``ahead``: good by this rule minus good by random neurons of the same
+        winner, with bounds (NaN for random ones).
     """
     rows = []
     for width, part in runs.groupby("width"):
@@ -195,7 +195,7 @@ def remains_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
                 "good": good.value, "good_low": good.low, "good_high": good.high,
                 "bad": float(own["outcome"].eq("bad").mean()),
                 "channel": float(own["outcome"].eq("channel").mean()),
-                "kept": float((own["cut_loss"] <= own["threshold"]).mean()),
+                "untrained": float((own["cut_loss"] <= own["threshold"]).mean()),
                 "ahead": np.nan, "ahead_low": np.nan, "ahead_high": np.nan,
             }  # fmt: skip
             if rule != "random":
