@@ -136,14 +136,22 @@ def _body(
 def comparisons(curves: pd.DataFrame) -> list[str]:
     """Sentences: the ticket against its dense self and against every control.
 
-    "Above" means that the 95% intervals of the two means do not overlap.
+    "Better" and "below" mean that the 95% intervals of the two means do not overlap.
     """
     ticket = curves[curves["method"] == "ticket"]
-    dense = ticket.iloc[0]
-    level = ticket[ticket["accuracy"] >= dense["accuracy"]]
+    dense, pruned = ticket.iloc[0], ticket[ticket["round"] > 0]
+    below = pruned[pruned["accuracy_high"] < dense["accuracy_low"]]
     out = [
-        f"The dense network is right on {percent(dense['accuracy'])}, and the ticket on as much or "
-        f"more down to {percent(float(level['remaining'].min()))} of the weights."
+        f"The dense network is right on "
+        f"{rate(dense['accuracy'], dense['accuracy_low'], dense['accuracy_high'])}; the ticket's "
+        f"interval lies below that at {len(below) or 'none'} of {len(pruned)} sparsities"
+        + (
+            f", first with {percent(float(below['remaining'].max()))} of the weights."
+            if len(below)
+            else f", down to {percent(float(pruned['remaining'].min()))} of the weights."
+            if len(pruned)
+            else "."
+        )
     ]
     for method in dict.fromkeys(curves["method"]):
         if method == "ticket":

@@ -179,16 +179,11 @@ def _rates_text(own: pd.DataFrame, base: float) -> str:
         f"{rate(row['rate'], row['spread_low'], row['spread_high'])} at size {exact(row['size'])}"
         for row in (own.iloc[0], own.iloc[-1])
     ]
-    below = own[own["spread_high"] < base]
-    tail = (
-        f" From size {exact(below['size'].iloc[0])} on, a network with the winning ticket in it "
-        "wins "
-        "less often than a fresh one without."
-        if len(below) and (own[own["size"] >= below["size"].iloc[0]]["spread_high"] < base).all()
-        else ""
-    )
     rates = " and ".join(parts)
-    return f"Networks with a winning ticket at its own initial weights win {rates}.{tail}"
+    return (
+        f"Networks with a winning ticket at its own initial weights win {rates}; of the fresh "
+        f"students that tickets were taken from {percent(base)} do."
+    )
 
 
 def _control_text(wins: pd.DataFrame) -> str:
