@@ -74,6 +74,11 @@ def is_sparse(case: str, networks: int | None = None) -> bool:
 
 PRODUCTS_CASE = "8 HVPs on W float64"
 
+#: Of convolutional networks, beside `TORCH_PRODUCTS`.
+TORCH_BY_NETWORK = "torch.func, network by network"
+TORCH_FORMS = (TORCH_PRODUCTS, TORCH_BY_NETWORK)
+CONVOLUTION_PRODUCTS = "8 HVPs of 16 LeNet-5, 28 x 28, batch of 64"
+
 
 def hessian_case(width: int) -> str:
     """Hessians of 32 networks of one width."""

@@ -136,7 +136,13 @@ def _sparse_layers(figures: Figures) -> list[Target]:
 def _products(figures: Figures) -> list[Target]:
     peers = [names.JAX_FORWARD, names.JAX_REVERSE]
     case = names.PRODUCTS_CASE
-    return _against_fastest(figures, case, peers, f"{case}: JAX", 60.0)
+    convolutions = names.CONVOLUTION_PRODUCTS
+    return [
+        *_against_fastest(figures, case, peers, f"{case}: JAX", 60.0),
+        *_against_fastest(
+            figures, convolutions, list(names.TORCH_FORMS), f"{convolutions}: torch.func", 10.0
+        ),
+    ]
 
 
 def _hessians(figures: Figures) -> list[Target]:

@@ -94,6 +94,20 @@ class Chain:
         slopes: int,
         grad: int,
     ) -> None: ...
+    def products(
+        self,
+        networks: int,
+        samples: int,
+        is_double: bool,
+        theta: int,
+        x: int,
+        x_step: int,
+        slopes: int,
+        curvature: int,
+        vectors: int,
+        many: int,
+        out: int,
+    ) -> None: ...
 
 def set_num_threads(n: int, /) -> None: ...
 def get_num_threads() -> int: ...

@@ -15,6 +15,31 @@ struct Blocks {
   int samples(int64_t k) const { return int(std::min(size, n - k * size)); }
 };
 
+// Vectors whose products share a block's values and slopes.
+constexpr int64_t kVectorsTogether = 8;
+
+// sums = the sum over blocks of what add(k, to, scratch) adds to zeros, in the order of blocks.
+template <class T, class Add>
+void sum_blocks(const Blocks<T>& blocks, int64_t size, T* sums, Crew& crew, const Add& add) {
+  std::fill(sums, sums + size, T(0));
+  crew.scratch.reset();
+  if (blocks.count == 1) return add(0, sums, crew.scratch);
+  const int slots = crew.slots(size_t(size) * sizeof(T));
+  T* partial = crew.scratch.take<T>(size_t(slots) * size_t(size));
+  crew.share(
+      blocks.count, slots,
+      [&](int64_t k, int slot, Scratch& scratch) {
+        if (crew.cancel.load()) return;
+        T* to = partial + slot * size;
+        std::fill(to, to + size, T(0));
+        add(k, to, scratch);
+      },
+      [&](int64_t, int slot) {
+        const T* from = partial + slot * size;
+        for (int64_t i = 0; i < size; ++i) sums[i] += from[i];
+      });
+}
+
 }  // namespace
 
 template <class T>
@@ -43,37 +68,50 @@ bool chain_gradient(const ChainCall<T>& c, const T* slopes, T* grad) {
   return parallel_for(
       c.networks, 3 * chain.operations * double(c.networks * c.samples), blocks.count > 1,
       [&](int64_t b, Crew& crew) {
-        T* sums = grad + b * size;
-        std::fill(sums, sums + size, T(0));
-        const auto add = [&](int64_t k, T* to, Scratch& scratch) {
+        sum_blocks(blocks, size, grad + b * size, crew, [&](int64_t k, T* to, Scratch& scratch) {
           const int64_t first = k * blocks.size;
           kernels.gradient(chain, c.theta + b * size, c.x + b * c.x_step + first * chain.d_in,
                            blocks.samples(k), slopes + (b * c.samples + first) * chain.d_out, to,
                            scratch);
+        });
+      },
+      c.poll);
+}
+
+template <class T>
+bool chain_products(const ChainCall<T>& c, const T* slopes, const T* curvature, const T* vectors,
+                    int64_t many, T* out) {
+  const Chain& chain = c.chain;
+  const auto& kernels = chain_table<T>();
+  const Blocks<T> blocks{c.samples};
+  const int64_t size = chain.parameters, d = chain.d_out;
+  // Vectors that share a pass forward and back: fewer where threads would find nothing to do.
+  int64_t together = kVectorsTogether;
+  if (c.networks * blocks.count * ((many + together - 1) / together) < num_threads())
+    together = std::max<int64_t>(1, std::min(together, many / num_threads()));
+  const int64_t parts = (many + together - 1) / together;
+  return parallel_for(
+      c.networks * parts,
+      double(c.networks * c.samples) * chain.operations * double(6 * many + 2 * parts),
+      blocks.count > 1,
+      [&](int64_t item, Crew& crew) {
+        const int64_t b = item / parts, v = item % parts * together;
+        const int64_t count = std::min(together, many - v), from = (b * many + v) * size;
+        const auto add = [&](int64_t k, T* to, Scratch& scratch) {
+          const int64_t first = k * blocks.size, row = (b * c.samples + first) * d;
+          kernels.products(chain, c.theta + b * size, c.x + b * c.x_step + first * chain.d_in,
+                           blocks.samples(k), slopes ? slopes + row : nullptr, curvature + row * d,
+                           vectors + from, count, to, scratch);
         };
-        crew.scratch.reset();
-        if (blocks.count == 1) return add(0, sums, crew.scratch);
-        const int slots = crew.slots(size_t(size) * sizeof(T));
-        T* partial = crew.scratch.take<T>(size_t(slots) * size_t(size));
-        crew.share(
-            blocks.count, slots,
-            [&](int64_t k, int slot, Scratch& scratch) {
-              if (crew.cancel.load()) return;
-              T* to = partial + slot * size;
-              std::fill(to, to + size, T(0));
-              add(k, to, scratch);
-            },
-            [&](int64_t, int slot) {
-              const T* from = partial + slot * size;
-              for (int64_t i = 0; i < size; ++i) sums[i] += from[i];
-            });
+        sum_blocks(blocks, count * size, out + from, crew, add);
       },
       c.poll);
 }
 
 #define EDT_INSTANTIATE(T)                                                                         \
   template bool chain_outputs<T>(const ChainCall<T>&, T*);                                         \
-  template bool chain_gradient<T>(const ChainCall<T>&, const T*, T*);
+  template bool chain_gradient<T>(const ChainCall<T>&, const T*, T*);                              \
+  template bool chain_products<T>(const ChainCall<T>&, const T*, const T*, const T*, int64_t, T*);
 EDT_INSTANTIATE(float)
 EDT_INSTANTIATE(double)
 

@@ -23,5 +23,11 @@ bool chain_outputs(const ChainCall<T>&, T* out);  // [networks, samples, d_out]
 // From slopes [networks, samples, d_out] to grad [networks, parameters]; 0 where no layer is.
 template <class T>
 bool chain_gradient(const ChainCall<T>&, const T* slopes, T* grad);
+// Products with the Hessian of sum_n l_n, from its slopes [networks, samples, d_out] and curvature
+// [networks, samples, d_out, d_out] in the outputs, or with J^T A J where slopes is null; vectors
+// and out are [networks, many, parameters].
+template <class T>
+bool chain_products(const ChainCall<T>&, const T* slopes, const T* curvature, const T* vectors,
+                    int64_t many, T* out);
 
 }  // namespace edt

@@ -16,6 +16,11 @@ struct ChainTable {
   // Adds the gradient of sum(slopes * outputs) to grad; slopes [count, d_out].
   void (*gradient)(const Chain&, const T* theta, const T* x, int count, const T* slopes, T* grad,
                    Scratch&);
+  // Adds the products of the Hessian of sum_n l_n with `many` vectors [many, parameters] to out, of
+  // the same shape; slopes [count, d_out] and curvature [count, d_out, d_out] are those of l in the
+  // outputs. Without slopes: of the Gauss-Newton matrix.
+  void (*products)(const Chain&, const T* theta, const T* x, int count, const T* slopes,
+                   const T* curvature, const T* vectors, int64_t many, T* out, Scratch&);
 };
 
 // Those of the instruction set in use.

@@ -26,9 +26,10 @@ Solver = Generator[torch.Tensor, torch.Tensor, Result]
 def product_threads(objective: Objective) -> AbstractContextManager[Any]:
     """What solvers run in: one BLAS thread, as bits must not depend on how many there are.
 
-    Products of modules are PyTorch's, on all its threads: their bits depend on them anyway.
+    Products of modules that PyTorch makes, on all its threads, depend on them anyway.
     """
-    return nullcontext() if isinstance(objective, ModuleObjective) else one_blas_thread()
+    torchs = isinstance(objective, ModuleObjective) and not objective.products_in_core
+    return nullcontext() if torchs else one_blas_thread()
 
 
 def drive(

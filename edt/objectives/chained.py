@@ -1,4 +1,4 @@
-"""Chains of layers in the core: outputs and gradients of many networks, sample blocks as lanes."""
+"""Chains of layers in the core, many networks at once: sample blocks are lanes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from edt import _core
 from edt.ensemble.activations import ACTIVATIONS, name_of
-from edt.ops.threads import set_core_threads
+from edt.ops.threads import one_blas_thread, set_core_threads
 
 if TYPE_CHECKING:
     from edt.objectives.stacked import Layer
@@ -118,8 +118,47 @@ class CoreChain:
         self._call("gradient", rows, inputs, slopes.contiguous(), grad)
         return grad, losses.detach()
 
+    def products(
+        self,
+        rows: torch.Tensor,
+        inputs: torch.Tensor,
+        value: Callable[[torch.Tensor], torch.Tensor],
+        curvature: Callable[[torch.Tensor], torch.Tensor],
+        vectors: torch.Tensor,
+        *,
+        ggn: bool = False,
+    ) -> torch.Tensor:
+        """``J^T A J v + sum_n u_n d^2 f_n v`` for K vectors, ``[B, K, P]``, f the outputs.
+
+        Args:
+            rows: ``[B, P]``.
+            inputs: ``[B, N, ...]``.
+            value: f of one network ``[N, d]`` -> its loss; u is its gradient.
+            curvature: f of one network -> A, second derivatives of the loss ``[N, d, d]``.
+            vectors: ``[B, K, P]``.
+            ggn: leave out the second term.
+        """
+        f, vectors = self.outputs(rows, inputs), vectors.contiguous()
+        A, u = f.new_empty(*f.shape, f.shape[-1]), None if ggn else torch.empty_like(f)
+        with one_blas_thread():
+            for b in range(f.shape[0]):
+                # One at a time: what vector code makes of a row depends on the rows beside it.
+                at = f[b].clone().requires_grad_(True)
+                with torch.enable_grad():
+                    loss = value(at)  # names what does not fit
+                    if u is not None:
+                        (u[b],) = torch.autograd.grad(loss, at)
+                A[b] = curvature(at.detach())
+        out = torch.empty_like(vectors)
+        self._call("products", rows, inputs, u, A, vectors, vectors.shape[1], out)
+        return out
+
     def _call(
-        self, name: str, rows: torch.Tensor, inputs: torch.Tensor, *more: torch.Tensor
+        self,
+        name: str,
+        rows: torch.Tensor,
+        inputs: torch.Tensor,
+        *more: torch.Tensor | int | None,
     ) -> None:
         B, N = inputs.shape[:2]
         shared = inputs.stride(0) == 0
@@ -128,7 +167,8 @@ class CoreChain:
         set_core_threads()
         getattr(self._chain, name)(
             B, N, rows.dtype == torch.float64, theta.data_ptr(), x.data_ptr(),
-            0 if shared else N * self._chain.d_in, *(tensor.data_ptr() for tensor in more),
+            0 if shared else N * self._chain.d_in,
+            *(part.data_ptr() if isinstance(part, torch.Tensor) else part or 0 for part in more),
         )  # fmt: skip
 
 

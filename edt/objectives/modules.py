@@ -2,9 +2,10 @@
 
 Networks of one architecture are evaluated together by `vmap`, gradients of plain chains of layers
 by `Stack`; a module that vmap refuses is evaluated one network at a time, by plain autograd
-(`ModuleObjective.looped` says why). Products with the Hessian differentiate the gradient once more
-in reverse, those with the Gauss-Newton matrix go forward through the outputs (``J v``), through the
-loss (``l'' J v``) and back.
+(`ModuleObjective.looped` says why). Products with the Hessian of chains are the core's where the
+loss adds up over samples. Others differentiate the gradient once more in reverse; those with the
+Gauss-Newton matrix go forward through the outputs (``J v``), through the loss (``l'' J v``) and
+back.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,6 +29,7 @@ from edt.objectives.stacked import Stack
 if TYPE_CHECKING:
     from edt.ensemble.architecture import Architecture
     from edt.ensemble.module_ensemble import ModuleEnsemble
+    from edt.objectives.chained import CoreChain
     from edt.tasks.module_task import ModuleTask
 
 __all__ = ["Batch", "ModuleObjective", "evaluation"]
@@ -36,8 +38,12 @@ __all__ = ["Batch", "ModuleObjective", "evaluation"]
 AT_ONCE = 64
 #: Numbers in the inputs of networks side by side; activations take tens of times their room.
 ROOM = 2**24
-#: Vectors multiplied, or columns of a Hessian formed, in one pass.
+#: Vectors multiplied by `vmap` in one pass.
 VECTORS = 32
+#: Numbers in the columns of a Hessian that are formed together.
+COLUMNS = 2**22
+#: Outputs of networks whose Hessian products are the core's: it is given squares of them.
+MOST_OUTPUTS = 64
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class ModuleObjective:
     """``L_b(theta_b)`` of module networks; see `edt.objectives.Objective`.
 
     A network's bits may depend on the company it is evaluated in (`vmap` turns its products into
-    batched ones); the same call gives the same bits.
+    batched ones), except where the core evaluates it; the same call gives the same bits.
 
     Args:
         networks: the modules.
@@ -101,10 +107,15 @@ class ModuleObjective:
         # Where all are trainable nothing is to be put to 0.
         self._mask = None if bool(self.trainable.all()) else self.trainable
 
-    @property
+    @cached_property
     def chained(self) -> bool:
         """Whether gradients of the networks are the core's work."""
-        return all(group.chained for group in self._groups)
+        return all(group.chained(self.networks.theta) for group in self._groups)
+
+    @property
+    def products_in_core(self) -> bool:
+        """Whether products with vectors are: then their bits depend on no thread."""
+        return self.task.per_sample is not None and self.chained
 
     def loss(
         self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None
@@ -144,18 +155,28 @@ class ModuleObjective:
             ValueError: ``ggn`` of a loss that is no function of outputs, or an operation without
                 the derivatives that this needs.
         """
+        live = vectors * self.trainable
+        for group, members, batches in self._work(active):
+            given = self._rows(live, members)  # [n, K, P]
+            self._write(out, members, self._products(group, members, batches, theta, given, ggn))
+
+    def _products(
+        self,
+        group: _Group,
+        members: torch.Tensor,
+        batches: list[Batch],
+        theta: torch.Tensor,
+        vectors: torch.Tensor,
+        ggn: bool,
+    ) -> torch.Tensor:
+        """Products of some networks with vectors ``[n, K, P]``."""
         if ggn and not self.task.splits:
             raise ValueError(
                 "ggn needs a loss of outputs and targets; this task has step=(module, batch)"
             )
-        live = vectors * self.trainable
-        for group, members, batches in self._work(active):
-            rows = self._rows(theta, members)
-            for start in range(0, vectors.shape[0], VECTORS):
-                part = slice(start, start + VECTORS)
-                given = self._rows(live[part], members)  # [n, K, P]
-                product = self._sum(group, members, batches, "ggn" if ggn else "hvp", rows, given)
-                self._write(out[part], members, product)
+        what, rows = "ggn" if ggn else "hvp", self._rows(theta, members)
+        found: torch.Tensor = self._sum(group, members, batches, what, rows, vectors)
+        return found
 
     def hessian(
         self,
@@ -167,26 +188,21 @@ class ModuleObjective:
         ggn: bool = False,
     ) -> None:
         """Hessians or Gauss-Newton matrices, some columns at a time; see `Objective`."""
-        for group, members, _ in self._work(active):
+        for group, members, batches in self._work(active):
             for b in members.tolist():
                 start, stop = int(self.offsets[b]), int(self.offsets[b + 1])
                 where = torch.nonzero(self.trainable[start:stop]).flatten()
                 size = int(where.numel())
                 at = int(out_offsets[b])
                 matrix = out[at : at + size * size].view(size, size)
-                only = torch.zeros(self.B, dtype=torch.uint8)
-                only[b] = 1
-                for first in range(0, size, VECTORS):
-                    columns = where[first : first + VECTORS]
-                    unit = torch.zeros(
-                        columns.numel(), theta.numel(), dtype=theta.dtype, device=theta.device
-                    )
-                    unit[torch.arange(columns.numel()), start + columns] = 1.0
-                    found = torch.zeros_like(unit)
-                    self.hvp(theta, unit, found, only, ggn=ggn)
-                    matrix[first : first + VECTORS] = found[:, start:stop][:, where]
+                together = max(VECTORS, COLUMNS // max(1, stop - start))
+                for first in range(0, size, together):
+                    columns = where[first : first + together]
+                    unit = theta.new_zeros(1, columns.numel(), stop - start)
+                    unit[0, torch.arange(columns.numel()), columns] = 1.0
+                    found = self._products(group, torch.tensor([b]), batches, theta, unit, ggn)
+                    matrix[first : first + together] = found[0][:, where]
                 matrix.copy_(0.5 * (matrix + matrix.T))
-            del group
 
     def step_gradient(
         self,
@@ -444,10 +460,16 @@ class _Group:
         self.buffered = any(block.role == "buffer" for block in self.architecture.blocks)
         self._kept: tuple[torch.Tensor, torch.Tensor, Batch] | None = None
 
-    @property
-    def chained(self) -> bool:
-        """Whether the core evaluated them."""
-        return self.stack is not None and self.stack.in_core
+    def chained(self, theta: torch.Tensor) -> bool:
+        """Whether the core evaluates them on all batches."""
+        if self.stack is None or not self.task.splits:
+            return False
+        row = theta.new_empty(1, self.architecture.size)
+        inputs = [self._inputs(batch) for part in self.task.targets for batch in part]
+        return all(
+            isinstance(x, torch.Tensor) and self.stack.core(row, x[None]) is not None
+            for x in inputs
+        )
 
     def module(self, device: torch.device) -> torch.nn.Module:
         """What is called."""
@@ -479,21 +501,22 @@ class _Group:
         """
         refused = self.reason or ("" if keys is None else self.refused_draws)
         given = more if keys is None else (keys.to(rows.device), *more)
-        if what == "hvp" and len(rows) == 1 and keys is None and not refused:
-            # Nothing to put side by side, and one vector after the other shares the gradient.
-            assert batch is not None
-            with suppress(RuntimeError, NotImplementedError):
-                return self._hvp_alone(rows[0], batch, more[0][0])[None].detach()
         if not refused:
-            side = vmap(
-                partial(self._drawing, f"_{what}", batch, keys is not None),
-                randomness="different" if keys is None else "error",
-            )
             try:
-                if what in ("value", "outputs", "gradient", "step") and self.stack is not None:
+                if self.stack is not None:
                     at_once = self._stacked(what, self.stack, rows, batch, *more)
                     if at_once is not None:
                         return at_once
+                if what == "hvp" and len(rows) == 1 and keys is None:
+                    # Nothing to put side by side, and one vector after the other shares the
+                    # gradient.
+                    assert batch is not None
+                    with suppress(RuntimeError, NotImplementedError):
+                        return self._hvp_alone(rows[0], batch, more[0][0])[None].detach()
+                side = vmap(
+                    partial(self._drawing, f"_{what}", batch, keys is not None),
+                    randomness="different" if keys is None else "error",
+                )
                 return side(rows, *given)
             except (ShapeError, TypeError):
                 raise
@@ -539,7 +562,10 @@ class _Group:
     def _stacked(
         self, what: str, stack: Stack, rows: torch.Tensor, batch: Batch | None, *drawn: torch.Tensor
     ) -> Any:
-        """What `run` returns, of a chain of layers (`Stack`); None: it is no such case."""
+        """What `run` returns, of a chain of layers (`Stack`); None: it is no such case.
+
+        ``drawn``: of a step its inputs, targets and weights; of products the vectors.
+        """
         if not self.task.splits:
             return None
         count = rows.shape[0]
@@ -558,6 +584,13 @@ class _Group:
         if x.dtype != rows.dtype:
             return None
         core = stack.core(rows, x)
+        if what in ("hvp", "ggn"):
+            assert batch is not None
+            return (
+                None
+                if core is None
+                else self._by_core(core, rows, x, batch, drawn[0], what == "ggn")
+            )
         if core is not None and what == "outputs":
             return core.outputs(rows, x)
         share, n = (1.0 if batch is None else batch.share), int(x.shape[1])
@@ -578,6 +611,29 @@ class _Group:
         if what in ("value", "outputs") or not together:
             return None
         return *stack.gradient(rows, x, value, together), rows
+
+    def _by_core(
+        self,
+        core: CoreChain,
+        rows: torch.Tensor,
+        x: torch.Tensor,
+        batch: Batch,
+        vectors: torch.Tensor,
+        ggn: bool,
+    ) -> torch.Tensor | None:
+        """Products with vectors ``[B, K, P]``; None: the core does not take such a loss."""
+        each, y = self.task.per_sample, batch.content[1]
+        if each is None or len(core.shape) != 1 or core.shape[0] > MOST_OUTPUTS:
+            return None
+        second = partial(output_curvature, each, y=y, lift=ggn and self.task.each is not None)
+
+        def curvature(f: torch.Tensor) -> torch.Tensor:
+            return batch.each.to(f.dtype)[:, None, None] * second(f=f)
+
+        def value(f: torch.Tensor) -> torch.Tensor:
+            return self.task.criterion(f, y, batch)
+
+        return core.products(rows, x, value, curvature, vectors, ggn=ggn)
 
     # One network, by torch.func ------------------------------------------------------------
 
@@ -660,7 +716,7 @@ class _Group:
             return self._value(point, batch)
 
         pull: Any = vjp(grad(value), flat)[1]
-        product: torch.Tensor = vmap(lambda v: pull(v)[0])(vectors)
+        product: torch.Tensor = vmap(lambda v: pull(v)[0], chunk_size=VECTORS)(vectors)
         return product
 
     def _ggn(self, flat: torch.Tensor, batch: Batch, vectors: torch.Tensor) -> torch.Tensor:
@@ -681,7 +737,7 @@ class _Group:
             back: torch.Tensor = pull(bent)[0]
             return back
 
-        many: torch.Tensor = vmap(product)(vectors)
+        many: torch.Tensor = vmap(product, chunk_size=VECTORS)(vectors)
         return many
 
     # One network, by plain autograd: for what torch.func does not take -----------------------

@@ -54,11 +54,6 @@ class Stack:
         self.layers = tuple(layers)
         self._cores: dict[tuple[int, ...], CoreChain | None] = {}
 
-    @property
-    def in_core(self) -> bool:
-        """Whether the core has taken all that was asked so far."""
-        return bool(self._cores) and None not in self._cores.values()
-
     def core(self, rows: torch.Tensor, inputs: torch.Tensor) -> CoreChain | None:
         """The same chain in the core, for such networks and inputs; None: it has none.
 

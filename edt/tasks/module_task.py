@@ -235,6 +235,17 @@ class ModuleTask:
             return each.sum() * (batch.share / batch.n)
         return (each * batch.weights).sum()
 
+    @property
+    def per_sample(self) -> SampleLoss | None:
+        """``(outputs, target) -> [n]`` of a loss that adds up over samples; None: any other."""
+        found = self.each
+        if found is None and self.splits and not callable(self._loss):
+            found = PER_SAMPLE[self._loss]
+        if found is None or self._temperature == 1.0:
+            return found
+        plain = found
+        return lambda f, y: plain(f / self._temperature, y)
+
     def _each(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Losses of the samples, of outputs that fit the targets."""
         if self._loss == "cross_entropy" and (

@@ -1,5 +1,5 @@
-// Chains of random layers against plain sums, and gradients of those without pooling against
-// differences.
+// Chains of random layers against plain sums, and gradients and products of those without pooling
+// against differences.
 #pragma once
 #include <cmath>
 #include <random>
@@ -38,6 +38,37 @@ inline std::vector<double> plain_chain(const edt::Chain& chain, const std::vecto
     x = out;
   }
   return x;
+}
+
+// Products of one network with the Hessian of u f + (f - f_0) A (f - f_0) / 2, f_0 its outputs, by
+// differences of gradients: these are polynomials of low degree along a vector, so that errors of
+// the fourth order leave eleven digits.
+inline std::vector<double> differences(const edt::ChainCall<double>& c, const double* u,
+                                       const double* curvature, const double* vectors,
+                                       int64_t many) {
+  const int64_t size = c.chain.parameters, n = c.samples, d = c.chain.d_out;
+  std::vector<double> out(size_t(many * size)), f0(size_t(n * d)), f(f0), slopes(f0);
+  std::vector<double> at(static_cast<size_t>(size)), grad(at);
+  edt::chain_outputs<double>(c, f0.data());
+  for (int64_t k = 0; k < many; ++k)
+    for (const auto& [step, share] : {std::pair{1.0, 2 / 3.0}, std::pair{2.0, -1 / 12.0}})
+      for (const double side : {1.0, -1.0}) {
+        const double h = 1e-3 * side * step;
+        for (int64_t i = 0; i < size; ++i) at[size_t(i)] = c.theta[i] + h * vectors[k * size + i];
+        const edt::ChainCall<double> moved{c.chain, 1, n, at.data(), c.x, c.x_step, c.poll};
+        edt::chain_outputs<double>(moved, f.data());
+        for (int64_t i = 0; i < n * d; ++i) {
+          slopes[size_t(i)] = u ? u[i] : 0;
+          for (int64_t o = 0; o < d; ++o) {
+            const int64_t from = i / d * d + o;
+            slopes[size_t(i)] += curvature[i * d + o] * (f[size_t(from)] - f0[size_t(from)]);
+          }
+        }
+        edt::chain_gradient<double>(moved, slopes.data(), grad.data());
+        for (int64_t i = 0; i < size; ++i)
+          out[size_t(k * size + i)] += side * share / 1e-3 * grad[size_t(i)];
+      }
+  return out;
 }
 
 template <class T>
@@ -126,4 +157,27 @@ void test_chain(std::mt19937& rng, const std::string& name) {
   bool pooled = false;
   for (const edt::ChainLayer& l : chain.layers) pooled |= l.kind == Kind::pool;
   check(pooled || close(grad, slopes), name + " gradient");
+  if (pooled || parameters == 0) return;
+  const int64_t many = pick(1, 11), d = chain.d_out;
+  auto vectors = fill(networks * many * parameters);
+  // Of the first only one entry, as of a column of a Hessian.
+  std::fill_n(vectors.begin(), parameters, T(0));
+  vectors[size_t(pick(0, parameters - 1))] = T(1);
+  const auto curvature = fill(networks * n * d * d);
+  const auto wide = [](const std::vector<T>& v) { return std::vector<double>(v.begin(), v.end()); };
+  const auto theta_d = wide(theta), x_d = wide(x), u_d = wide(u), v_d = wide(vectors);
+  const auto a_d = wide(curvature);
+  std::vector<T> found(vectors.size());
+  edt::chain_products<T>(call, u.data(), curvature.data(), vectors.data(), many, found.data());
+  known.clear();
+  for (int64_t b = 0; b < networks; ++b) {
+    const edt::ChainCall<double> one{
+        chain, 1, n, theta_d.data() + b * parameters, x_d.data() + b * n * chain.d_in, 0, [] {
+          return false;
+        }};
+    const auto part = differences(one, u_d.data() + b * n * d, a_d.data() + b * n * d * d,
+                                  v_d.data() + b * many * parameters, many);
+    known.insert(known.end(), part.begin(), part.end());
+  }
+  check(close(found, known), name + " products");
 }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +15,8 @@ import edt
 from edt import _core
 from edt.objectives.chained import CoreChain
 from edt.objectives.stacked import LARGEST, Stack
-from edt.ops.threads import one_blas_thread
+from edt.ops.threads import one_blas_thread, torch_threads
+from edt.tasks.module_task import ModuleTask
 
 Build = Callable[[], nn.Module]
 
@@ -113,6 +116,164 @@ def test_the_core_computes_what_torch_does(name: str, samples: int, dtype: torch
         for mine, theirs in zip(found, (known.detach(), slope), strict=True):
             atol = 300 * torch.finfo(dtype).eps * float(theirs.abs().max())
             torch.testing.assert_close(mine, theirs, rtol=0, atol=atol)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small operations of PyTorch on one thread: several wait for each other."""
+    with torch_threads(1):
+        yield
+
+
+#: What random chains are made of.
+BENDS = (nn.Tanh, nn.Softplus, nn.SiLU, nn.ReLU, nn.GELU, nn.ELU, nn.Sigmoid, nn.LeakyReLU)
+SECOND_LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "cross_entropy": nn.functional.cross_entropy,
+    "mse": lambda f, y: (f - y).square().sum(1).mean(),
+    "bce": lambda f, y: (
+        nn.functional.binary_cross_entropy_with_logits(f, y, reduction="none").sum(1).mean()
+    ),
+}
+
+
+def random_chain(seed: int) -> tuple[nn.Module, tuple[int, ...]]:
+    """Convolutions with and without margins and biases, pooling of both kinds, any activations."""
+    draw = random.Random(seed)
+    torch.manual_seed(seed)
+    shape = (draw.randint(1, 3), draw.randint(4, 9), draw.randint(4, 9))
+    layers: list[nn.Module] = []
+    at = shape
+    for _ in range(draw.randint(1, 3)):
+        kernel = (draw.randint(1, min(3, at[1])), draw.randint(1, min(3, at[2])))
+        margin = (draw.randint(0, 1), draw.randint(0, 1))
+        layers.append(
+            nn.Conv2d(at[0], draw.randint(1, 5), kernel, padding=margin, bias=draw.random() < 0.7)
+        )
+        if draw.random() < 0.8:
+            layers.append(draw.choice(BENDS)())
+        if draw.random() < 0.6:
+            layers.append(draw.choice((nn.MaxPool2d, nn.AvgPool2d))((draw.randint(1, 2), 2)))
+        at = tuple(nn.Sequential(*layers)(torch.zeros(1, *shape)).shape[1:])
+        if min(at[1:]) < 2:
+            break
+    size = at[0] * at[1] * at[2]
+    layers += [nn.Flatten(), nn.Linear(size, 6), draw.choice(BENDS)(), nn.Linear(6, 3)]
+    return nn.Sequential(*layers).double(), shape
+
+
+def products_one_by_one(
+    module: nn.Module,
+    value: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    x: torch.Tensor,
+    y: torch.Tensor,
+    vectors: torch.Tensor,
+    ggn: bool,
+) -> torch.Tensor:
+    """Float64, by double backward, or by way of the outputs: ``[K, P]``."""
+    parameters = list(module.parameters())
+
+    def flat(parts: Any) -> torch.Tensor:
+        return torch.cat([part.reshape(-1) for part in parts])
+
+    f = module(x)
+    if not ggn:
+        slope = flat(torch.autograd.grad(value(f, y), parameters, create_graph=True))
+        rows = [torch.autograd.grad(slope, parameters, v, retain_graph=True) for v in vectors]
+        return torch.stack([flat(row) for row in rows])
+    # J v as the derivative of u -> J^T u, which is linear in u.
+    u = torch.zeros_like(f, requires_grad=True)
+    back = flat(torch.autograd.grad(f, parameters, u, create_graph=True))
+    cut = f.detach().requires_grad_(True)
+    (slope,) = torch.autograd.grad(value(cut, y), cut, create_graph=True)
+    found = []
+    for v in vectors:
+        (moved,) = torch.autograd.grad(back, u, v, retain_graph=True)
+        (bent,) = torch.autograd.grad(slope, cut, moved, retain_graph=True)
+        found.append(flat(torch.autograd.grad(f, parameters, bent, retain_graph=True)))
+    return torch.stack(found)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("seed", range(12))
+def test_products_of_chains_are_autograds(seed: int) -> None:
+    """Random chains, masks, losses and batches of every remainder, against the float64 modules.
+
+    Sums in another order: a few hundred roundings, relative to the largest entry.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    dtype = (torch.float32, torch.float64)[seed // 2 % 2]
+    module, shape = random_chain(seed)
+    modules = [module] + [copy.deepcopy(module) for _ in range(2)]
+    for other in modules[1:]:
+        for parameter in other.parameters():
+            parameter.data += 0.3 * torch.randn(parameter.shape, generator=draw).double()
+    nets = edt.ModuleEnsemble(modules)
+    nets = nets.with_state((torch.rand(nets.total, generator=draw) < (0.6, 0.95)[seed % 2]).byte())
+    nets = nets.to(dtype)
+    name = list(SECOND_LOSSES)[seed % 3]
+    samples = (1, 5, 31, 64, 65, 130)[seed % 6]
+    x = torch.randn(samples, *shape, generator=draw).to(dtype)
+    y = torch.randint(0, 3, (samples,), generator=draw)
+    if name != "cross_entropy":
+        y = torch.rand(samples, 3, generator=draw).to(dtype)
+    task = edt.ModuleTask((x, y), name, at_once=100)
+    vectors = torch.randn(9, nets.total, generator=draw).to(dtype)
+    vectors[0] = 0.0
+    vectors[0, nets.offsets[:-1]] = 1.0  # a first weight alone
+    assert ModuleTask.of(task).objective(nets).products_in_core
+    for ggn in (False, True):
+        found = (edt.ggn_vp if ggn else edt.hvp)(task, nets, vectors)
+        for b in (0, 2):
+            span = slice(int(nets.offsets[b]), int(nets.offsets[b + 1]))
+            live = (nets.state[span] == 1).double()
+            torch.nn.utils.vector_to_parameters(nets.theta[span].double(), module.parameters())
+            known = live * products_one_by_one(
+                module, SECOND_LOSSES[name], x.double(),
+                y if name == "cross_entropy" else y.double(), vectors[:, span].double() * live, ggn,
+            )  # fmt: skip
+            atol = 300 * torch.finfo(dtype).eps * max(1e-3, float(known.abs().max()))
+            torch.testing.assert_close(found[:, span].double(), known, rtol=0, atol=atol)
+
+
+def test_columns_are_products_and_products_keep_their_bits() -> None:
+    """Of networks alone and together, vectors one by one and together, one thread and several."""
+    nets, shape = networks("means", 3)
+    draw = torch.Generator().manual_seed(3)
+    x = torch.randn(150, *shape, generator=draw, dtype=torch.float64)
+    task = edt.ModuleTask((x, torch.randint(0, 5, (150,), generator=draw)))
+    vectors = torch.randn(11, nets.total, generator=draw, dtype=torch.float64)
+    together = edt.hvp(task, nets, vectors)
+    matrices = edt.hessian(task, nets)
+    with torch_threads(1):
+        for b in range(3):
+            span = slice(int(nets.offsets[b]), int(nets.offsets[b + 1]))
+            one = nets.select([b])
+            alone = torch.cat([edt.hvp(task, one, v[None, span]) for v in vectors])
+            assert torch.equal(alone, together[:, span])
+            assert torch.equal(matrices[b], edt.hessian(task, one)[0])
+            torch.testing.assert_close(vectors[:, span] @ matrices[b], alone, rtol=0, atol=1e-12)
+
+
+def test_losses_that_do_not_add_up_go_another_way() -> None:
+    """A function of all outputs of a batch, and one number a sample as seen through it."""
+    nets, shape = networks("vectors", 2)
+    draw = torch.Generator().manual_seed(6)
+    x = torch.randn(20, *shape, generator=draw, dtype=torch.float64)
+    y = torch.randn(20, 5, generator=draw, dtype=torch.float64)
+
+    def squares(f: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return (f - t).square().sum(1).mean()
+
+    own = edt.ModuleTask((x, y), squares)
+    named = edt.ModuleTask((x, y), "mse")
+    assert own.per_sample is None and not own.objective(nets).products_in_core
+    vectors = torch.randn(3, nets.total, generator=draw, dtype=torch.float64)
+    torch.testing.assert_close(
+        edt.hvp(own, nets, vectors), edt.hvp(named, nets, vectors), rtol=0, atol=1e-12
+    )
+    warm, f = named.with_temperature(2.0), nets.to_module(0)(x).detach()
+    assert warm.per_sample is not None
+    torch.testing.assert_close(warm.per_sample(f, y).mean(), squares(f / 2.0, y))
 
 
 def test_the_cores_bits_depend_neither_on_threads_nor_on_company() -> None:

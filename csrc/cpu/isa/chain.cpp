@@ -1,355 +1,38 @@
 // One instruction set's kernels of chains of layers; compiled as table.cpp is.
 //
-// Samples are lanes: a row of a block holds one number of all its samples. Multiply-adds stand in
-// tiles of registers, rows (channels) by vectors of samples. The gradient of weights is summed lane
-// by lane where a layer has many positions; where it has one, by outer products with channels as
-// lanes, which need no sums over lanes at the end.
+// Forward and back are passes over the layers (chain_layers.h) of one block of samples. A product
+// with the Hessian of sum_n l_n(f_n),
+//   H v = J^T (A J v) + sum_n u_n d^2 f_n v,   u = dl/df, A = d^2 l/df^2,
+// goes along v and back: with r for derivatives along v, rz = v x + w rx and ra = s'(z) rz forward,
+// and back, from r delta = A rf,
+//   r grad = (r delta) x^T + delta rx^T,   r delta before = w^T (r delta) + v^T delta,
+//   through an activation s'(z) (r delta) + s''(z) rz delta.
+// What does not depend on v (x, s', s'', delta) is computed once for all vectors. Layers before the
+// first that v moves have no rx, and those that it leaves have no v x, so columns of a Hessian cost
+// less than other vectors. Without u only J^T A J is left.
 #include <algorithm>
-#include <initializer_list>
-#include <type_traits>
 
-#include "cpu/chain_kernels.h"
-#include "cpu/isa/block.h"
-#include "cpu/isa/transpose.h"
+#include "cpu/isa/chain_layers.h"
 
 namespace edt::EDT_ISA_NS {
 namespace {
 
-template <class T>
-constexpr int kSamples = kChainSamples<T>;
-
-#if defined(EDT_ISA_AVX512)
-constexpr int kDotRows = 6, kDotColumns = 4;  // channels out and in whose products are summed
-#else
-constexpr int kDotRows = 2, kDotColumns = 2;
-#endif
-
-// What a tile sums over: three nested loops, with the steps of the factors that are numbers (w) and
-// of those that are vectors (x).
-struct Sweep {
-  int64_t n[3], w[3], x[3];
-};
-
-// sum[r][v] += w[r * row + ...] * x[v * L + ...]
-template <int R, int C, class T>
-EDT_INLINE void tile(const Sweep& s, const T* w, int64_t row, const T* x, Vec<T> (&sum)[R][C]) {
-  using V = Vec<T>;
-  for (int64_t a = 0; a < s.n[0]; ++a)
-    for (int64_t i = 0; i < s.n[1]; ++i) {
-      const T* at_w = w + a * s.w[0] + i * s.w[1];
-      const T* at_x = x + a * s.x[0] + i * s.x[1];
-      for (int64_t j = 0; j < s.n[2]; ++j, at_w += s.w[2], at_x += s.x[2]) {
-        V in[C];
-#pragma GCC unroll 4
-        for (int v = 0; v < C; ++v) in[v] = V::load(at_x + v * V::L);
-#pragma GCC unroll 6
-        for (int r = 0; r < R; ++r) {
-          const V weight = V::set1(at_w[r * row]);
-#pragma GCC unroll 4
-          for (int v = 0; v < C; ++v) sum[r][v] = fma(weight, in[v], sum[r][v]);
-        }
-      }
-    }
-}
-
-template <int N>
-using Count = std::integral_constant<int, N>;
-
-// body(Count<R>, first) for the rows first..first + R - 1, as many together as are left.
-template <int Most, class Body>
-EDT_INLINE void in_tiles(int64_t n, const Body& body, int64_t first = 0) {
-  for (; first + Most <= n; first += Most) body(Count<Most>{}, first);
-  if constexpr (Most > 1) in_tiles<Most - 1>(n, body, first);
-}
-
-// out[r] = start[r] + the sweep, rows of kSamples; out rows are `step` apart.
-template <class T>
-void gather(const Sweep& sweep, int64_t rows, const T* w, int64_t row, const T* start, const T* x,
-            T* out, int64_t step) {
-  using V = Vec<T>;
-  in_tiles<kTileRows>(rows, [&](auto count, int64_t r) __attribute__((always_inline)) {
-    constexpr int R = decltype(count)::value, C = kTileVecs;
-    for (int v = 0; v < kSamples<T>; v += C * V::L) {
-      V sum[R][C];
-#pragma GCC unroll 6
-      for (int k = 0; k < R; ++k)
-#pragma GCC unroll 4
-        for (int p = 0; p < C; ++p) sum[k][p] = V::set1(start ? start[r + k] : T(0));
-      tile<R, C>(sweep, w + r * row, row, x + v, sum);
-#pragma GCC unroll 6
-      for (int k = 0; k < R; ++k)
-#pragma GCC unroll 4
-        for (int p = 0; p < C; ++p) sum[k][p].store(out + (r + k) * step + v + p * V::L);
-    }
-  });
-}
-
-// The taps of a kernel that read or write inside an image: first..last - 1.
-struct Range {
-  int64_t first, last;
-  int64_t size() const { return std::max<int64_t>(0, last - first); }
-};
-// Of the kernel, for the output at y.
-inline Range taps_of_output(int64_t y, int64_t kernel, int64_t margin, int64_t size) {
-  return {std::max<int64_t>(0, margin - y), std::min(kernel, size + margin - y)};
-}
-// Of the kernel, for the input at y: the output at y + margin - tap.
-inline Range taps_of_input(int64_t y, int64_t kernel, int64_t margin, int64_t size_out) {
-  return {std::max<int64_t>(0, y + margin - size_out + 1), std::min(kernel, y + margin + 1)};
-}
-// Of outputs, that read inside the image with one tap.
-inline Range outputs_of_tap(int64_t tap, int64_t margin, int64_t size, int64_t size_out) {
-  return {std::max<int64_t>(0, margin - tap), std::min(size_out, size + margin - tap)};
-}
-
-template <class T>
-void affine(const ChainLayer& l, const T* theta, const T* x, T* out) {
-  constexpr int64_t S = kSamples<T>;
-  const int64_t taps = l.kh * l.kw;
-  for (int64_t y = 0; y < l.h_out; ++y)
-    for (int64_t c = 0; c < l.w_out; ++c) {
-      const Range i = taps_of_output(y, l.kh, l.top, l.h), j = taps_of_output(c, l.kw, l.left, l.w);
-      const Sweep sweep{{l.c_in, i.size(), j.size()}, {taps, l.kw, 1}, {l.h * l.w * S, l.w * S, S}};
-      const int64_t from = (y - l.top + i.first) * l.w + c - l.left + j.first;
-      gather(sweep, l.c_out, theta + l.weight + i.first * l.kw + j.first, l.c_in * taps,
-             l.bias < 0 ? nullptr : theta + l.bias, x + from * S, out + (y * l.w_out + c) * S,
-             l.h_out * l.w_out * S);
-    }
-}
-
-template <class T>
-void affine_inputs(const ChainLayer& l, const T* theta, const T* slope, T* out) {
-  constexpr int64_t S = kSamples<T>;
-  const int64_t taps = l.kh * l.kw, plane = l.h_out * l.w_out * S;
-  for (int64_t y = 0; y < l.h; ++y)
-    for (int64_t c = 0; c < l.w; ++c) {
-      const Range i = taps_of_input(y, l.kh, l.top, l.h_out);
-      const Range j = taps_of_input(c, l.kw, l.left, l.w_out);
-      const Sweep sweep{
-          {l.c_out, i.size(), j.size()}, {l.c_in * taps, l.kw, 1}, {plane, -l.w_out * S, -S}};
-      const int64_t from = (y + l.top - i.first) * l.w_out + c + l.left - j.first;
-      gather(sweep, l.c_in, theta + l.weight + i.first * l.kw + j.first, taps,
-             static_cast<const T*>(nullptr), slope + from * S, out + (y * l.w + c) * S,
-             l.h * l.w * S);
-    }
-}
-
-// One tap's weights, R channels out by C in: sums over the positions rows x cols.
-template <int R, int C, class T>
-EDT_INLINE void dot(const T* g, int64_t g_plane, int64_t g_row, const T* x, int64_t x_plane,
-                    int64_t x_row, int64_t rows, int64_t cols, T* grad, int64_t out_step,
-                    int64_t in_step) {
-  using V = Vec<T>;
-  V sum[R][C];
-#pragma GCC unroll 6
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-    for (int k = 0; k < C; ++k) sum[r][k] = V::zero();
-  for (int64_t y = 0; y < rows; ++y) {
-    const T *slopes = g + y * g_row, *in = x + y * x_row;
-    for (int64_t s = 0; s < cols * kSamples<T>; s += V::L) {
-      V a[C];
-#pragma GCC unroll 4
-      for (int k = 0; k < C; ++k) a[k] = V::load(in + k * x_plane + s);
-#pragma GCC unroll 6
-      for (int r = 0; r < R; ++r) {
-        const V b = V::load(slopes + r * g_plane + s);
-#pragma GCC unroll 4
-        for (int k = 0; k < C; ++k) sum[r][k] = fma(b, a[k], sum[r][k]);
-      }
-    }
-  }
-#pragma GCC unroll 6
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-    for (int k = 0; k < C; ++k) grad[r * out_step + k * in_step] += hsum(sum[r][k]);
-}
-
-template <class T>
-void convolution_weights(const ChainLayer& l, const T* x, const T* slope, T* grad) {
-  constexpr int64_t S = kSamples<T>;
-  const int64_t taps = l.kh * l.kw, g_plane = l.h_out * l.w_out * S, x_plane = l.h * l.w * S;
-  for (int64_t i = 0; i < l.kh; ++i)
-    for (int64_t j = 0; j < l.kw; ++j) {
-      const Range y = outputs_of_tap(i, l.top, l.h, l.h_out);
-      const Range c = outputs_of_tap(j, l.left, l.w, l.w_out);
-      if (y.size() == 0 || c.size() == 0) continue;
-      const T* g = slope + (y.first * l.w_out + c.first) * S;
-      const T* in = x + ((y.first - l.top + i) * l.w + c.first - l.left + j) * S;
-      in_tiles<kDotRows>(l.c_out, [&](auto rows, int64_t o) __attribute__((always_inline)) {
-        in_tiles<kDotColumns>(l.c_in, [&](auto columns, int64_t k) __attribute__((always_inline)) {
-          dot<decltype(rows)::value, decltype(columns)::value>(
-              g + o * g_plane, g_plane, l.w_out * S, in + k * x_plane, x_plane, l.w * S, y.size(),
-              c.size(), grad + l.weight + (o * l.c_in + k) * taps + i * l.kw + j, l.c_in * taps,
-              taps);
-        });
-      });
-    }
-}
-
-// A layer of one position and tap, with channels as lanes.
-template <class T>
-void linear_weights(const ChainLayer& l, const T* x, const T* slope, T* grad, Scratch& ws) {
-  using V = Vec<T>;
-  constexpr int64_t S = kSamples<T>;
-  const int64_t ld = (l.c_in + V::L - 1) / V::L * V::L;
-  T* turned = ws.take<T>(size_t(S * ld));  // [sample][channel]
-  transpose([=](int r) { return x + r * S; }, int(l.c_in), S, turned, ld);
-  for (int64_t s = 0; s < S; ++s) std::fill(turned + s * ld + l.c_in, turned + (s + 1) * ld, T(0));
-  const Sweep sweep{{1, 1, S}, {0, 0, 1}, {0, 0, ld}};
-  in_tiles<kTileRows>(l.c_out, [&](auto rows, int64_t o) __attribute__((always_inline)) {
-    in_tiles<kTileVecs>(ld / V::L, [&](auto vectors, int64_t v) __attribute__((always_inline)) {
-      constexpr int R = decltype(rows)::value, C = decltype(vectors)::value;
-      V sum[R][C];
-#pragma GCC unroll 6
-      for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-        for (int k = 0; k < C; ++k) sum[r][k] = V::zero();
-      tile<R, C>(sweep, slope + o * S, S, turned + v * V::L, sum);
-      for (int r = 0; r < R; ++r) {
-        alignas(64) T found[C * V::L];
-#pragma GCC unroll 4
-        for (int k = 0; k < C; ++k) sum[r][k].store(found + k * V::L);
-        const int64_t first = v * V::L, n = std::min<int64_t>(C * V::L, l.c_in - first);
-        T* to = grad + l.weight + (o + r) * l.c_in + first;
-        for (int64_t k = 0; k < n; ++k) to[k] += found[k];
-      }
-    });
-  });
-}
-
-template <class T>
-void affine_parameters(const ChainLayer& l, const T* x, const T* slope, T* grad, Scratch& ws) {
-  using V = Vec<T>;
-  const int64_t plane = l.h_out * l.w_out * kSamples<T>;
-  for (int64_t o = 0; l.bias >= 0 && o < l.c_out; ++o) {
-    V sum = V::zero();
-    for (int64_t s = 0; s < plane; s += V::L) sum = sum + V::load(slope + o * plane + s);
-    grad[l.bias + o] += hsum(sum);
-  }
-  const bool alone = l.kh * l.kw * l.h * l.w == 1;
-  if (alone) linear_weights(l, x, slope, grad, ws);
-  else convolution_weights(l, x, slope, grad);
-}
-
-// max that keeps NaN of either side.
-template <class V>
-EDT_INLINE V larger(const V& best, const V& next) {
-  const V found = max(next, best);  // a NaN of `next` stays
-  return select(best <= best, found, best);
-}
-
-// body(place in x of the field's first number, place in out) for every field.
-template <class T, class Body>
-EDT_INLINE void for_fields(const ChainLayer& l, const Body& body) {
-  constexpr int64_t S = kSamples<T>;
-  for (int64_t c = 0; c < l.c_in; ++c)
-    for (int64_t y = 0; y < l.h_out; ++y)
-      for (int64_t k = 0; k < l.w_out; ++k)
-        body(((c * l.h + y * l.kh) * l.w + k * l.kw) * S, ((c * l.h_out + y) * l.w_out + k) * S);
-}
-
-template <class T>
-EDT_INLINE Vec<T> largest(const ChainLayer& l, const T* x) {
-  using V = Vec<T>;
-  V best = V::load(x);
-  for (int64_t i = 0; i < l.kh; ++i)
-    for (int64_t j = 0; j < l.kw; ++j)
-      best = larger(best, V::load(x + (i * l.w + j) * kSamples<T>));
-  return best;
-}
-
-template <class T>
-void pool(const ChainLayer& l, const T* x, T* out) {
-  for_fields<T>(l, [&](int64_t from, int64_t to) __attribute__((always_inline)) {
-    for (int v = 0; v < kSamples<T>; v += Vec<T>::L) largest(l, x + from + v).store(out + to + v);
-  });
-}
-
-// Of equal ones the first gets the slope, as torch's.
-template <class T>
-void pool_inputs(const ChainLayer& l, const T* x, const T* slope, T* out) {
-  using V = Vec<T>;
-  constexpr int64_t S = kSamples<T>;
-  if (l.h % l.kh != 0 || l.w % l.kw != 0) std::fill(out, out + l.size_in() * S, T(0));
-  for_fields<T>(l, [&](int64_t from, int64_t to) __attribute__((always_inline)) {
-    for (int v = 0; v < S; v += V::L) {
-      const V best = largest(l, x + from + v);
-      V left = V::load(slope + to + v);
-      for (int64_t i = 0; i < l.kh; ++i)
-        for (int64_t j = 0; j < l.kw; ++j) {
-          const int64_t at = from + v + (i * l.w + j) * S;
-          const V here = select(V::load(x + at) >= best, left, V::zero());
-          here.store(out + at);
-          left = select(V::load(x + at) >= best, V::zero(), left);
-        }
-    }
-  });
-}
-
-template <class T>
-void mean(const ChainLayer& l, const T* x, T* out) {
-  using V = Vec<T>;
-  constexpr int64_t S = kSamples<T>;
-  const V share = V::set1(T(1) / T(l.kh * l.kw));
-  for_fields<T>(l, [&](int64_t from, int64_t to) __attribute__((always_inline)) {
-    for (int v = 0; v < S; v += V::L) {
-      V sum = V::zero();
-      for (int64_t i = 0; i < l.kh; ++i)
-        for (int64_t j = 0; j < l.kw; ++j) sum = sum + V::load(x + from + v + (i * l.w + j) * S);
-      (sum * share).store(out + to + v);
-    }
-  });
-}
-
-template <class T>
-void mean_inputs(const ChainLayer& l, const T* slope, T* out) {
-  using V = Vec<T>;
-  constexpr int64_t S = kSamples<T>;
-  const V share = V::set1(T(1) / T(l.kh * l.kw));
-  if (l.h % l.kh != 0 || l.w % l.kw != 0) std::fill(out, out + l.size_in() * S, T(0));
-  for_fields<T>(l, [&](int64_t from, int64_t to) __attribute__((always_inline)) {
-    for (int v = 0; v < S; v += V::L) {
-      const V each = V::load(slope + to + v) * share;
-      for (int64_t i = 0; i < l.kh; ++i)
-        for (int64_t j = 0; j < l.kw; ++j) each.store(out + from + v + (i * l.w + j) * S);
-    }
-  });
-}
-
-// sigma into `value`, which may be z, and sigma' into `slope` where that is asked for.
-template <class T>
-void activate(Act act, const T* z, T* value, T* slope, int64_t n) {
-  T* out[4] = {value, slope, nullptr, nullptr};
-  const auto pass = [&](auto code) {
-    constexpr Act A = decltype(code)::value;
-    if (slope) act_pass<T, A, 1>(z, out, n);
-    else act_pass<T, A, 0>(z, out, n);
-  };
-  const auto one_of = [&](auto... codes) {
-    (void)((act == decltype(codes)::value && (pass(codes), true)) || ...);
-  };
-#define EDT_ACT(name)                                                                              \
-  std::integral_constant<Act, Act::name> {}
-  one_of(EDT_ACT(identity), EDT_ACT(relu), EDT_ACT(leaky_relu), EDT_ACT(tanh), EDT_ACT(sigmoid),
-         EDT_ACT(softplus), EDT_ACT(gelu), EDT_ACT(silu), EDT_ACT(elu), EDT_ACT(selu), EDT_ACT(erf),
-         EDT_ACT(sin), EDT_ACT(square), EDT_ACT(cube), EDT_ACT(g));
-#undef EDT_ACT
-}
+using Kind = ChainLayer::Kind;
 
 // A block on its way: what each layer takes in, and the derivatives of activations.
 template <class T>
 struct Passed {
-  T **in, **slopes;
+  T **in, **slopes, **seconds;
   T* out;
 };
 
+// order: derivatives of activations that are kept. Pieces of lines have no second.
 template <class T>
-Passed<T> forward(const Chain& chain, const T* theta, const T* x, int count, bool slopes,
+Passed<T> forward(const Chain& chain, const T* theta, const T* x, int count, int order,
                   Scratch& ws) {
   constexpr int64_t S = kSamples<T>;
   const size_t n = chain.layers.size();
-  Passed<T> b{ws.take<T*>(n), ws.take<T*>(n), nullptr};
+  Passed<T> b{ws.take<T*>(n), ws.take<T*>(n), ws.take<T*>(n), nullptr};
   T* at = ws.take<T>(size_t(chain.d_in * S));
   if (count < S) std::fill(at, at + chain.d_in * S, T(0));
   transpose([=](int r) { return x + r * chain.d_in; }, count, chain.d_in, at, S);
@@ -357,16 +40,19 @@ Passed<T> forward(const Chain& chain, const T* theta, const T* x, int count, boo
     const ChainLayer& layer = chain.layers[l];
     const size_t size = size_t(layer.size_out() * S);
     b.in[l] = at;
-    b.slopes[l] = nullptr;
-    if (layer.kind == ChainLayer::Kind::activation) {
+    b.slopes[l] = b.seconds[l] = nullptr;
+    if (layer.kind == Kind::activation) {
       // In place: nobody reads what was before.
-      if (slopes) b.slopes[l] = ws.take<T>(size);
-      activate(layer.act, at, at, b.slopes[l], int64_t(size));
+      const bool lines = layer.act <= Act::leaky_relu;
+      if (order >= 1) b.slopes[l] = ws.take<T>(size);
+      if (order >= 2 && !lines) b.seconds[l] = ws.take<T>(size);
+      activate(layer.act, at, b.slopes[l], b.seconds[l], int64_t(size));
       continue;
     }
     T* out = ws.take<T>(size);
-    if (layer.kind == ChainLayer::Kind::affine) affine(layer, theta, at, out);
-    else if (layer.kind == ChainLayer::Kind::mean) mean(layer, at, out);
+    if (layer.kind == Kind::affine)
+      affine(layer, {theta + layer.weight, at}, layer.bias < 0 ? nullptr : theta + layer.bias, out);
+    else if (layer.kind == Kind::mean) mean(layer, at, out);
     else pool(layer, at, out);
     at = out;
   }
@@ -374,9 +60,32 @@ Passed<T> forward(const Chain& chain, const T* theta, const T* x, int count, boo
   return b;
 }
 
+// Slopes at a layer's inputs; `products` are weights and slopes at its outputs, x its inputs.
+template <class T>
+void slopes_before(const ChainLayer& layer, const Products<T>& products, const T* x, T* out) {
+  if (layer.kind == Kind::affine) affine_inputs(layer, products, out);
+  else if (layer.kind == Kind::mean) mean_inputs(layer, products.begin()->x, out);
+  else pool_inputs(layer, x, products.begin()->x, out);
+}
+
+// a *= b
+template <class T>
+EDT_INLINE void multiply(T* a, const T* b, int64_t n) {
+  using V = Vec<T>;
+  for (int64_t s = 0; s < n; s += V::L) (V::load(a + s) * V::load(b + s)).store(a + s);
+}
+
+// Rows of samples, of which those that are not there become 0.
+template <class T>
+void turn(const T* rows, int count, int64_t size, T* out) {
+  constexpr int64_t S = kSamples<T>;
+  if (count < S) std::fill(out, out + size * S, T(0));
+  transpose([=](int r) { return rows + r * size; }, count, size, out, S);
+}
+
 template <class T>
 void outputs(const Chain& chain, const T* theta, const T* x, int count, T* out, Scratch& ws) {
-  const Passed<T> b = forward(chain, theta, x, count, false, ws);
+  const Passed<T> b = forward(chain, theta, x, count, 0, ws);
   transpose([&](int r) { return b.out + r * kSamples<T>; }, int(chain.d_out), count, out,
             chain.d_out);
 }
@@ -384,30 +93,149 @@ void outputs(const Chain& chain, const T* theta, const T* x, int count, T* out, 
 template <class T>
 void gradient(const Chain& chain, const T* theta, const T* x, int count, const T* slopes, T* grad,
               Scratch& ws) {
-  using V = Vec<T>;
   constexpr int64_t S = kSamples<T>;
-  const Passed<T> b = forward(chain, theta, x, count, true, ws);
+  const Passed<T> b = forward(chain, theta, x, count, 1, ws);
   T* now = ws.take<T>(size_t(chain.widest * S));
   T* next = ws.take<T>(size_t(chain.widest * S));
   // Samples that are not there have no slope, and so no part in any sum.
-  if (count < S) std::fill(now, now + chain.d_out * S, T(0));
-  transpose([=](int r) { return slopes + r * chain.d_out; }, count, chain.d_out, now, S);
+  turn(slopes, count, chain.d_out, now);
   for (size_t l = chain.layers.size(); l-- > 0;) {
     const ChainLayer& layer = chain.layers[l];
-    if (layer.kind == ChainLayer::Kind::activation) {
-      for (int64_t s = 0; s < layer.size_out() * S; s += V::L)
-        (V::load(now + s) * V::load(b.slopes[l] + s)).store(now + s);
+    if (layer.kind == Kind::activation) {
+      multiply(now, b.slopes[l], layer.size_out() * S);
       continue;
     }
-    if (layer.kind == ChainLayer::Kind::affine) {
-      const Scratch::Hold hold{ws};
-      affine_parameters(layer, b.in[l], now, grad, ws);
-    }
+    if (layer.kind == Kind::affine) affine_parameters(layer, {now, b.in[l]}, grad, ws);
     if (l == 0) break;
-    if (layer.kind == ChainLayer::Kind::affine) affine_inputs(layer, theta, now, next);
-    else if (layer.kind == ChainLayer::Kind::mean) mean_inputs(layer, now, next);
-    else pool_inputs(layer, b.in[l], now, next);
+    slopes_before(layer, {theta + layer.weight, now}, b.in[l], next);
     std::swap(now, next);
+  }
+}
+
+// What is there before any vector: a block's values, slopes at the outputs of its affine layers
+// (null without u), and A as rows of samples. `seconds` hold s''(z) delta.
+template <class T>
+struct Bent {
+  Passed<T> values;
+  T** slopes;
+  T* curvature;  // [d_out, d_out, S]
+  size_t first;  // affine layer: nothing before it is trained
+};
+
+template <class T>
+Bent<T> bent(const Chain& chain, const T* theta, const T* x, int count, const T* slopes,
+             const T* curvature, Scratch& ws) {
+  constexpr int64_t S = kSamples<T>;
+  const size_t n = chain.layers.size();
+  Bent<T> b{forward(chain, theta, x, count, slopes ? 2 : 1, ws), nullptr, nullptr, 0};
+  while (b.first < n && chain.layers[b.first].kind != Kind::affine) ++b.first;
+  b.curvature = ws.take<T>(size_t(chain.d_out * chain.d_out * S));
+  turn(curvature, count, chain.d_out * chain.d_out, b.curvature);
+  if (!slopes) return b;
+  b.slopes = ws.take<T*>(n);
+  T* now = ws.take<T>(size_t(chain.d_out * S));
+  turn(slopes, count, chain.d_out, now);
+  for (size_t l = n; l-- > b.first;) {
+    const ChainLayer& layer = chain.layers[l];
+    b.slopes[l] = now;
+    if (layer.kind == Kind::activation) {
+      if (b.values.seconds[l]) multiply(b.values.seconds[l], now, layer.size_out() * S);
+      multiply(now, b.values.slopes[l], layer.size_out() * S);
+    } else if (l > b.first) {
+      T* next = ws.take<T>(size_t(layer.size_in() * S));
+      slopes_before(layer, {theta + layer.weight, now}, b.values.in[l], next);
+      now = next;
+    }
+  }
+  return b;
+}
+
+template <class T>
+bool any(const T* x, int64_t n) {
+  return std::any_of(x, x + n, [](T value) { return value != T(0); });
+}
+
+// Adds the product with one vector to out.
+template <class T>
+void product(const Chain& chain, const T* theta, const Bent<T>& b, const T* vector, T* out,
+             Scratch& ws) {
+  using V = Vec<T>;
+  constexpr int64_t S = kSamples<T>;
+  const size_t n = chain.layers.size();
+  // Derivatives along the vector: of what a layer takes in, and of z of those that bend; null: 0.
+  T **in = ws.take<T*>(n), **z = ws.take<T*>(n), *at = nullptr;
+  const T** weights = ws.take<const T*>(n);  // the vector's, where any is not 0
+  for (size_t l = 0; l < n; ++l) {
+    const ChainLayer& layer = chain.layers[l];
+    const int64_t size = layer.size_out() * S;
+    in[l] = at;
+    z[l] = nullptr;
+    weights[l] = nullptr;
+    if (layer.kind == Kind::affine) {
+      const T* w = vector + layer.weight;
+      const T* bias = layer.bias < 0 ? nullptr : vector + layer.bias;
+      if (any(w, layer.c_out * layer.c_in * layer.kh * layer.kw)) weights[l] = w;
+      if (!at && !weights[l] && !(bias && any(bias, layer.c_out))) continue;
+      Products<T> products;
+      if (weights[l]) products.add(w, b.values.in[l]);
+      if (at) products.add(theta + layer.weight, at);
+      at = ws.take<T>(size_t(size));
+      affine(layer, products, bias, at);
+    } else if (!at) {
+      continue;
+    } else if (layer.kind == Kind::activation) {
+      if (b.values.seconds[l]) {
+        z[l] = at;
+        at = ws.take<T>(size_t(size));
+        std::copy(z[l], z[l] + size, at);
+      }
+      multiply(at, b.values.slopes[l], size);
+    } else {
+      at = ws.take<T>(size_t(size));
+      if (layer.kind == Kind::mean) mean(layer, in[l], at);
+      else pool_tangents(layer, b.values.in[l], in[l], at);
+    }
+  }
+  if (!at) return;
+  T* now = ws.take<T>(size_t(chain.widest * S));
+  T* next = ws.take<T>(size_t(chain.widest * S));
+  for (int64_t o = 0; o < chain.d_out; ++o)
+    for (int64_t s = 0; s < S; s += V::L) {
+      V sum = V::zero();
+      for (int64_t k = 0; k < chain.d_out; ++k)
+        sum =
+            fma(V::load(b.curvature + (o * chain.d_out + k) * S + s), V::load(at + k * S + s), sum);
+      sum.store(now + o * S + s);
+    }
+  for (size_t l = n; l-- > b.first;) {
+    const ChainLayer& layer = chain.layers[l];
+    if (layer.kind == Kind::activation) {
+      const int64_t size = layer.size_out() * S;
+      multiply(now, b.values.slopes[l], size);
+      for (int64_t s = 0; z[l] && s < size; s += V::L)
+        fma(V::load(b.values.seconds[l] + s), V::load(z[l] + s), V::load(now + s)).store(now + s);
+      continue;
+    }
+    Products<T> back{theta + layer.weight, now};
+    if (layer.kind == Kind::affine) {
+      Products<T> grads{now, b.values.in[l]};
+      if (b.slopes && in[l]) grads.add(b.slopes[l], in[l]);
+      if (b.slopes && weights[l]) back.add(weights[l], b.slopes[l]);
+      affine_parameters(layer, grads, out, ws);
+    }
+    if (l == b.first) break;
+    slopes_before(layer, back, b.values.in[l], next);
+    std::swap(now, next);
+  }
+}
+
+template <class T>
+void products(const Chain& chain, const T* theta, const T* x, int count, const T* slopes,
+              const T* curvature, const T* vectors, int64_t many, T* out, Scratch& ws) {
+  const Bent<T> b = bent(chain, theta, x, count, slopes, curvature, ws);
+  for (int64_t k = 0; k < many; ++k) {
+    const Scratch::Hold hold{ws};
+    product(chain, theta, b, vectors + k * chain.parameters, out + k * chain.parameters, ws);
   }
 }
 
@@ -418,6 +246,6 @@ void gradient(const Chain& chain, const T* theta, const T* x, int count, const T
 using S = EDT_SCALAR;
 
 extern const ChainTable<S> EDT_CONCAT(chain_, EDT_SCALAR);
-constexpr ChainTable<S> EDT_CONCAT(chain_, EDT_SCALAR) = {outputs<S>, gradient<S>};
+constexpr ChainTable<S> EDT_CONCAT(chain_, EDT_SCALAR) = {outputs<S>, gradient<S>, products<S>};
 
 }  // namespace edt::EDT_ISA_NS
