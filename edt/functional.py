@@ -139,7 +139,7 @@ def loss(
     if engine == "reference":
         out = reference.loss(flat, problem)
     else:
-        out = torch.ops.edt.loss(flat, *problem)
+        out = (library.loss if _plain(flat) else torch.ops.edt.loss)(flat, *problem)
     return out
 
 
@@ -455,15 +455,19 @@ def _product(
     elif engine == "reference":
         out = (reference.ggn_vp if ggn else reference.hvp)(flat, rows, problem)
     else:
-        out = torch.ops.edt.hvp(flat, rows, ggn, *problem)
+        kernel = library.hvp if _plain(flat) and _plain(rows) else torch.ops.edt.hvp
+        out = kernel(flat, rows, ggn, *problem)
     return out if vectors.dim() == 2 else out[0]
 
 
 def _hessian(flat: torch.Tensor, problem: Problem, ggn: bool) -> list[torch.Tensor]:
-    sizes = (plan_of(problem, flat.device) if flat.is_cuda else structure(problem)).coords
-    offsets = matrix_offsets(sizes, sizes, flat.element_size()).tolist()
-    kernel = library.hessian if _plain(flat) else torch.ops.edt.hessian
-    buffer = kernel(flat, ggn, offsets[-1], *problem)
+    if _plain(flat):
+        buffer, found, sizes = library.hessians(flat, ggn, problem)
+        offsets = found.tolist()
+    else:
+        sizes = (plan_of(problem, flat.device) if flat.is_cuda else structure(problem)).coords
+        offsets = matrix_offsets(sizes, sizes, flat.element_size()).tolist()
+        buffer = torch.ops.edt.hessian(flat, ggn, offsets[-1], *problem)
     return [
         buffer.as_strided((size, size), (size, 1), at)
         for at, size in zip(offsets, sizes.tolist(), strict=False)

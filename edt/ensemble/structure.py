@@ -63,6 +63,11 @@ class Structure:
             )
         return self
 
+    def parts(self) -> tuple[Layout, torch.Tensor, torch.Tensor]:
+        """Layout, state and table at once: looking at each for changes is much of a small call."""
+        self._fixed()
+        return self._layout, self._state, self._table
+
     @property
     def layout(self) -> Layout:
         """Offsets of all weights and biases."""

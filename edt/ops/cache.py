@@ -75,4 +75,7 @@ class TensorCache(Generic[Value]):
 
 def versions(*tensors: torch.Tensor) -> tuple[int, ...]:
     """How often each was changed in place (0 for tensors of inference mode, which do not count)."""
-    return tuple([0 if tensor.is_inference() else tensor._version for tensor in tensors])
+    try:
+        return tuple([tensor._version for tensor in tensors])
+    except RuntimeError:  # one is of inference mode
+        return tuple([0 if tensor.is_inference() else tensor._version for tensor in tensors])

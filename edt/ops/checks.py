@@ -9,6 +9,7 @@ import torch
 from edt import _core
 from edt.ensemble import Ensemble
 from edt.ensemble.arrays import integers, plain
+from edt.ensemble.layout import Layout
 from edt.ensemble.structure import counted
 from edt.errors import ShapeError, unknown_choice
 from edt.ops.problem import Problem
@@ -57,14 +58,16 @@ def problem_of(ens: Ensemble, task: Task, task_index: Any) -> Problem:
         ValueError: an index out of range, or a tensor on a device without an engine.
     """
     # A traced call has been made with these arguments before, or will fail in the core.
-    if not torch.compiler.is_compiling():
-        if not isinstance(ens, Ensemble):
-            raise TypeError(f"networks must be an edt.Ensemble, got {type(ens).__name__}")
-        _fit(ens, task)
+    traced = torch.compiler.is_compiling()
+    if not traced and not isinstance(ens, Ensemble):
+        raise TypeError(f"networks must be an edt.Ensemble, got {type(ens).__name__}")
+    layout, state, widths = ens._structure.parts()
+    if not traced:
+        _fit(ens, layout, task)
     return Problem(
-        state=ens.state,
-        layer_widths=ens.layer_widths,
-        bias=ens.has_bias,
+        state=state,
+        layer_widths=widths,
+        bias=layout.has_bias,
         activation=ens.activation,
         x=counted(task.x),
         y=counted(task.y),
@@ -73,7 +76,7 @@ def problem_of(ens: Ensemble, task: Task, task_index: Any) -> Problem:
         d_out=task.d_out,
         task_index=None
         if task_index is None
-        else task_index_of(task_index, ens.B, task.T, wait=False),
+        else task_index_of(task_index, layout.B, task.T, wait=False),
     )
 
 
@@ -102,11 +105,11 @@ def inputs_only(ens: Ensemble, x: torch.Tensor) -> Problem:
     )
 
 
-def _fit(ens: Ensemble, task: Task) -> None:
+def _fit(ens: Ensemble, layout: Layout, task: Task) -> None:
     """Insist that networks and data have one device, one dtype, and the same sizes."""
     _has_engine("networks", ens.theta)
-    _has_engine("task", task.x)
     if task.x.device != ens.device:
+        _has_engine("task", task.x)
         raise ValueError(
             f"task must be on the networks' device {ens.device}, got {task.x.device}; "
             f"use task.to(device={str(ens.device)!r})"
@@ -116,8 +119,11 @@ def _fit(ens: Ensemble, task: Task) -> None:
             f"task must have the networks' dtype {ens.dtype}, got {task.dtype}; "
             f"use task.to({ens.dtype})"
         )
-    for name in ("d_in", "d_out"):
-        ours, theirs = getattr(ens, name), getattr(task, name)
+    sizes = layout.table[0]
+    for name, ours, theirs in (
+        ("d_in", int(sizes[0]), task.d_in),
+        ("d_out", int(sizes[-1]), task.d_out),
+    ):
         if ours != theirs:
             raise ShapeError(
                 f"task must have {name} = {ours} like the networks, got {name} = {theirs}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -26,6 +27,12 @@ def _named(arguments: dict[str, Any]) -> dict[str, Any]:
     return {k: v.data_ptr() if isinstance(v, torch.Tensor) else v for k, v in arguments.items()}
 
 
+@lru_cache(maxsize=64)
+def _first_target(networks: int) -> torch.Tensor:
+    """Zeros that nobody writes to, int64 ``[networks]``."""
+    return torch.zeros(networks, dtype=torch.int64)
+
+
 class CpuCalls:
     """See `edt.ops.calls.Calls`; tensors are contiguous and on the CPU."""
 
@@ -37,7 +44,7 @@ class CpuCalls:
         self.device = torch.device("cpu")
         index = problem.task_index
         if index is None:
-            index = torch.zeros(problem.networks, dtype=torch.int64)
+            index = _first_target(problem.networks)
         elif index.shape != (problem.networks,) or index.dtype != torch.int64:
             raise ValueError(
                 f"task_index must be int64 with shape [{problem.networks}], "

@@ -35,7 +35,7 @@ from edt.ops.memory import room_for_hessians
 from edt.ops.problem import SCHEMA, Problem
 from edt.ops.threads import set_own_threads
 
-__all__ = ["NAMES", "hessian", "loss_and_grad"]
+__all__ = ["NAMES", "hessian", "hessians", "hvp", "loss", "loss_and_grad"]
 
 # Kernels, the same on both engines; derivatives beyond them run the reference on any device. -----
 
@@ -80,7 +80,8 @@ def _predict_vjp_backward(
     return in_theta, in_cotangent
 
 
-def _loss(theta: Tensor, *problem: Any) -> Tensor:
+def loss(theta: Tensor, *problem: Any) -> Tensor:
+    """Kernel of ``edt::loss``, for callers that need no dispatcher."""
     calls, flat = _prepared(theta, problem)
     out = _fake_loss(flat, *problem)
     calls.loss(flat, out)
@@ -90,12 +91,13 @@ def _loss(theta: Tensor, *problem: Any) -> Tensor:
 def loss_and_grad(theta: Tensor, *problem: Any) -> tuple[Tensor, Tensor]:
     """Kernel of ``edt::loss_and_grad``, for callers that need no dispatcher."""
     calls, flat = _prepared(theta, problem)
-    loss, grad = _fake_loss(flat, *problem), torch.empty_like(flat)
-    calls.loss_and_grad(flat, loss, grad)
-    return loss, grad
+    value, grad = _fake_loss(flat, *problem), torch.empty_like(flat)
+    calls.loss_and_grad(flat, value, grad)
+    return value, grad
 
 
-def _hvp(theta: Tensor, vectors: Tensor, ggn: bool, *problem: Any) -> Tensor:
+def hvp(theta: Tensor, vectors: Tensor, ggn: bool, *problem: Any) -> Tensor:
+    """Kernel of ``edt::hvp``, for callers that need no dispatcher."""
     calls, flat = _prepared(theta, problem)
     rows = _checked("vectors", vectors, (vectors.shape[0], calls.total), theta)
     out = torch.empty_like(rows)
@@ -113,18 +115,26 @@ def _hvp_backward(theta: Tensor, vectors: Tensor, ggn: bool, w: Tensor, *problem
 
 
 def hessian(theta: Tensor, ggn: bool, size: int, *problem: Any) -> Tensor:
-    """Kernel of ``edt::hessian``, for callers that need no dispatcher.
+    """Kernel of ``edt::hessian``.
 
     ``H`` or ``G`` of every network in one buffer ``[size]``, at `hessian_offsets`; 0 between them.
     """
-    calls, flat = _prepared(theta, problem)
+    return hessians(theta, ggn, Problem(*problem), size)[0]
+
+
+def hessians(
+    theta: Tensor, ggn: bool, problem: Problem, size: int = -1
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same for callers that need no dispatcher: (buffer, offsets, sizes of the matrices)."""
+    calls, flat = calls_of(problem, theta.device), theta.contiguous()
     offsets = matrix_offsets(calls.coords, calls.coords, theta.element_size())
-    if size not in (-1, int(offsets[-1])):
-        raise ValueError(f"size must be {int(offsets[-1])}, got {size}")
-    room_for_hessians(int(offsets[-1]), calls.coords, flat)
+    end = int(offsets[-1])
+    if size not in (-1, end):
+        raise ValueError(f"size must be {end}, got {size}")
+    room_for_hessians(end, calls.coords, flat)
     out = calls.matrices(flat, offsets)
     calls.hessian(flat, out, offsets, ggn=ggn)
-    return out
+    return out, offsets, calls.coords
 
 
 def _gradients(
@@ -321,7 +331,7 @@ _OPERATORS = (
         "loss",
         "Tensor theta",
         "Tensor",
-        _loss,
+        loss,
         _fake_loss,
         _setup_theta,
         _diff_loss,
@@ -339,7 +349,7 @@ _OPERATORS = (
         "hvp",
         "Tensor theta, Tensor vectors, bool ggn",
         "Tensor",
-        _hvp,
+        hvp,
         _fake_hvp,
         _setup_hvp,
         _diff_hvp,

@@ -222,21 +222,10 @@ def masked_train(
     folder = None if checkpoint is None else checkpoint_folder(checkpoint)
     file = None if folder is None else folder / CHECKPOINT_NAME
     record_params = flag("record_params", record_params)
-    settings = Settings(
-        steps=steps,
-        rule=Rule(
-            {**hyper, "last_step": steps},
-            rates,
-            decay,
-            seed_bits,
-            factors,
-            recorded,
-            scales,
-            norms,
-        ),
-        groups=groups,
-        sizes=ens.offsets[1:] - ens.offsets[:-1],
-        specification={
+    # What a checkpoint is known by: hashes of all that is given.
+    specification: dict[str, Any] = {}
+    if file is not None:
+        specification = {
             "task": learned.fingerprint(),
             "networks": fingerprint_structure(ens),
             "initial parameters": digest({"theta": ens.theta})[:32],
@@ -259,7 +248,22 @@ def masked_train(
             "lr": _span(rates),
             "weight_decay": _span(decay),
             "record_params": record_params,
-        },
+        }
+    settings = Settings(
+        steps=steps,
+        rule=Rule(
+            {**hyper, "last_step": steps},
+            rates,
+            decay,
+            seed_bits,
+            factors,
+            recorded,
+            scales,
+            norms,
+        ),
+        groups=groups,
+        sizes=ens.offsets[1:] - ens.offsets[:-1],
+        specification=specification,
         max_seconds=max_seconds,
         checkpoint_file=file,
         checkpoint_every=every,
