@@ -97,6 +97,11 @@ LOTTERY: list[Entry] = [
     ("`edt run perturb-rest --net conv4` and", (
         "=32", *nets("ticket that loses alone", "parents"),
         *nets("ticket that loses alone", "win"))),
+    ("Winning tickets of both kinds", (
+        "perturb-rest-resnet20|Groups|1,fresh weights under its mask|prevented",
+        "perturb-rest-resnet20|Groups|1,other weights of the same network|prevented",
+        "perturb-rest-net|Groups|1,fresh weights under its mask;"
+        "1,other weights of the same network|prevented")),
     ("`edt run lottery --net conv4` and", SETTING),
     *(pruned("conv4", *row) for row in
       (("100", 0), ("50", 2), ("35", 3), ("25", 4), ("9", 7), ("7", 8))),
@@ -340,7 +345,7 @@ WIDTH: list[Entry] = [
     ("1,000 seeds each", ("=1000", lambda: min(numbers(report("xor").cells("All widths", ";".join(
         f"output weights N(0, 2)¦{m}" for m in (2, 3, 4, 6, 8, 10)), "p-value, adjusted"))),
         "=6 8 10")),
-    ("`edt run controls` as it comes", ("=4 50 150",)),
+    ("`edt run controls` as it comes", ("=4 20 160",)),
     ("ordinary, m = 4", ("=4 6 8 12", *(controls(
         ";".join(f"ordinary networks¦{m}" for m in (4, 6, 8, 12)), column)
         for column in ("parameters", "rate")))),
@@ -354,9 +359,12 @@ WIDTH: list[Entry] = [
         ";".join(f"random subspace¦12¦{d}" for d in (25, 29, 37)), column)
         for column in ("parameters", "rate")))),
     ("Five times the parameters", (
-        controls("ordinary networks¦4;factored weights, no more neurons¦4¦8", "rate"), "=25",
-        "controls|Regressions|ln parameters;ln learning neurons|ΔAIC", "=6 8",
-        controls("rotated parameters, all of them¦6;rotated parameters, all of them¦8", "rate"))),
+        controls("ordinary networks¦4;factored weights, no more neurons¦4¦8", "rate"),
+        controls("factored weights, no more neurons¦4¦8", "ahead (points)"), "=25",
+        controls("random subspace¦12¦25", "rate;95%"),
+        "controls|Regressions|ln parameters and ln learning neurons|slope, parameters;"
+        "slope, neurons",
+        controls("rotated parameters, all of them¦6", "ahead (points)"), "=6")),
 ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,11 +21,12 @@ import numpy as np
 import pandas as pd
 
 from edt.landscape.census_tables import basin_table, census_table
-from edt.stats import bca, chao1, effective_tickets, good_turing, wilson
+from edt.stats import bca, chao1, effective_tickets, good_turing, mean_interval, wilson
 from edt.studies.barriers.run import barrier_table
 from edt.studies.common.contrast import contrast_table
 from edt.studies.common.success_table import success_table
 from edt.studies.common.thresholds import threshold_table
+from edt.studies.controls.run import attribution_table
 from edt.studies.crossed.run import group_table
 from edt.studies.escape.run import dimension_table
 from edt.studies.escape_count.run import survival_table
@@ -319,6 +321,30 @@ def elasticities(draw):
     g = 0.3 * e + 0.1 * draw.standard_normal(12)
     row = growth_table(pd.DataFrame({"opened": e, "growth": g}), draws=1).iloc[0]
     yield bounds(row, "elasticity", 1.0)
+
+
+@case("slopes of success on parameters and neurons")
+def slopes(draw):
+    cells = [(m, k, math.log(m), math.log(k)) for m in (4, 8, 12) for k in (20, 60)]
+    rows = []
+    for target in range(8):
+        # Teachers have prices and slopes of their own; the truth is their mean.
+        price, neurons, size = draw.normal([0.0, 2.0, 1.0], [0.5, 0.15, 0.15])
+        for m, k, at, of in cells:
+            chance = 1 / (1 + math.exp(-price - neurons * (at - 2.0) - size * (of - 3.5)))
+            rows.append(pd.DataFrame({
+                "control": "width" if k == 20 else "rotated", "target": target, "width": m,
+                "setting": 0, "learning": m, "dimension": k, "win": draw.random(40) < chance,
+            }))  # fmt: skip
+    row = attribution_table(pd.concat(rows)).iloc[-1]
+    yield bounds(row, "b_learning", 2.0)
+    yield bounds(row, "b_dimension", 1.0)
+
+
+@case("accuracy over seeds (Student)")
+def accuracies(draw):
+    found = mean_interval(0.9 + 0.02 * draw.standard_normal(3))
+    yield "3 seeds", found.low, found.high, 0.9
 
 
 @case("medians (BCa)")

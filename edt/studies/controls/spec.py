@@ -38,9 +38,9 @@ class ControlsSpec(TeacherSpec):
             that number plus each margin, where it is below P(m).
     """
 
-    teachers: int = 3
+    teachers: int = 8
     widths: tuple[int, ...] = (4, 6, 8, 12)
-    seeds: int = 50
+    seeds: int = 20
     controls: tuple[str, ...] = tuple(CONTROLS)
     inners: tuple[int, ...] = (2, 4, 8)
     margins: tuple[int, ...] = (0, 4, 12)

@@ -20,7 +20,7 @@ from edt.show.hover import rows
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.show.words import count, listed, number, option, percent, span
-from edt.stats import wilson
+from edt.stats import Interval, cluster_rate, wilson
 from edt.studies.common.study_page import plain_table
 from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.sweep import panels
@@ -66,8 +66,7 @@ _FOOTER = (
 
 def answer(run: Sweep) -> Answer:
     """Share of good runs: of all, and where most are good."""
-    runs = run.runs
-    every = wilson(int(runs["outcome"].eq("good").sum()), len(runs))
+    every = _overall(run.runs)
     best, setting = _best(run)
     own = (best["rate"], best["rate_low"], best["rate_high"])
     at = f" at {setting}" if setting else ""
@@ -79,6 +78,15 @@ def answer(run: Sweep) -> Answer:
             rate_tile(*own, f"at most{at}"),
         ],
     )
+
+
+def _overall(runs: pd.DataFrame) -> Interval:
+    """Share of good runs, over targets; of a single one Wilson's."""
+    good = runs["outcome"].eq("good")
+    by = good.groupby([runs["task"], runs["target"]]).agg(["sum", "size"])
+    if len(by) == 1:
+        return wilson(int(by["sum"].iloc[0]), int(by["size"].iloc[0]))
+    return cluster_rate(by["sum"], by["size"])
 
 
 def _best(run: Sweep) -> tuple[dict[str, Any], str]:
@@ -141,7 +149,7 @@ def _body(run: Sweep, figure: str, facts: dict[str, Any], varying: list[str]) ->
     if "embedding" in run.tables:
         story.append(split_text(run.tables["embedding"], run.runs))
     good = int(run.runs["outcome"].eq("good").sum())
-    every = wilson(good, len(run.runs))
+    every = _overall(run.runs)
     story.append(
         f"Of all {len(run.runs):,} runs {good:,} are good: "
         f"{rate(every.value, every.low, every.high)}."
