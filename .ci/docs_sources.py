@@ -168,12 +168,13 @@ LOTTERY: list[Entry] = [
         "escape-count|Survival|all,split neurons,4|ahead of fresh starts (points)")),
     ("d: bad minima become rare", (
         "failures|Failures|2|certified bad minima", "=2",
-        "failures|Failures|8|certified bad minima", "=8")),
-    ("Of 44 channels", (
+        "failures|Failures|8|certified bad minima", "=8",
+        "failures|Failures|8|change of bad (points)")),
+    ("Of 41 channels", (
         "failures|Ways out|channel,fresh neuron|ends;reach a good end;ahead of kicks (points)"
         "[0,1,4,5,6]",
-        "failures|Ways out|channel,split inside;channel,split outside|reach a good end[0,3]",
-        "failures|Ways out|channel,split inside;channel,split outside|ahead of kicks (points)",
+        *(f"failures|Ways out|channel,split {side}|reach a good end;ahead of kicks (points)"
+          "[0,3,4,5]" for side in ("inside", "outside")),
         "failures|Ways out|saturated,fresh neuron|ahead of kicks (points)",
         "index-loss|Curve|2;3;4|rank correlation", "=2 3 4", "index-loss|Curve|2;3;4|points",
         "index-loss|Curve|2;3;4|by chance, up to")),
