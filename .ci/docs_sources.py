@@ -159,23 +159,23 @@ LOTTERY: list[Entry] = [
     ("a: winning tickets fail", (
         crossed("fresh neurons", "prevented"),
         crossed("random neurons of the same student", "prevented"))),
-    ("b: wide networks", ("=8", "subsets|All widths|8|only a subset", "=5",
+    ("b: wide networks", ("=8", "subsets|All widths, with|8|only a subset", "=5",
         "subsets|All widths|5|AUC;p-value of the AUC", "=8",
         "subsets|All widths|8|AUC;p-value of the AUC")),
     ("c: width adds", (
-        "failures|Ways out|minimum,fresh neuron|reach a good end;ends[0,3,1,2]",
-        "failures|Ways out|minimum,fresh neuron|ahead of kicks (points)",
+        "failures|Ways out, with|minimum,fresh neuron|reach a good end;ends[0,3,1,2]",
+        "failures|Ways out, with|minimum,fresh neuron|ahead of kicks (points)",
         "escape-count|Survival|all,split neurons,4|ahead of fresh starts (points)")),
     ("d: bad minima become rare", (
-        "failures|Failures|2|certified bad minima", "=2",
-        "failures|Failures|8|certified bad minima", "=8",
-        "failures|Failures|8|change of bad (points)")),
-    ("Of 41 channels", (
-        "failures|Ways out|channel,fresh neuron|ends;reach a good end;ahead of kicks (points)"
-        "[0,1,4,5,6]",
-        *(f"failures|Ways out|channel,split {side}|reach a good end;ahead of kicks (points)"
+        "failures|Failures, with|2|certified bad minima", "=2",
+        "failures|Failures, with|8|certified bad minima", "=8",
+        "failures|Failures, with|8|change of bad (points)")),
+    ("Intervals of b, c and d", (
+        "=95", "failures|Ways out, with|channel,fresh neuron|ends;reach a good end;"
+        "ahead of kicks (points)[0,1,4,5,6]",
+        *(f"failures|Ways out, with|channel,split {side}|reach a good end;ahead of kicks (points)"
           "[0,3,4,5]" for side in ("inside", "outside")),
-        "failures|Ways out|saturated,fresh neuron|ahead of kicks (points)",
+        "failures|Ways out, with|saturated,fresh neuron|ahead of kicks (points)",
         "index-loss|Curve|2;3;4|rank correlation", "=2 3 4", "index-loss|Curve|2;3;4|points",
         "index-loss|Curve|2;3;4|by chance, up to")),
     ("`edt run escape-teachers` asks", (

@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 
 from edt.studies.claims.page import CLAIMS, headline
+from edt.studies.claims.run import STUDIES
 from edt.studies.common.findings import Finding, verdict_of
 from edt.studies.crossed.page import findings as crossed_findings
 from edt.studies.crossed.run import component_table, group_table
 from edt.studies.failures.page import findings as failures_findings
-from edt.studies.failures.run import KINDS, WAYS, escape_rates, failure_table
+from edt.studies.failures.page import joint
+from edt.studies.failures.run import KINDS, WAYS, FailuresRun, escape_rates, failure_table
 from edt.studies.index_loss.page import findings as index_loss_findings
 from edt.studies.index_loss.run import curve_table, distinct_points
 from edt.studies.subsets.page import findings as subsets_findings
@@ -159,7 +161,7 @@ EVEN = dict.fromkeys(WAYS, 0.15)
 def test_no_way_out_beyond_kicks_is_no_evidence_for_ways_out(seed):
     ways = escape_rates(escape_rows(EVEN, seed))
     found = failures_findings(failure_table(student_rows((0.5, 0.5), seed=seed)), ways)
-    # Nine comparisons at 95% two-sided: a false one in five data sets; these three hold none.
+    # At 95% each nine comparisons would hold a false one in every fifth data set.
     assert "for" not in speaks(found, "c")
     assert "for" not in speaks(found, "d")
 
@@ -180,6 +182,17 @@ def test_ways_out_and_rarer_minima_speak_for():
     # The fewer the better: none of 200 at the widest says no less than one of 200.
     none = failures_findings(failure_table(student_rows((1.0, 0.0), teachers=5)), ways)
     assert speaks(none, "d") == {"for"}
+
+
+def test_intervals_of_all_comparisons_hold_together():
+    """What one interval at 95% would say, ten that hold together do not."""
+    run = FailuresRun.__new__(FailuresRun)
+    rates = {"inside": 0.25, "outside": 0.15, "fresh": 0.15, "kick": 0.02}
+    run.tables = {"students": student_rows((0.5, 0.5)), "escapes": escape_rows(rates, seed=1)}
+    alone = failures_findings(run.failures(), run.ways_out())
+    told = STUDIES["failures"].findings(run)
+    assert joint(run)[0] == 10 and len(told) == len(alone) == 10
+    assert sum(f.speaks == "for" for f in told) < sum(f.speaks == "for" for f in alone)
 
 
 def point_rows(slope, seed=0, teachers=4, points=60):

@@ -15,6 +15,7 @@ from edt.studies.crossed.page import write_crossed_report
 from edt.studies.crossed.run import CrossedRun
 from edt.studies.failures import failures_spec
 from edt.studies.failures.page import findings as failures_findings
+from edt.studies.failures.page import joint as failures_joint
 from edt.studies.failures.page import write_failures_report
 from edt.studies.failures.run import FailuresRun
 from edt.studies.index_loss import index_loss_spec
@@ -23,6 +24,7 @@ from edt.studies.index_loss.page import write_index_loss_report
 from edt.studies.index_loss.run import IndexLossRun
 from edt.studies.subsets import subsets_spec
 from edt.studies.subsets.page import findings as subsets_findings
+from edt.studies.subsets.page import joint as subsets_joint
 from edt.studies.subsets.page import write_subsets_report
 from edt.studies.subsets.run import SubsetsRun
 
@@ -54,11 +56,11 @@ STUDIES: dict[str, Study] = {
     ),
     "subsets": Study(
         SubsetsRun, subsets_spec, write_subsets_report,
-        lambda run: subsets_findings(run.agreement()),
+        lambda run: subsets_findings(*subsets_joint(run)),
     ),
     "failures": Study(
         FailuresRun, failures_spec, write_failures_report,
-        lambda run: failures_findings(run.failures(), run.ways_out()),
+        lambda run: failures_findings(*failures_joint(run)[1:]),
     ),
     "index-loss": Study(
         IndexLossRun, index_loss_spec, write_index_loss_report,

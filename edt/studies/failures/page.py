@@ -8,7 +8,7 @@ from edt.locations import Folder, Location
 from edt.show.answer import points_tile
 from edt.show.publish import Picture
 from edt.show.words import count, percent, points, span
-from edt.studies.common.findings import Finding
+from edt.studies.common.findings import JOINT, Finding, together, together_text
 from edt.studies.common.students_page import good_text, student_protocol
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
@@ -86,9 +86,16 @@ def findings(failures: pd.DataFrame, ways: pd.DataFrame) -> list[Finding]:
     return found
 
 
+def joint(run: FailuresRun) -> tuple[int, pd.DataFrame, pd.DataFrame]:
+    """How many comparisons the findings are of, and the tables at intervals that hold together."""
+    tests = 1 + int(run.ways_out()["good_ahead"].notna().sum())
+    return tests, run.failures(together(tests)), run.ways_out(together(tests))
+
+
 def write_failures_report(run: FailuresRun, directory: Location) -> Folder:
     """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
     table, ways, spec = run.failures(), run.ways_out(), run.spec
+    tests, failures_joint, ways_joint = joint(run)
     thresholds = threshold_table(run.tables["students"])
     lost = int(table["failed"].sum())
     page = StudyPage(
@@ -103,7 +110,7 @@ def write_failures_report(run: FailuresRun, directory: Location) -> Folder:
             "reaches the good loss; 95% intervals over targets.",
             lambda: panels.failures(table, ways),
         ),
-        findings=findings(table, ways),
+        findings=findings(failures_joint, ways_joint),
         limits=[
             "A channel is no critical point: its way down is looked for where the run stands, "
             "along the most negative direction of the wide Hessian.",
@@ -119,9 +126,16 @@ def write_failures_report(run: FailuresRun, directory: Location) -> Folder:
             ),
             ("Going on", f"up to {count(spec.each, 'end')} of each label, width and target"),
             ("Threshold", threshold_text(thresholds)),
+            ("Intervals of the findings", together_text(tests)),
             ("Null", "as many kicks of the narrow network by random steps, 1% of its norm"),
         ],
-        tables={"Failures": table, "Ways out": ways, HEADING: thresholds},
+        tables={
+            "Failures": table,
+            "Ways out": ways,
+            f"Failures, {JOINT}": failures_joint,
+            f"Ways out, {JOINT}": ways_joint,
+            HEADING: thresholds,
+        },
         terms=panels.TERMS,
         references=REFERENCES,
     )

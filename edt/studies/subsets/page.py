@@ -8,7 +8,7 @@ from edt.locations import Folder, Location
 from edt.show.answer import rate_tile
 from edt.show.publish import Picture
 from edt.show.words import count, exact, number, option, p_is, percent, span
-from edt.studies.common.findings import LEVEL, Finding
+from edt.studies.common.findings import JOINT, LEVEL, Finding, together, together_text
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import (
     HEADING,
@@ -24,7 +24,7 @@ from edt.studies.subsets.run import SubsetsRun
 DISAGREE = 0.01
 
 
-def findings(table: pd.DataFrame) -> list[Finding]:
+def findings(table: pd.DataFrame, tests: int = 1) -> list[Finding]:
     """What the table says of claim b, that a wide network is no multi-start over its subsets.
 
     A multi-start wins exactly where some subset wins. So disagreement beyond `DISAGREE` (the lower
@@ -34,6 +34,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
 
     Args:
         table: from `edt.studies.subsets.run.subset_table`.
+        tests: among how many a p-value has to hold its own.
     """
     found = []
     for row in table[table["tickets"] > 1].to_dict("records"):
@@ -70,7 +71,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
                     ),
                 )
             )  # fmt: skip
-        if row["auc_p"] <= LEVEL and row["auc"] > 0.5:
+        if row["auc_p"] <= LEVEL / tests and row["auc"] > 0.5:
             found.append(
                 Finding(
                     "b", "against",
@@ -92,10 +93,17 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     return found
 
 
+def joint(run: SubsetsRun) -> tuple[pd.DataFrame, int]:
+    """The table with intervals that hold together, and of how many comparisons the findings are."""
+    tests = 3 * max(1, int((run.agreement()["tickets"] > 1).sum()))
+    return run.agreement(together(tests)), tests
+
+
 def write_subsets_report(run: SubsetsRun, directory: Location) -> Folder:
     """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
     table, runs, spec = run.agreement(), run.tables["runs"], run.spec
     r = spec.teacher_width
+    together_table, tests = joint(run)
     thresholds = threshold_table(beside_the_best(runs, spec.good), ("width", "who"))
     page = StudyPage(
         title="Is a wide network a search over all its subsets?",
@@ -109,7 +117,7 @@ def write_subsets_report(run: SubsetsRun, directory: Location) -> Folder:
             "quarters by how many of their subsets win alone.",
             lambda: panels.subsets(table, runs),
         ),
-        findings=findings(table),
+        findings=findings(together_table, tests),
         limits=[
             "A subset alone has no other neurons to learn from or against: losing alone does not "
             "mean that it would not help inside.",
@@ -125,6 +133,7 @@ def write_subsets_report(run: SubsetsRun, directory: Location) -> Folder:
             ("Subsets", f"all C(m, {r}) up to {spec.most:,} a network, else a random sample"),
             ("Win", f"loss ≤ {exact(spec.good)} × variance of the target"),
             ("Threshold", threshold_text(thresholds)),
+            ("Intervals of the findings", f"{together_text(tests)}; p-values of AUC as well"),
             (
                 "Nulls",
                 "AUC (0.5 by chance) and information (bits) against wins shuffled "
@@ -132,7 +141,11 @@ def write_subsets_report(run: SubsetsRun, directory: Location) -> Folder:
                 "teacher; random: only-together rate of independent outcomes",
             ),
         ],
-        tables={"All widths": table, HEADING: thresholds},
+        tables={
+            "All widths": table,
+            f"All widths, {JOINT}": together_table,
+            HEADING: thresholds,
+        },
         terms=panels.TERMS,
         references=REFERENCES,
     )
