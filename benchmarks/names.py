@@ -77,6 +77,18 @@ PRODUCTS_CASE = "8 HVPs on W float64"
 #: Of convolutional networks, beside `TORCH_PRODUCTS`.
 TORCH_BY_NETWORK = "torch.func, network by network"
 TORCH_FORMS = (TORCH_PRODUCTS, TORCH_BY_NETWORK)
+#: Many convolutional networks in plain PyTorch.
+TORCH_CONVOLUTIONS = (
+    "PyTorch, module after module", "torch.func.vmap, stacked", "PyTorch, grouped convolutions",
+)  # fmt: skip
+CONVOLUTION_SPARSITIES = (None, 0.9, 0.98)
+
+
+def convolution_case(sparsity: float | None) -> str:
+    """16 LeNet-5 in minibatches."""
+    return "16 LeNet-5, 28 x 28, " + ("dense" if sparsity is None else f"{sparsity:.0%} pruned")
+
+
 CONVOLUTION_PRODUCTS = "8 HVPs of 16 LeNet-5, 28 x 28, batch of 64"
 
 

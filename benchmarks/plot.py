@@ -27,6 +27,14 @@ LOOK: dict[str, tuple[str, str]] = {
     names.JAX_FORWARD: (LIGHT.blue, "o"),
     names.JAX_REVERSE: (LIGHT.sky, "v"),
     names.TORCH_PRODUCTS: (LIGHT.red, "X"),
+    names.TORCH_BY_NETWORK: (LIGHT.purple, "^"),
+    **dict(
+        zip(
+            names.TORCH_CONVOLUTIONS,
+            ((LIGHT.soft, "*"), (LIGHT.red, "X"), (LIGHT.orange, "P")),
+            strict=True,
+        )
+    ),
     names.JAX_HESSIAN: (LIGHT.green, "s"),
     names.JAX_HESSIAN_MAP: (LIGHT.orange, "P"),
     names.TORCH_HESSIAN: (LIGHT.purple, "^"),
@@ -42,7 +50,12 @@ def write_plot(
     compared = [
         case for case in compared if len(figures.of(case)) > 1 and not names.is_sparse(case)
     ]
-    training = [case for case in compared if names.is_training(case) or names.is_lenet(case)]
+    convolutions = [names.convolution_case(s) for s in names.CONVOLUTION_SPARSITIES]
+    training = [
+        case
+        for case in compared
+        if names.is_training(case) or names.is_lenet(case) or case in convolutions
+    ]
     curvature = [case for case in compared if case not in training and not names.is_one(case)]
     with styled(LIGHT):
         figure, axes = new_figure(2, 2, size=(17.0, 13.0))

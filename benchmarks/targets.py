@@ -55,6 +55,7 @@ def targets(figures: Figures) -> list[Target]:
         *_sparsity(figures),
         *_sparse_layers(figures),
         *_products(figures),
+        *_convolutions(figures),
         *_hessians(figures),
         *_one_network(figures),
         *_against_fastest(figures, names.BOTTOM_CASE, [names.SCIPY], names.BOTTOM_CASE, 10.0),
@@ -143,6 +144,15 @@ def _products(figures: Figures) -> list[Target]:
             figures, convolutions, list(names.TORCH_FORMS), f"{convolutions}: torch.func", 10.0
         ),
     ]
+
+
+def _convolutions(figures: Figures) -> list[Target]:
+    found = []
+    for sparsity, bound in zip(names.CONVOLUTION_SPARSITIES, (2.0, 5.0, 12.0), strict=True):
+        case = names.convolution_case(sparsity)
+        peers = list(names.TORCH_CONVOLUTIONS)
+        found += _against_fastest(figures, case, peers, f"{case}: PyTorch", bound)
+    return found
 
 
 def _hessians(figures: Figures) -> list[Target]:

@@ -5,7 +5,7 @@ grouped network. Each must agree before it is timed.
 
     python -m benchmarks.test_convolutions [THREADS]
 
-prints ratios of processor's times and the clock's, by turns in one process.
+prints what each takes, by turns in one process, and the fastest peer's time over edt's.
 """
 
 from __future__ import annotations
@@ -23,12 +23,18 @@ from torch.func import functional_call, grad, jvp, vmap
 
 import edt
 from benchmarks import names, settings
-from benchmarks.agreement import check_derivative
+from benchmarks.agreement import check_derivative, check_losses
 from benchmarks.figures import EDT, Figures
+from benchmarks.peers.torch_convolutions import FORMS, Step
 from benchmarks.timing import timed
 
 SHAPE, BATCH = (1, 28, 28), 64
 NETWORKS, VECTORS = (2, 2) if settings.SMOKE else (16, 8)
+#: Steps of a timed call, of edt and of the peers, and steps before losses are compared.
+EDT_STEPS, STEPS, CHECKED = (2, 2, 4) if settings.SMOKE else (100, 10, 10)
+#: Epochs of so many steps: what edt's call ends with, an evaluation of all samples, stays little.
+BATCHES = 4
+RATE = 1e-3
 
 
 @cache
@@ -58,7 +64,7 @@ class Products:
         x, y = task.targets[0][0].content
 
         def loss(flat: torch.Tensor) -> torch.Tensor:
-            parts = zip(named, flat.split(sizes), strict=True)
+            parts = zip(named, torch.split(flat, sizes), strict=True)
             values = {name: part.view_as(named[name]) for name, part in parts}
             return nn.functional.cross_entropy(functional_call(module, values, (x,)), y)
 
@@ -94,29 +100,91 @@ def test_products(benchmark: Any, figures: Figures) -> None:
 
 
 @pytest.mark.parametrize("form", names.TORCH_FORMS)
-def test_products_of_torch(form: str, benchmark: Any, figures: Figures) -> None:
+def test_torch_products(form: str, benchmark: Any, figures: Figures) -> None:
     exact = Products(form, torch.float64).result()
     check_derivative(form, products(torch.float64).numpy(), exact.numpy())
     timing = timed(benchmark, Products(form, torch.float32).run)
     figures.add(names.CONVOLUTION_PRODUCTS, form, timing)
 
 
+@cache
+def trained(sparsity: float | None) -> tuple[edt.ModuleEnsemble, edt.ModuleTask]:
+    """The networks, pruned at random, and many pictures."""
+    networks = problem(torch.float32)[0]
+    draw = torch.Generator().manual_seed(1)
+    if sparsity is not None:
+        kept = torch.rand(networks.total, generator=draw) >= sparsity
+        networks = networks.with_masks(kept | ~networks.role_mask("weight"))
+    x = torch.rand(BATCH * BATCHES, *SHAPE, generator=draw)
+    return networks, edt.ModuleTask((x, torch.randint(0, 10, (len(x),), generator=draw)))
+
+
+def train(networks: Any, task: Any, steps: int, batch: int | None) -> edt.ModuleEnsemble:
+    """By edt."""
+    found: edt.ModuleEnsemble = edt.masked_train(
+        task, networks, optimizer="adam", lr=RATE, batch_size=batch, steps=steps, record=None,
+        progress=False,
+    ).networks  # fmt: skip
+    return found
+
+
+@pytest.mark.parametrize("sparsity", names.CONVOLUTION_SPARSITIES)
+def test_training(sparsity: float | None, benchmark: Any, figures: Figures) -> None:
+    networks, task = trained(sparsity)
+    timing = timed(benchmark, lambda: train(networks, task, EDT_STEPS, BATCH), EDT_STEPS)
+    figures.add(names.convolution_case(sparsity), EDT, timing)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_torch_training(form: str, benchmark: Any, figures: Figures) -> None:
+    """Masked or not, PyTorch multiplies all weights: one time for every sparsity."""
+    networks, task, _ = problem(torch.float32)
+    x, y = task.targets[0][0].content
+    before = edt.loss(task, networks).numpy()
+    mine = edt.loss(task, train(networks, task, CHECKED, None)).numpy()
+    step = FORMS[form]([networks.to_module(b) for b in range(networks.B)], RATE)
+    for _ in range(CHECKED):
+        step(x, y)
+    check_losses(form, "float32", before, mine, step(x, y).numpy())
+    timing = timed(benchmark, lambda: [step(x, y) for _ in range(STEPS)], STEPS)
+    for sparsity in names.CONVOLUTION_SPARSITIES:
+        figures.add(names.convolution_case(sparsity), form, timing)
+
+
 def ratios(rounds: int = 3) -> None:
-    """Print how many times longer PyTorch takes, round after round."""
-    ways = {EDT: partial(products, torch.float32)} | {
-        form: Products(form, torch.float32).run for form in names.TORCH_FORMS
-    }
+    """Print times of products and of a training step, and of the fastest peer over edt's."""
+    networks, task, _ = problem(torch.float32)
+    x, y = task.targets[0][0].content
+    products_of: dict[str, Callable[[], object]] = {EDT: partial(products, torch.float32)}
+    products_of |= {form: Products(form, torch.float32).run for form in names.TORCH_FORMS}
+    _compare(names.CONVOLUTION_PRODUCTS, products_of, rounds)
+    for sparsity in names.CONVOLUTION_SPARSITIES:
+        mine = partial(train, *trained(sparsity), STEPS, BATCH)
+        ways: dict[str, Callable[[], object]] = {EDT: mine}
+        for form, make in FORMS.items():
+            step = make([networks.to_module(b) for b in range(networks.B)], RATE)
+            ways[form] = partial(_repeat, step, x, y)
+        _compare(f"{names.convolution_case(sparsity)}, {STEPS} steps", ways, rounds)
+
+
+def _repeat(step: Step, x: torch.Tensor, y: torch.Tensor) -> None:
+    for _ in range(STEPS):
+        step(x, y)
+
+
+def _compare(case: str, ways: dict[str, Callable[[], object]], rounds: int) -> None:
+    """By turns, after one call each."""
     for way in ways.values():
         way()
     for _ in range(rounds):
-        found = {}
+        took = {}
         for name, way in ways.items():
-            before = time.process_time(), time.perf_counter()
+            before = time.perf_counter()
             way()
-            found[name] = time.process_time() - before[0], time.perf_counter() - before[1]
-        for name in names.TORCH_FORMS:
-            cpu, clock = (found[name][k] / found[EDT][k] for k in (0, 1))
-            print(f"{name} / edt: {cpu:.2f} (clock {clock:.2f}); edt {1e3 * found[EDT][1]:.0f} ms")
+            took[name] = time.perf_counter() - before
+        fastest = min(seconds for name, seconds in took.items() if name != EDT)
+        all_of_them = ", ".join(f"{name} {1e3 * seconds:.0f} ms" for name, seconds in took.items())
+        print(f"{case}: {fastest / took[EDT]:.2f} ({all_of_them})", flush=True)
 
 
 if __name__ == "__main__":

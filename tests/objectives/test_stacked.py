@@ -45,6 +45,12 @@ CHAINS: dict[str, tuple[tuple[int, ...], Build]] = {
             nn.Softplus(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5),
         ),
     ),
+    "a pixel with margins": (
+        (2, 1, 1),
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 3, 1, padding=(0, 1)), nn.Tanh(), nn.Flatten(), nn.Linear(9, 5)
+        ),
+    ),
     "vectors": (
         (6,), lambda: nn.Sequential(nn.Linear(6, 4), nn.ELU(), nn.Identity(), nn.Linear(4, 5))
     ),

@@ -257,7 +257,7 @@ void affine_parameters(const ChainLayer& l, const Products<T>& products, T* grad
     for (int64_t s = 0; s < plane; s += V::L) sum = sum + V::load(slope + o * plane + s);
     grad[l.bias + o] += hsum(sum);
   }
-  const bool alone = l.kh * l.kw * l.h * l.w == 1;
+  const bool alone = l.kh * l.kw * l.h * l.w * l.h_out * l.w_out == 1;
   const Scratch::Hold hold{ws};
   if (alone) linear_weights(l, products, grad, ws);
   else convolution_weights(l, products, grad);
