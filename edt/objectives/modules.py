@@ -155,9 +155,8 @@ class ModuleObjective:
             ValueError: ``ggn`` of a loss that is no function of outputs, or an operation without
                 the derivatives that this needs.
         """
-        live = vectors * self.trainable
         for group, members, batches in self._work(active):
-            given = self._rows(live, members)  # [n, K, P]
+            given = self._live(vectors, members)
             self._write(out, members, self._products(group, members, batches, theta, given, ggn))
 
     def _products(
@@ -408,12 +407,27 @@ class ModuleObjective:
         ]
         return torch.stack(parts).detach()
 
+    def _live(self, vectors: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
+        """``[K, total] -> [n, K, P]``, 0 off the coordinates."""
+        span, n = self._together(members), members.numel()
+        if span is None:
+            return self._rows(vectors * self.trainable, members)
+        given = vectors.detach()[:, span].view(vectors.shape[0], n, -1).transpose(0, 1)
+        out = torch.empty(given.shape, dtype=given.dtype, device=given.device)
+        if self._mask is None:
+            return out.copy_(given)
+        return torch.mul(given, self._mask[span].view(n, 1, -1), out=out)
+
     def _write(self, flat: torch.Tensor, members: torch.Tensor, rows: torch.Tensor) -> None:
         """The chosen networks' parts ``[n, ..., P]`` to their places; 0 off the coordinates."""
         span = self._together(members)
-        if span is not None and rows.dim() == 2:
-            whole = rows.reshape(-1)
-            flat[span] = whole if self._mask is None else whole * self._mask[span]
+        if span is not None:
+            target = flat[..., span].view(*flat.shape[:-1], members.numel(), -1)
+            given = rows if rows.dim() == 2 else rows.transpose(0, 1)
+            if self._mask is None:
+                target.copy_(given)
+            else:
+                torch.mul(given, self._mask[span].view(target.shape[-2:]), out=target)
             return
         for k, b in enumerate(members.tolist()):
             span = slice(int(self.offsets[b]), int(self.offsets[b + 1]))
