@@ -85,9 +85,9 @@ class Report:
             r"<(p|li|dd)(?: class=\"\w+\")?>(.*?)</\1>", page.split("References")[0], re.DOTALL
         )
         tables = {}
-        for title, body in re.findall(
-            r"<summary>([^<]*)</summary>(.*?)</details>", page, re.DOTALL
-        ):
+        named = re.findall(r"<summary>([^<]*)</summary>(.*?)</details>", page, re.DOTALL)
+        named += re.findall(r"<caption>([^<]*)</caption>(.*?)</table>", page, re.DOTALL)
+        for title, body in named:
             rows = [
                 [plain(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)]
                 for row in re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)
@@ -160,7 +160,8 @@ class Block:
         def blank(found: re.Match[str]) -> str:
             return " " * len(found[0])
 
-        text = re.sub(r"`[^`]*`|\\\(.*?\\\)|\]\([^)]*\)|<[^>]*>", blank, self.text, flags=re.DOTALL)
+        text = self.text.replace("\u2212", "-")
+        text = re.sub(r"`[^`]*`|\\\(.*?\\\)|\]\([^)]*\)|<[^>]*>", blank, text, flags=re.DOTALL)
         return NAMES.sub(blank, text)
 
     @property

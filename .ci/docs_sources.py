@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from docs_numbers import ROOT, Entry, Reference, numbers, report, resolve
@@ -563,6 +564,84 @@ ACCURACY: list[Entry] = [
 ]  # fmt: skip
 
 
+@cache
+def spurious() -> dict[tuple[int, int], str]:
+    """Rows of the tables of spurious ends: what follows from the counts of the record, by cell."""
+    import numpy as np
+    import pandas as pd
+
+    from edt.studies.safran_shamir.run import table_beside_published
+
+    cells = result("safran_shamir")
+    levels = {(cell["teacher"], cell["student"]): cell.get("levels", "") for cell in cells}
+    rows = {}
+    for more in (0, 1):
+        runs = [
+            pd.DataFrame({
+                "teacher": cell["teacher"], "student": cell["student"], "loss": 0.02,
+                "status": "converged", "min_eig": 0.1, "steps": 1,
+                "spurious": np.arange(cell["starts"]) < cell["spurious"],
+            })
+            for cell in cells
+            if cell["student"] - cell["teacher"] == more
+        ]  # fmt: skip
+        for row in table_beside_published(pd.concat(runs)).to_dict("records"):
+            own = [f"{100 * row[name]:.1f}" for name in ("rate", "rate_low", "rate_high")]
+            told = row["rate_reported"] == row["rate_reported"]
+            if told:
+                own.append(f"{100 * row['rate_reported']:.1f}")
+                if not more:
+                    ends = ("difference", "difference_low", "difference_high")
+                    own += [f"{100 * row[name]:.1f}" for name in ends]
+                chance = row["p_adjusted" if not more else "p_value"]
+                own.append(f"{min(chance, 1.0):.2g}")
+            key = int(row["teacher"]), int(row["student"])
+            rows[key] = f"{key[0]} {row['spurious']} {' '.join(own)} {levels[key]}"
+    return rows
+
+
+def levels(row: str, columns: str, taken: str = "") -> str:
+    """Cells of the ends of the modified Rosenbrock target."""
+    return f"loss-levels|Ends of every width|{row}|{columns}{taken}"
+
+
+PUBLISHED: list[Entry] = [
+    ("Spurious minima", SETTING), ("Teachers are sums", SETTING),
+    ("`edt run safran-shamir --extra 0`", SETTING), ("k = n |", SETTING),
+    *((f"{k} |", (lambda k=k: spurious()[k, k],)) for k in range(6, 21)),
+    ("All 8,590", (lambda: str(sum(cell["spurious"] for cell in result("safran_shamir")
+                                   if cell["student"] == cell["teacher"])), "=1000 13 13")),
+    ("Without `--extra`", SETTING), ("k, n = k + 1", SETTING),
+    *((f"{k} |", (lambda k=k: spurious()[k, k + 1],)) for k in range(11, 21)),
+    ("No cell differs", (
+        lambda: " ".join(f"{cell['spurious'] / 10:.0f}" for cell in result("safran_shamir")
+                         if (cell["teacher"], cell["student"]) in ((11, 11), (12, 12))),
+        "=11 12 19 20",
+        lambda: str(sum(cell["spurious"] for cell in result("safran_shamir")
+                        if cell["student"] == cell["teacher"] + 1)), "=2036 17",
+        lambda: str(sum(cell["starts"] for cell in result("safran_shamir")
+                        if cell["student"] == cell["teacher"] + 2)), "=16 20")),
+    ("Of the 30 cells", (
+        lambda: f"{len(result('safran_shamir'))} "
+        f"{sum(cell['recomputed'] for cell in result('safran_shamir'))}",)),
+    ("Loss levels", SETTING), ("Width r gets", SETTING),
+    ("`edt run loss-levels` as it comes", SETTING), ("widths 2 to 5", SETTING),
+    *((f"{words} biases", tuple(levels(f"{flag},2 and more", column) for column in (
+        "runs;minimum;plateau saddle;share of plateau saddles", *[reported] * bool(reported),
+        "channel to infinity;still drifting;undecided")))
+      for words, flag, reported in (("without", "no", "reported (unverified)"),
+                                    ("with", "yes", ""))),
+    ("Of the 147", (
+        levels("no,2 and more", "plateau saddle"),
+        "loss-levels~Reported and not verified by us: 10[12,13]",
+        levels("no,2;no,3;no,4;no,5", "share of plateau saddles", "[0,3,6,9]"),
+        "loss-levels~had used up its time", "loss-levels~once they are pushed on[0,1,2,4]",
+        "loss-levels|Kinds of ends|channel to infinity|plateau saddle;runs",
+        "loss-levels|Kinds of ends|infinity|runs;channel to infinity;still drifting;undecided",
+    )),
+]  # fmt: skip
+
+
 #: By page.
 SOURCES: dict[str, list[Entry]] = {
     "README.md": README,
@@ -572,4 +651,5 @@ SOURCES: dict[str, list[Entry]] = {
     "docs/accuracy.md": ACCURACY,
     "docs/howto/landscape.md": LANDSCAPE,
     "docs/howto/width.md": WIDTH,
+    "docs/howto/published.md": PUBLISHED,
 }

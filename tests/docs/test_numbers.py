@@ -17,7 +17,6 @@ from docs_sources import SOURCES  # noqa: E402
 #: Pages whose numbers other tests hold, or that state none of a study.
 ELSEWHERE = {
     "docs/claims.md": "tests/docs/test_claims_page.py",
-    "docs/howto/published.md": "tests/studies/test_safran_shamir.py",
 }
 
 
