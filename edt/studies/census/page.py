@@ -326,8 +326,7 @@ def _method(run: CensusRun) -> list[tuple[str, str]]:
         (
             "Intervals",
             "95%: Wilson's as if runs were independent; over targets, Student's at the effective "
-            "number of runs; "
-            "Chao's log-normal for Chao1",
+            "number of runs; of Chao1 by likelihood ratio",
         ),
     ]
 
