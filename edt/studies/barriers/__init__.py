@@ -20,7 +20,7 @@ STUDY = Study(
     "often ends that are pushed a given radius come back.",
     result="BarriersRun",
     page="write_barriers_report",
-    flags=("widths", "seeds"),
+    flags=("widths", "seeds", "teachers"),
     examples=(("--quick", "seconds, to see that everything works"),),
     quick=QUICK,
 )

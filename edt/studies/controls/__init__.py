@@ -27,7 +27,7 @@ STUDY = Study(
     "subspaces, each from the same starts as ordinary networks.",
     result="Controls",
     page="write_controls_report",
-    flags=("widths", "seeds", "controls", "activation"),
+    flags=("widths", "seeds", "teachers", "controls", "activation"),
     examples=(
         ("--quick", "seconds, to see that everything works"),
         ("--widths 4..12:4 --seeds 200 --controls width,features,frozen", ""),

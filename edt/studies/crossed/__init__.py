@@ -19,7 +19,7 @@ STUDY = Study(
     "rests, and the shares of ticket and rest in the variance, against permutations.",
     result="CrossedRun",
     page="write_crossed_report",
-    flags=("tickets", "rests"),
+    flags=("teachers", "tickets", "rests"),
     examples=(("--quick", "seconds, to see that everything works"),),
     quick=QUICK,
 )

@@ -12,7 +12,8 @@ class CrossedSpec(TeacherSpec):
     """Winning tickets and their controls, each with the same rests around it.
 
     Attributes:
-        teachers: they are the unit of every interval, and cheaper than more tickets of each.
+        teachers: number of random teachers; they are the unit of every interval, and cheaper than
+            more tickets of each.
         width: m, hidden neurons of the students; a ticket has r = teacher_width of them.
         candidates: students trained per teacher to find tickets in.
         tickets: winning tickets a teacher, at most.

@@ -19,7 +19,7 @@ STUDY = Study(
     "end that is not good is certified.",
     result="DepthRun",
     page="write_depth_report",
-    flags=("depths", "widths", "seeds"),
+    flags=("depths", "widths", "seeds", "teachers"),
     examples=(("--quick", "seconds, to see that everything works"),),
     quick=QUICK,
 )

@@ -19,7 +19,7 @@ STUDY = Study(
     "beside as many fresh starts at the same widths.",
     result="EscapeCountRun",
     page="write_escape_count_report",
-    flags=("widths", "seeds"),
+    flags=("widths", "seeds", "teachers"),
     examples=(("--quick", "seconds, to see that everything works"),),
     quick=QUICK,
 )

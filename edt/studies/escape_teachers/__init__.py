@@ -20,7 +20,7 @@ STUDY = Study(
     "differ at every width; success against width of other students says which of the two counts.",
     result="EscapeTeachersRun",
     page="write_escape_teachers_report",
-    flags=("candidates", "widths", "seeds"),
+    flags=("candidates", "widths", "seeds", "teachers"),
     examples=(("--quick", "seconds, to see that everything works"),),
     quick=QUICK,
 )

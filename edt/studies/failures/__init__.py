@@ -20,7 +20,7 @@ STUDY = Study(
     "added, beside as many kicks without one.",
     result="FailuresRun",
     page="write_failures_report",
-    flags=("widths", "seeds"),
+    flags=("widths", "seeds", "teachers"),
     examples=(("--quick", "seconds, to see that everything works"),),
     quick=QUICK,
 )

@@ -19,7 +19,7 @@ STUDY = Study(
     "that it finds, their loss and their index, against permutations within teachers.",
     result="IndexLossRun",
     page="write_index_loss_report",
-    flags=("widths", "seeds"),
+    flags=("widths", "seeds", "teachers"),
     examples=(("--quick", "seconds, to see that everything works"),),
     quick=QUICK,
 )

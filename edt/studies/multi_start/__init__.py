@@ -12,7 +12,7 @@ STUDY = Study(
     "weights, and all together as the wide network.",
     result="MultiStart",
     page="write_multi_report",
-    flags=("task", "widths", "seeds"),
+    flags=("task", "widths", "seeds", "teachers"),
     examples=(
         ("--quick", "seconds, to see that everything works"),
         ("--widths 4..16:4 --seeds 200", ""),

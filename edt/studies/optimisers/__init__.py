@@ -23,7 +23,7 @@ STUDY = Study(
     "long gradient flow stays at saddles, against their curvature.",
     result="OptimisersRun",
     page="write_optimisers_report",
-    flags=("widths", "seeds"),
+    flags=("widths", "seeds", "teachers"),
     examples=(("--quick", "seconds, to see that everything works"),),
     quick=QUICK,
 )

@@ -39,7 +39,7 @@ STUDY = Study(
     "against the size of the change, with intervals and controls.",
     result="PerturbRest",
     page="write_perturb_report",
-    flags=("task", "ticket", "change", "sizes", "tickets", "rests", "width"),
+    flags=("task", "ticket", "change", "sizes", "tickets", "rests", "teachers", "width"),
     examples=(
         ("--quick", "seconds, to see that everything works"),
         ("--change flip --tickets 40 --out flips", ""),

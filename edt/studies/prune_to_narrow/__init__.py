@@ -20,7 +20,7 @@ STUDY = Study(
     "from their start, each trained on to the bottom and certified.",
     result="PruneRun",
     page="write_prune_report",
-    flags=("widths", "seeds"),
+    flags=("widths", "seeds", "teachers"),
     examples=(("--quick", "seconds, to see that everything works"),),
     quick=QUICK,
 )

@@ -20,7 +20,7 @@ STUDY = Study(
     "spread of the index against the binomial one.",
     result="SignsRun",
     page="write_signs_report",
-    flags=("widths", "seeds"),
+    flags=("widths", "seeds", "teachers"),
     examples=(("--quick", "seconds, to see that everything works"),),
     quick=QUICK,
 )

@@ -20,7 +20,7 @@ STUDY = Study(
     "more often, against permutations within teachers.",
     result="SubsetsRun",
     page="write_subsets_report",
-    flags=("widths", "seeds"),
+    flags=("widths", "seeds", "teachers"),
     examples=(("--quick", "seconds, to see that everything works"),),
     quick=QUICK,
 )

@@ -21,7 +21,7 @@ STUDY = Study(
     "ends certified, train and test loss.",
     result="TargetsRun",
     page="write_targets_report",
-    flags=("targets", "widths", "seeds"),
+    flags=("targets", "widths", "seeds", "teachers"),
     examples=(("--quick", "seconds, to see that everything works"),),
     quick=QUICK,
 )
