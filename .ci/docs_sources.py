@@ -67,7 +67,8 @@ def remains(rule: str, columns: str, taken: str = "") -> str:
 
 
 LOTTERY: list[Entry] = [
-    ("`edt run crossed` as it comes", ("=4 8 40 4", "crossed~networks of width[0]", "=95")),
+    ("`edt run crossed` as it comes", (
+        "=4 8 40 4", "crossed~networks of width[0]", "=95", crossed("winning ticket", "teachers"))),
     ("winning ticket | 9", (
         crossed("winning ticket", "win;losers;tickets;losers expected"),)),
     ("random other neurons", (crossed("random neurons of the same student",
@@ -77,7 +78,7 @@ LOTTERY: list[Entry] = [
     ("fresh neurons", (crossed("fresh neurons",
         "win;losers;tickets;losers expected;ahead (points);prevented"),)),
     ("So winning tickets do fail", (
-        crossed("winning ticket", "losers;tickets"), "=0",
+        crossed("winning ticket", "losers;tickets"),
         "crossed|Variance components|winning ticket|ticket;ticket, by chance up to;rest;"
         "rest, by chance up to;interaction",
         crossed("ticket that loses alone", "win") + "[0]")),
@@ -158,7 +159,7 @@ LOTTERY: list[Entry] = [
         "subsets~of their neurons were trained alone[0]", "crossed~networks of width[0]",
         "failures~students[0]", "index-loss~starts of[1]")),
     ("a: winning tickets fail", (
-        crossed("fresh neurons", "prevented"),
+        crossed("fresh neurons", "prevented"), crossed("winning ticket", "teachers"),
         crossed("random neurons of the same student", "prevented"))),
     ("b: wide networks", ("=8", "subsets|All widths, with|8|only a subset", "=5",
         "subsets|All widths|5|AUC;p-value of the AUC", "=8",

@@ -9,6 +9,7 @@ import pytest
 from edt.studies.claims.page import CLAIMS, headline
 from edt.studies.claims.run import STUDIES
 from edt.studies.common.findings import Finding, verdict_of
+from edt.studies.common.prevented import prevented_finding
 from edt.studies.crossed.page import findings as crossed_findings
 from edt.studies.crossed.run import component_table, group_table
 from edt.studies.failures.page import findings as failures_findings
@@ -113,6 +114,23 @@ def test_shares_of_failures_prevented_hold_their_truth(seed):
         row = group_table(runs).set_index("group").loc["fresh"]
         assert row["prevented_low"] <= share <= row["prevented_high"]
         assert ("against" if share < 0.5 else "for") not in crossed_said(runs)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "speaks", "says"),
+    [
+        (-1.0, 0.4, "for", "most of them are not"),
+        (0.3, 0.45, "for", "most of them are not"),
+        (0.3, 0.6, "silent", "some of them for certain"),
+        (-1.0, 0.9, "silent", "neither none nor most"),
+        (0.55, 0.6, "against", "most of them are."),
+    ],
+)
+def test_what_a_share_says_depends_on_its_interval_alone(low, high, speaks, says):
+    row = {"prevented": (low + high) / 2, "prevented_low": low, "prevented_high": high}
+    row |= {"ahead": 0.05, "ahead_low": 0.01, "ahead_high": 0.09}
+    found = prevented_finding(row, "fresh neurons")
+    assert found.speaks == speaks and says in found.text
 
 
 def test_tickets_that_are_nothing_fail_and_are_not_ahead():

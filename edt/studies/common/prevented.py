@@ -73,8 +73,8 @@ def prevented_finding(row: Mapping[str, Any], others: str) -> Finding | None:
 
     A rate says nothing without what stands elsewhere in the same rests. For the claim: keeping a
     ticket prevents less than half (`MOST`) of the failures of what else stands in its place, by
-    the interval of that share. Against it: it prevents some for certain, and may prevent most.
-    Silent otherwise.
+    the interval of that share. Against it: it prevents more. Silent otherwise, and says whether
+    it prevents any: a narrower interval around the same share must never turn the verdict round.
 
     Args:
         row: ``prevented`` and ``ahead`` with bounds.
@@ -96,7 +96,7 @@ def prevented_finding(row: Mapping[str, Any], others: str) -> Finding | None:
     elif share[1] > MOST:
         speaks, end = "against", ": most of them are."
     elif share[1] > 0.0:
-        speaks, end = "against", ": something of it survives, and perhaps most."
+        speaks, end = "silent", ": some of them for certain, and it is open whether most."
     else:
         speaks, end = "silent", ": neither none nor most is excluded."
     tile = rate_tile(*share, f"of the failures of {others} are prevented by the ticket")

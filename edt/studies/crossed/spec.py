@@ -20,7 +20,7 @@ class CrossedSpec(TeacherSpec):
         rests: rests of m - r fresh neurons, the same for all tickets of all teachers.
     """
 
-    teachers: int = 12
+    teachers: int = 48
     width: int = 8
     candidates: int = 30
     tickets: int = 6
