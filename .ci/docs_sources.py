@@ -159,8 +159,8 @@ LOTTERY: list[Entry] = [
         "subsets~of their neurons were trained alone[0]", "crossed~networks of width[0]",
         "failures~students[0]", "index-loss~starts of[1]")),
     ("a: winning tickets fail", (
-        crossed("fresh neurons", "prevented"), crossed("winning ticket", "teachers"),
-        crossed("random neurons of the same student", "prevented"))),
+        "crossed|Groups, with|fresh neurons|prevented", crossed("winning ticket", "teachers"),
+        "crossed|Groups, with|random neurons of the same student|prevented")),
     ("b: wide networks", ("=8", "subsets|All widths, with|8|only a subset", "=5",
         "subsets|All widths|5|AUC;p-value of the AUC", "=8",
         "subsets|All widths|8|AUC;p-value of the AUC")),
@@ -172,7 +172,7 @@ LOTTERY: list[Entry] = [
         "failures|Failures, with|2|certified bad minima", "=2",
         "failures|Failures, with|8|certified bad minima", "=8",
         "failures|Failures, with|8|change of bad (points)")),
-    ("Intervals of b, c and d", (
+    ("Intervals are those of the page", (
         "=95", "failures|Ways out, with|channel,fresh neuron|ends;reach a good end;"
         "ahead of kicks (points)[0,1,4,5,6]",
         *(f"failures|Ways out, with|channel,split {side}|reach a good end;ahead of kicks (points)"

@@ -11,6 +11,7 @@ from edt.runs.experiment import Experiment
 from edt.studies.common.findings import Finding
 from edt.studies.crossed import crossed_spec
 from edt.studies.crossed.page import findings as crossed_findings
+from edt.studies.crossed.page import joint as crossed_joint
 from edt.studies.crossed.page import write_crossed_report
 from edt.studies.crossed.run import CrossedRun
 from edt.studies.failures import failures_spec
@@ -52,7 +53,7 @@ class Study:
 STUDIES: dict[str, Study] = {
     "crossed": Study(
         CrossedRun, crossed_spec, write_crossed_report,
-        lambda run: crossed_findings(run.groups(), run.components()),
+        lambda run: crossed_findings(crossed_joint(run)[0], run.components()),
     ),
     "subsets": Study(
         SubsetsRun, subsets_spec, write_subsets_report,

@@ -10,7 +10,7 @@ from edt.locations import Folder, Location
 from edt.show.answer import rate_tile
 from edt.show.publish import Picture
 from edt.show.words import count, exact, number, p_is, percent, span
-from edt.studies.common.findings import LEVEL, Finding
+from edt.studies.common.findings import JOINT, LEVEL, Finding, together, together_text
 from edt.studies.common.prevented import ALWAYS, prevented_finding
 from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
@@ -70,10 +70,17 @@ def findings(groups: pd.DataFrame, parts: pd.DataFrame) -> list[Finding]:
     return found
 
 
+def joint(run: CrossedRun) -> tuple[pd.DataFrame, int]:
+    """The groups with intervals that hold together, and how many they are."""
+    tests = run.tables["runs"]["group"].nunique()  # a rate, and a share for each control
+    return run.groups(together(tests)), tests
+
+
 def write_crossed_report(run: CrossedRun, directory: Location) -> Folder:
     """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
     groups, parts, spec = run.groups(), run.components(), run.spec
     r = spec.teacher_width
+    groups_joint, tests = joint(run)
     # Teachers have variance 1, so shares of it are losses.
     thresholds = threshold_table(run.tables["runs"].assign(threshold=spec.good), ("group",))
     page = StudyPage(
@@ -87,7 +94,7 @@ def write_crossed_report(run: CrossedRun, directory: Location) -> Folder:
             "Rates with 95% intervals over teachers. Variance components within teachers.",
             lambda: panels.crossed(groups, parts),
         ),
-        findings=findings(groups, parts),
+        findings=findings(groups_joint, parts),
         limits=[
             "A ticket is the neurons that end as the teacher's and win alone; other definitions "
             "may fare differently.",
@@ -107,13 +114,19 @@ def write_crossed_report(run: CrossedRun, directory: Location) -> Folder:
             ("Rests", f"{spec.width - r} fresh neurons each, the same for every ticket"),
             ("Win", f"loss ≤ {exact(spec.good)} × variance of the target"),
             ("Threshold", threshold_text(thresholds)),
+            ("Intervals of the findings", together_text(tests)),
             (
                 "Nulls",
                 "components against wins shuffled among tickets, or among rests; expected losers: "
                 "fresh neurons' rate of each teacher",
             ),
         ],
-        tables={"Groups": groups, "Variance components": parts, HEADING: thresholds},
+        tables={
+            "Groups": groups,
+            f"Groups, {JOINT}": groups_joint,
+            "Variance components": parts,
+            HEADING: thresholds,
+        },
         terms=panels.TERMS,
         references=REFERENCES,
     )

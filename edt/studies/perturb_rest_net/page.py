@@ -8,7 +8,7 @@ from edt.locations import Folder, Location
 from edt.show.answer import points_tile, rate_tile
 from edt.show.publish import Picture
 from edt.show.words import count, number, percent, points, span
-from edt.studies.common.findings import Finding
+from edt.studies.common.findings import JOINT, Finding, together, together_text
 from edt.studies.common.nets import title_of
 from edt.studies.common.prevented import ALWAYS, prevented_finding
 from edt.studies.common.study_page import StudyPage
@@ -84,6 +84,8 @@ def write_perturb_net_report(run: PerturbRestNet, directory: Location) -> Folder
     """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
     table, spec, tickets = run.groups(), run.spec, run.tables["tickets"]
     level = float(tickets["level"].iloc[0])
+    tests = 1 + 2 * int(table["group"].isin(("fresh", "random")).groupby(table["size"]).sum().max())
+    joint = run.groups(together(tests))
     by = ("size", "group")
     levels = accuracy_table(run.tables["runs"], level, by)
     page = StudyPage(
@@ -99,7 +101,7 @@ def write_perturb_net_report(run: PerturbRestNet, directory: Location) -> Folder
             "95% intervals over parents, at the largest change.",
             lambda: panels.groups(table, level),
         ),
-        findings=findings(table),
+        findings=findings(joint),
         limits=[
             "A win is a test accuracy under one short protocol; more steps turn losses into wins.",
             "Parents are chosen because they win and their ticket wins alone: what was luck in "
@@ -119,6 +121,7 @@ def write_perturb_net_report(run: PerturbRestNet, directory: Location) -> Folder
             ),
             ("Change", CHANGE[spec.change]),
             ("Level", accuracy_text(levels, level, by)),
+            ("Intervals of the findings", together_text(tests)),
             (
                 "Controls",
                 "as many other weights of the same network, layer by layer, none of them the "
@@ -126,7 +129,12 @@ def write_perturb_net_report(run: PerturbRestNet, directory: Location) -> Folder
                 "first two meet the same draws of the rest and the same order of samples",
             ),
         ],
-        tables={"Groups": table, "Networks and their tickets": tickets, HEADING_ACCURACY: levels},
+        tables={
+            "Groups": table,
+            f"Groups, {JOINT}": joint,
+            "Networks and their tickets": tickets,
+            HEADING_ACCURACY: levels,
+        },
         terms=panels.TERMS,
         references=[
             "J. Frankle, M. Carbin, The lottery ticket hypothesis, ICLR 2019, arXiv 1803.03635.",
