@@ -54,13 +54,14 @@ def read_report(report: str) -> dict[str, dict[str, list[int]]]:
 
 
 def readable(names: list[str]) -> dict[str, str]:
-    """Mangled -> "train_kernel<double, false>"."""
+    """Mangled -> "train_kernel<double, 0>"."""
     text = subprocess.run(
         ["c++filt", *names], capture_output=True, text=True, check=True
     ).stdout.splitlines()
     out = {}
     for mangled, full in zip(names, text, strict=True):
-        match = re.search(r"(\w+_kernel(?:<[^(]*>)?)\(", full)
+        plain = re.sub(r"\((?:\w+::)*\w+\)(?=\d)", "", full)  # an enumeration's value
+        match = re.search(r"(\w+_kernel(?:<[^(]*>)?)\(", plain)
         out[mangled] = match[1] if match else full
     return out
 

@@ -1,76 +1,19 @@
 // Products of one layer over a tile of samples: z = W a + b, da = W^T dz, g += dz a^T.
 //
-// Rows (units) of samples lie `ld` entries apart; `tile` samples are a power of two of 16-byte
-// packs. ld is one pack more than the tile, so that threads on neighbouring rows hit other banks.
 // A thread owns R rows by one pack of samples (forward, backward: R weights broadcast against one
 // wide load a row; R = 8 where the number of rows is a multiple of 8), or a 4 x 4 piece of a
-// gradient over a slice of the samples (8 x 8 of large layers in float32); slices of one piece are
-// neighbouring lanes and are added by shuffles, in an order that depends on nothing.
+// gradient over a slice of the samples; slices of one piece are neighbouring lanes and are added by
+// shuffles, in an order that depends on nothing. Large layers in float32: squares.cuh.
 //
 // Per fused multiply-add of a dense layer: forward and backward 1/32 wide loads of samples and 1/16
-// of weights (float, R = 8), gradient 1/8, of large layers 1/16. Sparse layers load every operand:
-// 1/4 and 1/2.
+// of weights (float, R = 8), gradient 1/8. Sparse layers load every operand: 1/4 and 1/2.
 #pragma once
 #include "cuda/plan.h"
 #include "cuda/platform.h"
+#include "cuda/rows.cuh"
+#include "cuda/squares.cuh"
 
 namespace edt::cuda {
-
-template <class T>
-struct alignas(16) Pack {
-  static constexpr int N = kPack<T>;
-  T v[N];
-};
-template <class T>
-EDT_DEVICE Pack<T> load(const T* p) {
-  return *reinterpret_cast<const Pack<T>*>(p);
-}
-template <class T>
-EDT_DEVICE void store(T* p, const Pack<T>& x) {
-  *reinterpret_cast<Pack<T>*>(p) = x;
-}
-template <class T>
-EDT_DEVICE Pack<T> splat(T x) {
-  Pack<T> out;
-  EDT_UNROLL
-  for (int e = 0; e < Pack<T>::N; ++e) out.v[e] = x;
-  return out;
-}
-template <class T>
-EDT_DEVICE void add_scaled(Pack<T>& acc, T w, const Pack<T>& x) {
-  EDT_UNROLL
-  for (int e = 0; e < Pack<T>::N; ++e) acc.v[e] = fma(w, x.v[e], acc.v[e]);
-}
-
-// Rows of samples: base, distance of rows.
-template <class T>
-struct Rows {
-  T* p;
-  int ld;
-  EDT_DEVICE T* at(int row, int sample) const { return p + row * ld + sample; }
-  EDT_DEVICE Rows row(int r) const { return {p + r * ld, ld}; }
-};
-
-// The tile's samples as packs: 2^shift of them.
-struct Tile {
-  int samples, shift;
-};
-template <class T>
-EDT_DEVICE Tile tile_of(int samples) {
-  int shift = 0;
-  while ((kPack<T> << shift) < samples) ++shift;
-  return {samples, shift};
-}
-
-EDT_DEVICE int smaller(int a, int b) { return a < b ? a : b; }
-
-// body(first row, first sample) for every piece of `height` rows by one pack, over the block.
-template <class T, int R, class Body>
-EDT_DEVICE void for_pieces(int rows, Tile tile, const Body& body) {
-  const int pieces = ((rows + R - 1) / R) << tile.shift;
-  for (int t = int(threadIdx.x); t < pieces; t += int(blockDim.x))
-    body((t >> tile.shift) * R, (t & ((1 << tile.shift) - 1)) * kPack<T>);
-}
 
 // Tall pieces are worth it where they leave every scheduler of a multiprocessor a warp.
 EDT_DEVICE int enough_threads() { return smaller(int(blockDim.x), 4 * kWarp); }
@@ -163,6 +106,28 @@ EDT_DEVICE void sparse_forward(const LayerRecord& ly, const int* ints, const T* 
   });
 }
 
+// z = W a + b for one or two outputs: lanes 8 apart share the inputs of a pack of samples, so that
+// all warps have some, and add up by exchanging halves.
+template <class T>
+EDT_DEVICE void thin_forward(const LayerRecord& ly, const T* p, Rows<const T> a, Rows<T> z,
+                             Tile tile) {
+  constexpr int K = kPack<T>, L = 8, parts = kWarp / L;
+  const int shift = tile.shift - 3, part = int(threadIdx.x) / L % parts;
+  const int warps = ly.n_out << shift, in_block = int(blockDim.x) / kWarp;
+  for (int g = int(threadIdx.x) / kWarp; g < warps; g += in_block) {
+    const int j = g >> shift, s = ((g & ((1 << shift) - 1)) * L + int(threadIdx.x) % L) * K;
+    const T *w = p + ly.w + j * ly.ld_w + part, *in = a.at(part, s);
+    Pack<T> acc = splat(T(0));
+    EDT_NO_UNROLL
+    for (int i = part; i < ly.n_in; i += parts, w += parts, in += parts * a.ld)
+      add_scaled(acc, *w, load(in));
+    const int e = shared_sums<K, K / 2, L>(acc.v, kWarp);
+    for (int bit = L * K; bit < kWarp; bit *= 2)
+      acc.v[0] += __shfl_xor_sync(kFullMask, acc.v[0], bit);
+    if (part < K) *z.at(j, s + e) = acc.v[0] + (ly.bias >= 0 ? p[ly.bias + j] : T(0));
+  }
+}
+
 // z = W a + b (or without b, or added to z).
 template <class T>
 EDT_DEVICE void affine_forward(const LayerRecord& ly, const int* ints, const T* p, Rows<const T> a,
@@ -232,156 +197,18 @@ EDT_DEVICE void sparse_backward(const LayerRecord& ly, const int* ints, const T*
   });
 }
 
-// da = W^T dz, or that added to da, or with Times that times what is in da.
-template <bool Times, class T>
+// da = W^T dz, or that added to da, or with Times that times what is in da. Squares: in tiles of
+// kSquareTile in shared memory, by kernels with registers for squares.cuh.
+template <bool Times, bool Squares = false, class T>
 EDT_DEVICE void affine_backward(const LayerRecord& ly, const int* ints, const T* p,
                                 Rows<const T> dz, Rows<T> da, Tile tile, bool accumulate) {
+  if constexpr (Squares)
+    if (ly.dense && in_squares(ly)) return square_backward(ly, p, dz.p, da.p);
   if (!ly.dense) sparse_backward<Times>(ly, ints, p, dz, da, tile, accumulate);
   else if (ly.n_in % 8 == 0 && ((ly.n_in / 8) << tile.shift) >= enough_threads())
     dense_backward<Times, T, 8>(ly, p, dz, da, tile, accumulate);
   else if (ly.n_in > 2) dense_backward<Times, T, 4>(ly, p, dz, da, tile, accumulate);
   else dense_backward<Times, T, 1>(ly, p, dz, da, tile, accumulate);
-}
-
-// How the samples of a gradient are shared out: `slices` neighbouring lanes each take every
-// slices-th pack; with several groups (of whole warps) each group takes its part of the packs.
-struct Share {
-  int group, groups;
-  EDT_DEVICE int threads() const { return int(blockDim.x) / groups; }
-  EDT_DEVICE int rank() const { return int(threadIdx.x) - group * threads(); }
-};
-
-template <class T>
-EDT_DEVICE T lane_sum(T x, int slices) {
-  for (int d = slices / 2; d > 0; d /= 2) x += __shfl_xor_sync(kFullMask, x, d);
-  return x;
-}
-
-// Sums of eight numbers a lane over the warp: lane l gets that of entry `eight_sums_entry(l)`, by
-// exchanging halves: 9 shuffles instead of 40.
-EDT_DEVICE int eight_sums_entry(int lane) { return (lane & 1) * 4 + (lane & 2) + (lane >> 2 & 1); }
-template <class T>
-EDT_DEVICE T eight_sums(T (&x)[8]) {
-  const int lane = int(threadIdx.x) % kWarp;
-  EDT_UNROLL
-  for (int half = 4, bit = 1; half > 0; half /= 2, bit *= 2) {
-    const bool upper = (lane & bit) != 0;
-    EDT_UNROLL
-    for (int q = 0; q < half; ++q) {
-      const T mine = upper ? x[q + half] : x[q], other = upper ? x[q] : x[q + half];
-      x[q] = mine + __shfl_xor_sync(kFullMask, other, bit);
-    }
-  }
-  T sum = x[0];
-  EDT_UNROLL
-  for (int d = 8; d < kWarp; d *= 2) sum += __shfl_xor_sync(kFullMask, sum, d);
-  return sum;
-}
-
-// body(piece, slice, slices, valid) with all lanes of a warp together, so that body may shuffle.
-template <class Body>
-EDT_DEVICE void for_sums(int pieces, int packs, Share share, const Body& body) {
-  int slices = kWarp;
-  while (slices > 1 && (slices > packs || pieces * slices / 2 >= share.threads())) slices /= 2;
-  const int total = pieces * slices, rank = share.rank();
-  for (int first = rank / kWarp * kWarp; first < total; first += share.threads()) {
-    const int t = first + rank % kWarp;
-    body(t / slices, t % slices, slices, t < total);
-  }
-}
-
-// Sums of N numbers a lane over `slices` neighbouring lanes (a power of two, at most N): a lane
-// gets those of the N / slices entries from the one returned on, in x[0], x[1], ... Halves are
-// exchanged: N - N / slices shuffles.
-template <int N, int Half = N / 2, int Bit = 1, class T>
-EDT_DEVICE int shared_sums(T (&x)[N], int slices) {
-  if constexpr (Bit == kWarp || Half == 0) return 0;
-  else {
-    const bool upper = (int(threadIdx.x) & Bit) != 0;
-    if (Bit >= slices) return 0;
-    EDT_UNROLL
-    for (int q = 0; q < Half; ++q) {
-      const T mine = upper ? x[q + Half] : x[q], other = upper ? x[q] : x[q + Half];
-      x[q] = mine + __shfl_xor_sync(kFullMask, other, Bit);
-    }
-    return (upper ? Half : 0) + shared_sums<N, Half / 2, Bit * 2>(x, slices);
-  }
-}
-
-// Layers whose gradients are cut into squares of this side: both sides multiples of it, large
-// enough that few lanes share a square.
-constexpr int kSquare = 8;
-template <class T>
-EDT_DEVICE bool in_squares(const LayerRecord& ly) {
-  return sizeof(T) == 4 && ly.n_out % kSquare == 0 && ly.n_in % kSquare == 0 &&
-         ly.n_out * ly.n_in >= 1024;
-}
-
-// Square (p, q) holds rows p, p + down, ... and columns q, q + across, ...: neighbouring lanes read
-// neighbouring rows, which lie in other banks.
-template <class T, class Sink>
-EDT_DEVICE void square_gradient(const LayerRecord& ly, Rows<const T> dz, Rows<const T> a, Tile tile,
-                                Share share, const Sink& sink) {
-  constexpr int S = kSquare, K = kPack<T>;
-  const int across = ly.n_in / S, down = ly.n_out / S, pieces = across * down;
-  const int packs = 1 << tile.shift, rank = share.rank();
-  const int w = ly.w, ld = ly.ld_w, row_step = down * dz.ld, column_step = across * a.ld;
-  // One warp a scheduler: more slices would be more sums to exchange.
-  int slices = 1;
-  while (slices < kWarp && slices < packs && pieces * slices < smaller(share.threads(), 4 * kWarp))
-    slices *= 2;
-  // The lanes of a wide load, 8 at a time, take packs that lie in other banks than their
-  // neighbours'.
-  const int run = smaller(slices < 8 ? 8 / slices : 1, packs / slices);
-  for (int begin = rank / kWarp * kWarp; begin < pieces * slices; begin += share.threads()) {
-    const int t = begin + rank % kWarp, piece = smaller(t / slices, pieces - 1);
-    const int slice = t % slices, p = piece / across, q = piece % across;
-    const bool valid = t < pieces * slices;
-    T acc[S * S];
-    EDT_UNROLL
-    for (int e = 0; e < S * S; ++e) acc[e] = T(0);
-    const T *const rows = dz.at(p, 0), *const columns = a.at(q, 0);
-    EDT_NO_UNROLL
-    for (int m = share.group; m < packs / slices; m += share.groups) {
-      const int v = ((m & -run) * slices + slice * run + (m & (run - 1))) * K;
-      Pack<T> d[S];
-      const T* at = rows + v;
-      EDT_UNROLL
-      for (int r = 0; r < S; ++r, at += row_step) d[r] = load(at);
-      at = columns + v;
-      EDT_UNROLL
-      for (int c = 0; c < S; ++c, at += column_step) {
-        const Pack<T> in = load(at);
-        EDT_UNROLL
-        for (int r = 0; r < S; ++r) {
-          EDT_UNROLL
-          for (int e = 0; e < K; ++e) acc[r * S + c] = fma(d[r].v[e], in.v[e], acc[r * S + c]);
-        }
-      }
-    }
-    const int first = shared_sums(acc, slices), count = valid ? S * S / slices : 0;
-    // Whole rows of the square, or a part of one.
-    int row = w + (p + first / S * down) * ld + q + first % S * across;
-    EDT_UNROLL
-    for (int r = 0; r < S; ++r, row += down * ld) {
-      int k = row;
-      EDT_UNROLL
-      for (int c = 0; c < S; ++c, k += across)
-        if (r * S + c < count) sink(k, acc[r * S + c]);
-    }
-  }
-  if (!sink.bias || ly.bias < 0) return;
-  for_sums(ly.n_out, packs, share, [&](int j, int slice, int lanes, bool valid) {
-    T sum = T(0);
-    EDT_NO_UNROLL
-    for (int v = slice + lanes * share.group; valid && v < packs; v += lanes * share.groups) {
-      const Pack<T> d = load(dz.at(j, v * K));
-      EDT_UNROLL
-      for (int e = 0; e < K; ++e) sum += d.v[e];
-    }
-    sum = lane_sum(sum, lanes);
-    if (valid && slice == 0) sink(ly.bias + j, sum);
-  });
 }
 
 template <class T, int TJ, bool Weighted, class Sink>
@@ -474,15 +301,17 @@ EDT_DEVICE void sparse_gradient(const LayerRecord& ly, const int* ints, Rows<con
 }
 
 // sink(compressed index, sum over the tile of dz_j a_i), and of dz_j at the biases where the sink
-// takes them. With `weight` every sample counts that much.
-template <class T, bool Weighted = false, class Sink>
+// takes them. With `weight` every sample counts that much. Squares: as affine_backward's.
+template <class T, bool Weighted = false, bool Squares = false, class Sink>
 EDT_DEVICE void affine_gradient(const LayerRecord& ly, const int* ints, Rows<const T> dz,
                                 Rows<const T> a, Tile tile, Share share, const Sink& sink,
                                 const T* weight = nullptr) {
   if (!ly.dense) sparse_gradient<T, Weighted>(ly, ints, dz, a, weight, tile, share, sink);
   else if constexpr (sizeof(T) == 4 && !Weighted) {
-    if (in_squares<T>(ly)) square_gradient(ly, dz, a, tile, share, sink);
-    else if (ly.n_out > 2) dense_gradient<T, 4, false>(ly, dz, a, weight, tile, share, sink);
+    if (in_squares(ly)) {
+      if constexpr (Squares) square_gradient(ly, dz, a, share, sink);
+      else any_square_gradient(ly, dz, a, tile, share, sink);
+    } else if (ly.n_out > 2) dense_gradient<T, 4, false>(ly, dz, a, weight, tile, share, sink);
     else dense_gradient<T, 1, false>(ly, dz, a, weight, tile, share, sink);
   } else if (ly.n_out > 2) dense_gradient<T, 4, Weighted>(ly, dz, a, weight, tile, share, sink);
   else dense_gradient<T, 1, Weighted>(ly, dz, a, weight, tile, share, sink);

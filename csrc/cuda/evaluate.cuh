@@ -73,7 +73,7 @@ EDT_DEVICE void evaluate(const Problem<T>& pr, const Item& item, int index, cons
       read_cotangent(f, item.net, pr.data, item.first + at, samples.count, out.cotangent, tile);
     if (out.loss) loss += loss_pass<Grad, false>(n, pr.data, samples, T(1), f, f, tile);
     __syncthreads();
-    if constexpr (Grad) backward(n, p, x, a, d, f, tile, share_of(item.groups), g);
+    if constexpr (Grad) backward(n, p, x, a, d, f, tile, share_of(item.groups), g, [] {});
   }
   if (out.loss) {
     loss = block_reduce(loss, memory, Sum{});

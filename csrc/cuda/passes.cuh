@@ -80,6 +80,11 @@ struct Samples {
     const int at = first + (s < count ? s : count - 1);
     return order ? order[at] : at;
   }
+  // Whether they come in whole packs of memory: padding repeats the last sample of all.
+  template <class T>
+  EDT_DEVICE bool in_packs() const {
+    return !order && first % kPack<T> == 0;
+  }
 };
 
 template <class T>
@@ -114,10 +119,18 @@ EDT_DEVICE void gather(const Net<T>& n, const T* flat, T* p, int count, bool fro
   }
 }
 
-template <class T>
+// Packs: a pack of samples at a time, where there are whole ones, to shared memory.
+template <bool Packs = false, class T>
 EDT_DEVICE void load_inputs(const Net<T>& n, const Data<T>& data, const Samples& samples, Rows<T> x,
                             Tile tile) {
   const T* from = data.x + int64_t(n.task) * data.d_in * data.n_pad;
+  if (Packs && samples.in_packs<T>()) {
+    for_pieces<T, 1>(data.d_in, tile, [&](int i, int s) {
+      const int last = (samples.count - 1) & -kPack<T>;  // of those that are real
+      store_shared(x.at(i, s), load(from + i * data.n_pad + samples.first + smaller(s, last)));
+    });
+    return;
+  }
   int shift = tile.shift;
   while ((1 << shift) < tile.samples) ++shift;
   for (int t = int(threadIdx.x); t < data.d_in << shift; t += int(blockDim.x)) {
@@ -126,8 +139,9 @@ EDT_DEVICE void load_inputs(const Net<T>& n, const Data<T>& data, const Samples&
   }
 }
 
-// a holds z and then sigma(z); d the first, d2 the second derivative (K says how many).
-template <int K, class T>
+// a holds z and then sigma(z); d the first, d2 the second derivative (K says how many). Shared:
+// they lie in shared memory.
+template <int K, bool Shared = false, class T>
 EDT_DEVICE void activate(int act, Rows<T> a, Rows<T> d, Rows<T> d2, int rows, Tile tile) {
   with_activation(act, [&](auto tag) {
     for_pieces<T, 1>(rows, tile, [&](int j, int s) {
@@ -140,25 +154,55 @@ EDT_DEVICE void activate(int act, Rows<T> a, Rows<T> d, Rows<T> d2, int rows, Ti
         EDT_UNROLL
         for (int k = 0; k <= K; ++k) out[k].v[e] = v[k];
       }
-      store(a.at(j, s), out[0]);
-      if constexpr (K >= 1) store(d.at(j, s), out[1]);
-      if constexpr (K >= 2) store(d2.at(j, s), out[2]);
+      if constexpr (Shared) {
+        store_shared(a.at(j, s), out[0]);
+        if constexpr (K >= 1) store_shared(d.at(j, s), out[1]);
+        if constexpr (K >= 2) store_shared(d2.at(j, s), out[2]);
+      } else {
+        store(a.at(j, s), out[0]);
+        if constexpr (K >= 1) store(d.at(j, s), out[1]);
+        if constexpr (K >= 2) store(d2.at(j, s), out[2]);
+      }
     });
   });
 }
 
-// From x: activations, K derivatives, outputs. Ends with a barrier.
-template <int K, class T>
+// Fewer inputs than this are not worth their exchange.
+constexpr int kThinInputs = 16;
+
+// z of layer l where large layers go by squares; true if that is its activation and derivative
+// already.
+EDT_DEVICE bool forward_by_squares(const Net<float>& n, int l, int act, const float* p,
+                                   Rows<const float> in, Rows<float> z, Rows<float> d, Tile tile) {
+  const LayerRecord& ly = n.layers[l];
+  const bool squares = ly.dense && in_squares(ly), relu = l != n.last() && act == int(Act::relu);
+  if (squares) square_forward(ly, p, in.p, z.p, d.p, relu);
+  else if (ly.dense && ly.n_out <= 2 && ly.n_in >= kThinInputs) thin_forward(ly, p, in, z, tile);
+  else affine_forward(ly, n.ints, p, in, z, tile);
+  return squares && relu;
+}
+
+// From x: activations, K derivatives, outputs. Ends with a barrier. Squares: by a kernel that has
+// registers for squares.cuh, in a tile that is made for it.
+template <int K, bool Squares = false, class T>
 EDT_DEVICE void forward(const Net<T>& n, int act, const T* p, Rows<T> x, Rows<T> a, Rows<T> d,
                         Rows<T> d2, Rows<T> f, Tile tile) {
   for (int l = 0;; ++l) {
     const LayerRecord& ly = n.layers[l];
     const bool last = l == n.last();
     const Rows<T> z = choose(last, f, n.hidden(a, l + 1));
-    affine_forward(ly, n.ints, p, read(choose(l == 0, x, n.hidden(a, l))), z, tile);
+    if constexpr (Squares) {
+      const Rows<const T> in = read(choose(l == 0, x, n.hidden(a, l)));
+      if (forward_by_squares(n, l, act, p, in, z, n.hidden(d, l + 1), tile)) {
+        __syncthreads();
+        continue;
+      }
+    } else {
+      affine_forward(ly, n.ints, p, read(choose(l == 0, x, n.hidden(a, l))), z, tile);
+    }
     __syncthreads();
     if (last) return;
-    activate<K>(act, z, n.hidden(d, l + 1), n.hidden(d2, l + 1), ly.n_out, tile);
+    activate<K, Squares>(act, z, n.hidden(d, l + 1), n.hidden(d2, l + 1), ly.n_out, tile);
     __syncthreads();
   }
 }
@@ -206,20 +250,24 @@ EDT_DEVICE double loss_pass(const Net<T>& n, const Data<T>& data, const Samples&
   return total;
 }
 
-// From dL/df in f: dL/dz in d, and g += the gradient. Ends with a barrier.
-template <class T>
+// From dL/df in f: dL/dz in d, and g += the gradient. Ends with a barrier. load_again() brings the
+// inputs back where they were overwritten: what enters the last layer is free once the gradient of
+// its weights has been taken.
+template <bool Squares = false, class T, class LoadAgain>
 EDT_DEVICE void backward(const Net<T>& n, const T* p, Rows<T> x, Rows<T> a, Rows<T> d, Rows<T> f,
-                         Tile tile, Share share, T* g) {
+                         Tile tile, Share share, T* g, const LoadAgain& load_again) {
   const AddTo<T> sink{g + int64_t(share.group) * n.net.n_math, true};
   for (int l = n.last(); l >= 0; --l) {
     const LayerRecord& ly = n.layers[l];
     const Rows<const T> dz = read(choose(l == n.last(), f, n.hidden(d, l + 1)));
-    affine_gradient<T>(ly, n.ints, dz, read(choose(l == 0, x, n.hidden(a, l))), tile, share, sink);
+    affine_gradient<T, false, Squares>(ly, n.ints, dz, read(choose(l == 0, x, n.hidden(a, l))),
+                                       tile, share, sink);
     if (l > 0) {
       const Rows<T> below = n.hidden(d, l);
-      affine_backward<true>(ly, n.ints, p, dz, below, tile, false);
+      affine_backward<true, Squares>(ly, n.ints, p, dz, below, tile, false);
     }
     __syncthreads();
+    if (l == n.last()) load_again();
   }
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "cuda/platform.h"
 #include "layout/plan.h"
 
 namespace edt::cuda {
@@ -25,6 +26,17 @@ struct LayerRecord {
   int t_row;     // [nnz] output unit
   int t_edge;    // [nnz] compressed index
 };
+
+//! Dense layers whose products in float32 go by squares of so many units (squares.cuh): both sides
+//! multiples of it, and large enough that few lanes share a square.
+constexpr int kSquare = 8;
+//! Samples of the tiles they are made for.
+constexpr int kSquareTile = 128;
+//! And most threads of their blocks, which so have 255 registers each.
+constexpr int kSquareThreads = 256;
+EDT_HD bool in_squares(const LayerRecord& ly) {
+  return ly.n_out % kSquare == 0 && ly.n_in % kSquare == 0 && ly.n_out * ly.n_in >= 1024;
+}
 
 struct NetRecord {
   int64_t flat;     // first entry in the ensemble's flat vector

@@ -8,13 +8,16 @@ namespace {
 
 // Shares of an SM's shared memory a block may take, and its threads: small blocks leave room for
 // others, whose barriers then do not stop the SM. The registers of the kernels (at most 168 a
-// thread) allow 384 threads on an SM either way.
+// thread) allow 384 threads on an SM either way. Networks with layers in squares (squares.cuh) want
+// tiles that give every thread one of 32 or 64 units, and twice the registers.
 struct Level {
   int share, threads;
+  bool squares;
 };
-constexpr Level kLevels[] = {{3, 128}, {1, kMaxThreads}};
-constexpr int kLevelCount = 2;
-constexpr int kNoLevel = kLevelCount;  // no block can hold it
+constexpr Level kLevels[] = {
+    {2, 128, true}, {1, kSquareThreads, true}, {3, 128, false}, {1, kMaxThreads, false}};
+constexpr int kLevelCount = 4, kSmallBlocks = 2;  // the level of small blocks for any network
+constexpr int kNoLevel = kLevelCount;             // no block can hold it
 constexpr int kLargestTile = 1024, kSmallestTile = 8;
 // What the driver keeps of each block's shared memory, and the pieces it is given in.
 constexpr int64_t kSystemShared = 1024, kSharedUnit = 128;
@@ -82,26 +85,29 @@ Schedule::Shape Schedule::shape(const DevicePlan& plan, int b, Job job, bool mom
               : is_double_      ? shallow_lanes<double>(net, layers)
                                 : shallow_lanes<float>(net, layers);
   int pieces = 1, widest = 1;
+  bool squares = false;
   for (int l = 0; l < net.n_layers; ++l) {
     const LayerRecord& ly = layers[l];
     pieces =
         std::max(pieces, ly.dense ? int(ceil_div(ly.n_out, 4) * ceil_div(ly.n_in, 4)) : ly.nnz);
     widest = std::max(widest, ly.n_out);
+    squares |= !is_double_ && job == Job::train && ly.dense && in_squares(ly);
   }
   auto room = [&](int level) {
     const int64_t share = limits_.shared_sm / kLevels[level].share / kSharedUnit * kSharedUnit;
     return std::min(limits_.shared_block, share - kSystemShared);
   };
-  auto bytes = [&](int tile, int groups, bool keep) {
-    return is_double_ ? arena_bytes<double>(job, net, tile, groups, keep, lanes > 0)
-                      : arena_bytes<float>(job, net, tile, groups, keep, lanes > 0);
+  auto bytes = [&](int tile, int groups, bool twice, bool keep) {
+    return is_double_ ? arena_bytes<double>(job, net, tile, groups, twice, keep, lanes > 0)
+                      : arena_bytes<float>(job, net, tile, groups, twice, keep, lanes > 0);
   };
   if (lanes > 0) {
     // A tile has a pack of samples for every lane of a warp, or repeats its last.
-    const int least = kWarp * 16 / (is_double_ ? 8 : 4), groups = kLevels[0].threads / kWarp;
+    const int least = kWarp * 16 / (is_double_ ? 8 : 4),
+              groups = kLevels[kSmallBlocks].threads / kWarp;
     for (int tile = std::clamp(power_of_two(n_), least, kLargestTile); tile >= least; tile /= 2)
-      if (bytes(tile, groups, moments) <= room(0))
-        return {0, tile, groups, lanes, moments, bytes(tile, groups, moments), false};
+      if (const int64_t size = bytes(tile, groups, false, moments); size <= room(kSmallBlocks))
+        return {kSmallBlocks, tile, groups, lanes, false, moments, size, false};
     lanes = 0;
   }
   const int all = std::max(kSmallestTile, power_of_two(n_));
@@ -109,16 +115,33 @@ Schedule::Shape Schedule::shape(const DevicePlan& plan, int b, Job job, bool mom
   // Enough pieces of rows by samples for all threads, if there are so many samples.
   const int enough = std::min(all, std::clamp(power_of_two(2048 / widest), 32, 512));
   for (int level = 0; level < kLevelCount; ++level) {
+    const auto& [share, threads, for_squares] = kLevels[level];
+    if (for_squares) {
+      if (!squares || all < kSquareTile) continue;
+      // Samples that are more than a tile are brought every step in any case.
+      const bool again = kSquareTile < n_ && fit_twice(net, layers);
+      for (int keep = moments; keep >= (share == 1 ? 0 : int(moments)); --keep)
+        for (int twice = 0; twice <= int(again); ++twice)
+          if (const int64_t size = bytes(kSquareTile, 1, twice, keep); size <= room(level))
+            return {level, kSquareTile, 1, 0, twice != 0, keep != 0, size, false};
+      continue;
+    }
     int groups = 1;
     if (job == Job::gradient || job == Job::train)
-      while (groups < 4 && pieces * 8 * groups <= kLevels[level].threads) groups *= 2;
+      while (groups < 4 && pieces * 8 * groups <= threads) groups *= 2;
     const bool last = level + 1 == kLevelCount;
     for (int keep = moments; keep >= (last ? 0 : int(moments)); --keep)
       for (int tile = most; tile >= (last ? kSmallestTile : enough); tile /= 2)
-        if (bytes(tile, groups, keep) <= room(level))
-          return {level, tile, groups, 0, keep != 0, bytes(tile, groups, keep), false};
+        if (const int64_t size = bytes(tile, groups, false, keep); size <= room(level))
+          return {level, tile, groups, 0, false, keep != 0, size, false};
   }
-  return {kNoLevel, 0, 0, 0, moments, 0, false};
+  return {kNoLevel, 0, 0, 0, false, moments, 0, false};
+}
+
+Training Schedule::Shape::kind() const {
+  return lanes > 0                                    ? Training::shallow
+         : level < kNoLevel && kLevels[level].squares ? Training::squares
+                                                      : Training::general;
 }
 
 void Schedule::make_items(const DevicePlan& plan, Job job, const ScheduleOptions& options) {
@@ -143,7 +166,7 @@ void Schedule::make_items(const DevicePlan& plan, Job job, const ScheduleOptions
     item.splits = 1;
     item.count = n_;
     if (job == Job::train) {
-      item.extra = sh.moments;
+      item.extra = (sh.moments ? kMoments : 0) + (sh.twice ? kInputsTwice : 0);
       item.extra_count = sh.lanes;
       item.partial = orders_;
       if (options.batch_size > 0) orders_ += 2 * int64_t(n_);
@@ -188,15 +211,16 @@ void Schedule::make_items(const DevicePlan& plan, Job job, const ScheduleOptions
 void Schedule::make_launches(const DevicePlan&) {
   std::vector<Item> sorted;
   std::vector<int> moved(items_.size());
-  for (int kind = 0; kind < 2 * kLevelCount; ++kind) {
-    const int level = kind / 2;
+  for (int which = 0; which < kTrainings * kLevelCount; ++which) {
+    const int level = which / kTrainings;
     Launch launch{};
     launch.first = int(sorted.size());
     launch.threads = kLevels[level].threads;
-    launch.shallow = kind % 2 == 1;
+    launch.kind = Training(which % kTrainings);
+    launch.shallow = launch.kind == Training::shallow;
     for (size_t i = 0; i < items_.size(); ++i) {
       const Shape& sh = shapes_[items_[i].net];
-      if (sh.level != level || (sh.lanes > 0) != launch.shallow) continue;
+      if (sh.level != level || sh.kind() != launch.kind) continue;
       moved[i] = int(sorted.size());
       sorted.push_back(items_[i]);
       launch.shared = std::max(launch.shared, sh.bytes);

@@ -15,7 +15,8 @@ struct Launch {
   int first, count;  // items
   int grid, threads;
   int64_t shared;  // bytes of shared memory a block
-  bool shallow;    // training in registers
+  Training kind;   // which kernel trains
+  bool shallow;    // the one in registers
 };
 
 struct ScheduleOptions {
@@ -63,9 +64,10 @@ class Schedule {
  private:
   struct Shape {  // how one network's items run
     int level, tile, groups, lanes;
-    bool moments;
+    bool twice, moments;
     int64_t bytes;
     bool wide;
+    Training kind() const;
   };
   Shape shape(const DevicePlan& plan, int b, Job job, bool moments) const;
   void make_items(const DevicePlan& plan, Job job, const ScheduleOptions& options);

@@ -10,9 +10,14 @@ void train_fused(const Call& c, const Problem<T>& pr, const HyperParameters& hp,
                  const TrainState<T>& st) {
   const auto* items = reinterpret_cast<const Item*>(c.schedule_block);
   int* orders = reinterpret_cast<int*>(c.workspace + c.schedule.workspace().orders);
-  for (const Launch& l : c.schedule.launches())
-    launch("train", l.shallow ? train_kernel<T, true> : train_kernel<T, false>, l.grid, l.threads,
-           l.shared, c.stream, pr, items + l.first, l.count, hp, st, orders);
+  for (const Launch& l : c.schedule.launches()) {
+    auto kernel = l.kind == Training::shallow ? train_kernel<T, Training::shallow>
+                                              : train_kernel<T, Training::general>;
+    if constexpr (sizeof(T) == 4)
+      if (l.kind == Training::squares) kernel = train_kernel<T, Training::squares>;
+    launch("train", kernel, l.grid, l.threads, l.shared, c.stream, pr, items + l.first, l.count, hp,
+           st, orders);
+  }
 }
 
 template <class T>

@@ -27,25 +27,33 @@ EDT_DEVICE int64_t next_record(const int64_t* record, int64_t n, int64_t step) {
   return low;
 }
 
-// Shallow: networks of one hidden layer, whose numbers stay in registers (shallow.cuh).
-template <class T, bool kShallow>
+template <class T, Training kind>
 EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const HyperParameters& hp,
                               const TrainState<T>& st, int* orders, unsigned char* memory) {
+  constexpr bool kShallow = kind == Training::shallow, kSquares = kind == Training::squares;
   const int b = item.net;
   if (st.status[b] != int8_t(Status::running)) return;
   const Net<T> n(pr, b);
-  const Tile tile = tile_of<T>(item.tile);
-  const bool own = item.extra != 0;  // the moments are in the arena
+  const Tile tile = kSquares ? Tile{kSquareTile, kSquareShift} : tile_of<T>(item.tile);
+  const bool own =
+      kSquares ? item.extra & kMoments : item.extra != 0;  // the moments are in the arena
   Arena<T> arena(memory);
   T* p = arena.vector(n.net.n_params);
   T* m = arena.vector(own ? n.net.n_params : 0);
   T* v = arena.vector(own ? n.net.n_params : 0);
   T* g = arena.vector(int64_t(n.net.n_math) * item.groups);
   T* own_samples = arena.vector(kShallow ? kShallowRows * int64_t(tile.samples) : 0);
-  const Rows<T> x = arena.rows(n.net.d_in, tile.samples);
+  const bool twice = kSquares && (item.extra & kInputsTwice) != 0;
+  const Rows<T> x = arena.rows(twice ? 0 : n.net.d_in, tile.samples);
   const Rows<T> a = arena.rows(n.net.n_hidden, tile.samples);
   const Rows<T> d = arena.rows(n.net.n_hidden, tile.samples);
   const Rows<T> f = arena.rows(n.net.d_out, tile.samples);
+  // Inputs that are brought for each pass: where the last hidden layer's derivatives will be, and
+  // for the way back where its activations were.
+  const auto inputs = [&](bool back) {
+    if constexpr (kSquares) return choose(twice, n.hidden(back ? a : d, n.last()), x);
+    else return x;
+  };
   const int* source = n.ints + n.net.source;
   gather(n, st.theta, p, n.net.n_params, true);
   if (own && st.m) gather(n, st.m, m, n.net.n_params, false);
@@ -89,7 +97,7 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
         const Samples samples{minibatch ? order : nullptr, first + at,
                               smaller(item.tile, count - at)};
         if (!loaded) load(samples);
-        loaded = !batches && N <= item.tile;
+        loaded = !batches && N <= item.tile && !twice;
         __syncthreads();
         body(samples);
       }
@@ -110,13 +118,18 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
     } else {
       for (int64_t k = threadIdx.x; k < int64_t(n.net.n_math) * item.groups; k += blockDim.x)
         g[k] = T(0);
-      tiles([&](const Samples& samples) { load_inputs(n, pr.data, samples, x, tile); },
-            [&](const Samples& samples) {
-              forward<1>(n, pr.act, p, x, a, d, d, f, tile);
-              found += loss_pass<true, false>(n, pr.data, samples, scale, f, f, tile);
-              __syncthreads();
-              backward(n, p, x, a, d, f, tile, share_of(item.groups), g);
+      tiles(
+          [&](const Samples& samples) {
+            load_inputs<kSquares>(n, pr.data, samples, inputs(false), tile);
+          },
+          [&](const Samples& samples) {
+            forward<1, kSquares>(n, pr.act, p, inputs(false), a, d, d, f, tile);
+            found += loss_pass<true, false>(n, pr.data, samples, scale, f, f, tile);
+            __syncthreads();
+            backward<kSquares>(n, p, inputs(true), a, d, f, tile, share_of(item.groups), g, [&] {
+              if (twice) load_inputs<kSquares>(n, pr.data, samples, inputs(true), tile);
             });
+          });
     }
     T top = T(0);
     for (int k = int(threadIdx.x); k < n.net.n_math; k += int(blockDim.x)) {
@@ -193,13 +206,13 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
   }
 }
 
-template <class T, bool kShallow>
-EDT_KERNEL(kMaxThreads)
+template <class T, Training kind>
+EDT_KERNEL(kind == Training::squares ? kSquareThreads : kMaxThreads)
 train_kernel(Problem<T> pr, const Item* items, int n_items, HyperParameters hp, TrainState<T> st,
              int* orders) {
   EDT_SHARED(memory);
   for (int i = int(blockIdx.x); i < n_items; i += int(gridDim.x)) {
-    train_network<T, kShallow>(pr, items[i], hp, st, orders, memory);
+    train_network<T, kind>(pr, items[i], hp, st, orders, memory);
     __syncthreads();
   }
 }

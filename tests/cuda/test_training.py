@@ -126,6 +126,36 @@ def test_in_registers(shim, dtype, loss):
     assert_same(train(cuda_trainer, case, PLAIN), found)
 
 
+@pytest.mark.parametrize(
+    ("activation", "hidden", "samples", "block", "threads", "rule"),
+    [
+        ("relu", (32, 40), 150, 100, 128, {}),  # inputs brought twice
+        ("tanh", (40, 32), 70, 227, 256, {"momentum": 0.9}),  # one tile, its inputs kept
+        ("relu", (72, 64), 130, 227, 256, {"momentum": 0.9}),  # moments in global memory
+        ("softplus", (32, 40), 150, 227, 128, {"batch_size": 64}),
+    ],
+)
+def test_by_squares(shim, activation, hidden, samples, block, threads, rule):
+    """Large dense layers in float32, which threads take by 8 x 8: tiles that are not full, squares
+    that leave threads idle or come in two rounds, one thin output. Tolerance as above; small
+    parameters, for which the rate is not too large.
+    """
+    shim.set_limits(8, block * 1024, 228 * 1024)
+    case = Case(activation, "mse", torch.float32, (hidden,), d_in=32, samples=samples)
+    rule = {**PLAIN, "optimizer": "sgd", **rule}
+    found, wanted = (train(kind, case, rule, scale=0.1) for kind in (cuda_trainer, cpu_trainer))
+    ens, task, index = case.build()
+    plan = cuda_trainer(ens, task, index)._plan
+    moments = rule["momentum"] > 0
+    (launch,) = plan.schedule("train", False, samples, moments=moments)[0].launches
+    # Networks that are not taken so have blocks of a third of the memory.
+    assert launch["shared"] > 76 * 1024 and launch["tile"] == (128, 128)
+    assert launch["threads"] == threads
+    torch.testing.assert_close(found["theta"], wanted["theta"], rtol=1e-4, atol=1e-4)
+    shim.set_order("shuffled", 5)
+    assert_same(train(cuda_trainer, case, rule, scale=0.1), found)
+
+
 @pytest.mark.parametrize("rule", [name for name in RULES if name not in ("scaled", "gd")])
 def test_launches_every_step(shim, rule):
     """Networks that do not fit shared memory: their layers are shared out, step by step."""
