@@ -239,7 +239,8 @@ struct Activation<Act::tanh> : Halved<Activation<Act::tanh>> {
   static constexpr ActLoops loops() {
     if (kThreeLoops<T, K>) return {3, {{2, 0, 2}, {2, 0, 2}, {0, kAllOutputs<K>, 2}}};
     // Found on a Xeon with AVX-512, with its form of `reciprocal`.
-    if (kNativeBytes == 64 && K <= 1) return {2, {{2, 0, 3}, {0, kAllOutputs<K>, 3}}};
+    if (kNativeBytes == 64 && sizeof(T) == 8 && K <= 1)
+      return {2, {{2, 0, 3}, {0, kAllOutputs<K>, 3}}};
     return two_loops<T, K>(2);
   }
   template <int I, int K, class V>

@@ -279,37 +279,30 @@ EDT_INLINE Vec<T, P> sqrt(const Vec<T, P>& a) {
   return r;
 }
 
-// 1 / b as the division rounds it, NaN for NaN, where b and 1 / b are normal. Worth it where there
-// is little to do beside the division, which keeps the divider of a Xeon busy for 16 cycles
-// (doubles). The last step but one of AVX-512 rounds upwards: what is above 1 / b by less than one
-// unit is rounded right by the last, for the mantissa of ones alone, too, where what is below is
-// not (P. Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor",
-// 1990, theorem 6; tests/ops/test_recorded_bits.py holds AVX-512 to the bits of AVX2).
+// 1 / b as the division rounds it, NaN for NaN, where b and 1 / b are normal. Doubles go without
+// the divider, which a Xeon keeps busy for 16 cycles, where there is little to do beside it (floats
+// are no faster so). The last step but one of AVX-512 rounds upwards: what is above 1 / b by less
+// than one unit is rounded right by the last, for the mantissa of ones alone, too, where what is
+// below is not (P. Markstein, "Computation of elementary functions on the IBM RISC System/6000
+// processor", 1990, theorem 6; tests/ops/test_recorded_bits.py holds AVX-512 to the bits of AVX2).
 template <class T, int P>
 EDT_INLINE Vec<T, P> reciprocal(const Vec<T, P>& b) {
-#if defined(EDT_ISA_AVX512)
-  using R = typename Vec<T, P>::V;
-  constexpr int up = _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC;
   const Vec<T, P> one = Vec<T, P>::set1(T(1));
-  Vec<T, P> y;
-  EDT_EACH {
-    if constexpr (sizeof(T) == 4) y.v[p] = (R)_mm512_rcp14_ps((Floats)b.v[p]);
-    else y.v[p] = (R)_mm512_rcp14_pd((Doubles)b.v[p]);
-  }
-  Vec<T, P> e = fnma(b, y, one);
+#if defined(EDT_ISA_AVX512)
   if constexpr (sizeof(T) == 8) {
+    using R = typename Vec<T, P>::V;
+    constexpr int up = _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC;
+    Vec<T, P> y;
+    EDT_EACH y.v[p] = (R)_mm512_rcp14_pd((Doubles)b.v[p]);
+    Vec<T, P> e = fnma(b, y, one);
     y = fma(y, fma(e, e, e), y);
     e = fnma(b, y, one);
+    EDT_EACH y.v[p] =
+        (R)_mm512_fmadd_round_pd((Doubles)y.v[p], (Doubles)e.v[p], (Doubles)y.v[p], up);
+    return fma(y, fnma(b, y, one), y);
   }
-  EDT_EACH {
-    if constexpr (sizeof(T) == 4)
-      y.v[p] = (R)_mm512_fmadd_round_ps((Floats)y.v[p], (Floats)e.v[p], (Floats)y.v[p], up);
-    else y.v[p] = (R)_mm512_fmadd_round_pd((Doubles)y.v[p], (Doubles)e.v[p], (Doubles)y.v[p], up);
-  }
-  return fma(y, fnma(b, y, one), y);
-#else
-  return Vec<T, P>::set1(T(1)) / b;
 #endif
+  return one / b;
 }
 
 // Nearest integer as a float, plus its bits shifted into an exponent: |a| < 2^22 (float), 2^51.
