@@ -202,7 +202,7 @@ def table(found: dict[int, dict[str, dict[str, float]]]) -> pd.DataFrame:
 
 
 def worse(found: dict[int, dict[str, dict[str, float]]]) -> list[str]:
-    """What costs more for each part of a larger study, in words; from a tenth of a second on.
+    """What costs more for each part of a larger study, in words; from a second on.
 
     Costs are seconds of this process on a processor, which other work beside it changes least.
     """
@@ -211,7 +211,7 @@ def worse(found: dict[int, dict[str, dict[str, float]]]) -> list[str]:
         for step in STEPS:
             took = found[large][step]["processor"]
             a, b = 1e6 * found[small][step]["processor"] / small, 1e6 * took / large
-            if b > SLACK * a and took > 0.1:
+            if b > SLACK * a and took > 1.0:
                 out.append(f"{step}: {a:.0f} us a part of {small:,}, {b:.0f} of {large:,}")
     for step in ("status", "resume"):
         took = found[sizes[-1]][step]["seconds"]
