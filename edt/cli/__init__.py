@@ -34,3 +34,5 @@ def main(argv: Sequence[str] | None = None) -> None:
     finally:
         if own:  # what is left is the interpreter's own end
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            # It would look through everything for cycles first: most of a second.
+            gc.freeze()

@@ -260,6 +260,27 @@ def test_columns_are_products_and_products_keep_their_bits() -> None:
             torch.testing.assert_close(vectors[:, span] @ matrices[b], alone, rtol=0, atol=1e-12)
 
 
+@pytest.mark.skipif({"avx512", "avx2"} - set(_core.isas()) != set(), reason="needs both")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_instruction_sets_give_the_same_bits(dtype: torch.dtype) -> None:
+    before = _core.isa()
+    for seed in range(6):
+        module, shape = random_chain(seed)
+        nets = edt.ModuleEnsemble([module]).to(dtype)
+        draw = torch.Generator().manual_seed(seed)
+        x = torch.randn(70, *shape, generator=draw, dtype=dtype)
+        task = edt.ModuleTask((x, torch.randn(70, 3, generator=draw, dtype=dtype)), "mse")
+        vectors = torch.randn(9, nets.total, generator=draw, dtype=dtype)
+        kept = []
+        try:
+            for name in ("avx512", "avx2"):
+                _core.select_isa(name)
+                kept.append((*edt.loss_and_grad(task, nets), edt.hvp(task, nets, vectors)))
+        finally:
+            _core.select_isa(before)
+        assert all(torch.equal(a, b) for a, b in zip(*kept, strict=True))
+
+
 def test_losses_that_do_not_add_up_go_another_way() -> None:
     """A function of all outputs of a batch, and one number a sample as seen through it."""
     nets, shape = networks("vectors", 2)
