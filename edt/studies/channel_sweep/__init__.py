@@ -7,8 +7,8 @@ from typing import Any
 from edt.studies.study import Study
 
 QUICK: dict[str, Any] = {
-    "teachers": 2, "teacher_channels": 2, "channels": (1, 2, 3), "seeds": 4, "samples": 48,
-    "steps": 200, "lbfgs_steps": 100, "newton_steps": 10, "minima": 1, "good": 1e-4,
+    "teachers": 2, "teacher_channels": 2, "channels": (1, 2, 3), "seeds": 4, "samples": 32,
+    "steps": 200, "lbfgs_steps": 50, "newton_steps": 5, "minima": 1, "good": 1e-4,
 }  # fmt: skip
 
 STUDY = Study(
