@@ -295,7 +295,8 @@ def masked_train(
         settings.specification["mask_updates"] = repr(update)
     if start is not None:
         start.fill(state, settings, on_record is not None or patience is not None)
-        settings.specification["initial state"] = digest(state.tensors())[:32]
+        if file is not None:
+            settings.specification["initial state"] = digest(state.tensors())[:32]
     if file is not None:
         if resume is True and not file.is_file():
             raise CheckpointError(f"{file}: no checkpoint to resume from (resume=True)")

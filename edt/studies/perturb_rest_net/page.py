@@ -84,7 +84,8 @@ def write_perturb_net_report(run: PerturbRestNet, directory: Location) -> Folder
     """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
     table, spec, tickets = run.groups(), run.spec, run.tables["tickets"]
     level = float(tickets["level"].iloc[0])
-    tests = 1 + 2 * int(table["group"].isin(("fresh", "random")).groupby(table["size"]).sum().max())
+    # A rate, and of each control a share and a difference.
+    tests = 1 + 2 * len({"fresh", "random"} & set(table["group"]))
     joint = run.groups(together(tests))
     by = ("size", "group")
     levels = accuracy_table(run.tables["runs"], level, by)
