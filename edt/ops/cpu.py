@@ -30,7 +30,7 @@ def _named(arguments: dict[str, Any]) -> dict[str, Any]:
 @lru_cache(maxsize=64)
 def _first_target(networks: int) -> torch.Tensor:
     """Zeros that nobody writes to, int64 ``[networks]``."""
-    return torch.zeros(networks, dtype=torch.int64)
+    return torch.zeros(networks, dtype=torch.int64, device="cpu")  # whatever the default is
 
 
 class CpuCalls:

@@ -1,4 +1,4 @@
-"""The shortcut of `loss_and_grad` past PyTorch's dispatcher is not taken where it would be seen."""
+"""The shortcuts past PyTorch's dispatcher are not taken where they would be seen."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from edt import Ensemble, functional, tasks
+from edt.ops.cpu import _first_target
 
 
 class Seen(TorchDispatchMode):
@@ -35,6 +36,24 @@ def test_same_bits(problem):
     assert "edt.loss_and_grad.default" in seen.names
     assert torch.equal(value, dispatched[0])
     assert torch.equal(grad, dispatched[1])
+
+
+@pytest.mark.parametrize("verb", ["loss", "hvp", "ggn_vp", "hessian"])
+def test_other_verbs_are_dispatched_where_somebody_watches(problem, verb):
+    ens, task = problem
+    more = (torch.randn(3, ens.theta.numel(), dtype=ens.dtype),) if verb.endswith("vp") else ()
+    plain = getattr(functional, verb)(task, ens, *more)
+    with Seen() as seen:
+        watched = getattr(functional, verb)(task, ens, *more)
+    assert f"edt.{verb.replace('ggn_vp', 'hvp')}.default" in seen.names
+    assert all(torch.equal(a, b) for a, b in zip(plain, watched, strict=True))
+
+
+def test_a_default_device_leaves_nothing_behind():
+    """What calls keep for later ones lies on the CPU whatever the default is meanwhile."""
+    with torch.device("meta"):
+        kept = _first_target(37)
+    assert kept.device.type == "cpu" and _first_target(37) is kept
 
 
 def test_autograd_sees_the_call(problem):
