@@ -37,6 +37,7 @@ from edt.locations import Remote, place
 from edt.runs.engines.base import Job
 from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.runs.store import PartFiles
+from edt.runs.values import Count
 from edt.studies.exports import export
 from edt.studies.kinds import KINDS, resume, status
 
@@ -59,11 +60,8 @@ class ScaleSpec(Spec):
         runs: rows of each.
     """
 
-    parts: int = 100
-    runs: int = RUNS
-
-    def __post_init__(self) -> None:
-        self.check_numbers()
+    parts: Count = 100
+    runs: Count = RUNS
 
     @property
     def networks(self) -> int:

@@ -13,13 +13,14 @@ import typer
 
 from edt.limits import whole_numbers
 from edt.runs.spec import Spec
+from edt.runs.values import kinds_of
 
 
 def field_texts(spec: type[Spec]) -> dict[str, str]:
     """What the docstring says of each field, under "Attributes:"; base classes speak first.
 
     Example:
-        >>> from edt.studies.xor.run import XorSpec
+        >>> from edt.studies.xor.spec import XorSpec
         >>> field_texts(XorSpec)["seeds"]
         'networks a width and start.'
     """
@@ -37,7 +38,7 @@ def field_texts(spec: type[Spec]) -> dict[str, str]:
 def option(spec: type[Spec], name: str) -> tuple[Any, Callable[[Any], Any]]:
     """The annotation of a field's option, and what makes the field of what was given."""
     entry = next(entry for entry in fields(spec) if entry.name == name)
-    kind, flag = str(entry.type), "--" + name.replace("_", "-")
+    kind, flag = kinds_of(spec, name)[0], "--" + name.replace("_", "-")
     text = field_texts(spec).get(name, name).partition(". ")[0].rstrip(".")
     text = text[:1].upper() + text[1:] + "." + _default(entry.default)
     word: type[Any] = {"int": int, "float": float, "bool": bool}.get(kind, str)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from edt.errors import unknown_choice
 from edt.limits import insist_count
-from edt.scalars import integer, number
+from edt.runs.values import hints_of, kinds_of
 
 S = TypeVar("S", bound="Spec")
 
@@ -19,7 +19,7 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-#: Annotation to what a value must be, in words and as a test. Ranges are the specs' own.
+#: Type to what a value must be, in words and as a test.
 KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "str": ("a text", lambda value: isinstance(value, str)),
     "bool": ("true or false", lambda value: isinstance(value, bool)),
@@ -31,8 +31,8 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 def check_kind(name: str, value: Any, annotation: str) -> None:
     """Insist on what a field's annotation says of texts, flags and lists.
 
-    Single numbers are for `Spec.check_numbers`, which knows their ranges, too; here they may only
-    not be larger than a machine's: seeds have 64 bits, sizes and counts 31.
+    Ranges are for kinds (`edt.runs.values`); here numbers may only not be larger than a machine's:
+    seeds have 64 bits, sizes and counts 31.
 
     Raises:
         TypeError: a value of another kind; names the field. ValueError: too large.
@@ -56,52 +56,58 @@ def check_kind(name: str, value: Any, annotation: str) -> None:
 class Spec:
     """Every number an experiment's tables depend on, and nothing else.
 
-    Subclasses are frozen dataclasses whose fields are numbers, strings or tuples of them.
+    Subclasses are frozen dataclasses whose fields are numbers, strings or tuples of them, each
+    annotated with its kind (`edt.runs.values`). A spec may be put together from several: each
+    field, its kind, its default and what it means stand in one of them. ``class Few(Students,
+    seeds=4)`` gives a field of the parts another default.
+
+    Example:
+        >>> from edt.studies.xor.spec import XorSpec
+        >>> XorSpec(seeds=0)
+        Traceback (most recent call last):
+        ValueError: seeds must be >= 1, got 0
     """
 
-    def __init_subclass__(cls, **more: Any) -> None:
-        """Have every spec say how large its plan is before anything is made for it."""
-        super().__init_subclass__(**more)
-        check = cls.__dict__.get("__post_init__")
-
-        def checked(self: Spec) -> None:
-            for entry in fields(self):
-                value = getattr(self, entry.name)
-                check_kind(entry.name, value, str(entry.type))
-                if isinstance(value, list) and str(entry.type).startswith("tuple"):
-                    object.__setattr__(self, entry.name, tuple(value))
-            if check is not None:
-                check(self)
-            for name in ("networks", "trainings"):
-                count = getattr(self, name, None)
-                if isinstance(count, int):
-                    insist_count("this plan", count)
-
-        if check is not None or "networks" in cls.__dict__ or "trainings" in cls.__dict__:
-            cls.__post_init__ = checked  # type: ignore[attr-defined]
-
-    def check_numbers(
-        self, names: Iterable[str] | None = None, *, from_zero: Sequence[str] = ()
-    ) -> None:
-        """Insist on integers of at least 1 and on finite numbers above 0 in fields of these types.
+    def __init_subclass__(cls, **defaults: Any) -> None:
+        """Give fields of the parts other defaults.
 
         Args:
-            names: of the fields; None: all.
-            from_zero: those that may be 0.
+            defaults: field to default.
 
         Raises:
-            TypeError, ValueError: others; names the field.
+            TypeError: the parts have no such field.
         """
-        chosen = None if names is None else set(names)
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if chosen is not None and entry.name not in chosen:
-                continue
-            if entry.type == "int":
-                value = integer(entry.name, value, 0 if entry.name in from_zero else 1)
-            elif entry.type == "float":
-                value = number(entry.name, value, strict=entry.name not in from_zero)
-            object.__setattr__(self, entry.name, value)
+        super().__init_subclass__()
+        known = dict(kind for base in cls.__bases__ for kind in hints_of(base).items())
+        for name, value in defaults.items():
+            if name not in known:
+                raise TypeError(f"{cls.__name__}: its parts have no field {name!r}")
+            cls.__annotations__[name] = known[name]
+            setattr(cls, name, value)
+
+    def __post_init__(self) -> None:
+        kinds = {entry.name: kinds_of(type(self), entry.name) for entry in fields(self)}
+        for name, (of, _) in kinds.items():
+            check_kind(name, getattr(self, name), of)
+        for name, (of, more) in kinds.items():
+            value = getattr(self, name)
+            for kind in more:
+                value = kind(name, value)
+            if isinstance(value, list) and of.startswith("tuple"):
+                value = tuple(value)
+            object.__setattr__(self, name, value)
+        self.check()
+        for name in ("networks", "trainings"):
+            count = getattr(self, name, None)
+            if isinstance(count, int):
+                insist_count("this plan", count)
+
+    def check(self) -> None:
+        """Insist on what fields must be to each other.
+
+        Raises:
+            TypeError, ValueError: they are not; names the field.
+        """
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able fields; tuples become lists."""

@@ -66,7 +66,8 @@ if TYPE_CHECKING:
     from edt.runs.experiment import Experiment, Spec
     from edt.runs.store import DirectoryError
     from edt.studies.census import census_spec
-    from edt.studies.census.run import CensusRun, CensusSpec, run_census
+    from edt.studies.census.run import CensusRun, run_census
+    from edt.studies.census.spec import CensusSpec
     from edt.studies.common.levels import level_table, outcome_table
     from edt.studies.common.success_table import ALL, pooled_tickets, success_table
     from edt.studies.controls import controls_spec
@@ -76,7 +77,8 @@ if TYPE_CHECKING:
     from edt.studies.exports import export
     from edt.studies.kinds import resume, status
     from edt.studies.loss_levels import loss_levels_spec
-    from edt.studies.loss_levels.run import LossLevels, LossLevelsSpec, run_loss_levels
+    from edt.studies.loss_levels.run import LossLevels, run_loss_levels
+    from edt.studies.loss_levels.spec import LossLevelsSpec
     from edt.studies.loss_levels.tables import loss_level_table
     from edt.studies.lottery import lottery_spec
     from edt.studies.lottery.run import Lottery, run_lottery
@@ -92,10 +94,10 @@ if TYPE_CHECKING:
     from edt.studies.safran_shamir import safran_shamir_spec
     from edt.studies.safran_shamir.run import (
         SafranShamirRun,
-        SafranShamirSpec,
         run_safran_shamir,
         table_beside_published,
     )
+    from edt.studies.safran_shamir.spec import SafranShamirSpec
     from edt.studies.study import Study
     from edt.studies.width import demo_spec
     from edt.studies.width.run import WidthSweep, width_sweep

@@ -19,7 +19,7 @@ def test_the_walk_gives_a_study_with_a_command_a_page_and_engines(tmp_path):
     walk = text[text.index("## Adding a study") :]
     files = re.findall(r"`(edt/studies/patience/\w+\.py)`.*?```python\n(.*?)```", walk, re.S)
     assert [Path(name).name for name, _ in files] == [
-        "__init__.py", "run.py", "panels.py", "page.py",
+        "__init__.py", "spec.py", "run.py", "panels.py", "page.py",
     ]  # fmt: skip
     (tmp_path / "edt" / "studies" / "patience").mkdir()
     for name, code in files:

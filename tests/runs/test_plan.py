@@ -114,7 +114,7 @@ def test_public_names():
 
 
 def test_a_single_number_where_a_list_belongs_is_named():
-    from edt.studies.xor.run import XorSpec
+    from edt.studies.xor.spec import XorSpec
 
     with pytest.raises(TypeError, match="widths must be a list like"):
         XorSpec(widths=5)

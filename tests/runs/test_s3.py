@@ -27,7 +27,8 @@ from edt.runs.sweeps import Sweep, SweepSpec, sweep
 from edt.studies.exports import export
 from edt.studies.kinds import resume, status
 from edt.studies.reports import report_on
-from edt.studies.xor.run import XorSpec, run_xor
+from edt.studies.xor.run import run_xor
+from edt.studies.xor.spec import XorSpec
 
 pytest.importorskip("s3fs")
 pytest.importorskip("moto.server")

@@ -23,7 +23,8 @@ from edt.runs.store import DirectoryError, PartError, PartFiles
 from edt.runs.sweeps import SweepSpec, sweep
 from edt.studies.kinds import resume, status
 from edt.studies.lottery import lottery_spec
-from edt.studies.xor.run import Xor, XorSpec, run_xor
+from edt.studies.xor.run import Xor, run_xor
+from edt.studies.xor.spec import XorSpec
 
 SMALL = SweepSpec(task="xor", grid={"seed": "0..3", "steps": 20, "init": ["he", "glorot"]})
 

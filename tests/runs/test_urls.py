@@ -17,7 +17,8 @@ from edt.show.publish import figures_kept
 from edt.studies.exports import export
 from edt.studies.kinds import resume, status
 from edt.studies.reports import report_on
-from edt.studies.xor.run import XorSpec, run_xor
+from edt.studies.xor.run import run_xor
+from edt.studies.xor.spec import XorSpec
 
 THERE = OSError(errno.EREMOTEIO, "Internal Server Error")
 TABLES = ("runs.parquet", "spectrum.parquet")

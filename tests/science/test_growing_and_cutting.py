@@ -9,8 +9,8 @@ import torch
 from edt.landscape import split_every
 from edt.lottery.crossed import neurons_of
 from edt.studies.common.finish import finish, leave
+from edt.studies.common.spec_parts import TeacherSpec
 from edt.studies.common.targets import teacher_task
-from edt.studies.common.teachers import TeacherSpec
 from edt.studies.prune_to_narrow.run import _strongest
 
 

@@ -6,7 +6,8 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.landscape import certify, critical_task
-from edt.studies.index_loss.run import CRITICAL, IndexLossSpec, run_index_loss
+from edt.studies.index_loss.run import CRITICAL, run_index_loss
+from edt.studies.index_loss.spec import IndexLossSpec
 
 
 def test_points_are_critical_and_their_index_is_autograds(own):

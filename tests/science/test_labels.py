@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from edt.landscape import find_minima
+from edt.studies.common.spec_parts import TeacherSpec
 from edt.studies.common.targets import teacher_task
-from edt.studies.common.teachers import TeacherSpec
 
 
 @pytest.fixture(scope="module")

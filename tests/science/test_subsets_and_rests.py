@@ -10,8 +10,8 @@ import torch
 from edt.lottery import run_trial
 from edt.lottery.crossed import cross
 from edt.lottery.subsets import subset_tickets
+from edt.studies.common.spec_parts import TeacherSpec
 from edt.studies.common.targets import teacher_task
-from edt.studies.common.teachers import TeacherSpec
 
 #: Losses this far from the threshold, either way, are no matter of the optimiser.
 CLEAR = 30.0

@@ -14,7 +14,8 @@ from edt.studies import WidthSweepSpec, width_sweep
 from edt.studies.controls.run import run_controls
 from edt.studies.controls.spec import ControlsSpec
 from edt.studies.reports import report_on
-from edt.studies.xor.run import XorSpec, run_xor
+from edt.studies.xor.run import run_xor
+from edt.studies.xor.spec import XorSpec
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "width.md"
 SWEEP = WidthSweepSpec(

@@ -8,7 +8,8 @@ import pytest
 
 from edt.ensemble import Ensemble
 from edt.studies.barriers.page import findings
-from edt.studies.barriers.run import BarriersSpec, _pairs, barrier_table, basin_table
+from edt.studies.barriers.run import _pairs, barrier_table, basin_table
+from edt.studies.barriers.spec import BarriersSpec
 from edt.studies.common.targets import make_task
 
 
@@ -70,7 +71,7 @@ def test_tables_are_means():
 def test_mirror_images_have_a_barrier_until_they_are_aligned():
     """A network and itself with two neurons exchanged: the same function, and far apart."""
     spec = BarriersSpec(teachers=1, samples=40, widths=(4,), seeds=2, pairs=1)
-    task = make_task(spec.sweep)
+    task = make_task(spec)
     one = task.info["teacher"].select([0])  # at loss 0: between its images the loss can only rise
     other = one.with_theta(one.theta.clone())
     swap = [1, 0, 2, 3]

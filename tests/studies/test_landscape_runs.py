@@ -58,7 +58,7 @@ def test_census_is_that_of_the_library(counted):
     assert not (runs[runs["width"] == 1]["outcome"] == "good").any()
     assert (runs[runs["width"] == 4]["outcome"] == "good").any()
     # The stored networks have the losses of the table.
-    task = make_task(CENSUS.sweep)
+    task = make_task(CENSUS)
     kept = Ensemble.load(folder / "parts" / "target-01-width-0002.safetensors")
     mine = students[(students["target"] == 1) & (students["width"] == 2)]
     assert loss(kept, task, task_index=torch.ones(6).long()).tolist() == mine["loss"].tolist()
@@ -72,7 +72,7 @@ def test_census_is_that_of_the_library(counted):
 def test_census_agrees_with_find_minima(counted):
     """Another search from the same starts meets the same minima at width 1."""
     done, _ = counted
-    task = make_task(CENSUS.sweep)
+    task = make_task(CENSUS)
     runs = done.tables["runs"]
     mine = runs[(runs["width"] == 1) & (runs["target"] == 0) & (runs["outcome"] == "bad")]
     found = find_minima(task, widths=[1], seeds=range(12), steps=2000, progress=False)
@@ -186,7 +186,7 @@ def test_specs():
     assert census_spec("teacher") == census_spec("teacher-student")
     real = census_spec("diabetes", quick=True)
     assert real.activation == "g" and not real.realisable and real.teachers == 1
-    assert escape_spec("diabetes").sweep.targets == 1
+    assert escape_spec("diabetes").targets == 1
     assert CensusSpec.from_dict(CENSUS.to_dict()) == CENSUS
     assert EscapeSpec.from_dict(ESCAPE.to_dict()) == ESCAPE
     assert ESCAPE.path_records[0] == 0 and ESCAPE.path_records[-1] == 2000

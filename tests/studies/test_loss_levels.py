@@ -208,7 +208,7 @@ def test_words_and_levels_of_made_up_ends():
 
 def test_bad_specs():
     for change, says in (
-        ({"widths": ()}, "at least one width"),
+        ({"widths": ()}, "at least one entry"),
         ({"biases": (True, False)}, "biases must be"),
         ({"starts": 0}, "starts"),
         ({"points": 1}, "points"),

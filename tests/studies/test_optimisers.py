@@ -10,7 +10,8 @@ from edt.studies.common.targets import teacher_task
 from edt.studies.optimisers import panels
 from edt.studies.optimisers.flows import plateau_table, plateaus_of
 from edt.studies.optimisers.page import plateau_findings, speed_findings
-from edt.studies.optimisers.run import OptimisersSpec, _leave, time_table
+from edt.studies.optimisers.run import _leave, time_table
+from edt.studies.optimisers.spec import OptimisersSpec
 
 
 def escapes(factor, seed=0, targets=6, saddles=3):

@@ -12,7 +12,7 @@ import edt
 from edt.cli import main as program
 from edt.runs.store import DirectoryError
 from edt.runs.sweeps import SpecError, read_spec
-from edt.studies.common.students import StudentSpec
+from edt.studies.common.spec_parts import StudentSpec
 from edt.studies.common.students_page import student_protocol
 from edt.studies.kinds import resume, status
 from edt.studies.lottery.page import _protocol as lottery_protocol

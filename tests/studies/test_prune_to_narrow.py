@@ -8,7 +8,8 @@ import torch
 
 from edt.studies.common.targets import make_teachers, teacher_task
 from edt.studies.prune_to_narrow.page import findings
-from edt.studies.prune_to_narrow.run import RULES, PruneSpec, _part, _strongest, remains_table
+from edt.studies.prune_to_narrow.run import RULES, _part, _strongest, remains_table
+from edt.studies.prune_to_narrow.spec import PruneSpec
 
 
 def runs(rates, seed=0, teachers=6, winners=20):

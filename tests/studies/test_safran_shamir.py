@@ -112,7 +112,7 @@ def test_difference_and_adjustment():
 
 def test_bad_specs():
     for change, says in (
-        ({"teachers": ()}, "at least one width"),
+        ({"teachers": ()}, "at least one entry"),
         ({"teachers": (7, 6)}, "rising"),
         ({"extra": (-1,)}, "extra entries must be >= 0"),
         ({"extra": (1, 0)}, "rising"),

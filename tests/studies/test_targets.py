@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from edt import functional
-from edt.studies.depth.run import DepthSpec, deep_teachers
-from edt.studies.targets.run import TargetsSpec, judged, make_data
+from edt.studies.depth.run import deep_teachers
+from edt.studies.depth.spec import DepthSpec
+from edt.studies.targets.run import judged, make_data
+from edt.studies.targets.spec import TargetsSpec
 
 
 def test_noise_is_on_the_training_samples_alone():

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from edt.studies.xor.run import REFERENCE, Xor, XorSpec, holm, networks, reference_table, run_xor
+from edt.studies.xor.run import Xor, holm, networks, reference_table, run_xor
+from edt.studies.xor.spec import REFERENCE, XorSpec
 from edt.tasks.xor import xor
 
 SMALL = XorSpec(widths=(2, 4), seeds=12, steps=400, success=0.4)

@@ -19,7 +19,7 @@ from edt.studies import (
 )
 from edt.studies.controls.spec import ControlsSpec
 from edt.studies.kinds import KINDS
-from edt.studies.xor.run import XorSpec
+from edt.studies.xor.spec import XorSpec
 
 TINY = {"steps": 200, "samples": 40, "lbfgs_rounds": 1}
 STUDENTS = {

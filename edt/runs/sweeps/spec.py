@@ -18,7 +18,7 @@ from edt.errors import EdtError, unknown_choice
 from edt.limits import insist_count, read_bounded, size
 from edt.runs.experiment import Spec
 from edt.runs.sweeps.axes import AXES, grid_values
-from edt.scalars import number
+from edt.runs.values import Positive
 from edt.tasks import Task
 from edt.tasks.described import TaskSizes
 from edt.tasks.table import as_table, make_task, realisable, task_sizes, task_table
@@ -79,11 +79,12 @@ class SweepSpec(Spec):
     grid: Mapping[str, Any] = field(default_factory=dict)
     points: Any = ()
     analysis: Any = ()
-    good: float = 1e-8
+    good: Positive = 1e-8
     mus: Any = (0.5, 1.5)
-    shard_seconds: float = 20.0
+    shard_seconds: Positive = 20.0
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Insist on tasks, axes and values as they are meant."""
         given = self.task if isinstance(self.task, (list, tuple)) else [self.task]
         _set(self, "task", tuple(task_table(entry) for entry in given))
         if not self.task:
@@ -110,8 +111,6 @@ class SweepSpec(Spec):
             if word not in ANALYSIS:
                 raise unknown_choice("analysis", word, ANALYSIS)
         _set(self, "analysis", tuple(word for word in ANALYSIS if word in self.analysis))
-        _set(self, "good", number("good", self.good, strict=True))
-        _set(self, "shard_seconds", number("shard_seconds", self.shard_seconds, strict=True))
         if not all(isinstance(mu, (int, float)) and not isinstance(mu, bool) for mu in self.mus):
             raise TypeError(f"mus must hold numbers, got {list(self.mus)!r:.60}")
         mus = tuple(float(mu) for mu in self.mus)

@@ -13,7 +13,6 @@ References: R. Entezari et al., ICLR 2022, arXiv 2110.06296; T. Garipov et al., 
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -26,9 +25,10 @@ from edt.ensemble import Ensemble
 from edt.landscape import Minima, connect
 from edt.runs.experiment import Part, Parts, Spec
 from edt.stats import cluster_rate, ratio_interval
+from edt.studies.barriers.spec import BarriersSpec
 from edt.studies.common.finish import finish
 from edt.studies.common.one_table import targets_and_widths
-from edt.studies.common.students import StudentRun, StudentSpec
+from edt.studies.common.students import StudentRun
 from edt.tasks import Task
 
 #: Columns of ``pairs`` and their dtypes; barriers are shares of the target's variance.
@@ -58,34 +58,6 @@ PUSHES: dict[str, str] = {
 SAME = 1e-5
 
 
-@dataclass(frozen=True)
-class BarriersSpec(StudentSpec):
-    """Students, pairs and pushes.
-
-    Attributes:
-        pairs: pairs of good ends of each teacher and width, at most.
-        ends: good ends, and certified bad minima, that are pushed, of each at most.
-        radii: lengths of the pushes, in units of the norm.
-        pushes: of every end and radius.
-    """
-
-    widths: tuple[int, ...] = (3, 4, 6, 10)
-    seeds: int = 16
-    teachers: int = 4
-    d_in: int = 2
-    samples: int = 96
-    pairs: int = 6
-    ends: int = 3
-    radii: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
-    pushes: int = 4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_numbers(("pairs", "ends", "pushes"))
-        if not self.radii or any(not (math.isfinite(r) and r > 0.0) for r in self.radii):
-            raise ValueError(f"radii must be finite and above 0, got {list(self.radii)}")
-
-
 @dataclass(repr=False)
 class BarriersRun(StudentRun):
     """Join good ends, push good and bad ones.
@@ -101,7 +73,7 @@ class BarriersRun(StudentRun):
     @classmethod
     def then(cls, spec: BarriersSpec) -> list[Part]:
         """Pairs and pushes of each (teacher, width)."""
-        targets, pushes = spec.sweep.targets, spec.ends * len(spec.radii) * spec.pushes
+        targets, pushes = spec.targets, spec.ends * len(spec.radii) * spec.pushes
         pairs = targets_and_widths(
             "pairs", spec, targets, "join ends", lambda width: spec.pairs * 10 * width**2
         )

@@ -11,7 +11,6 @@ from edt.landscape import (
     Census,
     Core,
     Minima,
-    Tolerances,
     basin_table,
     census,
     census_table,
@@ -21,32 +20,11 @@ from edt.landscape import (
 )
 from edt.runs.experiment import Part, Parts
 from edt.show.words import ranges
-from edt.studies.common.students import StudentRun, StudentSpec
+from edt.studies.census.spec import CensusSpec
+from edt.studies.common.spec_parts import StudentSpec
+from edt.studies.common.students import StudentRun
 from edt.tasks import Task
 from edt.training.channels import ODD
-
-
-@dataclass(frozen=True)
-class CensusSpec(StudentSpec):
-    """Students, and what counts as the same minimum.
-
-    Attributes:
-        level, function, parameters, reduction: as in `edt.landscape.Tolerances`.
-    """
-
-    level: float = 1e-6
-    function: float = 1e-5
-    parameters: float = 1e-3
-    reduction: float = 1e-6
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_numbers(("level", "function", "parameters", "reduction"))
-
-    @property
-    def tolerances(self) -> Tolerances:
-        """What counts as equal."""
-        return Tolerances(self.level, self.function, self.parameters, self.reduction)
 
 
 @dataclass(repr=False)

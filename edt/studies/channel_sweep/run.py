@@ -21,22 +21,18 @@ from torch import nn
 from edt.curvature import hessian_spectrum
 from edt.curvature.verdicts import inertia, zero_threshold
 from edt.ensemble import ModuleEnsemble
-from edt.errors import unknown_choice
 from edt.functional import predict
 from edt.landscape import predicted_inertia, split_every, split_matrices
 from edt.nets.common import glorot
 from edt.ops.threads import one_blas_thread
 from edt.runs.experiment import Experiment, Part, Parts, Spec
-from edt.scalars import integer
 from edt.stats import cluster_rate, mean_interval
+from edt.studies.channel_sweep.spec import ChannelSweepSpec
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.success_table import success_table
-from edt.studies.width.spec import check_widths
 from edt.tasks import Task
 from edt.training import converge, masked_train
 
-#: How channels are read out.
-READOUTS = ("mean", "positions")
 #: Columns of ``runs`` and their dtypes.
 RUNS: dict[str, str] = {
     "readout": "str",
@@ -68,57 +64,6 @@ DOUBT = 30.0
 STEP = 0.02
 #: Iterations of L-BFGS after that step.
 DOWN = 60
-
-
-@dataclass(frozen=True)
-class ChannelSweepSpec(Spec):
-    """Convolutional teachers and students of one layer.
-
-    Attributes:
-        readouts: "mean" over positions, "positions" one by one, or both.
-        teachers: random teachers a readout.
-        teacher_channels: r, channels of each.
-        teacher_gain: length of their kernels: the larger, the sharper the target.
-        side, kernel: of images and kernels, in pixels.
-        samples: images, of independent normal pixels.
-        channels: of the students.
-        seeds: students per readout, teacher and number of channels.
-        steps, lr: of full-batch Adam with a cosine schedule.
-        lbfgs_steps: that follow.
-        newton_steps: of `edt.converge`, for minima whose channels are split.
-        minima: of each part, bad ones, that channels are split of, lowest first.
-        shares: of the first copy.
-        good: a student wins at or below this loss, as a share of the target's variance.
-        seed: of teachers and images.
-    """
-
-    readouts: tuple[str, ...] = READOUTS
-    teachers: int = 10
-    teacher_channels: int = 3
-    teacher_gain: float = 3.0
-    side: int = 5
-    kernel: int = 3
-    samples: int = 160
-    channels: tuple[int, ...] = (2, 3, 4)
-    seeds: int = 8
-    steps: int = 600
-    lr: float = 0.02
-    lbfgs_steps: int = 300
-    newton_steps: int = 15
-    minima: int = 1
-    shares: tuple[float, ...] = (0.5, 1.5)
-    good: float = 1e-6
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("readouts", "channels", "shares"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        for readout in self.readouts:
-            if readout not in READOUTS:
-                raise unknown_choice("readouts", readout, READOUTS)
-        self.check_numbers(from_zero=("steps", "lbfgs_steps", "newton_steps", "minima", "seed"))
-        check_widths("channels", self.channels, least=1)
-        integer("kernel", self.kernel, 1, self.side)
 
 
 def network(spec: ChannelSweepSpec, readout: str, channels: int) -> nn.Module:

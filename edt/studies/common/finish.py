@@ -56,7 +56,7 @@ def finish(
         index: int64 ``[B]``, targets.
         threshold: ``[B]`` or one; good at or below.
         tol, lbfgs_steps, newton_steps: of `edt.converge`.
-        certify_steps: of `edt.certify`.
+        certify_steps: of `edt.certify`; 0: take `edt.converge`'s word.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
@@ -71,7 +71,7 @@ def finish(
     theta = ended.networks.theta.clone()
     limit = np.broadcast_to(np.asarray(threshold, dtype=np.float64), loss.shape)
     open_ = torch.from_numpy(np.flatnonzero(loss > limit))
-    if open_.numel():
+    if open_.numel() and certify_steps:
         found = certify(
             task, ended.networks.select(open_), task_index=index[open_], steps=certify_steps
         )

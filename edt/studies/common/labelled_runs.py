@@ -15,8 +15,8 @@ from edt.lottery import at_reference_scale
 from edt.studies.common.channels import closest_opponents, with_channels
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.levels import label_levels
+from edt.studies.common.spec_parts import StudentSpec
 from edt.studies.common.targets import good_loss
-from edt.studies.width.spec import WidthSweepSpec
 from edt.tasks import Task
 from edt.training import ConvergeResult, converge, masked_train
 from edt.training.rounds import descend_in_rounds
@@ -57,14 +57,14 @@ COLUMNS: dict[str, str] = {
 PART_COLUMNS = {name: COLUMNS[name] for name in list(COLUMNS)[:-3]}
 
 
-def seeds_of(spec: WidthSweepSpec, target: int) -> list[int]:
+def seeds_of(spec: StudentSpec, target: int) -> list[int]:
     """Seeds of the students of one target, as given to `edt.Ensemble.init`."""
     first = target * SEED_STRIDE + spec.first_seed
     return list(range(first, first + spec.seeds))
 
 
 def run_part(
-    spec: WidthSweepSpec, task: Task, target: int, width: int
+    spec: StudentSpec, task: Task, target: int, width: int
 ) -> tuple[pd.DataFrame, Ensemble]:
     """Train and converge one (target, width).
 
@@ -189,7 +189,7 @@ def run_part(
     return columns, final
 
 
-def label_runs(spec: WidthSweepSpec, task: Task, parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+def label_runs(spec: StudentSpec, task: Task, parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """All runs in one table, with threshold, outcome and loss level.
 
     Outcomes are those of `edt.landscape.outcomes`, by the certified labels. Of runs that were not

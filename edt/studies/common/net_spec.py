@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 
 from edt.ensemble import ModuleEnsemble
+from edt.errors import unknown_choice
 from edt.functional import predict
 from edt.lottery.module_recipe import ModuleRecipe
 from edt.ops.threads import one_blas_thread
-from edt.runs.experiment import Spec
-from edt.scalars import integer
+from edt.runs.values import Budget, Count, Listed, NonNegative, Positive, Share, Whole
 from edt.show.words import exact
 from edt.studies.common.nets import (
+    NETS,
     TASKS,
     check_folder,
     check_net,
@@ -25,68 +26,52 @@ from edt.studies.common.nets import (
     title_of,
     training,
 )
+from edt.studies.common.spec_parts import FirstOrder, Seeded, TaskOf
 from edt.tasks import Task
-from edt.tasks.table import own_task, task_name
+from edt.tasks.table import task_name
 from edt.training import masked_train
 
-__all__ = ["Judged", "NetData", "NetSpec", "accuracy", "train"]
+__all__ = ["Judged", "NetData", "NetSpec", "NetTraining", "accuracy", "train"]
 
 
 @dataclass(frozen=True)
-class NetSpec(Spec):
-    """Networks of torch modules, their data, and how they are trained and judged.
+class NetTraining(Seeded, FirstOrder, lr=0.05):
+    """Networks of `edt.nets`, their data, and first-order training.
 
     Attributes:
         net: network of `edt.nets`, e.g. lenet5, conv4, resnet20.
-        factor: width factor; 1 is the paper's.
-        task: "digits" (scikit-learn's 8 x 8 images), "mnist1d" (with net lenet300), or "mnist",
-            "fashion_mnist", "cifar10", "cifar100" (files in ``folder``); or data of your own with
-            classes: a file, "module:function" or an `edt.Task`, as a table with a ``shape`` where
-            the samples are images.
+        factor: width factor of ``net``; 1 is the paper's.
         folder: of the files; empty for the other tasks.
         samples: training samples at most; 0: all.
-        steps, lr, batch: of SGD with momentum.
+        steps, lr, batch: of training.
         momentum, weight_decay: of the optimiser.
         milestones: steps at which the rate is multiplied by ``gamma``.
         gamma: see ``milestones``.
         warmup: steps over which the rate rises from 0 at first.
         crop: pixels by which images are moved at random in training.
         flip: whether they are mirrored at random.
-        level: quantile of the dense networks' test accuracies at and above which a network wins.
-        seed: of every draw of the experiment.
     """
 
     net: str = "lenet5"
-    factor: float = 0.25
-    task: Any = "digits"
+    factor: Positive = 0.25
+    task: Annotated[Any, TaskOf(TASKS)] = "digits"
     folder: str = ""
-    samples: int = 0
-    steps: int = 200
-    lr: float = 0.05
-    batch: int = 64
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    milestones: tuple[int, ...] = (100, 150)
-    gamma: float = 0.1
-    warmup: int = 0
-    crop: int = 0
+    samples: Budget = 0
+    steps: Count = 200
+    batch: Count = 64
+    momentum: NonNegative = 0.9
+    weight_decay: NonNegative = 0.0
+    milestones: Annotated[tuple[int, ...], Listed(Whole(0), 0)] = (100, 150)
+    gamma: Positive = 0.1
+    warmup: Budget = 0
+    crop: Budget = 0
     flip: bool = False
-    level: float = 0.5
-    seed: int = 0
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "task", own_task(self.task, TASKS))
-        check_net(self.net, self.task, self.factor)
+    def check(self) -> None:
+        super().check()
+        if self.net:
+            check_net(self.net, self.task, self.factor)
         check_folder(self.task, self.folder)
-        for step in self.milestones:
-            integer("milestones entries", step, 0)
-        self.check_numbers(from_zero=self._from_zero())
-        if self.level >= 1:
-            raise ValueError(f"level must be a quantile in (0, 1), got {self.level}")
-
-    def _from_zero(self) -> tuple[str, ...]:
-        """Numbers that may be 0."""
-        return ("samples", "momentum", "weight_decay", "warmup", "crop", "seed")
 
     def outside(self) -> tuple[str, ...]:
         """The folder of the data, for tasks that have one; or where one's own come from."""
@@ -96,6 +81,29 @@ class NetSpec(Spec):
     def on(self) -> str:
         """Name of the data."""
         return task_name(self.task)
+
+
+@dataclass(frozen=True)
+class NetSpec(NetTraining):
+    """Networks of torch modules, their data, and how they are trained and judged.
+
+    Attributes:
+        factor: width factor; 1 is the paper's.
+        task: "digits" (scikit-learn's 8 x 8 images), "mnist1d" (with net lenet300), or "mnist",
+            "fashion_mnist", "cifar10", "cifar100" (files in ``folder``); or data of your own with
+            classes: a file, "module:function" or an `edt.Task`, as a table with a ``shape`` where
+            the samples are images.
+        steps, lr, batch: of SGD with momentum.
+        level: quantile of the dense networks' test accuracies at and above which a network wins.
+        seed: of every draw of the experiment.
+    """
+
+    level: Share = 0.5
+
+    def check(self) -> None:
+        super().check()
+        if not self.net:
+            raise unknown_choice("net", self.net, NETS)
 
     @property
     def method(self) -> list[tuple[str, str]]:

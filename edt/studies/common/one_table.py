@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Protocol
 import pandas as pd
 
 from edt.runs.experiment import Experiment, Part, Parts
+from edt.studies.common.spec_parts import TeacherSpec
 from edt.studies.common.targets import teacher_task
-from edt.studies.common.teachers import TeacherSpec
 
 
 @dataclass(repr=False)

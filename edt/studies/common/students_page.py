@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edt.show.words import count, exact, option, percent, ranges
-from edt.studies.common.students import StudentSpec
+from edt.studies.common.spec_parts import StudentSpec
 from edt.studies.common.targets import target_text
 
 
@@ -11,7 +11,7 @@ def student_protocol(spec: StudentSpec) -> list[tuple[str, str]]:
     """Target, students and training, as name and value."""
     kind = "biases" if spec.bias else "no biases"
     return [
-        ("Target", target_text(spec.sweep)),
+        ("Target", target_text(spec)),
         (
             "Students",
             f"one hidden layer, widths {ranges(spec.widths)}, {option(spec.activation)}, {kind}, "

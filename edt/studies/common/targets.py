@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from edt import tasks
 from edt.ensemble import Ensemble
 from edt.show.words import count, exact, option
-from edt.studies.width.spec import WidthSweepSpec
+from edt.studies.common.spec_parts import StudentSpec, TeachersOnInputs
 from edt.tasks import Task
 from edt.tasks import table as tables
 
@@ -19,30 +19,7 @@ from edt.tasks import table as tables
 BIAS_SPREAD = 0.5
 
 
-class TeacherLike(Protocol):
-    """The fields of a spec that describe teachers and their data."""
-
-    @property
-    def teachers(self) -> int: ...
-    @property
-    def teacher_width(self) -> int: ...
-    @property
-    def teacher_gain(self) -> float: ...
-    @property
-    def d_in(self) -> int: ...
-    @property
-    def samples(self) -> int: ...
-    @property
-    def inputs(self) -> str: ...
-    @property
-    def task_seed(self) -> int: ...
-    @property
-    def activation(self) -> str: ...
-    @property
-    def bias(self) -> bool: ...
-
-
-def make_task(spec: WidthSweepSpec) -> Task:
+def make_task(spec: StudentSpec) -> Task:
     """The task of a sweep: one target per teacher, or those of data.
 
     Args:
@@ -61,7 +38,7 @@ def make_task(spec: WidthSweepSpec) -> Task:
     return teacher_task(spec)
 
 
-def target_text(spec: WidthSweepSpec) -> str:
+def target_text(spec: StudentSpec) -> str:
     """What the students learn, in words, for a page's protocol."""
     if spec.task == "teacher":
         return (
@@ -95,7 +72,7 @@ def own_text(table: Mapping[str, Any]) -> str:
     return f"{named}; SHA-256 {table['sha256'][:16]}…"
 
 
-def teacher_task(spec: TeacherLike) -> Task:
+def teacher_task(spec: TeachersOnInputs) -> Task:
     """Students learn random teachers; one target each, ``info["teacher"]`` holds them."""
     return tasks.teacher_student(
         spec.d_in,
@@ -108,7 +85,7 @@ def teacher_task(spec: TeacherLike) -> Task:
     )
 
 
-def make_teachers(spec: TeacherLike) -> Ensemble:
+def make_teachers(spec: TeachersOnInputs) -> Ensemble:
     """Teachers in which every neuron matters and none repeats another.
 
     Input weights are random directions of length ``teacher_gain``, biases (if any) are drawn from
@@ -139,6 +116,6 @@ def make_teachers(spec: TeacherLike) -> Ensemble:
     return teachers
 
 
-def good_loss(spec: WidthSweepSpec, task: Task, target: int) -> float | None:
+def good_loss(spec: StudentSpec, task: Task, target: int) -> float | None:
     """Loss at or below which a run succeeds; None where only the finished runs can tell."""
     return spec.good * float(task.variance[target]) if spec.realisable else None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from edt.errors import unknown_choice
-from edt.scalars import integer
-from edt.studies.common.teachers import TeacherSpec
-from edt.studies.width.spec import check_widths
+from edt.runs.values import FewWidths, Listed, OneOf, Whole
+from edt.studies.common.spec_parts import Students, TeacherSpec
 
 #: Ways to train, in the order of tables and pictures, and what each is.
 CONTROLS: dict[str, str] = {
@@ -21,7 +20,7 @@ CONTROLS: dict[str, str] = {
 
 
 @dataclass(frozen=True)
-class ControlsSpec(TeacherSpec):
+class ControlsSpec(Students, TeacherSpec, teachers=8, widths=(4, 6, 8, 12)):
     """Dimensions without tickets, and tickets without dimensions.
 
     Students learn teachers of width r = ``teacher_width``. Every control starts from the very
@@ -38,29 +37,19 @@ class ControlsSpec(TeacherSpec):
             that number plus each margin, where it is below P(m).
     """
 
-    teachers: int = 8
-    widths: tuple[int, ...] = (4, 6, 8, 12)
-    seeds: int = 20
-    controls: tuple[str, ...] = tuple(CONTROLS)
-    inners: tuple[int, ...] = (2, 4, 8)
-    margins: tuple[int, ...] = (0, 4, 12)
+    controls: Annotated[tuple[str, ...], Listed(OneOf(CONTROLS))] = tuple(CONTROLS)
+    inners: FewWidths = (2, 4, 8)
+    margins: Annotated[tuple[int, ...], Listed(Whole(0), 0)] = (0, 4, 12)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_widths("widths", self.widths, least=1)
+    def check(self) -> None:
+        super().check()
         r = self.teacher_width
         if r not in self.widths or min(self.widths) < r:
             raise ValueError(
                 f"widths must hold teacher_width ({r}) and nothing below, got {list(self.widths)}"
             )
-        for control in self.controls:
-            if control not in CONTROLS:
-                raise unknown_choice("controls", control, list(CONTROLS))
         if "width" not in self.controls:
             raise ValueError("controls must hold 'width', with which the others are compared")
-        check_widths("inners", self.inners, least=0)
-        for margin in self.margins:
-            integer("margins entries", margin, 0)
 
     def parameters(self, width: int) -> int:
         """P(m), trainable parameters of an ordinary network."""

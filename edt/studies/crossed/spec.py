@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edt.studies.common.teachers import TeacherSpec
+from edt.runs.values import Count
+from edt.studies.common.spec_parts import TeacherSpec
 
 
 @dataclass(frozen=True)
-class CrossedSpec(TeacherSpec):
+class CrossedSpec(TeacherSpec, teachers=48):
     """Winning tickets and their controls, each with the same rests around it.
 
     Attributes:
@@ -20,14 +21,13 @@ class CrossedSpec(TeacherSpec):
         rests: rests of m - r fresh neurons, the same for all tickets of all teachers.
     """
 
-    teachers: int = 48
-    width: int = 8
-    candidates: int = 30
-    tickets: int = 6
-    rests: int = 40
+    width: Count = 8
+    candidates: Count = 30
+    tickets: Count = 6
+    rests: Count = 40
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         if self.width < 2 * self.teacher_width:
             raise ValueError(
                 f"width must be at least twice teacher_width ({self.teacher_width}), so that "

@@ -22,8 +22,7 @@ from edt.studies.common.contrast import contrast_table, outcome_rates
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.finish import finish
 from edt.studies.common.one_table import OneTable
-from edt.studies.common.teachers import TeacherSpec
-from edt.studies.width.spec import check_widths
+from edt.studies.depth.spec import DepthSpec
 from edt.tasks import Task
 
 #: Columns of ``runs`` and their dtypes.
@@ -39,40 +38,6 @@ RUNS: dict[str, str] = {
     "label": "str",
     "outcome": "str",
 }
-
-
-#: Hidden layers: chains this long learn nothing, and are long to write down.
-DEEPEST = 1000
-
-
-@dataclass(frozen=True)
-class DepthSpec(TeacherSpec):
-    """Depths and widths of the students, and how far they are driven.
-
-    Attributes:
-        depths: numbers of hidden layers.
-        widths: neurons of each hidden layer of the students.
-        seeds: students per depth, width and teacher.
-        newton_steps, certify_steps: of `edt.converge` and `edt.certify`.
-    """
-
-    teachers: int = 4
-    teacher_width: int = 3
-    depths: tuple[int, ...] = (1, 2, 3)
-    widths: tuple[int, ...] = (2, 3, 4, 6)
-    seeds: int = 12
-    samples: int = 96
-    steps: int = 2000
-    lbfgs_rounds: int = 2
-    newton_steps: int = 60
-    certify_steps: int = 200
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("depths", "widths"):
-            check_widths(name, getattr(self, name), least=1)
-        if self.depths[-1] > DEEPEST:
-            raise ValueError(f"depths must be at most {DEEPEST:,}, got {self.depths[-1]:,}")
 
 
 def _part(spec: DepthSpec, depth: int, width: int) -> pd.DataFrame:

@@ -25,7 +25,8 @@ from edt.runs.experiment import Part, Parts
 from edt.show.words import ranges
 from edt.stats import ratio_interval
 from edt.studies.common.labelled_runs import seeds_of
-from edt.studies.common.students import StudentRun, StudentSpec
+from edt.studies.common.spec_parts import StudentSpec
+from edt.studies.common.students import StudentRun
 from edt.studies.escape.spec import EscapeSpec
 from edt.studies.width.run import part_name, training_plan
 from edt.tasks import Task
@@ -84,9 +85,8 @@ class EscapeRun(StudentRun):
     @classmethod
     def then(cls, spec: EscapeSpec) -> list[Part]:
         """The choice of bad minima; what follows from them; paths."""
-        sweep = spec.sweep
-        parts = [Part("chosen", "choose bad minima", float(sweep.networks), CHOICE)]
-        for target, width in [student.key for student in training_plan(sweep)]:
+        parts = [Part("chosen", "choose bad minima", float(spec.networks), CHOICE)]
+        for target, width in [student.key for student in training_plan(spec)]:
             parts.append(
                 Part(
                     f"{part_name(target, width)}-escapes",
@@ -107,7 +107,7 @@ class EscapeRun(StudentRun):
                 (target, width),
                 columns=PATHS,
             )
-            for target in range(sweep.targets)
+            for target in range(spec.targets)
             for width in spec.path_widths
         ]
         return parts
@@ -255,8 +255,7 @@ def _escapes(
 
 def _paths(spec: EscapeSpec, task: Task, target: int, width: int) -> pd.DataFrame:
     """Gradient descent from random starts; how the loss curves at every recorded step."""
-    sweep = spec.sweep
-    seeds = seeds_of(sweep, target)[:1]
+    seeds = seeds_of(spec, target)[:1]
     seeds = list(range(seeds[0], seeds[0] + spec.path_seeds))
     start = Ensemble.init(
         [width],

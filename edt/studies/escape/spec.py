@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Annotated
 
-from edt.errors import unknown_choice
 from edt.landscape.grow import SHARES
-from edt.studies.common.students import StudentSpec
-from edt.studies.width.spec import check_widths
+from edt.runs.values import Budget, Count, FewWidths, Listed, OneOf, Positive, Widths
+from edt.studies.common.spec_parts import Seeded, SplitBudget, StudentSpec
 
 
 @dataclass(frozen=True)
-class EscapeSpec(StudentSpec):
+class EscapeSpec(Seeded, SplitBudget, StudentSpec, widths=(2, 3, 4, 5, 6), escape_newton_steps=100):
     """Students whose bad minima are embedded and left, and students followed by descent.
 
     Attributes:
@@ -31,35 +31,17 @@ class EscapeSpec(StudentSpec):
         seed: of embeddings and random directions.
     """
 
-    widths: tuple[int, ...] = (2, 3, 4, 5, 6)
-    minima: int = 3
-    add: tuple[int, ...] = (1, 2, 4)
-    shares: tuple[str, ...] = ("positive", "signed")
-    copies: int = 1
-    random: int = 4
-    step: float = 1e-3
-    descent_steps: int = 3000
-    escape_lbfgs_steps: int = 2000
-    escape_newton_steps: int = 100
-    path_widths: tuple[int, ...] = (4, 8, 16)
-    path_seeds: int = 4
-    path_steps: int = 30_000
-    path_lr: float = 0.05
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_widths("add", self.add, least=1)
-        check_widths("path_widths", self.path_widths, least=0)
-        if not self.shares:
-            raise ValueError("shares must hold at least one kind")
-        for kind in self.shares:
-            if kind not in SHARES:
-                raise unknown_choice("shares", kind, SHARES)
-        from_zero = ("random", "descent_steps", "escape_lbfgs_steps", "escape_newton_steps", "seed")
-        students = {entry.name for entry in fields(StudentSpec)}
-        own = [entry.name for entry in fields(self) if entry.name not in students]
-        self.check_numbers(own, from_zero=from_zero)
+    minima: Count = 3
+    add: Widths = (1, 2, 4)
+    shares: Annotated[tuple[str, ...], Listed(OneOf(SHARES))] = ("positive", "signed")
+    copies: Count = 1
+    random: Budget = 4
+    step: Positive = 1e-3
+    descent_steps: Budget = 3000
+    path_widths: FewWidths = (4, 8, 16)
+    path_seeds: Count = 4
+    path_steps: Count = 30_000
+    path_lr: Positive = 0.05
 
     @property
     def path_records(self) -> list[int]:

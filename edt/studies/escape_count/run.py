@@ -27,7 +27,8 @@ from edt.runs.experiment import Part, Parts, Spec
 from edt.stats import cluster_rate, paired_interval
 from edt.studies.common.finish import Finished, finish, leave, with_fresh
 from edt.studies.common.one_table import targets_and_widths
-from edt.studies.common.students import StudentRun, StudentSpec
+from edt.studies.common.students import StudentRun
+from edt.studies.escape_count.spec import EscapeCountSpec
 from edt.tasks import Task
 from edt.training import masked_train
 
@@ -50,30 +51,6 @@ COUNTS: dict[str, str] = {
 RESTARTS = 500_000
 
 
-@dataclass(frozen=True)
-class EscapeCountSpec(StudentSpec):
-    """Students whose bad minima are grown, and how far.
-
-    Attributes:
-        each: bad minima of each width and teacher: the first that are met.
-        most: neurons added at most.
-        escape_steps: Newton steps of each try; L-BFGS has ten times as many iterations.
-    """
-
-    widths: tuple[int, ...] = (2, 3, 4)
-    seeds: int = 12
-    teachers: int = 5
-    d_in: int = 2
-    samples: int = 128
-    each: int = 2
-    most: int = 4
-    escape_steps: int = 100
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_numbers(("each", "most", "escape_steps"))
-
-
 @dataclass(repr=False)
 class EscapeCountRun(StudentRun):
     """Give bad minima neuron after neuron until they are good.
@@ -90,7 +67,7 @@ class EscapeCountRun(StudentRun):
     def then(cls, spec: EscapeCountSpec) -> list[Part]:
         """The bad minima of each (teacher, width)."""
         return targets_and_widths(
-            "count", spec, spec.sweep.targets, "neuron after neuron",
+            "count", spec, spec.targets, "neuron after neuron",
             lambda width: spec.each * spec.most * 30 * (width + spec.most) ** 2, COUNTS,
             "add neurons",
         )  # fmt: skip

@@ -15,7 +15,7 @@ same for all teachers.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -29,13 +29,11 @@ from edt.landscape import split_every
 from edt.landscape.levels import loss_levels
 from edt.lottery import run_trial
 from edt.runs.experiment import Experiment, Part, Parts, Spec
-from edt.scalars import integer
 from edt.stats import cluster_rate, effective_tickets, jackknife, permuted, wilson
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.finish import finish
 from edt.studies.common.targets import teacher_task
-from edt.studies.common.teachers import TeacherSpec
-from edt.studies.width.spec import check_widths
+from edt.studies.escape_teachers.spec import EscapeTeachersSpec
 from edt.tasks import Task
 
 #: Columns of ``candidates`` and their dtypes.
@@ -62,50 +60,6 @@ RUNS: dict[str, str] = {
 PILOT_SEED = 500_000
 Floats = npt.NDArray[np.float64]
 DRAW, TRAIN = "draw teachers", "train students"
-
-
-@dataclass(frozen=True)
-class EscapeTeachersSpec(TeacherSpec):
-    """Teachers to choose from, and the students that are counted.
-
-    Attributes:
-        candidates: teachers drawn.
-        teachers: of them, kept: half with the fewest escape dimensions a neuron, half with the
-            most.
-        pilots: students of width r of each candidate, to find bad minima with.
-        minima: distinct bad minima of each whose neurons are split, at most; lowest first.
-        widths: of the students that are counted; the first is r = teacher_width.
-        seeds: students per width and teacher.
-        newton_steps, certify_steps: of `edt.converge` and `edt.certify`, for the pilots.
-    """
-
-    candidates: int = 40
-    teachers: int = 12
-    pilots: int = 24
-    minima: int = 6
-    widths: tuple[int, ...] = (4, 5, 6, 7, 8)
-    seeds: int = 60
-    newton_steps: int = 60
-    certify_steps: int = 300
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "widths", tuple(self.widths))
-        check_widths("widths", self.widths, least=2)
-        if self.widths[0] != self.teacher_width:
-            raise ValueError(
-                f"widths must begin with teacher_width ({self.teacher_width}), got {self.widths[0]}"
-            )
-        integer("teachers", self.teachers, 4)
-        if self.teachers > self.candidates:
-            raise ValueError(
-                f"teachers must be at most candidates ({self.candidates}), got {self.teachers}"
-            )
-
-    @property
-    def drawn(self) -> TeacherSpec:
-        """The same with all candidates for teachers."""
-        return replace(self, teachers=self.candidates)
 
 
 @dataclass(repr=False)

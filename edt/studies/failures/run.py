@@ -24,7 +24,8 @@ from edt.stats import Interval, cluster_rate, paired_interval
 from edt.studies.common.contrast import mean_gap
 from edt.studies.common.finish import finish, leave, with_fresh
 from edt.studies.common.one_table import targets_and_widths
-from edt.studies.common.students import StudentRun, StudentSpec
+from edt.studies.common.students import StudentRun
+from edt.studies.failures.spec import FailuresSpec
 from edt.tasks import Task
 
 #: Labels of ends that are given another neuron.
@@ -50,27 +51,6 @@ ESCAPES: dict[str, str] = {
 LOWER = 1e-3
 
 
-@dataclass(frozen=True)
-class FailuresSpec(StudentSpec):
-    """Students of several widths, and what their failures do with one neuron more.
-
-    Attributes:
-        each: failed ends of each label, width and teacher that are given another neuron.
-        escape_steps: Newton steps of a run that goes on; L-BFGS has ten times as many iterations.
-    """
-
-    widths: tuple[int, ...] = (2, 3, 4, 5, 6, 8)
-    teachers: int = 5
-    d_in: int = 2
-    samples: int = 256
-    each: int = 3
-    escape_steps: int = 150
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_numbers(("each", "escape_steps"))
-
-
 @dataclass(repr=False)
 class FailuresRun(StudentRun):
     """Label failed ends, and look for ways out of them.
@@ -87,7 +67,7 @@ class FailuresRun(StudentRun):
     def then(cls, spec: FailuresSpec) -> list[Part]:
         """The ways out of the failures of each (teacher, width)."""
         return targets_and_widths(
-            "escape", spec, spec.sweep.targets, "one neuron more",
+            "escape", spec, spec.targets, "one neuron more",
             lambda width: spec.each * len(KINDS) * 4 * width * (width + 1), ESCAPES,
         )  # fmt: skip
 

@@ -26,8 +26,7 @@ from edt.runs.experiment import Part, Spec
 from edt.stats import Tested
 from edt.stats.association import rank_test
 from edt.studies.common.one_table import OneTable, targets_and_widths
-from edt.studies.common.teachers import TeacherSpec
-from edt.studies.width.spec import check_widths
+from edt.studies.index_loss.spec import IndexLossSpec
 from edt.tasks import Task
 from edt.training import converge, masked_train
 
@@ -50,33 +49,6 @@ RUNS: dict[str, str] = {
 CRITICAL = ("minimum", "flat minimum", "saddle")
 #: Losses below this share of the variance are zero: no index there.
 ZERO = 1e-12
-
-
-@dataclass(frozen=True)
-class IndexLossSpec(TeacherSpec):
-    """Where Newton sets out from, and how far it may go.
-
-    Attributes:
-        widths: hidden widths of the students.
-        seeds: students per width and teacher.
-        stops: steps of Adam after which each student's path is left.
-        noises: sizes of random pushes off those points, as shares of the norm.
-        newton_steps: budget of each.
-    """
-
-    teachers: int = 3
-    widths: tuple[int, ...] = (2, 3, 4, 6)
-    seeds: int = 20
-    stops: tuple[int, ...] = (30, 100, 300, 1000, 3000)
-    noises: tuple[float, ...] = (0.0, 0.1)
-    newton_steps: int = 200
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_widths("widths", self.widths, least=1)
-        check_widths("stops", self.stops, least=1)
-        if not self.noises or any(not (math.isfinite(n) and n >= 0.0) for n in self.noises):
-            raise ValueError(f"noises must be finite and >= 0, got {list(self.noises)}")
 
 
 def critical_points(spec: IndexLossSpec, task: Task, target: int, width: int) -> pd.DataFrame:

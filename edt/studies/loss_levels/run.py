@@ -23,21 +23,19 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
-from edt.ensemble.activations import check_activation
 from edt.flow import gradient_flow
 from edt.landscape.certificates import Certificates, certify
 from edt.landscape.irreducible import Core, reduce_network
 from edt.landscape.layers import unpack
 from edt.ops.threads import one_blas_thread
 from edt.runs.experiment import Experiment, Part, Parts, Spec
-from edt.scalars import integer, number
+from edt.studies.loss_levels.spec import LossLevelsSpec
 from edt.studies.loss_levels.tables import (
     label_ends,
     label_levels,
     loss_level_table,
     uncertified_ends,
 )
-from edt.studies.width.spec import check_widths
 from edt.tasks import Task, rosenbrock
 from edt.training import converge
 
@@ -77,67 +75,6 @@ RUNS: dict[str, str] = {
     "end": "str",  # see `ENDS` of `edt.studies.loss_levels.tables`
     "level": "int64",
 }
-
-
-@dataclass(frozen=True)
-class LossLevelsSpec(Spec):
-    """Which networks, and how they are taken down.
-
-    Attributes:
-        widths: hidden widths r, rising.
-        biases: settings tried: without, with.
-        starts: s; width r gets ``s 2^r`` starts.
-        points: of the target's grid, per axis. The paper has 101 (10,201 points) and s = 50.
-        activation: of the networks.
-        init: scheme of the initial weights.
-        first_seed: >= 0.
-        max_time: end of the gradient flow.
-        rtol: its tolerance; that of small parameters is a hundredth of it.
-        norm_limit: parameter norm at which a flow is left.
-        tol: ``max|grad|`` to converge to afterwards.
-        lbfgs_steps, newton_steps: as in `edt.converge`.
-        certify_steps: of `edt.certify`.
-    """
-
-    widths: tuple[int, ...] = (1, 2, 3, 4, 5)
-    biases: tuple[bool, ...] = (False, True)
-    starts: int = 10
-    points: int = 31
-    activation: str = "g"
-    init: str = "glorot"
-    first_seed: int = 0
-    max_time: float = 1e6
-    rtol: float = 1e-3
-    norm_limit: float = 1e3
-    tol: float = 1e-10
-    lbfgs_steps: int = 1000
-    newton_steps: int = 200
-    certify_steps: int = 600
-
-    def __post_init__(self) -> None:
-        check_widths("widths", self.widths, least=1)
-        if list(self.biases) not in ([False], [True], [False, True]):
-            raise ValueError(
-                f"biases must be false, true, or false and true, got {list(self.biases)}"
-            )
-        integer("starts", self.starts, 1)
-        integer("points", self.points, 2)
-        integer("first_seed", self.first_seed, 0)
-        integer("lbfgs_steps", self.lbfgs_steps, 0)
-        integer("newton_steps", self.newton_steps, 0)
-        integer("certify_steps", self.certify_steps, 0)
-        for name in ("max_time", "rtol", "norm_limit", "tol"):
-            number(name, getattr(self, name), strict=True)
-        check_activation(self.activation)
-
-    def starts_of(self, width: int) -> int:
-        """Starts of one width and bias setting."""
-        return int(self.starts * 2**width)
-
-    @property
-    def networks(self) -> int:
-        """Networks trained in all."""
-        return len(self.biases) * sum(self.starts_of(width) for width in self.widths)
 
 
 @dataclass(repr=False)

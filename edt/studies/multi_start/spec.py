@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from edt.errors import unknown_choice
-from edt.studies.common.teachers import TeacherSpec
-from edt.studies.width.spec import check_widths
+from edt.runs.values import OneOf
+from edt.studies.common.spec_parts import WideSpec
 
 
 @dataclass(frozen=True)
-class MultiStartSpec(TeacherSpec):
+class MultiStartSpec(WideSpec, widths=(4, 8, 12, 16), seeds=100):
     """Wide networks, and the narrow ones inside each, trained together and apart.
 
     Attributes:
         task: "teacher-student".
         widths: hidden widths m of the wide networks, at least r = teacher_width; each holds
             floor(m / r) disjoint tickets.
-        seeds: networks per width and teacher.
     """
 
-    task: str = "teacher-student"
-    widths: tuple[int, ...] = (4, 8, 12, 16)
-    seeds: int = 100
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.task != "teacher-student":
-            raise unknown_choice("task", self.task, ["teacher-student"])
-        check_widths("widths", self.widths, least=1)
-        if min(self.widths) < self.teacher_width:
-            raise ValueError(
-                f"widths must be at least teacher_width ({self.teacher_width}), got "
-                f"{min(self.widths)}"
-            )
+    task: Annotated[str, OneOf(("teacher-student",))] = "teacher-student"
 
     @property
     def networks(self) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from edt.errors import unknown_choice
-from edt.scalars import integer
+from edt.runs.values import Count, OneOf, Rising
 from edt.studies.common.net_spec import NetSpec
 
 __all__ = ["MultiStartNetSpec"]
@@ -14,7 +14,7 @@ CUTS = ("units", "weights")
 
 
 @dataclass(frozen=True)
-class MultiStartNetSpec(NetSpec):
+class MultiStartNetSpec(NetSpec, factor=1.0, level=0.75):
     """Wide networks, and the disjoint tickets inside each, trained together and apart.
 
     Attributes:
@@ -27,22 +27,12 @@ class MultiStartNetSpec(NetSpec):
             above which a network wins.
     """
 
-    factor: float = 1.0
-    parts: tuple[int, ...] = (2, 4)
-    cut: str = "units"
-    seeds: int = 24
-    level: float = 0.75
+    parts: Annotated[tuple[int, ...], Rising(start=2)] = (2, 4)
+    cut: Annotated[str, OneOf(CUTS)] = "units"
+    seeds: Count = 24
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.parts:
-            raise ValueError("parts must hold at least one number of parts")
-        for parts in self.parts:
-            integer("parts entries", parts, 2)
-        if list(self.parts) != sorted(set(self.parts)):
-            raise ValueError(f"parts must be rising and distinct, got {self.parts}")
-        if self.cut not in CUTS:
-            raise unknown_choice("cut", self.cut, CUTS)
+    def check(self) -> None:
+        super().check()
         if self.cut == "units" and self.net == "resnet20":
             raise ValueError("cut 'units' is for networks without shortcuts; take cut 'weights'")
 

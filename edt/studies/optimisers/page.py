@@ -14,7 +14,8 @@ from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.optimisers import panels
 from edt.studies.optimisers.flows import GONE
-from edt.studies.optimisers.run import RULE_WORDS, RULES, OptimisersRun, with_setting
+from edt.studies.optimisers.run import RULE_WORDS, OptimisersRun, with_setting
+from edt.studies.optimisers.spec import RULES
 from edt.studies.perturb_rest.page import REFERENCES
 
 

@@ -31,7 +31,6 @@ import torch
 
 from edt.curvature import hessian_spectrum
 from edt.ensemble import Ensemble
-from edt.errors import unknown_choice
 from edt.landscape import split_every
 from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.stats import Interval, ratio_interval
@@ -39,19 +38,11 @@ from edt.studies.common.contrast import contrast_table, outcome_rates
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.finish import finish
 from edt.studies.common.targets import teacher_task
-from edt.studies.common.teachers import TeacherSpec
 from edt.studies.optimisers.flows import PLATEAUS, plateau_rows, plateau_table, plateaus_of
-from edt.studies.width.spec import check_widths
+from edt.studies.optimisers.spec import RULES, OptimisersSpec
 from edt.tasks import Task
 from edt.training import masked_train
 
-#: Rules: optimiser, batch size (None: all samples), learning rate.
-RULES: dict[str, tuple[str, int | None, float]] = {
-    "gd": ("gd", None, 0.1),
-    "sgd": ("sgd", 16, 0.05),
-    "sgd small": ("sgd", 4, 0.02),
-    "adam": ("adam", None, 0.01),
-}
 #: Rules in words.
 RULE_WORDS = {
     "gd": "gradient descent", "sgd": "SGD in batches of 16", "sgd small": "SGD in batches of 4",
@@ -85,54 +76,6 @@ ESCAPES: dict[str, str] = {
 }
 #: Step off the saddle along the way down, in units of its norm; share of the loss to be gone.
 OFF, GONE = 1e-3, 0.1
-
-
-@dataclass(frozen=True)
-class OptimisersSpec(TeacherSpec):
-    """Rules, starts, widths; saddles and batches.
-
-    Attributes:
-        rules: of `RULES`.
-        scales: factors on the start.
-        widths, seeds: students for every rule, scale and teacher.
-        newton_steps, certify_steps: of `edt.converge` and `edt.certify`.
-        saddle_width: of the bad minima that are split; saddles: at most so many a teacher.
-        batches: samples a step; those above the number of samples mean all.
-        noises: seeds of the batches, for every saddle and batch size.
-        leave_steps: steps allowed; leave_lr: their learning rate.
-        flows: gradient flows of each teacher; flow_width, flow_scale: of their starts; flow_time:
-            where they end.
-    """
-
-    teachers: int = 4
-    rules: tuple[str, ...] = ("gd", "sgd", "sgd small", "adam")
-    scales: tuple[float, ...] = (0.3, 1.0, 3.0)
-    widths: tuple[int, ...] = (3, 4, 8)
-    seeds: int = 8
-    samples: int = 96
-    steps: int = 3000
-    newton_steps: int = 60
-    certify_steps: int = 200
-    saddle_width: int = 3
-    saddles: int = 3
-    batches: tuple[int, ...] = (4, 16, 96)
-    noises: int = 4
-    leave_steps: int = 20_000
-    leave_lr: float = 0.1
-    flows: int = 6
-    flow_width: int = 4
-    flow_scale: float = 0.1
-    flow_time: float = 1e6
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in self.rules:
-            if name not in RULES:
-                raise unknown_choice("rules", name, list(RULES))
-        check_widths("widths", self.widths, least=1)
-        check_widths("batches", self.batches, least=1)
-        if any(not (math.isfinite(scale) and scale > 0.0) for scale in self.scales):
-            raise ValueError(f"scales must be finite and above 0, got {list(self.scales)}")
 
 
 @dataclass(repr=False)

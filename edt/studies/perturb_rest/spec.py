@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from edt.errors import unknown_choice
 from edt.lottery.perturbations import check_sizes
-from edt.studies.common.teachers import TeacherSpec
+from edt.runs.values import Budget, Count, OneOf
+from edt.studies.common.spec_parts import Changes, TeacherSpec
 
-TASKS = ("teacher-student",)
 TICKETS = ("matched", "planted", "magnitude")
 
 
 @dataclass(frozen=True)
-class PerturbRestSpec(TeacherSpec):
+class PerturbRestSpec(Changes, TeacherSpec, sizes=(0.25, 0.5, 0.75, 1.0)):
     """Winning tickets, and many rests around each: does the ticket still win?
 
     Attributes:
@@ -39,31 +39,22 @@ class PerturbRestSpec(TeacherSpec):
         population, generations: of the evolutionary search for adversarial rests.
     """
 
-    task: str = "teacher-student"
-    ticket: str = "matched"
-    width: int = 8
-    tickets: int = 20
-    rests: int = 200
-    change: str = "resample"
-    sizes: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
-    candidates: int = 40
-    random_rests: int = 40
-    losers: int = 10
-    loser_rests: int = 40
-    bisections: int = 6
+    task: Annotated[str, OneOf(("teacher-student",))] = "teacher-student"
+    ticket: Annotated[str, OneOf(TICKETS)] = "matched"
+    width: Count = 8
+    tickets: Count = 20
+    rests: Count = 200
+    candidates: Count = 40
+    random_rests: Budget = 40
+    losers: Budget = 10
+    loser_rests: Budget = 40
+    bisections: Budget = 6
     radii: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
-    population: int = 24
-    generations: int = 4
+    population: Count = 24
+    generations: Budget = 4
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, allowed in (("task", TASKS), ("ticket", TICKETS)):
-            value = getattr(self, name)
-            if value not in allowed:
-                raise unknown_choice(name, value, list(allowed))
-        object.__setattr__(self, "sizes", check_sizes(self.change, tuple(self.sizes), "change"))
-        if list(self.sizes) != sorted(set(self.sizes)):
-            raise ValueError(f"sizes must be rising and distinct, got {list(self.sizes)}")
+    def check(self) -> None:
+        super().check()
         radii = tuple(self.radii)
         object.__setattr__(self, "radii", check_sizes("noise", radii) if radii else ())
         if self.width <= self.teacher_width:
@@ -71,16 +62,6 @@ class PerturbRestSpec(TeacherSpec):
                 f"width must be above teacher_width ({self.teacher_width}) to leave a rest, got "
                 f"{self.width}"
             )
-
-    def _from_zero(self) -> tuple[str, ...]:
-        return (
-            *super()._from_zero(),
-            "random_rests",
-            "losers",
-            "loser_rests",
-            "bisections",
-            "generations",
-        )
 
     @property
     def trainings(self) -> int:

@@ -29,8 +29,7 @@ from edt.stats import cluster_rate, paired_interval
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.finish import finish
 from edt.studies.common.one_table import OneTable, targets_and_widths
-from edt.studies.common.teachers import TeacherSpec
-from edt.studies.width.spec import check_widths
+from edt.studies.prune_to_narrow.spec import PruneSpec
 from edt.tasks import Task
 
 #: What is kept, in the order of the figure.
@@ -48,30 +47,6 @@ RUNS: dict[str, str] = {
     "label": "str",
     "outcome": "str",
 }
-
-
-@dataclass(frozen=True)
-class PruneSpec(TeacherSpec):
-    """Wide students, and how their remains are taken to the bottom.
-
-    Attributes:
-        widths: hidden widths of the wide students, above r = teacher_width.
-        seeds: students per width and teacher.
-        newton_steps, certify_steps: of `edt.converge` and `edt.certify` for what is left.
-    """
-
-    widths: tuple[int, ...] = (5, 6, 8, 12)
-    seeds: int = 20
-    newton_steps: int = 60
-    certify_steps: int = 300
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_widths("widths", self.widths, least=1)
-        if min(self.widths) <= self.teacher_width:
-            raise ValueError(
-                f"widths must be above teacher_width ({self.teacher_width}), got {min(self.widths)}"
-            )
 
 
 def _part(spec: PruneSpec, task: Task, target: int, width: int) -> pd.DataFrame:

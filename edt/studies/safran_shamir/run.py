@@ -9,64 +9,20 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from edt.errors import unknown_choice
-from edt.landscape.safran_shamir import FINISH, run_starts, spurious_table
+from edt.landscape.safran_shamir import run_starts, spurious_table
 from edt.runs.experiment import Experiment, Part, Parts, Spec
-from edt.scalars import integer, number
 from edt.studies.safran_shamir.published import (
     SAFRAN_SHAMIR,
     SAFRAN_SHAMIR_STARTS,
     compare_counts,
     holm,
 )
-from edt.studies.width.spec import check_widths
+from edt.studies.safran_shamir.spec import SafranShamirSpec
 
 __all__ = ["SafranShamirRun", "SafranShamirSpec", "run_safran_shamir", "table_beside_published"]
 
 #: Starts of a part: what a killed run loses at most.
 PART = 1000
-
-
-@dataclass(frozen=True)
-class SafranShamirSpec(Spec):
-    """Which cells of the table, and how.
-
-    Attributes:
-        teachers: teacher widths k, rising.
-        extra: neurons a student has more than its teacher, rising, from 0.
-        starts: per cell.
-        seed: of the starts, >= 0.
-        tol: ``max|grad|`` at which a run has ended.
-        max_steps: of gradient descent.
-        finish: "all" drives every run to ``tol``; "spurious" leaves a run once ``F <= 1e-3``
-            (the loss only falls from there).
-    """
-
-    teachers: tuple[int, ...] = tuple(range(6, 21))
-    extra: tuple[int, ...] = (0, 1, 2)
-    starts: int = 1000
-    seed: int = 0
-    tol: float = 2e-9
-    max_steps: int = 200_000
-    finish: str = "all"
-
-    def __post_init__(self) -> None:
-        check_widths("teachers", self.teachers, least=1)
-        for more in self.extra:
-            integer("extra entries", more, 0)
-        if not self.extra or list(self.extra) != sorted(set(self.extra)):
-            raise ValueError(f"extra must be rising and distinct, got {list(self.extra)}")
-        integer("starts", self.starts, 1)
-        integer("seed", self.seed, 0)
-        number("tol", self.tol, strict=True)
-        integer("max_steps", self.max_steps, 1)
-        if self.finish not in FINISH:
-            raise unknown_choice("finish", self.finish, FINISH)
-
-    @property
-    def cells(self) -> list[tuple[int, int]]:
-        """(teacher width, student width) of every cell, those of few neurons first."""
-        return [(k, k + more) for more in self.extra for k in self.teachers]
 
 
 @dataclass(repr=False)

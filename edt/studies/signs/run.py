@@ -25,32 +25,10 @@ import pandas as pd
 from edt.runs.experiment import Part, Spec
 from edt.stats import SEED
 from edt.studies.common.one_table import OneTable
-from edt.studies.index_loss.run import (
-    IndexLossRun,
-    IndexLossSpec,
-    critical_points,
-    distinct_points,
-)
+from edt.studies.index_loss.run import IndexLossRun, critical_points, distinct_points
+from edt.studies.signs.spec import SignsSpec
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class SignsSpec(IndexLossSpec):
-    """Where critical points are looked for, and how finely their losses are cut.
-
-    Attributes:
-        levels: parts of equal size into which each teacher's points of a width are cut, by loss.
-    """
-
-    widths: tuple[int, ...] = (2, 3, 4, 5)
-    seeds: int = 40
-    levels: int = 3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.levels < 1:
-            raise ValueError(f"levels must be at least 1, got {self.levels}")
 
 
 @dataclass(repr=False)

@@ -5,33 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import comb
 
-from edt.studies.common.teachers import TeacherSpec
-from edt.studies.width.spec import check_widths
+from edt.runs.values import Count
+from edt.studies.common.spec_parts import WideSpec
 
 
 @dataclass(frozen=True)
-class SubsetsSpec(TeacherSpec):
+class SubsetsSpec(WideSpec, widths=(5, 6, 8), seeds=40):
     """Wide networks, and the tickets of all their subsets of r neurons.
 
     Attributes:
-        widths: hidden widths m, at least r = teacher_width.
-        seeds: networks per width and teacher.
         most: tickets trained of each network: all C(m, r) where there are no more, else a random
             sample of so many.
     """
 
-    widths: tuple[int, ...] = (5, 6, 8)
-    seeds: int = 40
-    most: int = 500
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_widths("widths", self.widths, least=1)
-        if min(self.widths) < self.teacher_width:
-            raise ValueError(
-                f"widths must be at least teacher_width ({self.teacher_width}), got "
-                f"{min(self.widths)}"
-            )
+    most: Count = 500
 
     def tickets(self, width: int) -> int:
         """Tickets trained of a network of this width."""

@@ -13,7 +13,8 @@ from edt.studies.common.study_page import StudyPage
 from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.perturb_rest.page import REFERENCES
 from edt.studies.targets import panels
-from edt.studies.targets.run import TARGETS, TargetsRun
+from edt.studies.targets.run import TargetsRun
+from edt.studies.targets.spec import TARGETS
 
 
 def beyond_text(rates: pd.DataFrame) -> str:

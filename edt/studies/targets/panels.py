@@ -10,7 +10,7 @@ from edt.show.hover import lines, rows
 from edt.show.marks import line
 from edt.show.panel import Panel
 from edt.studies.common.contrast import STYLES, outcome_panels
-from edt.studies.targets.run import TARGETS
+from edt.studies.targets.spec import TARGETS
 
 #: Words of the tables.
 TERMS = Terms(

@@ -16,7 +16,6 @@ import pandas as pd
 import torch
 
 from edt import functional, tasks
-from edt.errors import unknown_choice
 from edt.landscape import outcomes
 from edt.lottery import run_trial
 from edt.runs.experiment import Experiment, Part, Parts, Spec
@@ -24,17 +23,9 @@ from edt.studies.common.contrast import contrast_table, outcome_rates
 from edt.studies.common.find_tickets import SEED_STRIDE
 from edt.studies.common.finish import finish
 from edt.studies.common.targets import make_teachers
-from edt.studies.common.teachers import TeacherSpec
-from edt.studies.width.spec import check_widths
+from edt.studies.targets.spec import TARGETS, TargetsSpec
 from edt.tasks import Task
 
-#: Targets: words for figures.
-TARGETS = {
-    "clean": "teachers without noise",
-    "noisy": "teachers with noise",
-    "rosenbrock": "a function out of reach",
-    "diabetes": "diabetes data",
-}
 #: Columns of ``runs`` and their dtypes.
 RUNS: dict[str, str] = {
     "data": "str",  # of `TARGETS`
@@ -49,40 +40,6 @@ RUNS: dict[str, str] = {
     "label": "str",
     "outcome": "str",
 }
-
-
-@dataclass(frozen=True)
-class TargetsSpec(TeacherSpec):
-    """What is learned, by whom.
-
-    Attributes:
-        targets: of `TARGETS`.
-        noise: standard deviation of the noise, in those of the target.
-        test_samples: of the test data of teachers.
-        widths, seeds: of the students, for every target.
-        share: what is good where there is no other measure: so far above the lowest loss.
-        newton_steps, certify_steps: of `edt.converge` and `edt.certify`.
-    """
-
-    teachers: int = 4
-    targets: tuple[str, ...] = ("clean", "noisy", "rosenbrock", "diabetes")
-    noise: float = 0.2
-    test_samples: int = 1000
-    widths: tuple[int, ...] = (2, 3, 4, 6, 8)
-    seeds: int = 12
-    samples: int = 100
-    share: float = 0.01
-    steps: int = 2000
-    lbfgs_rounds: int = 2
-    newton_steps: int = 60
-    certify_steps: int = 200
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in self.targets:
-            if name not in TARGETS:
-                raise unknown_choice("targets", name, list(TARGETS))
-        check_widths("widths", self.widths, least=1)
 
 
 @dataclass(repr=False)

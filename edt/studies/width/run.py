@@ -14,6 +14,7 @@ from edt.runs.store import PartFiles
 from edt.show.words import ranges
 from edt.studies.common.labelled_runs import PART_COLUMNS, label_runs, run_part
 from edt.studies.common.levels import level_table, outcome_table
+from edt.studies.common.spec_parts import StudentSpec
 from edt.studies.common.success_table import success_table
 from edt.studies.common.targets import make_task
 from edt.studies.width.spec import WidthSweepSpec
@@ -35,7 +36,7 @@ def part_name(target: int, width: int) -> str:
     return f"target-{target:02d}-width-{width:04d}"
 
 
-def training_plan(spec: WidthSweepSpec) -> list[Part]:
+def training_plan(spec: StudentSpec) -> list[Part]:
     """One part a (target, width): train, converge."""
     return [
         Part(
@@ -197,10 +198,10 @@ class WidthSweep(Experiment):
 width_sweep = WidthSweep.run
 
 
-def _target(spec: WidthSweepSpec, target: int) -> str:
+def _target(spec: StudentSpec, target: int) -> str:
     return f"teacher {target + 1}, " if spec.realisable else ""
 
 
-def _cost(spec: WidthSweepSpec, width: int) -> float:
+def _cost(spec: StudentSpec, width: int) -> float:
     """Predicted cost of one part, up to a factor: overhead plus neurons."""
     return spec.seeds * (2.0 + width)

@@ -12,12 +12,11 @@ import pandas as pd
 import torch
 
 from edt.ensemble import Ensemble
-from edt.errors import unknown_choice
 from edt.runs.experiment import Part, Spec
 from edt.stats import effective_tickets, wilson
 from edt.stats.exact import fisher_test
 from edt.studies.common.one_table import OneTable
-from edt.studies.width.spec import check_widths
+from edt.studies.xor.spec import REFERENCE, REFERENCE_SEEDS, XorSpec
 from edt.tasks.xor import one_logit, xor
 from edt.training import masked_train
 
@@ -25,14 +24,6 @@ if TYPE_CHECKING:
     from edt.success import Comparison
     from edt.success.counts import Floats
 
-#: Successes of 1,000 seeds at each width in the reference run.
-REFERENCE: dict[int, int] = {2: 198, 3: 417, 4: 621, 6: 831, 8: 916, 10: 962}
-REFERENCE_SEEDS = 1000
-#: Variance of the output weights at width m: the two readings of "He-type" for a lottery.
-STARTS: dict[str, str] = {
-    "fixed": "output weights N(0, 2) at every width, so that any two neurons start as width 2 does",
-    "he": "output weights N(0, 2/m), He's rule for a layer of m inputs",
-}
 #: What the starts are called.
 NAMES: dict[str, str] = {
     "fixed": "output weights N(0, 2)",
@@ -61,48 +52,6 @@ RUNS: dict[str, str] = {
     "status": "str",
     "win": "bool",
 }
-
-
-@dataclass(frozen=True)
-class XorSpec(Spec):
-    """2-m-1 relu networks with biases on the four points of exclusive or.
-
-    Attributes:
-        widths: m.
-        seeds: networks a width and start.
-        first_seed: number of the first.
-        starts: see `STARTS`; input weights are N(0, 2/2), biases 0.
-        steps, lr: full-batch gradient descent.
-        success: a run succeeds below this mean cross-entropy.
-    """
-
-    widths: tuple[int, ...] = tuple(REFERENCE)
-    seeds: int = REFERENCE_SEEDS
-    first_seed: int = 0
-    starts: tuple[str, ...] = tuple(STARTS)
-    steps: int = 12_000
-    lr: float = 0.2
-    success: float = 0.02
-
-    def __post_init__(self) -> None:
-        check_widths("widths", self.widths, least=1)
-        if not self.starts:
-            raise ValueError("starts must hold at least one start")
-        for start in self.starts:
-            if start not in STARTS:
-                raise unknown_choice("starts", start, list(STARTS))
-        self.check_numbers(from_zero=("first_seed", "steps"))
-
-    @property
-    def networks(self) -> int:
-        """Networks trained in all."""
-        return len(self.starts) * len(self.widths) * self.seeds
-
-    @property
-    def comparable(self) -> bool:
-        """Whether the protocol is that of the reference (seeds and widths are free)."""
-        other = XorSpec()
-        return (self.steps, self.lr, self.success) == (other.steps, other.lr, other.success)
 
 
 def _part(spec: XorSpec, start: str, width: int) -> pd.DataFrame:
