@@ -1,5 +1,6 @@
 """The compiled core (csrc/bindings/core.cpp). Pointers are addresses of contiguous CPU memory."""
 
+from collections.abc import Sequence
 from typing import Any
 
 #: Kind of code ("activation", "loss", "optimizer", "training", "lbfgs") -> names in their order.
@@ -65,6 +66,13 @@ class Taps:
         self, n: int, is_double: bool, packed: int, packed_grad: int, out: int
     ) -> None: ...
 
+class ChainMask:
+    def __init__(self, chain: Chain, state: int) -> None: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def listed(self) -> list[bool]: ...
+
 class Chain:
     def __init__(self, layers: list[dict[str, Any]], parameters: int) -> None: ...
     @property
@@ -75,6 +83,7 @@ class Chain:
     def room(self) -> int: ...
     def outputs(
         self,
+        masks: Sequence[ChainMask],
         networks: int,
         samples: int,
         is_double: bool,
@@ -85,6 +94,7 @@ class Chain:
     ) -> None: ...
     def gradient(
         self,
+        masks: Sequence[ChainMask],
         networks: int,
         samples: int,
         is_double: bool,
@@ -96,6 +106,7 @@ class Chain:
     ) -> None: ...
     def products(
         self,
+        masks: Sequence[ChainMask],
         networks: int,
         samples: int,
         is_double: bool,

@@ -45,17 +45,22 @@ std::unique_ptr<Chain> make_chain(const py::list& layers, int64_t parameters) {
   return std::make_unique<Chain>(std::move(made), parameters);
 }
 
+using Masks = std::vector<const ChainMask*>;
+
 // Runs body(call) for the scalar type without the interpreter lock.
 template <class Body>
-void run(const Chain& chain, int64_t networks, int64_t samples, bool is_double, Pointer theta,
-         Pointer x, int64_t x_step, const Body& body) {
+void run(const Chain& chain, const Masks& masks, int64_t networks, int64_t samples, bool is_double,
+         Pointer theta, Pointer x, int64_t x_step, const Body& body) {
+  if (!masks.empty() && int64_t(masks.size()) != networks)
+    throw py::value_error("a call needs no masks, or one of each network");
   if (networks < 1 || samples < 1)
     throw py::value_error("a call needs at least one network and sample");
   bool raised = false;
   const SignalPoll poll{&raised, main_thread()};
   const auto typed = [&](auto t) {
     using T = decltype(t);
-    body(ChainCall<T>{chain, networks, samples, at<const T>(theta), at<const T>(x), x_step, poll});
+    body(ChainCall<T>{chain, networks, samples, at<const T>(theta), at<const T>(x), x_step, poll,
+                      masks});
   };
   {
     Unlocked here;
@@ -73,6 +78,17 @@ T* out_of(const ChainCall<T>&, Pointer p) {
 }  // namespace
 
 void bind_chain(py::module_& m) {
+  py::class_<ChainMask>(m, "ChainMask")
+      .def(py::init([](const Chain& chain, Pointer state) {
+             return std::make_unique<ChainMask>(chain, at<const uint8_t>(state));
+           }),
+           py::arg("chain"), py::arg("state"))
+      .def_readonly("size", &ChainMask::size)
+      .def_property_readonly("listed", [](const ChainMask& mask) {
+        std::vector<bool> out;
+        for (const ChainMask::Layer& layer : mask.layers) out.push_back(layer.listed);
+        return out;
+      });
   py::class_<Chain>(m, "Chain")
       .def(py::init(&make_chain), py::arg("layers"), py::arg("parameters"))
       .def_readonly("d_in", &Chain::d_in)
@@ -80,36 +96,37 @@ void bind_chain(py::module_& m) {
       .def_readonly("room", &Chain::room)
       .def(
           "outputs",
-          [](const Chain& chain, int64_t networks, int64_t samples, bool is_double, Pointer theta,
-             Pointer x, int64_t x_step, Pointer out) {
-            run(chain, networks, samples, is_double, theta, x, x_step,
+          [](const Chain& chain, const Masks& masks, int64_t networks, int64_t samples,
+             bool is_double, Pointer theta, Pointer x, int64_t x_step, Pointer out) {
+            run(chain, masks, networks, samples, is_double, theta, x, x_step,
                 [&](const auto& c) { chain_outputs(c, out_of(c, out)); });
           },
-          py::arg("networks"), py::arg("samples"), py::arg("is_double"), py::arg("theta"),
-          py::arg("x"), py::arg("x_step"), py::arg("out"))
+          py::arg("masks"), py::arg("networks"), py::arg("samples"), py::arg("is_double"),
+          py::arg("theta"), py::arg("x"), py::arg("x_step"), py::arg("out"))
       .def(
           "gradient",
-          [](const Chain& chain, int64_t networks, int64_t samples, bool is_double, Pointer theta,
-             Pointer x, int64_t x_step, Pointer slopes, Pointer grad) {
-            run(chain, networks, samples, is_double, theta, x, x_step,
+          [](const Chain& chain, const Masks& masks, int64_t networks, int64_t samples,
+             bool is_double, Pointer theta, Pointer x, int64_t x_step, Pointer slopes,
+             Pointer grad) {
+            run(chain, masks, networks, samples, is_double, theta, x, x_step,
                 [&](const auto& c) { chain_gradient(c, out_of(c, slopes), out_of(c, grad)); });
           },
-          py::arg("networks"), py::arg("samples"), py::arg("is_double"), py::arg("theta"),
-          py::arg("x"), py::arg("x_step"), py::arg("slopes"), py::arg("grad"))
+          py::arg("masks"), py::arg("networks"), py::arg("samples"), py::arg("is_double"),
+          py::arg("theta"), py::arg("x"), py::arg("x_step"), py::arg("slopes"), py::arg("grad"))
       .def(
           "products",
-          [](const Chain& chain, int64_t networks, int64_t samples, bool is_double, Pointer theta,
-             Pointer x, int64_t x_step, Pointer slopes, Pointer curvature, Pointer vectors,
-             int64_t many, Pointer out) {
+          [](const Chain& chain, const Masks& masks, int64_t networks, int64_t samples,
+             bool is_double, Pointer theta, Pointer x, int64_t x_step, Pointer slopes,
+             Pointer curvature, Pointer vectors, int64_t many, Pointer out) {
             if (many < 1) throw py::value_error("a call needs at least one vector");
-            run(chain, networks, samples, is_double, theta, x, x_step, [&](const auto& c) {
+            run(chain, masks, networks, samples, is_double, theta, x, x_step, [&](const auto& c) {
               chain_products(c, out_of(c, slopes), out_of(c, curvature), out_of(c, vectors), many,
                              out_of(c, out));
             });
           },
-          py::arg("networks"), py::arg("samples"), py::arg("is_double"), py::arg("theta"),
-          py::arg("x"), py::arg("x_step"), py::arg("slopes"), py::arg("curvature"),
-          py::arg("vectors"), py::arg("many"), py::arg("out"));
+          py::arg("masks"), py::arg("networks"), py::arg("samples"), py::arg("is_double"),
+          py::arg("theta"), py::arg("x"), py::arg("x_step"), py::arg("slopes"),
+          py::arg("curvature"), py::arg("vectors"), py::arg("many"), py::arg("out"));
 }
 
 }  // namespace edt

@@ -18,26 +18,54 @@ struct Blocks {
 // Vectors whose products share a block's values and slopes.
 constexpr int64_t kVectorsTogether = 8;
 
-// sums = the sum over blocks of what add(k, to, scratch) adds to zeros, in the order of blocks.
+// The masks of a call's networks.
+template <class T>
+class Masks {
+ public:
+  explicit Masks(const ChainCall<T>& call) : call_(call), whole_(call.chain) {}
+  const ChainMask& operator[](int64_t network) const {
+    return call_.masks.empty() ? whole_ : *call_.masks[size_t(network)];
+  }
+
+ private:
+  const ChainCall<T>& call_;
+  const ChainMask whole_;
+};
+
+// out [many, parameters] = the sum over blocks of what add(k, to, scratch) adds to zeros
+// [many, mask.size], in the order of blocks.
 template <class T, class Add>
-void sum_blocks(const Blocks<T>& blocks, int64_t size, T* sums, Crew& crew, const Add& add) {
-  std::fill(sums, sums + size, T(0));
+void sum_blocks(const Blocks<T>& blocks, const Chain& chain, const ChainMask& mask, int64_t many,
+                T* out, Crew& crew, const Add& add) {
+  const int64_t size = many * mask.size;
+  const bool whole = mask.place.empty();
   crew.scratch.reset();
-  if (blocks.count == 1) return add(0, sums, crew.scratch);
-  const int slots = crew.slots(size_t(size) * sizeof(T));
-  T* partial = crew.scratch.take<T>(size_t(slots) * size_t(size));
-  crew.share(
-      blocks.count, slots,
-      [&](int64_t k, int slot, Scratch& scratch) {
-        if (crew.cancel.load()) return;
-        T* to = partial + slot * size;
-        std::fill(to, to + size, T(0));
-        add(k, to, scratch);
-      },
-      [&](int64_t, int slot) {
-        const T* from = partial + slot * size;
-        for (int64_t i = 0; i < size; ++i) sums[i] += from[i];
-      });
+  T* sums = whole ? out : crew.scratch.take<T>(size_t(size));
+  std::fill(sums, sums + size, T(0));
+  if (blocks.count == 1) {
+    add(0, sums, crew.scratch);
+  } else {
+    const int slots = crew.slots(size_t(size) * sizeof(T));
+    T* partial = crew.scratch.take<T>(size_t(slots) * size_t(size));
+    crew.share(
+        blocks.count, slots,
+        [&](int64_t k, int slot, Scratch& scratch) {
+          if (crew.cancel.load()) return;
+          T* to = partial + slot * size;
+          std::fill(to, to + size, T(0));
+          add(k, to, scratch);
+        },
+        [&](int64_t, int slot) {
+          const T* from = partial + slot * size;
+          for (int64_t i = 0; i < size; ++i) sums[i] += from[i];
+        });
+  }
+  if (whole) return;
+  std::fill(out, out + many * chain.parameters, T(0));
+  for (int64_t v = 0; v < many; ++v)
+    for (int64_t k = 0; k < mask.size; ++k)
+      if (mask.place[size_t(k)] >= 0)
+        out[v * chain.parameters + mask.place[size_t(k)]] = sums[v * mask.size + k];
 }
 
 }  // namespace
@@ -47,12 +75,13 @@ bool chain_outputs(const ChainCall<T>& c, T* out) {
   const Chain& chain = c.chain;
   const auto& kernels = chain_table<T>();
   const Blocks<T> blocks{c.samples};
+  const Masks<T> masks(c);
   return parallel_for(
       c.networks * blocks.count, chain.operations * double(c.networks * c.samples), false,
       [&](int64_t item, Crew& crew) {
         const int64_t b = item / blocks.count, k = item % blocks.count, first = k * blocks.size;
         crew.scratch.reset();
-        kernels.outputs(chain, c.theta + b * chain.parameters,
+        kernels.outputs(chain, masks[b], c.theta + b * chain.parameters,
                         c.x + b * c.x_step + first * chain.d_in, blocks.samples(k),
                         out + (b * c.samples + first) * chain.d_out, crew.scratch);
       },
@@ -64,16 +93,18 @@ bool chain_gradient(const ChainCall<T>& c, const T* slopes, T* grad) {
   const Chain& chain = c.chain;
   const auto& kernels = chain_table<T>();
   const Blocks<T> blocks{c.samples};
+  const Masks<T> masks(c);
   const int64_t size = chain.parameters;
   return parallel_for(
       c.networks, 3 * chain.operations * double(c.networks * c.samples), blocks.count > 1,
       [&](int64_t b, Crew& crew) {
-        sum_blocks(blocks, size, grad + b * size, crew, [&](int64_t k, T* to, Scratch& scratch) {
-          const int64_t first = k * blocks.size;
-          kernels.gradient(chain, c.theta + b * size, c.x + b * c.x_step + first * chain.d_in,
-                           blocks.samples(k), slopes + (b * c.samples + first) * chain.d_out, to,
-                           scratch);
-        });
+        sum_blocks(blocks, chain, masks[b], 1, grad + b * size, crew,
+                   [&](int64_t k, T* to, Scratch& scratch) {
+                     const int64_t first = k * blocks.size;
+                     kernels.gradient(chain, masks[b], c.theta + b * size,
+                                      c.x + b * c.x_step + first * chain.d_in, blocks.samples(k),
+                                      slopes + (b * c.samples + first) * chain.d_out, to, scratch);
+                   });
       },
       c.poll);
 }
@@ -84,6 +115,7 @@ bool chain_products(const ChainCall<T>& c, const T* slopes, const T* curvature, 
   const Chain& chain = c.chain;
   const auto& kernels = chain_table<T>();
   const Blocks<T> blocks{c.samples};
+  const Masks<T> masks(c);
   const int64_t size = chain.parameters, d = chain.d_out;
   // Vectors that share a pass forward and back: fewer where threads would find nothing to do.
   int64_t together = kVectorsTogether;
@@ -99,11 +131,12 @@ bool chain_products(const ChainCall<T>& c, const T* slopes, const T* curvature, 
         const int64_t count = std::min(together, many - v), from = (b * many + v) * size;
         const auto add = [&](int64_t k, T* to, Scratch& scratch) {
           const int64_t first = k * blocks.size, row = (b * c.samples + first) * d;
-          kernels.products(chain, c.theta + b * size, c.x + b * c.x_step + first * chain.d_in,
-                           blocks.samples(k), slopes ? slopes + row : nullptr, curvature + row * d,
-                           vectors + from, count, to, scratch);
+          kernels.products(chain, masks[b], c.theta + b * size,
+                           c.x + b * c.x_step + first * chain.d_in, blocks.samples(k),
+                           slopes ? slopes + row : nullptr, curvature + row * d, vectors + from,
+                           count, to, scratch);
         };
-        sum_blocks(blocks, count * size, out + from, crew, add);
+        sum_blocks(blocks, chain, masks[b], count, out + from, crew, add);
       },
       c.poll);
 }

@@ -1,8 +1,9 @@
 // Chains of layers: many networks on their samples, forward and back.
 #pragma once
 #include <functional>
+#include <vector>
 
-#include "layout/chain.h"
+#include "layout/chain_mask.h"
 
 namespace edt {
 
@@ -13,19 +14,21 @@ struct ChainCall {
   const T* theta;  // [networks, parameters]
   const T* x;      // [samples, d_in] of every network, `x_step` entries apart (0: the same)
   int64_t x_step;
-  std::function<bool()> poll;  // true: stop
+  std::function<bool()> poll;                // true: stop
+  std::vector<const ChainMask*> masks = {};  // of each network; empty: everything is there
 };
 
 // Each returns false if it was stopped before the end. A network's bits depend neither on threads
 // nor on the other networks.
 template <class T>
 bool chain_outputs(const ChainCall<T>&, T* out);  // [networks, samples, d_out]
-// From slopes [networks, samples, d_out] to grad [networks, parameters]; 0 where no layer is.
+// From slopes [networks, samples, d_out] to grad [networks, parameters]; 0 where no layer is, and
+// where a mask has nothing or asks for nothing.
 template <class T>
 bool chain_gradient(const ChainCall<T>&, const T* slopes, T* grad);
 // Products with the Hessian of sum_n l_n, from its slopes [networks, samples, d_out] and curvature
 // [networks, samples, d_out, d_out] in the outputs, or with J^T A J where slopes is null; vectors
-// and out are [networks, many, parameters].
+// and out are [networks, many, parameters]; vectors 0 where a mask has nothing.
 template <class T>
 bool chain_products(const ChainCall<T>&, const T* slopes, const T* curvature, const T* vectors,
                     int64_t many, T* out);

@@ -3,6 +3,7 @@
 // Images are [channel][row][column][sample]; flattening them changes nothing, and a linear layer is
 // a convolution of single positions.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -17,6 +18,11 @@ struct ChainLayer {
   int64_t kh, kw, top, left;  // kernel, and margins of zeros; of pooling (maxima, means) the field
   int64_t weight, bias;       // where they start among a network's parameters; -1: none
   Act act;
+  // Columns of images with the zeros beside them that an affine layer reads: of its inputs, and of
+  // slopes at its outputs.
+  int64_t pitch_in() const { return w + 2 * left; }
+  int64_t beside_out() const { return kw - 1 > left ? kw - 1 - left : 0; }
+  int64_t pitch_out() const { return w_out + 2 * beside_out(); }
   int64_t size_in() const { return c_in * h * w; }
   int64_t size_out() const { return c_out * h_out * w_out; }
 };
@@ -32,6 +38,11 @@ struct Chain {
   int64_t widest;       // the most numbers of a sample between two layers
   int64_t room;         // numbers that a sample takes on its way forward and back
   double operations;    // multiply-adds of a sample, forward
+  size_t first;         // affine layer; none: as many as layers
+
+  // Vectors of 64 bytes of samples that kernels take together: 4, 2 or 1, so that `copies` of what
+  // lies between the layers stay in the second-level cache where one vector of them does.
+  int vectors(double copies) const;
 };
 
 }  // namespace edt

@@ -27,7 +27,7 @@ from edt.curvature.kronecker import KroneckerLayer, Sums
 from edt.curvature.slopes import Slopes
 from edt.ensemble.masks import TRAINABLE
 from edt.errors import ShapeError
-from edt.objectives.modules import Batch, evaluation
+from edt.objectives.batches import Batch, evaluation
 from edt.ops.losses import LOSSES
 from edt.tasks.module_task import ModuleTask
 

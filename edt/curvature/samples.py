@@ -23,7 +23,8 @@ from edt.ensemble.architecture import Architecture
 from edt.ensemble.kinds import chains
 from edt.errors import ShapeError
 from edt.functional import jacobian, predict
-from edt.objectives.modules import Batch, ModuleObjective, evaluation
+from edt.objectives.batches import Batch, evaluation
+from edt.objectives.modules import ModuleObjective
 from edt.ops.losses import LOSSES
 from edt.tasks import Task
 from edt.tasks.given import index_of, task_and_networks

@@ -22,7 +22,7 @@ from edt.functional import hessian, hvp, loss_and_grad
 from edt.lottery.connectivity import connected
 from edt.lottery.membership import group_sum, membership
 from edt.lottery.random_numbers import CONTROL_STREAM, bits, uniforms
-from edt.objectives.modules import evaluation
+from edt.objectives.batches import evaluation
 from edt.scalars import integer, number
 from edt.tasks.given import task_and_networks
 

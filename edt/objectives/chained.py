@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CoreChain"]
 
+#: Of each network; empty: everything is there.
+Masks = Sequence[_core.ChainMask]
 #: Numbers between the layers of a sample: a thread keeps those of a block of 64 (float32) samples.
 LARGEST = 2**20
 
@@ -89,11 +91,25 @@ class CoreChain:
         self.shape = out if len(self.shape) == 3 else (out[0],)
         return found | {"c_out": out[0], "h_out": out[1], "w_out": out[2]}
 
-    def outputs(self, rows: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-        """``[B, N, ...]`` of networks ``rows`` ``[B, P]`` on inputs ``[B, N, ...]``."""
+    def mask(self, state: torch.Tensor) -> _core.ChainMask:
+        """What a mask leaves of a network; a snapshot.
+
+        Args:
+            state: uint8 ``[P]``, see `edt.ensemble.masks`.
+        """
+        row = state.cpu().contiguous()
+        return _core.ChainMask(self._chain, row.data_ptr())
+
+    def outputs(self, rows: torch.Tensor, inputs: torch.Tensor, masks: Masks = ()) -> torch.Tensor:
+        """``[B, N, ...]`` of networks ``rows`` ``[B, P]`` on inputs ``[B, N, ...]``.
+
+        Args:
+            rows, inputs: see above; pruned entries 0.
+            masks: of each network; none: everything is there.
+        """
         B, N = inputs.shape[:2]
         out = rows.new_empty(B, N, *self.shape)
-        self._call("outputs", rows, inputs, out)
+        self._call("outputs", masks, rows, inputs, out)
         return out
 
     def gradient(
@@ -101,6 +117,7 @@ class CoreChain:
         rows: torch.Tensor,
         inputs: torch.Tensor,
         value: Callable[[torch.Tensor], torch.Tensor],
+        masks: Masks = (),
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(gradients ``[B, P]``, losses ``[B]``).
 
@@ -108,14 +125,15 @@ class CoreChain:
             rows: ``[B, P]``.
             inputs: ``[B, N, ...]``.
             value: outputs -> losses ``[B]``.
+            masks: of each network; gradients are 0 of what they do not train.
         """
-        out = self.outputs(rows, inputs)
+        out = self.outputs(rows, inputs, masks)
         with torch.enable_grad():
             losses = value(out.requires_grad_(True))
             (slopes,) = torch.autograd.grad(losses.sum(), out)
         grad = torch.empty_like(rows)
         # Blocks go forward once more: that costs less than to bring what they left from memory.
-        self._call("gradient", rows, inputs, slopes.contiguous(), grad)
+        self._call("gradient", masks, rows, inputs, slopes.contiguous(), grad)
         return grad, losses.detach()
 
     def products(
@@ -125,6 +143,7 @@ class CoreChain:
         value: Callable[[torch.Tensor], torch.Tensor],
         curvature: Callable[[torch.Tensor], torch.Tensor],
         vectors: torch.Tensor,
+        masks: Masks = (),
         *,
         ggn: bool = False,
     ) -> torch.Tensor:
@@ -135,10 +154,11 @@ class CoreChain:
             inputs: ``[B, N, ...]``.
             value: f of one network ``[N, d]`` -> its loss; u is its gradient.
             curvature: f of one network -> A, second derivatives of the loss ``[N, d, d]``.
-            vectors: ``[B, K, P]``.
+            vectors: ``[B, K, P]``, 0 where a mask trains nothing.
+            masks: of each network; products are 0 of what they do not train.
             ggn: leave out the second term.
         """
-        f, vectors = self.outputs(rows, inputs), vectors.contiguous()
+        f, vectors = self.outputs(rows, inputs, masks), vectors.contiguous()
         A, u = f.new_empty(*f.shape, f.shape[-1]), None if ggn else torch.empty_like(f)
         with one_blas_thread():
             for b in range(f.shape[0]):
@@ -150,12 +170,13 @@ class CoreChain:
                         (u[b],) = torch.autograd.grad(loss, at)
                 A[b] = curvature(at.detach())
         out = torch.empty_like(vectors)
-        self._call("products", rows, inputs, u, A, vectors, vectors.shape[1], out)
+        self._call("products", masks, rows, inputs, u, A, vectors, vectors.shape[1], out)
         return out
 
     def _call(
         self,
         name: str,
+        masks: Masks,
         rows: torch.Tensor,
         inputs: torch.Tensor,
         *more: torch.Tensor | int | None,
@@ -166,7 +187,7 @@ class CoreChain:
         x, theta = (inputs[0] if shared else inputs).contiguous(), rows.contiguous()
         set_core_threads()
         getattr(self._chain, name)(
-            B, N, rows.dtype == torch.float64, theta.data_ptr(), x.data_ptr(),
+            masks, B, N, rows.dtype == torch.float64, theta.data_ptr(), x.data_ptr(),
             0 if shared else N * self._chain.d_in,
             *(part.data_ptr() if isinstance(part, torch.Tensor) else part or 0 for part in more),
         )  # fmt: skip

@@ -15,8 +15,9 @@ from edt.ensemble.arrays import as_tensor
 from edt.ensemble.module_ensemble import ModuleEnsemble
 from edt.errors import ShapeError, unknown_choice
 from edt.frames import card
+from edt.objectives.batches import Batch
 from edt.objectives.function import SampleLoss
-from edt.objectives.modules import Batch, ModuleObjective
+from edt.objectives.modules import ModuleObjective
 from edt.ops.losses import LOSSES, Loss
 from edt.scalars import integer
 from edt.tasks.task import Task

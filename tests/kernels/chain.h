@@ -1,6 +1,7 @@
 // Chains of random layers against plain sums, and gradients and products of those without pooling
 // against differences.
 #pragma once
+#include <array>
 #include <cmath>
 #include <random>
 #include <string>
@@ -55,7 +56,7 @@ inline std::vector<double> differences(const edt::ChainCall<double>& c, const do
       for (const double side : {1.0, -1.0}) {
         const double h = 1e-3 * side * step;
         for (int64_t i = 0; i < size; ++i) at[size_t(i)] = c.theta[i] + h * vectors[k * size + i];
-        const edt::ChainCall<double> moved{c.chain, 1, n, at.data(), c.x, c.x_step, c.poll};
+        const edt::ChainCall<double> moved{c.chain, 1, n, at.data(), c.x, c.x_step, c.poll, {}};
         edt::chain_outputs<double>(moved, f.data());
         for (int64_t i = 0; i < n * d; ++i) {
           slopes[size_t(i)] = u ? u[i] : 0;
@@ -118,11 +119,27 @@ void test_chain(std::mt19937& rng, const std::string& name) {
     for (int64_t k = 0; k < size; ++k) out.push_back(T(normal(rng)));
     return out;
   };
-  const auto theta = fill(networks * parameters), x = fill(networks * n * chain.d_in);
+  auto theta = fill(networks * parameters);
+  const auto x = fill(networks * n * chain.d_in);
   const auto u = fill(networks * n * chain.d_out);
   std::vector<T> out(u.size()), grad(theta.size());
-  const edt::ChainCall<T> call{
-      chain, networks, n, theta.data(), x.data(), n * chain.d_in, [] { return false; }};
+  // Masks from all weights to none, here and there a frozen one.
+  std::vector<uint8_t> state(theta.size(), 1);
+  std::vector<edt::ChainMask> masks;
+  masks.reserve(size_t(networks));
+  edt::ChainCall<T> call{
+      chain, networks, n, theta.data(), x.data(), n * chain.d_in, [] { return false; }, {}};
+  const bool masked = pick(0, 3) > 0;
+  for (int64_t b = 0; masked && b < networks; ++b) {
+    const int64_t kept = std::array<int64_t, 6>{0, 2, 10, 30, 60, 100}[size_t(pick(0, 5))];
+    uint8_t* mine = state.data() + b * parameters;
+    for (int64_t k = 0; k < parameters; ++k) {
+      mine[k] = pick(1, 100) <= kept ? pick(0, 9) ? 1 : 2 : 0;
+      if (mine[k] == 0) theta[size_t(b * parameters + k)] = 0;
+    }
+    masks.emplace_back(chain, mine);
+    call.masks.push_back(&masks.back());
+  }
   edt::chain_outputs<T>(call, out.data());
   edt::chain_gradient<T>(call, u.data(), grad.data());
 
@@ -146,6 +163,7 @@ void test_chain(std::mt19937& rng, const std::string& name) {
       slopes.push_back(double(grad[size_t(b * parameters + k)]));
     if (parameters == 0) continue;
     const int64_t k = pick(0, parameters - 1);
+    if (state[size_t(b * parameters + k)] != 1) continue;
     const double kept = at[size_t(k)], step = 1;
     at[size_t(k)] = kept + step;
     const double above = value(nullptr);
@@ -153,6 +171,21 @@ void test_chain(std::mt19937& rng, const std::string& name) {
     slopes[size_t(b * parameters + k)] = (above - value(nullptr)) / (2 * step);
   }
   check(close(out, known), name + " outputs");
+  if (masked) {
+    // Lists leave out zeros of the same sums; what is not trained has a gradient of 0.
+    edt::ChainCall<T> whole = call;
+    whole.masks.clear();
+    std::vector<T> all(out.size());
+    edt::chain_outputs<T>(whole, all.data());
+    check(all == out, name + " outputs with and without lists");
+    std::vector<T> dense(grad.size());
+    edt::chain_gradient<T>(whole, u.data(), dense.data());
+    for (size_t k = 0; k < dense.size(); ++k)
+      if (state[k] != 1) dense[k] = 0;
+    check(close(grad, std::vector<double>(dense.begin(), dense.end())), name + " listed gradient");
+    for (size_t k = 0; k < grad.size(); ++k)
+      if (state[k] != 1) check(grad[k] == 0, name + " gradient beyond the mask");
+  }
   // Where a maximum of sums lies is decided by their roundings.
   bool pooled = false;
   for (const edt::ChainLayer& l : chain.layers) pooled |= l.kind == Kind::pool;
@@ -163,6 +196,10 @@ void test_chain(std::mt19937& rng, const std::string& name) {
   // Of the first only one entry, as of a column of a Hessian.
   std::fill_n(vectors.begin(), parameters, T(0));
   vectors[size_t(pick(0, parameters - 1))] = T(1);
+  for (size_t k = 0; masked && k < vectors.size(); ++k) {
+    const int64_t b = int64_t(k) / (many * parameters), at = int64_t(k) % parameters;
+    if (state[size_t(b * parameters + at)] != 1) vectors[k] = 0;
+  }
   const auto curvature = fill(networks * n * d * d);
   const auto wide = [](const std::vector<T>& v) { return std::vector<double>(v.begin(), v.end()); };
   const auto theta_d = wide(theta), x_d = wide(x), u_d = wide(u), v_d = wide(vectors);
@@ -171,12 +208,18 @@ void test_chain(std::mt19937& rng, const std::string& name) {
   edt::chain_products<T>(call, u.data(), curvature.data(), vectors.data(), many, found.data());
   known.clear();
   for (int64_t b = 0; b < networks; ++b) {
-    const edt::ChainCall<double> one{
-        chain, 1, n, theta_d.data() + b * parameters, x_d.data() + b * n * chain.d_in, 0, [] {
-          return false;
-        }};
-    const auto part = differences(one, u_d.data() + b * n * d, a_d.data() + b * n * d * d,
-                                  v_d.data() + b * many * parameters, many);
+    const edt::ChainCall<double> one{chain,
+                                     1,
+                                     n,
+                                     theta_d.data() + b * parameters,
+                                     x_d.data() + b * n * chain.d_in,
+                                     0,
+                                     [] { return false; },
+                                     {}};
+    auto part = differences(one, u_d.data() + b * n * d, a_d.data() + b * n * d * d,
+                            v_d.data() + b * many * parameters, many);
+    for (size_t k = 0; k < part.size(); ++k)
+      if (state[size_t(b * parameters) + k % size_t(parameters)] != 1) part[k] = 0;
     known.insert(known.end(), part.begin(), part.end());
   }
   check(close(found, known), name + " products");

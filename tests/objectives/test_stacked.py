@@ -214,7 +214,8 @@ def test_products_of_chains_are_autograds(seed: int) -> None:
         for parameter in other.parameters():
             parameter.data += 0.3 * torch.randn(parameter.shape, generator=draw).double()
     nets = edt.ModuleEnsemble(modules)
-    nets = nets.with_state((torch.rand(nets.total, generator=draw) < (0.6, 0.95)[seed % 2]).byte())
+    kept = torch.rand(nets.total, generator=draw) < (0.6, 0.95, 0.2, 0.03)[seed % 4]
+    nets = nets.with_state(kept.byte())
     nets = nets.to(dtype)
     name = list(SECOND_LOSSES)[seed % 3]
     samples = (1, 5, 31, 64, 65, 130)[seed % 6]
@@ -268,6 +269,8 @@ def test_instruction_sets_give_the_same_bits(dtype: torch.dtype) -> None:
         module, shape = random_chain(seed)
         nets = edt.ModuleEnsemble([module]).to(dtype)
         draw = torch.Generator().manual_seed(seed)
+        if seed % 2:
+            nets = nets.with_masks(torch.rand(nets.total, generator=draw) < 0.2)
         x = torch.randn(70, *shape, generator=draw, dtype=dtype)
         task = edt.ModuleTask((x, torch.randn(70, 3, generator=draw, dtype=dtype)), "mse")
         vectors = torch.randn(9, nets.total, generator=draw, dtype=dtype)
@@ -279,6 +282,76 @@ def test_instruction_sets_give_the_same_bits(dtype: torch.dtype) -> None:
         finally:
             _core.select_isa(before)
         assert all(torch.equal(a, b) for a, b in zip(*kept, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_lists_of_taps_are_whole_layers_without_their_zeros(dtype: torch.dtype) -> None:
+    """Outputs bit for bit; gradients up to the order of a linear layer's sums over samples."""
+    draw = torch.Generator().manual_seed(8)
+    for seed in range(6):
+        module, shape = random_chain(seed)
+        nets = edt.ModuleEnsemble([module, module]).to(dtype)
+        state = (torch.rand(nets.total, generator=draw) < (0.3, 0.05)[seed % 2]).byte()
+        state[torch.rand(nets.total, generator=draw) < 0.05] = 2
+        span = slice(int(nets.offsets[1]), None)
+        state[span] = 1 if seed % 3 else 0  # the other network: all, or nothing
+        sparse = nets.with_state(state)
+        dense = nets.with_theta(sparse.theta)
+        x = torch.randn(70, *shape, generator=draw, dtype=dtype)
+        task = edt.ModuleTask((x, torch.randn(70, 3, generator=draw, dtype=dtype)), "mse")
+        for a, b in zip(edt.predict(sparse, x), edt.predict(dense, x), strict=True):
+            assert torch.equal(a, b)
+        (value, found), (known, slope) = (edt.loss_and_grad(task, n) for n in (sparse, dense))
+        assert torch.equal(value, known) and not bool(found[state != 1].any())
+        live = torch.where(state == 1, slope, 0.0)
+        atol = 100 * torch.finfo(dtype).eps * max(1.0, float(live.abs().max()))
+        torch.testing.assert_close(found, live, rtol=0, atol=atol)
+        # Another mask has lists of its own: here the same networks with less.
+        fewer = nets.with_state(torch.where(torch.arange(nets.total) % 2 == 0, state, 0))
+        again = edt.loss_and_grad(task, fewer)[1]
+        assert not bool(again[1::2].any())
+
+
+def test_a_mask_changes_under_training_and_its_lists_with_it() -> None:
+    """Rounds of pruning inside one run, against the same steps with dense kernels."""
+    module, shape = random_chain(4)
+    nets = edt.ModuleEnsemble([module])
+    draw = torch.Generator().manual_seed(9)
+    x = torch.randn(24, *shape, generator=draw, dtype=torch.float64)
+    task = edt.ModuleTask((x, torch.randn(24, 3, generator=draw, dtype=torch.float64)), "mse")
+    order = torch.rand(nets.total, generator=draw)
+
+    class Prune:
+        def at(self, steps: int) -> list[int]:
+            return [2, 4]
+
+        def __call__(self, step: int, *_: Any) -> torch.Tensor:
+            return (order < 1.0 / (1.0 + step)).byte()
+
+    options: dict[str, Any] = {"lr": 0.01, "progress": False, "record": None}
+    found = edt.masked_train(task, nets, steps=6, mask_updates=Prune(), **options).networks
+    assert torch.equal(found.state, (order < 0.2).byte())
+    point = copy.deepcopy(module)
+    plain = torch.optim.Adam(point.parameters(), lr=0.01)
+    for step in range(6):
+        if step in (2, 4):
+            kept = order < 1.0 / (1.0 + step)
+        parts = torch.split(kept if step >= 2 else torch.ones(nets.total, dtype=torch.bool),
+                            [p.numel() for p in point.parameters()])  # fmt: skip
+        for p, part in zip(point.parameters(), parts, strict=True):
+            p.data *= part.view_as(p)
+        plain.zero_grad()
+        (point(x) - task.targets[0][0].content[1]).square().sum(1).mean().backward()
+        for p, part in zip(point.parameters(), parts, strict=True):
+            assert p.grad is not None
+            p.grad *= part.view_as(p)
+            mine = plain.state.get(p)
+            if mine:
+                mine["exp_avg"] *= part.view_as(p)
+                mine["exp_avg_sq"] *= part.view_as(p)
+        plain.step()
+    known = torch.nn.utils.parameters_to_vector(point.parameters()) * (order < 0.2)
+    torch.testing.assert_close(found.theta, known.detach(), rtol=1e-9, atol=1e-12)
 
 
 def test_losses_that_do_not_add_up_go_another_way() -> None:

@@ -1,6 +1,7 @@
 // One instruction set's kernels of chains of layers; compiled as table.cpp is.
 //
-// Forward and back are passes over the layers (chain_layers.h) of one block of samples. A product
+// Samples go by in parts of S, as many as leave what lies between layers in the second-level cache.
+// Forward and back are passes over the layers (chain_layers.h) of one part. A product
 // with the Hessian of sum_n l_n(f_n),
 //   H v = J^T (A J v) + sum_n u_n d^2 f_n v,   u = dl/df, A = d^2 l/df^2,
 // goes along v and back: with r for derivatives along v, rz = v x + w rx and ra = s'(z) rz forward,
@@ -19,27 +20,54 @@ namespace {
 
 using Kind = ChainLayer::Kind;
 
-// A block on its way: what each layer takes in, and the derivatives of activations.
+// A network's part on its way: what each layer takes in (with its margins, of affine ones), and the
+// derivatives of activations.
 template <class T>
 struct Passed {
   T **in, **slopes, **seconds;
   T* out;
 };
 
+// What does not change from part to part.
+template <class T>
+struct Network {
+  const Chain& chain;
+  const ChainMask& mask;
+  const T* theta;
+  int64_t S;
+};
+
+// Images as an affine layer reads them.
+template <class T>
+T* with_margins(const ChainLayer& l, T* x, int64_t S, Scratch& ws) {
+  if (l.kind != Kind::affine || l.left == 0) return x;
+  T* out = ws.take<T>(size_t(l.c_in * l.h * l.pitch_in() * S));
+  pad_rows(x, l.c_in * l.h, l.w, l.left, S, out);
+  return out;
+}
+
+// Slopes at an affine layer's outputs as its inputs read them.
+template <class T>
+T* with_zeros(const ChainLayer& l, T* slopes, int64_t S, Scratch& ws) {
+  if (l.beside_out() == 0) return slopes;
+  T* out = ws.take<T>(size_t(l.c_out * l.h_out * l.pitch_out() * S));
+  pad_rows(slopes, l.c_out * l.h_out, l.w_out, l.beside_out(), S, out);
+  return out;
+}
+
 // order: derivatives of activations that are kept. Pieces of lines have no second.
 template <class T>
-Passed<T> forward(const Chain& chain, const T* theta, const T* x, int count, int order,
-                  Scratch& ws) {
-  constexpr int64_t S = kSamples<T>;
+Passed<T> forward(const Network<T>& net, const T* x, int count, int order, Scratch& ws) {
+  const auto& [chain, mask, theta, S] = net;
   const size_t n = chain.layers.size();
   Passed<T> b{ws.take<T*>(n), ws.take<T*>(n), ws.take<T*>(n), nullptr};
   T* at = ws.take<T>(size_t(chain.d_in * S));
   if (count < S) std::fill(at, at + chain.d_in * S, T(0));
-  transpose([=](int r) { return x + r * chain.d_in; }, count, chain.d_in, at, S);
+  transpose([&](int r) { return x + r * chain.d_in; }, count, chain.d_in, at, S);
   for (size_t l = 0; l < n; ++l) {
     const ChainLayer& layer = chain.layers[l];
     const size_t size = size_t(layer.size_out() * S);
-    b.in[l] = at;
+    b.in[l] = at = with_margins(layer, at, S, ws);
     b.slopes[l] = b.seconds[l] = nullptr;
     if (layer.kind == Kind::activation) {
       // In place: nobody reads what was before.
@@ -51,9 +79,10 @@ Passed<T> forward(const Chain& chain, const T* theta, const T* x, int count, int
     }
     T* out = ws.take<T>(size);
     if (layer.kind == Kind::affine)
-      affine(layer, {theta + layer.weight, at}, layer.bias < 0 ? nullptr : theta + layer.bias, out);
-    else if (layer.kind == Kind::mean) mean(layer, at, out);
-    else pool(layer, at, out);
+      affine(layer, mask.layers[l], S, {theta + layer.weight, at},
+             layer.bias < 0 ? nullptr : theta + layer.bias, out);
+    else if (layer.kind == Kind::mean) mean(layer, S, at, out);
+    else pool(layer, S, at, out);
     at = out;
   }
   b.out = at;
@@ -62,10 +91,11 @@ Passed<T> forward(const Chain& chain, const T* theta, const T* x, int count, int
 
 // Slopes at a layer's inputs; `products` are weights and slopes at its outputs, x its inputs.
 template <class T>
-void slopes_before(const ChainLayer& layer, const Products<T>& products, const T* x, T* out) {
-  if (layer.kind == Kind::affine) affine_inputs(layer, products, out);
-  else if (layer.kind == Kind::mean) mean_inputs(layer, products.begin()->x, out);
-  else pool_inputs(layer, x, products.begin()->x, out);
+void slopes_before(const ChainLayer& layer, const ChainMask::Layer& mask, int64_t S,
+                   const Products<T>& products, const T* x, T* out) {
+  if (layer.kind == Kind::affine) affine_inputs(layer, mask, S, products, out);
+  else if (layer.kind == Kind::mean) mean_inputs(layer, S, products.begin()->x, out);
+  else pool_inputs(layer, S, x, products.begin()->x, out);
 }
 
 // a *= b
@@ -77,75 +107,105 @@ EDT_INLINE void multiply(T* a, const T* b, int64_t n) {
 
 // Rows of samples, of which those that are not there become 0.
 template <class T>
-void turn(const T* rows, int count, int64_t size, T* out) {
-  constexpr int64_t S = kSamples<T>;
+void turn(const T* rows, int count, int64_t size, int64_t S, T* out) {
   if (count < S) std::fill(out, out + size * S, T(0));
   transpose([=](int r) { return rows + r * size; }, count, size, out, S);
 }
 
-template <class T>
-void outputs(const Chain& chain, const T* theta, const T* x, int count, T* out, Scratch& ws) {
-  const Passed<T> b = forward(chain, theta, x, count, 0, ws);
-  transpose([&](int r) { return b.out + r * kSamples<T>; }, int(chain.d_out), count, out,
-            chain.d_out);
-}
-
-template <class T>
-void gradient(const Chain& chain, const T* theta, const T* x, int count, const T* slopes, T* grad,
-              Scratch& ws) {
-  constexpr int64_t S = kSamples<T>;
-  const Passed<T> b = forward(chain, theta, x, count, 1, ws);
-  T* now = ws.take<T>(size_t(chain.widest * S));
-  T* next = ws.take<T>(size_t(chain.widest * S));
-  // Samples that are not there have no slope, and so no part in any sum.
-  turn(slopes, count, chain.d_out, now);
-  for (size_t l = chain.layers.size(); l-- > 0;) {
-    const ChainLayer& layer = chain.layers[l];
-    if (layer.kind == Kind::activation) {
-      multiply(now, b.slopes[l], layer.size_out() * S);
-      continue;
-    }
-    if (layer.kind == Kind::affine) affine_parameters(layer, {now, b.in[l]}, grad, ws);
-    if (l == 0) break;
-    slopes_before(layer, {theta + layer.weight, now}, b.in[l], next);
-    std::swap(now, next);
+// body(first, count) for parts of S samples; what each takes is gone afterwards.
+template <class Body>
+void in_parts(int count, int64_t S, Scratch& ws, const Body& body) {
+  for (int first = 0; first < count; first += int(S)) {
+    const Scratch::Hold hold{ws};
+    body(first, std::min(int(S), count - first));
   }
 }
 
-// What is there before any vector: a block's values, slopes at the outputs of its affine layers
-// (null without u), and A as rows of samples. `seconds` hold s''(z) delta.
+// Copies of what lies between layers that a pass needs: forward without slopes a part of one; the
+// products' the values, slopes and second derivatives, and what goes along a vector and back.
+constexpr double kOutputCopies = 0.5, kGradientCopies = 1, kProductCopies = 2;
+
+template <class T>
+int64_t part(const Chain& chain, double copies) {
+  return chain.vectors(copies) * Vec<T>::L;
+}
+
+template <class T>
+void outputs(const Chain& chain, const ChainMask& mask, const T* theta, const T* x, int count,
+             T* out, Scratch& ws) {
+  const Network<T> net{chain, mask, theta, part<T>(chain, kOutputCopies)};
+  in_parts(count, net.S, ws, [&](int first, int some) {
+    const Passed<T> b = forward(net, x + first * chain.d_in, some, 0, ws);
+    transpose([&](int r) { return b.out + r * net.S; }, int(chain.d_out), some,
+              out + first * chain.d_out, chain.d_out);
+  });
+}
+
+template <class T>
+void gradient(const Chain& chain, const ChainMask& mask, const T* theta, const T* x, int count,
+              const T* slopes, T* grad, Scratch& ws) {
+  const Network<T> net{chain, mask, theta, part<T>(chain, kGradientCopies)};
+  const int64_t S = net.S;
+  in_parts(count, S, ws, [&](int from, int some) {
+    const Passed<T> b = forward(net, x + from * chain.d_in, some, 1, ws);
+    T* now = ws.take<T>(size_t(chain.widest * S));
+    T* next = ws.take<T>(size_t(chain.widest * S));
+    // Samples that are not there have no slope, and so no part in any sum.
+    turn(slopes + from * chain.d_out, some, chain.d_out, S, now);
+    for (size_t l = chain.layers.size(); l-- > chain.first;) {
+      const ChainLayer& layer = chain.layers[l];
+      if (layer.kind == Kind::activation) {
+        multiply(now, b.slopes[l], layer.size_out() * S);
+        continue;
+      }
+      const Scratch::Hold hold{ws};
+      const bool last = l == chain.first;
+      T* given = now;
+      if (layer.kind == Kind::affine) {
+        if (!last) given = with_zeros(layer, now, S, ws);
+        affine_parameters(layer, mask.layers[l], S, last, {given, b.in[l]}, grad, ws);
+      }
+      if (last) break;
+      slopes_before(layer, mask.layers[l], S, {theta + layer.weight, given}, b.in[l], next);
+      std::swap(now, next);
+    }
+  });
+}
+
+// What is there before any vector: a part's values, slopes at the outputs of its affine layers
+// (with zeros beside them; null without u), and A as rows of samples. `seconds` hold s''(z) delta.
 template <class T>
 struct Bent {
   Passed<T> values;
   T** slopes;
   T* curvature;  // [d_out, d_out, S]
-  size_t first;  // affine layer: nothing before it is trained
 };
 
 template <class T>
-Bent<T> bent(const Chain& chain, const T* theta, const T* x, int count, const T* slopes,
-             const T* curvature, Scratch& ws) {
-  constexpr int64_t S = kSamples<T>;
+Bent<T> bent(const Network<T>& net, const T* x, int count, const T* slopes, const T* curvature,
+             Scratch& ws) {
+  const auto& [chain, mask, theta, S] = net;
   const size_t n = chain.layers.size();
-  Bent<T> b{forward(chain, theta, x, count, slopes ? 2 : 1, ws), nullptr, nullptr, 0};
-  while (b.first < n && chain.layers[b.first].kind != Kind::affine) ++b.first;
+  Bent<T> b{forward(net, x, count, slopes ? 2 : 1, ws), nullptr, nullptr};
   b.curvature = ws.take<T>(size_t(chain.d_out * chain.d_out * S));
-  turn(curvature, count, chain.d_out * chain.d_out, b.curvature);
+  turn(curvature, count, chain.d_out * chain.d_out, S, b.curvature);
   if (!slopes) return b;
   b.slopes = ws.take<T*>(n);
   T* now = ws.take<T>(size_t(chain.d_out * S));
-  turn(slopes, count, chain.d_out, now);
-  for (size_t l = n; l-- > b.first;) {
+  turn(slopes, count, chain.d_out, S, now);
+  for (size_t l = n; l-- > chain.first;) {
     const ChainLayer& layer = chain.layers[l];
-    b.slopes[l] = now;
     if (layer.kind == Kind::activation) {
       if (b.values.seconds[l]) multiply(b.values.seconds[l], now, layer.size_out() * S);
       multiply(now, b.values.slopes[l], layer.size_out() * S);
-    } else if (l > b.first) {
-      T* next = ws.take<T>(size_t(layer.size_in() * S));
-      slopes_before(layer, {theta + layer.weight, now}, b.values.in[l], next);
-      now = next;
+      continue;
     }
+    if (layer.kind == Kind::affine && l > chain.first) now = with_zeros(layer, now, S, ws);
+    b.slopes[l] = now;
+    if (l == chain.first) break;
+    T* next = ws.take<T>(size_t(layer.size_in() * S));
+    slopes_before(layer, mask.layers[l], S, {theta + layer.weight, now}, b.values.in[l], next);
+    now = next;
   }
   return b;
 }
@@ -155,32 +215,47 @@ bool any(const T* x, int64_t n) {
   return std::any_of(x, x + n, [](T value) { return value != T(0); });
 }
 
+// Of a vector and each layer: its weights and biases, where any is not 0.
+template <class T>
+struct Moved {
+  const T *weights, *bias;
+};
+
+template <class T>
+void moved(const Chain& chain, const T* vector, Moved<T>* out) {
+  for (const ChainLayer& layer : chain.layers) {
+    *out = {nullptr, nullptr};
+    if (layer.kind == Kind::affine) {
+      const T* w = vector + layer.weight;
+      const T* bias = vector + layer.bias;
+      if (any(w, layer.c_out * layer.c_in * layer.kh * layer.kw)) out->weights = w;
+      if (layer.bias >= 0 && any(bias, layer.c_out)) out->bias = bias;
+    }
+    ++out;
+  }
+}
+
 // Adds the product with one vector to out.
 template <class T>
-void product(const Chain& chain, const T* theta, const Bent<T>& b, const T* vector, T* out,
-             Scratch& ws) {
+void product(const Network<T>& net, const Bent<T>& b, const Moved<T>* vector, T* out, Scratch& ws) {
   using V = Vec<T>;
-  constexpr int64_t S = kSamples<T>;
+  const auto& [chain, mask, theta, S] = net;
   const size_t n = chain.layers.size();
   // Derivatives along the vector: of what a layer takes in, and of z of those that bend; null: 0.
   T **in = ws.take<T*>(n), **z = ws.take<T*>(n), *at = nullptr;
-  const T** weights = ws.take<const T*>(n);  // the vector's, where any is not 0
   for (size_t l = 0; l < n; ++l) {
     const ChainLayer& layer = chain.layers[l];
     const int64_t size = layer.size_out() * S;
+    if (at) at = with_margins(layer, at, S, ws);
     in[l] = at;
     z[l] = nullptr;
-    weights[l] = nullptr;
     if (layer.kind == Kind::affine) {
-      const T* w = vector + layer.weight;
-      const T* bias = layer.bias < 0 ? nullptr : vector + layer.bias;
-      if (any(w, layer.c_out * layer.c_in * layer.kh * layer.kw)) weights[l] = w;
-      if (!at && !weights[l] && !(bias && any(bias, layer.c_out))) continue;
+      if (!at && !vector[l].weights && !vector[l].bias) continue;
       Products<T> products;
-      if (weights[l]) products.add(w, b.values.in[l]);
+      if (vector[l].weights) products.add(vector[l].weights, b.values.in[l]);
       if (at) products.add(theta + layer.weight, at);
       at = ws.take<T>(size_t(size));
-      affine(layer, products, bias, at);
+      affine(layer, mask.layers[l], S, products, vector[l].bias, at);
     } else if (!at) {
       continue;
     } else if (layer.kind == Kind::activation) {
@@ -192,8 +267,8 @@ void product(const Chain& chain, const T* theta, const Bent<T>& b, const T* vect
       multiply(at, b.values.slopes[l], size);
     } else {
       at = ws.take<T>(size_t(size));
-      if (layer.kind == Kind::mean) mean(layer, in[l], at);
-      else pool_tangents(layer, b.values.in[l], in[l], at);
+      if (layer.kind == Kind::mean) mean(layer, S, in[l], at);
+      else pool_tangents(layer, S, b.values.in[l], in[l], at);
     }
   }
   if (!at) return;
@@ -207,7 +282,7 @@ void product(const Chain& chain, const T* theta, const Bent<T>& b, const T* vect
             fma(V::load(b.curvature + (o * chain.d_out + k) * S + s), V::load(at + k * S + s), sum);
       sum.store(now + o * S + s);
     }
-  for (size_t l = n; l-- > b.first;) {
+  for (size_t l = n; l-- > chain.first;) {
     const ChainLayer& layer = chain.layers[l];
     if (layer.kind == Kind::activation) {
       const int64_t size = layer.size_out() * S;
@@ -216,27 +291,40 @@ void product(const Chain& chain, const T* theta, const Bent<T>& b, const T* vect
         fma(V::load(b.values.seconds[l] + s), V::load(z[l] + s), V::load(now + s)).store(now + s);
       continue;
     }
-    Products<T> back{theta + layer.weight, now};
+    const Scratch::Hold hold{ws};
+    const bool last = l == chain.first;
+    T* given = now;
+    if (layer.kind == Kind::affine && !last) given = with_zeros(layer, now, S, ws);
+    Products<T> back{theta + layer.weight, given};
     if (layer.kind == Kind::affine) {
-      Products<T> grads{now, b.values.in[l]};
+      Products<T> grads{given, b.values.in[l]};
       if (b.slopes && in[l]) grads.add(b.slopes[l], in[l]);
-      if (b.slopes && weights[l]) back.add(weights[l], b.slopes[l]);
-      affine_parameters(layer, grads, out, ws);
+      if (b.slopes && vector[l].weights) back.add(vector[l].weights, b.slopes[l]);
+      affine_parameters(layer, mask.layers[l], S, last, grads, out, ws);
     }
-    if (l == b.first) break;
-    slopes_before(layer, back, b.values.in[l], next);
+    if (last) break;
+    slopes_before(layer, mask.layers[l], S, back, b.values.in[l], next);
     std::swap(now, next);
   }
 }
 
 template <class T>
-void products(const Chain& chain, const T* theta, const T* x, int count, const T* slopes,
-              const T* curvature, const T* vectors, int64_t many, T* out, Scratch& ws) {
-  const Bent<T> b = bent(chain, theta, x, count, slopes, curvature, ws);
-  for (int64_t k = 0; k < many; ++k) {
-    const Scratch::Hold hold{ws};
-    product(chain, theta, b, vectors + k * chain.parameters, out + k * chain.parameters, ws);
-  }
+void products(const Chain& chain, const ChainMask& mask, const T* theta, const T* x, int count,
+              const T* slopes, const T* curvature, const T* vectors, int64_t many, T* out,
+              Scratch& ws) {
+  const Network<T> net{chain, mask, theta, part<T>(chain, kProductCopies)};
+  const int64_t n = int64_t(chain.layers.size()), d = chain.d_out;
+  const Scratch::Hold whole{ws};
+  Moved<T>* every = ws.take<Moved<T>>(size_t(many * n));
+  for (int64_t k = 0; k < many; ++k) moved(chain, vectors + k * chain.parameters, every + k * n);
+  in_parts(count, net.S, ws, [&](int first, int some) {
+    const Bent<T> b = bent(net, x + first * chain.d_in, some, slopes ? slopes + first * d : nullptr,
+                           curvature + first * d * d, ws);
+    for (int64_t k = 0; k < many; ++k) {
+      const Scratch::Hold hold{ws};
+      product(net, b, every + k * n, out + k * mask.size, ws);
+    }
+  });
 }
 
 }  // namespace

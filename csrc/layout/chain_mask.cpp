@@ -1,0 +1,70 @@
+#include "layout/chain_mask.h"
+
+#include <algorithm>
+
+namespace edt {
+namespace {
+
+// Share of a layer's weights up to which lists are faster than whole layers.
+constexpr double kListed = 0.4;
+
+// Taps in the order of sums: visit(channel, row of the kernel, other channel, column).
+template <class There, class Offset>
+ChainMask::Taps listed(const ChainLayer& l, int64_t channels, int64_t others, const There& weight,
+                       const Offset& offset, const uint8_t* there) {
+  ChainMask::Taps taps;
+  taps.start.push_back(0);
+  for (int64_t c = 0; c < channels; ++c)
+    for (int64_t i = 0; i < l.kh; ++i) {
+      for (int64_t k = 0; k < others; ++k)
+        for (int64_t j = 0; j < l.kw; ++j) {
+          const int64_t w = weight(c, k) + i * l.kw + j;
+          if (!there[w]) continue;
+          taps.weight.push_back(int32_t(w));
+          taps.offset.push_back(int32_t(offset(k, i, j)));
+        }
+      taps.start.push_back(int32_t(taps.weight.size()));
+    }
+  return taps;
+}
+
+}  // namespace
+
+ChainMask::ChainMask(const Chain& chain) : layers(chain.layers.size()), size(chain.parameters) {
+  for (size_t n = 0; n < layers.size(); ++n) {
+    layers[n].weight = chain.layers[n].weight;
+    layers[n].bias = chain.layers[n].bias;
+  }
+}
+
+ChainMask::ChainMask(const Chain& chain, const uint8_t* state)
+    : layers(chain.layers.size()), size(0) {
+  const auto add = [&](int64_t at) { place.push_back(state[at] == 1 ? at : -1); };
+  for (size_t n = 0; n < layers.size(); ++n) {
+    const ChainLayer& l = chain.layers[n];
+    if (l.kind != ChainLayer::Kind::affine) continue;
+    Layer& mine = layers[n];
+    const int64_t taps = l.kh * l.kw, weights = l.c_out * l.c_in * taps;
+    const uint8_t* there = state + l.weight;
+    const auto left = weights - std::count(there, there + weights, uint8_t(0));
+    mine.weight = int64_t(place.size());
+    mine.listed = double(left) <= kListed * double(weights);
+    if (mine.listed) {
+      const int64_t in = l.pitch_in(), out = l.pitch_out();
+      mine.forward = edt::listed(
+          l, l.c_out, l.c_in, [&](int64_t o, int64_t c) { return (o * l.c_in + c) * taps; },
+          [&](int64_t c, int64_t i, int64_t j) { return (c * l.h + i) * in + j; }, there);
+      mine.back = edt::listed(
+          l, l.c_in, l.c_out, [&](int64_t c, int64_t o) { return (o * l.c_in + c) * taps; },
+          [&](int64_t o, int64_t i, int64_t j) { return (o * l.h_out - i) * out - j; }, there);
+      for (const int32_t w : mine.forward.weight) add(l.weight + w);
+    } else {
+      for (int64_t w = 0; w < weights; ++w) add(l.weight + w);
+    }
+    mine.bias = int64_t(place.size());
+    for (int64_t o = 0; l.bias >= 0 && o < l.c_out; ++o) add(l.bias + o);
+  }
+  size = int64_t(place.size());
+}
+
+}  // namespace edt

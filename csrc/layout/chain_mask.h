@@ -1,0 +1,41 @@
+// What a mask leaves of a chain's network: of each affine layer all weights or lists of taps.
+//
+// A tap is one weight that is there. Taps that add to one row of outputs lie together: they are
+// sorted by channel, then by row of the kernel, so that those that read inside an image are one run
+// of a channel's list. The order is that of the sums of whole layers, which a list leaves out zeros
+// of: both give the same bits where weights that are not there are 0.
+//
+// Gradients are summed in vectors of what is there alone (`size` numbers) and put in their places
+// at the end, so that their cost follows active weights.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "layout/chain.h"
+
+namespace edt {
+
+struct ChainMask {
+  // By channel and row of the kernel, [channels * kh + 1]: taps start[c * kh + i]..
+  struct Taps {
+    std::vector<int32_t> start;
+    std::vector<int32_t> offset;  // position that is read, less that of the run's start
+    std::vector<int32_t> weight;  // which of the layer's weights
+  };
+  struct Layer {
+    bool listed = false;       // by taps
+    int64_t weight, bias = 0;  // where their gradients start among `size`
+    Taps forward, back;        // by channel out, by channel in
+  };
+
+  // Everything is there.
+  explicit ChainMask(const Chain&);
+  // state [parameters]: 0 not there (and its weight 0), 1 there, 2 there with no gradient.
+  ChainMask(const Chain&, const uint8_t* state);
+
+  std::vector<Layer> layers;
+  int64_t size;
+  std::vector<int64_t> place;  // of each number of a gradient; -1: nobody asks; empty: its own
+};
+
+}  // namespace edt
