@@ -7,7 +7,7 @@ every field by it; what fields must be to each other is a spec's own `Spec.check
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -61,7 +61,10 @@ class Real(Kind):
 class OneOf(Kind):
     """One of these names."""
 
-    names: Collection[str]
+    names: tuple[str, ...]
+
+    def __init__(self, names: Iterable[str]) -> None:
+        object.__setattr__(self, "names", tuple(names))
 
     def __call__(self, name: str, value: Any) -> Any:
         if value not in self.names:

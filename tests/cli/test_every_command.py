@@ -21,6 +21,7 @@ from typer.main import get_command
 from edt.bench import Figure
 from edt.cli import main as program
 from edt.cli.app import app
+from edt.runs.values import hints_of
 from edt.studies.claims import run as claims
 from edt.studies.registry import STUDIES
 from edt.studies.study import Study
@@ -219,13 +220,12 @@ def options():
     seen = set()
     for words, command in COMMANDS.items():
         spec = STUDIES[words[1]].experiment.spec_type if words[0] == "run" else None
-        kinds = {entry.name: entry for entry in dataclasses.fields(spec)} if spec else {}
+        kinds = hints_of(spec) if spec else {}
         for option in command.params:
             flag = next((word for word in option.opts if word.startswith("--")), None)
             if flag is None or getattr(option, "is_flag", False) or flag in ANY | {"--set"}:
                 continue
-            entry = kinds.get(option.name)
-            known = (flag, words if spec is None else getattr(entry, "type", ""))
+            known = (flag, words if spec is None else kinds.get(option.name))
             if known not in seen:
                 seen.add(known)
                 yield words, flag

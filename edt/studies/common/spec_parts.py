@@ -7,7 +7,7 @@ A study's spec takes the parts that it needs, gives some of their fields other d
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -31,7 +31,7 @@ INPUTS = ("gaussian", "uniform", "grid", "sobol")
 class TaskOf(Kind):
     """A task of these names, or data of one's own."""
 
-    names: Collection[str]
+    names: tuple[str, ...]
 
     def __call__(self, name: str, value: Any) -> Any:
         return own_task(value, self.names)
