@@ -33,20 +33,39 @@ void check(const ChainLayer& layer, int64_t parameters) {
   }
 }
 
+// Puts maxima before relu, which then has as many times fewer numbers as a field has. The larger of
+// numbers is the same before and after, and so is where a slope goes: to the first of the largest,
+// and nowhere where no number is above 0.
+void pool_first(std::vector<ChainLayer>& layers) {
+  using Kind = ChainLayer::Kind;
+  for (size_t l = layers.size(); l-- > 1;)
+    for (size_t at = l; at < layers.size() && layers[at].kind == Kind::pool; ++at) {
+      ChainLayer& relu = layers[at - 1];
+      if (relu.kind != Kind::activation || relu.act != Act::relu) break;
+      std::swap(relu, layers[at]);
+      ChainLayer& after = layers[at];
+      after.c_in = after.c_out;
+      after.h = after.h_out = layers[at - 1].h_out;
+      after.w = after.w_out = layers[at - 1].w_out;
+    }
+}
+
 }  // namespace
 
 Chain::Chain(std::vector<ChainLayer> given, int64_t count)
     : layers(std::move(given)), parameters(count) {
   if (layers.empty()) throw std::invalid_argument("a chain needs at least one layer");
+  for (size_t l = 0; l < layers.size(); ++l) {
+    check(layers[l], parameters);
+    if (l > 0 && layers[l].size_in() != layers[l - 1].size_out())
+      throw std::invalid_argument("layer " + std::to_string(l) + " does not fit the one before");
+  }
+  pool_first(layers);
   d_in = widest = layers.front().size_in();
   d_out = layers.back().size_out();
   operations = 0;
   room = d_in;
-  for (size_t l = 0; l < layers.size(); ++l) {
-    const ChainLayer& layer = layers[l];
-    check(layer, parameters);
-    if (l > 0 && layer.size_in() != layers[l - 1].size_out())
-      throw std::invalid_argument("layer " + std::to_string(l) + " does not fit the one before");
+  for (const ChainLayer& layer : layers) {
     widest = std::max(widest, layer.size_out());
     operations += double(layer.size_out());
     room += layer.size_out();

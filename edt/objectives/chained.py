@@ -118,6 +118,7 @@ class CoreChain:
         inputs: torch.Tensor,
         value: Callable[[torch.Tensor], torch.Tensor],
         masks: Masks = (),
+        into: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(gradients ``[B, P]``, losses ``[B]``).
 
@@ -126,12 +127,13 @@ class CoreChain:
             inputs: ``[B, N, ...]``.
             value: outputs -> losses ``[B]``.
             masks: of each network; gradients are 0 of what they do not train.
+            into: ``[B, P]``, contiguous, where gradients are written; None: to new memory.
         """
         out = self.outputs(rows, inputs, masks)
         with torch.enable_grad():
             losses = value(out.requires_grad_(True))
             (slopes,) = torch.autograd.grad(losses.sum(), out)
-        grad = torch.empty_like(rows)
+        grad = torch.empty_like(rows) if into is None else into
         # Blocks go forward once more: that costs less than to bring what they left from memory.
         self._call("gradient", masks, rows, inputs, slopes.contiguous(), grad)
         return grad, losses.detach()

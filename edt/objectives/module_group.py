@@ -71,6 +71,7 @@ class ModuleGroup(SingleModule):
         batch: Batch | None,
         *more: torch.Tensor,
         keys: torch.Tensor | None = None,
+        into: torch.Tensor | None = None,
     ) -> Any:
         """One of the calls below for networks side by side, or one by one where vmap refuses.
 
@@ -80,13 +81,17 @@ class ModuleGroup(SingleModule):
             rows, batch, more: the call's arguments.
             keys: int64 ``[n, 3]``, what each network draws from. Side by side that is dropout only;
                 networks that draw otherwise go one by one, with torch's generator seeded for each.
+            into: ``[n, P]``, where gradients may be written: if they are, what is returned is this
+                very tensor, 0 off the coordinates.
         """
         refused = self.reason or ("" if keys is None else self.refused_draws)
         given = more if keys is None else (keys.to(rows.device), *more)
         if not refused:
             try:
                 if self.stack is not None:
-                    at_once = self._stacked(what, self.stack, members, rows, batch, *more)
+                    at_once = self._stacked(
+                        what, self.stack, members, rows, batch, *more, into=into
+                    )
                     if at_once is not None:
                         return at_once
                 if what == "hvp" and len(rows) == 1 and keys is None:
@@ -149,6 +154,7 @@ class ModuleGroup(SingleModule):
         rows: torch.Tensor,
         batch: Batch | None,
         *drawn: torch.Tensor,
+        into: torch.Tensor | None = None,
     ) -> Any:
         """What `run` returns, of a chain of layers (`Stack`); None: it is no such case.
 
@@ -185,6 +191,10 @@ class ModuleGroup(SingleModule):
         share, n = (1.0 if batch is None else batch.share), int(x.shape[1])
 
         def value(outputs: torch.Tensor, part: slice) -> torch.Tensor:
+            known = self._added_up(outputs, y[part], weights if weights is None else weights[part])
+            if known is not None:
+                return known if weights is not None else known * (share / n)
+
             def one(out: torch.Tensor, target: Any, weight: Any = None) -> torch.Tensor:
                 return self.task.criterion(out, target, Batch((x, y), share, weight, n))
 
@@ -195,11 +205,27 @@ class ModuleGroup(SingleModule):
         if core is not None and what == "value":
             return value(core.outputs(rows, x, masks), slice(None))
         if core is not None:
-            return *core.gradient(rows, x, partial(value, part=slice(None)), masks), rows
+            return *core.gradient(rows, x, partial(value, part=slice(None)), masks, into), rows
         together = stack.fits(x.shape[2:], int(x.shape[1]))
         if what in ("value", "outputs") or not together:
             return None
         return *stack.gradient(rows, x, value, together), rows
+
+    def _added_up(
+        self, outputs: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None
+    ) -> torch.Tensor | None:
+        """Sums of a named loss over the samples of each network, all samples in one call.
+
+        None: another loss, or shapes that do not fit, which the way network by network names.
+        """
+        each = self.task.per_sample
+        alike = outputs.shape == y.shape or (outputs.dim() == 3 and y.dim() == 2)
+        if self.task.each is not None or each is None or not alike:
+            return None
+        with suppress(IndexError, RuntimeError):
+            found = each(outputs.flatten(0, 1), y.flatten(0, 1)).view(outputs.shape[:2])
+            return (found if weights is None else found * weights).sum(1)
+        return None
 
     def _masks_of(self, core: CoreChain, members: torch.Tensor) -> Masks:
         """What the core needs to leave out what is pruned: made once, of `state`."""

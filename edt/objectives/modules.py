@@ -112,9 +112,11 @@ class ModuleObjective:
         """Losses and gradient; see `Objective`."""
         for group, members, batches in self._work(active):
             rows = self._rows(theta, members)
-            slope, value, _ = self._sum(group, members, batches, "gradient", rows)
+            place = self._place(grad, members) if len(batches) == 1 else None
+            slope, value, _ = self._sum(group, members, batches, "gradient", rows, into=place)
             loss[members.to(loss.device)] = value.double().to(loss.device)
-            self._write(grad, members, slope)
+            if slope is not place:
+                self._write(grad, members, slope)
 
     def hvp(
         self,
@@ -214,22 +216,28 @@ class ModuleObjective:
             rows = self._rows(theta, members)
             module = group.module(theta.device)
             mine = None if keys is None else keys[members]
+            place = self._place(grad, members) if samples or len(batches) == 1 else None
             with evaluation(module, "train"), torch.no_grad():
                 if samples is None:
-                    slope, value = torch.zeros_like(rows), rows.new_zeros(rows.shape[0])
+                    found: Any = None
                     for k, batch in enumerate(batches):
-                        more, part, rows = group.run(
-                            "gradient", members, rows, batch, keys=_part(mine, k)
+                        part = group.run(
+                            "gradient", members, rows, batch, keys=_part(mine, k), into=place
                         )
-                        slope, value = slope + more, value + part
+                        rows = part[2]
+                        found = _sums(found, part[:2])
+                    slope, value = found
                 else:
                     picked = self._picked(members, [samples(b) for b in members.tolist()])
                     if draws is not None:
                         changed = self._augmented(group, picked[0], map(draws, members.tolist()))
                         picked = (changed, *picked[1:])
-                    slope, value, rows = group.run("step", members, rows, None, *picked, keys=mine)
+                    slope, value, rows = group.run(
+                        "step", members, rows, None, *picked, keys=mine, into=place
+                    )
             loss[members.to(loss.device)] = value.double().to(loss.device)
-            self._write(grad, members, slope)
+            if slope is not place:
+                self._write(grad, members, slope)
             self._keep_buffers(theta, group, members, rows)
 
     def _picked(
@@ -350,6 +358,7 @@ class ModuleObjective:
         batches: list[Batch],
         what: str,
         *rows: torch.Tensor,
+        into: torch.Tensor | None = None,
     ) -> Any:
         """Sum of what a group finds over batches, in order."""
         module, mine = group.module(self.networks.device), self._keys(members)
@@ -357,13 +366,8 @@ class ModuleObjective:
         with evaluation(module, self.task.mode), torch.no_grad():
             for k, batch in enumerate(batches):
                 keys = _part(mine, k)
-                found = group.run(what, members, rows[0], batch, *rows[1:], keys=keys)
-                if total is None:
-                    total = found
-                elif isinstance(found, tuple):
-                    total = tuple(a + b for a, b in zip(total, found, strict=True))
-                else:
-                    total = total + found
+                found = group.run(what, members, rows[0], batch, *rows[1:], keys=keys, into=into)
+                total = _sums(total, found)
         for reason in filter(None, (group.reason, group.refused_draws)):
             self.looped[type(module).__name__] = reason
         return total
@@ -374,6 +378,11 @@ class ModuleObjective:
         if last - first + 1 != members.numel():
             return None
         return slice(int(self.offsets[first]), int(self.offsets[last + 1]))
+
+    def _place(self, flat: torch.Tensor, members: torch.Tensor) -> torch.Tensor | None:
+        """``[n, P]``, the chosen networks' parts themselves; None: they lie apart."""
+        span = self._together(members)
+        return None if span is None else flat[span].view(members.numel(), -1)
 
     def _rows(self, flat: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
         """``[..., total] -> [n, ..., P]``, the chosen networks' parts."""
@@ -410,6 +419,15 @@ class ModuleObjective:
         for k, b in enumerate(members.tolist()):
             span = slice(int(self.offsets[b]), int(self.offsets[b + 1]))
             flat[..., span] = rows[k] * self.trainable[span]
+
+
+def _sums(total: Any, found: Any) -> Any:
+    """``total + found``, of tensors or tuples of them; None: nothing yet."""
+    if total is None:
+        return found
+    if isinstance(found, tuple):
+        return tuple(a + b for a, b in zip(total, found, strict=True))
+    return total + found
 
 
 def _part(keys: torch.Tensor | None, k: int) -> torch.Tensor | None:

@@ -9,7 +9,6 @@ from functools import partial
 
 import torch
 
-from edt.objectives import segment_max
 from edt.objectives.function import FunctionObjective
 from edt.ops.threads import one_blas_thread
 from edt.training.epochs import Epochs
@@ -82,7 +81,7 @@ class BatchTrainer(ObjectiveTrainer):
         loss = torch.zeros_like(state.loss)
         before = state.theta.clone() if self.buffered else None
         self._slope(state, rule, loss, grad, now, moving)
-        norms = segment_max(grad.abs(), self._sizes)
+        norms = self._steepest(grad)
         lost = ~(torch.isfinite(loss[moving]) & torch.isfinite(norms[moving]))
         gone = moving[lost]
         state.status[gone] = DIVERGED

@@ -34,6 +34,11 @@ class ObjectiveTrainer:
         sizes = self.offsets[1:] - self.offsets[:-1]
         self._sizes = sizes
         self._owner = torch.repeat_interleave(torch.arange(self.B), sizes)
+        #: Places of the coordinates, how many of each network; None: everything is one.
+        self._live: tuple[torch.Tensor, torch.Tensor] | None = None
+        if not bool(self.trainable.all()):
+            counts = objective.coords.to(self.trainable.device)
+            self._live = torch.nonzero(self.trainable).flatten(), counts
         # Where the last chunk ended: the next one starts there. Parameters, their gradient, and
         # the networks it was computed for.
         self._seen: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
@@ -74,6 +79,13 @@ class ObjectiveTrainer:
                 steps[moving] += 1
                 known &= ~moving
 
+    def _steepest(self, grad: torch.Tensor) -> torch.Tensor:
+        """``max|grad|`` of each network over its coordinates: a gradient is 0 elsewhere."""
+        if self._live is None:
+            return segment_max(grad.abs(), self._sizes)
+        where, counts = self._live
+        return segment_max(grad[where].abs(), counts)
+
     def _shrinking(self, grad: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
         """Factors float64 ``[B]`` that bring gradients to the norms ``most``; 1 for shorter ones.
 
@@ -86,14 +98,21 @@ class ObjectiveTrainer:
         norm = top * segment_sum(unit * unit, self._sizes).sqrt()
         return (most.to(norm) / (norm + 1e-6)).clamp_max(1.0)
 
+    def _places(self, moving: torch.Tensor) -> torch.Tensor:
+        """Of the coordinates of the moving networks, ascending."""
+        if self._live is not None and bool(moving.all()):
+            return self._live[0]
+        return torch.nonzero(moving[self._owner] & self.trainable).flatten()
+
     def _step(
         self, state: State, rule: Rule, grad: torch.Tensor, step: int, moving: torch.Tensor
     ) -> None:
         """One update of the coordinates of the moving networks."""
         kept = {"m": state.m, "v": state.v}
-        # Picking entries costs more than the step itself: not where all are picked.
-        whole = bool(moving.all()) and bool(self.trainable.all())
-        where: Any = slice(None) if whole else moving[self._owner] & self.trainable
+        # Picking entries costs more than the step itself: not where all are picked; and by places,
+        # which costs what is picked.
+        whole = bool(moving.all()) and self._live is None
+        where: Any = slice(None) if whole else self._places(moving)
 
         def spread(per_network: torch.Tensor) -> torch.Tensor:
             values = per_network.to(state.theta)

@@ -23,19 +23,39 @@ EDT_INLINE void for_fields(const ChainLayer& l, int64_t S, const Body& body) {
         body(((c * l.h + y * l.kh) * l.w + k * l.kw) * S, ((c * l.h_out + y) * l.w_out + k) * S);
 }
 
-template <class T>
-EDT_INLINE Vec<T> largest(const ChainLayer& l, const T* x, int64_t S) {
+// A field's size, known when compiling where it is the usual one.
+struct AnyField {
+  int64_t kh, kw;
+};
+struct Field2x2 {
+  static constexpr int64_t kh = 2, kw = 2;
+};
+template <class Body>
+EDT_INLINE void with_field(const ChainLayer& l, const Body& body) {
+  if (l.kh == 2 && l.kw == 2) body(Field2x2{});
+  else body(AnyField{l.kh, l.kw});
+}
+
+template <class T, class Field>
+EDT_INLINE Vec<T> largest(const Field& field, int64_t row, const T* x, int64_t S) {
   using V = Vec<T>;
   V best = V::load(x);
-  for (int64_t i = 0; i < l.kh; ++i)
-    for (int64_t j = 0; j < l.kw; ++j) best = larger(best, V::load(x + (i * l.w + j) * S));
+#pragma GCC unroll 2
+  for (int64_t i = 0; i < field.kh; ++i)
+#pragma GCC unroll 2
+    for (int64_t j = 0; j < field.kw; ++j)
+      if (i + j > 0) best = larger(best, V::load(x + i * row + j * S));
   return best;
 }
 
 template <class T>
 void pool(const ChainLayer& l, int64_t S, const T* x, T* out) {
-  for_fields(l, S, [&](int64_t from, int64_t to) __attribute__((always_inline)) {
-    for (int v = 0; v < S; v += Vec<T>::L) largest(l, x + from + v, S).store(out + to + v);
+  const int64_t row = l.w * S;
+  with_field(l, [&](const auto& field) {
+    for_fields(l, S, [&](int64_t from, int64_t to) __attribute__((always_inline)) {
+      for (int64_t v = 0; v < S; v += Vec<T>::L)
+        largest(field, row, x + from + v, S).store(out + to + v);
+    });
   });
 }
 
@@ -43,19 +63,24 @@ void pool(const ChainLayer& l, int64_t S, const T* x, T* out) {
 template <class T>
 void pool_inputs(const ChainLayer& l, int64_t S, const T* x, const T* slope, T* out) {
   using V = Vec<T>;
+  const int64_t row = l.w * S;
   if (l.h % l.kh != 0 || l.w % l.kw != 0) std::fill(out, out + l.size_in() * S, T(0));
-  for_fields(l, S, [&](int64_t from, int64_t to) __attribute__((always_inline)) {
-    for (int v = 0; v < S; v += V::L) {
-      const V best = largest(l, x + from + v, S);
-      V left = V::load(slope + to + v);
-      for (int64_t i = 0; i < l.kh; ++i)
-        for (int64_t j = 0; j < l.kw; ++j) {
-          const int64_t at = from + v + (i * l.w + j) * S;
-          const V here = select(V::load(x + at) >= best, left, V::zero());
-          here.store(out + at);
-          left = select(V::load(x + at) >= best, V::zero(), left);
-        }
-    }
+  with_field(l, [&](const auto& field) {
+    for_fields(l, S, [&](int64_t from, int64_t to) __attribute__((always_inline)) {
+      for (int64_t v = 0; v < S; v += V::L) {
+        const V best = largest(field, row, x + from + v, S);
+        V left = V::load(slope + to + v);
+#pragma GCC unroll 2
+        for (int64_t i = 0; i < field.kh; ++i)
+#pragma GCC unroll 2
+          for (int64_t j = 0; j < field.kw; ++j) {
+            const int64_t at = from + v + i * row + j * S;
+            const auto found = V::load(x + at) >= best;
+            select(found, left, V::zero()).store(out + at);
+            left = select(found, V::zero(), left);
+          }
+      }
+    });
   });
 }
 
@@ -63,16 +88,23 @@ void pool_inputs(const ChainLayer& l, int64_t S, const T* x, const T* slope, T* 
 template <class T>
 void pool_tangents(const ChainLayer& l, int64_t S, const T* x, const T* tangent, T* out) {
   using V = Vec<T>;
-  for_fields(l, S, [&](int64_t from, int64_t to) __attribute__((always_inline)) {
-    for (int v = 0; v < S; v += V::L) {
-      const V best = largest(l, x + from + v, S);
-      V found = V::zero();
-      for (int64_t k = l.kh * l.kw; k-- > 0;) {
-        const int64_t at = from + v + (k / l.kw * l.w + k % l.kw) * S;
-        found = select(V::load(x + at) >= best, V::load(tangent + at), found);
+  const int64_t row = l.w * S;
+  with_field(l, [&](const auto& field) {
+    for_fields(l, S, [&](int64_t from, int64_t to) __attribute__((always_inline)) {
+      for (int64_t v = 0; v < S; v += V::L) {
+        const V best = largest(field, row, x + from + v, S);
+        V found = V::zero();
+#pragma GCC unroll 2
+        for (int64_t i = 0; i < field.kh; ++i)
+#pragma GCC unroll 2
+          for (int64_t j = 0; j < field.kw; ++j) {
+            // The last first: of equal ones the first stays.
+            const int64_t at = from + v + (field.kh - 1 - i) * row + (field.kw - 1 - j) * S;
+            found = select(V::load(x + at) >= best, V::load(tangent + at), found);
+          }
+        found.store(out + to + v);
       }
-      found.store(out + to + v);
-    }
+    });
   });
 }
 
