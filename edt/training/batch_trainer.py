@@ -52,7 +52,10 @@ class BatchTrainer(ObjectiveTrainer):
         def move(now: int, moving: torch.Tensor, _: int) -> None:
             self._move(run, rule, grad, now, torch.nonzero(moving).flatten())
 
-        advance(run, rule, until, self._sizes, self, decides, move)
+        try:
+            advance(run, rule, until, self._sizes, self, decides, move)
+        finally:
+            self._put_back(run)
 
     def _epochs_of(self, size: int, seeds: torch.Tensor) -> Epochs | None:
         if not size:
@@ -81,7 +84,8 @@ class BatchTrainer(ObjectiveTrainer):
         loss = torch.zeros_like(state.loss)
         before = state.theta.clone() if self.buffered else None
         self._slope(state, rule, loss, grad, now, moving)
-        norms = self._steepest(grad)
+        slope = self._at_coordinates(grad)
+        norms = self._steepest(slope)
         lost = ~(torch.isfinite(loss[moving]) & torch.isfinite(norms[moving]))
         gone = moving[lost]
         state.status[gone] = DIVERGED
@@ -93,7 +97,7 @@ class BatchTrainer(ObjectiveTrainer):
         chosen = torch.zeros_like(state.status, dtype=torch.bool)
         chosen[moving[~lost]] = True
         if bool(chosen.any()):
-            self._step(state, rule, grad, now, chosen)
+            self._step(state, rule, grad, now, chosen, slope)
             state.steps[chosen] += 1
 
 

@@ -39,6 +39,8 @@ class ObjectiveTrainer:
         if not bool(self.trainable.all()):
             counts = objective.coords.to(self.trainable.device)
             self._live = torch.nonzero(self.trainable).flatten(), counts
+        #: Of all coordinates p, m and v, while steps of a call follow each other.
+        self._held: dict[str, torch.Tensor | None] | None = None
         # Where the last chunk ended: the next one starts there. Parameters, their gradient, and
         # the networks it was computed for.
         self._seen: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
@@ -48,8 +50,11 @@ class ObjectiveTrainer:
 
     def train(self, run: State, rule: Rule, until: int) -> None:
         """Run every running network to step ``until``; see `Trainer`."""
-        with one_blas_thread():
-            grad, known = self._run(run, rule, until)
+        try:
+            with one_blas_thread():
+                grad, known = self._run(run, rule, until)
+        finally:
+            self._put_back(run)
         self._seen = (run.theta.clone(), grad, known)
 
     def _run(self, state: State, rule: Rule, until: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -79,12 +84,13 @@ class ObjectiveTrainer:
                 steps[moving] += 1
                 known &= ~moving
 
-    def _steepest(self, grad: torch.Tensor) -> torch.Tensor:
-        """``max|grad|`` of each network over its coordinates: a gradient is 0 elsewhere."""
-        if self._live is None:
-            return segment_max(grad.abs(), self._sizes)
-        where, counts = self._live
-        return segment_max(grad[where].abs(), counts)
+    def _at_coordinates(self, flat: torch.Tensor) -> torch.Tensor:
+        """Its entries at all coordinates; itself where everything is one."""
+        return flat if self._live is None else flat[self._live[0]]
+
+    def _steepest(self, slope: torch.Tensor) -> torch.Tensor:
+        """``max|grad|`` of each network, of a gradient at all coordinates."""
+        return segment_max(slope.abs(), self._sizes if self._live is None else self._live[1])
 
     def _shrinking(self, grad: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
         """Factors float64 ``[B]`` that bring gradients to the norms ``most``; 1 for shorter ones.
@@ -98,49 +104,77 @@ class ObjectiveTrainer:
         norm = top * segment_sum(unit * unit, self._sizes).sqrt()
         return (most.to(norm) / (norm + 1e-6)).clamp_max(1.0)
 
-    def _places(self, moving: torch.Tensor) -> torch.Tensor:
-        """Of the coordinates of the moving networks, ascending."""
-        if self._live is not None and bool(moving.all()):
-            return self._live[0]
-        return torch.nonzero(moving[self._owner] & self.trainable).flatten()
+    def _put_back(self, state: State) -> None:
+        """Write moments that were held to their places."""
+        held, self._held = self._held, None
+        if held is not None and self._live is not None:
+            for name in ("m", "v"):
+                flat, mine = getattr(state, name), held[name]
+                if flat is not None:
+                    flat[self._live[0]] = mine
+
+    def _taken(
+        self, state: State, where: torch.Tensor | slice, every: bool
+    ) -> dict[str, torch.Tensor | None]:
+        """p, m and v at the places of a step; those of all coordinates are held from step to step:
+        bringing few entries from far apart costs more than the step itself."""
+        if every and self._held is not None:
+            # Copies: an interrupt in the middle of a step finds the moments of the one before.
+            return {name: None if x is None else x.clone() for name, x in self._held.items()}
+        self._put_back(state)
+        flat = {"p": state.theta, "m": state.m, "v": state.v}
+        return {name: None if found is None else found[where] for name, found in flat.items()}
 
     def _step(
-        self, state: State, rule: Rule, grad: torch.Tensor, step: int, moving: torch.Tensor
+        self,
+        state: State,
+        rule: Rule,
+        grad: torch.Tensor,
+        step: int,
+        moving: torch.Tensor,
+        slope: torch.Tensor | None = None,
     ) -> None:
-        """One update of the coordinates of the moving networks."""
-        kept = {"m": state.m, "v": state.v}
-        # Picking entries costs more than the step itself: not where all are picked; and by places,
-        # which costs what is picked.
-        whole = bool(moving.all()) and self._live is None
-        where: Any = slice(None) if whole else self._places(moving)
+        """One update of the coordinates of the moving networks; ``slope``: grad at all of them."""
+        where: Any = slice(None)
+        every = bool(moving.all())
+        if every and self._live is not None:
+            where = self._live[0]
+        elif not every:
+            where, slope = torch.nonzero(moving[self._owner] & self.trainable).flatten(), None
 
         def spread(per_network: torch.Tensor) -> torch.Tensor:
             values = per_network.to(state.theta)
             same = bool((values == values[0]).all())
             return values[0] if same else values[self._owner[where]]
 
-        rate, slope = spread(rule.lr * float(rule.factors[step])), grad[where]
+        rate = spread(rule.lr * float(rule.factors[step]))
+        slope = grad[where] if slope is None else slope
         if rule.lr_scale is not None:
             rate = rate * rule.lr_scale[where]
         if rule.clip_norm is not None:
             slope = slope * spread(self._shrinking(grad, rule.clip_norm))
+        taken = self._taken(state, where, every)
         at = Point(
-            p=state.theta[where],
+            **taken,  # type: ignore[arg-type]
             g=slope,
             lr=rate,
             decay=spread(rule.weight_decay),
             step=step,
             hyper=rule.hyper,
-            **{name: None if flat is None else flat[where] for name, flat in kept.items()},
         )
         for span, part in at.pieces():
             OPTIMIZERS[rule.hyper["optimizer"]].step(part)
             at.take(span, part)
-        if not whole:
-            state.theta[where] = at.p
-            for name, flat in kept.items():
-                if flat is not None:
-                    flat[where] = getattr(at, name)
+        if isinstance(where, slice):
+            return
+        state.theta[where] = at.p
+        if every:
+            self._held = {"p": at.p, "m": at.m, "v": at.v}
+            return
+        for name in ("m", "v"):
+            flat = getattr(state, name)
+            if flat is not None:
+                flat[where] = getattr(at, name)
 
 
 def judge(
