@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
+import edt
 import edt.training as training
 from edt.training.schedules import learning_rate_factors
 
@@ -156,3 +159,30 @@ def test_milestones_are_those_of_torch():
     found = learning_rate_factors(training.Milestones((7, 3, 7), 0.5), 10)
     # Powers of a half are exact.
     assert found.tolist() == wanted
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_moments_of_sparse_modules_are_those_of_each_alone(optimizer: str) -> None:
+    """Networks that stop at unequal steps, and a run in two calls: the same bits."""
+    draw = torch.Generator().manual_seed(3)
+    nets = edt.ModuleEnsemble(
+        [torch.nn.Sequential(torch.nn.Linear(5, 6), torch.nn.Tanh(), torch.nn.Linear(6, 1))] * 3
+    ).to(torch.float64)
+    nets = nets.with_theta(torch.randn(nets.total, generator=draw, dtype=torch.float64))
+    nets = nets.with_masks(torch.rand(nets.total, generator=draw) < 0.4)
+    x = torch.randn(30, 5, generator=draw, dtype=torch.float64)
+    task = edt.ModuleTask((x, x[:, :1].sin()), "mse")
+    options: dict[str, Any] = {
+        "optimizer": optimizer, "momentum": 0.9 * (optimizer == "sgd"), "lr": 0.02,
+        "batch_size": 10, "progress": False, "record": None,
+    }  # fmt: skip
+    target = edt.masked_train(task, nets, steps=12, **options).loss.sort().values[1].item()
+    whole = edt.masked_train(task, nets, steps=30, loss_target=target, **options)
+    assert whole.steps.unique().numel() > 1
+    first = edt.masked_train(task, nets, steps=17, loss_target=target, **options)
+    again = edt.masked_train(task, continue_from=first, steps=30, loss_target=target, **options)
+    assert torch.equal(again.networks.theta, whole.networks.theta)
+    for b in range(3):
+        one = edt.masked_train(task, nets[[b]], steps=30, loss_target=target, **options)
+        assert torch.equal(one.networks.theta, whole.networks.select([b]).theta)
+        assert int(one.steps[0]) == int(whole.steps[b])
