@@ -30,8 +30,10 @@ Ctrl-C is safe: the same command goes on where it stopped."""
 def demo(
     task: Annotated[
         str,
-        typer.Option(metavar="NAME", help="What to learn: teacher (random networks) or diabetes."),
-    ] = "teacher",
+        typer.Option(
+            metavar="NAME", help="What to learn: teacher_student (random networks) or diabetes."
+        ),
+    ] = "teacher_student",
     widths: Annotated[
         str | None, typer.Option(metavar="LIST", help="Student widths, like 2..16 or 2,3,4,8.")
     ] = None,
@@ -77,9 +79,11 @@ def demo(
     from edt.studies import demo_spec, parse_widths, width_sweep
     from edt.studies.width.page import write_report
     from edt.studies.width.terminal import print_sweep
+    from edt.tasks.table import named
 
+    task = named(task)
     if task == "diabetes" and teachers not in (None, 1):
-        raise ValueError("--teachers is for --task teacher: diabetes has one target")
+        raise ValueError("--teachers is for --task teacher_student: diabetes has one target")
     spec = demo_spec(
         task,
         quick=quick,
@@ -107,7 +111,8 @@ def demo(
 
 def default_folder(task: str, quick: bool) -> str:
     """Where a demo goes unless told otherwise: each kind has its own."""
-    return "edt-demo" + ("" if task == "teacher" else f"-{task}") + ("-quick" if quick else "")
+    usual = task == "teacher_student"
+    return "edt-demo" + ("" if usual else f"-{task}") + ("-quick" if quick else "")
 
 
 def tables(sweep: WidthSweep) -> dict[str, pd.DataFrame]:

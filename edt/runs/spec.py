@@ -116,6 +116,10 @@ class Spec:
             for name, value in asdict(self).items()
         }
 
+    def text(self) -> str:
+        """Every field and its value, a line each."""
+        return "\n".join(f"{name} = {value!r}" for name, value in Spec.to_dict(self).items())
+
     @classmethod
     def from_dict(cls: type[S], values: Mapping[str, Any]) -> S:
         """The inverse of `to_dict`; what is left out takes its default.

@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from edt.runs.experiment import Experiment
     from edt.show.columns import Terms
 
-#: Other names of tasks, as people write them elsewhere.
-ALIASES = {"teacher-student": "teacher"}
-
 Values = Mapping[str, Any]
 
 
@@ -84,14 +81,14 @@ class Study:
         Raises:
             ValueError, TypeError: unknown task or field, or a value out of range.
         """
+        from edt.tasks.table import named  # heavy
+
         if quick and full:
             raise ValueError("--quick and --full exclude each other")
         made = self.experiment.spec_type
         given = {name: value for name, value in changes.items() if value is not None}
         if task is not None:
-            tasks = self.variants.get("task", {})
-            known = isinstance(task, str) and "teacher" in tasks
-            given["task"] = ALIASES.get(task, task) if known else task
+            given["task"] = named(task)
         chosen = {"task": getattr(made, "task", None), **given}
         values: dict[str, Any] = dict(self.quick if quick else self.full if full else {})
         for layer in (self.variants, self.quick_variants if quick else {}):
@@ -99,7 +96,7 @@ class Study:
                 found = {**cases.get("", {}), **cases.get(_case(chosen.get(name)), {})}
                 values |= found
                 if found.get("teachers") == 1 and given.get("teachers", 1) != 1:
-                    raise ValueError("teachers is for teacher-student, not for other tasks")
+                    raise ValueError("teachers is for teacher_student, not for other tasks")
         return made.from_dict({**values, **given})
 
 

@@ -51,6 +51,7 @@ __all__ = [
     "fingerprint",
     "forget_loaded",
     "make_task",
+    "named",
     "outside",
     "own_task",
     "realisable",
@@ -70,6 +71,8 @@ TASKS: dict[str, tuple[Callable[..., Task], bool]] = {
     "rosenbrock": (tasks.rosenbrock, False),
     "xor": (tasks.xor, False),
 }
+#: What studies called tasks before each had one name; directories of runs still do.
+FORMER = {"teacher": "teacher_student", "teacher-student": "teacher_student"}
 #: Names of tables of data of one's own, which are also their keys.
 SOURCES = ("file", "import", "data")
 #: Keys of a table that are no arguments of its function.
@@ -150,6 +153,11 @@ def as_table(entry: Any) -> Any:
     return {"file" if entry.endswith(ENDINGS) else "import" if ":" in entry else "name": entry}
 
 
+def named(entry: Any) -> Any:
+    """A task by the name that it has now; anything else as it is."""
+    return FORMER.get(entry, entry) if isinstance(entry, str) else entry
+
+
 def own_task(entry: Any, names: Collection[str]) -> Any:
     """What a study of certain tasks learns: one of their names, or the table of one's own data.
 
@@ -160,6 +168,7 @@ def own_task(entry: Any, names: Collection[str]) -> Any:
     Raises:
         TypeError, ValueError: another name; otherwise as `task_table`.
     """
+    entry = named(entry)
     if isinstance(entry, str) and (entry in names or not (entry.endswith(ENDINGS) or ":" in entry)):
         if entry not in names:
             raise unknown_choice("task", entry, list(names))

@@ -93,7 +93,7 @@ def test_escape_numbers_from_the_saved_tables(runs, monkeypatch):
     ("arguments", "says"),
     [
         (["census", "--task", "teacher-studnet"], "did you mean"),
-        (["census", "--task", "diabetes", "--teachers", "3"], "teachers is for teacher-student"),
+        (["census", "--task", "diabetes", "--teachers", "3"], "teachers is for teacher_student"),
         (["census", "--widths", "4-2"], "rising"),
         (["census", "--set", "minima=2"], "field must be one of"),
         (["escape", "--activation", "thanh"], "did you mean"),

@@ -51,11 +51,11 @@ def test_writes_everything_and_resumes(tmp_path, capsys, page_text, arguments):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["width-sweep", "--task", "techer"], "did you mean"),
+        (["width-sweep", "--task", "teacher_studnet"], "did you mean"),
         (["width-sweep", "--activation", "tanhh"], "did you mean"),
         (
             ["width-sweep", "--task", "diabetes", "--teachers", "2"],
-            "teachers is for teacher-student",
+            "teachers is for teacher_student",
         ),
         (["width-sweep", "--task", "rosenbrock", "--set", "samples=50"], "square"),
         (["xor", "--widths", "x"], "widths"),

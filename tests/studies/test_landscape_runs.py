@@ -183,7 +183,8 @@ def test_tables_follow_from_the_saved_ones(counted):
 
 def test_specs():
     assert census_spec().networks == 2000
-    assert census_spec("teacher") == census_spec("teacher-student")
+    for former in ("teacher", "teacher-student"):
+        assert census_spec(former) == census_spec("teacher_student") == census_spec()
     real = census_spec("diabetes", quick=True)
     assert real.activation == "g" and not real.realisable and real.teachers == 1
     assert escape_spec("diabetes").targets == 1
@@ -196,7 +197,7 @@ def test_specs():
     ("make", "says"),
     [
         (lambda: census_spec("teachers"), "did you mean"),
-        (lambda: census_spec("diabetes", teachers=2), "teachers is for teacher-student"),
+        (lambda: census_spec("diabetes", teachers=2), "teachers is for teacher_student"),
         (lambda: census_spec(widths=(4, 2)), "rising"),
         (lambda: census_spec(level=0.0), "level"),
         (lambda: escape_spec(add=(0,)), "add"),

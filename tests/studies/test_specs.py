@@ -113,3 +113,15 @@ def test_a_study_declares_no_field_of_its_parts_again(kind):
 
 def test_default_runs_are_named_as_they_were():
     assert {kind: spec().digest for kind, spec in SPECS.items()} == DIGESTS
+
+
+def test_directories_keep_the_name_that_they_have_for_teachers():
+    """And any of its names is read as the one that there is now."""
+    for kind, name in (("census", "teacher"), ("multi-start", "teacher-student")):
+        spec = SPECS[kind]()
+        assert (spec.task, spec.to_dict()["task"]) == ("teacher_student", name)
+        for given in ("teacher", "teacher-student", "teacher_student"):
+            assert SPECS[kind].from_dict({"task": given}) == spec
+        assert "task = 'teacher_student'" in spec.text()
+    with pytest.raises(ValueError, match="did you mean 'teacher_student'"):
+        SPECS["multi-start"](task="teacher_studnet")

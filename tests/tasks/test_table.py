@@ -150,9 +150,9 @@ def test_a_stored_table_is_not_looked_up(entry):
 
 
 def test_studies_take_their_names_or_data_of_ones_own(module):
-    assert own_task("teacher", ("teacher", "diabetes")) == "teacher"
-    assert own_task(f"{module}:pair", ("teacher",))["name"] == "import"
+    assert own_task("teacher", ("teacher_student", "diabetes")) == "teacher_student"
+    assert own_task(f"{module}:pair", ("teacher_student",))["name"] == "import"
     with pytest.raises(ValueError, match="task"):
-        own_task("xor", ("teacher",))
+        own_task("xor", ("teacher_student",))
     with pytest.raises(ValueError, match="task"):
-        own_task({"name": "xor"}, ("teacher",))
+        own_task({"name": "xor"}, ("teacher_student",))

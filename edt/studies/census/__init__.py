@@ -33,7 +33,9 @@ STUDY = Study(
         ("--activation softplus --set teachers=10", ""),
     ),
     quick=QUICK,
-    variants={"task": {"teacher": {}, "diabetes": {"widths": (2, 3, 4, 5, 6, 7, 8), **DIABETES}}},
+    variants={
+        "task": {"teacher_student": {}, "diabetes": {"widths": (2, 3, 4, 5, 6, 7, 8), **DIABETES}}
+    },
     quick_variants={"task": {"": {"widths": (2, 3, 4, 5, 6, 8)}}},
 )
 #: Makes its specs.

@@ -170,7 +170,7 @@ def _body(
                 + html.code(SNIPPET.format(r=spec.teacher_width, odd=spec.activation in ODD)),
             ),
             html.details("Software and machine", html.definitions(software(facts))),
-            html.details("Parameters", html.code(_parameters(spec))),
+            html.details("Parameters", html.code(spec.text())),
             html.details("References", html.bullets([*REFERENCES, *_MORE])),
         ),
     ]
@@ -183,10 +183,6 @@ _MORE = [
     "I. J. Good, The population frequencies of species and the estimation of population "
     "parameters, Biometrika 40 (1953) 237.",
 ]
-
-
-def _parameters(spec: Any) -> str:
-    return "\n".join(f"{name} = {value!r}" for name, value in spec.to_dict().items())
 
 
 def _share_text(pooled: pd.DataFrame) -> str:

@@ -16,7 +16,7 @@ from edt.runs.values import Budget, Count, Listed, NonNegative, Positive, Share,
 from edt.show.words import exact
 from edt.studies.common.nets import (
     NETS,
-    TASKS,
+    SHAPES,
     check_folder,
     check_net,
     data_text,
@@ -54,7 +54,7 @@ class NetTraining(Seeded, FirstOrder, lr=0.05):
 
     net: str = "lenet5"
     factor: Positive = 0.25
-    task: Annotated[Any, TaskOf(TASKS)] = "digits"
+    task: Annotated[Any, TaskOf(tuple(SHAPES))] = "digits"
     folder: str = ""
     samples: Budget = 0
     steps: Count = 200

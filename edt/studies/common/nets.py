@@ -21,7 +21,7 @@ from edt.tasks.table import make_task, task_name
 from edt.training.schedules import Milestones, Schedule, Warmup
 
 __all__ = [
-    "FOLDERS", "NETS", "TASKS", "check_folder", "check_net", "data_text", "load", "recipe_of",
+    "FOLDERS", "NETS", "SHAPES", "check_folder", "check_net", "data_text", "load", "recipe_of",
     "schedule", "title_of", "training",
 ]  # fmt: skip
 
@@ -31,13 +31,12 @@ _TITLES = {
     "lenet300": "LeNet-300-100", "lenet5": "LeNet-5", "conv2": "Conv-2", "conv4": "Conv-4",
     "conv6": "Conv-6", "resnet20": "ResNet-20", "vgg11": "VGG-11", "vgg16": "VGG-16",
 }  # fmt: skip
-TASKS = ("mnist1d", "digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
-#: Tasks whose files lie in a folder.
-FOLDERS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
-_SHAPES = {
+#: Tasks by name: the shape of a sample; those whose files lie in a folder.
+SHAPES = {
     "mnist1d": (40,), "digits": (1, 8, 8), "mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28),
     "cifar10": (3, 32, 32), "cifar100": (3, 32, 32),
 }  # fmt: skip
+FOLDERS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 
 
 def title_of(net: str, factor: float = 1.0) -> str:
@@ -98,7 +97,7 @@ def _recipe(net: str, shape: tuple[int, ...], classes: int) -> ModuleRecipe:
 def _shape(task: Any) -> tuple[int, ...]:
     """Of a sample; of one's own data without one, whatever suits a network of plain inputs."""
     if not isinstance(task, Mapping):
-        return _SHAPES[task]
+        return SHAPES[task]
     return tuple(task.get("shape", (1,)))
 
 

@@ -9,19 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from edt.ensemble import ACTIVATIONS, SCHEMES
 from edt.lottery import Protocol, Recipe
 from edt.lottery.perturbations import check_sizes
 from edt.runs.spec import Spec
 from edt.runs.values import Budget, Count, Kind, OneOf, Positive, Seed, Widths
-from edt.tasks.table import own_task
+from edt.studies.common.targets import LEARNED, learnable
+from edt.tasks.table import named, own_task
 
 __all__ = [
     "INPUTS", "Bottom", "Certificate", "Changes", "Descent", "Failed", "FirstOrder", "FirstSeed",
-    "Good", "Lbfgs", "Learned", "Networks", "Newton", "Seeded", "SplitBudget", "StudentSpec",
-    "Students", "TaskOf", "TeacherSpec", "Teachers", "TeachersOnInputs", "Tolerance", "WideSpec",
+    "FromTeachers", "Good", "Lbfgs", "Learned", "Networks", "Newton", "Seeded", "SplitBudget",
+    "StudentSpec", "Students", "TaskOf", "TeacherSpec", "Teachers", "TeachersOnInputs",
+    "Tolerance", "WideSpec",
 ]  # fmt: skip
 
 INPUTS = ("gaussian", "uniform", "grid", "sobol")
@@ -29,12 +31,13 @@ INPUTS = ("gaussian", "uniform", "grid", "sobol")
 
 @dataclass(frozen=True)
 class TaskOf(Kind):
-    """A task of these names, or data of one's own."""
+    """A task of these names or, if ``own``, data of one's own."""
 
     names: tuple[str, ...]
+    own: bool = True
 
     def __call__(self, name: str, value: Any) -> Any:
-        return own_task(value, self.names)
+        return own_task(value, self.names) if self.own else OneOf(self.names)(name, named(value))
 
 
 @dataclass(frozen=True)
@@ -302,19 +305,37 @@ class WideSpec(Students, TeacherSpec):
             )
 
 
-TASKS = ("teacher", "rosenbrock", "diabetes")
+@dataclass(frozen=True)
+class Learned(Spec):
+    """A task by its name, or data.
+
+    Attributes:
+        task: "teacher_student" (random teachers: loss 0 is possible) or "diabetes" (it is not), or
+            data of your own: a file, "module:function" or an `edt.Task`.
+    """
+
+    #: What directories of runs call teachers, from before tasks had one name each.
+    stored: ClassVar[str] = "teacher"
+
+    task: Annotated[Any, TaskOf(tuple(LEARNED))] = "teacher_student"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `Spec.to_dict`; teachers by the name that directories of runs have for them."""
+        found = super().to_dict()
+        return found | {"task": self.stored} if self.task == "teacher_student" else found
 
 
 @dataclass(frozen=True)
-class Learned(Spec):
-    """Teachers, or data.
+class FromTeachers(Learned):
+    """Teachers alone.
 
     Attributes:
-        task: "teacher" (random teachers: loss 0 is possible) or "diabetes" (it is not), or data of
-            your own: a file, "module:function" or an `edt.Task`.
+        task: "teacher_student".
     """
 
-    task: Annotated[Any, TaskOf(TASKS)] = "teacher"
+    stored = "teacher-student"
+
+    task: Annotated[str, TaskOf(("teacher_student",), own=False)] = "teacher_student"
 
 
 @dataclass(frozen=True)
@@ -384,14 +405,14 @@ class StudentSpec(
     @property
     def targets(self) -> int:
         """Number of targets: teachers, or those of the data."""
-        if self.task == "teacher":
+        if self.realisable:
             return self.teachers
         return int(self.task.get("sizes", (1,))[0]) if isinstance(self.task, Mapping) else 1
 
     @property
     def realisable(self) -> bool:
         """Whether loss 0 can be reached."""
-        return bool(self.task == "teacher")
+        return learnable(self.task).realisable
 
     @property
     def networks(self) -> int:

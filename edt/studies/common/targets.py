@@ -3,20 +3,86 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from edt import tasks
 from edt.ensemble import Ensemble
 from edt.show.words import count, exact, option
-from edt.studies.common.spec_parts import StudentSpec, TeachersOnInputs
 from edt.tasks import Task
 from edt.tasks import table as tables
 
+if TYPE_CHECKING:
+    from edt.studies.common.spec_parts import StudentSpec, TeachersOnInputs
+
 #: Standard deviation of the teachers' biases: the kinks stay where the inputs are.
 BIAS_SPREAD = 0.5
+
+
+@dataclass(frozen=True)
+class Learnable:
+    """A task of studies: what makes it, and what a page says of it.
+
+    Attributes:
+        make: of a spec, the task.
+        text: of a spec, what is learned, for a page's protocol.
+        realisable: whether loss 0 can be reached.
+        measured: what its samples are called, where they were measured, not computed.
+    """
+
+    make: Callable[[StudentSpec], Task]
+    text: Callable[[StudentSpec], str]
+    realisable: bool = False
+    measured: str = ""
+
+
+def _teachers_text(spec: StudentSpec) -> str:
+    return (
+        f"{count(spec.targets, 'teacher')} of width {spec.teacher_width}, "
+        f"{option(spec.activation)}, "
+        f"{'biases' if spec.bias else 'no biases'}: random input directions of length "
+        f"{exact(spec.teacher_gain)}, output weights ±1 in turn, rescaled to variance 1; "
+        f"{spec.samples:,} {option(spec.inputs)} samples of {spec.d_in} inputs, no noise; seed "
+        f"{spec.task_seed}"
+    )
+
+
+def _rosenbrock_text(spec: StudentSpec) -> str:
+    return (
+        "log10(3 (x₂ + 1 − x₁²)² + (1 − x₁)² + 0.1), standardised, on a regular grid of "
+        f"{spec.samples:,} points on [−√3, √3]²"
+    )
+
+
+def _diabetes_text(spec: StudentSpec) -> str:
+    return (
+        "scikit-learn's diabetes data: 442 patients, 10 features, inputs and target "
+        "standardised, all samples used for training"
+    )
+
+
+#: Tasks that students of many widths learn, by the names that they have in `edt.tasks`.
+LEARNED: dict[str, Learnable] = {
+    "teacher_student": Learnable(lambda spec: teacher_task(spec), _teachers_text, realisable=True),
+    "rosenbrock": Learnable(
+        lambda spec: tasks.rosenbrock(math.isqrt(spec.samples)), _rosenbrock_text
+    ),
+    "diabetes": Learnable(lambda spec: tasks.diabetes(), _diabetes_text, measured="patients"),
+}
+
+
+def learnable(task: Any) -> Learnable:
+    """What there is to know of a task: of a name, or of the table of one's own data."""
+    if isinstance(task, str):
+        return LEARNED[task]
+    return Learnable(
+        lambda spec: tables.make_task(spec.task),
+        lambda spec: own_text(spec.task),
+        measured="samples",
+    )
 
 
 def make_task(spec: StudentSpec) -> Task:
@@ -29,37 +95,12 @@ def make_task(spec: StudentSpec) -> Task:
         `Task` in float64 with ``spec.targets`` targets; but for data of one's own their loss is mse
         and their variance 1.
     """
-    if isinstance(spec.task, Mapping):
-        return tables.make_task(spec.task)
-    if spec.task == "diabetes":
-        return tasks.diabetes()
-    if spec.task == "rosenbrock":
-        return tasks.rosenbrock(math.isqrt(spec.samples))
-    return teacher_task(spec)
+    return learnable(spec.task).make(spec)
 
 
 def target_text(spec: StudentSpec) -> str:
     """What the students learn, in words, for a page's protocol."""
-    if spec.task == "teacher":
-        return (
-            f"{count(spec.targets, 'teacher')} of width {spec.teacher_width}, "
-            f"{option(spec.activation)}, "
-            f"{'biases' if spec.bias else 'no biases'}: random input directions of length "
-            f"{exact(spec.teacher_gain)}, output weights ±1 in turn, rescaled to variance 1; "
-            f"{spec.samples:,} {option(spec.inputs)} samples of {spec.d_in} inputs, no noise; seed "
-            f"{spec.task_seed}"
-        )
-    if spec.task == "rosenbrock":
-        return (
-            "log10(3 (x₂ + 1 − x₁²)² + (1 − x₁)² + 0.1), standardised, on a regular grid of "
-            f"{spec.samples:,} points on [−√3, √3]²"
-        )
-    if spec.task == "diabetes":
-        return (
-            "scikit-learn's diabetes data: 442 patients, 10 features, inputs and target "
-            "standardised, all samples used for training"
-        )
-    return own_text(spec.task)
+    return learnable(spec.task).text(spec)
 
 
 def own_text(table: Mapping[str, Any]) -> str:

@@ -23,7 +23,10 @@ STUDY = Study(
     ),
     quick=QUICK,
     variants={
-        "task": {"teacher": {}, "diabetes": {"widths": (2, 3, 4), "path_lr": 0.02, **DIABETES}}
+        "task": {
+            "teacher_student": {},
+            "diabetes": {"widths": (2, 3, 4), "path_lr": 0.02, **DIABETES},
+        }
     },
     quick_variants={
         "task": {

@@ -214,10 +214,7 @@ def _body(run: EscapeRun, figures: dict[str, str], facts: dict[str, Any]) -> lis
                 "Recompute these numbers", text("In this directory:") + html.code(SNIPPET)
             ),
             html.details("Software and machine", html.definitions(software(facts))),
-            html.details(
-                "Parameters",
-                html.code("\n".join(f"{k} = {v!r}" for k, v in spec.to_dict().items())),
-            ),
+            html.details("Parameters", html.code(spec.text())),
             html.details("References", html.bullets(REFERENCES)),
         ),
     ]

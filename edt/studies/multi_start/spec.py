@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from edt.runs.values import OneOf
-from edt.studies.common.spec_parts import WideSpec
+from edt.studies.common.spec_parts import FromTeachers, WideSpec
 
 
 @dataclass(frozen=True)
-class MultiStartSpec(WideSpec, widths=(4, 8, 12, 16), seeds=100):
+class MultiStartSpec(FromTeachers, WideSpec, widths=(4, 8, 12, 16), seeds=100):
     """Wide networks, and the narrow ones inside each, trained together and apart.
 
     Attributes:
-        task: "teacher-student".
         widths: hidden widths m of the wide networks, at least r = teacher_width; each holds
             floor(m / r) disjoint tickets.
     """
-
-    task: Annotated[str, OneOf(("teacher-student",))] = "teacher-student"
 
     @property
     def networks(self) -> int:

@@ -7,17 +7,16 @@ from typing import Annotated
 
 from edt.lottery.perturbations import check_sizes
 from edt.runs.values import Budget, Count, OneOf
-from edt.studies.common.spec_parts import Changes, TeacherSpec
+from edt.studies.common.spec_parts import Changes, FromTeachers, TeacherSpec
 
 TICKETS = ("matched", "planted", "magnitude")
 
 
 @dataclass(frozen=True)
-class PerturbRestSpec(Changes, TeacherSpec, sizes=(0.25, 0.5, 0.75, 1.0)):
+class PerturbRestSpec(Changes, FromTeachers, TeacherSpec, sizes=(0.25, 0.5, 0.75, 1.0)):
     """Winning tickets, and many rests around each: does the ticket still win?
 
     Attributes:
-        task: "teacher-student".
         ticket: how tickets are found. "matched": the r neurons of a winning student that end as
             the teacher's. "planted": a student of width r that wins, set into a wider one.
             "magnitude": what iterative magnitude pruning with rewinding leaves of a winning
@@ -39,7 +38,6 @@ class PerturbRestSpec(Changes, TeacherSpec, sizes=(0.25, 0.5, 0.75, 1.0)):
         population, generations: of the evolutionary search for adversarial rests.
     """
 
-    task: Annotated[str, OneOf(("teacher-student",))] = "teacher-student"
     ticket: Annotated[str, OneOf(TICKETS)] = "matched"
     width: Count = 8
     tickets: Count = 20

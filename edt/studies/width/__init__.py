@@ -9,7 +9,7 @@ from edt.studies.study import Study
 #: Fields that differ from the defaults, per task. On real data minima of tanh networks lie at
 #: infinity (neurons become steps between samples); with `g` many are finite.
 FULL: dict[str, dict[str, Any]] = {
-    "teacher": {},
+    "teacher_student": {},
     "rosenbrock": {
         "widths": tuple(range(1, 9)),
         "teachers": 1,
@@ -32,7 +32,7 @@ FULL: dict[str, dict[str, Any]] = {
 }
 #: What ``--quick`` changes on top.
 QUICK: dict[str, dict[str, Any]] = {
-    "teacher": {
+    "teacher_student": {
         "widths": (2, 3, 4, 6, 8),
         "seeds": 12,
         "teachers": 2,

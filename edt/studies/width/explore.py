@@ -34,7 +34,7 @@ def explorable(sweep: WidthSweep, *, count: bool = False) -> dict[str, Any] | No
         count: also train the second tab's networks here, as a check (a minute).
     """
     spec = sweep.spec
-    if spec.task != "teacher" or sweep.path is None or not len(sweep.splits):
+    if not spec.realisable or sweep.path is None or not len(sweep.splits):
         return None
     task = make_task(spec)
     if not computable(task, task.info["teacher"]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edt.show.words import count, exact, option, percent, ranges
-from edt.studies.common.targets import target_text
+from edt.studies.common.targets import learnable, target_text
 from edt.studies.width.story import Story
 
 
@@ -114,8 +114,7 @@ def caveats(story: Story) -> list[str]:
             f"{count(spec.targets, 'teacher')} of one kind, one activation and {spec.d_in} inputs: "
             "rates differ widely between teachers already here, and more so elsewhere.",
         )
-    elif spec.task != "rosenbrock":
-        unseen = "patients" if spec.task == "diabetes" else "samples"
+    elif unseen := learnable(spec.task).measured:
         out.insert(
             2,
             "The loss is that on the training data, without regularisation: a wide network also "

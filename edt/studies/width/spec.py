@@ -32,10 +32,11 @@ class WidthSweepSpec(
     interruptions. The fields are the command line's options and are written beside the results.
 
     Attributes:
-        task: "teacher" (students learn random teacher networks: loss 0 is possible), "rosenbrock"
-            (the modified Rosenbrock function on a square grid: it is not) or "diabetes"
-            (scikit-learn's 442 patients, inputs and target standardised: nor is it); or data of
-            your own, as `edt.SweepSpec` takes them: a file, "module:function" or an `edt.Task`.
+        task: "teacher_student" (students learn random teacher networks: loss 0 is possible),
+            "rosenbrock" (the modified Rosenbrock function on a square grid: it is not) or
+            "diabetes" (scikit-learn's 442 patients, inputs and target standardised: nor is it); or
+            data of your own, as `edt.SweepSpec` takes them: a file, "module:function" or an
+            `edt.Task`.
         seeds: networks per (target, width); seed s gives the same start whatever else is run.
         teacher_width: hidden neurons of each teacher.
         reference_width: r, the width whose success rate is the price of one lottery ticket.

@@ -17,6 +17,7 @@ from edt.landscape import OUTCOMES
 from edt.show.answer import Answer, Tile, rate, rate_tile
 from edt.show.words import count, exact, interval, listed, number, p_is, percent, span
 from edt.studies.common.success_table import ALL
+from edt.studies.common.targets import learnable
 from edt.studies.common.thresholds import threshold_table
 from edt.studies.width.run import WidthSweep
 from edt.studies.width.splits import DESTINATIONS, rate_of_minima
@@ -58,8 +59,7 @@ class Story:
     @property
     def title(self) -> str:
         """Heading of the page."""
-        made = self.spec.task in ("teacher", "rosenbrock")
-        what = "small networks" if made else "small networks on real data"
+        what = "small networks" + " on real data" * bool(learnable(self.spec.task).measured)
         return f"What does width buy {what}?"
 
     @property
