@@ -26,6 +26,7 @@ import pandas as pd
 import torch
 
 from edt import functional
+from edt.ensemble.kinds import chains
 from edt.landscape.align import aligned_distance
 from edt.landscape.census_tables import census_table, minimum_table, prediction_table
 from edt.landscape.irreducible import Core, reduce_network
@@ -118,6 +119,9 @@ def census(task: Task, minima: Minima, tolerances: Tolerances | None = None) -> 
     Returns:
         `Census`.
 
+    Raises:
+        TypeError: minima of something else, or of networks of torch modules.
+
     Example:
         >>> found = census(task, find_minima(task, widths=[3, 4], seeds=range(200)))
         ... # doctest: +SKIP
@@ -128,6 +132,7 @@ def census(task: Task, minima: Minima, tolerances: Tolerances | None = None) -> 
     """
     if not isinstance(minima, Minima):
         raise TypeError(f"minima must come from find_minima, got {type(minima).__name__}")
+    chains(minima.networks, "a census", "minima.networks")
     limits = tolerances or Tolerances()
     runs = _frame(minima)
     settled = runs["outcome"].isin(SETTLED)

@@ -24,12 +24,14 @@ import torch
 from edt import functional
 from edt.curvature import hessian_spectrum
 from edt.curvature.verdicts import inertia, zero_threshold
-from edt.ensemble import Ensemble
+from edt.ensemble import Ensemble, ModuleEnsemble
+from edt.ensemble.kinds import Networks
 from edt.errors import unknown_choice
 from edt.landscape.grow import SHARES, Growth, grow
 from edt.landscape.inertia import grown_inertia
 from edt.landscape.minima import UNMEASURED, Minima, certify_runs, drive_down
 from edt.landscape.outcome import outcomes
+from edt.landscape.stages import hidden_widths
 from edt.scalars import integer, number
 from edt.stats import cluster_rate, wilson
 from edt.tasks import Task
@@ -56,11 +58,11 @@ class Escape:
 
     Attributes:
         points: one row an embedded point: ``source`` (row of the minima), ``target``, ``narrow``
-            and ``width`` (hidden neurons), ``added``, ``shares``, ``copy``, ``loss``,
-            ``threshold``, ``predicted_neg``/``_zero``/``_pos`` from the narrow network, ``n_neg``,
-            ``n_zero``, ``n_pos`` and ``eps_H`` from the full Hessian, ``min_eig``, ``max_eig``
-            (largest in size), ``clear``: no eigenvalue is within a factor of 30 of ``eps_H``, so
-            that the count can be trusted.
+            and ``width`` (hidden neurons, channels of a convolution among them), ``added``,
+            ``shares``, ``copy``, ``loss``, ``threshold``, ``predicted_neg``/``_zero``/``_pos``
+            from the narrow network, ``n_neg``, ``n_zero``, ``n_pos`` and ``eps_H`` from the full
+            Hessian, ``min_eig``, ``max_eig`` (largest in size), ``clear``: no eigenvalue is within
+            a factor of 30 of ``eps_H``, so that the count can be trusted.
         starts: one row a run: ``point``, ``source``, ``added``, ``shares``, ``kind`` ("negative"
             or "random"), ``direction`` (0 the most negative), ``sign``, ``eigenvalue`` (NaN for
             random directions), ``length`` (of the perturbation), ``start_loss``; ``lr``,
@@ -77,8 +79,8 @@ class Escape:
 
     points: pd.DataFrame
     starts: pd.DataFrame
-    embedded: Ensemble
-    networks: Ensemble
+    embedded: Any
+    networks: Any
 
     def table(self, by: Sequence[str] = ("added", "shares", "kind")) -> pd.DataFrame:
         """What happened, against neurons added: see `escape_table`."""
@@ -259,17 +261,18 @@ def _embed(
     layer: int,
     directions: int | None,
     seed: int,
-) -> tuple[pd.DataFrame, Ensemble, list[tuple[torch.Tensor, torch.Tensor]]]:
+) -> tuple[pd.DataFrame, Any, list[tuple[torch.Tensor, torch.Tensor]]]:
     """The table of points, their networks, and per point (eigenvalues, directions ``[k, P]``)."""
-    narrow = minima.networks
-    if not 0 <= layer < narrow.depth:
-        raise ValueError(f"layer must be a hidden layer 0..{narrow.depth - 1}, got {layer}")
-    widths = narrow.layer_widths[:, 1:-1]
+    narrow: Networks = minima.networks
+    widths = hidden_widths(narrow)
+    depth = widths.shape[1]
+    if not 0 <= layer < depth:
+        raise ValueError(f"layer must be a hidden layer 0..{depth - 1}, got {layer}")
     signs = torch.stack(
         [minima.index, minima.n_flat, narrow.coords - minima.index - minima.n_flat], dim=1
     )
     tables: list[pd.DataFrame] = []
-    grown: list[Ensemble] = []
+    grown: list[Any] = []
     for row in sorted(set(map(tuple, widths.tolist()))):
         shape = torch.tensor(row)
         members = (widths == shape).all(dim=1).nonzero().flatten()
@@ -289,7 +292,8 @@ def _embed(
                 expected = grown_inertia(wide, task, part.networks, part.task_index, signs[members])
                 tables.append(_points(part, rows[members], wide, kind, copies, expected))
                 grown.append(wide.networks)
-    embedded = Ensemble.concat(grown)
+    kind_of_networks = Ensemble if isinstance(narrow, Ensemble) else ModuleEnsemble
+    embedded = kind_of_networks.concat(grown)
     points = pd.concat(tables, ignore_index=True)
     index = torch.tensor(points["target"].to_numpy(), dtype=torch.int64)
     points["loss"] = functional.loss(embedded, task, task_index=index).numpy()
@@ -324,8 +328,8 @@ def _points(
         {
             "source": rows[source].numpy(),
             "target": part.task_index[source].numpy(),
-            "narrow": part.networks.layer_widths[source, 1:-1].sum(dim=1).numpy(),
-            "width": wide.networks.layer_widths[:, 1:-1].sum(dim=1).numpy(),
+            "narrow": hidden_widths(part.networks)[source].sum(dim=1).numpy(),
+            "width": hidden_widths(wide.networks).sum(dim=1).numpy(),
             "added": wide.added.numpy(),
             "shares": kind,
             "copy": np.tile(np.arange(copies), len(part)),
@@ -339,12 +343,12 @@ def _points(
 
 def _starts(
     points: pd.DataFrame,
-    embedded: Ensemble,
+    embedded: Networks,
     ways: list[tuple[torch.Tensor, torch.Tensor]],
     random: int,
     step: float,
     seed: int,
-) -> tuple[pd.DataFrame, Ensemble, torch.Tensor]:
+) -> tuple[pd.DataFrame, Any, torch.Tensor]:
     """Table of starts, their perturbed networks, and the point of each (int64)."""
     rows: list[tuple[int, str, int, int, float]] = []
     moves: list[torch.Tensor] = []
@@ -380,7 +384,7 @@ def _starts(
 
 def _descend(
     task: Task,
-    moved: Ensemble,
+    moved: Networks,
     where: torch.Tensor,
     rates: np.ndarray,
     steps: int,
@@ -388,7 +392,7 @@ def _descend(
     origin: torch.Tensor,
     starts: pd.DataFrame,
     progress: bool,
-) -> Ensemble:
+) -> Any:
     """Gradient descent; fills its columns of ``starts`` and returns where `converge` goes on."""
     high = points["loss"].to_numpy()[origin.numpy()]
     curve = -starts["eigenvalue"].to_numpy()
@@ -427,7 +431,7 @@ def _descend(
 
 def _finish(
     task: Task,
-    descended: Ensemble,
+    descended: Networks,
     where: torch.Tensor,
     limit: torch.Tensor,
     starts: pd.DataFrame,
@@ -469,8 +473,8 @@ def _finish(
 
 def _distances(
     task: Task,
-    embedded: Ensemble,
-    ends: Ensemble,
+    embedded: Networks,
+    ends: Networks,
     origin: torch.Tensor,
     where: torch.Tensor,
     starts: pd.DataFrame,

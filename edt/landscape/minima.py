@@ -12,11 +12,12 @@ import torch
 
 from edt.ensemble import Ensemble
 from edt.ensemble.arrays import integers, reals
-from edt.ensemble.kinds import chains
+from edt.ensemble.kinds import Networks
 from edt.errors import unknown_choice
 from edt.frames import Tabular
 from edt.landscape.certificates import Certificates, certify
 from edt.landscape.outcome import OUTCOMES, UNCERTIFIED, outcomes
+from edt.landscape.stages import hidden_widths as layer_widths
 from edt.scalars import integer, number
 from edt.tasks import Task
 from edt.training import ConvergeResult, converge, masked_train
@@ -34,7 +35,7 @@ class Minima(Tabular):
     """Where B runs ended.
 
     Attributes:
-        networks: float64 ensemble.
+        networks: float64 ensemble, of either kind.
         task_index: int64 ``[B]``.
         loss, grad_max: float64 ``[B]``.
         threshold: float64 ``[B]``, loss at or below which a run is good.
@@ -45,10 +46,10 @@ class Minima(Tabular):
         min_eig: float64 ``[B]``, the smallest eigenvalue; NaN likewise.
         iterations: int64 ``[B]``, first-order steps, L-BFGS and Newton iterations together.
         label: ``[B]``, certified labels (`edt.landscape.LABELS`); "uncertified" where a run was
-            good before, or certificates were not asked for.
+            good before, certificates were not asked for, or networks are of torch modules.
     """
 
-    networks: Ensemble
+    networks: Any
     task_index: torch.Tensor
     loss: torch.Tensor
     grad_max: torch.Tensor
@@ -115,9 +116,9 @@ class Minima(Tabular):
         return Minima(**parts)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row a run."""
+        """One row a run; ``width`` counts hidden units, channels among them."""
         frame = pd.DataFrame({"run": range(len(self)), "widths": hidden_widths(self.networks)})
-        frame["width"] = self.networks.layer_widths[:, 1:-1].sum(dim=1).tolist()
+        frame["width"] = layer_widths(self.networks, "networks").sum(dim=1).tolist()
         for entry in fields(self)[1:]:
             value = getattr(self, entry.name)
             frame[entry.name] = value.tolist() if isinstance(value, torch.Tensor) else value
@@ -126,7 +127,7 @@ class Minima(Tabular):
 
 def find_minima(
     task: Task,
-    networks: Ensemble | None = None,
+    networks: Networks | None = None,
     *,
     widths: Any = None,
     seeds: Any = None,
@@ -150,7 +151,8 @@ def find_minima(
     Args:
         task: data.
         networks: starts; or None, and then ``widths`` x ``seeds`` random ones of ``activation``
-            ("tanh") and ``init`` ("glorot"), as in `edt.masked_train`.
+            ("tanh") and ``init`` ("glorot"), as in `edt.masked_train`. Networks of torch modules
+            must be chains of convolutions and linear layers (`edt.landscape.stages`), in float64.
         task_index: int64 ``[B]``, default 0.
         steps, lr, schedule: of Adam; ``steps=0`` goes straight to `edt.converge`.
         good: a run is good at or below ``good`` times the target's variance if ``realisable``
@@ -160,7 +162,8 @@ def find_minima(
             flat and Newton is slow there); "all" drives every run to the bottom.
         tol, lbfgs_steps, newton_steps: as in `edt.converge`.
         certify_steps: budget of `edt.landscape.certify` for runs that are not good: what is called
-            bad is a minimum that more optimisation does not move. 0: take `edt.converge`'s word.
+            bad is a minimum that more optimisation does not move. 0, and networks of torch modules:
+            take `edt.converge`'s word.
         progress: show progress bars on a terminal.
 
     Returns:
@@ -179,7 +182,9 @@ def find_minima(
     good = number("good", good)
     index = integers("task_index", 0 if task_index is None else task_index)
     if networks is not None:
-        chains(networks, "find_minima")
+        layer_widths(networks, "networks")
+    if not callable(getattr(task, "objective", None)) or not hasattr(task, "variance"):
+        raise TypeError(f"task must be an edt.Task, got {type(task).__name__}")
     if not realisable:
         finish = "all"
     limit = good * task.variance
@@ -239,6 +244,9 @@ def find_minima(
 def certify_runs(task: Task, runs: Minima, *, stop_good: bool, steps: int, progress: bool) -> None:
     """Push and label runs, in place; fills everything but the outcome.
 
+    Nothing happens to networks of torch modules: which of their directions change nothing is not
+    known of all of them.
+
     Args:
         task: data.
         runs: where they stand; diverged ones are left alone.
@@ -248,6 +256,8 @@ def certify_runs(task: Task, runs: Minima, *, stop_good: bool, steps: int, progr
     Raises:
         KeyboardInterrupt: Ctrl-C.
     """
+    if not isinstance(runs.networks, Ensemble):
+        return
     going = np.array([word != "diverged" for word in runs.status])
     if stop_good:
         going &= (runs.loss > runs.threshold).numpy()

@@ -149,12 +149,17 @@ def plain_modules() -> tuple[edt.ModuleTask, edt.ModuleEnsemble]:
 
 
 def splits_of_modules() -> bool:
-    """A channel is split and the function stays; a norm among the stages is named."""
+    """A channel is split and the function stays; ends are sorted; a norm among stages is named."""
     parts = [nn.Conv2d(1, 2, 2), nn.Tanh(), nn.Flatten(), nn.Linear(8, 1)]
     networks = edt.ModuleEnsemble([nn.Sequential(*parts)], input_shape=(1, 3, 3))
     blank = (torch.ones(2, 9), torch.zeros(2, 1))
     wide = edt.embed.split(networks, neuron=0, mu=0.4).networks
     same = torch.allclose(edt.predict(wide, blank), edt.predict(networks, blank), atol=1e-6)
+    ends = edt.landscape.find_minima(
+        edt.Task(*blank), networks.to(torch.float64), steps=1, lbfgs_steps=1, newton_steps=0,
+        progress=False,
+    )  # fmt: skip
+    same = same and len(ends.outcome) == 1
     parts[1] = nn.BatchNorm2d(2)
     other = edt.ModuleEnsemble([nn.Sequential(*parts)], input_shape=(1, 3, 3))
     return same and refused(lambda: edt.embed.split(other), "stage '1' is BatchNorm2d")
@@ -400,9 +405,11 @@ CLAIMS: dict[str, dict[str, Callable[[], Any]]] = {
         "bits of modules": same_modules_same_bits,
         "modules that `vmap` refuses": without_vmap,
         "natural gradients": natural,
-        "splits and embeddings of units of a module": splits_of_modules,
+        "bad minima, splits, embeddings and escapes of units of a module": splits_of_modules,
         "a census of modules up to symmetry": refused_for_modules(
-            lambda task, networks: edt.landscape.find_minima(task, networks, progress=False)
+            lambda task, networks: edt.landscape.census(
+                task, edt.landscape.Minima.of(edt.converge(task, networks), 0.0)
+            )
         ),
         "channels of modules": refused_for_modules(edt.certify),
         "neurons of modules put in the same order before a path": refused_for_modules(

@@ -32,7 +32,6 @@ INDEX = torch.zeros(2, dtype=torch.int64)
 CHAINS_ONLY: dict[str, Callable[[Any, Any], Any]] = {
     "certify": lambda task, nets: edt.certify(task, nets),
     "channel_limits": lambda task, nets: edt.channel_limits(task, nets),
-    "find_minima": lambda task, nets: landscape.find_minima(task, nets, progress=False),
     "connect, aligned": lambda task, nets: landscape.connect(
         task, nets[[0]], nets[[1]], progress=False
     ),

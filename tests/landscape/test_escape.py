@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 import edt
 from edt.landscape import DESTINATIONS, escape_experiment, find_minima
@@ -190,3 +193,75 @@ def test_bad_input(teacher, minima):
         escape_experiment(teacher, spoilt)
     with pytest.raises(ValueError, match="no start"):
         escape_experiment(teacher, minima, directions=0, random=0)
+
+
+@pytest.fixture(scope="module")
+def channels():
+    """Minima of one and two channels read out by their mean, for a teacher of two."""
+
+    def network(width, _):
+        return nn.Sequential(
+            nn.Conv2d(1, width, 2), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+            nn.Linear(width, 1),
+        )  # fmt: skip
+
+    def ensemble(widths, seeds):
+        return edt.ModuleEnsemble.build(
+            network, widths, seeds, input_shape=(1, 4, 4), dtype=torch.float64
+        )
+
+    x = torch.randn(48, 16, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    teacher = ensemble([2], [7])
+    y = edt.predict(teacher.with_theta(3.0 * teacher.theta), x)[0]
+    task = edt.Task(x, (y - y.mean()) / y.std())
+    starts = ensemble([1, 2], range(1))
+    return task, find_minima(task, starts, steps=200, lr=0.05, lbfgs_steps=100, newton_steps=30,
+                             progress=False)  # fmt: skip
+
+
+def test_channels_of_modules(channels):
+    """Every number of points against the full Hessian; ways down lead down."""
+    task, minima = channels
+    bad = minima.where("bad")
+    assert bad.numel() and all(minima.verdict[b] == "minimum" for b in bad)
+    assert minima.to_pandas()["width"].tolist() == [1, 2]
+    assert set(minima.label).pop() == "uncertified"
+    found = escape_experiment(
+        task, minima, add=(1,), shares=("positive",), copies=1, directions=1, random=0,
+        descent_steps=50, lbfgs_steps=20, newton_steps=0, progress=False,
+    )  # fmt: skip
+    points, starts = found.points, found.starts
+    assert (points["width"] - points["narrow"]).eq(1).all()
+    for name in ("neg", "zero", "pos"):
+        assert points[f"predicted_{name}"].equals(points[f"n_{name}"])
+    assert points["n_neg"].tolist() == edt.index(found.embedded, task).tolist()
+    assert points["n_neg"].max() >= 1
+    assert starts["loss"].tolist() == edt.loss(found.networks, task).tolist()
+    assert (starts["drop"][starts["kind"] == "negative"] > 0).all()
+    assert len(found.table()) and set(starts["destination"]) <= set(DESTINATIONS)
+
+
+def test_modules_of_a_chain_are_that_chain(teacher, minima):
+    """Neurons of linear modules: the same points and ways as of the kernels' own networks."""
+    modules = edt.ModuleEnsemble([minima.networks.to_module(b) for b in range(minima.networks.B)])
+    twins = replace(minima, networks=modules)
+    both = [
+        escape_experiment(
+            teacher,
+            each,
+            add=(2,),
+            copies=1,
+            random=1,
+            descent_steps=0,
+            lbfgs_steps=1,
+            newton_steps=0,
+            progress=False,
+        )
+        for each in (minima, twins)
+    ]
+    one, other = (each.points for each in both)
+    pd.testing.assert_frame_equal(one, other, rtol=1e-8)
+    one, other = (each.starts for each in both)
+    # Eigenvalues near 0 and losses near an end keep what another order of summation leaves.
+    names = ["point", "source", "kind", "sign", "eigenvalue", "length", "start_loss"]
+    pd.testing.assert_frame_equal(one[names], other[names], rtol=1e-7)
