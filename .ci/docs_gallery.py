@@ -139,7 +139,7 @@ def publish(name: str, run: Path) -> None:
     from PIL import Image
 
     from edt.show.publish import figures_kept
-    from edt.studies.reports import report_on
+    from edt.studies.reporting import report_on
 
     told: list[str] = []
     with figures_kept(["png"], told.append):

@@ -244,7 +244,7 @@ def check(page: str, entries: Sequence[Entry], write: bool = False) -> list[str]
 
 def keep(name: str, run: Path) -> None:
     """Keep what the report of a run says, without its figures."""
-    from edt.studies.reports import report_on
+    from edt.studies.reporting import report_on
 
     found = Report.read(Path(str(report_on(run))).read_text(encoding="utf-8"))
     told = json.loads((run / "edt.json").read_text(encoding="utf-8"))["identity"]["spec"]

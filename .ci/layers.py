@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("ops",),
     ("ensemble",),
     ("stats", "frames", "files"),
-    ("locations", "limits", "arguments", "plain", "scalars", "footer"),
+    ("locations", "limits", "arguments", "array_checks", "scalars", "footer"),
     ("errors", "_core"),
 )
 #: The table of contents: it imports everything, when asked for it.

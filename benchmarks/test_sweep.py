@@ -85,7 +85,7 @@ def test_engine_and_store(figures: Figures, tmp_path: Path) -> None:
         clock = time.perf_counter()
         with clocked(
             (PartFiles, "write"), (PartFiles, "intact"), (PartFiles, "table"),
-            (experiment, "write_whole"), (experiment, "note_start"), (experiment, "Store"),
+            (experiment, "write_finished"), (experiment, "note_start"), (experiment, "Store"),
         ) as stored:  # fmt: skip
             sweep(spec(), tmp_path / name, workers=workers, progress=False)
         took[name] = time.perf_counter() - clock

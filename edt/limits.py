@@ -25,12 +25,12 @@ __all__ = [
     "free_memory",
     "insist",
     "insist_count",
+    "integer_list",
     "open_plain",
     "read_bounded",
     "read_plain",
     "refusal",
     "size",
-    "whole_numbers",
 ]
 
 #: Environment variable: the most gigabytes that one thing may ask for; ``edt --max-gb`` sets it.
@@ -276,7 +276,7 @@ def _address_space() -> int | None:
 MOST_NUMBERS = 10_000
 
 
-def whole_numbers(
+def integer_list(
     text: str, name: str, form: str, rising: str, least: int | None = None
 ) -> tuple[int, ...]:
     """Whole numbers from ``"2..6,8"`` or ``"4..16:4"``, rising, counted before they are made.

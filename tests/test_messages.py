@@ -22,7 +22,7 @@ def test_specs_of_another_kind_are_named(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("name", ["criteria", "iterative", "prune", "schedules", "controls"])
+@pytest.mark.parametrize("name", edt.lottery._MODULES)
 def test_modules_of_the_lottery_need_no_import(name):
     assert getattr(edt.lottery, name) is importlib.import_module(f"edt.lottery.{name}")
     assert name in dir(edt.lottery)

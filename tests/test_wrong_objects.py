@@ -28,9 +28,9 @@ PACKAGES = (
     "edt.lottery.adversary", "edt.lottery.connectivity", "edt.lottery.controls",
     "edt.lottery.criteria", "edt.lottery.dynamic", "edt.lottery.interchange",
     "edt.lottery.iterative", "edt.lottery.bisection", "edt.lottery.multistart", "edt.lottery.prune",
-    "edt.lottery.schedules", "edt.nets", "edt.nn", "edt.objectives", "edt.plots", "edt.runs.store",
-    "edt.runs.sweeps", "edt.stats", "edt.studies", "edt.success", "edt.tasks", "edt.training",
-    "edt.training.recorders",
+    "edt.lottery.pruning_schedules", "edt.nets", "edt.nn", "edt.objectives", "edt.plots",
+    "edt.runs.store", "edt.runs.sweeps", "edt.stats", "edt.studies", "edt.success", "edt.tasks",
+    "edt.training", "edt.training.recorders",
 )  # fmt: skip
 TASK = edt.tasks.xor()
 NETWORKS = edt.Ensemble([2, 3], 2, 1, activation="tanh")

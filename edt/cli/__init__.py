@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from edt.cli.terminal import leave_at_once
+from edt.cli.streams import leave_at_once
 
 __all__ = ["main"]
 

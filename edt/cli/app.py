@@ -23,6 +23,7 @@ from edt.cli.outcome import Interrupted, console_for
 from edt.cli.report import EPILOG as REPORT_EPILOG
 from edt.cli.report import report
 from edt.cli.run import run
+from edt.cli.streams import INTERRUPTED, Once, once, plain_streams
 from edt.cli.sweep import (
     EXPORT_EPILOG,
     RESUME_EPILOG,
@@ -33,7 +34,6 @@ from edt.cli.sweep import (
     status,
     sweep,
 )
-from edt.cli.terminal import INTERRUPTED, Once, once, plain_streams
 
 #: Exit codes: wrong use or input, something broke, Ctrl-C.
 USAGE, BROKEN = 2, 1

@@ -79,7 +79,7 @@ def demo(
     from edt.studies import demo_spec, parse_widths, width_sweep
     from edt.studies.width.page import write_report
     from edt.studies.width.terminal import print_sweep
-    from edt.tasks.table import named
+    from edt.tasks.task_tables import named
 
     task = named(task)
     if task == "diabetes" and teachers not in (None, 1):

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edt.limits import whole_numbers
+from edt.limits import integer_list
 from edt.runs.spec import Spec
 from edt.runs.values import kinds_of
 
@@ -77,7 +77,7 @@ def integers(text: str, flag: str) -> tuple[int, ...]:
         >>> integers("0..2,5", "--extra"), integers("4..16:4", "--widths")
         ((0, 1, 2, 5), (4, 8, 12, 16))
     """
-    return whole_numbers(text, flag, "2..6,8 or 4..16:4", "rising")
+    return integer_list(text, flag, "2..6,8 or 4..16:4", "rising")
 
 
 def numbers(text: str, flag: str) -> tuple[float, ...]:

@@ -29,7 +29,7 @@ def report(
     """Write the report of a finished run: one HTML page that holds everything."""
     from edt.cli.outcome import console_for
     from edt.show.publish import figures_kept
-    from edt.studies.reports import report_on
+    from edt.studies.reporting import report_on
 
     formats = [name.strip() for name in figures.split(",")] if figures else []
     with console_for(True).status("report") as shown, figures_kept(formats, shown.update):

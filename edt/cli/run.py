@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
-from edt.cli.engines import Address, Cpus, EngineName, Gpus, engine_options
+from edt.cli.engine_options import Address, Cpus, EngineName, Gpus, engine_options
 from edt.cli.flags import option, settings
 from edt.cli.outcome import execute
 from edt.locations import place
@@ -175,7 +175,7 @@ def carry_out(
     **fields: Any,
 ) -> None:
     """Run a study as its options say, and write its report."""
-    from edt.tasks.table import task_name
+    from edt.tasks.task_tables import task_name
 
     changes = {
         name: None if value is None else readers[name](value) for name, value in fields.items()
@@ -221,6 +221,6 @@ def shown(study: Study) -> Callable[[Any, Any], None]:
     if study.shows:
         found: Callable[[Any, Any], None] = study.of("terminal", study.shows)
         return found
-    from edt.show.terminal import print_experiment
+    from edt.show.print_tables import print_experiment
 
     return lambda console, done: print_experiment(console, done.summary(), study.terms)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from edt.cli.engines import Address, Cpus, EngineName, Gpus, Workers, engine_options
+from edt.cli.engine_options import Address, Cpus, EngineName, Gpus, Workers, engine_options
 from edt.cli.outcome import console_for, interrupted, tell
 
 if TYPE_CHECKING:
@@ -210,8 +210,8 @@ ROWS = 40
 
 
 def _go(start: Callable[[], Experiment], folder: Folder, console: Console, as_json: bool) -> None:
-    from edt.show.terminal import print_experiment
-    from edt.studies.reports import write_any_report
+    from edt.show.print_tables import print_experiment
+    from edt.studies.reporting import write_any_report
 
     try:
         done = start()

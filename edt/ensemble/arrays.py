@@ -1,7 +1,7 @@
 """The one door for numbers from outside: plain arrays come in, whatever means more is refused.
 
 Every argument that is an array goes through `as_tensor`, `reals` or `integers`, which take numbers
-at their meaning or say how to convert them (`edt.plain`).
+at their meaning or say how to convert them (`edt.array_checks`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.dlpack import from_dlpack
 
-from edt.plain import plain
+from edt.array_checks import plain
 
 __all__ = ["as_tensor", "integers", "plain", "reals"]
 

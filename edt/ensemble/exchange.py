@@ -99,7 +99,7 @@ class Exchange:
         """
         import xarray as xr
 
-        places = self._structure.layout.places()
+        places = self._structure.layout.entries()
         return xr.Dataset(
             {
                 "theta": ("parameter", self.theta.detach().cpu().numpy().copy()),

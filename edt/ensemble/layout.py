@@ -164,7 +164,7 @@ class Layout:
         at, rows, columns = self._place(b, layer)
         return flat[at + rows * columns : at + rows * columns + rows]
 
-    def places(self) -> dict[str, np.ndarray]:
+    def entries(self) -> dict[str, np.ndarray]:
         """Where every entry of a flat vector belongs, int64 ``[total]`` each.
 
         Returns:

@@ -24,8 +24,8 @@ class ChebyshevStep(Step):
         first, last = self.velocities
         rest = 1.0 - s
         jump = self.new - self.old
-        bend = rest * (h * first - jump) + s * (jump - h * last)
-        return rest * self.old + s * self.new + s * rest * bend
+        cubic = rest * (h * first - jump) + s * (jump - h * last)
+        return rest * self.old + s * self.new + s * rest * cubic
 
 
 def chebyshev_step(

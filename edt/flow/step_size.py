@@ -77,9 +77,9 @@ def first_step(
     flat[0, at.places] = velocity
     out = torch.zeros_like(flat)
     dynamics.objective.hvp(theta, flat, out, at.active)
-    bend = dynamics.velocity(out[0], at)
+    acceleration = dynamics.velocity(out[0], at)
     size, speed, turn = (
-        tolerance.norm(values, packed, packed, at) for values in (packed, velocity, bend)
+        tolerance.norm(values, packed, packed, at) for values in (packed, velocity, acceleration)
     )
     plain = torch.where((size > 1e-5) & (speed > 1e-5), 0.01 * size / speed.clamp(min=1e-300), 1e-6)
     steepest = torch.maximum(speed, turn)

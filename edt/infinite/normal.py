@@ -122,12 +122,12 @@ def _density(z: torch.Tensor) -> torch.Tensor:
 class Singles(NamedTuple):
     """A function of (mu, v) of single neurons, with derivatives; each of their shape.
 
-    ``slope`` is stacked over (mu, v), ``bend`` ``[2, 2, ...]`` likewise (None unless asked for).
+    ``slope`` is stacked over (mu, v), ``second`` ``[2, 2, ...]`` likewise (None unless asked for).
     """
 
     value: torch.Tensor
     slope: torch.Tensor
-    bend: torch.Tensor | None
+    second: torch.Tensor | None
 
 
 class Pairs(NamedTuple):
@@ -135,7 +135,7 @@ class Pairs(NamedTuple):
 
     value: torch.Tensor
     slope: torch.Tensor
-    bend: torch.Tensor | None
+    second: torch.Tensor | None
 
 
 def singles(
@@ -251,6 +251,6 @@ def _derivatives(
         row = torch.autograd.grad(slope.sum(), given, retain_graph=True, allow_unused=True)
         filled = [torch.zeros_like(slope) if part is None else part for part in row]
         rows.append(torch.stack([part.detach() for part in filled]))
-    bend = torch.stack(rows)
-    symmetric = 0.5 * (bend + bend.transpose(0, 1))
+    second = torch.stack(rows)
+    symmetric = 0.5 * (second + second.transpose(0, 1))
     return torch.stack([slope.detach() for slope in slopes]), symmetric

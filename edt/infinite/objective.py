@@ -265,26 +265,26 @@ class Terms:
 
     def hessian(self, ggn: bool) -> torch.Tensor:
         """``[R, P, P]`` in the order of `gradient`; with ``ggn`` its Gauss-Newton part."""
-        assert self.k.bend is not None
+        assert self.k.second is not None
         runs, m, o = self.w.shape[0], self.m, self.s.shape[2]
         size = self.w.shape[2] + 1
         s, first, mean = self.s[:, :m], self.first[:, :m, :m], self.mean.value[:, :m]
         pull = self.pull[:, :m, :m]
         # (w, b) with (w, b).
-        cross = _cross(self.w[:, :m], self.k.slope[:, :, :m, :m], self.k.bend[:, :, :, :m, :m])
-        own = _single_bend(self.square, self.w)[:, :m]
+        cross = _cross(self.w[:, :m], self.k.slope[:, :, :m, :m], self.k.second[:, :, :, :m, :m])
+        own = _single_second(self.square, self.w)[:, :m]
         same = self.eye[:m, :m]
         if ggn and not self._smooth:
             # relu: sigma sigma'' = 0, so V'' is all slope times slope.
             cross = torch.where(same[..., None, None], 0.5 * own[:, :, None], cross)
         block = 2.0 * pull[..., None, None] * cross
         if not ggn:
-            away = _along(self.w[:, :m], self.w, self.k.slope[:, :, :m], self.k.bend[:, :, :, :m])
+            away = _along(self.w[:, :m], self.w, self.k.slope[:, :, :m], self.k.second[:, :, :, :m])
             away = away.masked_fill(self.eye[:m, :, None, None], 0.0)
             diagonal = 2.0 * (self.pull[:, :m, :, None, None] * away).sum(2)
             alone = torch.diagonal(self.pull, dim1=1, dim2=2)[:, :m]
             diagonal = diagonal + alone[..., None, None] * own
-            bent = _single_bend(self.mean, self.w)[:, :m]
+            bent = _single_second(self.mean, self.w)[:, :m]
             diagonal = diagonal + 2.0 * self.lean[:, :m, None, None] * bent
             block = torch.where(same[..., None, None], diagonal[:, :, None], block)
         inner = block.permute(0, 1, 3, 2, 4).reshape(runs, m * size, m * size)
@@ -313,45 +313,45 @@ def _single_slope(of: Singles, w: torch.Tensor) -> torch.Tensor:
     return torch.cat([2.0 * w * of.slope[1][..., None], of.slope[0][..., None]], 2)
 
 
-def _single_bend(of: Singles, w: torch.Tensor) -> torch.Tensor:
+def _single_second(of: Singles, w: torch.Tensor) -> torch.Tensor:
     """Second derivative over (w, b), ``[R, n, d + 1, d + 1]``."""
-    assert of.bend is not None
+    assert of.second is not None
     eye = torch.eye(w.shape[2], dtype=w.dtype)
     square = 2.0 * of.slope[1][..., None, None] * eye
-    square = square + 4.0 * of.bend[1, 1][..., None, None] * w[..., :, None] * w[..., None, :]
-    edge = 2.0 * of.bend[0, 1][..., None] * w
-    return _bordered(square, edge, edge, of.bend[0, 0])
+    square = square + 4.0 * of.second[1, 1][..., None, None] * w[..., :, None] * w[..., None, :]
+    edge = 2.0 * of.second[0, 1][..., None] * w
+    return _bordered(square, edge, edge, of.second[0, 0])
 
 
-def _cross(w: torch.Tensor, slope: torch.Tensor, bend: torch.Tensor) -> torch.Tensor:
+def _cross(w: torch.Tensor, slope: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """``d^2 K_ij / d(w, b)_i d(w, b)_j`` of students, ``[R, m, m, d + 1, d + 1]``."""
     eye = torch.eye(w.shape[2], dtype=w.dtype)
     one, two = w[:, :, None], w[:, None]
-    b = bend[..., None, None]
+    b = second[..., None, None]
     square = slope[4][..., None, None] * eye
     square = square + 4.0 * b[2, 3] * one[..., :, None] * two[..., None, :]
     square = square + 2.0 * b[2, 4] * one[..., :, None] * one[..., None, :]
     square = square + 2.0 * b[3, 4] * two[..., :, None] * two[..., None, :]
     square = square + b[4, 4] * two[..., :, None] * one[..., None, :]
-    right = 2.0 * one * bend[2, 1][..., None] + two * bend[4, 1][..., None]
-    below = 2.0 * two * bend[0, 3][..., None] + one * bend[0, 4][..., None]
-    return _bordered(square, right, below, bend[0, 1])
+    right = 2.0 * one * second[2, 1][..., None] + two * second[4, 1][..., None]
+    below = 2.0 * two * second[0, 3][..., None] + one * second[0, 4][..., None]
+    return _bordered(square, right, below, second[0, 1])
 
 
 def _along(
-    w: torch.Tensor, others: torch.Tensor, slope: torch.Tensor, bend: torch.Tensor
+    w: torch.Tensor, others: torch.Tensor, slope: torch.Tensor, second: torch.Tensor
 ) -> torch.Tensor:
     """``d^2 K_ij / d(w, b)_i^2`` of students i with all j, ``[R, m, n, d + 1, d + 1]``."""
     eye = torch.eye(w.shape[2], dtype=w.dtype)
     one, two = w[:, :, None], others[:, None]
-    b = bend[..., None, None]
+    b = second[..., None, None]
     product = one[..., :, None] * two[..., None, :]
     square = 2.0 * slope[2][..., None, None] * eye
     square = square + 4.0 * b[2, 2] * one[..., :, None] * one[..., None, :]
     square = square + 2.0 * b[2, 4] * (product + product.mT)
     square = square + b[4, 4] * two[..., :, None] * two[..., None, :]
-    edge = 2.0 * one * bend[2, 0][..., None] + two * bend[4, 0][..., None]
-    return _bordered(square, edge, edge, bend[0, 0])
+    edge = 2.0 * one * second[2, 0][..., None] + two * second[4, 0][..., None]
+    return _bordered(square, edge, edge, second[0, 0])
 
 
 def _bordered(

@@ -162,8 +162,8 @@ class PopulationTask:
             n: number of samples.
             seed: of the inputs.
         """
-        draw = torch.Generator().manual_seed(seed)
-        x = torch.randn(n, self.d_in, generator=draw, dtype=torch.float64)
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(n, self.d_in, generator=generator, dtype=torch.float64)
         return _labelled(self._teacher, x, None)
 
     def __repr__(self) -> str:

@@ -430,11 +430,11 @@ def _matrices(
 
 
 def _one(
-    x: torch.Tensor, bend: torch.Tensor, delta: torch.Tensor, slope: torch.Tensor, slack: float
+    x: torch.Tensor, second: torch.Tensor, delta: torch.Tensor, slope: torch.Tensor, slack: float
 ) -> SplitMatrices:
     size = x.shape[1]
-    B = x.T @ (bend[:, None] * x)
-    terms = x.T @ (bend.abs()[:, None] * x)
+    B = x.T @ (second[:, None] * x)
+    terms = x.T @ (second.abs()[:, None] * x)
     P = (delta * slope[:, None]).T @ x
     sizes = (delta * slope[:, None]).abs().T @ x.abs()
     noise = FACTOR * UNIT[torch.float64] * max(size, 1)

@@ -32,8 +32,8 @@ __all__ = [
 
 #: Modules reachable as attributes without importing them first.
 _MODULES = (
-    "adversary", "connectivity", "controls", "criteria", "dynamic", "interchange", "iterative",
-    "minimal", "multistart", "prune", "schedules",
+    "adversary", "bisection", "connectivity", "controls", "criteria", "dynamic", "interchange",
+    "iterative", "multistart", "prune", "pruning_schedules",
 )  # fmt: skip
 
 checked(__name__)

@@ -106,7 +106,7 @@ def iterative_pruning(
         rounds: prunings; ``rounds + 1`` rounds are yielded, the first of the dense network.
         share: of the remaining weights that each round prunes, per layer or one for all (see
             `edt.lottery.prune.prune_lowest`), or a function of the round that gives it (see
-            `edt.lottery.schedules`).
+            `edt.lottery.pruning_schedules`).
         scope: "layer", "global" or "neuron".
         criterion: scores of the trained networks; the lowest go.
         rewind: the networks after k steps: survivors go back to these values; default ``start``

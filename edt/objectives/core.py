@@ -179,7 +179,7 @@ class CoreObjective:
             found.append(both.T)
         return found
 
-    def bend(
+    def second_directional(
         self,
         theta: torch.Tensor,
         step: torch.Tensor,
@@ -187,10 +187,10 @@ class CoreObjective:
         chosen: torch.Tensor,
         out: torch.Tensor,
     ) -> None:
-        """How outputs bend along a step (`CpuCalls.bend`); reach ``[k]``, of the chosen."""
+        """See `CpuCalls.second_directional`; reach ``[k]``, of the chosen."""
         everywhere = theta.new_ones(self.B)
         everywhere[chosen] = reach
-        self.host.bend(theta, step, everywhere, out, self.marked(chosen))
+        self.host.second_directional(theta, step, everywhere, out, self.marked(chosen))
 
     @property
     def lbfgs(self) -> Any:

@@ -35,7 +35,7 @@ class Reparametrisation(Protocol):
     def pull(self, phi: torch.Tensor, rows: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
         """``J^T g``: ``[K, b, P] -> [K, b, size]``."""
 
-    def bend(
+    def pull_derivative(
         self, phi: torch.Tensor, rows: torch.Tensor, v: torch.Tensor, g: torch.Tensor
     ) -> torch.Tensor:
         """``(d/dt) J(phi + t v)^T g`` at t = 0: ``[K, b, size], [b, P] -> [K, b, size]``."""
@@ -80,7 +80,7 @@ class Subspace:
         across = self._rows[rows]
         return torch.stack([(across * one[:, None, :]).sum(-1) for one in g])
 
-    def bend(
+    def pull_derivative(
         self, phi: torch.Tensor, rows: torch.Tensor, v: torch.Tensor, g: torch.Tensor
     ) -> torch.Tensor:
         """Zero: the map is linear."""
@@ -166,7 +166,7 @@ class Factors:
         """See `Reparametrisation`."""
         return torch.stack([self._pull(phi, one, biases=True) for one in g])
 
-    def bend(
+    def pull_derivative(
         self, phi: torch.Tensor, rows: torch.Tensor, v: torch.Tensor, g: torch.Tensor
     ) -> torch.Tensor:
         """``(dF, dG) -> (g dG^T, dF^T g)``: J is linear in phi."""
@@ -285,7 +285,7 @@ class MappedObjective:
         if not ggn:
             loss = torch.zeros(self.B, dtype=torch.float64)
             self.base.loss_and_grad(flat, loss, self._grad.view(-1), active)
-            found = found + self.maps.bend(phi, rows, v, self._grad[rows])
+            found = found + self.maps.pull_derivative(phi, rows, v, self._grad[rows])
         out.view(count, self.B, -1)[:, rows] = found
 
     def hessian(

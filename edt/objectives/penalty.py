@@ -121,7 +121,7 @@ class NormPenalty:
             along = at.spread(outer * at.dots(packed, v))
             row[at.places] += (straight * v + along * packed).to(row.dtype)
 
-    def bend(
+    def second_directional(
         self,
         theta: torch.Tensor,
         step: torch.Tensor,
@@ -130,6 +130,6 @@ class NormPenalty:
         out: torch.Tensor,
     ) -> None:
         """That of ``base``, whose outputs are the same; nothing if it has none."""
-        bend = getattr(self.base, "bend", None)
-        if bend is not None:
-            bend(theta, step, reach, chosen, out)
+        second = getattr(self.base, "second_directional", None)
+        if second is not None:
+            second(theta, step, reach, chosen, out)

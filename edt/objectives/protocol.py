@@ -28,8 +28,8 @@ class Objective(Protocol):
 
     Objectives may have more, which optimisers use where it is there: ``rounding`` float64 ``[B]``
     (error of the losses last computed, where it is more than `edt.objectives.noise` expects),
-    ``lbfgs`` and ``bend`` (`edt.objectives.CoreObjective`), and ``rows``, ``outputs``, ``residual``
-    and ``jacobian`` (likewise).
+    ``lbfgs`` and ``second_directional`` (`edt.objectives.CoreObjective`), and ``rows``,
+    ``outputs``, ``residual`` and ``jacobian`` (likewise).
     """
 
     @property

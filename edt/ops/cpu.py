@@ -88,7 +88,7 @@ class CpuCalls:
         """``J^T u``; see `Calls`."""
         _core.vjp(*self._head(theta, active), cotangent.data_ptr(), out.data_ptr())
 
-    def bend(
+    def second_directional(
         self,
         theta: torch.Tensor,
         step: torch.Tensor,
@@ -96,7 +96,7 @@ class CpuCalls:
         out: torch.Tensor,
         active: torch.Tensor | None = None,
     ) -> None:
-        """How outputs bend along a step, pulled back to the parameters.
+        """The outputs' second derivative along a step, pulled back to the parameters.
 
         With ``f''_n`` the second derivative of the outputs along the step, by central differences
         of three evaluations (error O(h^2)), and ``A_n = d^2 l_n / df^2``:

@@ -17,9 +17,9 @@ from edt.errors import EdtError, unknown_choice
 from edt.files import CheckpointError
 from edt.frames import Tabular
 from edt.locations import Folder, Location, Remote, place
+from edt.runs.custom_data import keep_data, stored_spec
 from edt.runs.engines import ENGINES, Engine, make_engine
 from edt.runs.engines.base import Job, cores
-from edt.runs.own_data import keep_data, stored_spec
 from edt.runs.parts import MOST_PARTS, Part, Parts, at_most
 from edt.runs.progress import tracker
 from edt.runs.resume import RESTORED, as_before
@@ -32,9 +32,9 @@ from edt.runs.store import (
     Wanted,
     note_start,
     read_finished,
+    read_finished_table,
     read_marker,
-    read_whole,
-    write_whole,
+    write_finished,
 )
 from edt.runs.trust import insist_confirmed, signature
 from edt.scalars import integer, number
@@ -237,7 +237,7 @@ class Experiment(Tabular):
                 seconds["tables"] = time.monotonic() - clock - sum(seconds.values())
             if store is not None:
                 store.check()
-                write_whole(store.path, tables, parts.manifests(), facts)
+                write_finished(store.path, tables, parts.manifests(), facts)
         return cls(spec, tables, seconds, folder)
 
     @classmethod
@@ -284,7 +284,7 @@ class Experiment(Tabular):
         spec = cls.spec_of(folder)
         return cls(
             spec=spec,
-            tables={name: read_whole(folder, name) for name in cls.table_names(spec)},
+            tables={name: read_finished_table(folder, name) for name in cls.table_names(spec)},
             path=folder,
         )
 

@@ -17,8 +17,8 @@ from edt.ensemble.kinds import Networks
 from edt.limits import TooLargeError
 from edt.locations import Folder, at_once
 from edt.runs.agreement import agree, odd_one
+from edt.runs.custom_data import stored_spec
 from edt.runs.engines.base import Engine, Failure, Job, SweepError, named
-from edt.runs.own_data import stored_spec
 from edt.runs.progress import Tracker
 from edt.runs.store import Manifest, PartError, PartFiles, Wanted, last_session
 

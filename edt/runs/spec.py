@@ -140,7 +140,7 @@ class Spec:
 
     @property
     def task_tables(self) -> tuple[Mapping[str, Any], ...]:
-        """Tables of its tasks (`edt.tasks.table`), where they may be data of one's own."""
+        """Tables of its tasks (`edt.tasks.task_tables`), where they may be data of one's own."""
         task = getattr(self, "task", None)
         return (task,) if isinstance(task, Mapping) else ()
 
@@ -149,7 +149,7 @@ class Spec:
 
         A directory may be a stranger's: `edt.runs.trust` has them confirmed.
         """
-        from edt.tasks.table import outside  # heavy
+        from edt.tasks.task_tables import outside  # heavy
 
         return tuple(name for table in self.task_tables for name in outside(table))
 
@@ -159,7 +159,7 @@ class Spec:
         Raises:
             ValueError: they are missing, or have changed.
         """
-        from edt.tasks.table import check_task  # heavy
+        from edt.tasks.task_tables import check_task  # heavy
 
         for table in self.task_tables:
             check_task(table)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edt.plain import plain
+from edt.array_checks import plain
 
 __all__ = ["counts", "groups", "numbers", "same_rows", "wins"]
 
@@ -29,7 +29,7 @@ def numbers(name: str, value: Any, *, nan: bool = False) -> Floats:
         nan: whether NaN is among what is meant.
 
     Raises:
-        TypeError: no real numbers, or more than plain ones (see `edt.plain`).
+        TypeError: no real numbers, or more than plain ones (see `edt.array_checks`).
         ValueError: NaN.
     """
     data = _array(name, value)

@@ -44,7 +44,7 @@ _HOME: dict[str, str] = {
     "parse_widths": "edt.studies.width.spec",
     "perturb_spec": "edt.studies.perturb_rest",
     "pooled_tickets": "edt.studies.common.success_table",
-    "report_on": "edt.studies.reports",
+    "report_on": "edt.studies.reporting",
     "resume": "edt.studies.kinds",
     "run_census": "edt.studies.census.run",
     "run_escape": "edt.studies.escape.run",
@@ -90,7 +90,7 @@ if TYPE_CHECKING:
     from edt.studies.perturb_rest.run import PerturbRest, run_perturb_rest
     from edt.studies.perturb_rest.spec import PerturbRestSpec
     from edt.studies.registry import STUDIES
-    from edt.studies.reports import report_on
+    from edt.studies.reporting import report_on
     from edt.studies.safran_shamir import safran_shamir_spec
     from edt.studies.safran_shamir.run import (
         SafranShamirRun,

@@ -7,7 +7,7 @@ import pandas as pd
 from edt.errors import unknown_choice
 from edt.files import replace_file
 from edt.locations import Folder, Location, place
-from edt.runs.store import inside, read_whole
+from edt.runs.store import inside, read_finished_table
 from edt.runs.sweeps.grid import dataset
 from edt.studies.kinds import KINDS, kind_of
 
@@ -38,7 +38,7 @@ def export(directory: Location, to: str, out: Location | None = None) -> list[Fo
     folder = place(directory)
     result = KINDS[kind_of(folder)]
     names = result.table_names(result.spec_of(folder))
-    tables = {name: read_whole(folder, name) for name in names}
+    tables = {name: read_finished_table(folder, name) for name in names}
     target = folder / EXPORT if out is None else place(out)
     written: list[Folder] = []
     for name, frame in tables.items():

@@ -81,7 +81,7 @@ class Study:
         Raises:
             ValueError, TypeError: unknown task or field, or a value out of range.
         """
-        from edt.tasks.table import named  # heavy
+        from edt.tasks.task_tables import named  # heavy
 
         if quick and full:
             raise ValueError("--quick and --full exclude each other")
@@ -102,7 +102,7 @@ class Study:
 
 def _case(value: Any) -> str:
     """Which case of ``variants`` a value is; data of one's own start as other real data do."""
-    from edt.tasks.table import as_table  # heavy
+    from edt.tasks.task_tables import as_table  # heavy
 
     if value is None or (isinstance(value, str) and "name" in as_table(value)):
         return str(value)

@@ -13,8 +13,8 @@ from edt.success.compare import Comparison, compare
 from edt.success.counts import Counts
 from edt.success.fit import Fit, fit, narrow_price
 from edt.success.heterogeneity import SharedTickets, shared_tickets
-from edt.success.intervals import bootstrap_interval, profile_interval, selection
 from edt.success.models import MODELS, NESTED, Model, regression
+from edt.success.uncertainty import bootstrap_interval, profile_interval, selection
 
 __all__ = [
     "MODELS",

@@ -12,8 +12,8 @@ from scipy.special import chdtrc  # scipy.stats takes a second to import
 
 from edt.success.counts import Counts
 from edt.success.fit import Fit, fit, narrow_price
-from edt.success.intervals import profile_interval, selection
 from edt.success.models import MODELS, NESTED, Model
+from edt.success.uncertainty import profile_interval, selection
 
 #: Lotteries that are also judged at the price the narrow networks set.
 PRICED = ("disjoint", "windows", "subsets")

@@ -9,12 +9,12 @@ from edt.tasks.data_file import from_file
 from edt.tasks.function_task import FunctionTask
 from edt.tasks.mnist import IdxError, fashion_mnist, mnist
 from edt.tasks.module_task import ModuleTask
-from edt.tasks.noisy import Noisy
 from edt.tasks.real import breast_cancer, diabetes, digits, mnist1d
 from edt.tasks.rosenbrock import rosenbrock
 from edt.tasks.task import LOSSES, Task
 from edt.tasks.task_sum import TaskSum
 from edt.tasks.teacher import teacher_student
+from edt.tasks.training_noise import Noisy
 from edt.tasks.xor import one_logit, xor
 
 __all__ = [

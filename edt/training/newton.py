@@ -1,14 +1,15 @@
-"""Second stage of `converge`: damped Newton with exact Hessians, bent along with the outputs.
+"""Second stage of `converge`: damped Newton with exact Hessians and geodesic acceleration.
 
 Three things make it reach the bottom of the curved, ill-conditioned valleys of these losses in
 tens of steps where a trust region on the quadratic model needs hundreds:
 
 - along negative curvature the step goes away from the saddle (see `edt.training.damped`);
 - the damping follows the ratio of actual to predicted decrease, and vanishes where that is 1;
-- the straight step p is bent by ``a = -(M + mu)^-1 b / 2``, b the bending of the outputs along p
-  (see `edt.ops.cpu.CpuCalls.bend`): to second order the step follows the curve on which the outputs
-  move straight. Steps whose bend is not small against them are refused, so the method does not
-  leave the region it knows.
+- the straight step p is corrected by the geodesic acceleration ``a = -(M + mu)^-1 b / 2``, b the
+  outputs' second derivative along p, pulled back (`edt.ops.cpu.CpuCalls.second_directional`): to
+  second order the step follows the curve on which the outputs move straight. Steps whose
+  acceleration is not small against them are refused, so the method does not leave the region it
+  knows.
 
 Reference: M. Transtrum, J. Sethna, "Improvements to the Levenberg-Marquardt algorithm for
 nonlinear least-squares minimization", arXiv 1201.5885 (geodesic acceleration).
@@ -231,19 +232,19 @@ def _bent(
     proposals: dict[int, Proposal],
     tracks: dict[int, NewtonState],
 ) -> tuple[torch.Tensor, list[int]]:
-    """Steps with their bends added, flat, and the networks whose bend is small enough."""
+    """Steps with geodesic acceleration, flat, and the networks where it is small enough."""
     steps = torch.zeros_like(state.theta)
     for b in pending.tolist():
         steps[state.coordinates(b)] = proposals[b].step
-    bend = getattr(state.objective, "bend", None)
-    if bend is None:
+    second = getattr(state.objective, "second_directional", None)
+    if second is None:
         return steps, pending.tolist()
     lengths = torch.tensor([proposals[b].length for b in pending.tolist()], dtype=torch.float64)
     reach = torch.clamp(REACH / lengths.clamp(min=1e-300), min=PROBE)
-    # A step of no length has no direction to probe, and nothing to bend.
+    # A step of no length has no direction to probe, and nothing to accelerate.
     reach = torch.where(lengths > 1e-150, reach, torch.zeros_like(reach) + 1.0)
     force = torch.zeros_like(state.theta)
-    bend(state.theta, steps, reach, pending, force)
+    second(state.theta, steps, reach, pending, force)
     good = []
     for b in pending.tolist():
         at = state.coordinates(b)

@@ -49,7 +49,7 @@ WORK = {
     "status": "edt.studies.kinds.status",
     "resume": "edt.studies.kinds.resume",
     "export": "edt.studies.exports.export",
-    "report": "edt.studies.reports.report_on",
+    "report": "edt.studies.reporting.report_on",
     "bench": "edt.bench.measure",
     "run": "edt.runs.experiment.Experiment.run",
 }

@@ -11,7 +11,7 @@ from edt.cli import main as program
 from edt.studies import CensusRun, EscapeRun
 from edt.studies.census import page as census_page
 from edt.studies.escape import page as escape_page
-from edt.studies.reports import report_on
+from edt.studies.reporting import report_on
 
 
 def main(arguments):

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from edt.show.columns import Terms, named_columns
-from edt.show.terminal import print_experiment
+from edt.show.print_tables import print_experiment
 
 
 def printed(tables, width=80):

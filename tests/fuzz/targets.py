@@ -36,17 +36,17 @@ from edt.footer import read_footer
 from edt.landscape import connect
 from edt.landscape.connect import Connection
 from edt.landscape.views.line import LossLine, loss_line
-from edt.landscape.views.plane import LossPlane, loss_plane
+from edt.landscape.views.loss_planes import LossPlane, loss_plane
 from edt.runs.store import DirectoryError, PartFiles, Store, inside, read_table
 from edt.runs.sweeps import SpecError, Sweep, SweepSpec, read_spec
 from edt.studies import WidthSweep
 from edt.studies.exports import export
 from edt.studies.kinds import status
-from edt.studies.reports import report_on
+from edt.studies.reporting import report_on
 from edt.tasks.cifar import CifarError, cifar10
 from edt.tasks.data_file import ENDINGS, from_file
 from edt.tasks.mnist import IdxError, mnist, read_idx
-from edt.tasks.table import KIND, data_file, forget_loaded, make_task, stored, task_table
+from edt.tasks.task_tables import KIND, data_file, forget_loaded, make_task, stored, task_table
 from edt.training import ConvergeResult, TrainResult
 
 #: EDT_MAX_GB of a process that reads inputs, less than the memory that one may add: what asks for

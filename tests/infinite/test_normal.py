@@ -64,11 +64,11 @@ def test_derivatives(activation):
         slope = float(up.value - down.value) / (2.0 * step)
         # Differences are good to u / step and step^2.
         assert float(found.slope[i]) == pytest.approx(slope, abs=1e-9)
-        bend = (up.slope - down.slope)[:, 0] / (2.0 * step)
-        torch.testing.assert_close(found.bend[i, :, 0], bend, rtol=0, atol=1e-9)
+        second = (up.slope - down.slope)[:, 0] / (2.0 * step)
+        torch.testing.assert_close(found.second[i, :, 0], second, rtol=0, atol=1e-9)
     mean, square = singles(activation, number([0.4]), number([0.8]), 2)
     for which in (mean, square):
-        assert bool(torch.isfinite(which.bend).all())
+        assert bool(torch.isfinite(which.second).all())
     # V is K on the diagonal, its slopes are those of both arguments together.
     both = pairs(activation, point[0], point[0], point[2], point[2], point[2], 1)
     if activation != "relu":
@@ -85,7 +85,7 @@ def test_relu_slopes_at_parallel_neurons():
     # rho is 1 - u here, an angle of 1.5e-8: values agree to its square, slopes to the angle.
     assert float(found.value) == pytest.approx(float(square.value), abs=1e-14)
     assert float(found.slope[0] + found.slope[1]) == pytest.approx(float(square.slope[0]), abs=1e-7)
-    assert bool(torch.isfinite(pairs("relu", one, one, 0 * one, one, 0 * one, 2).bend).all())
+    assert bool(torch.isfinite(pairs("relu", one, one, 0 * one, one, 0 * one, 2).second).all())
 
 
 def test_against_quadrature():

@@ -47,8 +47,8 @@ def test_every_parameter_finds_its_place(networks):
 
 def test_no_biases_no_negative_places():
     ens = edt.Ensemble.init([(2, 3), (1, 1)], d_in=2, d_out=2, bias=False)
-    assert (ens.layout.places()["in"] >= 0).all()
-    assert (ens.layout.places()["layer"] == 2).sum() == 2 * 3 + 2 * 1
+    assert (ens.layout.entries()["in"] >= 0).all()
+    assert (ens.layout.entries()["layer"] == 2).sum() == 2 * 3 + 2 * 1
 
 
 def test_ensemble_as_a_table(networks):

@@ -15,7 +15,7 @@ from edt.lottery.connectivity import layers_cut, strongest_path
 from edt.lottery.iterative import iterative_pruning, magnitude, sparsest_winners
 from edt.lottery.membership import group_sum, membership
 from edt.lottery.prune import density, prune_lowest
-from edt.lottery.schedules import cubic, geometric
+from edt.lottery.pruning_schedules import cubic, geometric
 
 
 @pytest.fixture

@@ -162,7 +162,9 @@ def test_bend_against_autograd(cases, loss):
     step = torch.randn(ens.total, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     step[ens.state != 1] = 0.0
     out = torch.zeros_like(step)
-    objective.bend(ens.theta, step, torch.full((3,), 1e-3, dtype=torch.float64), chosen, out)
+    objective.second_directional(
+        ens.theta, step, torch.full((3,), 1e-3, dtype=torch.float64), chosen, out
+    )
 
     def outputs(theta):
         return functional.predict(ens, data, theta, backend="reference")

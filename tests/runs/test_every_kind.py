@@ -19,7 +19,7 @@ from edt.runs.store import DirectoryError, PartFiles, in_use
 from edt.runs.sweeps import sweep
 from edt.studies.exports import export
 from edt.studies.kinds import KINDS, resume, status
-from edt.studies.reports import report_of
+from edt.studies.reporting import report_of
 
 
 @pytest.mark.parametrize("kind", SPECS)

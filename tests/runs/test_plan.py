@@ -15,7 +15,7 @@ from edt.limits import TooLargeError
 from edt.runs.sweeps import SpecError, SweepSpec, make_plan, read_spec
 from edt.runs.sweeps.axes import AXES
 from edt.tasks import described
-from edt.tasks.table import _call
+from edt.tasks.task_tables import _call
 
 
 def test_grid_is_every_combination_once(small):

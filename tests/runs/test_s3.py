@@ -26,7 +26,7 @@ from edt.runs.store import DirectoryError, PartFiles, Store
 from edt.runs.sweeps import Sweep, SweepSpec, sweep
 from edt.studies.exports import export
 from edt.studies.kinds import resume, status
-from edt.studies.reports import report_on
+from edt.studies.reporting import report_on
 from edt.studies.xor.run import run_xor
 from edt.studies.xor.spec import XorSpec
 

@@ -16,7 +16,7 @@ from edt.runs.sweeps import Sweep, sweep
 from edt.show.publish import figures_kept
 from edt.studies.exports import export
 from edt.studies.kinds import resume, status
-from edt.studies.reports import report_on
+from edt.studies.reporting import report_on
 from edt.studies.xor.run import run_xor
 from edt.studies.xor.spec import XorSpec
 

@@ -15,7 +15,7 @@ from edt.show.answer import Answer
 from edt.show.axes import axis
 from edt.show.interactive import panels_json
 from edt.show.panel import Panel
-from edt.studies.reports import write_any_report
+from edt.studies.reporting import write_any_report
 from tests.runs.test_every_kind import run
 
 #: Closes whatever it may stand in, and would then run something.

@@ -27,7 +27,7 @@ from edt.show.panel import Panel, axis, coloured
 from edt.show.publish import figures_kept
 from edt.show.style import new_figure, themed_svg
 from edt.studies.kinds import KINDS
-from edt.studies.reports import report_on
+from edt.studies.reporting import report_on
 
 
 def opened(page):

@@ -14,7 +14,7 @@ from small_pages import SPECS
 
 from edt.cli.run import shown
 from edt.show.columns import named_columns
-from edt.show.terminal import NOTES
+from edt.show.print_tables import NOTES
 from edt.studies.kinds import KINDS
 from edt.studies.registry import STUDIES
 

@@ -13,7 +13,7 @@ from edt.show import publish
 from edt.studies import WidthSweepSpec, width_sweep
 from edt.studies.controls.run import run_controls
 from edt.studies.controls.spec import ControlsSpec
-from edt.studies.reports import report_on
+from edt.studies.reporting import report_on
 from edt.studies.xor.run import run_xor
 from edt.studies.xor.spec import XorSpec
 

@@ -18,10 +18,10 @@ from edt.studies.kinds import resume, status
 from edt.studies.lottery.page import _protocol as lottery_protocol
 from edt.studies.lottery.spec import LotterySpec
 from edt.studies.registry import STUDIES
-from edt.studies.width.method import caveats, protocol
+from edt.studies.width.protocol import caveats, protocol
 from edt.studies.width.spec import WidthSweepSpec
 from edt.studies.width.story import Story
-from edt.tasks.table import make_task, task_name
+from edt.tasks.task_tables import make_task, task_name
 
 MODULE = """
 import torch, edt
@@ -230,7 +230,7 @@ def test_given_data_lie_in_the_directory_of_their_run(tmp_path):
     assert not kept.exists()
     edt.sweep(spec, folder, fresh=True, workers=0, progress=False)
     kept.unlink()
-    edt.tasks.table.forget_loaded()
+    edt.tasks.task_tables.forget_loaded()
     with pytest.raises(FileNotFoundError, match="task-"):
         resume(folder, progress=False)
 

@@ -18,7 +18,7 @@ from edt.studies import (
 )
 from edt.studies.controls.spec import ControlsSpec
 from edt.studies.kinds import KINDS
-from edt.studies.reports import report_on
+from edt.studies.reporting import report_on
 from edt.studies.xor.spec import XorSpec
 
 #: Small runs of every kind: "sweep" and those of `KINDS`.

@@ -19,7 +19,7 @@ from edt.files import expect, parsing, read, write
 from edt.frames import Tabular
 from edt.landscape.views.chart import Chart, joined, matched
 from edt.landscape.views.directions import eigen_directions, random_directions
-from edt.landscape.views.marks import Marks, known_kind, marks_of
+from edt.landscape.views.marked_networks import Marks, known_kind, marks_of
 from edt.landscape.views.profile import profile
 from edt.scalars import integer, number
 from edt.training.structure import hidden_widths, pack, unpack

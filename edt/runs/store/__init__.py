@@ -25,7 +25,7 @@ from __future__ import annotations
 from edt.arguments import checked
 from edt.runs.store import inside
 from edt.runs.store.directory import FIGURES, PARTS, Store, in_use, read_marker
-from edt.runs.store.finished import read_finished, read_whole, write_whole
+from edt.runs.store.finished import read_finished, read_finished_table, write_finished
 from edt.runs.store.inside import MARKER, DirectoryError
 from edt.runs.store.parts import Manifest, PartError, PartFiles, Wanted
 from edt.runs.store.session import Session, last_session, note_start
@@ -50,10 +50,10 @@ __all__ = [
     "measure",
     "note_start",
     "read_finished",
+    "read_finished_table",
     "read_marker",
     "read_table",
-    "read_whole",
-    "write_whole",
+    "write_finished",
 ]
 
 checked(__name__)

@@ -19,7 +19,7 @@ from edt.runs.store.tables import encode_table, read_table, sha256
 MANIFEST = "manifest.json"
 
 
-def write_whole(
+def write_finished(
     folder: Folder,
     tables: Mapping[str, pd.DataFrame],
     parts: Iterable[Manifest],
@@ -79,7 +79,7 @@ def read_finished(
     return (found if len(whole) == len(parts) and listed == sums else None), whole
 
 
-def read_whole(folder: Folder, name: str) -> pd.DataFrame:
+def read_finished_table(folder: Folder, name: str) -> pd.DataFrame:
     """Read a table of a finished run.
 
     Raises:

@@ -10,7 +10,7 @@ from edt.runs.sweeps.plan import Plan, make_plan
 from edt.runs.sweeps.result import Sweep
 from edt.runs.sweeps.run import sweep
 from edt.runs.sweeps.spec import ANALYSIS, SpecError, SweepSpec, read_spec
-from edt.tasks.table import TASKS
+from edt.tasks.task_tables import TASKS
 
 __all__ = [
     "ANALYSIS",

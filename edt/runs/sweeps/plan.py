@@ -438,7 +438,7 @@ def _cut(
     return shards, costs
 
 
-def whole_numbers(values: Sequence[int]) -> np.ndarray[Any, Any]:
+def integers_as_array(values: Sequence[int]) -> np.ndarray[Any, Any]:
     """Integers as int64, or as uint64 where one needs it; never as floats, as numpy may choose."""
     large = any(value >= 2**63 for value in values)
     return np.array(values, dtype=np.uint64 if large else np.int64)
@@ -446,7 +446,7 @@ def whole_numbers(values: Sequence[int]) -> np.ndarray[Any, Any]:
 
 def _array(values: list[Any]) -> np.ndarray[Any, Any]:
     whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
-    return whole_numbers(values) if whole else np.array(values)
+    return integers_as_array(values) if whole else np.array(values)
 
 
 def _show(name: str, pool: tuple[Any, ...]) -> list[Any]:

@@ -14,9 +14,9 @@ from edt.landscape import certify
 from edt.landscape.outcome import UNCERTIFIED
 from edt.locations import place
 from edt.lottery.connectivity import connected
-from edt.runs.own_data import stored_spec
+from edt.runs.custom_data import stored_spec
 from edt.runs.sweeps.analysis import embedding_table, spectrum_table
-from edt.runs.sweeps.plan import Shard, whole_numbers
+from edt.runs.sweeps.plan import Shard, integers_as_array
 from edt.runs.sweeps.spec import SweepSpec
 from edt.tasks import Task
 from edt.training import ConvergeResult, TrainResult, converge, masked_train
@@ -133,7 +133,7 @@ def initial(shard: Shard, task: Task) -> Ensemble:
     """The networks of a shard before training, in the order of its runs."""
     chosen = shard.settings
     widths: list[tuple[int, ...]] = shard.columns["width"]
-    seeds = whole_numbers(shard.columns["seed"])
+    seeds = integers_as_array(shard.columns["seed"])
     parts, places = [], []
     for width in dict.fromkeys(widths):
         rows = [k for k, other in enumerate(widths) if other == width]

@@ -21,7 +21,7 @@ from edt.runs.sweeps.axes import AXES, grid_values
 from edt.runs.values import Positive
 from edt.tasks import Task
 from edt.tasks.described import TaskSizes
-from edt.tasks.table import as_table, make_task, realisable, task_sizes, task_table
+from edt.tasks.task_tables import as_table, make_task, realisable, task_sizes, task_table
 
 ANALYSIS = ("spectrum", "embedding", "census")
 #: Bytes of a spec in a file.

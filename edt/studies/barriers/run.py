@@ -160,14 +160,14 @@ def _pushes(
     ends = pd.concat([_cell(students, target, width, word, spec.ends) for word in ("good", "bad")])
     if not len(ends):
         return _table([], PUSHES)
-    draw = torch.Generator().manual_seed(1000 * target + width)
+    generator = torch.Generator().manual_seed(1000 * target + width)
     places, rows, thetas = [], [], []
     for place, seed, word, loss in zip(
         ends.index, ends["seed"], ends["outcome"], ends["loss"], strict=True
     ):
         theta = networks.select([int(place)]).theta
         for radius, push in itertools.product(spec.radii, range(spec.pushes)):
-            way = torch.randn(theta.shape, generator=draw, dtype=torch.float64)
+            way = torch.randn(theta.shape, generator=generator, dtype=torch.float64)
             thetas.append(theta + radius * theta.norm() * way / way.norm())
             places.append(int(place))
             rows.append(

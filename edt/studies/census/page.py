@@ -22,7 +22,7 @@ from edt.studies.census.run import CensusRun
 from edt.studies.common.students_page import good_text, student_protocol
 from edt.studies.common.study_page import plain_table
 from edt.studies.common.thresholds import threshold_table, threshold_text
-from edt.studies.width.method import REFERENCES, software
+from edt.studies.width.protocol import REFERENCES, software
 from edt.training.channels import ODD
 
 #: Recomputes the numbers of the page; shown on it, and run by the tests.

@@ -95,19 +95,19 @@ def teachers(spec: ChannelSweepSpec, readout: str) -> Task:
     channel +1 or -1 in turn (times N(0, 1) a position).
     """
     r = spec.teacher_channels
-    draw = torch.Generator().manual_seed(spec.seed)
-    x = torch.randn(spec.samples, spec.side**2, generator=draw, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(spec.seed)
+    x = torch.randn(spec.samples, spec.side**2, generator=generator, dtype=torch.float64)
     made = students(spec, readout, r, list(range(spec.teachers)))
     theta = made.theta.clone()
     for b in range(made.B):
         kernel, bias, out, _ = (
             theta[int(made.offsets[b]) :][block.span].view(block.shape) for block in made.blocks(b)
         )
-        kernel.copy_(torch.randn(kernel.shape, generator=draw, dtype=torch.float64))
+        kernel.copy_(torch.randn(kernel.shape, generator=generator, dtype=torch.float64))
         kernel.mul_(spec.teacher_gain / kernel.flatten(1).norm(dim=1)[:, None, None, None])
-        bias.copy_(0.5 * torch.randn(r, generator=draw, dtype=torch.float64))
+        bias.copy_(0.5 * torch.randn(r, generator=generator, dtype=torch.float64))
         sign = torch.tensor([(-1.0) ** j for j in range(r)], dtype=torch.float64)[:, None]
-        each = torch.randn(r, out.shape[1] // r, generator=draw, dtype=torch.float64)
+        each = torch.randn(r, out.shape[1] // r, generator=generator, dtype=torch.float64)
         out.copy_((sign * (torch.ones_like(each) if readout == "mean" else each)).view(1, -1))
     y = predict(made.with_theta(theta), (x, x[:, :1]))
     y = (y - y.mean(1, keepdim=True)) / y.std(1, keepdim=True, correction=0)

@@ -87,7 +87,7 @@ def leave(
     ens: Ensemble,
     index: torch.Tensor,
     kicked: npt.NDArray[np.bool_],
-    draw: torch.Generator,
+    generator: torch.Generator,
 ) -> tuple[Ensemble, list[int], list[float]]:
     """Networks moved along their most negative direction, or by a random step where there is none
     or a kick is asked for, to the lowest loss found; the index, and the share of the loss taken.
@@ -98,7 +98,7 @@ def leave(
         index: int64 ``[B]``, targets.
         kicked: bool ``[B]``: by a random step whatever the Hessian says; it steps even where no
             point of it is lower.
-        draw: of the random steps.
+        generator: of the random steps.
     """
     spectra, vectors = hessian_spectrum(ens, task, task_index=index, vectors=True)
     negative = [inertia(values, zero_threshold(values))[0] for values in spectra]
@@ -109,7 +109,7 @@ def leave(
         span = slice(int(ens.offsets[b]), int(ens.offsets[b + 1]))
         down = vectors[b][:, 0] if negative[b] and not kicked[b] else None
         if down is None:
-            down = torch.randn(int(ens.coords[b]), generator=draw, dtype=torch.float64)
+            down = torch.randn(int(ens.coords[b]), generator=generator, dtype=torch.float64)
             down = down / down.norm()
         ways[span][free[span]] = down
         sizes.append(max(1.0, float(ens.theta[span].norm())))

@@ -28,7 +28,7 @@ from edt.studies.common.nets import (
 )
 from edt.studies.common.spec_parts import FirstOrder, Seeded, TaskOf
 from edt.tasks import Task
-from edt.tasks.table import task_name
+from edt.tasks.task_tables import task_name
 from edt.training import masked_train
 
 __all__ = ["Judged", "NetData", "NetSpec", "NetTraining", "accuracy", "train"]

@@ -14,10 +14,10 @@ from edt.errors import unknown_choice
 from edt.limits import insist
 from edt.lottery.module_recipe import ModuleRecipe
 from edt.show.words import exact
-from edt.studies.common.targets import own_text
+from edt.studies.common.targets import custom_text
 from edt.tasks import CropFlip, ModuleTask, Task
 from edt.tasks.inputs import permutation
-from edt.tasks.table import make_task, task_name
+from edt.tasks.task_tables import make_task, task_name
 from edt.training.schedules import Milestones, Schedule, Warmup
 
 __all__ = [
@@ -111,7 +111,7 @@ def load(task: Any, folder: str) -> tuple[Task, Task]:
             missing. ValueError: data of one's own without classes, or of another shape.
     """
     if isinstance(task, Mapping):
-        return _own_parts(task)
+        return _custom_parts(task)
     read: Any = getattr(tasks, task)
     first = (folder,) if task in FOLDERS else ()
     train, test = (read(*first, part, dtype=torch.float32) for part in ("train", "test"))
@@ -121,11 +121,11 @@ def load(task: Any, folder: str) -> tuple[Task, Task]:
 def data_text(task: Any) -> str:
     """The data in words."""
     if isinstance(task, Mapping):
-        return f"{own_text(task)}; a fifth of the samples, drawn at random, is the test set"
+        return f"{custom_text(task)}; a fifth of the samples, drawn at random, is the test set"
     return str(task)
 
 
-def _own_parts(table: Mapping[str, Any]) -> tuple[Task, Task]:
+def _custom_parts(table: Mapping[str, Any]) -> tuple[Task, Task]:
     whole = make_task(table).to(torch.float32)
     if whole.loss != "cross_entropy" or whole.T != 1 or whole.N < 10:
         raise ValueError(

@@ -17,7 +17,7 @@ from edt.lottery.perturbations import check_sizes
 from edt.runs.spec import Spec
 from edt.runs.values import Budget, Count, Kind, OneOf, Positive, Seed, Widths
 from edt.studies.common.targets import LEARNED, learnable
-from edt.tasks.table import named, own_task
+from edt.tasks.task_tables import named, study_task
 
 __all__ = [
     "INPUTS", "Bottom", "Certificate", "Changes", "Descent", "Failed", "FirstOrder", "FirstSeed",
@@ -37,7 +37,7 @@ class TaskOf(Kind):
     own: bool = True
 
     def __call__(self, name: str, value: Any) -> Any:
-        return own_task(value, self.names) if self.own else OneOf(self.names)(name, named(value))
+        return study_task(value, self.names) if self.own else OneOf(self.names)(name, named(value))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from edt.show.columns import Terms, named_columns
 from edt.show.html import Column
 from edt.show.publish import Picture, embed, write_provenance
 from edt.studies.common.findings import Finding, answer_of, bullets_of, claims_of
-from edt.studies.width.method import software
+from edt.studies.width.protocol import software
 
 __all__ = ["StudyPage", "plain_table"]
 

@@ -13,7 +13,7 @@ from edt import tasks
 from edt.ensemble import Ensemble
 from edt.show.words import count, exact, option
 from edt.tasks import Task
-from edt.tasks import table as tables
+from edt.tasks import task_tables as tables
 
 if TYPE_CHECKING:
     from edt.studies.common.spec_parts import StudentSpec, TeachersOnInputs
@@ -80,7 +80,7 @@ def learnable(task: Any) -> Learnable:
         return LEARNED[task]
     return Learnable(
         lambda spec: tables.make_task(spec.task),
-        lambda spec: own_text(spec.task),
+        lambda spec: custom_text(spec.task),
         measured="samples",
     )
 
@@ -103,7 +103,7 @@ def target_text(spec: StudentSpec) -> str:
     return learnable(spec.task).text(spec)
 
 
-def own_text(table: Mapping[str, Any]) -> str:
+def custom_text(table: Mapping[str, Any]) -> str:
     """Data of one's own, in words."""
     words = {"file": f"the file {table.get('file')}", "import": f"what {table.get('import')} gives"}
     named = words.get(table["name"], f"the data {tables.task_name(table)!r}")

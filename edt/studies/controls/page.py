@@ -32,7 +32,7 @@ from edt.studies.controls import panels
 from edt.studies.controls.panels import LOOKS
 from edt.studies.controls.run import ATTRIBUTIONS, Controls
 from edt.studies.controls.spec import CONTROLS
-from edt.studies.width.method import software
+from edt.studies.width.protocol import software
 
 #: p below this counts as a difference.
 LEVEL = 0.05

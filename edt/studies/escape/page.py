@@ -22,7 +22,7 @@ from edt.studies.common.study_page import plain_table
 from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.escape import panels
 from edt.studies.escape.run import EscapeRun
-from edt.studies.width.method import REFERENCES, software
+from edt.studies.width.protocol import REFERENCES, software
 
 #: Recomputes the numbers of the page; shown on it, and run by the tests.
 SNIPPET = """import pandas as pd

@@ -121,7 +121,7 @@ def _grown(
     spec: EscapeCountSpec, task: Task, end: Ensemble, row: dict[str, Any], way: str
 ) -> dict[str, Any]:
     target, seed, width = int(row["target"]), int(row["seed"]), int(row["width"])
-    draw = torch.Generator().manual_seed(1000 * seed + WAYS.index(way))
+    generator = torch.Generator().manual_seed(1000 * seed + WAYS.index(way))
     tries, best, label = 0, float(row["loss"]), str(row["label"])
     found = {"target": target, "width": width, "seed": seed, "way": way,
              "start_loss": float(row["loss"])}  # fmt: skip
@@ -136,7 +136,7 @@ def _grown(
                 else with_fresh(end, count, seed + neurons, spec.init)
             )
             index = torch.full((wide.B,), target)
-            left, _, _ = leave(task, wide, index, np.zeros(wide.B, dtype=bool), draw)
+            left, _, _ = leave(task, wide, index, np.zeros(wide.B, dtype=bool), generator)
             ended = _finish(spec, task, left, index, row["threshold"])
         tries += count
         lowest = int(np.nanargmin(ended.loss))

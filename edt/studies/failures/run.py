@@ -148,8 +148,8 @@ def _go_on(spec: FailuresSpec, task: Task, starts: _Starts, target: int) -> pd.D
     ens = Ensemble.concat(starts.networks)
     index = torch.full((ens.B,), target, dtype=torch.int64)
     frame = pd.DataFrame(starts.rows)
-    draw = torch.Generator().manual_seed(int(frame["target"].iloc[0]) + 1)
-    left, negative, drop = leave(task, ens, index, frame["way"].eq("kick").to_numpy(), draw)
+    generator = torch.Generator().manual_seed(int(frame["target"].iloc[0]) + 1)
+    left, negative, drop = leave(task, ens, index, frame["way"].eq("kick").to_numpy(), generator)
     ended = finish(
         task, left, index, frame["threshold"].to_numpy(), tol=spec.tol,
         lbfgs_steps=10 * spec.escape_steps, newton_steps=spec.escape_steps,

@@ -60,7 +60,7 @@ def critical_points(spec: IndexLossSpec, task: Task, target: int, width: int) ->
     )  # fmt: skip
     index = torch.full((spec.seeds,), target)
     tables, done = [], 0
-    draw = torch.Generator().manual_seed(spec.seed + 1000 * target + width)
+    generator = torch.Generator().manual_seed(spec.seed + 1000 * target + width)
     for stop in spec.stops:
         trained = masked_train(
             task, ens, optimizer="adam", steps=stop - done, lr=spec.lr, schedule="constant",
@@ -71,7 +71,7 @@ def critical_points(spec: IndexLossSpec, task: Task, target: int, width: int) ->
         ens, done = trained.networks, stop
         for noise in spec.noises:
             theta = ens.theta.reshape(ens.B, -1)
-            push = torch.randn(theta.shape, generator=draw, dtype=torch.float64)
+            push = torch.randn(theta.shape, generator=generator, dtype=torch.float64)
             length = noise * theta.norm(dim=1, keepdim=True) / push.norm(dim=1, keepdim=True)
             start = ens.with_theta((theta + length * push).flatten())
             tables.append(

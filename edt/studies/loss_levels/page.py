@@ -22,7 +22,7 @@ from edt.studies.loss_levels import panels
 from edt.studies.loss_levels.panels import WORDS
 from edt.studies.loss_levels.run import MERGE, LossLevels
 from edt.studies.loss_levels.tables import CHANNEL_GAP, GROWTH, SAME_HEIGHT, relabelled
-from edt.studies.width.method import software
+from edt.studies.width.protocol import software
 from edt.training.channels import CLOSE
 
 #: The share that is read as "about none", at most.

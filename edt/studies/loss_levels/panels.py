@@ -61,7 +61,7 @@ def loss_levels(runs: pd.DataFrame) -> list[Panel]:
     ]
 
 
-def places(runs: pd.DataFrame) -> pd.DataFrame:
+def along_widths(runs: pd.DataFrame) -> pd.DataFrame:
     """Runs with finite losses, sorted by width and loss, with their ``place`` on the axis."""
     found: pd.DataFrame = runs[np.isfinite(runs["loss"])].sort_values(
         ["width", "loss"], kind="stable"
@@ -73,7 +73,7 @@ def places(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _panel(runs: pd.DataFrame, bias: bool, span: tuple[float, float]) -> Panel:
-    placed, step = thinned(places(runs))
+    placed, step = thinned(along_widths(runs))
     traces = []
     for end in ENDS:
         own = placed[placed["end"] == end]

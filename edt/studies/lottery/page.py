@@ -19,7 +19,7 @@ from edt.studies.lottery import panels
 from edt.studies.lottery.panels import METHOD
 from edt.studies.lottery.run import Lottery
 from edt.studies.lottery.spec import LotterySpec
-from edt.studies.width.method import software
+from edt.studies.width.protocol import software
 
 REFERENCES = [
     "J. Frankle, M. Carbin, The lottery ticket hypothesis, ICLR 2019, arXiv 1803.03635.",

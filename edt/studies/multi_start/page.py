@@ -24,7 +24,7 @@ from edt.studies.common.thresholds import (
 from edt.studies.multi_start import panels
 from edt.studies.multi_start.run import MultiStart
 from edt.studies.perturb_rest.page import REFERENCES
-from edt.studies.width.method import software
+from edt.studies.width.protocol import software
 
 
 def write_multi_report(run: MultiStart, directory: Location) -> Folder:

@@ -19,7 +19,7 @@ from edt.studies.common.thresholds import HEADING, threshold_table, threshold_te
 from edt.studies.perturb_rest import panels
 from edt.studies.perturb_rest.panels import GROUP
 from edt.studies.perturb_rest.run import PerturbRest
-from edt.studies.width.method import software
+from edt.studies.width.protocol import software
 
 HOW = {
     "matched": "the {r} neurons of a student that wins which end as the teacher's neurons (the "

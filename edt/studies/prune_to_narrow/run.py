@@ -61,8 +61,8 @@ def _part(spec: PruneSpec, task: Task, target: int, width: int) -> pd.DataFrame:
     wide, names = ends.networks.select(won), [seeds[b] for b in won.tolist()]
     index = torch.full((len(won),), target)
     matched = match_teacher(task, wide, task.info["teacher"], index).neurons.sort(1).values
-    draw = torch.Generator().manual_seed(spec.seed + 1000 * target + width)
-    random = torch.stack([torch.randperm(width, generator=draw)[:r] for _ in names])
+    generator = torch.Generator().manual_seed(spec.seed + 1000 * target + width)
+    random = torch.stack([torch.randperm(width, generator=generator)[:r] for _ in names])
     narrow = {
         "matched": neurons_of(wide, matched),
         "strongest": neurons_of(wide, _strongest(wide, target_of(task, target)[0], r)),

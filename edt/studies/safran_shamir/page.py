@@ -20,7 +20,7 @@ from edt.studies.common.study_page import plain_table
 from edt.studies.common.thresholds import threshold_table, threshold_text
 from edt.studies.safran_shamir import panels
 from edt.studies.safran_shamir.run import SafranShamirRun
-from edt.studies.width.method import software
+from edt.studies.width.protocol import software
 
 REFERENCES = [
     "I. Safran, O. Shamir, Spurious local minima are common in two-layer ReLU neural networks, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from rich.console import Console
 
-from edt.show.terminal import print_experiment
+from edt.show.print_tables import print_experiment
 from edt.show.words import p_value, span
 from edt.studies.safran_shamir.page import comparison, percent_or_dash, signed
 from edt.studies.safran_shamir.run import SafranShamirRun

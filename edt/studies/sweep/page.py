@@ -25,7 +25,7 @@ from edt.studies.common.study_page import plain_table
 from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
 from edt.studies.sweep import panels
 from edt.studies.sweep.panels import MOST_LINES
-from edt.studies.width.method import software
+from edt.studies.width.protocol import software
 
 #: Rows of the table of outcomes that the page shows; all are in the Parquet file.
 MOST_ROWS = 200

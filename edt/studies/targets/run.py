@@ -110,13 +110,15 @@ def make_data(spec: TargetsSpec, data: str) -> tuple[Task, Task]:
         teacher=teachers,
     )  # fmt: skip
     fixed = clean.info["teacher"]  # rescaled; the test data must not be rescaled again
-    draw = torch.Generator().manual_seed(spec.task_seed + 1)
-    x = torch.randn(spec.test_samples, spec.d_in, generator=draw, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(spec.task_seed + 1)
+    x = torch.randn(spec.test_samples, spec.d_in, generator=generator, dtype=torch.float64)
     y = torch.stack([functional.predict(fixed.select([t]), x)[0] for t in range(spec.teachers)])
     test = Task(x, y, "mse", name="test")
     if data == "clean":
         return clean, test
-    shaken = clean.y + spec.noise * torch.randn(clean.y.shape, generator=draw, dtype=torch.float64)
+    shaken = clean.y + spec.noise * torch.randn(
+        clean.y.shape, generator=generator, dtype=torch.float64
+    )
     return Task(clean.x, shaken, "mse", name="noisy", info=clean.info), test
 
 

@@ -25,7 +25,7 @@ from edt.studies.common.success_table import ALL
 from edt.studies.common.thresholds import threshold_text
 from edt.studies.width import levels_panel, outcomes_panel, splits_panel, success_panel
 from edt.studies.width.explore import explorable
-from edt.studies.width.method import REFERENCES, caveats, glossary, protocol, software
+from edt.studies.width.protocol import REFERENCES, caveats, glossary, protocol, software
 from edt.studies.width.run import WidthSweep
 from edt.studies.width.splits import DESTINATIONS
 from edt.studies.width.story import Story

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edt.limits import whole_numbers
+from edt.limits import integer_list
 from edt.runs.values import Budget, Count, FewWidths, Positive
 from edt.studies.common.spec_parts import FirstSeed, SplitBudget, StudentSpec
 
@@ -74,7 +74,7 @@ def parse_widths(text: str) -> tuple[int, ...]:
         >>> parse_widths("2..4,8")
         (2, 3, 4, 8)
     """
-    return whole_numbers(
+    return integer_list(
         text, "widths", "2..16, 2,3,4,8 or 2..16:2", "rising and at least 1", least=1
     )
 

@@ -22,7 +22,7 @@ from edt.studies.common.thresholds import threshold_table
 from edt.studies.width.run import WidthSweep
 from edt.studies.width.splits import DESTINATIONS, rate_of_minima
 from edt.studies.width.splits_panel import WORDS as DESTINATION_WORDS
-from edt.tasks.table import task_name
+from edt.tasks.task_tables import task_name
 
 Row = dict[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from rich.console import Console
 
-from edt.show.terminal import print_experiment
+from edt.show.print_tables import print_experiment
 from edt.show.words import exact, interval, number, percent, span
 from edt.studies.common.success_table import ALL
 from edt.studies.width.run import WidthSweep

@@ -25,7 +25,7 @@ from edt.studies.common.models_page import (
 )
 from edt.studies.common.study_page import plain_table
 from edt.studies.common.thresholds import HEADING, threshold_table, threshold_text
-from edt.studies.width.method import software
+from edt.studies.width.protocol import software
 from edt.studies.xor import panels
 from edt.studies.xor.run import NAMES, TICKET, Xor
 from edt.studies.xor.spec import STARTS

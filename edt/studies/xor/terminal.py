@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from rich.console import Console
 
-from edt.show.terminal import print_experiment
+from edt.show.print_tables import print_experiment
 from edt.show.words import interval, number, p_value, span
 from edt.studies.xor.page import cent, verdict
 from edt.studies.xor.run import NAMES, Xor

@@ -53,9 +53,9 @@ __all__ = [
     "make_task",
     "named",
     "outside",
-    "own_task",
     "realisable",
     "stored",
+    "study_task",
     "task_name",
     "task_sizes",
     "task_table",
@@ -158,7 +158,7 @@ def named(entry: Any) -> Any:
     return FORMER.get(entry, entry) if isinstance(entry, str) else entry
 
 
-def own_task(entry: Any, names: Collection[str]) -> Any:
+def study_task(entry: Any, names: Collection[str]) -> Any:
     """What a study of certain tasks learns: one of their names, or the table of one's own data.
 
     Args:

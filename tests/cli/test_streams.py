@@ -18,9 +18,9 @@ import pytest
 from patience import PATIENCE, children, linux, none_alive, wait_for
 
 from edt.cli import main as program
-from edt.cli import terminal
+from edt.cli import streams
 from edt.cli.outcome import console_for
-from edt.cli.terminal import leave_at_once, once
+from edt.cli.streams import leave_at_once, once
 from edt.runs.store import PartFiles
 from edt.runs.sweeps import SweepSpec, sweep
 
@@ -154,7 +154,7 @@ except BaseException:
 def test_while_a_module_that_swallows_it_is_imported(tmp_path):
     """As torch's import of numpy does; what follows would meet half a module."""
     (tmp_path / "swallows.py").write_text(SWALLOWS)
-    code = "from edt.cli.terminal import once\nwith once():\n    import swallows\nprint('went on')"
+    code = "from edt.cli.streams import once\nwith once():\n    import swallows\nprint('went on')"
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -217,8 +217,8 @@ def test_as_the_program_ends(monkeypatch):
 def test_workers_are_killed_whatever_the_process_does(monkeypatch):
     """The main thread may be in a long call; the thread that the signal wakes kills workers."""
     killed = threading.Event()
-    monkeypatch.setattr(terminal, "_kill_workers", killed.set)
-    monkeypatch.setattr(terminal, "WORKERS", 0.01)
+    monkeypatch.setattr(streams, "_kill_workers", killed.set)
+    monkeypatch.setattr(streams, "WORKERS", 0.01)
     assert UNTIL_KILLED < 2.0
     with once():
         with suppress(KeyboardInterrupt):
@@ -228,7 +228,7 @@ def test_workers_are_killed_whatever_the_process_does(monkeypatch):
 
 
 #: As it is: before a test changes it.
-UNTIL_KILLED = terminal.WORKERS
+UNTIL_KILLED = streams.WORKERS
 
 
 @linux

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from edt.locations import Folder
 from edt.runs.spec import Spec
 from edt.runs.store import inside
-from edt.tasks.table import data_file, stored
+from edt.tasks.task_tables import data_file, stored
 
 __all__ = ["keep_data", "stored_spec"]
 

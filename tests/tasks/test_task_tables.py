@@ -9,8 +9,8 @@ import torch
 
 import edt
 from edt.files import CheckpointError, encode
-from edt.tasks import table as tables
-from edt.tasks.table import check_task, data_file, make_task, own_task, stored, task_table
+from edt.tasks import task_tables as tables
+from edt.tasks.task_tables import check_task, data_file, make_task, stored, study_task, task_table
 
 MODULE = """
 import torch, edt
@@ -150,9 +150,9 @@ def test_a_stored_table_is_not_looked_up(entry):
 
 
 def test_studies_take_their_names_or_data_of_ones_own(module):
-    assert own_task("teacher", ("teacher_student", "diabetes")) == "teacher_student"
-    assert own_task(f"{module}:pair", ("teacher_student",))["name"] == "import"
+    assert study_task("teacher", ("teacher_student", "diabetes")) == "teacher_student"
+    assert study_task(f"{module}:pair", ("teacher_student",))["name"] == "import"
     with pytest.raises(ValueError, match="task"):
-        own_task("xor", ("teacher_student",))
+        study_task("xor", ("teacher_student",))
     with pytest.raises(ValueError, match="task"):
-        own_task({"name": "xor"}, ("teacher_student",))
+        study_task({"name": "xor"}, ("teacher_student",))

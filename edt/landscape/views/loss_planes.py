@@ -19,7 +19,7 @@ from edt.frames import Tabular
 from edt.landscape.views.chart import Chart, joined, matched
 from edt.landscape.views.directions import path_directions
 from edt.landscape.views.line import named_direction
-from edt.landscape.views.marks import Marks, known_kind, marks_of
+from edt.landscape.views.marked_networks import Marks, known_kind, marks_of
 from edt.landscape.views.profile import profile
 from edt.objectives.coordinates import segment_sum
 from edt.scalars import integer, number
@@ -54,7 +54,7 @@ class LossPlane(Tabular):
         axes: float64 ``[2, total]``.
         x: float64 ``[B, X]``, y: float64 ``[B, Y]``, the grid of each network.
         loss: float64 ``[B, Y, X]``.
-        kind: what the plane is: a key of `edt.landscape.views.plane.AXES`.
+        kind: what the plane is: a key of `edt.landscape.views.loss_planes.AXES`.
         marks: the networks that are on the plane.
         task_index: int64 ``[B]``.
         path: float64 ``[R, B, 2]``, the path's projection on the plane; only of planes along one.
