@@ -7,9 +7,6 @@
 namespace edt {
 namespace {
 
-// Of the second-level cache, bytes for what lies between layers.
-constexpr double kCache = 1 << 20;
-
 void check(const ChainLayer& layer, int64_t parameters) {
   using Kind = ChainLayer::Kind;
   for (int64_t size :
@@ -75,11 +72,6 @@ Chain::Chain(std::vector<ChainLayer> given, int64_t count)
   room += 2 * widest;
   first = 0;
   while (first < layers.size() && layers[first].kind != ChainLayer::Kind::affine) ++first;
-}
-
-int Chain::vectors(double copies) const {
-  const double bytes = 64 * double(room) * copies;
-  return 4 * bytes <= kCache ? 4 : 2 * bytes <= kCache ? 2 : 1;
 }
 
 }  // namespace edt

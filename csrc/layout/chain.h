@@ -39,10 +39,6 @@ struct Chain {
   int64_t room;         // numbers that a sample takes on its way forward and back
   double operations;    // multiply-adds of a sample, forward
   size_t first;         // affine layer; none: as many as layers
-
-  // Vectors of 64 bytes of samples that kernels take together: 4, 2 or 1, so that `copies` of what
-  // lies between the layers stay in the second-level cache where one vector of them does.
-  int vectors(double copies) const;
 };
 
 }  // namespace edt

@@ -8,6 +8,9 @@ namespace {
 // Share of a layer's weights up to which lists are faster than whole layers.
 constexpr double kListed = 0.4;
 
+// Of the second-level cache, bytes for what lies between layers.
+constexpr double kCache = 1 << 20;
+
 // Taps in the order of sums: visit(channel, row of the kernel, other channel, column).
 template <class There, class Offset>
 ChainMask::Taps listed(const ChainLayer& l, int64_t channels, int64_t others, const There& weight,
@@ -30,7 +33,8 @@ ChainMask::Taps listed(const ChainLayer& l, int64_t channels, int64_t others, co
 
 }  // namespace
 
-ChainMask::ChainMask(const Chain& chain) : layers(chain.layers.size()), size(chain.parameters) {
+ChainMask::ChainMask(const Chain& chain)
+    : vectors(4), layers(chain.layers.size()), size(chain.parameters) {
   for (size_t n = 0; n < layers.size(); ++n) {
     layers[n].weight = chain.layers[n].weight;
     layers[n].bias = chain.layers[n].bias;
@@ -38,7 +42,7 @@ ChainMask::ChainMask(const Chain& chain) : layers(chain.layers.size()), size(cha
 }
 
 ChainMask::ChainMask(const Chain& chain, const uint8_t* state)
-    : layers(chain.layers.size()), size(0) {
+    : vectors(4), layers(chain.layers.size()), size(0) {
   const auto add = [&](int64_t at) { place.push_back(state[at] == 1 ? at : -1); };
   for (size_t n = 0; n < layers.size(); ++n) {
     const ChainLayer& l = chain.layers[n];
@@ -65,6 +69,10 @@ ChainMask::ChainMask(const Chain& chain, const uint8_t* state)
     for (int64_t o = 0; l.bias >= 0 && o < l.c_out; ++o) add(l.bias + o);
   }
   size = int64_t(place.size());
+  const bool lists =
+      std::any_of(layers.begin(), layers.end(), [](const Layer& l) { return l.listed; });
+  const double bytes = 64 * double(chain.room);
+  if (lists) vectors = 4 * bytes <= kCache ? 4 : 2 * bytes <= kCache ? 2 : 1;
 }
 
 }  // namespace edt

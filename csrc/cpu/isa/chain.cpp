@@ -1,6 +1,6 @@
 // One instruction set's kernels of chains of layers; compiled as table.cpp is.
 //
-// Samples go by in parts of S, as many as leave what lies between layers in the second-level cache.
+// Samples go by in parts of S (ChainMask::vectors).
 // Forward and back are passes over the layers (chain_layers.h) of one part. A product
 // with the Hessian of sum_n l_n(f_n),
 //   H v = J^T (A J v) + sum_n u_n d^2 f_n v,   u = dl/df, A = d^2 l/df^2,
@@ -121,19 +121,10 @@ void in_parts(int count, int64_t S, Scratch& ws, const Body& body) {
   }
 }
 
-// Copies of what lies between layers that a pass needs: forward without slopes a part of one; the
-// products' the values, slopes and second derivatives, and what goes along a vector and back.
-constexpr double kOutputCopies = 0.5, kGradientCopies = 1, kProductCopies = 2;
-
-template <class T>
-int64_t part(const Chain& chain, double copies) {
-  return chain.vectors(copies) * Vec<T>::L;
-}
-
 template <class T>
 void outputs(const Chain& chain, const ChainMask& mask, const T* theta, const T* x, int count,
              T* out, Scratch& ws) {
-  const Network<T> net{chain, mask, theta, part<T>(chain, kOutputCopies)};
+  const Network<T> net{chain, mask, theta, mask.vectors * Vec<T>::L};
   in_parts(count, net.S, ws, [&](int first, int some) {
     const Passed<T> b = forward(net, x + first * chain.d_in, some, 0, ws);
     transpose([&](int r) { return b.out + r * net.S; }, int(chain.d_out), some,
@@ -144,7 +135,7 @@ void outputs(const Chain& chain, const ChainMask& mask, const T* theta, const T*
 template <class T>
 void gradient(const Chain& chain, const ChainMask& mask, const T* theta, const T* x, int count,
               const T* slopes, T* grad, Scratch& ws) {
-  const Network<T> net{chain, mask, theta, part<T>(chain, kGradientCopies)};
+  const Network<T> net{chain, mask, theta, mask.vectors * Vec<T>::L};
   const int64_t S = net.S;
   in_parts(count, S, ws, [&](int from, int some) {
     const Passed<T> b = forward(net, x + from * chain.d_in, some, 1, ws);
@@ -312,7 +303,7 @@ template <class T>
 void products(const Chain& chain, const ChainMask& mask, const T* theta, const T* x, int count,
               const T* slopes, const T* curvature, const T* vectors, int64_t many, T* out,
               Scratch& ws) {
-  const Network<T> net{chain, mask, theta, part<T>(chain, kProductCopies)};
+  const Network<T> net{chain, mask, theta, mask.vectors * Vec<T>::L};
   const int64_t n = int64_t(chain.layers.size()), d = chain.d_out;
   const Scratch::Hold whole{ws};
   Moved<T>* every = ws.take<Moved<T>>(size_t(many * n));
