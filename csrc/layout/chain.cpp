@@ -30,6 +30,9 @@ void check(const ChainLayer& layer, int64_t parameters) {
   }
 }
 
+// Weights whose gradients may wait, a vector each, for all bands of rows.
+constexpr int64_t kWaiting = 2048;
+
 // Puts maxima before relu, which then has as many times fewer numbers as a field has. The larger of
 // numbers is the same before and after, and so is where a slope goes: to the first of the largest,
 // and nowhere where no number is above 0.
@@ -58,20 +61,26 @@ Chain::Chain(std::vector<ChainLayer> given, int64_t count)
       throw std::invalid_argument("layer " + std::to_string(l) + " does not fit the one before");
   }
   pool_first(layers);
+  first = 0;
+  while (first < layers.size() && layers[first].kind != ChainLayer::Kind::affine) ++first;
+  banded =
+      first + 1 < layers.size() && layers[first + 1].kind == ChainLayer::Kind::pool &&
+      layers[first].c_out * layers[first].c_in * layers[first].kh * layers[first].kw <= kWaiting;
   d_in = widest = layers.front().size_in();
   d_out = layers.back().size_out();
   operations = 0;
   room = d_in;
-  for (const ChainLayer& layer : layers) {
-    widest = std::max(widest, layer.size_out());
+  for (size_t l = 0; l < layers.size(); ++l) {
+    const ChainLayer& layer = layers[l];
     operations += double(layer.size_out());
-    room += layer.size_out();
+    if (!banded || l != first) {
+      widest = std::max(widest, layer.size_out());
+      room += layer.size_out();
+    }
     if (layer.kind == ChainLayer::Kind::affine)
       operations += double(layer.size_out()) * double(layer.c_in * layer.kh * layer.kw);
   }
   room += 2 * widest;
-  first = 0;
-  while (first < layers.size() && layers[first].kind != ChainLayer::Kind::affine) ++first;
 }
 
 }  // namespace edt

@@ -39,6 +39,7 @@ struct Chain {
   int64_t room;         // numbers that a sample takes on its way forward and back
   double operations;    // multiply-adds of a sample, forward
   size_t first;         // affine layer; none: as many as layers
+  bool banded;          // maxima follow it, and both go by bands of rows
 };
 
 }  // namespace edt

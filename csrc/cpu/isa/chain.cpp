@@ -13,7 +13,7 @@
 // less than other vectors. Without u only J^T A J is left.
 #include <algorithm>
 
-#include "cpu/isa/chain_layers.h"
+#include "cpu/isa/chain_bands.h"
 
 namespace edt::EDT_ISA_NS {
 namespace {
@@ -25,7 +25,7 @@ using Kind = ChainLayer::Kind;
 template <class T>
 struct Passed {
   T **in, **slopes, **seconds;
-  T* out;
+  T *where, *out;  // where: of banded maxima
 };
 
 // What does not change from part to part.
@@ -35,6 +35,9 @@ struct Network {
   const ChainMask& mask;
   const T* theta;
   int64_t S;
+  Banded bands() const {
+    return {chain.layers[chain.first], chain.layers[chain.first + 1], mask.layers[chain.first], S};
+  }
 };
 
 // Images as an affine layer reads them.
@@ -60,7 +63,7 @@ template <class T>
 Passed<T> forward(const Network<T>& net, const T* x, int count, int order, Scratch& ws) {
   const auto& [chain, mask, theta, S] = net;
   const size_t n = chain.layers.size();
-  Passed<T> b{ws.take<T*>(n), ws.take<T*>(n), ws.take<T*>(n), nullptr};
+  Passed<T> b{ws.take<T*>(n), ws.take<T*>(n), ws.take<T*>(n), nullptr, nullptr};
   T* at = ws.take<T>(size_t(chain.d_in * S));
   if (count < S) std::fill(at, at + chain.d_in * S, T(0));
   transpose([&](int r) { return x + r * chain.d_in; }, count, chain.d_in, at, S);
@@ -75,6 +78,16 @@ Passed<T> forward(const Network<T>& net, const T* x, int count, int order, Scrat
       if (order >= 1) b.slopes[l] = ws.take<T>(size);
       if (order >= 2 && !lines) b.seconds[l] = ws.take<T>(size);
       activate(layer.act, at, b.slopes[l], b.seconds[l], int64_t(size));
+      continue;
+    }
+    if (chain.banded && l == chain.first) {
+      const Banded bands = net.bands();
+      T* out = ws.take<T>(size_t(bands.fields()));
+      if (order >= 1) b.where = ws.take<T>(size_t(bands.fields()));
+      banded_maxima(bands, {theta + layer.weight, at},
+                    layer.bias < 0 ? nullptr : theta + layer.bias, out, b.where, ws);
+      b.in[++l] = nullptr;
+      at = out;
       continue;
     }
     T* out = ws.take<T>(size);
@@ -149,6 +162,10 @@ void gradient(const Chain& chain, const ChainMask& mask, const T* theta, const T
         multiply(now, b.slopes[l], layer.size_out() * S);
         continue;
       }
+      if (chain.banded && l == chain.first + 1) {
+        banded_parameters(net.bands(), now, b.where, b.in[chain.first], grad, ws);
+        break;
+      }
       const Scratch::Hold hold{ws};
       const bool last = l == chain.first;
       T* given = now;
@@ -193,7 +210,7 @@ Bent<T> bent(const Network<T>& net, const T* x, int count, const T* slopes, cons
     }
     if (layer.kind == Kind::affine && l > chain.first) now = with_zeros(layer, now, S, ws);
     b.slopes[l] = now;
-    if (l == chain.first) break;
+    if (l == chain.first + size_t(chain.banded)) break;
     T* next = ws.take<T>(size_t(layer.size_in() * S));
     slopes_before(layer, mask.layers[l], S, {theta + layer.weight, now}, b.values.in[l], next);
     now = next;
@@ -245,6 +262,13 @@ void product(const Network<T>& net, const Bent<T>& b, const Moved<T>* vector, T*
       Products<T> products;
       if (vector[l].weights) products.add(vector[l].weights, b.values.in[l]);
       if (at) products.add(theta + layer.weight, at);
+      if (chain.banded && l == chain.first) {
+        const Banded bands = net.bands();
+        at = ws.take<T>(size_t(bands.fields()));
+        banded_tangents(bands, products, vector[l].bias, b.values.where, at, ws);
+        in[++l] = nullptr;
+        continue;
+      }
       at = ws.take<T>(size_t(size));
       affine(layer, mask.layers[l], S, products, vector[l].bias, at);
     } else if (!at) {
@@ -281,6 +305,10 @@ void product(const Network<T>& net, const Bent<T>& b, const Moved<T>* vector, T*
       for (int64_t s = 0; z[l] && s < size; s += V::L)
         fma(V::load(b.values.seconds[l] + s), V::load(z[l] + s), V::load(now + s)).store(now + s);
       continue;
+    }
+    if (chain.banded && l == chain.first + 1) {
+      banded_parameters(net.bands(), now, b.values.where, b.values.in[chain.first], out, ws);
+      break;
     }
     const Scratch::Hold hold{ws};
     const bool last = l == chain.first;

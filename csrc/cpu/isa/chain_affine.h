@@ -104,28 +104,34 @@ void pad_rows(const T* x, int64_t rows, int64_t columns, int64_t beside, int64_t
   }
 }
 
-// Weights and inputs of products, these with their margins; a bias, or null.
+// Row y of outputs, channels `plane` apart: weights and inputs of products, these with their
+// margins; a bias, or null.
+template <class T>
+void affine_row(const ChainLayer& l, const ChainMask::Layer& mask, int64_t S, int64_t y,
+                const Products<T>& products, const T* bias, T* out, int64_t plane) {
+  const int64_t taps = l.kh * l.kw, pitch = l.pitch_in();
+  const Range i = taps_of_output(y, l.kh, l.top, l.h);
+  if (mask.listed) {
+    gather_taps(mask.forward, l.c_out, l.kh, i, products, (y - l.top) * pitch * S, S,
+                l.w_out * S / Vec<T>::L, bias, out, plane);
+    return;
+  }
+  along_row<T>(l.w_out, S, [&](auto count, int64_t v, int64_t first, int64_t last) {
+    const Range j{std::max<int64_t>(0, l.left - last), std::min(l.kw, l.w + l.left - first)};
+    const Sweep sweep{
+        {i.size(), l.c_in, j.size()}, {l.kw, taps, 1}, {pitch * S, l.h * pitch * S, S}};
+    gather<decltype(count)::value>(sweep, l.c_out, products, i.first * l.kw + j.first,
+                                   l.c_in * taps,
+                                   ((y - l.top + i.first) * pitch + j.first) * S + v * Vec<T>::L,
+                                   bias, out + v * Vec<T>::L, plane);
+  });
+}
+
 template <class T>
 void affine(const ChainLayer& l, const ChainMask::Layer& mask, int64_t S,
             const Products<T>& products, const T* bias, T* out) {
-  const int64_t taps = l.kh * l.kw, pitch = l.pitch_in(), plane = l.h_out * l.w_out * S;
-  for (int64_t y = 0; y < l.h_out; ++y, out += l.w_out * S) {
-    const Range i = taps_of_output(y, l.kh, l.top, l.h);
-    if (mask.listed) {
-      gather_taps(mask.forward, l.c_out, l.kh, i, products, (y - l.top) * pitch * S, S,
-                  l.w_out * S / Vec<T>::L, bias, out, plane);
-      continue;
-    }
-    along_row<T>(l.w_out, S, [&](auto count, int64_t v, int64_t first, int64_t last) {
-      const Range j{std::max<int64_t>(0, l.left - last), std::min(l.kw, l.w + l.left - first)};
-      const Sweep sweep{
-          {i.size(), l.c_in, j.size()}, {l.kw, taps, 1}, {pitch * S, l.h * pitch * S, S}};
-      gather<decltype(count)::value>(sweep, l.c_out, products, i.first * l.kw + j.first,
-                                     l.c_in * taps,
-                                     ((y - l.top + i.first) * pitch + j.first) * S + v * Vec<T>::L,
-                                     bias, out + v * Vec<T>::L, plane);
-    });
-  }
+  for (int64_t y = 0; y < l.h_out; ++y)
+    affine_row(l, mask, S, y, products, bias, out + y * l.w_out * S, l.h_out * l.w_out * S);
 }
 
 // Weights and slopes of products, these with zeros beside them.
@@ -158,16 +164,16 @@ void affine_inputs(const ChainLayer& l, const ChainMask::Layer& mask, int64_t S,
 
 // The weights of C taps, each of one row of the kernel, by R channels out: sums over rows and
 // columns of slopes (w of the products) by inputs (x).
-template <int R, int C, class T>
+template <int R, int C, class T, bool Waiting>
 EDT_INLINE void dot(const Products<T>& products, const Rows& at, const Range& y, int64_t g_from,
-                    int64_t x_from, const int64_t (&tap)[C], T* grad, int64_t out_step,
-                    const int64_t (&weight)[C]) {
+                    int64_t x_from, const int64_t (&tap)[C], const Sums<T, Waiting>& sums,
+                    int64_t first, int64_t out_step, const int64_t (&weight)[C]) {
   using V = Vec<T>;
   V sum[R][C];
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int k = 0; k < C; ++k) sum[r][k] = V::zero();
+    for (int c = 0; c < C; ++c) sum[r][c] = sums.start(first + r * out_step + weight[c]);
   for (const Factors<T>& p : products)
     for (int64_t k = 0; k < y.size(); ++k) {
       const T *slopes = p.w + g_from + k * at.g_pitch, *in = p.x + x_from + k * at.x_pitch;
@@ -186,19 +192,20 @@ EDT_INLINE void dot(const Products<T>& products, const Rows& at, const Range& y,
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) grad[r * out_step + weight[c]] += hsum(sum[r][c]);
+    for (int c = 0; c < C; ++c) sums.end(first + r * out_step + weight[c], sum[r][c]);
 }
 
-template <class T>
-void convolution_weights(const ChainLayer& l, const Rows& at, const Products<T>& products,
-                         int64_t S, T* grad) {
+// As tap_weights, of all weights.
+template <class T, bool Waiting>
+void convolution_weights(const ChainLayer& l, const Rows& at, const Range& rows,
+                         const Products<T>& products, int64_t S, const Sums<T, Waiting>& sums) {
   const int64_t taps = l.kh * l.kw;
   for (int64_t i = 0; i < l.kh; ++i) {
-    const Range y = outputs_of_tap(i, l.top, l.h, l.h_out);
+    const Range y = within(outputs_of_tap(i, l.top, l.h, l.h_out), rows);
     if (y.size() == 0) continue;
-    const int64_t g_from = at.g_from + y.first * at.g_pitch;
+    const int64_t g_from = at.g_from + (y.first - rows.first) * at.g_pitch;
     const int64_t x_from = (y.first - l.top + i) * at.x_pitch;
-    in_tiles<kDotRows>(l.c_out, [&](auto rows, int64_t o) __attribute__((always_inline)) {
+    in_tiles<kDotRows>(l.c_out, [&](auto some, int64_t o) __attribute__((always_inline)) {
       in_tiles<kDotColumns>(
           l.c_in * l.kw, [&](auto columns, int64_t k) __attribute__((always_inline)) {
             constexpr int C = decltype(columns)::value;
@@ -208,8 +215,8 @@ void convolution_weights(const ChainLayer& l, const Rows& at, const Products<T>&
               tap[c] = channel * at.x_plane + j * S;
               weight[c] = channel * taps + i * l.kw + j;
             }
-            dot<decltype(rows)::value, C>(products, at, y, g_from + o * at.g_plane, x_from, tap,
-                                          grad + o * l.c_in * taps, l.c_in * taps, weight);
+            dot<decltype(some)::value, C>(products, at, y, g_from + o * at.g_plane, x_from, tap,
+                                          sums, o * l.c_in * taps, l.c_in * taps, weight);
           });
     });
   }
@@ -271,11 +278,12 @@ void affine_parameters(const ChainLayer& l, const ChainMask::Layer& mask, int64_
     grad[mask.bias + o] += hsum(sum);
   }
   const Scratch::Hold hold{ws};
-  T* weights = grad + mask.weight;
-  if (mask.listed) tap_weights(l, mask.forward, at, products, S, weights);
+  const Sums<T, false> sums{grad + mask.weight};
+  const Range rows{0, l.h_out};
+  if (mask.listed) tap_weights(l, mask.forward, at, rows, products, S, sums);
   else if (l.kh * l.kw * l.h * l.w * l.h_out * l.w_out == 1)
-    linear_weights(l, products, S, weights, ws);
-  else convolution_weights(l, at, products, S, weights);
+    linear_weights(l, products, S, sums.at, ws);
+  else convolution_weights(l, at, rows, products, S, sums);
 }
 
 }  // namespace edt::EDT_ISA_NS

@@ -54,6 +54,10 @@ inline Range outputs_of_tap(int64_t tap, int64_t margin, int64_t size, int64_t s
   return {std::max<int64_t>(0, margin - tap), std::min(size_out, size + margin - tap)};
 }
 
+inline Range within(const Range& a, const Range& b) {
+  return {std::max(a.first, b.first), std::min(a.last, b.last)};
+}
+
 // Slopes and inputs of a layer's weights: where they lie in their images.
 struct Rows {
   int64_t g_from, g_plane, g_pitch, x_plane, x_pitch, columns;
@@ -97,15 +101,31 @@ void gather_taps(const ChainMask::Taps& taps, int64_t channels, int64_t kernel, 
   });
 }
 
-// grad[k] += the sum over rows and columns of slopes (w of the products) by what tap k reads (x).
-template <class T>
+// Where sums over rows go: to numbers, to which their lanes are added; or, of layers that come a
+// few rows at a time, to vectors that wait for the other rows.
+template <class T, bool Waiting>
+struct Sums {
+  T* at;
+  EDT_INLINE Vec<T> start(int64_t k) const {
+    return Waiting ? Vec<T>::load(at + k * Vec<T>::L) : Vec<T>::zero();
+  }
+  EDT_INLINE void end(int64_t k, const Vec<T>& sum) const {
+    if (Waiting) sum.store(at + k * Vec<T>::L);
+    else at[k] += hsum(sum);
+  }
+};
+
+// sums[k] += the sum over `rows` and their columns of slopes (w of the products) by what tap k
+// reads (x). Slopes begin with the first of these rows.
+template <class T, bool Waiting>
 void tap_weights(const ChainLayer& l, const ChainMask::Taps& taps, const Rows& at,
-                 const Products<T>& products, int64_t S, T* grad) {
+                 const Range& rows, const Products<T>& products, int64_t S,
+                 const Sums<T, Waiting>& sums) {
   using V = Vec<T>;
   for (int64_t c = 0; c < l.c_out; ++c)
     for (int64_t i = 0; i < l.kh; ++i) {
-      const Range y = outputs_of_tap(i, l.top, l.h, l.h_out);
-      const int64_t g_from = at.g_from + c * at.g_plane + y.first * at.g_pitch;
+      const Range y = within(outputs_of_tap(i, l.top, l.h, l.h_out), rows);
+      const int64_t g_from = at.g_from + c * at.g_plane + (y.first - rows.first) * at.g_pitch;
       const int64_t x_from = (y.first - l.top) * at.x_pitch;
       const int32_t* run = taps.start.data() + c * l.kh + i;
       in_runs<kTapDots>(run[0], run[1], [&](auto count, int64_t k) __attribute__((always_inline)) {
@@ -114,7 +134,7 @@ void tap_weights(const ChainLayer& l, const ChainMask::Taps& taps, const Rows& a
         int64_t from[R];
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
-          sum[r] = V::zero();
+          sum[r] = sums.start(k + r);
           from[r] = x_from + int64_t(taps.offset[size_t(k + r)]) * S;
         }
         for (const Factors<T>& p : products)
@@ -127,7 +147,7 @@ void tap_weights(const ChainLayer& l, const ChainMask::Taps& taps, const Rows& a
             }
           }
 #pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) grad[k + r] += hsum(sum[r]);
+        for (int r = 0; r < R; ++r) sums.end(k + r, sum[r]);
       });
     }
 }
