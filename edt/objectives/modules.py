@@ -11,6 +11,7 @@ back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,7 @@ class ModuleObjective:
         self.squares = task.squares
         self.scale = task.target_size()[self.task_index]
         self.looped: dict[str, str] = {}
+        self._room: torch.Tensor | None = None  # a step's inputs
         # Where all are trainable nothing is to be put to 0.
         self._mask = None if bool(self.trainable.all()) else self.trainable
         self._groups = [
@@ -217,7 +219,9 @@ class ModuleObjective:
             module = group.module(theta.device)
             mine = None if keys is None else keys[members]
             place = self._place(grad, members) if samples or len(batches) == 1 else None
-            with evaluation(module, "train"), torch.no_grad():
+            # Layers of chains are the same in every mode, and going through them takes time.
+            mode = nullcontext() if self.chained else evaluation(module, "train")
+            with mode, torch.no_grad():
                 if samples is None:
                     found: Any = None
                     for k, batch in enumerate(batches):
@@ -250,7 +254,7 @@ class ModuleObjective:
         if whole is not None and bool((alike == first).all()):
             x, y, given = whole
             index = torch.stack(chosen).to(x.device)
-            return x[index], y[index], self._shares(index, given, share, x)
+            return self._gathered(x, index), y[index], self._shares(index, given, share, x)
         inputs, targets, weights = [], [], []
         for t, index in zip(self.task_index[members].tolist(), chosen, strict=True):
             whole = self.task.full_batch(t)
@@ -265,6 +269,14 @@ class ModuleObjective:
             targets.append(y[index])
             weights.append(self._shares(index, given, share, x))
         return torch.stack(inputs), torch.stack(targets), torch.stack(weights)
+
+    def _gathered(self, x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """``x[index]``, in memory that the next step writes again: fresh pages cost as much."""
+        size = (index.numel(), *x.shape[1:])
+        if self._room is None or self._room.shape != size or self._room.dtype != x.dtype:
+            self._room = x.new_empty(size)
+        torch.index_select(x, 0, index.flatten(), out=self._room)
+        return self._room.view(*index.shape, *x.shape[1:])
 
     def _shares(
         self, index: torch.Tensor, given: torch.Tensor | None, share: float, x: torch.Tensor

@@ -72,7 +72,9 @@ class ModuleTrainer(BatchTrainer):
     ) -> None:
         samples, draws = self._sampling(rule, now)
         # Dropout's draws: a function of each network's seed and the step, wherever calls are cut.
-        keys = keys_of(rule.seeds.tolist(), [now] * self.B)
+        # Chains have none.
+        chained = self.objective.chained
+        keys = None if chained else keys_of(rule.seeds.tolist(), [now] * self.B)
         self.objective.step_gradient(state.theta, loss, grad, moving, samples, draws, keys)
 
 

@@ -34,11 +34,24 @@ struct Network {
   const Chain& chain;
   const ChainMask& mask;
   const T* theta;
+  const Weights<T>* weights;  // of each layer
   int64_t S;
   Banded bands() const {
     return {chain.layers[chain.first], chain.layers[chain.first + 1], mask.layers[chain.first], S};
   }
 };
+
+// For as long as the scratch holds it.
+template <class T>
+Network<T> network(const Chain& chain, const ChainMask& mask, const T* theta, Scratch& ws) {
+  const size_t n = chain.layers.size();
+  Weights<T>* weights = ws.take<Weights<T>>(n);
+  for (size_t l = 0; l < n; ++l)
+    weights[l] = chain.layers[l].kind == Kind::affine
+                     ? in_order(mask.layers[l], theta + chain.layers[l].weight, ws)
+                     : Weights<T>{nullptr, nullptr};
+  return {chain, mask, theta, weights, mask.vectors * Vec<T>::L};
+}
 
 // Images as an affine layer reads them.
 template <class T>
@@ -61,7 +74,7 @@ T* with_zeros(const ChainLayer& l, T* slopes, int64_t S, Scratch& ws) {
 // order: derivatives of activations that are kept. Pieces of lines have no second.
 template <class T>
 Passed<T> forward(const Network<T>& net, const T* x, int count, int order, Scratch& ws) {
-  const auto& [chain, mask, theta, S] = net;
+  const auto& [chain, mask, theta, weights, S] = net;
   const size_t n = chain.layers.size();
   Passed<T> b{ws.take<T*>(n), ws.take<T*>(n), ws.take<T*>(n), nullptr, nullptr};
   T* at = ws.take<T>(size_t(chain.d_in * S));
@@ -84,15 +97,15 @@ Passed<T> forward(const Network<T>& net, const T* x, int count, int order, Scrat
       const Banded bands = net.bands();
       T* out = ws.take<T>(size_t(bands.fields()));
       if (order >= 1) b.where = ws.take<T>(size_t(bands.fields()));
-      banded_maxima(bands, {theta + layer.weight, at},
-                    layer.bias < 0 ? nullptr : theta + layer.bias, out, b.where, ws);
+      banded_maxima(bands, {weights[l].forward, at}, layer.bias < 0 ? nullptr : theta + layer.bias,
+                    out, b.where, ws);
       b.in[++l] = nullptr;
       at = out;
       continue;
     }
     T* out = ws.take<T>(size);
     if (layer.kind == Kind::affine)
-      affine(layer, mask.layers[l], S, {theta + layer.weight, at},
+      affine(layer, mask.layers[l], S, {weights[l].forward, at},
              layer.bias < 0 ? nullptr : theta + layer.bias, out);
     else if (layer.kind == Kind::mean) mean(layer, S, at, out);
     else pool(layer, S, at, out);
@@ -137,7 +150,8 @@ void in_parts(int count, int64_t S, Scratch& ws, const Body& body) {
 template <class T>
 void outputs(const Chain& chain, const ChainMask& mask, const T* theta, const T* x, int count,
              T* out, Scratch& ws) {
-  const Network<T> net{chain, mask, theta, mask.vectors * Vec<T>::L};
+  const Scratch::Hold whole{ws};
+  const Network<T> net = network(chain, mask, theta, ws);
   in_parts(count, net.S, ws, [&](int first, int some) {
     const Passed<T> b = forward(net, x + first * chain.d_in, some, 0, ws);
     transpose([&](int r) { return b.out + r * net.S; }, int(chain.d_out), some,
@@ -148,7 +162,8 @@ void outputs(const Chain& chain, const ChainMask& mask, const T* theta, const T*
 template <class T>
 void gradient(const Chain& chain, const ChainMask& mask, const T* theta, const T* x, int count,
               const T* slopes, T* grad, Scratch& ws) {
-  const Network<T> net{chain, mask, theta, mask.vectors * Vec<T>::L};
+  const Scratch::Hold whole{ws};
+  const Network<T> net = network(chain, mask, theta, ws);
   const int64_t S = net.S;
   in_parts(count, S, ws, [&](int from, int some) {
     const Passed<T> b = forward(net, x + from * chain.d_in, some, 1, ws);
@@ -174,7 +189,7 @@ void gradient(const Chain& chain, const ChainMask& mask, const T* theta, const T
         affine_parameters(layer, mask.layers[l], S, last, {given, b.in[l]}, grad, ws);
       }
       if (last) break;
-      slopes_before(layer, mask.layers[l], S, {theta + layer.weight, given}, b.in[l], next);
+      slopes_before(layer, mask.layers[l], S, {net.weights[l].back, given}, b.in[l], next);
       std::swap(now, next);
     }
   });
@@ -192,7 +207,7 @@ struct Bent {
 template <class T>
 Bent<T> bent(const Network<T>& net, const T* x, int count, const T* slopes, const T* curvature,
              Scratch& ws) {
-  const auto& [chain, mask, theta, S] = net;
+  const auto& [chain, mask, theta, weights, S] = net;
   const size_t n = chain.layers.size();
   Bent<T> b{forward(net, x, count, slopes ? 2 : 1, ws), nullptr, nullptr};
   b.curvature = ws.take<T>(size_t(chain.d_out * chain.d_out * S));
@@ -212,7 +227,7 @@ Bent<T> bent(const Network<T>& net, const T* x, int count, const T* slopes, cons
     b.slopes[l] = now;
     if (l == chain.first + size_t(chain.banded)) break;
     T* next = ws.take<T>(size_t(layer.size_in() * S));
-    slopes_before(layer, mask.layers[l], S, {theta + layer.weight, now}, b.values.in[l], next);
+    slopes_before(layer, mask.layers[l], S, {weights[l].back, now}, b.values.in[l], next);
     now = next;
   }
   return b;
@@ -226,20 +241,22 @@ bool any(const T* x, int64_t n) {
 // Of a vector and each layer: its weights and biases, where any is not 0.
 template <class T>
 struct Moved {
-  const T *weights, *bias;
+  Weights<T> weights;
+  const T* bias;
 };
 
 template <class T>
-void moved(const Chain& chain, const T* vector, Moved<T>* out) {
-  for (const ChainLayer& layer : chain.layers) {
-    *out = {nullptr, nullptr};
-    if (layer.kind == Kind::affine) {
-      const T* w = vector + layer.weight;
-      const T* bias = vector + layer.bias;
-      if (any(w, layer.c_out * layer.c_in * layer.kh * layer.kw)) out->weights = w;
-      if (layer.bias >= 0 && any(bias, layer.c_out)) out->bias = bias;
-    }
-    ++out;
+void moved(const Chain& chain, const ChainMask& mask, const T* vector, Moved<T>* out, Scratch& ws) {
+  for (size_t l = 0; l < chain.layers.size(); ++l) {
+    const ChainLayer& layer = chain.layers[l];
+    out[l] = {{nullptr, nullptr}, nullptr};
+    if (layer.kind != Kind::affine) continue;
+    const ChainMask::Layer& mine = mask.layers[l];
+    const Weights<T> weights = in_order(mine, vector + layer.weight, ws);
+    const int64_t count = mine.listed ? int64_t(mine.forward.weight.size())
+                                      : layer.c_out * layer.c_in * layer.kh * layer.kw;
+    if (any(weights.forward, count)) out[l].weights = weights;
+    if (layer.bias >= 0 && any(vector + layer.bias, layer.c_out)) out[l].bias = vector + layer.bias;
   }
 }
 
@@ -247,7 +264,7 @@ void moved(const Chain& chain, const T* vector, Moved<T>* out) {
 template <class T>
 void product(const Network<T>& net, const Bent<T>& b, const Moved<T>* vector, T* out, Scratch& ws) {
   using V = Vec<T>;
-  const auto& [chain, mask, theta, S] = net;
+  const auto& [chain, mask, theta, weights, S] = net;
   const size_t n = chain.layers.size();
   // Derivatives along the vector: of what a layer takes in, and of z of those that bend; null: 0.
   T **in = ws.take<T*>(n), **z = ws.take<T*>(n), *at = nullptr;
@@ -258,10 +275,10 @@ void product(const Network<T>& net, const Bent<T>& b, const Moved<T>* vector, T*
     in[l] = at;
     z[l] = nullptr;
     if (layer.kind == Kind::affine) {
-      if (!at && !vector[l].weights && !vector[l].bias) continue;
+      if (!at && !vector[l].weights.forward && !vector[l].bias) continue;
       Products<T> products;
-      if (vector[l].weights) products.add(vector[l].weights, b.values.in[l]);
-      if (at) products.add(theta + layer.weight, at);
+      if (vector[l].weights.forward) products.add(vector[l].weights.forward, b.values.in[l]);
+      if (at) products.add(weights[l].forward, at);
       if (chain.banded && l == chain.first) {
         const Banded bands = net.bands();
         at = ws.take<T>(size_t(bands.fields()));
@@ -314,11 +331,11 @@ void product(const Network<T>& net, const Bent<T>& b, const Moved<T>* vector, T*
     const bool last = l == chain.first;
     T* given = now;
     if (layer.kind == Kind::affine && !last) given = with_zeros(layer, now, S, ws);
-    Products<T> back{theta + layer.weight, given};
+    Products<T> back{weights[l].back, given};
     if (layer.kind == Kind::affine) {
       Products<T> grads{given, b.values.in[l]};
       if (b.slopes && in[l]) grads.add(b.slopes[l], in[l]);
-      if (b.slopes && vector[l].weights) back.add(vector[l].weights, b.slopes[l]);
+      if (b.slopes && vector[l].weights.back) back.add(vector[l].weights.back, b.slopes[l]);
       affine_parameters(layer, mask.layers[l], S, last, grads, out, ws);
     }
     if (last) break;
@@ -331,11 +348,12 @@ template <class T>
 void products(const Chain& chain, const ChainMask& mask, const T* theta, const T* x, int count,
               const T* slopes, const T* curvature, const T* vectors, int64_t many, T* out,
               Scratch& ws) {
-  const Network<T> net{chain, mask, theta, mask.vectors * Vec<T>::L};
-  const int64_t n = int64_t(chain.layers.size()), d = chain.d_out;
   const Scratch::Hold whole{ws};
+  const Network<T> net = network(chain, mask, theta, ws);
+  const int64_t n = int64_t(chain.layers.size()), d = chain.d_out;
   Moved<T>* every = ws.take<Moved<T>>(size_t(many * n));
-  for (int64_t k = 0; k < many; ++k) moved(chain, vectors + k * chain.parameters, every + k * n);
+  for (int64_t k = 0; k < many; ++k)
+    moved(chain, mask, vectors + k * chain.parameters, every + k * n, ws);
   in_parts(count, net.S, ws, [&](int first, int some) {
     const Bent<T> b = bent(net, x + first * chain.d_in, some, slopes ? slopes + first * d : nullptr,
                            curvature + first * d * d, ws);

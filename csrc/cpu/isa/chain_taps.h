@@ -70,7 +70,25 @@ EDT_INLINE void in_runs(int64_t first, int64_t n, const Body& body) {
   if constexpr (Most > 1) in_runs<Most / 2>(first, n, body);
 }
 
-// out[c] = start[c] + sum_k w[weight[k]] x[offset[k]] over the taps k of channel c in rows `i` of
+// A layer's weights as its products take them, forward and back: those of lists one after the
+// other, as bringing them from far apart takes longer than multiplying by them.
+template <class T>
+struct Weights {
+  const T *forward, *back;
+};
+template <class T>
+Weights<T> in_order(const ChainMask::Layer& mask, const T* w, Scratch& ws) {
+  if (!mask.listed) return {w, w};
+  const auto picked = [&](const ChainMask::Taps& taps) {
+    T* out = ws.take<T>(taps.weight.size());
+    for (size_t k = 0; k < taps.weight.size(); ++k) out[k] = w[taps.weight[k]];
+    return out;
+  };
+  T* forward = picked(mask.forward);
+  return {forward, picked(mask.back)};
+}
+
+// out[c] = start[c] + sum_k w[k] x[offset[k]] over the taps k of channel c in rows `i` of
 // the kernel, for n vectors of a row; out rows are `step` apart. S samples a position.
 template <class T>
 void gather_taps(const ChainMask::Taps& taps, int64_t channels, int64_t kernel, const Range& i,
@@ -89,7 +107,7 @@ void gather_taps(const ChainMask::Taps& taps, int64_t channels, int64_t kernel, 
       for (const Factors<T>& p : products) {
         const T* x = p.x + x_from + v * V::L;
         for (int64_t k = rows[0]; k < rows[some]; ++k) {
-          const V weight = V::set1(p.w[taps.weight[size_t(k)]]);
+          const V weight = V::set1(p.w[k]);
           const T* from = x + int64_t(taps.offset[size_t(k)]) * S;
 #pragma GCC unroll 16
           for (int r = 0; r < R; ++r) sum[r] = fma(weight, V::load(from + r * V::L), sum[r]);
