@@ -150,7 +150,7 @@ def examples(study: Study) -> str:
     lines = [
         f"[cyan]edt run {study.kind}{' ' if words else ''}{words}[/cyan]"
         + (f" : {text}" if text else "")
-        for words, text in study.examples
+        for words, text in (("--quick", "seconds, to see that everything works"), *study.examples)
     ]
     return "\n\n".join(["[bold]Examples[/bold]", *lines])
 

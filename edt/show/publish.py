@@ -11,9 +11,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from edt.locations import Folder
+from edt.locations import Folder, Location, place
 from edt.runs.store import FIGURES, inside
 from edt.show import html
+from edt.show.answer import Answer
 from edt.show.panel import Panel
 from edt.show.provenance import Finished, provenance
 from edt.show.render import draw
@@ -98,3 +99,32 @@ def write_provenance(run: Finished, folder: Folder) -> dict[str, Any]:
     facts = provenance(run)
     inside.write(folder, "provenance.json", json.dumps(facts, indent=1).encode())
     return facts
+
+
+def write_page(
+    run: Finished,
+    directory: Location,
+    pictures: Sequence[Picture],
+    title: str,
+    lead: str,
+    answer: Answer,
+    body: Callable[[dict[str, str], dict[str, Any]], Sequence[str]],
+    footer: str,
+) -> Folder:
+    """Write ``report.html``, its figures and ``provenance.json``.
+
+    Args:
+        run: what the page is of.
+        directory: an existing or new folder.
+        pictures: its figures.
+        title, lead, answer, footer: as of `edt.show.html.page`.
+        body: of the figures as HTML, by name, and of what is in ``provenance.json``: the sections.
+
+    Returns:
+        Path of ``report.html``.
+    """
+    folder = place(directory)
+    sections = body(embed(pictures, folder), write_provenance(run, folder))
+    path = folder / "report.html"
+    inside.write(folder, path.name, html.page(title, lead, answer, sections, footer).encode())
+    return path

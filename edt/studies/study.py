@@ -20,22 +20,21 @@ class Study:
 
     Attributes:
         kind: its name: of its command, and in the directories of its runs.
-        folder: its folder in `edt.studies`.
         question: what it asks, in a sentence: the first line of the command's help.
         about: how it is answered.
         result: its `Experiment`, a class in ``run.py``.
         page: the function in ``page.py`` that writes the report.
         flags: fields of the spec that are options of the command; ``--set`` reaches the others.
-        examples: command lines, and what they are for.
+        examples: command lines besides ``--quick``, and what they are for.
         quick, full: fields that ``--quick`` and ``--full`` set; empty: there is no such flag.
         variants: field to its values to fields that such a value sets, over those of ``quick``.
         quick_variants: what ``--quick`` sets over those, by the same; "" is any value.
         shows: the function in ``terminal.py`` that prints a result; "": its summary is printed.
         nets: kind of the study of networks of modules that ``--net`` asks for instead; "": none.
+        folder: its folder in `edt.studies`; "": that of its kind.
     """
 
     kind: str
-    folder: str
     question: str
     about: str
     result: str
@@ -48,6 +47,10 @@ class Study:
     quick_variants: Mapping[str, Mapping[str, Values]] = field(default_factory=dict)
     shows: str = ""
     nets: str = ""
+    folder: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", self.folder or self.kind.replace("-", "_"))
 
     def of(self, module: str, name: str) -> Any:
         """Something in a file of the study's folder."""

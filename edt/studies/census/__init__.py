@@ -18,7 +18,6 @@ QUICK: dict[str, Any] = {
 
 STUDY = Study(
     kind="census",
-    folder="census",
     question="Count the different minima of every width, and how many of them are bad.",
     about="Students of every width are trained to the bottom; minima that differ only by the order "
     "of neurons, the activation's symmetries or neurons to spare are one. Shares of bad minima, "
@@ -27,7 +26,6 @@ STUDY = Study(
     page="write_census_report",
     flags=("task", "widths", "seeds", "teachers", "activation"),
     examples=(
-        ("--quick", "seconds, to see that everything works"),
         ("--widths 4..16 --seeds 31", "2,015 students"),
         ("--task diabetes --out real", ""),
         ("--activation softplus --set teachers=10", ""),

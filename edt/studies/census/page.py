@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from edt.landscape import crossover
-from edt.locations import Folder, Location, place
-from edt.runs.store import inside
+from edt.locations import Folder, Location
 from edt.show import html
 from edt.show.answer import Answer, Tile, rate, rate_tile
 from edt.show.hover import rows
 from edt.show.html import Column
 from edt.show.landscape import census_panels
-from edt.show.publish import Picture, embed, write_provenance
+from edt.show.publish import Picture, write_page
 from edt.show.words import count, exact, interval, listed, number, percent, span
 from edt.studies.census import panels
 from edt.studies.census.run import CensusRun
@@ -37,35 +37,25 @@ counted = prediction_table(runs, r={r}, odd={odd})   # numbers of subspaces besi
 
 
 def write_census_report(run: CensusRun, directory: Location) -> Folder:
-    """Write ``report.html``, the figures and ``provenance.json``.
-
-    Returns:
-        Path of ``report.html``.
-    """
-    folder = place(directory)
+    """Write ``report.html``, the figures and ``provenance.json``; path of the page."""
     table, prediction = run.table(), run.prediction()
     pooled = run.pooled(table)
-    embedded = embed(pictures(run, pooled, prediction), folder)
-    facts = write_provenance(run, folder)
-    path = folder / "report.html"
     bad = int((run.tables["minima"]["outcome"] == "bad").sum())
     lead = (
         f"<b>{len(run.tables['runs']):,} students</b> were trained to the bottom, and their minima "
         "told apart up to the order of neurons, symmetries and neurons to spare."
     )
     title = "A census of minima: does width remove the bad ones?"
-    inside.write(
-        folder,
-        path.name,
-        html.page(
-            title,
-            lead,
-            answer(pooled, bad),
-            _body(run, table, prediction, embedded, facts),
-            _FOOTER,
-        ).encode(),
+    return write_page(
+        run,
+        directory,
+        pictures(run, pooled, prediction),
+        title,
+        lead,
+        answer(pooled, bad),
+        partial(_body, run, table, prediction),
+        _FOOTER,
     )
-    return path
 
 
 def answer(pooled: pd.DataFrame, kinds: int) -> Answer:

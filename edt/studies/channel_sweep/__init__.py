@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from edt.studies.study import Study
-
-QUICK: dict[str, Any] = {
-    "teachers": 2, "teacher_channels": 2, "channels": (1, 2, 3), "seeds": 4, "samples": 32,
-    "steps": 200, "lbfgs_steps": 50, "newton_steps": 5, "minima": 1, "good": 1e-4,
-}  # fmt: skip
 
 STUDY = Study(
     kind="channel-sweep",
-    folder="channel_sweep",
     question="Do escape dimensions tell the same story for channels of convolutions?",
     about="Small convolutional networks learn convolutional teachers, reading out the mean over "
     "positions or every position; channels of their minima are split, and the ways down counted.",
     result="ChannelSweep",
     page="write_channel_sweep_report",
     flags=("channels", "seeds", "teachers"),
-    examples=(("--quick", "seconds, to see that everything works"),),
-    quick=QUICK,
-)
+    quick={
+        "teachers": 2, "teacher_channels": 2, "channels": (1, 2, 3), "seeds": 4, "samples": 32,
+        "steps": 200, "lbfgs_steps": 50, "newton_steps": 5, "minima": 1, "good": 1e-4,
+    },
+)  # fmt: skip
 #: Makes its specs.
 channel_sweep_spec = STUDY.spec

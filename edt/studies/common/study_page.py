@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
-from edt.locations import Folder, Location, place
+from edt.locations import Folder, Location
 from edt.runs.experiment import Experiment
-from edt.runs.store import inside
 from edt.show import html
 from edt.show.answer import Answer
 from edt.show.columns import Terms, named_columns
 from edt.show.html import Column
-from edt.show.publish import Picture, embed, write_provenance
+from edt.show.publish import Picture, write_page
 from edt.studies.common.findings import Finding, answer_of, bullets_of, claims_of
 from edt.studies.width.protocol import software
 
@@ -52,39 +52,37 @@ class StudyPage:
 
     def write(self, run: Experiment, directory: Location) -> Folder:
         """Write ``report.html``, the figure and ``provenance.json``; path of the page."""
-        folder = place(directory)
-        embedded = embed([self.picture], folder)
-        facts = write_provenance(run, folder)
         said = bullets_of(self.findings) or ["The data decide nothing: see the tables."]
         tested = (
             [html.paragraph(f"What tests say of the claim that {claims_of(self.findings)}:")]
             if self.findings
             else []
         )
-        body = [
-            html.section(self.question, embedded[self.picture.name], *tested, html.bullets(said)),
-            html.section("What this does not say", html.bullets(list(self.limits))),
-            html.section(
-                "How it was done",
-                html.definitions(list(self.method)),
-                *(
-                    html.details(name, plain_table(table, self.terms))
-                    for name, table in self.tables.items()
+
+        def body(figures: dict[str, str], facts: dict[str, Any]) -> list[str]:
+            return [
+                html.section(
+                    self.question, figures[self.picture.name], *tested, html.bullets(said)
                 ),
-                html.details("Software and machine", html.definitions(software(facts))),
-                html.details("References", html.bullets(list(self.references))),
-            ),
-        ]
+                html.section("What this does not say", html.bullets(list(self.limits))),
+                html.section(
+                    "How it was done",
+                    html.definitions(list(self.method)),
+                    *(
+                        html.details(name, plain_table(table, self.terms))
+                        for name, table in self.tables.items()
+                    ),
+                    html.details("Software and machine", html.definitions(software(facts))),
+                    html.details("References", html.bullets(list(self.references))),
+                ),
+            ]
+
         names = ", ".join(f"<code>{name}.parquet</code>" for name in run.tables)
-        answer = self.answer or answer_of(
-            self.findings, max(map(len, run.tables.values()), default=0)
+        most = max(map(len, run.tables.values()), default=0)
+        answer = self.answer or answer_of(self.findings, most)
+        return write_page(
+            run, directory, [self.picture], self.title, self.lead, answer, body, f"Tables: {names}"
         )
-        footer = f"Tables: {names}"
-        path = folder / "report.html"
-        inside.write(
-            folder, path.name, html.page(self.title, self.lead, answer, body, footer).encode()
-        )
-        return path
 
 
 def plain_table(table: pd.DataFrame, terms: Terms | None = None) -> html.Markup:

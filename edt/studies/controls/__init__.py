@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from edt.studies.study import Study
-
-QUICK: dict[str, Any] = {
-    "teachers": 1,
-    "widths": (4, 6),
-    "seeds": 8,
-    "samples": 64,
-    "steps": 500,
-    "lbfgs_rounds": 1,
-    "lbfgs_steps": 250,
-    "good": 1e-4,
-    "inners": (2,),
-    "margins": (4,),
-}
 
 STUDY = Study(
     kind="controls",
-    folder="controls",
     question="More parameters without more tickets, and the other way round: which brings success?",
     about="Frozen neurons, neurons of which only the outputs train, factored weights and random "
     "subspaces, each from the same starts as ordinary networks.",
@@ -29,11 +13,21 @@ STUDY = Study(
     page="write_controls_report",
     flags=("widths", "seeds", "teachers", "controls", "activation"),
     examples=(
-        ("--quick", "seconds, to see that everything works"),
         ("--widths 4..12:4 --seeds 200 --controls width,features,frozen", ""),
         ('--set "inners=(2, 16)" --set "margins=(0, 8)"', ""),
     ),
-    quick=QUICK,
+    quick={
+        "teachers": 1,
+        "widths": (4, 6),
+        "seeds": 8,
+        "samples": 64,
+        "steps": 500,
+        "lbfgs_rounds": 1,
+        "lbfgs_steps": 250,
+        "good": 1e-4,
+        "inners": (2,),
+        "margins": (4,),
+    },
 )
 #: Makes its specs.
 controls_spec = STUDY.spec

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from edt.locations import Folder, Location, place
-from edt.runs.store import inside
+from edt.locations import Folder, Location
 from edt.show import html
 from edt.show.answer import Answer, Tile, rate, rate_tile
 from edt.show.html import Column
-from edt.show.publish import Picture, embed, write_provenance
+from edt.show.publish import Picture, write_page
 from edt.show.words import (
     count,
     exact,
@@ -49,12 +49,7 @@ REFERENCES = [
 
 
 def write_controls_report(run: Controls, directory: Location) -> Folder:
-    """Write ``report.html``, the figure and ``provenance.json``.
-
-    Returns:
-        Path of ``report.html``.
-    """
-    folder = place(directory)
+    """Write ``report.html``, the figures and ``provenance.json``; path of the page."""
     rates, found = run.rates(), run.attribution()
     r = run.spec.teacher_width
     picture = Picture(
@@ -65,23 +60,21 @@ def write_controls_report(run: Controls, directory: Location) -> Folder:
         "parameters; if with neurons that can learn, on one curve against neurons.",
         lambda: panels.controls(rates, r),
     )
-    embedded = embed([picture], folder)
-    facts = write_provenance(run, folder)
-    path = folder / "report.html"
     lead = (
         f"<b>{len(run.tables['runs']):,} networks</b> learned "
         f"{count(run.spec.teachers, 'teacher')} of {r} neurons, with more parameters but no more "
         "neurons that learn, and the other way round."
     )
-    page = html.page(
+    return write_page(
+        run,
+        directory,
+        [picture],
         "Parameters or neurons?",
         lead,
         answer(rates, found),
-        _body(run, rates, found, embedded, facts),
+        partial(_body, run, rates, found),
         "Table: <code>runs.parquet</code> (one row a network)",
     )
-    inside.write(folder, path.name, page.encode())
-    return path
 
 
 def _body(

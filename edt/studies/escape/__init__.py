@@ -7,7 +7,6 @@ from edt.studies.study import Study
 
 STUDY = Study(
     kind="escape",
-    folder="escape",
     question="Embed bad minima into wider networks, leave along every way down, and see where they "
     "end.",
     about="Neurons of bad minima are copied, which keeps output, loss and criticality. How many "
@@ -17,7 +16,6 @@ STUDY = Study(
     page="write_escape_report",
     flags=("task", "widths", "seeds", "teachers", "activation", "add"),
     examples=(
-        ("--quick", "seconds, to see that everything works"),
         ("--widths 2..5 --add 1,2,4,8 --out ways", ""),
         ("--activation softplus --set minima=6", ""),
     ),

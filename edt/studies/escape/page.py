@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from edt.landscape import DESTINATIONS
-from edt.locations import Folder, Location, place
-from edt.runs.store import inside
+from edt.locations import Folder, Location
 from edt.show import html
 from edt.show.answer import Answer, Tile, rate, rate_tile
 from edt.show.hover import rows
 from edt.show.html import Column
 from edt.show.landscape import agreement, escape_panels
-from edt.show.publish import Picture, embed, write_provenance
+from edt.show.publish import Picture, write_page
 from edt.show.words import count, exact, interval, listed, number, percent, span
 from edt.stats import cluster_rate
 from edt.studies.common.students_page import good_text, student_protocol
@@ -40,27 +40,23 @@ opened, places = open_table(paths), plateau_table(paths)  # gradient descent's o
 
 
 def write_escape_report(run: EscapeRun, directory: Location) -> Folder:
-    """Write ``report.html``, the figures and ``provenance.json``.
-
-    Returns:
-        Path of ``report.html``.
-    """
-    folder = place(directory)
-    embedded = embed(pictures(run), folder)
-    facts = write_provenance(run, folder)
-    path = folder / "report.html"
+    """Write ``report.html``, the figures and ``provenance.json``; path of the page."""
     lead = (
         f"<b>{count(run.points['source'].nunique(), 'bad minimum', 'bad minima')}</b> of "
         f"{len(run.tables['students']):,} students were embedded into wider networks in "
         f"{len(run.points):,} ways, and left by {len(run.starts):,} runs."
     )
     title = "Do more neurons open ways out of bad minima?"
-    inside.write(
-        folder,
-        path.name,
-        html.page(title, lead, answer(run), _body(run, embedded, facts), _FOOTER).encode(),
+    return write_page(
+        run,
+        directory,
+        pictures(run),
+        title,
+        lead,
+        answer(run),
+        partial(_body, run),
+        _FOOTER,
     )
-    return path
 
 
 def answer(run: EscapeRun) -> Answer:

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from edt.studies.study import Study
-
-QUICK: dict[str, Any] = {
-    "teachers": 2, "seeds": 4, "widths": (2, 4), "samples": 64, "steps": 800, "lbfgs_rounds": 4,
-    "newton_steps": 40, "certify_steps": 120, "each": 1, "escape_steps": 40,
-}  # fmt: skip
 
 STUDY = Study(
     kind="failures",
-    folder="failures",
     question="What failed runs are against width, and whether a neuron more opens a way out of "
     "them.",
     about="Certified minima, channels, saturated units; each goes on with a neuron split or "
@@ -21,8 +13,10 @@ STUDY = Study(
     result="FailuresRun",
     page="write_failures_report",
     flags=("widths", "seeds", "teachers"),
-    examples=(("--quick", "seconds, to see that everything works"),),
-    quick=QUICK,
-)
+    quick={
+        "teachers": 2, "seeds": 4, "widths": (2, 4), "samples": 64, "steps": 800, "lbfgs_rounds": 4,
+        "newton_steps": 40, "certify_steps": 120, "each": 1, "escape_steps": 40,
+    },
+)  # fmt: skip
 #: Makes its specs.
 failures_spec = STUDY.spec

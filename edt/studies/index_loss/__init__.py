@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from edt.studies.study import Study
-
-QUICK: dict[str, Any] = {
-    "teachers": 2, "seeds": 4, "widths": (2, 3), "samples": 64, "stops": (30, 300),
-    "newton_steps": 60,
-}  # fmt: skip
 
 STUDY = Study(
     kind="index-loss",
-    folder="index_loss",
     question="Critical points of every index: do those of higher loss have more ways down?",
     about="Newton's method from many moments of training, kicked; the distinct critical points "
     "that it finds, their loss and their index, against permutations within teachers.",
     result="IndexLossRun",
     page="write_index_loss_report",
     flags=("widths", "seeds", "teachers"),
-    examples=(("--quick", "seconds, to see that everything works"),),
-    quick=QUICK,
-)
+    quick={
+        "teachers": 2, "seeds": 4, "widths": (2, 3), "samples": 64, "stops": (30, 300),
+        "newton_steps": 60,
+    },
+)  # fmt: skip
 #: Makes its specs.
 index_loss_spec = STUDY.spec

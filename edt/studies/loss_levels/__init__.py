@@ -6,7 +6,6 @@ from edt.studies.study import Study
 
 STUDY = Study(
     kind="loss-levels",
-    folder="loss_levels",
     question="Sort the final losses of small networks on the modified Rosenbrock target.",
     about="Figure 2 of arXiv 2506.14951: gradient flow from many starts at widths 1 to 5, without "
     "and with biases; certified minima, plateau saddles and channels to infinity, beside the "
@@ -15,7 +14,6 @@ STUDY = Study(
     page="write_loss_levels_report",
     flags=("widths", "starts", "points", "activation"),
     examples=(
-        ("--quick", "seconds, to see that everything works"),
         ("", "minutes; 1,240 networks on 961 points"),
         ("--full --out full", "the paper's 6,200 networks on 10,201 points; hours"),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -10,12 +11,11 @@ from scipy.special import bdtr, bdtrc
 from edt.landscape.labels import GAIN, SETTLED
 from edt.landscape.labels import GROWTH as DRIFT
 from edt.landscape.levels import RELATIVE_GAP
-from edt.locations import Folder, Location, place
-from edt.runs.store import inside
+from edt.locations import Folder, Location
 from edt.show import html
 from edt.show.answer import Answer, rate, rate_tile
 from edt.show.html import Column
-from edt.show.publish import Picture, embed, write_provenance
+from edt.show.publish import Picture, write_page
 from edt.show.words import count, exact, listed, number, option, p_is, percent, ranges, span
 from edt.studies.common.findings import LEVEL
 from edt.studies.loss_levels import panels
@@ -39,12 +39,7 @@ REFERENCES = [
 
 
 def write_loss_levels_report(run: LossLevels, directory: Location) -> Folder:
-    """Write ``report.html``, the figure and ``provenance.json``.
-
-    Returns:
-        Path of ``report.html``.
-    """
-    folder = place(directory)
+    """Write ``report.html``, the figures and ``provenance.json``; path of the page."""
     table, runs = run.table(), run.tables["runs"]
     picture = Picture(
         "levels",
@@ -53,22 +48,20 @@ def write_loss_levels_report(run: LossLevels, directory: Location) -> Folder:
         "level is a horizontal line as long as its share of the starts.",
         lambda: panels.loss_levels(runs),
     )
-    embedded = embed([picture], folder)
-    facts = write_provenance(run, folder)
     lead = (
         f"<b>{len(runs):,} networks</b> of widths {ranges(run.spec.widths)} on the modified "
         "Rosenbrock target were taken to where they end."
     )
-    page = html.page(
+    return write_page(
+        run,
+        directory,
+        [picture],
         "Loss levels of small networks",
         lead,
         answer(table),
-        _body(run, table, embedded, facts),
+        partial(_body, run, table),
         _FOOTER,
     )
-    path = folder / "report.html"
-    inside.write(folder, path.name, page.encode())
-    return path
 
 
 def answer(table: pd.DataFrame) -> Answer:

@@ -6,15 +6,6 @@ from typing import Any
 
 from edt.studies.study import Study
 
-QUICK: dict[str, Any] = {
-    "task": "digits",
-    "hidden": (30, 20),
-    "seeds": 2,
-    "rounds": 3,
-    "steps": 200,
-    "validate_every": 50,
-}
-
 #: What papers train such networks with, at a size that takes minutes on digits.
 NETS: dict[str, dict[str, Any]] = {
     name: {
@@ -36,7 +27,6 @@ NETS: dict[str, dict[str, Any]] = {
 
 STUDY = Study(
     kind="lottery",
-    folder="lottery",
     question="Iterative magnitude pruning with rewinding, and its controls: accuracy against "
     "sparsity.",
     about="Networks are trained, their smallest weights pruned, the survivors set back to their "
@@ -46,7 +36,6 @@ STUDY = Study(
     page="write_lottery_report",
     flags=("task", "folder", "rounds", "seeds", "methods", "steps", "rewind", "net", "factor"),
     examples=(
-        ("--quick", "seconds, to see that everything works"),
         ("--task digits --set rounds=8", ""),
         ("--net resnet20 --set rewind=20", "on digits, in minutes"),
         (
@@ -54,7 +43,14 @@ STUDY = Study(
             "hours",
         ),
     ),
-    quick=QUICK,
+    quick={
+        "task": "digits",
+        "hidden": (30, 20),
+        "seeds": 2,
+        "rounds": 3,
+        "steps": 200,
+        "validate_every": 50,
+    },
     variants={"net": NETS},
     quick_variants={
         "net": {name: {"factor": 0.125, "steps": 30, "rounds": 2, "seeds": 2} for name in NETS}

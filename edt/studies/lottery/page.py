@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from edt.locations import Folder, Location, place
-from edt.runs.store import inside
+from edt.locations import Folder, Location
 from edt.show import html
 from edt.show.answer import Answer, Tile, rate, rate_tile
 from edt.show.hover import rows
 from edt.show.html import Column
-from edt.show.publish import Picture, embed, write_provenance
+from edt.show.publish import Picture, write_page
 from edt.show.words import count, exact, number, option, percent
 from edt.studies.common.nets import data_text, title_of
 from edt.studies.lottery import panels
@@ -33,12 +33,7 @@ REFERENCES = [
 
 
 def write_lottery_report(run: Lottery, directory: Location) -> Folder:
-    """Write ``report.html``, the figure and ``provenance.json``.
-
-    Returns:
-        Path of ``report.html``.
-    """
-    folder = place(directory)
+    """Write ``report.html``, the figures and ``provenance.json``; path of the page."""
     curves, spec = run.curves(), run.spec
     picture = Picture(
         "accuracy",
@@ -47,24 +42,22 @@ def write_lottery_report(run: Lottery, directory: Location) -> Folder:
         "least validation loss.",
         lambda: panels.curves(curves),
     )
-    embedded = embed([picture], folder)
-    facts = write_provenance(run, folder)
     shape = title_of(spec.net, spec.factor) if spec.net else f"hidden layers of {spec.shape}"
     lead = (
         f"<b>{len(run.tables['runs']):,} networks</b> ({shape}) were trained on {spec.on}, "
         f"in {count(spec.rounds, 'round')} of pruning and rewinding of "
         f"{count(spec.seeds, 'start')}."
     )
-    page = html.page(
+    return write_page(
+        run,
+        directory,
+        [picture],
         "Winning tickets and their controls",
         lead,
         answer(curves),
-        _body(run, curves, embedded, facts),
+        partial(_body, run, curves),
         _FOOTER,
     )
-    path = folder / "report.html"
-    inside.write(folder, path.name, page.encode())
-    return path
 
 
 #: Whose smallest weights are cut.

@@ -6,7 +6,6 @@ from edt.studies.study import Study
 
 STUDY = Study(
     kind="multi-start",
-    folder="multi_start",
     question="Train wide networks whole, and the tickets inside each alone: do they agree?",
     about="A wide network is cut into disjoint tickets; each is trained alone from its own initial "
     "weights, and all together as the wide network.",
@@ -14,7 +13,6 @@ STUDY = Study(
     page="write_multi_report",
     flags=("task", "widths", "seeds", "teachers"),
     examples=(
-        ("--quick", "seconds, to see that everything works"),
         ("--widths 4..16:4 --seeds 200", ""),
         ("--net lenet5", "a convolutional network (see multi-start-net)"),
     ),

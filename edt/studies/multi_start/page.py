@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from edt.locations import Folder, Location, place
-from edt.runs.store import inside
+from edt.locations import Folder, Location
 from edt.show import html
 from edt.show.answer import Answer, rate, rate_tile
 from edt.show.html import Column
-from edt.show.publish import Picture, embed, write_provenance
+from edt.show.publish import Picture, write_page
 from edt.show.words import count, exact, listed, number, option, p_is, p_value, percent, span
 from edt.studies.common.findings import LEVEL
 from edt.studies.common.study_page import plain_table
@@ -28,12 +28,7 @@ from edt.studies.width.protocol import software
 
 
 def write_multi_report(run: MultiStart, directory: Location) -> Folder:
-    """Write ``report.html``, the figure and ``provenance.json``.
-
-    Returns:
-        Path of ``report.html``.
-    """
-    folder = place(directory)
+    """Write ``report.html``, the figures and ``provenance.json``; path of the page."""
     table, r = run.agreement(), run.spec.teacher_width
     picture = Picture(
         "multi-start",
@@ -42,18 +37,22 @@ def write_multi_report(run: MultiStart, directory: Location) -> Folder:
         "upper lines one. Network by network: the same networks one by one.",
         lambda: panels.multi_start(table, r),
     )
-    embedded = embed([picture], folder)
-    facts = write_provenance(run, folder)
-    path = folder / "report.html"
     networks = len(run.tables["runs"])
     lead = (
         f"<b>{networks:,} wide networks</b>, each cut into tickets of {r} neurons that were also "
         "trained alone, from the same initial weights."
     )
     title = "Is a wide network many narrow ones started at once?"
-    page = html.page(title, lead, answer(table), _body(run, table, embedded, facts), _FOOTER)
-    inside.write(folder, path.name, page.encode())
-    return path
+    return write_page(
+        run,
+        directory,
+        [picture],
+        title,
+        lead,
+        answer(table),
+        partial(_body, run, table),
+        _FOOTER,
+    )
 
 
 _FOOTER = "Table: <code>runs.parquet</code> (one row a wide network)"

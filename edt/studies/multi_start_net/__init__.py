@@ -7,17 +7,13 @@ from edt.studies.study import Study
 
 STUDY = Study(
     kind="multi-start-net",
-    folder="multi_start_net",
     question="Train networks of torch modules whole, and the disjoint tickets inside each alone.",
     about="A network is cut into disjoint tickets: narrow networks of a share of its channels, or "
     "sparse ones of a share of its weights; each is trained alone from its own initial weights.",
     result="MultiStartNet",
     page="write_multi_net_report",
     flags=("net", "factor", "task", "folder", "parts", "cut", "seeds"),
-    examples=(
-        ("--quick", "seconds, to see that everything works"),
-        ("--net resnet20", "on digits, in minutes"),
-    ),
+    examples=(("--net resnet20", "on digits, in minutes"),),
     quick={"seeds": 4, "parts": (2,), "samples": 200},
     variants={
         "net": {name: {**own, "factor": 4 * own["factor"]} for name, own in NETS.items()}

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from edt.studies.study import Study
-
-QUICK: dict[str, Any] = {
-    "teachers": 2, "seeds": 3, "rules": ("gd", "sgd", "adam"), "scales": (0.3, 1.0),
-    "widths": (2, 4), "samples": 48, "steps": 400, "lbfgs_steps": 200, "newton_steps": 20,
-    "certify_steps": 40, "saddles": 1, "batches": (4, 48), "leave_steps": 500, "noises": 2,
-    "good": 1e-4, "flows": 2, "flow_width": 3, "flow_time": 1e4,
-}  # fmt: skip
 
 STUDY = Study(
     kind="optimisers",
-    folder="optimisers",
     question="Does what width does depend on the optimiser and the scale of the start, and do "
     "small batches leave saddles sooner?",
     about="Gradient descent, minibatches and Adam from small to large starts, taken to the bottom; "
@@ -24,8 +14,12 @@ STUDY = Study(
     result="OptimisersRun",
     page="write_optimisers_report",
     flags=("widths", "seeds", "teachers"),
-    examples=(("--quick", "seconds, to see that everything works"),),
-    quick=QUICK,
-)
+    quick={
+        "teachers": 2, "seeds": 3, "rules": ("gd", "sgd", "adam"), "scales": (0.3, 1.0),
+        "widths": (2, 4), "samples": 48, "steps": 400, "lbfgs_steps": 200, "newton_steps": 20,
+        "certify_steps": 40, "saddles": 1, "batches": (4, 48), "leave_steps": 500, "noises": 2,
+        "good": 1e-4, "flows": 2, "flow_width": 3, "flow_time": 1e4,
+    },
+)  # fmt: skip
 #: Makes its specs.
 optimisers_spec = STUDY.spec

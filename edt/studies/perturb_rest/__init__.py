@@ -6,20 +6,6 @@ from typing import Any
 
 from edt.studies.study import Study
 
-QUICK: dict[str, Any] = {
-    "teachers": 2,
-    "tickets": 4,
-    "rests": 10,
-    "candidates": 12,
-    "random_rests": 5,
-    "losers": 2,
-    "loser_rests": 5,
-    "sizes": (0.5, 1.0),
-    "bisections": 3,
-    "radii": (1.0,),
-    "population": 8,
-    "generations": 1,
-}
 #: Sizes that mean something for each kind of change, where none are given.
 SIZES: dict[str, dict[str, Any]] = {
     "resample": {"sizes": (0.2, 0.4, 0.6, 0.8, 0.9, 1.0)},
@@ -32,7 +18,6 @@ SIZES: dict[str, dict[str, Any]] = {
 
 STUDY = Study(
     kind="perturb-rest",
-    folder="perturb_rest",
     question="Keep winning tickets, change everything around them, and see whether they still win.",
     about="Tickets are subnetworks that win alone. Each keeps its initial weights and its place "
     "while the rest of the network is changed in many ways; the whole network is trained; win rate "
@@ -41,11 +26,23 @@ STUDY = Study(
     page="write_perturb_report",
     flags=("task", "ticket", "change", "sizes", "tickets", "rests", "teachers", "width"),
     examples=(
-        ("--quick", "seconds, to see that everything works"),
         ("--change flip --tickets 40 --out flips", ""),
         ("--net conv4", "a convolutional network (see perturb-rest-net)"),
     ),
-    quick=QUICK,
+    quick={
+        "teachers": 2,
+        "tickets": 4,
+        "rests": 10,
+        "candidates": 12,
+        "random_rests": 5,
+        "losers": 2,
+        "loser_rests": 5,
+        "sizes": (0.5, 1.0),
+        "bisections": 3,
+        "radii": (1.0,),
+        "population": 8,
+        "generations": 1,
+    },
     variants={"change": SIZES},
     nets="perturb-rest-net",
 )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from edt.locations import Folder, Location, place
-from edt.runs.store import inside
+from edt.locations import Folder, Location
 from edt.show import html
 from edt.show.answer import Answer, rate, rate_tile
 from edt.show.html import Column
-from edt.show.publish import Picture, embed, write_provenance
+from edt.show.publish import Picture, write_page
 from edt.show.words import count, exact, number, option, percent
 from edt.stats import wilson
 from edt.studies.common.study_page import plain_table
@@ -56,12 +56,7 @@ def base_rate(run: PerturbRest) -> float:
 
 
 def write_perturb_report(run: PerturbRest, directory: Location) -> Folder:
-    """Write ``report.html``, figures and ``provenance.json``.
-
-    Returns:
-        Path of ``report.html``.
-    """
-    folder = place(directory)
+    """Write ``report.html``, the figures and ``provenance.json``; path of the page."""
     wins, spec, runs = run.wins(), run.spec, run.tables["runs"]
     base = base_rate(run)
     pictures = [
@@ -91,15 +86,17 @@ def write_perturb_report(run: PerturbRest, directory: Location) -> Folder:
                 lambda: panels.adversary(run.tables["adversary"]),
             )
         )
-    embedded = embed(pictures, folder)
-    facts = write_provenance(run, folder)
-    path = folder / "report.html"
     title = "Can a winning ticket be made to fail?"
-    page = html.page(
-        title, _lead(wins), answer(wins, base), _body(run, wins, base, embedded, facts), _footer()
+    return write_page(
+        run,
+        directory,
+        pictures,
+        title,
+        _lead(wins),
+        answer(wins, base),
+        partial(_body, run, wins, base),
+        _footer(),
     )
-    inside.write(folder, path.name, page.encode())
-    return path
 
 
 def _winning(wins: pd.DataFrame) -> pd.DataFrame:

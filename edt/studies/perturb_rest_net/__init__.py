@@ -7,7 +7,6 @@ from edt.studies.study import Study
 
 STUDY = Study(
     kind="perturb-rest-net",
-    folder="perturb_rest_net",
     question="Keep winning tickets of networks of torch modules, change the rest: do they win?",
     about="Magnitude tickets of dense networks that win, and win alone, keep their initial weights "
     "while the rest is drawn again; beside them as many other weights of the same network, and "
@@ -16,7 +15,6 @@ STUDY = Study(
     page="write_perturb_net_report",
     flags=("net", "factor", "task", "folder", "tickets", "rests", "change", "sizes"),
     examples=(
-        ("--quick", "seconds, to see that everything works"),
         ("--net resnet20", "on digits, in minutes"),
         ("--net conv4 --factor 1 --task cifar10 --folder DIR", "hours"),
     ),

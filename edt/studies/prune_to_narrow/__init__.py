@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from edt.studies.study import Study
-
-QUICK: dict[str, Any] = {
-    "teachers": 2, "seeds": 6, "widths": (5, 6), "samples": 64, "steps": 1000, "lbfgs_rounds": 2,
-    "lbfgs_steps": 300, "newton_steps": 40, "certify_steps": 120, "good": 1e-4,
-}  # fmt: skip
 
 STUDY = Study(
     kind="prune-to-narrow",
-    folder="prune_to_narrow",
     question="Cut a wide winner down to r of its trained neurons: is what is left good, or a "
     "narrow bad minimum?",
     about="The neurons that play the teacher's, the r strongest, r at random, and the same neurons "
@@ -21,8 +13,11 @@ STUDY = Study(
     result="PruneRun",
     page="write_prune_report",
     flags=("widths", "seeds", "teachers"),
-    examples=(("--quick", "seconds, to see that everything works"),),
-    quick=QUICK,
-)
+    quick={
+        "teachers": 2, "seeds": 6, "widths": (5, 6), "samples": 64, "steps": 1000,
+        "lbfgs_rounds": 2, "lbfgs_steps": 300, "newton_steps": 40, "certify_steps": 120,
+        "good": 1e-4,
+    },
+)  # fmt: skip
 #: Makes its specs.
 prune_to_narrow_spec = STUDY.spec

@@ -6,7 +6,6 @@ from edt.studies.study import Study
 
 STUDY = Study(
     kind="safran-shamir",
-    folder="safran_shamir",
     question="Count spurious minima of relu students of orthonormal teachers, over all normal "
     "inputs.",
     about="The table of Safran and Shamir (2018): gradient descent with step 0.1 on the population "
@@ -16,7 +15,6 @@ STUDY = Study(
     page="write_safran_shamir_report",
     flags=("teachers", "extra", "starts"),
     examples=(
-        ("--quick", "seconds, to see that everything works"),
         ("--extra 0", "students as wide as their teachers, 15 cells"),
         ("--teachers 6..12 --extra 0,1 --starts 5000 --out more", ""),
     ),

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from edt.landscape.spurious import NEWTON, SPURIOUS, STEP
-from edt.locations import Folder, Location, place
-from edt.runs.store import inside
+from edt.locations import Folder, Location
 from edt.show import html
 from edt.show.answer import Answer, rate, rate_tile
 from edt.show.hover import rows
 from edt.show.html import Column
-from edt.show.publish import Picture, embed, write_provenance
+from edt.show.publish import Picture, write_page
 from edt.show.words import count, exact, listed, number, p_is, p_value, percent, ranges
 from edt.studies.common.study_page import plain_table
 from edt.studies.common.thresholds import threshold_table, threshold_text
@@ -38,12 +38,7 @@ LEVEL = 0.05
 
 
 def write_safran_shamir_report(run: SafranShamirRun, directory: Location) -> Folder:
-    """Write ``report.html``, the figure and ``provenance.json``.
-
-    Returns:
-        Path of ``report.html``.
-    """
-    folder = place(directory)
+    """Write ``report.html``, the figures and ``provenance.json``; path of the page."""
     table, runs = run.table(), run.tables["runs"]
     picture = Picture(
         "spurious",
@@ -53,22 +48,20 @@ def write_safran_shamir_report(run: SafranShamirRun, directory: Location) -> Fol
         "which we have not verified. How high: every loss level; area is the share of all starts.",
         lambda: panels.safran_shamir(table, runs),
     )
-    embedded = embed([picture], folder)
-    facts = write_provenance(run, folder)
     lead = (
         f"<b>{len(runs):,} ReLU students</b> of orthonormal ReLU teachers, on the exact loss over "
         "all normal inputs."
     )
-    page = html.page(
+    return write_page(
+        run,
+        directory,
+        [picture],
         "Spurious minima of ReLU students",
         lead,
         answer(table),
-        _body(run, table, embedded, facts),
+        partial(_body, run, table),
         _FOOTER,
     )
-    path = folder / "report.html"
-    inside.write(folder, path.name, page.encode())
-    return path
 
 
 def answer(table: pd.DataFrame) -> Answer:

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from edt.studies.study import Study
-
-QUICK: dict[str, Any] = {
-    "teachers": 2, "seeds": 6, "widths": (2, 3), "samples": 64, "stops": (30, 300),
-    "newton_steps": 60,
-}  # fmt: skip
 
 STUDY = Study(
     kind="signs",
-    folder="signs",
     question="Do the signs of Hessian eigenvalues at critical points behave as independent coin "
     "tosses?",
     about="Share of minima among critical points of one loss level against (1 - alpha)^P, and the "
@@ -21,8 +13,10 @@ STUDY = Study(
     result="SignsRun",
     page="write_signs_report",
     flags=("widths", "seeds", "teachers"),
-    examples=(("--quick", "seconds, to see that everything works"),),
-    quick=QUICK,
-)
+    quick={
+        "teachers": 2, "seeds": 6, "widths": (2, 3), "samples": 64, "stops": (30, 300),
+        "newton_steps": 60,
+    },
+)  # fmt: skip
 #: Makes its specs.
 signs_spec = STUDY.spec

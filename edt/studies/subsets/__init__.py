@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from edt.studies.study import Study
-
-QUICK: dict[str, Any] = {
-    "teachers": 2, "seeds": 6, "widths": (5, 6), "samples": 64, "steps": 1000, "lbfgs_rounds": 2,
-    "lbfgs_steps": 300,
-}  # fmt: skip
 
 STUDY = Study(
     kind="subsets",
-    folder="subsets",
     question="Train every subset of r neurons of wide networks alone: is the network a search over "
     "them?",
     about="Who wins, the network or some subset; whether networks with more winning subsets win "
@@ -21,8 +13,10 @@ STUDY = Study(
     result="SubsetsRun",
     page="write_subsets_report",
     flags=("widths", "seeds", "teachers"),
-    examples=(("--quick", "seconds, to see that everything works"),),
-    quick=QUICK,
-)
+    quick={
+        "teachers": 2, "seeds": 6, "widths": (5, 6), "samples": 64, "steps": 1000,
+        "lbfgs_rounds": 2, "lbfgs_steps": 300,
+    },
+)  # fmt: skip
 #: Makes its specs.
 subsets_spec = STUDY.spec

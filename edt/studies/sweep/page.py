@@ -9,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from edt.locations import Folder, Location, place
-from edt.runs.store import inside
+from edt.locations import Folder, Location
 from edt.runs.sweeps import Sweep
 from edt.runs.sweeps.axes import AXES
 from edt.runs.sweeps.result import OTHERS, outcome_rates
@@ -18,7 +17,7 @@ from edt.show import html
 from edt.show.answer import Answer, rate, rate_tile
 from edt.show.hover import rows
 from edt.show.html import Column
-from edt.show.publish import Picture, embed, write_provenance
+from edt.show.publish import Picture, write_page
 from edt.show.words import count, listed, number, option, percent, span
 from edt.stats import Interval, cluster_rate, wilson
 from edt.studies.common.study_page import plain_table
@@ -32,12 +31,7 @@ MOST_ROWS = 200
 
 
 def write_sweep_report(run: Sweep, directory: Location) -> Folder:
-    """Write ``report.html``, the figure and ``provenance.json``.
-
-    Returns:
-        Path of ``report.html``.
-    """
-    folder = place(directory)
+    """Write ``report.html``, the figures and ``provenance.json``; path of the page."""
     runs = run.runs
     varying = [name for name in AXES if runs[name].nunique() > 1]
     along, lines = layout(runs)
@@ -47,15 +41,18 @@ def write_sweep_report(run: Sweep, directory: Location) -> Folder:
         caption(along, lines, varying),
         lambda: panels.sweep(runs, along, lines),
     )
-    embedded = embed([picture], folder)
-    facts = write_provenance(run, folder)
     over = listed([option(name) for name in varying]) or "nothing"
     lead = f"<b>{count(len(runs), 'run')}</b> over {over}."
-    body = _body(run, embedded["sweep"], facts, varying)
-    page = html.page("A sweep", lead, answer(run), body, _FOOTER)
-    path = folder / "report.html"
-    inside.write(folder, path.name, page.encode())
-    return path
+    return write_page(
+        run,
+        directory,
+        [picture],
+        "A sweep",
+        lead,
+        answer(run),
+        lambda figures, facts: _body(run, figures["sweep"], facts, varying),
+        _FOOTER,
+    )
 
 
 _FOOTER = (

@@ -84,7 +84,6 @@ STUDY = Study(
     page="write_report",
     flags=("task", "widths", "seeds", "activation", "teachers"),
     examples=(
-        ("--quick", "seconds, to see that everything works"),
         ("--task diabetes --widths 2..10 --seeds 200", ""),
         ("--activation softplus --set reference_width=3 --set teacher_width=3", ""),
     ),

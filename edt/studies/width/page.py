@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
-from edt.locations import Folder, Location, place
-from edt.runs.store import inside
+from edt.locations import Folder, Location
 from edt.show import html
 from edt.show.explore import section
 from edt.show.html import Column
-from edt.show.publish import Picture, embed, write_provenance
+from edt.show.publish import Picture, write_page
 from edt.show.words import exact, interval, number, percent, span
 from edt.studies.common.models_page import (
     DRAWS,
@@ -47,22 +47,22 @@ def write_report(sweep: WidthSweep, directory: Location) -> Folder:
     Example:
         >>> write_report(WidthSweep.load("edt-demo"), "edt-demo")  # doctest: +SKIP
     """
-    folder = place(directory)
     story = Story(sweep)
     models = sweep.models(DRAWS, story.success)
     drawn = pictures(story)
     if models is not None:
         drawn.insert(1, models_picture(models, story.goal))
-    embedded = embed(drawn, folder)
-    facts = write_provenance(sweep, folder)
-    path = folder / "report.html"
-    body = _body(story, models, embedded, facts)
-    data = explorable(sweep)
-    if data is not None:
-        body.insert(-2, section(data))
-    page = html.page(story.title, story.lead, story.answer, body, _footer())
-    inside.write(folder, path.name, page.encode())
-    return path
+
+    def body(figures: dict[str, str], facts: dict[str, Any]) -> list[str]:
+        sections = _body(story, models, figures, facts)
+        data = explorable(sweep)
+        if data is not None:
+            sections.insert(-2, section(data))
+        return sections
+
+    return write_page(
+        sweep, directory, drawn, story.title, story.lead, story.answer, body, _footer()
+    )
 
 
 def pictures(story: Story) -> list[Picture]:

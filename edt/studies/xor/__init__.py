@@ -6,7 +6,6 @@ from edt.studies.study import Study
 
 STUDY = Study(
     kind="xor",
-    folder="xor",
     question="Exclusive or against width, beside the figures it is known for.",
     about="2-m-1 relu networks, full-batch gradient descent, 12,000 steps; success rates and "
     "effective tickets beside the reference, with a test of the difference at each width.",

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from edt.locations import Folder, Location, place
-from edt.runs.store import inside
+from edt.locations import Folder, Location
 from edt.show import html
 from edt.show.answer import Answer, number_tile, rate, rate_tile
 from edt.show.columns import Terms
 from edt.show.html import Column
-from edt.show.publish import Picture, embed, write_provenance
+from edt.show.publish import Picture, write_page
 from edt.show.words import count, exact, interval, listed, number, p_is, p_value, span
 from edt.studies.common.models_page import (
     DRAWS,
@@ -47,12 +47,7 @@ REFERENCES = [
 
 
 def write_xor_report(run: Xor, directory: Location) -> Folder:
-    """Write ``report.html``, the figures and ``provenance.json``.
-
-    Returns:
-        Path of ``report.html``.
-    """
-    folder = place(directory)
+    """Write ``report.html``, the figures and ``provenance.json``; path of the page."""
     table = run.success()
     models = {start: run.models(start, DRAWS, table) for start in run.spec.starts}
     laws = {start: found for start, found in models.items() if found is not None}
@@ -68,23 +63,21 @@ def write_xor_report(run: Xor, directory: Location) -> Folder:
         ),
         *[models_picture(found, "learn XOR", f"models-{start}") for start, found in laws.items()],
     ]
-    embedded = embed(pictures, folder)
-    facts = write_provenance(run, folder)
-    path = folder / "report.html"
     lead = (
         f"<b>{len(run.tables['runs']):,} networks</b> of two inputs, a hidden layer of ReLU "
         f"neurons and one output were taught exclusive or in {run.spec.steps:,} steps of gradient "
         "descent."
     )
-    page = html.page(
+    return write_page(
+        run,
+        directory,
+        pictures,
         "Exclusive or: does width buy tickets?",
         lead,
         answer(table),
-        _body(run, table, laws, embedded, facts),
+        partial(_body, run, table, laws),
         "Table: <code>runs.parquet</code> (one row a network)",
     )
-    inside.write(folder, path.name, page.encode())
-    return path
 
 
 def answer(table: pd.DataFrame) -> Answer:
