@@ -35,7 +35,7 @@ def test_demo_writes_everything_and_resumes(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--task", "teachr"], "did you mean"),
+        (["--task", "teacher_studnet"], "did you mean"),
         (["--seeds", "0"], "seeds"),
         (["--widths", "2-x"], "widths"),
         (["--threads", "0"], "threads"),
