@@ -6,7 +6,7 @@ from edt.arguments import checked
 from edt.runs.engines import ENGINES, SweepError
 from edt.runs.store import Status
 from edt.runs.sweeps.axes import AXES
-from edt.runs.sweeps.plan import Plan, make_plan
+from edt.runs.sweeps.plan import SweepPlan, make_plan
 from edt.runs.sweeps.result import Sweep
 from edt.runs.sweeps.run import sweep
 from edt.runs.sweeps.spec import ANALYSIS, SpecError, SweepSpec, read_spec
@@ -17,11 +17,11 @@ __all__ = [
     "AXES",
     "ENGINES",
     "TASKS",
-    "Plan",
     "SpecError",
     "Status",
     "Sweep",
     "SweepError",
+    "SweepPlan",
     "SweepSpec",
     "make_plan",
     "read_spec",

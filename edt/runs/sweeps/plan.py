@@ -157,7 +157,7 @@ class Members(Sequence[Ints]):
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """All runs of a sweep, in shards; what it says of a run follows from the run's number.
 
     Attributes:
@@ -234,7 +234,7 @@ def shard_name(shard: int) -> str:
     return f"shard-{shard:06d}"
 
 
-def make_plan(spec: SweepSpec) -> Plan:
+def make_plan(spec: SweepSpec) -> SweepPlan:
     """Number, price and group the runs of a sweep, none of which is listed.
 
     Runs that may train in one call (same task, settings and depth) are in one group; a group is
@@ -285,7 +285,7 @@ def make_plan(spec: SweepSpec) -> Plan:
     ]
     segments = _groups(blocks, pools)
     shards, costs = _cut(segments, blocks, spec.shard_seconds)
-    return Plan(spec, pools, blocks, Members(segments, shards), np.array(costs))
+    return SweepPlan(spec, pools, blocks, Members(segments, shards), np.array(costs))
 
 
 def _distinct(values: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

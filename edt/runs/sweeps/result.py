@@ -22,7 +22,7 @@ from edt.runs.experiment import Experiment, Part, Parts, Spec
 from edt.runs.store import Manifest, PartError, PartFiles, Wanted
 from edt.runs.sweeps.analysis import EMBEDDING, SPECTRUM, census_tables
 from edt.runs.sweeps.axes import AXES, axis_order
-from edt.runs.sweeps.plan import Plan, make_plan, shard_name
+from edt.runs.sweeps.plan import SweepPlan, make_plan, shard_name
 from edt.runs.sweeps.shard import COLUMNS, train_shard
 from edt.runs.sweeps.spec import SweepSpec
 from edt.runs.trust import insist_confirmed
@@ -120,10 +120,10 @@ class Sweep(Experiment):
         return {"outcomes": outcome_rates(self.runs).drop(columns=list(OTHERS))}
 
 
-_PLANNED: dict[str, Plan] = {}
+_PLANNED: dict[str, SweepPlan] = {}
 
 
-def planned(spec: SweepSpec) -> Plan:
+def planned(spec: SweepSpec) -> SweepPlan:
     """`make_plan`, once for the sweep at hand."""
     if spec.digest not in _PLANNED:
         _PLANNED.clear()
@@ -131,7 +131,7 @@ def planned(spec: SweepSpec) -> Plan:
     return _PLANNED[spec.digest]
 
 
-def assemble(plan: Plan, shards: PartFiles) -> dict[str, pd.DataFrame]:
+def assemble(plan: SweepPlan, shards: PartFiles) -> dict[str, pd.DataFrame]:
     """The tables of a sweep from those of its shards; the same bits in whatever order they came.
 
     Raises:
@@ -190,7 +190,7 @@ def _kinds(spec: SweepSpec) -> tuple[str, ...]:
     return ("runs", *[word for word in spec.analysis if word != "census"])
 
 
-def load_networks(plan: Plan, shards: PartFiles, runs: Sequence[int]) -> Ensemble:
+def load_networks(plan: SweepPlan, shards: PartFiles, runs: Sequence[int]) -> Ensemble:
     """Networks of these runs, in the order asked for.
 
     Raises:
