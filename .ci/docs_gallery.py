@@ -38,6 +38,7 @@ STUDIES = (
     "loss-levels", "safran-shamir", "xor", "subsets", "crossed", "failures", "index-loss", "signs",
     "prune-to-narrow", "escape-count", "barriers", "depth", "targets", "optimisers",
     "escape-teachers", "channel-sweep", "perturb-rest-net", "multi-start-net",
+    "width-net",
 )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ FOLDERS = (
     "barriers",
     "escape_teachers",
     "channel_sweep",
+    "width_net",
 )
 _FOUND: list[Study] = [import_module(f"edt.studies.{folder}").STUDY for folder in FOLDERS]
 #: Studies by kind: the names of their commands, and of what their directories hold.

@@ -83,7 +83,7 @@ def test_a_success_is_shown_at_other_thresholds_and_after_first_order_training_a
     said = prose(text(kind))
     if NOTHING in said:
         return
-    nets = kind in ("perturb-rest-net", "multi-start-net")
+    nets = kind in ("perturb-rest-net", "multi-start-net", "width-net")
     assert ("Wins at other accuracies" if nets else "at other thresholds") in said
     # Either rates of the first phase alone, or the word that there is no other.
     alone = "first-order training alone" in said or "one optimiser" in said.lower()

@@ -19,6 +19,7 @@ from edt.studies.multi_start_net.spec import MultiStartNetSpec
 from edt.studies.perturb_rest_net.page import findings
 from edt.studies.perturb_rest_net.run import GROUPS, PerturbRestNet, chosen, group_table
 from edt.studies.perturb_rest_net.spec import PerturbRestNetSpec
+from edt.studies.width_net.spec import WidthNetSpec
 
 TINY = {"net": "lenet5", "factor": 0.2, "samples": 150, "steps": 25, "batch": 30}
 REST = PerturbRestNetSpec(
@@ -189,6 +190,7 @@ def test_no_ticket_is_said_so(monkeypatch):
     [
         (["perturb-rest", "--net", "conv4", "--rests", "1"], "perturb-rest-net"),
         (["multi-start", "--net", "resnet20", "--seeds", "2"], "multi-start-net"),
+        (["width-sweep", "--net", "conv2", "--task", "digits"], "width-net"),
     ],
 )
 def test_the_command_takes_a_network(words, spec, monkeypatch, tmp_path):
@@ -199,5 +201,9 @@ def test_the_command_takes_a_network(words, spec, monkeypatch, tmp_path):
     with pytest.raises(SystemExit, match="0"):
         program(["run", *words, "--out", str(tmp_path / "run"), "--quick"])
     ((found, _),) = asked
-    wanted = {"perturb-rest-net": PerturbRestNetSpec, "multi-start-net": MultiStartNetSpec}
-    assert type(found) is wanted[spec] and found.net == words[2] and found.steps == 20
+    wanted = {
+        "perturb-rest-net": PerturbRestNetSpec, "multi-start-net": MultiStartNetSpec,
+        "width-net": WidthNetSpec,
+    }  # fmt: skip
+    assert type(found) is wanted[spec] and found.net == words[2]
+    assert found.steps == (40 if spec == "width-net" else 20)

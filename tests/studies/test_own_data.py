@@ -51,6 +51,7 @@ SHORT = {
 NETS = {
     "lottery": {"seeds": 2, "rounds": 1, "steps": 10, "hidden": (6,), "batch": 16},
     "multi-start-net": {"seeds": 2, "steps": 10, "batch": 16, "milestones": (), "net": "lenet5"},
+    "width-net": {"seeds": 2, "steps": 10, "batch": 16, "milestones": (), "net": "lenet5"},
     "perturb-rest-net": {"steps": 10, "batch": 16, "milestones": (), "candidates": 4},
 }
 

@@ -37,6 +37,7 @@ DIGESTS = {
     "signs": "cb3836f050c8c232",
     "subsets": "c3744fed515f911b",
     "targets": "10d811c8f7ffdce8",
+    "width-net": "15b293ff9b573304",
     "width-sweep": "baa69d80f916134e",
     "xor": "eb2420f33d4da17c",
 }

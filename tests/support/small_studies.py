@@ -13,6 +13,9 @@ NETS = {
         ("multi-start-net", {"seeds": 3}),
     )
 }
+NETS["width-net"] = STUDIES["width-net"].spec(
+    quick=True, net="lenet5", samples=60, steps=6, seeds=3, factors=(0.1, 0.2), fits=0.2
+)
 #: Those that test a claim about width.
 SCIENCE = {
     "subsets": STUDIES["subsets"].spec(quick=True, **TINY, teachers=2, seeds=3, widths=(5,)),

@@ -31,16 +31,15 @@ from edt.tasks import Task
 from edt.tasks.task_tables import task_name
 from edt.training import masked_train
 
-__all__ = ["Judged", "NetData", "NetSpec", "NetTraining", "accuracy", "train"]
+__all__ = ["Judged", "NetData", "NetSpec", "NetTask", "NetTraining", "accuracy", "train"]
 
 
 @dataclass(frozen=True)
-class NetTraining(Seeded, FirstOrder, lr=0.05):
-    """Networks of `edt.nets`, their data, and first-order training.
+class NetTask(Seeded, FirstOrder, lr=0.05):
+    """A network of `edt.nets`, whatever its width, its data, and first-order training.
 
     Attributes:
         net: network of `edt.nets`, e.g. lenet5, conv4, resnet20.
-        factor: width factor of ``net``; 1 is the paper's.
         folder: of the files; empty for the other tasks.
         samples: training samples at most; 0: all.
         steps, lr, batch: of training.
@@ -53,7 +52,6 @@ class NetTraining(Seeded, FirstOrder, lr=0.05):
     """
 
     net: str = "lenet5"
-    factor: Positive = 0.25
     task: Annotated[Any, TaskOf(tuple(SHAPES))] = "digits"
     folder: str = ""
     samples: Budget = 0
@@ -70,7 +68,7 @@ class NetTraining(Seeded, FirstOrder, lr=0.05):
     def check(self) -> None:
         super().check()
         if self.net:
-            check_net(self.net, self.task, self.factor)
+            check_net(self.net, self.task, self.widest)
         check_folder(self.task, self.folder)
 
     def outside(self) -> tuple[str, ...]:
@@ -78,9 +76,46 @@ class NetTraining(Seeded, FirstOrder, lr=0.05):
         return (self.folder,) if self.folder else super().outside()
 
     @property
+    def widest(self) -> float:
+        """Largest width factor."""
+        return 1.0
+
+    @property
     def on(self) -> str:
         """Name of the data."""
         return task_name(self.task)
+
+    @property
+    def method(self) -> list[tuple[str, str]]:
+        """Data and training in words, for pages."""
+        rate = f"SGD, rate {exact(self.lr)}, momentum {exact(self.momentum)}"
+        drops = ", ".join(f"{step:,}" for step in self.milestones)
+        changed = " on random crops" * bool(self.crop) + " and mirror images" * self.flip
+        return [
+            ("Data", f"{data_text(self.task)}, cross-entropy; judged on its test images"),
+            (
+                "Training",
+                f"{rate}, times {exact(self.gamma)} at steps {drops or 'none'}, batches of "
+                f"{self.batch}"
+                f"{changed}, {self.steps:,} steps; the order of samples belongs to the parent",
+            ),
+        ]
+
+
+@dataclass(frozen=True)
+class NetTraining(NetTask):
+    """Networks of one width.
+
+    Attributes:
+        factor: width factor of ``net``; 1 is the paper's.
+    """
+
+    factor: Positive = 0.25
+
+    @property
+    def widest(self) -> float:
+        """The only one."""
+        return self.factor
 
 
 @dataclass(frozen=True)
@@ -107,19 +142,10 @@ class NetSpec(NetTraining):
 
     @property
     def method(self) -> list[tuple[str, str]]:
-        """Data and training in words, for pages."""
-        rate = f"SGD, rate {exact(self.lr)}, momentum {exact(self.momentum)}"
-        drops = ", ".join(f"{step:,}" for step in self.milestones)
-        changed = " on random crops" * bool(self.crop) + " and mirror images" * self.flip
+        """Networks, data and training in words, for pages."""
         return [
             ("Networks", f"{title_of(self.net, self.factor)}, float32"),
-            ("Data", f"{data_text(self.task)}, cross-entropy; judged on its test images"),
-            (
-                "Training",
-                f"{rate}, times {exact(self.gamma)} at steps {drops or 'none'}, batches of "
-                f"{self.batch}"
-                f"{changed}, {self.steps:,} steps; the order of samples belongs to the parent",
-            ),
+            *super().method,
             (
                 "Win",
                 f"a test accuracy at or above the {100 * self.level:g}% quantile of the dense "
@@ -136,7 +162,7 @@ class NetData(NamedTuple):
     recipe: ModuleRecipe
 
     @classmethod
-    def of(cls, spec: NetSpec) -> NetData:
+    def of(cls, spec: NetTask) -> NetData:
         """The data of a spec.
 
         Raises:
@@ -164,7 +190,7 @@ class Judged(NamedTuple):
 
 
 def train(
-    spec: NetSpec,
+    spec: NetTask,
     data: NetData,
     networks: ModuleEnsemble,
     seeds: torch.Tensor,

@@ -86,7 +86,9 @@ STUDY = Study(
     examples=(
         ("--task diabetes --widths 2..10 --seeds 200", ""),
         ("--activation softplus --set reference_width=3 --set teacher_width=3", ""),
+        ("--net conv2 --task digits", "networks of modules (see width-net)"),
     ),
+    nets="width-net",
     variants={"task": FULL},
     quick_variants={"task": QUICK},
     shows="print_sweep",
