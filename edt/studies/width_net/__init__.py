@@ -7,7 +7,6 @@ from edt.studies.study import Study
 
 STUDY = Study(
     kind="width-net",
-    folder="width_net",
     question="Do networks of torch modules fit their data more often with width than tickets would "
     "explain?",
     about="Networks of several widths are trained from many starts; those that fit the training "
@@ -15,10 +14,7 @@ STUDY = Study(
     result="WidthNet",
     page="write_width_net_report",
     flags=("net", "factors", "task", "folder", "seeds"),
-    examples=(
-        ("--quick", "seconds, to see that everything works"),
-        ("--net lenet5", "another network, in minutes"),
-    ),
+    examples=(("--net lenet5", "another network, in minutes"),),
     quick={"seeds": 6, "samples": 200, "factors": (0.03125, 0.0625), "fits": 0.8},
     variants={
         "net": {

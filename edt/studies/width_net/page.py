@@ -29,11 +29,13 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         table: `edt.studies.width_net.run.success`.
     """
     found = []
-    least = table.loc[table["width"].idxmin()]
+    least = table.sort_values("width").iloc[0]
     wide = table[(table["width"] > least["width"]) & table["rate"].notna()]
     for row in wide.to_dict("records"):
-        over = tuple(row[f"ahead_combinatorial{end}"] for end in ("", "_low", "_high"))
-        under = tuple(row[f"ahead_disjoint{end}"] for end in ("", "_low", "_high"))
+        over, under = (
+            (row[f"ahead_{name}"], row[f"ahead_{name}_low"], row[f"ahead_{name}_high"])
+            for name in ("combinatorial", "disjoint")
+        )
         rates = (
             f"{percent(row['rate'])} ({span(row['rate_low'], row['rate_high'])}) of networks of "
             f"{row['width']} channels fit, {percent(least['rate'])} of those of "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edt.runs.values import Count, Share, Sizes
+from edt.scalars import number
 from edt.studies.common.net_spec import NetTask
 
 __all__ = ["WidthNetSpec"]
@@ -31,6 +32,7 @@ class WidthNetSpec(NetTask, net="conv2", steps=400, milestones=(200, 300)):
     fits: Share = 0.95
 
     def check(self) -> None:
+        number("factors entries", self.factors[-1], below=1e4, strict=True)
         super().check()
         if list(self.factors) != sorted(set(self.factors)):
             raise ValueError(f"factors must be rising and distinct, got {list(self.factors)}")
