@@ -11,7 +11,7 @@ import xarray as xr
 
 from edt.cli import main as program
 from edt.runs.sweeps import SweepSpec, read_spec, sweep
-from edt.runs.sweeps.plan import whole_numbers
+from edt.runs.sweeps.plan import integers_as_array
 from edt.studies.exports import export
 
 #: Neighbours that are one number as floats, and the largest there is.
@@ -61,7 +61,8 @@ def test_exported_integers_up_to_53_bits_are_numbers(tmp_path):
 
 
 def test_whole_numbers():
-    assert whole_numbers([1, 2**63]).dtype == np.uint64 and whole_numbers([1]).dtype == np.int64
+    assert integers_as_array([1, 2**63]).dtype == np.uint64
+    assert integers_as_array([1]).dtype == np.int64
     with pytest.raises(ValueError, match=r"seed must be in 0..2\*\*64-1"):
         SweepSpec(task="xor", grid={"seed": 2**64})
     with pytest.raises(ValueError, match="steps must be in 0"):
