@@ -12,7 +12,7 @@ sys.exit(find_nvcc() is None)'; then
   echo "no nvcc here: the compiled PTX is not run"
   exit 0
 fi
-pick="softplus or gelu or sample_counts or shared_among_blocks or squares"
+pick="softplus or gelu or sample_counts or sparse_layers or shared_among_blocks or squares"
 pick="$pick or registers or adam or nesterov or few_networks or divergence or wide_masked or clipped or every_loss"
 pick="$pick or test_results or samples_in_chunks or more_vectors or hessians_of_more"
 pick="$pick or narrow_and_wide or shuffles_in_shared"

@@ -8,6 +8,8 @@
 // Per fused multiply-add of a dense layer: forward and backward 1/32 wide loads of samples and 1/16
 // of weights (float, R = 8), gradient 1/8. Sparse layers load every operand: 1/4 and 1/2.
 #pragma once
+#include <type_traits>
+
 #include "cuda/plan.h"
 #include "cuda/platform.h"
 #include "cuda/rows.cuh"
@@ -68,41 +70,165 @@ EDT_DEVICE void dense_forward(const LayerRecord& ly, const T* p, Rows<const T> a
   });
 }
 
-// acc += weight(k) times the row of samples place(k) points to, over edges [k, end). U at a time:
-// their loads do not wait for one another. Pays where rows are in global memory.
-template <class T, int U, class Weight, class Place>
-EDT_DEVICE void add_edges(Pack<T>& acc, int k, int end, const Weight& weight, const Place& place) {
-  if constexpr (U > 1) {
-    EDT_NO_UNROLL
-    for (; k + U <= end; k += U) {
-      T w[U];
-      Pack<T> in[U];
-      EDT_UNROLL
-      for (int u = 0; u < U; ++u) {
-        w[u] = weight(k + u);
-        in[u] = load(place(k + u));
-      }
-      EDT_UNROLL
-      for (int u = 0; u < U; ++u) add_scaled(acc, w[u], in[u]);
-    }
+// x, or with Times x times what is there.
+template <bool Times, bool Shared = false, class T>
+EDT_DEVICE void store_scaled(Rows<T> da, int row, int s, Pack<T> x) {
+  if constexpr (Times) {
+    const Pack<T> by = load<T>(da.at(row, s));
+    EDT_UNROLL
+    for (int e = 0; e < Pack<T>::N; ++e) x.v[e] *= by.v[e];
   }
-  EDT_NO_UNROLL
-  for (; k < end; ++k) add_scaled(acc, weight(k), load(place(k)));
+  store<Shared>(da.at(row, s), x);
 }
 
-template <class T, int U = 1>
+// P packs of samples a thread, `apart` entries from one another.
+template <class T, int P>
+struct Packs {
+  Pack<T> v[P];
+};
+
+// acc += weight times row of samples over `left` edges, whole pairs: next(weights, rows) says which
+// the next two are. U edges at a time: their loads do not wait for one another. Packs lie `apart`
+// bytes from one another.
+template <class T, int U, int P, class Next>
+EDT_DEVICE void add_edges(Packs<T, P>& acc, int left, int apart, const Next& next) {
+  const auto add = [&](auto edges) {
+    constexpr int E = decltype(edges)::value;
+    T w[E];
+    const T* at[E];
+    EDT_UNROLL
+    for (int u = 0; u < E; u += 2) next(w + u, at + u);
+    EDT_UNROLL
+    for (int u = 0; u < E; ++u) {
+      EDT_UNROLL
+      for (int q = 0; q < P; ++q)
+        add_scaled(acc.v[q], w[u], load(q == 0 ? at[u] : bytes_on(at[u], q * apart)));
+    }
+  };
+  if constexpr (U > 2) {
+    EDT_NO_UNROLL
+    for (; left >= U; left -= U) add(std::integral_constant<int, U>{});
+  }
+  EDT_NO_UNROLL
+  for (; left > 0; left -= 2) add(std::integral_constant<int, 2>{});
+}
+
+// body(row, first sample, distance of packs) for every piece of one row by P packs.
+template <class T, int P, class Body>
+EDT_DEVICE void for_rows_of_packs(int rows, Tile tile, const Body& body) {
+  const int shift = tile.shift - (P == 2), pieces = rows << shift;
+  for (int t = int(threadIdx.x); t < pieces; t += int(blockDim.x))
+    body(t >> shift, (t & ((1 << shift) - 1)) * kPack<T>, kPack<T> << shift);
+}
+
+// From row to row: in shared memory by bytes, which an int can reach.
+template <bool Shared, class T>
+EDT_DEVICE int row_step(Rows<const T> rows) {
+  return Shared ? held(rows.ld * int(sizeof(T))) : rows.ld;
+}
+template <bool Shared, class T>
+EDT_DEVICE const T* steps_on(const T* p, int steps) {
+  return Shared ? bytes_on(p, steps) : p + steps;
+}
+
+// A row's (or column's) edges. In shared memory rows are taken longest first, so that those that
+// lanes of a warp have at once are of one length.
+struct EdgesOf {
+  int row, first, count;
+};
+template <bool Shared>
+EDT_DEVICE EdgesOf edges_of(const int* ints, int by_length, int ptr, int row) {
+  if constexpr (Shared) {
+    const Pack<int> of = load(ints + by_length + 4 * row);
+    return {of.v[0], of.v[1], of.v[2]};
+  } else {
+    const int first = ints[ptr + row];
+    return {row, first, ints[ptr + row + 1] - first};
+  }
+}
+
+template <class T, bool Shared, int P>
+EDT_DEVICE void edges_forward(const LayerRecord& ly, const int* ints, const T* p, Rows<const T> a,
+                              Rows<T> z, Tile tile, Terms terms) {
+  const auto to_row = row_step<Shared>(a);
+  for_rows_of_packs<T, P>(ly.n_out, tile, [&](int row, int s, int apart) {
+    const auto [j, k, count] = edges_of<Shared>(ints, ly.by_length, ly.row_ptr, row);
+    Packs<T, P> acc;
+    const T b = terms.bias && ly.bias >= 0 ? p[ly.bias + j] : T(0);
+    EDT_UNROLL
+    for (int q = 0; q < P; ++q) {
+      acc.v[q] = terms.accumulate ? load(z.at(j, s + q * apart)) : splat(T(0));
+      EDT_UNROLL
+      for (int e = 0; e < kPack<T>; ++e) acc.v[q].v[e] += b;
+    }
+    const int* col = ints + ly.col + k;
+    const T *w = p + ly.w + k, *const in = a.at(0, s);
+    add_edges<T, Shared || sizeof(T) == 8 ? 2 : 4>(
+        acc, count, held(apart * int(sizeof(T))), [&](T* by, const T** at) {
+          const Two<int> cols = two(col);
+          const Two<T> of = two(w);
+          EDT_UNROLL
+          for (int u = 0; u < 2; ++u) {
+            by[u] = of.v[u];
+            at[u] = steps_on<Shared>(in, cols.v[u] * to_row);
+          }
+          col += 2;
+          w += 2;
+        });
+    EDT_UNROLL
+    for (int q = 0; q < P; ++q) store<Shared>(z.at(j, s + q * apart), acc.v[q]);
+  });
+}
+
+template <bool Times, class T, bool Shared, int P>
+EDT_DEVICE void edges_backward(const LayerRecord& ly, const int* ints, const T* p, Rows<const T> dz,
+                               Rows<T> da, Tile tile, bool accumulate) {
+  const auto to_row = row_step<Shared>(dz);
+  for_rows_of_packs<T, P>(ly.n_in, tile, [&](int column, int s, int apart) {
+    const auto [i, k, count] = edges_of<Shared>(ints, ly.t_by_length, ly.t_ptr, column);
+    Packs<T, P> acc;
+    EDT_UNROLL
+    for (int q = 0; q < P; ++q)
+      acc.v[q] = accumulate ? load<T>(da.at(i, s + q * apart)) : splat(T(0));
+    const int* edges = ints + ly.t + 2 * k;
+    const T* const in = dz.at(0, s);
+    add_edges<T, Shared || sizeof(T) == 8 ? 2 : 4>(
+        acc, count, held(apart * int(sizeof(T))), [&](T* by, const T** at) {
+          const Pack<int> of = load(edges);
+          EDT_UNROLL
+          for (int u = 0; u < 2; ++u) {
+            by[u] = p[of.v[2 * u + 1]];
+            at[u] = steps_on<Shared>(in, of.v[2 * u] * to_row);
+          }
+          edges += 4;
+        });
+    EDT_UNROLL
+    for (int q = 0; q < P; ++q) store_scaled<Times, Shared>(da, i, s + q * apart, acc.v[q]);
+  });
+}
+
+// A sparse layer: from rows in shared memory two edges at a time for two packs of samples, where
+// that leaves neighbouring lanes a run of packs and every scheduler a warp; from global memory,
+// where loads take longer, four edges.
+template <class T, bool Shared, class Body>
+EDT_DEVICE void by_packs(int rows, Tile tile, const Body& body) {
+  if constexpr (Shared)
+    if (tile.shift >= 4 && rows << (tile.shift - 1) >= enough_threads())
+      return body(std::integral_constant<int, 2>{});
+  body(std::integral_constant<int, 1>{});
+}
+template <class T, bool Shared = true>
 EDT_DEVICE void sparse_forward(const LayerRecord& ly, const int* ints, const T* p, Rows<const T> a,
                                Rows<T> z, Tile tile, Terms terms) {
-  for_pieces<T, 1>(ly.n_out, tile, [&](int j, int s) {
-    Pack<T> acc = terms.accumulate ? load(z.at(j, s)) : splat(T(0));
-    if (terms.bias && ly.bias >= 0) {
-      EDT_UNROLL
-      for (int e = 0; e < Pack<T>::N; ++e) acc.v[e] += p[ly.bias + j];
-    }
-    add_edges<T, U>(
-        acc, ints[ly.row_ptr + j], ints[ly.row_ptr + j + 1], [&](int k) { return p[ly.w + k]; },
-        [&](int k) { return a.at(ints[ly.col + k], s); });
-    store(z.at(j, s), acc);
+  by_packs<T, Shared>(ly.n_out, tile, [&](auto packs) {
+    edges_forward<T, Shared, decltype(packs)::value>(ly, ints, p, a, z, tile, terms);
+  });
+}
+template <bool Times, class T, bool Shared = true>
+EDT_DEVICE void sparse_backward(const LayerRecord& ly, const int* ints, const T* p,
+                                Rows<const T> dz, Rows<T> da, Tile tile, bool accumulate) {
+  by_packs<T, Shared>(ly.n_in, tile, [&](auto packs) {
+    edges_backward<Times, T, Shared, decltype(packs)::value>(ly, ints, p, dz, da, tile, accumulate);
   });
 }
 
@@ -139,17 +265,6 @@ EDT_DEVICE void affine_forward(const LayerRecord& ly, const int* ints, const T* 
   else dense_forward<T, 1>(ly, p, a, z, tile, terms);
 }
 
-// x, or with Times x times what is there.
-template <bool Times, class T>
-EDT_DEVICE void store_scaled(Rows<T> da, int row, int s, Pack<T> x) {
-  if constexpr (Times) {
-    const Pack<T> by = load<T>(da.at(row, s));
-    EDT_UNROLL
-    for (int e = 0; e < Pack<T>::N; ++e) x.v[e] *= by.v[e];
-  }
-  store(da.at(row, s), x);
-}
-
 template <bool Times, class T, int R>
 EDT_DEVICE void dense_backward(const LayerRecord& ly, const T* p, Rows<const T> dz, Rows<T> da,
                                Tile tile, bool accumulate) {
@@ -184,26 +299,10 @@ EDT_DEVICE void dense_backward(const LayerRecord& ly, const T* p, Rows<const T> 
   });
 }
 
-template <bool Times, class T, int U = 1>
-EDT_DEVICE void sparse_backward(const LayerRecord& ly, const int* ints, const T* p,
-                                Rows<const T> dz, Rows<T> da, Tile tile, bool accumulate) {
-  for_pieces<T, 1>(ly.n_in, tile, [&](int i, int s) {
-    Pack<T> acc = accumulate ? load(da.at(i, s)) : splat(T(0));
-    add_edges<T, U>(
-        acc, ints[ly.t_ptr + i], ints[ly.t_ptr + i + 1],
-        [&](int k) { return p[ints[ly.t_edge + k]]; },
-        [&](int k) { return dz.at(ints[ly.t_row + k], s); });
-    store_scaled<Times>(da, i, s, acc);
-  });
-}
-
-// da = W^T dz, or that added to da, or with Times that times what is in da. Squares: in tiles of
-// kSquareTile in shared memory, by kernels with registers for squares.cuh.
-template <bool Times, bool Squares = false, class T>
+// da = W^T dz, or that added to da, or with Times that times what is in da.
+template <bool Times, class T>
 EDT_DEVICE void affine_backward(const LayerRecord& ly, const int* ints, const T* p,
                                 Rows<const T> dz, Rows<T> da, Tile tile, bool accumulate) {
-  if constexpr (Squares)
-    if (ly.dense && in_squares(ly)) return square_backward(ly, p, dz.p, da.p);
   if (!ly.dense) sparse_backward<Times>(ly, ints, p, dz, da, tile, accumulate);
   else if (ly.n_in % 8 == 0 && ((ly.n_in / 8) << tile.shift) >= enough_threads())
     dense_backward<Times, T, 8>(ly, p, dz, da, tile, accumulate);
@@ -269,39 +368,69 @@ EDT_DEVICE void dense_gradient(const LayerRecord& ly, Rows<const T> dz, Rows<con
   });
 }
 
+// A thread sums up four neighbouring edges; they mostly share a row of dz.
 template <class T, bool Weighted, class Sink>
 EDT_DEVICE void sparse_gradient(const LayerRecord& ly, const int* ints, Rows<const T> dz,
                                 Rows<const T> a, const T* weight, Tile tile, Share share,
                                 const Sink& sink) {
-  constexpr int K = kPack<T>;
+  constexpr int E = 4, K = kPack<T>;
   const int packs = 1 << tile.shift;
-  const int biases = sink.bias && ly.bias >= 0 ? ly.n_out : 0;
-  for_sums(ly.nnz + biases, packs, share, [&](int piece, int slice, int slices, bool valid) {
-    T acc = T(0);
-    const bool edge = piece < ly.nnz;
+  const auto weighted = [&](const T* d, int bytes) {
+    Pack<T> x = load(bytes_on(d, bytes));
+    if constexpr (Weighted) {
+      const Pack<T> by = load(bytes_on(weight, bytes));
+      EDT_UNROLL
+      for (int e = 0; e < K; ++e) x.v[e] *= by.v[e];
+    }
+    return x;
+  };
+  const int d_row = held(dz.ld * int(sizeof(T))), a_row = held(a.ld * int(sizeof(T)));
+  for_sums(ly.nnz / E, packs, share, [&](int piece, int slice, int slices, bool valid) {
+    T acc[E] = {};
     if (valid) {
-      const T* d = dz.at(edge ? ints[ly.row + piece] : piece - ly.nnz, 0);
-      const T* in = edge ? a.at(ints[ly.col + piece], 0) : nullptr;
+      const Pack<int> row = load(ints + ly.row + E * piece), col = load(ints + ly.col + E * piece);
+      const T *d_at[E], *a_at[E];
+      EDT_UNROLL
+      for (int q = 0; q < E; ++q) {
+        d_at[q] = bytes_on(dz.p, held(row.v[q] * d_row));
+        a_at[q] = bytes_on(a.p, held(col.v[q] * a_row));
+      }
+      const int on = held(slices * share.groups * 16);
       EDT_NO_UNROLL
-      for (int v = slice + slices * share.group; v < packs; v += slices * share.groups) {
-        Pack<T> x = load(d + v * K);
-        if constexpr (Weighted) {
-          const Pack<T> by = load(weight + v * K);
-          EDT_UNROLL
-          for (int e = 0; e < K; ++e) x.v[e] *= by.v[e];
-        }
-        const Pack<T> y = edge ? load(in + v * K) : splat(T(1));
+      for (int v = (slice + slices * share.group) * 16; v < packs * 16; v += on) {
+        Pack<T> d = weighted(d_at[0], v);
         EDT_UNROLL
-        for (int e = 0; e < K; ++e) acc = fma(x.v[e], y.v[e], acc);
+        for (int q = 0; q < E; ++q) {
+          if (q > 0 && row.v[q] != row.v[q - 1]) d = weighted(d_at[q], v);
+          const Pack<T> in = load(bytes_on(a_at[q], v));
+          EDT_UNROLL
+          for (int e = 0; e < K; ++e) acc[q] = fma(d.v[e], in.v[e], acc[q]);
+        }
       }
     }
-    acc = lane_sum(acc, slices);
-    if (valid && slice == 0) sink(edge ? ly.w + piece : ly.bias + piece - ly.nnz, acc);
+    const int first = shared_sums(acc, slices), kept = slices < E ? E / slices : 1;
+    for (int bit = E; bit < slices; bit *= 2) acc[0] += __shfl_xor_sync(kFullMask, acc[0], bit);
+    EDT_UNROLL
+    for (int q = 0; q < E; ++q)
+      if (valid && q < kept && slice < E) sink(ly.w + E * piece + first + q, acc[q]);
+  });
+  if (!sink.bias || ly.bias < 0) return;
+  for_sums(ly.n_out, packs, share, [&](int j, int slice, int slices, bool valid) {
+    T sum = T(0);
+    EDT_NO_UNROLL
+    for (int v = slice + slices * share.group; valid && v < packs; v += slices * share.groups) {
+      const Pack<T> d = weighted(dz.at(j, 0), v * 16);
+      EDT_UNROLL
+      for (int e = 0; e < K; ++e) sum += d.v[e];
+    }
+    sum = lane_sum(sum, slices);
+    if (valid && slice == 0) sink(ly.bias + j, sum);
   });
 }
 
 // sink(compressed index, sum over the tile of dz_j a_i), and of dz_j at the biases where the sink
-// takes them. With `weight` every sample counts that much. Squares: as affine_backward's.
+// takes them. With `weight` every sample counts that much. Squares: in tiles of kSquareTile in
+// shared memory, by kernels with registers for squares.cuh.
 template <class T, bool Weighted = false, bool Squares = false, class Sink>
 EDT_DEVICE void affine_gradient(const LayerRecord& ly, const int* ints, Rows<const T> dz,
                                 Rows<const T> a, Tile tile, Share share, const Sink& sink,

@@ -50,7 +50,7 @@ EDT_DEVICE void evaluate(const Problem<T>& pr, const Item& item, int index, cons
   const Tile tile = tile_of<T>(item.tile);
   Arena<T> arena(memory);
   T* p = arena.vector(n.net.n_math);
-  T* g = Grad ? arena.vector(int64_t(n.net.n_math) * item.groups) : nullptr;
+  T* g = Grad ? arena.vector(n.net.n_math * item.groups) : nullptr;
   const Rows<T> x = arena.rows(n.net.d_in, tile.samples);
   const Rows<T> a = arena.rows(n.net.n_hidden, tile.samples);
   const Rows<T> d = Grad ? arena.rows(n.net.n_hidden, tile.samples) : a;

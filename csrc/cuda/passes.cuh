@@ -14,16 +14,17 @@ namespace edt::cuda {
 // Cuts a block's memory into vectors and rows.
 template <class T>
 struct Arena {
-  unsigned char* at;
-  EDT_DEVICE explicit Arena(unsigned char* memory) : at(memory + kReserved) {}
-  EDT_DEVICE T* vector(int64_t entries) {
-    T* out = reinterpret_cast<T*>(at);
-    at += entries * int64_t(sizeof(T));
+  unsigned char* memory;
+  int used = kReserved;  // bytes: places in shared memory need no more
+  EDT_DEVICE explicit Arena(unsigned char* memory_) : memory(memory_) {}
+  EDT_DEVICE T* vector(int entries) {
+    T* out = reinterpret_cast<T*>(memory + used);
+    used += entries * int(sizeof(T));
     return out;
   }
   EDT_DEVICE Rows<T> rows(int n, int tile) {
     const int ld = tile + kPack<T>;
-    return {vector(int64_t(n) * ld), ld};
+    return {vector(n * ld), ld};
   }
 };
 
@@ -119,24 +120,46 @@ EDT_DEVICE void gather(const Net<T>& n, const T* flat, T* p, int count, bool fro
   }
 }
 
-// Packs: a pack of samples at a time, where there are whole ones, to shared memory.
-template <bool Packs = false, class T>
+// Every step-th row of samples from `first` on, as V: four loads at a time, which do not wait for
+// one another.
+template <class V, class T>
+EDT_DEVICE void bring_rows(const T* from, int64_t distance, Rows<T> to, int sample, int first,
+                           int step, int rows) {
+  const auto in = [](const T* p) { return *reinterpret_cast<const V*>(p); };
+  const int64_t on = step * distance;
+  const int to_on = step * to.ld;
+  T* at = to.at(first, sample);
+  from += first * distance;
+  int i = first;
+  EDT_NO_UNROLL
+  for (; i + 3 * step < rows; i += 4 * step, from += 4 * on) {
+    const V four[4] = {in(from), in(from + on), in(from + 2 * on), in(from + 3 * on)};
+    EDT_UNROLL
+    for (int q = 0; q < 4; ++q, at += to_on) store_shared(at, four[q]);
+  }
+  EDT_NO_UNROLL
+  for (; i < rows; i += step, from += on, at += to_on) store_shared(at, in(from));
+}
+
+// Inputs to shared memory, a pack of samples at a time where there are whole ones.
+template <class T>
 EDT_DEVICE void load_inputs(const Net<T>& n, const Data<T>& data, const Samples& samples, Rows<T> x,
                             Tile tile) {
   const T* from = data.x + int64_t(n.task) * data.d_in * data.n_pad;
-  if (Packs && samples.in_packs<T>()) {
-    for_pieces<T, 1>(data.d_in, tile, [&](int i, int s) {
-      const int last = (samples.count - 1) & -kPack<T>;  // of those that are real
-      store_shared(x.at(i, s), load(from + i * data.n_pad + samples.first + smaller(s, last)));
+  if (samples.in_packs<T>()) {
+    const int last = (samples.count - 1) & -kPack<T>;  // of those that are real
+    for_columns(tile.shift, [&](int v, int first, int step) {
+      const int s = v * kPack<T>;
+      bring_rows<Pack<T>>(from + samples.first + smaller(s, last), data.n_pad, x, s, first, step,
+                          data.d_in);
     });
     return;
   }
   int shift = tile.shift;
   while ((1 << shift) < tile.samples) ++shift;
-  for (int t = int(threadIdx.x); t < data.d_in << shift; t += int(blockDim.x)) {
-    const int i = t >> shift, s = t & (tile.samples - 1);
-    *x.at(i, s) = from[i * data.n_pad + samples(s)];
-  }
+  for_columns(shift, [&](int s, int first, int step) {
+    bring_rows<T>(from + samples(s), data.n_pad, x, s, first, step, data.d_in);
+  });
 }
 
 // a holds z and then sigma(z); d the first, d2 the second derivative (K says how many). Shared:
@@ -154,15 +177,9 @@ EDT_DEVICE void activate(int act, Rows<T> a, Rows<T> d, Rows<T> d2, int rows, Ti
         EDT_UNROLL
         for (int k = 0; k <= K; ++k) out[k].v[e] = v[k];
       }
-      if constexpr (Shared) {
-        store_shared(a.at(j, s), out[0]);
-        if constexpr (K >= 1) store_shared(d.at(j, s), out[1]);
-        if constexpr (K >= 2) store_shared(d2.at(j, s), out[2]);
-      } else {
-        store(a.at(j, s), out[0]);
-        if constexpr (K >= 1) store(d.at(j, s), out[1]);
-        if constexpr (K >= 2) store(d2.at(j, s), out[2]);
-      }
+      store<Shared>(a.at(j, s), out[0]);
+      if constexpr (K >= 1) store<Shared>(d.at(j, s), out[1]);
+      if constexpr (K >= 2) store<Shared>(d2.at(j, s), out[2]);
     });
   });
 }
@@ -202,7 +219,7 @@ EDT_DEVICE void forward(const Net<T>& n, int act, const T* p, Rows<T> x, Rows<T>
     }
     __syncthreads();
     if (last) return;
-    activate<K, Squares>(act, z, n.hidden(d, l + 1), n.hidden(d2, l + 1), ly.n_out, tile);
+    activate<K, true>(act, z, n.hidden(d, l + 1), n.hidden(d2, l + 1), ly.n_out, tile);
     __syncthreads();
   }
 }
@@ -250,21 +267,36 @@ EDT_DEVICE double loss_pass(const Net<T>& n, const Data<T>& data, const Samples&
   return total;
 }
 
+// dL/dz below layer l where large layers go by squares, which also add up the biases there; true
+// if those are still to be.
+EDT_DEVICE bool backward_by_squares(const Net<float>& n, int l, const float* p,
+                                    Rows<const float> dz, Rows<float> below, Tile tile, float* g) {
+  const LayerRecord& ly = n.layers[l];
+  const bool squares = ly.dense && in_squares(ly);
+  const int at = n.layers[l - 1].bias;
+  if (squares) square_backward(ly, p, dz.p, below.p, at >= 0 ? g + at : nullptr);
+  else affine_backward<true>(ly, n.ints, p, dz, below, tile, false);
+  return !squares;
+}
+
 // From dL/df in f: dL/dz in d, and g += the gradient. Ends with a barrier. load_again() brings the
 // inputs back where they were overwritten: what enters the last layer is free once the gradient of
 // its weights has been taken.
 template <bool Squares = false, class T, class LoadAgain>
 EDT_DEVICE void backward(const Net<T>& n, const T* p, Rows<T> x, Rows<T> a, Rows<T> d, Rows<T> f,
                          Tile tile, Share share, T* g, const LoadAgain& load_again) {
-  const AddTo<T> sink{g + int64_t(share.group) * n.net.n_math, true};
+  bool biases = true;  // of this layer, unless the one above has added them up
   for (int l = n.last(); l >= 0; --l) {
     const LayerRecord& ly = n.layers[l];
+    const AddTo<T> sink{g + int64_t(share.group) * n.net.n_math, biases};
+    biases = true;
     const Rows<const T> dz = read(choose(l == n.last(), f, n.hidden(d, l + 1)));
     affine_gradient<T, false, Squares>(ly, n.ints, dz, read(choose(l == 0, x, n.hidden(a, l))),
                                        tile, share, sink);
     if (l > 0) {
       const Rows<T> below = n.hidden(d, l);
-      affine_backward<true, Squares>(ly, n.ints, p, dz, below, tile, false);
+      if constexpr (Squares) biases = backward_by_squares(n, l, p, dz, below, tile, g);
+      else affine_backward<true>(ly, n.ints, p, dz, below, tile, false);
     }
     __syncthreads();
     if (l == n.last()) load_again();

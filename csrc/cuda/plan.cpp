@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
+#include <utility>
 
 namespace edt::cuda {
 namespace {
@@ -14,6 +16,68 @@ constexpr double kActivationCost = 30.0;
 constexpr int kRowAlign = 4;
 
 int padded(int n) { return (n + kRowAlign - 1) / kRowAlign * kRowAlign; }
+
+// The edges of a sparse layer, row by row: rows hold whole pairs and all of them whole fours, so
+// that edges are read together. What fills them up repeats a row's last column with a weight that
+// is 0 and no parameter (entry -1); there is at least one such edge.
+struct Edges {
+  std::vector<int> row_ptr{0}, col, row, entry;
+};
+
+template <class Pruned>
+Edges edges_of(const Layer& layer, const Pruned& pruned) {
+  Edges out;
+  int last = -1, total = 0, odd = 0;
+  std::vector<std::vector<std::pair<int, int>>> rows(layer.n_out);
+  for (int j = 0; j < layer.n_out; ++j) {
+    for (int k = layer.row_ptr[j]; k < layer.row_ptr[j + 1]; ++k) {
+      const int entry = layer.row_start[j] + (k - layer.row_ptr[j]);
+      if (!pruned(entry)) rows[j].push_back({layer.col[k], entry});
+    }
+    const int count = int(rows[j].size());
+    if (count > 0) last = j;
+    odd += count % 2;
+    total += count + count % 2;
+  }
+  for (int j = 0; j < layer.n_out; ++j) {
+    int more = int(rows[j].size()) % 2;
+    if (j == last) more += total % 4 != 0 ? 2 : odd == 0 ? 4 : 0;
+    for (int q = 0; q < more; ++q) rows[j].push_back({rows[j].back().first, -1});
+    for (const auto& [col, entry] : rows[j]) {
+      out.col.push_back(col);
+      out.row.push_back(j);
+      out.entry.push_back(entry);
+    }
+    out.row_ptr.push_back(int(out.col.size()));
+  }
+  return out;
+}
+
+// Edges by column, as pairs of row and compressed index; columns hold whole pairs, too.
+void transpose(const Edges& edges, int n_in, int w, std::vector<int>& t_ptr, std::vector<int>& t) {
+  std::vector<std::vector<std::pair<int, int>>> columns(n_in);
+  int none = 0;
+  for (size_t k = 0; k < edges.col.size(); ++k) {
+    if (edges.entry[k] < 0) none = w + int(k);
+    else columns[edges.col[k]].push_back({edges.row[k], w + int(k)});
+  }
+  t_ptr.push_back(0);
+  for (auto& column : columns) {
+    if (column.size() % 2 != 0) column.push_back({column.back().first, none});
+    for (const auto& [row, entry] : column) t.insert(t.end(), {row, entry});
+    t_ptr.push_back(int(t.size() / 2));
+  }
+}
+
+// Rows, longest first: {row, its first edge, edges, 0} each.
+std::vector<int> by_length(const std::vector<int>& ptr) {
+  std::vector<int> order(ptr.size() - 1), out;
+  std::iota(order.begin(), order.end(), 0);
+  const auto length = [&](int j) { return ptr[j + 1] - ptr[j]; };
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return length(a) > length(b); });
+  for (int j : order) out.insert(out.end(), {j, ptr[j], length(j), 0});
+  return out;
+}
 
 }  // namespace
 
@@ -37,8 +101,9 @@ void DevicePlan::add(const Net& net) {
   std::vector<int> core;  // compressed index of the core's plan of each of ours, or -1
   std::vector<uint8_t> pruned(net.n_params(), 0), used(net.n_params(), 0);
   for (int k : net.pruned) pruned[k] = 1;
-  auto put = [&](const std::vector<int>& values) {
-    const int at = int(ints.size());
+  auto put = [&](const std::vector<int>& values) {  // where wide loads can begin
+    const int at = padded(int(ints.size()));
+    ints.resize(at);
     ints.insert(ints.end(), values.begin(), values.end());
     return at;
   };
@@ -69,32 +134,18 @@ void DevicePlan::add(const Net& net) {
           if (!pruned[edge(j, k)]) core[to.w + size_t(j) * to.ld_w + from.col[k]] = edge(j, k);
       cost += (l == 0 ? 2.0 : 3.0) * to.ld_w * from.n_out;
     } else {
-      std::vector<int> row_ptr{0}, col, row;
-      for (int j = 0; j < from.n_out; ++j) {
-        for (int k = from.row_ptr[j]; k < from.row_ptr[j + 1]; ++k) {
-          if (pruned[edge(j, k)]) continue;
-          col.push_back(from.col[k]);
-          row.push_back(j);
-          core.push_back(edge(j, k));
-        }
-        row_ptr.push_back(int(col.size()));
-      }
-      to.nnz = int(col.size());
-      std::vector<int> t_ptr(from.n_in + 1, 0), t_row(to.nnz), t_edge(to.nnz);
-      for (int c : col) ++t_ptr[c + 1];
-      for (int i = 0; i < from.n_in; ++i) t_ptr[i + 1] += t_ptr[i];
-      std::vector<int> fill(t_ptr.begin(), t_ptr.end() - 1);
-      for (int k = 0; k < to.nnz; ++k) {
-        const int at = fill[col[k]]++;
-        t_row[at] = row[k];
-        t_edge[at] = to.w + k;
-      }
-      to.row_ptr = put(row_ptr);
-      to.col = put(col);
-      to.row = put(row);
+      const Edges edges = edges_of(from, [&](int k) { return pruned[k] != 0; });
+      to.nnz = int(edges.col.size());
+      core.insert(core.end(), edges.entry.begin(), edges.entry.end());
+      to.row_ptr = put(edges.row_ptr);
+      to.col = put(edges.col);
+      to.row = put(edges.row);
+      std::vector<int> t_ptr, t;
+      transpose(edges, from.n_in, to.w, t_ptr, t);
       to.t_ptr = put(t_ptr);
-      to.t_row = put(t_row);
-      to.t_edge = put(t_edge);
+      to.t = put(t);
+      to.by_length = put(by_length(edges.row_ptr));
+      to.t_by_length = put(by_length(t_ptr));
       cost += (l == 0 ? 2.0 : 3.0) * 4 * to.nnz;
     }
     to.bias = -1;
@@ -132,6 +183,7 @@ void DevicePlan::add(const Net& net) {
   out.source = put(source);
   out.target = put(target);
   out.coord = put(coord);
+  ints.resize(padded(int(ints.size())));
   ints_.insert(ints_.end(), ints.begin(), ints.end());
   nets_.push_back(out);
   costs_.push_back(cost);

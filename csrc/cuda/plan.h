@@ -16,15 +16,16 @@ namespace edt::cuda {
 struct LayerRecord {
   int n_in, n_out;
   int dense;     // 1: every row holds all n_in inputs, rows ld_w apart
-  int nnz;       // sparse: edges
+  int nnz;       // sparse: edges, whole pairs a row and fours in all (some of no parameter)
   int w, ld_w;   // compressed index of the first weight; row stride
   int bias;      // compressed index of n_out biases, or -1
   int inputs;    // hidden units below its inputs (its place among the rows of activations)
   int row_ptr;   // sparse; places in the network's integers: [n_out + 1]
   int col, row;  // [nnz] input and output unit of each edge
-  int t_ptr;     // [n_in + 1] edges by input
-  int t_row;     // [nnz] output unit
-  int t_edge;    // [nnz] compressed index
+  int t_ptr;     // [n_in + 1] edges by input, whole pairs each
+  int t;         // of each its output unit and compressed index
+  int by_length, t_by_length;  // [n_out], [n_in] rows and columns, longest first: which, its first
+                               // edge, its edges, 0
 };
 
 //! Dense layers whose products in float32 go by squares of so many units (squares.cuh): both sides

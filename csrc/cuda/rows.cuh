@@ -38,6 +38,25 @@ EDT_DEVICE void store_shared(T* p, const Pack<T>& x, int offset = 0) {
 }
 #endif
 template <class T>
+EDT_DEVICE void store_shared(T* p, T x) {
+  *p = x;
+}
+template <bool Shared, class T>
+EDT_DEVICE void store(T* p, const Pack<T>& x) {
+  if constexpr (Shared) store_shared(p, x);
+  else store(p, x);
+}
+
+// Two numbers that are read at once, at even places.
+template <class T>
+struct alignas(2 * sizeof(T)) Two {
+  T v[2];
+};
+template <class T>
+EDT_DEVICE Two<T> two(const T* p) {
+  return *reinterpret_cast<const Two<T>*>(p);
+}
+template <class T>
 EDT_DEVICE Pack<T> splat(T x) {
   Pack<T> out;
   EDT_UNROLL
@@ -67,7 +86,7 @@ template <class T>
 EDT_DEVICE Tile tile_of(int samples) {
   int shift = 0;
   while ((kPack<T> << shift) < samples) ++shift;
-  return {samples, shift};
+  return {kPack<T> << shift, shift};
 }
 
 // A number that the compiler does not compute again where it is used.
@@ -91,6 +110,17 @@ EDT_DEVICE void for_pieces(int rows, Tile tile, const Body& body) {
   const int pieces = ((rows + R - 1) / R) << tile.shift;
   for (int t = int(threadIdx.x); t < pieces; t += int(blockDim.x))
     body((t >> tile.shift) * R, (t & ((1 << tile.shift) - 1)) * kPack<T>);
+}
+
+// body(column, first row, step) for 2^shift columns, so that the block's threads share out all
+// rows: whatever follows from a column is a thread's once.
+template <class Body>
+EDT_DEVICE void for_columns(int shift, const Body& body) {
+  const int across = int(blockDim.x) >> shift, step = across > 1 ? across : 1;
+  const int rank = int(threadIdx.x) >> shift, columns = 1 << shift;
+  if (rank >= step) return;
+  for (int c = int(threadIdx.x) & (columns - 1); c < columns; c += int(blockDim.x))
+    body(c, rank, step);
 }
 
 // How the samples of a gradient are shared out: `slices` neighbouring lanes each take every

@@ -103,7 +103,9 @@ EDT_DEVICE void square_forward(const LayerRecord& ly, const float* p, const floa
   });
 }
 
-EDT_DEVICE void square_backward(const LayerRecord& ly, const float* p, const float* dz, float* da) {
+// `biases`: of the units below, to which what is written is added up, or null.
+EDT_DEVICE void square_backward(const LayerRecord& ly, const float* p, const float* dz, float* da,
+                                float* biases) {
   for_squares(ly.n_in, [&](const SquareShare& my) {
     const int ld = ly.ld_w, to_row = held(4 * ld), to_other = held(4 * (my.other - my.mine));
     float acc[64];
@@ -128,6 +130,7 @@ EDT_DEVICE void square_backward(const LayerRecord& ly, const float* p, const flo
     }
     exchange(acc, 2);
     float* const to = da + my.mine * kSquareRow + my.s;
+    float sums[4] = {};
     EDT_UNROLL
     for (int r = 0; r < 4; ++r) {
       EDT_UNROLL
@@ -135,10 +138,18 @@ EDT_DEVICE void square_backward(const LayerRecord& ly, const float* p, const flo
         const int here = r * kSquareRow + h * (kSquareTile / 2);
         Pack<float> out = load(to + here);
         EDT_UNROLL
-        for (int e = 0; e < 4; ++e) out.v[e] *= acc[8 * r + 4 * h + e];
+        for (int e = 0; e < 4; ++e) {
+          out.v[e] *= acc[8 * r + 4 * h + e];
+          sums[r] += out.v[e];
+        }
         store_shared(to, out, here);
       }
     }
+    if (!biases) return;
+    const int kept = shared_sums<4, 2, 2>(sums, kWarp);
+    EDT_UNROLL
+    for (int bit = 8; bit < kWarp; bit *= 2) sums[0] += __shfl_xor_sync(kFullMask, sums[0], bit);
+    if (threadIdx.x % kWarp < 8) biases[my.mine + kept] += sums[0];
   });
 }
 
@@ -152,14 +163,14 @@ EDT_DEVICE void square_gradient(const LayerRecord& ly, Rows<const float> dz, Row
   constexpr int S = kSquare, row = kSquareRow, size = int(sizeof(float));
   const int across = ly.n_in / S, pieces = across * (ly.n_out / S), rank = share.rank();
   // Two warps a scheduler: more lanes a square would be more sums to exchange.
-  int slices = 1;
-  while (slices < S && pieces * slices < smaller(share.threads(), 8 * kWarp)) slices *= 2;
-  const int kept = S / slices, jump = slices * share.groups;
+  int shift = 0;
+  while (shift < 3 && pieces << shift < smaller(share.threads(), 8 * kWarp)) ++shift;
+  const int slices = 1 << shift, kept = S >> shift, jump = slices * share.groups;
   for (int begin = rank / kWarp * kWarp; begin < pieces * slices; begin += share.threads()) {
-    const int t = begin + rank % kWarp, piece = smaller(t / slices, pieces - 1);
+    const int t = begin + rank % kWarp, piece = smaller(t >> shift, pieces - 1);
     const int slice = t & (slices - 1), p = piece / across;
-    int q = piece % across;
-    if (across % S == 0) q = (q & -S) + (q & (kept - 1)) * slices + (q & (S - 1)) / kept;
+    int q = piece - p * across;
+    if (across % S == 0) q = (q & -S) + ((q & (kept - 1)) << shift) + ((q & (S - 1)) << shift) / S;
     float acc[S * S];
     EDT_UNROLL
     for (int e = 0; e < S * S; ++e) acc[e] = 0;
@@ -167,7 +178,7 @@ EDT_DEVICE void square_gradient(const LayerRecord& ly, Rows<const float> dz, Row
     int step[3];
     EDT_UNROLL
     for (int b = 0; b < 3; ++b) {
-      const int bit = (1 << b) / kept;
+      const int bit = (slices << b) / S;
       step[b] = held((bit == 0 ? slices << b : (slice & bit) ? -bit : bit) * across * row * size);
     }
     const int first = slice + slices * share.group, on = held(jump * 4 * size);

@@ -41,8 +41,8 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
   T* p = arena.vector(n.net.n_params);
   T* m = arena.vector(own ? n.net.n_params : 0);
   T* v = arena.vector(own ? n.net.n_params : 0);
-  T* g = arena.vector(int64_t(n.net.n_math) * item.groups);
-  T* own_samples = arena.vector(kShallow ? kShallowRows * int64_t(tile.samples) : 0);
+  T* g = arena.vector(n.net.n_math * item.groups);
+  T* own_samples = arena.vector(kShallow ? kShallowRows * tile.samples : 0);
   const bool twice = kSquares && (item.extra & kInputsTwice) != 0;
   const Rows<T> x = arena.rows(twice ? 0 : n.net.d_in, tile.samples);
   const Rows<T> a = arena.rows(n.net.n_hidden, tile.samples);
@@ -65,11 +65,12 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
   const bool batches = hp.batch_size > 0;
   const int batch = batches ? int(hp.batch_size) : N;
   const int per_epoch = (N + batch - 1) / batch;
-  int* order = batches ? orders + item.partial : nullptr;
-  int64_t epoch = -1;
-  bool loaded = false;  // x holds all samples
+  const auto order = [&] { return orders + item.partial; };
+  bool ordered = false;  // `order` is that of an epoch
+  bool loaded = false;   // x holds all samples
 
-  int64_t s = st.steps[b], row = next_record(st.record, st.n_record, s);
+  int64_t s = st.steps[b];
+  int row = int(next_record(st.record, st.n_record, s));
   Status status = Status::running;
   bool minibatch = false;  // this evaluation is of a minibatch, which only makes the step
   for (;;) {
@@ -80,11 +81,11 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
     if (!minibatch && !decides && !last) minibatch = true;
     int first = 0, count = N;
     if (minibatch) {
-      if (s / per_epoch != epoch) {
-        epoch = s / per_epoch;
-        shuffle_block(st.seeds[b], uint64_t(epoch), N, order, order + N);
-      }
-      first = int(s % per_epoch) * batch;
+      const int turn = int(s % per_epoch);
+      if (!ordered || turn == 0)
+        shuffle_block(st.seeds[b], uint64_t(s / per_epoch), N, order(), order() + N);
+      ordered = true;
+      first = turn * batch;
       count = smaller(batch, N - first);
     }
     const T scale = minibatch ? T(double(N) / double(count)) : T(1);
@@ -94,7 +95,7 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
     const auto tiles = [&](const auto& load, const auto& body) {
       EDT_NO_UNROLL
       for (int at = 0; at < count; at += item.tile) {
-        const Samples samples{minibatch ? order : nullptr, first + at,
+        const Samples samples{minibatch ? order() : nullptr, first + at,
                               smaller(item.tile, count - at)};
         if (!loaded) load(samples);
         loaded = !batches && N <= item.tile && !twice;
@@ -118,18 +119,15 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
     } else {
       for (int64_t k = threadIdx.x; k < int64_t(n.net.n_math) * item.groups; k += blockDim.x)
         g[k] = T(0);
-      tiles(
-          [&](const Samples& samples) {
-            load_inputs<kSquares>(n, pr.data, samples, inputs(false), tile);
-          },
-          [&](const Samples& samples) {
-            forward<1, kSquares>(n, pr.act, p, inputs(false), a, d, d, f, tile);
-            found += loss_pass<true, false>(n, pr.data, samples, scale, f, f, tile);
-            __syncthreads();
-            backward<kSquares>(n, p, inputs(true), a, d, f, tile, share_of(item.groups), g, [&] {
-              if (twice) load_inputs<kSquares>(n, pr.data, samples, inputs(true), tile);
+      tiles([&](const Samples& samples) { load_inputs(n, pr.data, samples, inputs(false), tile); },
+            [&](const Samples& samples) {
+              forward<1, kSquares>(n, pr.act, p, inputs(false), a, d, d, f, tile);
+              found += loss_pass<true, false>(n, pr.data, samples, scale, f, f, tile);
+              __syncthreads();
+              backward<kSquares>(n, p, inputs(true), a, d, f, tile, share_of(item.groups), g, [&] {
+                if (twice) load_inputs(n, pr.data, samples, inputs(true), tile);
+              });
             });
-          });
     }
     T top = T(0);
     for (int k = int(threadIdx.x); k < n.net.n_math; k += int(blockDim.x)) {

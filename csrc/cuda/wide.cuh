@@ -143,7 +143,7 @@ constexpr int64_t kWideProductBytes = std::is_same_v<T, double> ? kTensorBytes :
 template <class T>
 EDT_DEVICE void wide_up(const LayerRecord& ly, const int* ints, const T* p, Rows<const T> a,
                         Rows<T> z, Tile tile, Terms terms, unsigned char* memory) {
-  if (!ly.dense) sparse_forward<T, kWideEdges>(ly, ints, p, a, z, tile, terms);
+  if (!ly.dense) sparse_forward<T, false>(ly, ints, p, a, z, tile, terms);
   else if constexpr (std::is_same_v<T, double>)
     tensor_forward(ly, p, a, z, tile, terms, reinterpret_cast<double*>(memory));
   else affine_forward(ly, ints, p, a, z, tile, terms);
@@ -152,7 +152,7 @@ EDT_DEVICE void wide_up(const LayerRecord& ly, const int* ints, const T* p, Rows
 template <bool Times, class T>
 EDT_DEVICE void wide_down(const LayerRecord& ly, const int* ints, const T* p, Rows<const T> dz,
                           Rows<T> da, Tile tile, bool accumulate, unsigned char* memory) {
-  if (!ly.dense) sparse_backward<Times, T, kWideEdges>(ly, ints, p, dz, da, tile, accumulate);
+  if (!ly.dense) sparse_backward<Times, T, false>(ly, ints, p, dz, da, tile, accumulate);
   else if constexpr (std::is_same_v<T, double>)
     tensor_backward<Times>(ly, p, dz, da, tile, accumulate, reinterpret_cast<double*>(memory));
   else affine_backward<Times>(ly, ints, p, dz, da, tile, accumulate);

@@ -43,7 +43,6 @@ constexpr int kWideTile = 128;
 constexpr int kWideThreads = 256;
 constexpr int kWideUnits = 64;      // at most; fewer where that leaves multiprocessors idle
 constexpr int kWideEntries = 2048;  // of a vector, and at most edges of a gradient
-constexpr int kWideEdges = 4;       // loaded at a time
 constexpr int kWideGradRows = 32, kWideGradColumns = 64;  // twice as many of large ones in float64
 constexpr int kWideGroup = 8;  // vectors at once, at most; units of Hessians twice as many
 

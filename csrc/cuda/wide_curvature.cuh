@@ -103,13 +103,18 @@ wide_push_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk, Wide
   const WideCurvature<T> cu{work, chunk, group, at.vector};
   const int l = at.item.layer, first = at.item.first;
   const Tile tile = tile_of<T>(chunk.tile);
-  const LayerRecord ly = outputs_of(work.n.layers[l], at.item);
+  const LayerRecord kept = outputs_of(work.n.layers[l], at.item);
+  // Products on the tensor cores leave no registers to keep it in.
+  const auto ly = [&] {
+    if constexpr (std::is_same_v<T, double>) return outputs_of(work.n.layers[l], at.item);
+    else return kept;
+  };
   const Rows<T> z = cu.tangent(l, at.sample).row(first);
   if (given)
-    wide_up(ly, work.n.ints, cu.weights(), work.below(pr, chunk, l, at.sample), z, tile, Terms{},
+    wide_up(ly(), work.n.ints, cu.weights(), work.below(pr, chunk, l, at.sample), z, tile, Terms{},
             memory);
   if (l > 0)
-    wide_up(ly, work.n.ints, work.parameters(), read(cu.below_tangent(l, at.sample)), z, tile,
+    wide_up(ly(), work.n.ints, work.parameters(), read(cu.below_tangent(l, at.sample)), z, tile,
             Terms{given != 0, false}, memory);
   if (l == work.n.last()) return;
   __syncthreads();

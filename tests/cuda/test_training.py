@@ -156,6 +156,23 @@ def test_by_squares(shim, activation, hidden, samples, block, threads, rule):
     assert_same(train(cuda_trainer, case, rule, scale=0.1), found)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_sparse_layers(shim, dtype):
+    """Edges in pairs, for two packs of samples at once: rows and columns of odd length, and one of
+    none, tiles that are not full, inputs in order and gathered. Tolerances as above.
+    """
+    shim.set_limits(8, 100 * 1024, 228 * 1024)
+    case = Case(
+        "tanh", "mse", dtype, ((24, 20),), d_in=12, d_out=8, samples=150, masks="very sparse"
+    )
+    rule = {**PLAIN, "optimizer": "sgd", "batch_size": 70}
+    found, wanted = (train(kind, case, rule) for kind in (cuda_trainer, cpu_trainer))
+    tolerance = TOLERANCE if dtype == torch.float64 else 1e-4
+    torch.testing.assert_close(found["theta"], wanted["theta"], rtol=tolerance, atol=tolerance)
+    shim.set_order("shuffled", 5)
+    assert_same(train(cuda_trainer, case, rule), found)
+
+
 @pytest.mark.parametrize("rule", [name for name in RULES if name not in ("scaled", "gd")])
 def test_launches_every_step(shim, rule):
     """Networks that do not fit shared memory: their layers are shared out, step by step."""
