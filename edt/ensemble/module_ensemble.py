@@ -325,8 +325,8 @@ class ModuleEnsemble:
     @property
     def coords(self) -> torch.Tensor:
         """int64 ``[B]``, trainable parameters ``P_b`` of each network."""
-        live = (self._state == TRAINABLE).cpu().to(torch.int64)
-        return torch.stack([part.sum() for part in torch.split(live, self.offsets.diff().tolist())])
+        live = torch.split((self._state == TRAINABLE).cpu(), self.offsets.diff().tolist())
+        return torch.stack([part.count_nonzero() for part in live])
 
     @property
     def finite(self) -> torch.Tensor:
