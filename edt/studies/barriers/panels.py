@@ -36,16 +36,16 @@ def barriers(table: pd.DataFrame, basins: pd.DataFrame) -> list[Panel]:
     widths = sorted({int(width) for width in table["width"]})
     traces = []
     for path, (text, colour, marker, dash) in PATHS.items():
-        own = table[table["path"] == path]
+        subset = table[table["path"] == path]
         hover = [
             lines(f"width {row['width']}, {text}",
                   value(row["barrier"], row["barrier_low"], row["barrier_high"]),
                   f"{row['pairs']} pairs of {row['teachers']} teachers")
-            for row in rows(own)
+            for row in rows(subset)
         ]  # fmt: skip
         traces.append(
-            line(own["width"], own["barrier"].clip(lower=LEAST), text, f"@{colour}", hover,
-                 low=own["barrier_low"].clip(lower=LEAST), high=own["barrier_high"],
+            line(subset["width"], subset["barrier"].clip(lower=LEAST), text, f"@{colour}", hover,
+                 low=subset["barrier_low"].clip(lower=LEAST), high=subset["barrier_high"],
                  marker=marker, dash=dash)
         )  # fmt: skip
     if widths:
@@ -54,9 +54,9 @@ def barriers(table: pd.DataFrame, basins: pd.DataFrame) -> list[Panel]:
                   log_axis("mean barrier (share of the variance)", traces))
         )  # fmt: skip
     for end, title in (("bad", "Pushed bad minima that come back"), ("good", "Pushed good ends")):
-        own = basins[basins["end"] == end]
+        subset = basins[basins["end"] == end]
         traces = []
-        for k, (width, part) in enumerate(own.groupby("width")):
+        for k, (width, part) in enumerate(subset.groupby("width")):
             colour, marker, dash = STYLES[k % len(STYLES)]
             hover = [
                 lines(f"width {row['width']}, pushed by {row['radius']:g}",
@@ -70,7 +70,7 @@ def barriers(table: pd.DataFrame, basins: pd.DataFrame) -> list[Panel]:
                      low=part["back_low"], high=part["back_high"], marker=marker, dash=dash)
             )  # fmt: skip
         if traces:
-            radii = sorted({float(radius) for radius in own["radius"]})
+            radii = sorted({float(radius) for radius in subset["radius"]})
             found.append(
                 Panel(title, traces, size_axis(radii, "length of the push, in norms"),
                       percent_axis("come back (95%, over teachers)"))

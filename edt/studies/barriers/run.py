@@ -121,8 +121,8 @@ def _table(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
 
 
 def _cell(students: pd.DataFrame, target: int, width: int, outcome: str, most: int) -> pd.DataFrame:
-    own = (students["target"] == target) & (students["width"] == width)
-    return students[own & (students["outcome"] == outcome)].head(most)
+    subset = (students["target"] == target) & (students["width"] == width)
+    return students[subset & (students["outcome"] == outcome)].head(most)
 
 
 def _pairs(
@@ -208,12 +208,12 @@ def barrier_table(pairs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
     for path in ("plain", "aligned", "bent"):
         mean = pairs.groupby(["width", "target"])[path].mean()
         for width in widths:
-            own = pairs[pairs["width"] == width]
-            by = own.groupby("target")[path].agg(["sum", "size"])
+            subset = pairs[pairs["width"] == width]
+            by = subset.groupby("target")[path].agg(["sum", "size"])
             found = ratio_interval(by["sum"], by["size"], conf)
             gap = pd.Series(mean.loc[width] - mean.loc[widths[0]]).dropna()
             row: dict[str, Any] = {
-                "width": int(width), "path": path, "teachers": len(by), "pairs": len(own),
+                "width": int(width), "path": path, "teachers": len(by), "pairs": len(subset),
                 "barrier": found.value, "barrier_low": max(found.low, 0.0),
                 "barrier_high": found.high, "change": np.nan, "change_low": np.nan,
                 "change_high": np.nan,

@@ -35,9 +35,9 @@ def counting(table: pd.DataFrame, shares: pd.DataFrame) -> list[Panel]:
         ("log10_minima", "of global minima", "@green", "s"),
         ("log10_critical", "critical, from widths below", "@red", "o"),
     ):
-        own = table[np.isfinite(table[name])]
-        hover = [f"width {row['width']}, {text}: log10 = {row[name]:.2f}" for row in rows(own)]
-        traces.append(line(own["width"], own[name], text, colour, hover, marker=marker))
+        subset = table[np.isfinite(table[name])]
+        hover = [f"width {row['width']}, {text}: log10 = {row[name]:.2f}" for row in rows(subset)]
+        traces.append(line(subset["width"], subset[name], text, colour, hover, marker=marker))
     won = table[table["dominated"]]["width"]
     when = f"minima outnumber from m = {int(won.min())}" if len(won) else "minima never outnumber"
     strip = [shade(int(won.min()) - 0.5, max(widths) + 0.6, "@green/0.12")] if len(won) else []

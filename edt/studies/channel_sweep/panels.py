@@ -37,16 +37,16 @@ def channel_sweep(success: pd.DataFrame, ways: pd.DataFrame) -> list[Panel]:
     left, right = [], []
     half = ways[(ways["share"] == ways["share"].min()) & (ways["width"] > 0)]
     for readout, (text, colour, marker, dash) in READOUTS.items():
-        own = success[success["readout"] == readout]
+        subset = success[success["readout"] == readout]
         hover = [
             lines(f"{row['width']} channels, {text}",
                   f"wins: {share(row['rate'], row['rate_low'], row['rate_high'])}",
                   f"{row['runs']:,} runs, {row['targets']} teachers")
-            for row in rows(own)
+            for row in rows(subset)
         ]  # fmt: skip
         left.append(
-            line(own["width"], own["rate"], text, f"@{colour}", hover,
-                 low=own["rate_low"], high=own["rate_high"], marker=marker, dash=dash)
+            line(subset["width"], subset["rate"], text, f"@{colour}", hover,
+                 low=subset["rate_low"], high=subset["rate_high"], marker=marker, dash=dash)
         )  # fmt: skip
         each = half[half["readout"] == readout]
         hover = [

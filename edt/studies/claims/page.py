@@ -74,14 +74,14 @@ def write_claims_report(runs: Mapping[str, Experiment], directory: Location) -> 
     found = gathered(runs)
     body = [html.section("In short", html.bullets(headline(found)))]
     for claim, (text, change) in CLAIMS.items():
-        own = [finding for _, finding in found[claim]]
-        decided = [finding for finding in own if finding.speaks != "silent"]
-        silent = [finding for finding in own if finding.speaks == "silent"]
+        selected = [finding for _, finding in found[claim]]
+        decided = [finding for finding in selected if finding.speaks != "silent"]
+        silent = [finding for finding in selected if finding.speaks == "silent"]
         sources = dict.fromkeys(name for name, _ in found[claim])
         links = html.Markup(
             ", ".join(f'<a href="{name}/report.html">{name}</a>' for name in sources)
         )
-        parts = [html.paragraph(f"<b>{WORDS[verdict_of(own)].capitalize()}.</b>")]
+        parts = [html.paragraph(f"<b>{WORDS[verdict_of(selected)].capitalize()}.</b>")]
         if decided:
             parts.append(html.bullets(bullets_of(decided)))
         if silent:

@@ -49,11 +49,11 @@ def outcome_rates(runs: pd.DataFrame, by: str, conf: float = 0.95) -> pd.DataFra
             "runs": len(part), "parameters": float(part["parameters"].mean()),
         }  # fmt: skip
         for name in SHOWN:
-            tally = part["outcome"].eq(name).groupby(part["target"]).agg(["sum", "size"])
+            counts = part["outcome"].eq(name).groupby(part["target"]).agg(["sum", "size"])
             rate = (
-                wilson(int(tally["sum"].iloc[0]), int(tally["size"].iloc[0]), conf)
-                if len(tally) == 1
-                else cluster_rate(tally["sum"], tally["size"], conf)
+                wilson(int(counts["sum"].iloc[0]), int(counts["size"].iloc[0]), conf)
+                if len(counts) == 1
+                else cluster_rate(counts["sum"], counts["size"], conf)
             )
             row |= {name: rate.value, f"{name}_low": rate.low, f"{name}_high": rate.high}
         found.append(row)
@@ -184,7 +184,7 @@ def outcome_panels(
     for kind in kinds:
         traces = []
         for k, setting in enumerate(settings):
-            own = table[table[by].astype(str) == setting]
+            subset = table[table[by].astype(str) == setting]
             colour, marker, dash = STYLES[k % len(STYLES)]
             hover = [
                 lines(
@@ -192,11 +192,11 @@ def outcome_panels(
                     share(row[kind], row[f"{kind}_low"], row[f"{kind}_high"]),
                     f"{row['runs']:,} runs, {row['targets']} targets",
                 )
-                for row in rows(own)
+                for row in rows(subset)
             ]
             traces.append(
-                line(own["width"], own[kind], words[setting],
-                     f"@{colour}", hover, low=own[f"{kind}_low"], high=own[f"{kind}_high"],
+                line(subset["width"], subset[kind], words[setting],
+                     f"@{colour}", hover, low=subset[f"{kind}_low"], high=subset[f"{kind}_high"],
                      marker=marker, dash=dash)
             )  # fmt: skip
         found.append(

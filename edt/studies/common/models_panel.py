@@ -85,10 +85,10 @@ def measured(found: Comparison) -> tuple[list[int], list[Interval]]:
     cells = [counts.width == width for width in widths]
 
     def rate(cell: Any) -> Interval:
-        own = [counts.group[cell] == group for group in np.unique(counts.group[cell])]
-        wins = [int(counts.wins[cell][one].sum()) for one in own]
-        runs = [int(counts.runs[cell][one].sum()) for one in own]
-        return wilson(wins[0], runs[0]) if len(own) == 1 else cluster_rate(wins, runs)
+        subset = [counts.group[cell] == group for group in np.unique(counts.group[cell])]
+        wins = [int(counts.wins[cell][one].sum()) for one in subset]
+        runs = [int(counts.runs[cell][one].sum()) for one in subset]
+        return wilson(wins[0], runs[0]) if len(subset) == 1 else cluster_rate(wins, runs)
 
     return widths, [rate(cell) for cell in cells]
 

@@ -91,9 +91,9 @@ def _rate(name: str, won: pd.Series | None, target: pd.Series, conf: float) -> d
 
 def threshold_text(table: pd.DataFrame) -> str:
     """What the table says, in a sentence or two."""
-    own = table[table["factor"] == table["factor"].min()].reset_index(drop=True)
+    subset = table[table["factor"] == table["factor"].min()].reset_index(drop=True)
     loose = table[table["factor"] == table["factor"].max()].reset_index(drop=True)
-    gain = float((loose["rate"] - own["rate"]).max())
+    gain = float((loose["rate"] - subset["rate"]).max())
     factor = f"{float(loose['factor'].iloc[0]):,.0f}"
     text = (
         f"At a threshold {factor} times as high no rate rises"
@@ -102,7 +102,7 @@ def threshold_text(table: pd.DataFrame) -> str:
         else f"The threshold matters: at one {factor} times as high a rate rises by up to "
         f"{100 * gain:.0f} points."
     )
-    known = own[own["first"].notna()]
+    known = subset[subset["first"].notna()]
     if len(known):
         lost = known["rate"] - known["first"]
         place = int(lost.to_numpy().argmax())
@@ -113,7 +113,7 @@ def threshold_text(table: pd.DataFrame) -> str:
             if lost.max() >= 0.005
             else " First-order training alone gives the same rates."
         )
-    several = int(own["targets"].max())
+    several = int(subset["targets"].max())
     return text + (f" Intervals are over {count(several, 'target')}." if several > 1 else "")
 
 
@@ -179,9 +179,9 @@ def accuracy_table(
 def accuracy_text(table: pd.DataFrame, level: float, by: Sequence[str]) -> str:
     """What the table says: how far the level moves rates, and whether it changes their order."""
     wide = table.pivot_table(index=list(by), columns="accuracy_from", values="rate")
-    own = wide.columns[int(np.argmin(np.abs(wide.columns.to_numpy(dtype=float) - level)))]
-    gain = float((wide[wide.columns.min()] - wide[own]).max())
-    lost = float((wide[own] - wide[wide.columns.max()]).max())
+    subset = wide.columns[int(np.argmin(np.abs(wide.columns.to_numpy(dtype=float) - level)))]
+    gain = float((wide[wide.columns.min()] - wide[subset]).max())
+    lost = float((wide[subset] - wide[wide.columns.max()]).max())
     low, high = (100 * abs(float(end) - level) for end in (wide.columns.min(), wide.columns.max()))
     return (
         f"At an accuracy {low:.0f} points lower rates rise by up to {100 * gain:.0f} points, at "

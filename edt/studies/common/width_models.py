@@ -103,10 +103,10 @@ def ticket_table(success: pd.DataFrame, r: int) -> pd.DataFrame:
         ``least`` and ``most`` of the targets' own, and the likelihood ratio test of
         `edt.success.shared_tickets`: ``statistic``, ``dof``, ``p``.
     """
-    own = success[success["target"] != ALL]
-    narrow = own[own["width"] == r].set_index("target")[["good", "runs"]]
+    subset = success[success["target"] != ALL]
+    narrow = subset[subset["width"] == r].set_index("target")[["good", "runs"]]
     rows = []
-    for width, part in own[own["width"] > r].groupby("width"):
+    for width, part in subset[subset["width"] > r].groupby("width"):
         part = part.set_index("target")
         if len(narrow) < 2 or set(part.index) != set(narrow.index):
             continue

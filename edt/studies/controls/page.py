@@ -127,10 +127,10 @@ def _body(
 
 def answer(rates: pd.DataFrame, found: pd.DataFrame) -> Answer:
     """What adds to success beside the other: parameters or neurons that learn."""
-    own = rates[rates["control"] == "width"].sort_values("width")
+    subset = rates[rates["control"] == "width"].sort_values("width")
     tiles: list[Tile] = []
-    if len(own):
-        for row in own.to_dict("records")[:: max(len(own) - 1, 1)]:
+    if len(subset):
+        for row in subset.to_dict("records")[:: max(len(subset) - 1, 1)]:
             of = f"of ordinary networks of width {row['width']} win"
             tiles.append(rate_tile(row["rate"], row["rate_low"], row["rate_high"], of))
     table = widest(rates)
@@ -142,7 +142,7 @@ def answer(rates: pd.DataFrame, found: pd.DataFrame) -> Answer:
         tiles.append((f"{int(rates['runs'].sum()):,}", "runs"))
     if not len(found):
         told = [f"width {row['width']} {rate(row['rate'], row['rate_low'], row['rate_high'])}"
-                for row in own.to_dict("records")]  # fmt: skip
+                for row in subset.to_dict("records")]  # fmt: skip
         return Answer(f"Success of ordinary networks: {listed(told)}.", tiles[:3])
     rows = {row["model"]: row for row in found.to_dict("records")}
     both = rows["both"]
@@ -169,8 +169,8 @@ def _helps(both: dict[Any, Any], name: str, p: float) -> str:
 
 def widest(rates: pd.DataFrame) -> pd.DataFrame:
     """Each control at its widest."""
-    own = rates[rates["control"] != "width"].sort_values(["width", "dimension"], kind="stable")
-    last = own.groupby("control", sort=False).tail(1).set_index("control")
+    subset = rates[rates["control"] != "width"].sort_values(["width", "dimension"], kind="stable")
+    last = subset.groupby("control", sort=False).tail(1).set_index("control")
     return last.loc[[name for name in CONTROLS if name in last.index]].reset_index()
 
 

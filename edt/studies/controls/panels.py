@@ -58,7 +58,7 @@ def controls(rates: pd.DataFrame, r: int) -> list[Panel]:
     ]  # fmt: skip
 
 
-def _points(own: pd.DataFrame, across: str, name: str) -> Part:
+def _points(subset: pd.DataFrame, across: str, name: str) -> Part:
     text, colour, marker = LOOKS[name]
     hover = [
         lines(
@@ -67,10 +67,10 @@ def _points(own: pd.DataFrame, across: str, name: str) -> Part:
             f"width {row['width']}, {row['dimension']:,} trained parameters",
             "" if name == "width" else f"trained in the ordinary way {share(row['rate_ordinary'])}",
         )
-        for row in rows(own)
+        for row in rows(subset)
     ]
-    return line(own[across], own["rate"], text, colour, hover, low=own["rate_low"],
-                high=own["rate_high"], marker=marker, joined=name == "width",
+    return line(subset[across], subset["rate"], text, colour, hover, low=subset["rate_low"],
+                high=subset["rate_high"], marker=marker, joined=name == "width",
                 zorder=1 if name == "width" else 2)  # fmt: skip
 
 

@@ -32,23 +32,26 @@ def findings(groups: pd.DataFrame, parts: pd.DataFrame) -> list[Finding]:
     by: dict[str, Any] = {row["group"]: row for row in groups.to_dict("records")}
     if "ticket" not in by:
         return []
-    own = by["ticket"]
+    part = by["ticket"]
     found = []
     for group in ("fresh", "random", "loser"):
         said = prevented_finding(by[group], MANY[group]) if group in by else None
         found += [said] if said else []
-    where = f"{span(own['rate_low'], own['rate_high'])} over {count(own['teachers'], 'teacher')}"
+    where = f"{span(part['rate_low'], part['rate_high'])} over {count(part['teachers'], 'teacher')}"
     effect = rate_tile(
-        own["rate"], own["rate_low"], own["rate_high"], "of winning tickets win with fresh rests"
+        part["rate"],
+        part["rate_low"],
+        part["rate_high"],
+        "of winning tickets win with fresh rests",
     )
-    if own["rate_low"] > ALWAYS:
-        text = f"Winning tickets win whatever the rest: {percent(own['rate'])} ({where})."
+    if part["rate_low"] > ALWAYS:
+        text = f"Winning tickets win whatever the rest: {percent(part['rate'])} ({where})."
         found.append(Finding("a", "against", text, effect))
     else:
         text = (
-            f"With fresh rests around them winning tickets win in {percent(own['rate'])} "
-            f"({where}): {own['losers']} of {own['tickets']} lose with some rest; "
-            f"{number(own['expected'])} would if tickets did nothing."
+            f"With fresh rests around them winning tickets win in {percent(part['rate'])} "
+            f"({where}): {part['losers']} of {part['tickets']} lose with some rest; "
+            f"{number(part['expected'])} would if tickets did nothing."
         )
         found.append(Finding("a", "silent", text, effect))
     for row in parts[parts["group"] == "ticket"].to_dict("records"):

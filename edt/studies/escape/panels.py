@@ -54,20 +54,20 @@ def _good(ends: pd.DataFrame, r: int) -> Panel:
     narrows = sorted(int(width) for width in ends["narrow"].unique())
     traces = []
     for place, narrow in enumerate(narrows):
-        own = ends[ends["narrow"] == narrow]
+        part = ends[ends["narrow"] == narrow]
         hover = [
             lines(
                 f"minima of width {narrow}, in width {row['width']}: {row['starts']:,} runs",
                 "good " + share(row["good"], row["good_spread_low"], row["good_spread_high"]),
                 f"from {row['minima']} minima",
             )
-            for row in rows(own)
+            for row in rows(part)
         ]
         traces.append(
-            line(own["width"], own["good"],
+            line(part["width"], part["good"],
                  f"minima of width {narrow}", PALETTE[place % len(PALETTE)], hover,
-                 low=own["good_spread_low"].fillna(own["good"]),
-                 high=own["good_spread_high"].fillna(own["good"]),
+                 low=part["good_spread_low"].fillna(part["good"]),
+                 high=part["good_spread_high"].fillna(part["good"]),
                  marker=MARKERS[place % len(MARKERS)],
                  dash=list(DASHES.values())[place % len(DASHES)])
         )  # fmt: skip
@@ -127,16 +127,16 @@ def descent(paths: pd.DataFrame, places: pd.DataFrame) -> list[Panel]:
     found = []
     for width in sorted(int(width) for width in paths["width"].unique()):
         stops: list[Part] = []
-        own = places[places["width"] == width]
-        for row, name in enumerate(("loss", "grad_norm", "index") if len(own) else ()):
+        part = places[places["width"] == width]
+        for row, name in enumerate(("loss", "grad_norm", "index") if len(part) else ()):
             hover = [
                 told(entry, f"plateau, target {entry['target'] + 1}, seed {entry['seed']}")
-                for entry in rows(own)
+                for entry in rows(part)
             ]
-            mark = points(own["step"].clip(lower=0.5), own[name], "plateau", "@ink", hover, size=8,
-                          key=not row, yaxis=f"y{row + 1}" if row else "y")  # fmt: skip
+            mark = points(part["step"].clip(lower=0.5), part[name], "plateau", "@ink", hover,
+                          size=8, key=not row, yaxis=f"y{row + 1}" if row else "y")  # fmt: skip
             mark["marker"] |= {
-                "color": [PALETTE[targets.index(int(target)) % 6] for target in own["target"]],
+                "color": [PALETTE[targets.index(int(target)) % 6] for target in part["target"]],
                 "line": {"color": "@ink", "width": 1},
             }
             stops.append(mark)

@@ -34,10 +34,12 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         table: from `edt.studies.escape_count.run.survival_table`.
     """
     found = []
-    own = table[table["width"] == 0]
-    ends = sorted({int(own["neurons"].min()), int(own["neurons"].max())}) if len(own) else []
+    subset = table[table["width"] == 0]
+    ends = (
+        sorted({int(subset["neurons"].min()), int(subset["neurons"].max())}) if len(subset) else []
+    )
     for neurons in ends:
-        for row in own[own["neurons"] == neurons].to_dict("records"):
+        for row in subset[subset["neurons"] == neurons].to_dict("records"):
             if row["ahead_low"] != row["ahead_low"]:
                 continue
             ahead = row["ahead"], row["ahead_low"], row["ahead_high"]

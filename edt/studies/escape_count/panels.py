@@ -39,11 +39,11 @@ def escape_count(table: pd.DataFrame) -> list[Panel]:
     shown = [*widths, 0] if len(widths) > 1 else widths
     found = []
     for width in shown:
-        own = table[table["width"] == width]
-        neurons = sorted(int(k) for k in own["neurons"].unique())
+        subset = table[table["width"] == width]
+        neurons = sorted(int(k) for k in subset["neurons"].unique())
         traces = []
         for way, (text, colour, marker, dash) in WAYS.items():
-            part = own[own["way"] == way]
+            part = subset[subset["way"] == way]
             hover = [
                 lines(
                     f"{text}: {row['neurons']} more",

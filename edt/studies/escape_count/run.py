@@ -202,10 +202,10 @@ def survival_table(counts: pd.DataFrame, most: int, conf: float = 0.95) -> pd.Da
     """
     rows = []
     for width in (*sorted(counts["width"].unique()), 0):
-        own = counts if width == 0 else counts[counts["width"] == width]
+        subset = counts if width == 0 else counts[counts["width"] == width]
         key = ["target", "width", "seed"]
         for neurons in range(1, most + 1):
-            good = own.assign(done=own["good"] & (own["neurons"] <= neurons))
+            good = subset.assign(done=subset["good"] & (subset["neurons"] <= neurons))
             wide = good.pivot_table(index=key, columns="way", values="done", aggfunc="first")
             for way in WAYS:
                 if way not in wide:

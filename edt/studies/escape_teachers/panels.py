@@ -37,16 +37,16 @@ def escape_teachers(rates: pd.DataFrame, teachers: pd.DataFrame) -> list[Panel]:
     """
     left, right = [], []
     for group, (text, colour, marker, dash) in GROUPS.items():
-        own = rates[rates["group"] == group]
+        subset = rates[rates["group"] == group]
         hover = [
             lines(f"width {row['width']}, {text}",
                   f"wins: {share(row['rate'], row['rate_low'], row['rate_high'])}",
                   f"{row['runs']:,} runs, {row['teachers']} teachers")
-            for row in rows(own)
+            for row in rows(subset)
         ]  # fmt: skip
         left.append(
-            line(own["width"], own["rate"], text, f"@{colour}", hover,
-                 low=own["rate_low"], high=own["rate_high"], marker=marker, dash=dash)
+            line(subset["width"], subset["rate"], text, f"@{colour}", hover,
+                 low=subset["rate_low"], high=subset["rate_high"], marker=marker, dash=dash)
         )  # fmt: skip
         each = teachers[teachers["group"] == group]
         hover = [

@@ -57,7 +57,7 @@ def failures(table: pd.DataFrame, ways: pd.DataFrame) -> list[Panel]:
     labels = list(dict.fromkeys(ways["label"]))
     marks = []
     for k, (way, (text, colour, marker)) in enumerate(WAYS.items()):
-        own = ways[ways["way"] == way]
+        subset = ways[ways["way"] == way]
         hover = [
             lines(
                 f"{row['label']}, {text}",
@@ -65,12 +65,12 @@ def failures(table: pd.DataFrame, ways: pd.DataFrame) -> list[Panel]:
                 f"lower: {share(row['lower'], row['lower_low'], row['lower_high'])}",
                 f"{row['ends']} ends, {row['tries']} tries",
             )
-            for row in rows(own)
+            for row in rows(subset)
         ]
-        at = [labels.index(label) + 0.16 * (k - 1.5) for label in own["label"]]
+        at = [labels.index(label) + 0.16 * (k - 1.5) for label in subset["label"]]
         marks.append(
-            points(at, own["good"], text, f"@{colour}", hover, marker, low=own["good_low"],
-                   high=own["good_high"])
+            points(at, subset["good"], text, f"@{colour}", hover, marker, low=subset["good_low"],
+                   high=subset["good_high"])
         )  # fmt: skip
     return [
         Panel("What failed runs are", patterned(stacked), width_axis(widths),

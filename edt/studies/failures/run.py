@@ -198,10 +198,10 @@ def failure_table(students: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         named = {name for names in words.values() for name in names}
         for name, outcome in (*words.items(), ("other", ())):
             is_one = lost["outcome"].isin(outcome) if outcome else ~lost["outcome"].isin(named)
-            tally = is_one.groupby(lost["target"]).agg(["sum", "size"])
+            counts = is_one.groupby(lost["target"]).agg(["sum", "size"])
             found = (
-                cluster_rate(tally["sum"].to_numpy(), tally["size"].to_numpy(), conf)
-                if len(tally)
+                cluster_rate(counts["sum"].to_numpy(), counts["size"].to_numpy(), conf)
+                if len(counts)
                 else None
             )
             row |= {
@@ -233,10 +233,10 @@ def escape_rates(escapes: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
         strict=escapes["index"] > 0,
     )
     for label in KINDS:
-        own = marked[marked["label"] == label]
-        if not len(own):
+        subset = marked[marked["label"] == label]
+        if not len(subset):
             continue
-        per = own.groupby(["way", *key])[["lower", "good", "strict"]].max().astype(float)
+        per = subset.groupby(["way", *key])[["lower", "good", "strict"]].max().astype(float)
         kicks = per.loc["kick"] if "kick" in per.index.get_level_values("way") else None
         for way in WAYS:
             if way not in per.index.get_level_values("way"):
@@ -244,11 +244,11 @@ def escape_rates(escapes: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
             ends = per.loc[way]
             row: dict[str, Any] = {
                 "label": label, "way": way, "ends": len(ends),
-                "tries": int((own["way"] == way).sum()), "strict": float(ends["strict"].mean()),
+                "tries": int((subset["way"] == way).sum()), "strict": float(ends["strict"].mean()),
             }  # fmt: skip
             for name in ("lower", "good"):
-                tally = ends[name].groupby("target").agg(["sum", "size"])
-                found = cluster_rate(tally["sum"].to_numpy(), tally["size"].to_numpy(), conf)
+                counts = ends[name].groupby("target").agg(["sum", "size"])
+                found = cluster_rate(counts["sum"].to_numpy(), counts["size"].to_numpy(), conf)
                 row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
             gap = None
             if kicks is not None and way != "kick":

@@ -34,18 +34,18 @@ def index_loss(points: pd.DataFrame) -> list[Panel]:
     traces = []
     for k, (width, part) in enumerate(points.groupby("width")):
         colour, marker = STYLES[k % len(STYLES)]
-        for whole, own in part.groupby(part["core"] == part["width"]):
+        for whole, subset in part.groupby(part["core"] == part["width"]):
             hover = [
                 lines(
                     f"width {row['width']}, teacher {row['target'] + 1}: {row['label']}",
                     f"index {row['index']} of {row['coords']}, loss {row['loss']:.4g}",
                     f"core of {row['core']} neurons; met {row['met']} times",
                 )
-                for row in rows(own)
+                for row in rows(subset)
             ]
             name = f"width {width}" if whole else f"width {width}, a neuron to spare"
             traces.append(
-                marks(own["loss"], own["share"], name, colour, hover, marker, size=7.0,
+                marks(subset["loss"], subset["share"], name, colour, hover, marker, size=7.0,
                       hollow=not whole)
             )  # fmt: skip
     x = log_axis("loss (share of the target's variance)", traces, along="x")

@@ -70,9 +70,9 @@ def answer(table: pd.DataFrame) -> Answer:
     for bias, half in table.groupby("bias"):
         row = half.sort_values("width").iloc[0].to_dict()  # width 0: all above 1
         setting = "with biases" if bias else "without biases"
-        own = (row["rate"], row["rate_low"], row["rate_high"])
-        parts.append(f"{rate(*own)} {setting}")
-        tiles.append(rate_tile(*own, f"end on a plateau saddle {setting}"))
+        subset = (row["rate"], row["rate_low"], row["rate_high"])
+        parts.append(f"{rate(*subset)} {setting}")
+        tiles.append(rate_tile(*subset, f"end on a plateau saddle {setting}"))
     if len(tiles) == 1:
         tiles.append((f"{int(table['levels'].sum())}", "distinct losses of minima"))
     told = f"{listed(parts)} end on plateau saddles, where neurons repeat"

@@ -76,17 +76,19 @@ def _panel(runs: pd.DataFrame, bias: bool, span: tuple[float, float]) -> Panel:
     placed, step = thinned(along_widths(runs))
     traces = []
     for end in ENDS:
-        own = placed[placed["end"] == end]
-        if not len(own):
+        subset = placed[placed["end"] == end]
+        if not len(subset):
             continue
         colour, marker = LOOKS[end]
         hover = [
             lines(f"width {row['width']}, seed {row['seed']}: {WORDS[end]}",
                   f"loss {row['loss']:.6g}")
-            for row in rows(own)
+            for row in rows(subset)
         ]  # fmt: skip
         traces.append(
-            points(own["place"], own["loss"], WORDS[end], colour, hover, marker=marker, size=6)
+            points(
+                subset["place"], subset["loss"], WORDS[end], colour, hover, marker=marker, size=6
+            )
         )
     widths = sorted(int(width) for width in runs["width"].unique())
     title = "With biases" if bias else "Without biases"

@@ -141,11 +141,11 @@ def relabelled(runs: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for word in UNCERTIFIED_ENDS:
-        own = runs[runs["uncertified"] == word]["end"]
-        if len(own):
-            counts = {end: int((own == end).sum()) for end in ENDS}
+        subset = runs[runs["uncertified"] == word]["end"]
+        if len(subset):
+            counts = {end: int((subset == end).sum()) for end in ENDS}
             rows.append(
-                {"uncertified": word, "runs": len(own), "kept": counts.get(word, 0)} | counts
+                {"uncertified": word, "runs": len(subset), "kept": counts.get(word, 0)} | counts
             )
     return pd.DataFrame(rows, columns=["uncertified", "runs", "kept", *ENDS])
 
@@ -156,7 +156,7 @@ def _row(
     counts = {word: int((group["end"] == word).sum()) for word in ENDS}
     share = wilson(counts["plateau"], len(group), conf)
     finite = (group["end"] == "plateau") & group["label"].isin(CERTIFIED)
-    apart = [own for _, own in group.groupby("width")]
+    apart = [subset for _, subset in group.groupby("width")]
     low, high = REPORTED_PLATEAUS[bias]
     return {
         "bias": bias,
@@ -168,10 +168,10 @@ def _row(
         "rate_high": share.high,
         "finite": int(finite.sum()),
         "known": _known(group[group["end"] == "plateau"], half),
-        "levels": sum(own[own["level"] >= 0]["level"].nunique() for own in apart),
+        "levels": sum(subset[subset["level"] >= 0]["level"].nunique() for subset in apart),
         "channel_levels": sum(
-            len(loss_levels(own[own["end"] == "channel"]["loss"].to_numpy(), CHANNEL_GAP))
-            for own in apart
+            len(loss_levels(subset[subset["end"] == "channel"]["loss"].to_numpy(), CHANNEL_GAP))
+            for subset in apart
         ),
         "lowest": float(group["loss"].min()),
         "highest": float(group["loss"].max()),

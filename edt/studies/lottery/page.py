@@ -73,8 +73,8 @@ def answer(curves: pd.DataFrame) -> Answer:
     least = float(curves["remaining"].min())
 
     def found(method: str, remaining: float) -> dict[str, Any] | None:
-        own = curves[(curves["method"] == method) & (curves["remaining"] == remaining)]
-        return None if not len(own) else rows(own)[0]
+        subset = curves[(curves["method"] == method) & (curves["remaining"] == remaining)]
+        return None if not len(subset) else rows(subset)[0]
 
     def told(row: dict[str, Any]) -> str:
         return rate(row["accuracy"], row["accuracy_low"], row["accuracy_high"])

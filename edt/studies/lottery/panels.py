@@ -62,7 +62,7 @@ def curves(table: pd.DataFrame) -> list[Panel]:
 def _lines(table: pd.DataFrame, name: str) -> list[Part]:
     traces = []
     for method in dict.fromkeys(table["method"]):
-        own = table[table["method"] == method]
+        subset = table[table["method"] == method]
         colour, marker, dash = LOOKS[method]
         low, high = f"{name}_low", f"{name}_high"
         hover = [
@@ -73,11 +73,11 @@ def _lines(table: pd.DataFrame, name: str) -> list[Part]:
                 else "step " + value(row[name], row[low], row[high]),
                 f"{row['seeds']} seeds",
             )
-            for row in rows(own)
+            for row in rows(subset)
         ]
         traces.append(
-            line(own["remaining"], own[name], METHOD[method], colour, hover, low=own[low],
-                 high=own[high], marker=marker, dash=dash, size=8)
+            line(subset["remaining"], subset[name], METHOD[method], colour, hover, low=subset[low],
+                 high=subset[high], marker=marker, dash=dash, size=8)
         )  # fmt: skip
     return traces
 

@@ -87,8 +87,8 @@ def plateau_findings(table: pd.DataFrame) -> list[Finding]:
 def lazy_text(rates: pd.DataFrame) -> str:
     """How far networks moved in the settings that moved them least and most."""
     moved = {
-        str(setting): float(own["moved"].median())
-        for setting, own in rates.groupby("setting", sort=False)
+        str(setting): float(subset["moved"].median())
+        for setting, subset in rates.groupby("setting", sort=False)
     }
     least, most = (
         f"{number(moved[at])} ({at})"

@@ -38,7 +38,7 @@ def optimisers(
     )
     for rule, part in named.groupby("rule", sort=False):
         traces = []
-        for k, (width, own) in enumerate(part.groupby("width")):
+        for k, (width, subset) in enumerate(part.groupby("width")):
             colour, marker, dash = STYLES[k % len(STYLES)]
             hover = [
                 lines(
@@ -47,11 +47,11 @@ def optimisers(
                     f"certified bad: {share(row['bad'], row['bad_low'], row['bad_high'])}",
                     f"moved {row['moved']:.3g} times the norm of the start",
                 )
-                for row in rows(own)
+                for row in rows(subset)
             ]
             traces.append(
-                line(own["scale"], own["good"], f"width {width}", f"@{colour}", hover,
-                     low=own["good_low"], high=own["good_high"], marker=marker, dash=dash)
+                line(subset["scale"], subset["good"], f"width {width}", f"@{colour}", hover,
+                     low=subset["good_low"], high=subset["good_high"], marker=marker, dash=dash)
             )  # fmt: skip
         name = str(rule)
         found.append(
@@ -63,16 +63,16 @@ def optimisers(
         # The median of runs most of which had not left when the steps were over is not known.
         gone = times["left"] > 0.5
         measured = [
-            line(own["batch"], own["steps"], name, "@blue", [
+            line(subset["batch"], subset["steps"], name, "@blue", [
                 lines(f"batches of {row['batch']}: {said} {row['steps']:,.0f} steps",
                       f"{share(row['left'])} of the runs left; {row['saddles']} saddles")
-                for row in rows(own)
+                for row in rows(subset)
             ], hollow=hollow, joined=not hollow)
-            for own, name, said, hollow in (
+            for subset, name, said, hollow in (
                 (times[gone], "measured (median)", "median", False),
                 (times[~gone], "most had not left in so many", "most not left in", True),
             )
-            if len(own)
+            if len(subset)
         ]  # fmt: skip
         predicted = line(times["batch"], times["predicted"], "curvature alone", "@orange", hover,
                          marker="s", dash="dash")  # fmt: skip
@@ -88,16 +88,16 @@ def optimisers(
 
 def _plateaus(known: pd.DataFrame) -> Panel:
     marks = [
-        points(own["kappa"], own["stay"], name, "@purple", [
+        points(subset["kappa"], subset["stay"], name, "@purple", [
             lines(f"teacher {row['target'] + 1}: {row['stay']:.3g} at curvature {row['kappa']:.3g}",
                   f"loss {row['loss']:.3g}, {row['index']} ways down")
-            for row in rows(own)
+            for row in rows(subset)
         ], hollow=hollow)
-        for own, name, hollow in (
+        for subset, name, hollow in (
             (known[known["left"]], "a plateau", False),
             (known[~known["left"]], "not left in so long", True),
         )
-        if len(own)
+        if len(subset)
     ]  # fmt: skip
     ends = [float(known["kappa"].min()), float(known["kappa"].max())]
     middle = float((known["kappa"] * known["stay"]).median())

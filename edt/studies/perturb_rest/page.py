@@ -51,8 +51,8 @@ def base_rate(run: PerturbRest) -> float:
     """Win rate of fresh students, averaged over teachers as the winning tickets are spread."""
     rates = run.tables["tickets"].groupby("target")["win"].mean()
     runs = run.tables["runs"]
-    own = runs[runs["group"] == "winning"].groupby("ticket")["target"].first()
-    return float(rates.loc[own.to_numpy()].mean())
+    subset = runs[runs["group"] == "winning"].groupby("ticket")["target"].first()
+    return float(rates.loc[subset.to_numpy()].mean())
 
 
 def write_perturb_report(run: PerturbRest, directory: Location) -> Folder:
@@ -104,24 +104,24 @@ def _winning(wins: pd.DataFrame) -> pd.DataFrame:
 
 
 def _lead(wins: pd.DataFrame) -> str:
-    own = _winning(wins)
-    last = own.iloc[-1]
+    subset = _winning(wins)
+    last = subset.iloc[-1]
     return (
         f"<b>{count(int(last['tickets']), 'winning ticket')}</b>, each kept at its initial weights "
-        f"while everything around it changed, in <b>{int(own['runs'].sum()):,} networks</b>."
+        f"while everything around it changed, in <b>{int(subset['runs'].sum()):,} networks</b>."
     )
 
 
 def answer(wins: pd.DataFrame, base: float) -> Answer:
     """How often winning tickets win among the smallest and the largest change of the rest."""
-    own = _winning(wins)
-    ends = [own.iloc[0], *([own.iloc[-1]] if len(own) > 1 else [])]
+    subset = _winning(wins)
+    ends = [subset.iloc[0], *([subset.iloc[-1]] if len(subset) > 1 else [])]
     found = [(row["rate"], row["spread_low"], row["spread_high"]) for row in ends]
     told = [
         f", by {exact(row['size'])} in {rate(*each)}"
         for row, each in zip(ends[1:], found[1:], strict=True)
     ]
-    failing, tickets = int(own["failing"].max()), int(own["tickets"].iloc[-1])
+    failing, tickets = int(subset["failing"].max()), int(subset["tickets"].iloc[-1])
     tiles = [
         rate_tile(*each, f"win when the rest is changed by {exact(row['size'])}")
         for row, each in zip(ends, found, strict=True)
@@ -141,13 +141,13 @@ def _body(
     figures: dict[str, str],
     facts: dict[str, Any],
 ) -> list[str]:
-    own, text = _winning(wins), html.paragraph
+    subset, text = _winning(wins), html.paragraph
     thresholds = threshold_table(
         run.tables["runs"].assign(threshold=run.spec.good), ("group", "size")
     )
     sections = [
         html.section(
-            "Win rate against the change", text(_rates_text(own, base)), figures["wins"],
+            "Win rate against the change", text(_rates_text(subset, base)), figures["wins"],
             text(_control_text(wins)),
         ),
         html.section("Ticket by ticket", text(_minimal_text(run)), figures["tickets"]),
@@ -171,10 +171,10 @@ def _body(
     ]
 
 
-def _rates_text(own: pd.DataFrame, base: float) -> str:
+def _rates_text(subset: pd.DataFrame, base: float) -> str:
     parts = [
         f"{rate(row['rate'], row['spread_low'], row['spread_high'])} at size {exact(row['size'])}"
-        for row in (own.iloc[0], own.iloc[-1])
+        for row in (subset.iloc[0], subset.iloc[-1])
     ]
     rates = " and ".join(parts)
     return (
@@ -186,9 +186,9 @@ def _rates_text(own: pd.DataFrame, base: float) -> str:
 def _control_text(wins: pd.DataFrame) -> str:
     out = []
     control = wins[wins["group"] == "random"]
-    own = _winning(wins)
+    subset = _winning(wins)
     if len(control):
-        both = own.merge(control, on="size", suffixes=("", "_random"))
+        both = subset.merge(control, on="size", suffixes=("", "_random"))
         apart = both[
             (both["spread_low"] > both["spread_high_random"])
             | (both["spread_high"] < both["spread_low_random"])
@@ -196,7 +196,7 @@ def _control_text(wins: pd.DataFrame) -> str:
         out.append(
             "Keeping as many neurons or weights of the same network, chosen at random, gives rates "
             + (
-                f"whose interval is apart from the ticket's at {len(apart)} of {len(own)} sizes."
+                f"whose interval is apart from the ticket's at {len(apart)} of {len(subset)} sizes."
                 if len(apart)
                 else "whose intervals overlap the ticket's at every size."
             )

@@ -48,10 +48,10 @@ TERMS = Terms(
 
 def ticket_rates(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
     """Win rate of every winning ticket at every size, worst ticket first; its target."""
-    own = runs[runs["group"] == "winning"]
-    rates = own.pivot_table(index="ticket", columns="size", values="win", aggfunc="mean")
+    part = runs[runs["group"] == "winning"]
+    rates = part.pivot_table(index="ticket", columns="size", values="win", aggfunc="mean")
     order = rates.mean(axis=1).sort_values(kind="stable").index
-    return rates.loc[order], own.groupby("ticket")["target"].first()
+    return rates.loc[order], part.groupby("ticket")["target"].first()
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ def wins(table: pd.DataFrame, change: str, *, base: float | None = None) -> list
     sizes = sorted(float(size) for size in table["size"].unique())
     traces: list[Part] = []
     for group, (colour, marker, dash) in LOOKS.items():
-        own = table[table["group"] == group]
-        if not len(own):
+        part = table[table["group"] == group]
+        if not len(part):
             continue
         hover = [
             lines(
@@ -119,11 +119,11 @@ def wins(table: pd.DataFrame, change: str, *, base: float | None = None) -> list
                 share(row["rate"], row["spread_low"], row["spread_high"]),
                 f"tickets that lost at least once: {row['failing']} of {row['tickets']}",
             )
-            for row in rows(own)
+            for row in rows(part)
         ]
         traces.append(
-            line(own["size"], own["rate"], GROUP[group], colour, hover, low=own["spread_low"],
-                 high=own["spread_high"], marker=marker, dash=dash)
+            line(part["size"], part["rate"], GROUP[group], colour, hover, low=part["spread_low"],
+                 high=part["spread_high"], marker=marker, dash=dash)
         )  # fmt: skip
     if base is not None:
         traces.append(
@@ -135,17 +135,17 @@ def wins(table: pd.DataFrame, change: str, *, base: float | None = None) -> list
     return [left, *_same(table[table["group"] == "winning"], sizes, SIZE[change])]
 
 
-def _same(own: pd.DataFrame, sizes: list[float], label: str) -> list[Panel]:
-    if own["same"].isna().all():
+def _same(part: pd.DataFrame, sizes: list[float], label: str) -> list[Panel]:
+    if part["same"].isna().all():
         return []
     traces = []
     for name, text, colour, marker in (
         ("same", "share of ticket neurons that play teacher neurons again", "@green", "D"),
         ("shift", "distance of the ticket's end from where it ended, relative", "@purple", "v"),
     ):
-        hover = [lines(f"size {row['size']:g}: {row[name]:.4g}", text) for row in rows(own)]
-        traces.append(line(own["size"], own[name], text, colour, hover, marker=marker))
-    top = max(1.04, 1.1 * float(np.nanmax(own["shift"])))
+        hover = [lines(f"size {row['size']:g}: {row[name]:.4g}", text) for row in rows(part)]
+        traces.append(line(part["size"], part[name], text, colour, hover, marker=marker))
+    top = max(1.04, 1.1 * float(np.nanmax(part["shift"])))
     return [
         Panel(
             "Is it the ticket that wins?",
@@ -164,8 +164,8 @@ def tickets(runs: pd.DataFrame, change: str) -> list[Panel]:
         change: kind of change.
     """
     rates, target = ticket_rates(runs)
-    own = runs[runs["group"] == "winning"]
-    counts = own.pivot_table(index="ticket", columns="size", values="win", aggfunc="size")
+    part = runs[runs["group"] == "winning"]
+    counts = part.pivot_table(index="ticket", columns="size", values="win", aggfunc="size")
     counts = counts.loc[rates.index]
     names = [f"{ticket + 1} (teacher {target[ticket] + 1})" for ticket in rates.index]
     hover = [

@@ -33,24 +33,27 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     """
     last = table[table["size"] == table["size"].max()]
     by = {row["group"]: row for row in last.to_dict("records")}
-    own = by.get("ticket")
-    if own is None:
+    part = by.get("ticket")
+    if part is None:
         return []
     found = []
     told = (
-        f"in {percent(own['rate'])} ({span(own['rate_low'], own['rate_high'])} over "
-        f"{count(own['parents'], 'parent')})"
+        f"in {percent(part['rate'])} ({span(part['rate_low'], part['rate_high'])} over "
+        f"{count(part['parents'], 'parent')})"
     )
     effect = rate_tile(
-        own["rate"], own["rate_low"], own["rate_high"], "of winning tickets win with changed rests"
+        part["rate"],
+        part["rate_low"],
+        part["rate_high"],
+        "of winning tickets win with changed rests",
     )
-    if own["rate_low"] > ALWAYS:
+    if part["rate_low"] > ALWAYS:
         text = f"Winning tickets win whatever the rest: {told}."
         found.append(Finding("a", "against", text, effect))
     else:
         text = (
-            f"With changed rests winning tickets win {told}: {own['losers']} of {own['parents']} "
-            f"lose with some rest; {number(own['expected'])} would if they did nothing."
+            f"With changed rests winning tickets win {told}: {part['losers']} of {part['parents']} "
+            f"lose with some rest; {number(part['expected'])} would if they did nothing."
         )
         found.append(Finding("a", "silent", text, effect))
     for group in ("fresh", "random"):

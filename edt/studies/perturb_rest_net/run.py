@@ -240,14 +240,14 @@ def group_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
     for size, part in runs.groupby("size"):
         fresh = part[part["group"] == "fresh"].groupby("seed")["win"].mean().to_numpy()
         for group in GROUPS:
-            own = part[part["group"] == group]
-            if not len(own):
+            subset = part[part["group"] == group]
+            if not len(subset):
                 continue
-            wins = own.groupby("seed")["win"].agg(["sum", "size"])
+            wins = subset.groupby("seed")["win"].agg(["sum", "size"])
             rate = cluster_rate(wins["sum"].to_numpy(), wins["size"].to_numpy(), conf)
-            mean = mean_interval(own.groupby("seed")["accuracy"].mean().to_numpy(), conf)
+            mean = mean_interval(subset.groupby("seed")["accuracy"].mean().to_numpy(), conf)
             row: dict[str, Any] = {
-                "size": size, "group": group, "parents": len(wins), "networks": len(own),
+                "size": size, "group": group, "parents": len(wins), "networks": len(subset),
                 "rate": rate.value, "rate_low": rate.low, "rate_high": rate.high,
                 "accuracy": mean.value, "accuracy_low": max(mean.low, 0.0),
                 "accuracy_high": min(mean.high, 1.0),
@@ -272,6 +272,6 @@ def group_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
             row["losers"] = int((wins["sum"] < wins["size"]).sum())
             row["expected"] = np.nan
             if len(fresh) and group != "losing":
-                row["expected"] = expected_losers(fresh, int(own["rest"].nunique()))
+                row["expected"] = expected_losers(fresh, int(subset["rest"].nunique()))
             rows.append(row)
     return pd.DataFrame(rows)

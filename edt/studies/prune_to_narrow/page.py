@@ -32,10 +32,12 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     """
     found = []
     for width, part in table.groupby("width"):
-        own = part[part["rule"].isin(["matched", "strongest"])].sort_values("good", kind="stable")
-        if not len(own):
+        selected = part[part["rule"].isin(["matched", "strongest"])].sort_values(
+            "good", kind="stable"
+        )
+        if not len(selected):
             continue
-        row = own.iloc[-1]
+        row = selected.iloc[-1]
         base = part[part["rule"] == "random"]["good"]
         text = (
             f"Cut down to {panels.RULES[row['rule']][0]} and trained on, {percent(row['good'])} of "

@@ -34,28 +34,28 @@ def prune(table: pd.DataFrame) -> list[Panel]:
     widths = sorted({int(width) for width in table["width"]})
     traces = []
     for rule, (text, colour, marker, dash) in RULES.items():
-        own = table[table["rule"] == rule]
+        subset = table[table["rule"] == rule]
         hover = [
             lines(
                 f"width {row['width']}, {text}",
                 f"good: {share(row['good'], row['good_low'], row['good_high'])}",
                 f"{row['winners']} winners of {row['teachers']} teachers",
             )
-            for row in rows(own)
+            for row in rows(subset)
         ]
         traces.append(
-            line(own["width"], own["good"], text, f"@{colour}", hover,
-                 low=own["good_low"], high=own["good_high"], marker=marker, dash=dash)
+            line(subset["width"], subset["good"], text, f"@{colour}", hover,
+                 low=subset["good_low"], high=subset["good_high"], marker=marker, dash=dash)
         )  # fmt: skip
-    own = table[table["rule"] == "matched"]
-    other = (1.0 - own["good"] - own["bad"] - own["channel"]).clip(lower=0.0)
+    subset = table[table["rule"] == "matched"]
+    other = (1.0 - subset["good"] - subset["bad"] - subset["channel"]).clip(lower=0.0)
     stacked = [
-        bars(own["width"], values, text, f"@{colour}",
+        bars(subset["width"], values, text, f"@{colour}",
              [f"width {row['width']}, {text}: {share(float(value))}"
-              for row, value in zip(rows(own), values, strict=True)])
+              for row, value in zip(rows(subset), values, strict=True)])
         for values, text, colour in (
-            (own["good"], "good", "green"), (own["bad"], "certified bad minimum", "red"),
-            (own["channel"], "channel to infinity", "purple"), (other, "other", "soft"),
+            (subset["good"], "good", "green"), (subset["bad"], "certified bad minimum", "red"),
+            (subset["channel"], "channel to infinity", "purple"), (other, "other", "soft"),
         )
     ]  # fmt: skip
     return [

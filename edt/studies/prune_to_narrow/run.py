@@ -160,17 +160,17 @@ def remains_table(runs: pd.DataFrame, conf: float = 0.95) -> pd.DataFrame:
             index=key, columns="rule", values="good"
         )
         for rule in RULES:
-            own = part[part["rule"] == rule]
-            if not len(own):
+            subset = part[part["rule"] == rule]
+            if not len(subset):
                 continue
-            by = own["outcome"].eq("good").groupby(own["target"]).agg(["sum", "size"])
+            by = subset["outcome"].eq("good").groupby(subset["target"]).agg(["sum", "size"])
             good = cluster_rate(by["sum"], by["size"], conf)
             row = {
-                "width": int(str(width)), "rule": rule, "teachers": len(by), "winners": len(own),
+                "width": int(str(width)), "rule": rule, "teachers": len(by), "winners": len(subset),
                 "good": good.value, "good_low": good.low, "good_high": good.high,
-                "bad": float(own["outcome"].eq("bad").mean()),
-                "channel": float(own["outcome"].eq("channel").mean()),
-                "untrained": float((own["cut_loss"] <= own["threshold"]).mean()),
+                "bad": float(subset["outcome"].eq("bad").mean()),
+                "channel": float(subset["outcome"].eq("channel").mean()),
+                "untrained": float((subset["cut_loss"] <= subset["threshold"]).mean()),
                 "ahead": np.nan, "ahead_low": np.nan, "ahead_high": np.nan,
             }  # fmt: skip
             if rule != "random":

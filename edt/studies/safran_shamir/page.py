@@ -66,8 +66,8 @@ def write_safran_shamir_report(run: SafranShamirRun, directory: Location) -> Fol
 
 def answer(table: pd.DataFrame) -> Answer:
     """Shares of spurious ends of the widest teacher, with the fewest and the most neurons."""
-    own = table[table["teacher"] == table["teacher"].max()].sort_values("student")
-    ends = rows(own)[:: max(len(own) - 1, 1)]
+    some = table[table["teacher"] == table["teacher"].max()].sort_values("student")
+    ends = rows(some)[:: max(len(some) - 1, 1)]
     told, tiles = [], []
     for row in ends:
         found = (row["rate"], row["rate_low"], row["rate_high"])
@@ -77,8 +77,8 @@ def answer(table: pd.DataFrame) -> Answer:
     if len(tiles) == 1:
         tiles.append((f"{int(table['starts'].sum()):,}", "starts over all widths"))
     return Answer(
-        f"Of teachers with {int(own['teacher'].iloc[0])} neurons, {listed(told)} end in a spurious "
-        "minimum, where the loss is not zero.",
+        f"Of teachers with {int(some['teacher'].iloc[0])} neurons, {listed(told)} end in a "
+        "spurious minimum, where the loss is not zero.",
         tiles,
     )
 
@@ -133,12 +133,12 @@ def findings(run: SafranShamirRun, table: pd.DataFrame) -> list[str]:
     """Sentences: the trend, agreement with the reported shares, what the spurious ends are."""
     out = []
     for more in run.spec.extra:
-        own = table[table["student"] - table["teacher"] == more]
-        first, last = own.iloc[0], own.iloc[-1]
+        some = table[table["student"] - table["teacher"] == more]
+        first, last = some.iloc[0], some.iloc[-1]
         out.append(
             f"{_students(more)} end in a spurious minimum in {_rate(first)} of the starts when the "
             f"teacher has {int(first['teacher'])} neurons"
-            + (f", in {_rate(last)} when it has {int(last['teacher'])}." if len(own) > 1 else ".")
+            + (f", in {_rate(last)} when it has {int(last['teacher'])}." if len(some) > 1 else ".")
         )
     out.append(comparison(table))
     bad, sharp = int(table["spurious"].sum()), int(table["minima"].sum())

@@ -75,7 +75,7 @@ def _shares(table: pd.DataFrame, title: str) -> Panel:
     reported = "rate_reported" in table.columns
     traces = []
     for place, count in enumerate(sorted(int(e) for e in extra.unique())):
-        own = table[extra == count].sort_values("teacher")
+        subset = table[extra == count].sort_values("teacher")
         name = extra_name(count)
         hover = [
             lines(
@@ -85,11 +85,11 @@ def _shares(table: pd.DataFrame, title: str) -> Panel:
                 if reported and np.isfinite(row["rate_reported"])
                 else "",
             )
-            for row in rows(own)
+            for row in rows(subset)
         ]
         traces.append(
-            line(own["teacher"], own["rate"], f"{name}, 95%", COLOURS[place % 4], hover,
-                 low=own["rate_low"], high=own["rate_high"], marker=MARKERS[place],
+            line(subset["teacher"], subset["rate"], f"{name}, 95%", COLOURS[place % 4], hover,
+                 low=subset["rate_low"], high=subset["rate_high"], marker=MARKERS[place],
                  dash=list(DASHES.values())[place % len(DASHES)])
         )  # fmt: skip
     theirs = table[table["rate_reported"].notna()] if reported else table.iloc[:0]

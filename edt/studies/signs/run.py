@@ -104,9 +104,9 @@ def coin_table(points: pd.DataFrame, draws: int = 2000, seed: int = SEED) -> pd.
     generator = np.random.Generator(np.random.Philox(seed))
     for width, part in points.groupby("width"):
         for level in (*sorted(part["level"].unique()), -1):
-            own = part if level == -1 else part[part["level"] == level]
+            subset = part if level == -1 else part[part["level"] == level]
             rows.append(
-                {"width": int(str(width)), "level": int(level)} | _row(own, draws, generator)
+                {"width": int(str(width)), "level": int(level)} | _row(subset, draws, generator)
             )
     return pd.DataFrame(rows)
 

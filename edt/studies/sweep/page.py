@@ -65,14 +65,14 @@ def answer(run: Sweep) -> Answer:
     """Share of good runs: of all, and where most are good."""
     every = _overall(run.runs)
     best, setting = _best(run)
-    own = (best["rate"], best["rate_low"], best["rate_high"])
+    subset = (best["rate"], best["rate_low"], best["rate_high"])
     at = f" at {setting}" if setting else ""
     return Answer(
         f"{rate(every.value, every.low, every.high)} reached the good loss, at most "
-        f"{rate(*own)}{at}.",
+        f"{rate(*subset)}{at}.",
         [
             rate_tile(every.value, every.low, every.high, "of all runs reach the good loss"),
-            rate_tile(*own, f"at most{at}"),
+            rate_tile(*subset, f"at most{at}"),
         ],
     )
 

@@ -20,12 +20,12 @@ from edt.studies.targets.spec import TARGETS
 def beyond_text(rates: pd.DataFrame) -> str:
     """Median test losses from the narrowest to the widest width, target by target."""
     parts = []
-    for data, own in rates.groupby("data", sort=False):
-        own = own.sort_values("width")
+    for data, subset in rates.groupby("data", sort=False):
+        subset = subset.sort_values("width")
         first, best, last = (
-            own.iloc[0],
-            own.iloc[int(own["test"].to_numpy().argmin())],
-            own.iloc[-1],
+            subset.iloc[0],
+            subset.iloc[int(subset["test"].to_numpy().argmin())],
+            subset.iloc[-1],
         )
         parts.append(
             f"{TARGETS[str(data)]}: {number(first['test'])} at width {int(first['width'])}, "

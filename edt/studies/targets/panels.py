@@ -27,16 +27,16 @@ def targets(table: pd.DataFrame) -> list[Panel]:
     """
     traces = []
     for k, data in enumerate(dict.fromkeys(table["data"])):
-        own = table[table["data"] == data]
+        subset = table[table["data"] == data]
         colour, marker, _ = STYLES[k % len(STYLES)]
         hover = [
             lines(f"width {row['width']}, {TARGETS[data]}", f"train {row['train']:.3g}",
                   f"test {row['test']:.3g} (medians)")
-            for row in rows(own)
+            for row in rows(subset)
         ]  # fmt: skip
         for name, dash in (("test", "solid"), ("train", "dot")):
             traces.append(
-                line(own["width"], own[name].clip(lower=1e-12), f"{TARGETS[data]}, {name}",
+                line(subset["width"], subset[name].clip(lower=1e-12), f"{TARGETS[data]}, {name}",
                      f"@{colour}", hover, marker=marker, dash=dash)
             )  # fmt: skip
     widths = sorted({int(width) for width in table["width"]})

@@ -150,9 +150,9 @@ def level_panels(
     richest_one, several = richest(table)
     found = []
     for target in sorted({int(t) for t in table["target"]}) if each else [richest_one]:
-        own = runs[(runs["target"] == target) & np.isfinite(runs["loss"])]
+        subset = runs[(runs["target"] == target) & np.isfinite(runs["loss"])]
         title = f"Every run, {target_name} {target + 1}" if several else "Every run"
-        found.append(_strip(own, title, scale, unit))
+        found.append(_strip(subset, title, scale, unit))
     return [*found, _counts(table, target_name, several)]
 
 
@@ -202,10 +202,10 @@ def _strip(runs: pd.DataFrame, title: str, scale: float, unit: str) -> Panel:
 def _counts(table: pd.DataFrame, target_name: str, several: bool) -> Panel:
     traces = []
     for target in sorted(int(t) for t in table["target"].unique()):
-        own = table[table["target"] == target]
+        subset = table[table["target"] == target]
         name = f"{target_name} {target + 1}"
         hover = []
-        for row in rows(own):
+        for row in rows(subset):
             where = f"width {row['width']}{f', {name}' if several else ''}"
             found = f"bad minima: {row['bad']}, distinct losses: {row['levels']}"
             if not row["bad"]:
@@ -216,7 +216,7 @@ def _counts(table: pd.DataFrame, target_name: str, several: bool) -> Panel:
                 lines(where, found, f"met once: {row['once']}", f"with the unseen: {unseen}")
             )
         traces.append(
-            line(own["width"], own["levels"], name, COLOURS[target % len(COLOURS)],
+            line(subset["width"], subset["levels"], name, COLOURS[target % len(COLOURS)],
                  hover, marker=MARKERS[target % len(MARKERS)], key=several,
                  dash=list(DASHES.values())[target % len(DASHES)])
         )  # fmt: skip

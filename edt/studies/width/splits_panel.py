@@ -80,20 +80,20 @@ def _agreement(table: pd.DataFrame) -> Panel:
     most = int(cells["splits"].max())
     traces = [rule((-0.5, top + 0.5), (-0.5, top + 0.5))]
     for inside, name in names.items():
-        own = cells[cells["inside"] == inside]
+        part = cells[cells["inside"] == inside]
         hover = [
             lines(
                 f"{name}: {row['splits']:,} splits",
                 f"predicted {row['predicted_neg']}, counted {row['n_neg']}",
             )
-            for row in rows(own)
+            for row in rows(part)
         ]
         colour, marker, _ = SIDES[inside]
-        mark = points(own["predicted_neg"], own["n_neg"], name, colour, hover, marker=marker,
+        mark = points(part["predicted_neg"], part["n_neg"], name, colour, hover, marker=marker,
                       hollow=True)  # fmt: skip
-        mark["marker"]["size"] = [round(12 + 22 * np.sqrt(n / most), 1) for n in own["splits"]]
+        mark["marker"]["size"] = [round(12 + 22 * np.sqrt(n / most), 1) for n in part["splits"]]
         # Both sides share a cell: what is inside is written above it, what is outside below.
-        mark |= {"mode": "markers+text", "text": [str(n) for n in own["splits"]],
+        mark |= {"mode": "markers+text", "text": [str(n) for n in part["splits"]],
                  "textposition": "top center" if inside else "bottom center",
                  "textfont": {"color": colour, "size": 12}, "cliponaxis": False}  # fmt: skip
         traces.append(mark)
@@ -110,21 +110,21 @@ def _agreement(table: pd.DataFrame) -> Panel:
 def _shares(escapes: pd.DataFrame) -> Panel:
     traces: list[Part] = []
     for k, mu in enumerate(sorted({float(mu) for mu in escapes["mu"]})):
-        own = escapes[escapes["mu"] == mu]
-        colour, marker, dash = SIDES[bool(own["inside"].iloc[0])]
+        part = escapes[escapes["mu"] == mu]
+        colour, marker, dash = SIDES[bool(part["inside"].iloc[0])]
         hover = [
             lines(
                 f"width {row['width']}, μ = {row['mu']:g}: {row['splits']:,} splits",
                 f"strict saddles {share(row['share'], row['share_low'], row['share_high'])}",
                 f"mean index {row['mean_index']:.3g}",
             )
-            for row in rows(own)
+            for row in rows(part)
         ]
         same = sum(trace["line"]["color"] == colour for trace in traces)
         marker = marker if not same else "D^vP*hX"[(k - 1) % 7]
         traces.append(
-            line(own["width"], own["share"], f"μ = {mu:g}", colour, hover, low=own["share_low"],
-                 high=own["share_high"], marker=marker, dash=dash)
+            line(part["width"], part["share"], f"μ = {mu:g}", colour, hover, low=part["share_low"],
+                 high=part["share_high"], marker=marker, dash=dash)
         )  # fmt: skip
     return Panel(
         "Splits that open a way down",

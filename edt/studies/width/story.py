@@ -172,20 +172,22 @@ class Story:
 
     def tickets_text(self) -> str:
         """How far the targets differ in the number of effective tickets."""
-        own = self.success[(self.success["target"] != ALL) & self.success["n_eff"].gt(0)]
-        own = own[np.isfinite(own["n_eff"]) & (own["width"] > self.spec.reference_width)]
+        subset = self.success[(self.success["target"] != ALL) & self.success["n_eff"].gt(0)]
+        subset = subset[
+            np.isfinite(subset["n_eff"]) & (subset["width"] > self.spec.reference_width)
+        ]
         text = (
             "The effective number of tickets, ln P<sub>fail</sub>(m) / ln(1 − price), needs no "
             "count: it is the number of independent narrow networks that would fail as rarely."
         )
-        shared = own["width"].value_counts()
+        shared = subset["width"].value_counts()
         several = [int(width) for width in shared.index if shared[width] > 1]
         if not several:
             return text
         width = min(several)
         values = [
             interval(row["n_eff"], row["n_eff_low"], row["n_eff_high"])
-            for row in _rows(own[own["width"] == width])
+            for row in _rows(subset[subset["width"] == width])
         ]
         r = self.spec.reference_width
         return (

@@ -107,14 +107,14 @@ def each_target(
     """Panels of `plot_targets`: one a target."""
     found = []
     for target in sorted(int(t) for t in table["target"].unique() if t != ALL):
-        own = table[table["target"] == target]
-        p = own["p"].dropna()
+        subset = table[table["target"] == target]
+        p = subset["p"].dropna()
         note = f" (price of a ticket {100 * p.iloc[0]:.0f}%)" if len(p) else ""
         found.append(
             Panel(
                 f"{target_name.capitalize()} {target + 1}{note}",
-                [_measured(own), *_predictions(own)],
-                width_axis(own["width"].tolist(), "student width m", most=10),
+                [_measured(subset), *_predictions(subset)],
+                width_axis(subset["width"].tolist(), "student width m", most=10),
                 percent_axis(f"runs that {goal}"),
                 height=320,
             )
@@ -155,18 +155,18 @@ def _measured(table: pd.DataFrame) -> Part:
 
 def _one(table: pd.DataFrame, target: int, target_name: str, name: str, key: bool) -> Part:
     """A thin line for one target."""
-    own = table[(table["target"] == target) & np.isfinite(table[name])]
-    own = own[own[name] > 0] if name == "n_eff" else own
+    subset = table[(table["target"] == target) & np.isfinite(table[name])]
+    subset = subset[subset[name] > 0] if name == "n_eff" else subset
     say = share if name == "rate" else value
     hover = [
         lines(
             f"{target_name} {target + 1}, width {row['width']}",
             say(row[name], row[f"{name}_low"], row[f"{name}_high"]),
         )
-        for row in rows(own)
+        for row in rows(subset)
     ]
     return line(
-        own["width"], own[name], f"each {target_name}", "@soft", hover,
+        subset["width"], subset[name], f"each {target_name}", "@soft", hover,
         marker=MARKERS[target % len(MARKERS)], width=1.0, size=6, key=key, opacity=0.75,
     )  # fmt: skip
 

@@ -82,8 +82,8 @@ def write_xor_report(run: Xor, directory: Location) -> Folder:
 
 def answer(table: pd.DataFrame) -> Answer:
     """Success of the narrowest and the widest networks of the first start."""
-    own = table[table["start"] == table["start"].iloc[0]].sort_values("width")
-    ends = [own.iloc[0].to_dict(), own.iloc[-1].to_dict()]
+    subset = table[table["start"] == table["start"].iloc[0]].sort_values("width")
+    ends = [subset.iloc[0].to_dict(), subset.iloc[-1].to_dict()]
     found = [(row["rate"], row["rate_low"], row["rate_high"]) for row in ends]
     widths = [int(row["width"]) for row in ends]
     tiles = [

@@ -34,16 +34,16 @@ def xor(table: pd.DataFrame) -> list[Panel]:
         table: from `edt.studies.xor.run.reference_table`.
     """
     starts = list(dict.fromkeys(table["start"].tolist()))
-    own = [(LOOKS[start], table[table["start"] == start]) for start in starts]
+    subset = [(LOOKS[start], table[table["start"] == start]) for start in starts]
     known = table[table["rate_ref"].notna()].drop_duplicates("width")
-    traces = [_rates(found, "rate", look) for look, found in own]
+    traces = [_rates(found, "rate", look) for look, found in subset]
     if len(known):
         traces.append(_rates(known, "rate_ref", REFERENCE))
     widths = sorted({int(width) for width in table["width"]})
     return [
         Panel("Success against width", traces, width_axis(widths, "hidden neurons m"),
               percent_axis("runs that learn XOR (95% Wilson)")),
-        *_tickets(own, known),
+        *_tickets(subset, known),
     ]  # fmt: skip
 
 
@@ -61,18 +61,18 @@ def _rates(table: pd.DataFrame, name: str, look: tuple[str, str, str, str]) -> P
 
 
 def _tickets(
-    own: list[tuple[tuple[str, str, str, str], pd.DataFrame]], known: pd.DataFrame
+    subset: list[tuple[tuple[str, str, str, str], pd.DataFrame]], known: pd.DataFrame
 ) -> list[Panel]:
-    counted = own[0][1][own[0][1]["n_disjoint"].notna()]
+    counted = subset[0][1][subset[0][1]["n_disjoint"].notna()]
     if not len(counted) or counted["n_eff"].isna().all():
         return []
     widths = [int(width) for width in counted["width"]]
-    ends = pd.concat([found["n_eff_high"] for _, found in own])
+    ends = pd.concat([found["n_eff_high"] for _, found in subset])
     top = max(
         2.0 * max(float(counted["n_combinatorial"].max()), 4.0),
         1.1 * float(ends[np.isfinite(ends)].max()),
     )
-    traces = [_worth(found, "n_eff", look, top) for look, found in own]
+    traces = [_worth(found, "n_eff", look, top) for look, found in subset]
     if len(known):
         traces.append(_worth(known, "n_eff_ref", REFERENCE, top))
     for name, text, colour, dash in COUNTS:
@@ -93,15 +93,15 @@ def _tickets(
 
 def _worth(table: pd.DataFrame, name: str, look: tuple[str, str, str, str], top: float) -> Part:
     text, colour, marker, dash = look
-    own = table[np.isfinite(table[name]) & (table[name] > 0)]
+    subset = table[np.isfinite(table[name]) & (table[name] > 0)]
     hover = [
         lines(f"width {row['width']}, {text}",
               "worth " + value(row[name], row[f"{name}_low"], row[f"{name}_high"]))
-        for row in rows(own)
+        for row in rows(subset)
     ]  # fmt: skip
-    return line(own["width"], own[name], text, colour, hover,
-                low=own[f"{name}_low"].clip(lower=0.1),
-                high=own[f"{name}_high"].clip(upper=10.0 * top), marker=marker, dash=dash,
+    return line(subset["width"], subset[name], text, colour, hover,
+                low=subset[f"{name}_low"].clip(lower=0.1),
+                high=subset[f"{name}_high"].clip(upper=10.0 * top), marker=marker, dash=dash,
                 zorder=2)  # fmt: skip
 
 
