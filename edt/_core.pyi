@@ -117,6 +117,8 @@ class Chain:
         curvature: int,
         vectors: int,
         many: int,
+        network_step: int,
+        vector_step: int,
         out: int,
     ) -> None: ...
 

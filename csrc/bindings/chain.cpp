@@ -117,16 +117,18 @@ void bind_chain(py::module_& m) {
           "products",
           [](const Chain& chain, const Masks& masks, int64_t networks, int64_t samples,
              bool is_double, Pointer theta, Pointer x, int64_t x_step, Pointer slopes,
-             Pointer curvature, Pointer vectors, int64_t many, Pointer out) {
+             Pointer curvature, Pointer vectors, int64_t many, int64_t network_step,
+             int64_t vector_step, Pointer out) {
             if (many < 1) throw py::value_error("a call needs at least one vector");
             run(chain, masks, networks, samples, is_double, theta, x, x_step, [&](const auto& c) {
               chain_products(c, out_of(c, slopes), out_of(c, curvature), out_of(c, vectors), many,
-                             out_of(c, out));
+                             {network_step, vector_step}, out_of(c, out));
             });
           },
           py::arg("masks"), py::arg("networks"), py::arg("samples"), py::arg("is_double"),
           py::arg("theta"), py::arg("x"), py::arg("x_step"), py::arg("slopes"),
-          py::arg("curvature"), py::arg("vectors"), py::arg("many"), py::arg("out"));
+          py::arg("curvature"), py::arg("vectors"), py::arg("many"), py::arg("network_step"),
+          py::arg("vector_step"), py::arg("out"));
 }
 
 }  // namespace edt

@@ -32,13 +32,13 @@ class Masks {
   const ChainMask whole_;
 };
 
-// out [many, parameters] = the sum over blocks of what add(k, to, scratch) adds to zeros
-// [many, mask.size], in the order of blocks.
+// out, `many` rows of parameters `step` apart, = the sum over blocks of what add(k, to, scratch)
+// adds to zeros [many, mask.size], in the order of blocks.
 template <class T, class Add>
 void sum_blocks(const Blocks<T>& blocks, const Chain& chain, const ChainMask& mask, int64_t many,
-                T* out, Crew& crew, const Add& add) {
+                int64_t step, T* out, Crew& crew, const Add& add) {
   const int64_t size = many * mask.size;
-  const bool whole = mask.place.empty();
+  const bool all = mask.place.empty(), whole = all && (many == 1 || step == mask.size);
   crew.scratch.reset();
   T* sums = whole ? out : crew.scratch.take<T>(size_t(size));
   std::fill(sums, sums + size, T(0));
@@ -61,11 +61,15 @@ void sum_blocks(const Blocks<T>& blocks, const Chain& chain, const ChainMask& ma
         });
   }
   if (whole) return;
-  std::fill(out, out + many * chain.parameters, T(0));
-  for (int64_t v = 0; v < many; ++v)
+  for (int64_t v = 0; v < many; ++v, out += step, sums += mask.size) {
+    if (all) {
+      std::copy_n(sums, mask.size, out);
+      continue;
+    }
+    std::fill_n(out, chain.parameters, T(0));
     for (int64_t k = 0; k < mask.size; ++k)
-      if (mask.place[size_t(k)] >= 0)
-        out[v * chain.parameters + mask.place[size_t(k)]] = sums[v * mask.size + k];
+      if (mask.place[size_t(k)] >= 0) out[mask.place[size_t(k)]] = sums[k];
+  }
 }
 
 }  // namespace
@@ -98,7 +102,7 @@ bool chain_gradient(const ChainCall<T>& c, const T* slopes, T* grad) {
   return parallel_for(
       c.networks, 3 * chain.operations * double(c.networks * c.samples), blocks.count > 1,
       [&](int64_t b, Crew& crew) {
-        sum_blocks(blocks, chain, masks[b], 1, grad + b * size, crew,
+        sum_blocks(blocks, chain, masks[b], 1, size, grad + b * size, crew,
                    [&](int64_t k, T* to, Scratch& scratch) {
                      const int64_t first = k * blocks.size;
                      kernels.gradient(chain, masks[b], c.theta + b * size,
@@ -111,7 +115,7 @@ bool chain_gradient(const ChainCall<T>& c, const T* slopes, T* grad) {
 
 template <class T>
 bool chain_products(const ChainCall<T>& c, const T* slopes, const T* curvature, const T* vectors,
-                    int64_t many, T* out) {
+                    int64_t many, VectorSteps steps, T* out) {
   const Chain& chain = c.chain;
   const auto& kernels = chain_table<T>();
   const Blocks<T> blocks{c.samples};
@@ -128,15 +132,16 @@ bool chain_products(const ChainCall<T>& c, const T* slopes, const T* curvature, 
       blocks.count > 1,
       [&](int64_t item, Crew& crew) {
         const int64_t b = item / parts, v = item % parts * together;
-        const int64_t count = std::min(together, many - v), from = (b * many + v) * size;
+        const int64_t count = std::min(together, many - v);
+        const int64_t from = b * steps.networks + v * steps.vectors;
         const auto add = [&](int64_t k, T* to, Scratch& scratch) {
           const int64_t first = k * blocks.size, row = (b * c.samples + first) * d;
           kernels.products(chain, masks[b], c.theta + b * size,
                            c.x + b * c.x_step + first * chain.d_in, blocks.samples(k),
                            slopes ? slopes + row : nullptr, curvature + row * d, vectors + from,
-                           count, to, scratch);
+                           steps.vectors, count, to, scratch);
         };
-        sum_blocks(blocks, chain, masks[b], count, out + from, crew, add);
+        sum_blocks(blocks, chain, masks[b], count, steps.vectors, out + from, crew, add);
       },
       c.poll);
 }
@@ -144,7 +149,8 @@ bool chain_products(const ChainCall<T>& c, const T* slopes, const T* curvature, 
 #define EDT_INSTANTIATE(T)                                                                         \
   template bool chain_outputs<T>(const ChainCall<T>&, T*);                                         \
   template bool chain_gradient<T>(const ChainCall<T>&, const T*, T*);                              \
-  template bool chain_products<T>(const ChainCall<T>&, const T*, const T*, const T*, int64_t, T*);
+  template bool chain_products<T>(const ChainCall<T>&, const T*, const T*, const T*, int64_t,      \
+                                  VectorSteps, T*);
 EDT_INSTANTIATE(float)
 EDT_INSTANTIATE(double)
 

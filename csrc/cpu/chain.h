@@ -27,10 +27,14 @@ bool chain_outputs(const ChainCall<T>&, T* out);  // [networks, samples, d_out]
 template <class T>
 bool chain_gradient(const ChainCall<T>&, const T* slopes, T* grad);
 // Products with the Hessian of sum_n l_n, from its slopes [networks, samples, d_out] and curvature
-// [networks, samples, d_out, d_out] in the outputs, or with J^T A J where slopes is null; vectors
-// and out are [networks, many, parameters]; vectors 0 where a mask has nothing.
+// [networks, samples, d_out, d_out] in the outputs, or with J^T A J where slopes is null. Vectors,
+// 0 where a mask has nothing, and out lie alike: `many` of each network, of one network
+// steps.vectors apart, of the next steps.networks.
+struct VectorSteps {
+  int64_t networks, vectors;
+};
 template <class T>
 bool chain_products(const ChainCall<T>&, const T* slopes, const T* curvature, const T* vectors,
-                    int64_t many, T* out);
+                    int64_t many, VectorSteps steps, T* out);
 
 }  // namespace edt

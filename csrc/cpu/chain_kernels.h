@@ -18,12 +18,12 @@ struct ChainTable {
   // Adds the gradient of sum(slopes * outputs) to grad [mask.size]; slopes [count, d_out].
   void (*gradient)(const Chain&, const ChainMask&, const T* theta, const T* x, int count,
                    const T* slopes, T* grad, Scratch&);
-  // Adds the products of the Hessian of sum_n l_n with `many` vectors [many, parameters] to out
+  // Adds the products of the Hessian of sum_n l_n with `many` vectors, `step` apart, to out
   // [many, mask.size]; slopes [count, d_out] and curvature [count, d_out, d_out] are those of l in
   // the outputs. Without slopes: of the Gauss-Newton matrix.
   void (*products)(const Chain&, const ChainMask&, const T* theta, const T* x, int count,
-                   const T* slopes, const T* curvature, const T* vectors, int64_t many, T* out,
-                   Scratch&);
+                   const T* slopes, const T* curvature, const T* vectors, int64_t step,
+                   int64_t many, T* out, Scratch&);
 };
 
 // Those of the instruction set in use.

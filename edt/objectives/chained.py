@@ -146,6 +146,7 @@ class CoreChain:
         curvature: Callable[[torch.Tensor], torch.Tensor],
         vectors: torch.Tensor,
         masks: Masks = (),
+        into: torch.Tensor | None = None,
         *,
         ggn: bool = False,
     ) -> torch.Tensor:
@@ -158,9 +159,11 @@ class CoreChain:
             curvature: f of one network -> A, second derivatives of the loss ``[N, d, d]``.
             vectors: ``[B, K, P]``, 0 where a mask trains nothing.
             masks: of each network; products are 0 of what they do not train.
+            into: ``[B, K, P]`` with the strides of ``vectors``, where products are written; None:
+                to new memory.
             ggn: leave out the second term.
         """
-        f, vectors = self.outputs(rows, inputs, masks), vectors.contiguous()
+        f = self.outputs(rows, inputs, masks)
         A, u = f.new_empty(*f.shape, f.shape[-1]), None if ggn else torch.empty_like(f)
         with one_blas_thread():
             for b in range(f.shape[0]):
@@ -171,8 +174,22 @@ class CoreChain:
                     if u is not None:
                         (u[b],) = torch.autograd.grad(loss, at)
                 A[b] = curvature(at.detach())
-        out = torch.empty_like(vectors)
-        self._call("products", masks, rows, inputs, u, A, vectors, vectors.shape[1], out)
+        # The strides of vectors that lie close, whatever their order.
+        out = torch.empty_like(vectors) if into is None else into
+        if out.stride() != vectors.stride() or out.stride(2) != 1:
+            vectors, out = vectors.contiguous(), torch.empty(vectors.shape, dtype=vectors.dtype)
+        self._call(
+            "products",
+            masks,
+            rows,
+            inputs,
+            u,
+            A,
+            vectors,
+            vectors.shape[1],
+            *vectors.stride()[:2],
+            out,
+        )
         return out
 
     def _call(

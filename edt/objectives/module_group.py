@@ -81,8 +81,8 @@ class ModuleGroup(SingleModule):
             rows, batch, more: the call's arguments.
             keys: int64 ``[n, 3]``, what each network draws from. Side by side that is dropout only;
                 networks that draw otherwise go one by one, with torch's generator seeded for each.
-            into: ``[n, P]``, where gradients may be written: if they are, what is returned is this
-                very tensor, 0 off the coordinates.
+            into: ``[n, P]``, or ``[n, K, P]``, where gradients or products may be written: if they are,
+                what is returned is this very tensor, 0 off the coordinates.
         """
         refused = self.reason or ("" if keys is None else self.refused_draws)
         given = more if keys is None else (keys.to(rows.device), *more)
@@ -94,6 +94,7 @@ class ModuleGroup(SingleModule):
                     )
                     if at_once is not None:
                         return at_once
+                given = tuple(part.contiguous() for part in given)
                 if what == "hvp" and len(rows) == 1 and keys is None:
                     # Nothing to put side by side, and one vector after the other shares the
                     # gradient.
@@ -184,7 +185,7 @@ class ModuleGroup(SingleModule):
             return (
                 None
                 if core is None
-                else self._by_core(core, masks, rows, x, batch, drawn[0], what == "ggn")
+                else self._by_core(core, masks, rows, x, batch, drawn[0], what == "ggn", into)
             )
         if core is not None and what == "outputs":
             return core.outputs(rows, x, masks)
@@ -245,6 +246,7 @@ class ModuleGroup(SingleModule):
         batch: Batch,
         vectors: torch.Tensor,
         ggn: bool,
+        into: torch.Tensor | None,
     ) -> torch.Tensor | None:
         """Products with vectors ``[B, K, P]``; None: the core does not take such a loss."""
         each, y = self.task.per_sample, batch.content[1]
@@ -258,4 +260,4 @@ class ModuleGroup(SingleModule):
         def value(f: torch.Tensor) -> torch.Tensor:
             return self.task.criterion(f, y, batch)
 
-        return core.products(rows, x, value, curvature, vectors, masks, ggn=ggn)
+        return core.products(rows, x, value, curvature, vectors, masks, into, ggn=ggn)

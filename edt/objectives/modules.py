@@ -137,7 +137,11 @@ class ModuleObjective:
         """
         for group, members, batches in self._work(active):
             given = self._live(vectors, members)
-            self._write(out, members, self._products(group, members, batches, theta, given, ggn))
+            apart = out.untyped_storage().data_ptr() != vectors.untyped_storage().data_ptr()
+            place = self._place(out, members) if apart and len(batches) == 1 else None
+            found = self._products(group, members, batches, theta, given, ggn, place)
+            if found is not place:
+                self._write(out, members, found)
 
     def _products(
         self,
@@ -147,6 +151,7 @@ class ModuleObjective:
         theta: torch.Tensor,
         vectors: torch.Tensor,
         ggn: bool,
+        into: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Products of some networks with vectors ``[n, K, P]``."""
         if ggn and not self.task.splits:
@@ -154,7 +159,7 @@ class ModuleObjective:
                 "ggn needs a loss of outputs and targets; this task has step=(module, batch)"
             )
         what, rows = "ggn" if ggn else "hvp", self._rows(theta, members)
-        found: torch.Tensor = self._sum(group, members, batches, what, rows, vectors)
+        found: torch.Tensor = self._sum(group, members, batches, what, rows, vectors, into=into)
         return found
 
     def hessian(
@@ -392,9 +397,11 @@ class ModuleObjective:
         return slice(int(self.offsets[first]), int(self.offsets[last + 1]))
 
     def _place(self, flat: torch.Tensor, members: torch.Tensor) -> torch.Tensor | None:
-        """``[n, P]``, the chosen networks' parts themselves; None: they lie apart."""
-        span = self._together(members)
-        return None if span is None else flat[span].view(members.numel(), -1)
+        """``[n, ..., P]``, the chosen networks' parts themselves; None: they lie apart."""
+        span, n = self._together(members), members.numel()
+        if span is None:
+            return None
+        return flat[span].view(n, -1) if flat.dim() == 1 else _parts(flat, span, n)
 
     def _rows(self, flat: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
         """``[..., total] -> [n, ..., P]``, the chosen networks' parts."""
@@ -411,10 +418,10 @@ class ModuleObjective:
         span, n = self._together(members), members.numel()
         if span is None:
             return self._rows(vectors * self.trainable, members)
-        given = vectors.detach()[:, span].view(vectors.shape[0], n, -1).transpose(0, 1)
-        out = torch.empty(given.shape, dtype=given.dtype, device=given.device)
+        given = _parts(vectors.detach(), span, n)
         if self._mask is None:
-            return out.copy_(given)
+            return given
+        out = torch.empty_like(given)
         return torch.mul(given, self._mask[span].view(n, 1, -1), out=out)
 
     def _write(self, flat: torch.Tensor, members: torch.Tensor, rows: torch.Tensor) -> None:
@@ -431,6 +438,11 @@ class ModuleObjective:
         for k, b in enumerate(members.tolist()):
             span = slice(int(self.offsets[b]), int(self.offsets[b + 1]))
             flat[..., span] = rows[k] * self.trainable[span]
+
+
+def _parts(flat: torch.Tensor, span: slice, n: int) -> torch.Tensor:
+    """``[K, total] -> [n, K, P]``, a view."""
+    return flat[:, span].view(flat.shape[0], n, -1).transpose(0, 1)
 
 
 def _sums(total: Any, found: Any) -> Any:

@@ -205,7 +205,24 @@ void test_chain(std::mt19937& rng, const std::string& name) {
   const auto theta_d = wide(theta), x_d = wide(x), u_d = wide(u), v_d = wide(vectors);
   const auto a_d = wide(curvature);
   std::vector<T> found(vectors.size());
-  edt::chain_products<T>(call, u.data(), curvature.data(), vectors.data(), many, found.data());
+  edt::chain_products<T>(call, u.data(), curvature.data(), vectors.data(), many,
+                         {many * parameters, parameters}, found.data());
+  // The same where a vector of all networks lies before the next.
+  std::vector<T> mixed(vectors.size()), turned(vectors.size());
+  const auto turn = [&](const std::vector<T>& from, std::vector<T>& to, bool back) {
+    for (int64_t b = 0; b < networks; ++b)
+      for (int64_t v = 0; v < many; ++v)
+        for (int64_t k = 0; k < parameters; ++k) {
+          const size_t one = size_t((b * many + v) * parameters + k);
+          const size_t other = size_t((v * networks + b) * parameters + k);
+          to[back ? one : other] = from[back ? other : one];
+        }
+  };
+  turn(vectors, mixed, false);
+  edt::chain_products<T>(call, u.data(), curvature.data(), mixed.data(), many,
+                         {parameters, networks * parameters}, turned.data());
+  turn(turned, mixed, true);
+  check(mixed == found, name + " products of vectors apart");
   known.clear();
   for (int64_t b = 0; b < networks; ++b) {
     const edt::ChainCall<double> one{chain,

@@ -346,14 +346,13 @@ void product(const Network<T>& net, const Bent<T>& b, const Moved<T>* vector, T*
 
 template <class T>
 void products(const Chain& chain, const ChainMask& mask, const T* theta, const T* x, int count,
-              const T* slopes, const T* curvature, const T* vectors, int64_t many, T* out,
-              Scratch& ws) {
+              const T* slopes, const T* curvature, const T* vectors, int64_t step, int64_t many,
+              T* out, Scratch& ws) {
   const Scratch::Hold whole{ws};
   const Network<T> net = network(chain, mask, theta, ws);
   const int64_t n = int64_t(chain.layers.size()), d = chain.d_out;
   Moved<T>* every = ws.take<Moved<T>>(size_t(many * n));
-  for (int64_t k = 0; k < many; ++k)
-    moved(chain, mask, vectors + k * chain.parameters, every + k * n, ws);
+  for (int64_t k = 0; k < many; ++k) moved(chain, mask, vectors + k * step, every + k * n, ws);
   in_parts(count, net.S, ws, [&](int first, int some) {
     const Bent<T> b = bent(net, x + first * chain.d_in, some, slopes ? slopes + first * d : nullptr,
                            curvature + first * d * d, ws);
