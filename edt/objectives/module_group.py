@@ -81,8 +81,8 @@ class ModuleGroup(SingleModule):
             rows, batch, more: the call's arguments.
             keys: int64 ``[n, 3]``, what each network draws from. Side by side that is dropout only;
                 networks that draw otherwise go one by one, with torch's generator seeded for each.
-            into: ``[n, P]``, or ``[n, K, P]``, where gradients or products may be written: if they are,
-                what is returned is this very tensor, 0 off the coordinates.
+            into: ``[n, P]`` or ``[n, K, P]``, where gradients or products may be written: if they
+                are, what is returned is this very tensor, 0 off the coordinates.
         """
         refused = self.reason or ("" if keys is None else self.refused_draws)
         given = more if keys is None else (keys.to(rows.device), *more)
