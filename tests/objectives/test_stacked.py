@@ -312,6 +312,23 @@ def test_lists_of_taps_are_whole_layers_without_their_zeros(dtype: torch.dtype) 
         assert not bool(again[1::2].any())
 
 
+def test_layers_go_by_lists_where_few_weights_are_left() -> None:
+    """Layer by layer; gradients are summed of what is listed, of whole layers, and of biases."""
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 10))
+    architecture = edt.ModuleEnsemble([module]).architecture(0)
+    stack = Stack.of(architecture.skeleton, architecture.blocks)
+    assert stack is not None
+    core = CoreChain.of(stack.layers, (1, 4, 4), 210)
+    assert core is not None
+    state = torch.ones(210, dtype=torch.uint8)
+    assert core.mask(state).listed == [False] * 3 and core.mask(state).size == 210
+    state[3:36] = 0  # three of 36 weights of the convolution
+    assert core.mask(state).listed == [True, False, False] and core.mask(state).size == 177
+    state[40:200] = torch.arange(160) % 4 == 0
+    assert core.mask(state).listed == [True, False, True]
+    assert core.mask(state).size == 3 + 4 + 40 + 10
+
+
 def test_a_mask_changes_under_training_and_its_lists_with_it() -> None:
     """Rounds of pruning inside one run, against the same steps with dense kernels."""
     module, shape = random_chain(4)
