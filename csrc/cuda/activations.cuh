@@ -37,13 +37,27 @@ EDT_DEVICE T from_bits(typename Format<T>::Bits b) {
   return x;
 }
 
-// Unlike fmin and fmax these return a NaN in `a`.
+// Unlike fmin and fmax these return a NaN in `a`; in float32 that is one instruction.
 template <class T>
 EDT_DEVICE T at_least(T a, T b) {
+#if defined(__CUDACC__)
+  if constexpr (sizeof(T) == 4) {
+    float r;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
+    return r;
+  }
+#endif
   return a < b ? b : a;
 }
 template <class T>
 EDT_DEVICE T at_most(T a, T b) {
+#if defined(__CUDACC__)
+  if constexpr (sizeof(T) == 4) {
+    float r;
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
+    return r;
+  }
+#endif
   return a > b ? b : a;
 }
 

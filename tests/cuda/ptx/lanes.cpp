@@ -77,6 +77,8 @@ EDT_OP(MinFloat, put<T>(std::fmin(a, b)))
 EDT_OP(MaxFloat, put<T>(std::fmax(a, b)))
 EDT_OP(Divide, put<T>(b == 0 ? T(-1) : T(a / b)))
 EDT_OP(Remainder, put<T>(b == 0 ? a : T(a % b)))
+EDT_OP(MinOrNan, put<T>(a != a || b != b ? T(NAN) : std::fmin(a, b)))
+EDT_OP(MaxOrNan, put<T>(a != a || b != b ? T(NAN) : std::fmax(a, b)))
 EDT_OP(DivideFloat, put<T>(a / b))
 EDT_OP(Reciprocal, put<T>(T(1) / a))
 EDT_OP(Root, put<T>(std::sqrt(a)))
@@ -250,6 +252,8 @@ Table table() {
   integers<uint32_t>(t, "u32");
   integers<int64_t>(t, "s64");
   integers<uint64_t>(t, "u64");
+  t["min.NaN.f32"] = run<MinOrNan<float>>;
+  t["max.NaN.f32"] = run<MaxOrNan<float>>;
   t["abs.s32"] = run<Abs<int32_t>>;
   t["mul.hi.u64"] = run<High<uint64_t>>;
   t["mul.wide.s32"] = run<Wide<int32_t, int64_t>>;
