@@ -242,15 +242,17 @@ PYBIND11_MODULE(_core, m) {
       });
     });
   });
-  m.def("bend", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
-                   Pointer active, Pointer step, Pointer reach, Pointer out) {
-    run(plan, data, task, act, active, [&](const Call& c) {
-      by_type(data, [&](auto t) {
-        using T = decltype(t);
-        bend<T>(c, at<const T>(theta), at<const T>(step), at<const T>(reach), at<T>(out));
-      });
-    });
-  });
+  m.def("second_directional",
+        [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
+           Pointer active, Pointer step, Pointer reach, Pointer out) {
+          run(plan, data, task, act, active, [&](const Call& c) {
+            by_type(data, [&](auto t) {
+              using T = decltype(t);
+              second_directional<T>(c, at<const T>(theta), at<const T>(step), at<const T>(reach),
+                                    at<T>(out));
+            });
+          });
+        });
   m.def("hvp", [](const Plan& plan, const Dataset& data, Pointer task, int act, Pointer theta,
                   Pointer active, int k, Pointer v, Pointer out, int64_t stride, bool ggn) {
     if (k < 1) throw py::value_error("hvp needs at least one vector");

@@ -68,10 +68,11 @@ bool vjp(const Call& c, const T* theta, const T* u, T* grad) {
 }
 
 template <class T>
-bool bend(const Call& c, const T* theta, const T* step, const T* reach, T* out) {
+bool second_directional(const Call& c, const T* theta, const T* step, const T* reach, T* out) {
   const auto& k = current_isa().table<T>();
   return for_networks<T>(c, 2.5, [&](int b, const Net& net, const Problem<T>& pr, Crew& crew) {
-    k.bend(net, pr, theta + net.offset, step + net.offset, reach[b], out + net.offset, crew);
+    k.second_directional(net, pr, theta + net.offset, step + net.offset, reach[b], out + net.offset,
+                         crew);
   });
 }
 
@@ -157,7 +158,7 @@ bool excursions(const Call& c, const ExcursionRule& rule, const ExcursionState<T
   template bool vjp<T>(const Call&, const T*, const T*, T*);                                       \
   template bool train<T>(const Call&, const HyperParameters&, const TrainState<T>&);               \
   template bool lbfgs<T>(const Call&, const LbfgsState<T>&);                                       \
-  template bool bend<T>(const Call&, const T*, const T*, const T*, T*);                            \
+  template bool second_directional<T>(const Call&, const T*, const T*, const T*, T*);              \
   template bool newton<T>(const Call&, const NewtonRule&, const NewtonState<T>&);                  \
   template bool levenberg<T>(const Call&, const LevenbergRule&, const LevenbergState<T>&);         \
   template bool excursions<T>(const Call&, const ExcursionRule&, const ExcursionState<T>&);

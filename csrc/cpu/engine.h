@@ -26,9 +26,9 @@ bool loss_and_grad(const Call&, const T* theta, double* loss, T* grad);
 // J^T u of the outputs; u: [B, N, d_out]
 template <class T>
 bool vjp(const Call&, const T* theta, const T* u, T* grad);
-// How the outputs bend along a step, pulled back; reach: [B].
+// Second directional derivative of the outputs along a step, pulled back; reach: [B].
 template <class T>
-bool bend(const Call&, const T* theta, const T* step, const T* reach, T* out);
+bool second_directional(const Call&, const T* theta, const T* step, const T* reach, T* out);
 template <class T>
 bool hvp(const Call&, const T* theta, int k, const T* v, T* out, int64_t stride, bool ggn);
 template <class T>

@@ -37,9 +37,9 @@ struct KernelTable {
   double (*loss_and_grad)(const Net&, const Problem<T>&, const T* theta, T* grad, Crew&);
   // J^T u; u: [N, d_out]
   void (*vjp)(const Net&, const Problem<T>&, const T* theta, const T* u, T* grad, Crew&);
-  // how outputs bend along a step, probed at this share of it
-  void (*bend)(const Net&, const Problem<T>&, const T* theta, const T* step, T reach, T* out,
-               Crew&);
+  // second directional derivative of the outputs along a step, probed at this share of it
+  void (*second_directional)(const Net&, const Problem<T>&, const T* theta, const T* step, T reach,
+                             T* out, Crew&);
   // k vectors, `stride` entries apart
   void (*hvp)(const Net&, const Problem<T>&, const T* theta, int k, const T* v, T* out,
               int64_t stride, bool ggn, Crew&);

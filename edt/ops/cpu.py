@@ -109,7 +109,7 @@ class CpuCalls:
             active: uint8 ``[B]``.
         """
         head = self._head(theta, active)
-        _core.bend(*head, step.data_ptr(), reach.data_ptr(), out.data_ptr())
+        _core.second_directional(*head, step.data_ptr(), reach.data_ptr(), out.data_ptr())
 
     def loss(
         self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None

@@ -264,7 +264,7 @@ std::vector<T> everything(const edt::Call& call, const std::vector<T>& theta,
          since.data(), tried.data(), share.data(), taken.data(), 5, phase.data(), 3});
   }
   std::vector<T> down = theta, slope = grad, bent(total), reach(B, T(0.1));
-  edt::bend<T>(call, theta.data(), grad.data(), reach.data(), bent.data());
+  edt::second_directional<T>(call, theta.data(), grad.data(), reach.data(), bent.data());
   {
     const std::vector<double> scale(B, 1.0);
     std::vector<double> at = loss, steepest(B, 1.0), moving(B), mu(B, -1.0), growth(B, 2.0);

@@ -2,10 +2,10 @@
 // does and why is in edt/training/newton.py, which also has the form for networks too large for
 // this one and for other objectives. Rules and order of decisions are the same there.
 #pragma once
-#include "cpu/isa/bend.h"
 #include "cpu/isa/eigen.h"
 #include "cpu/isa/evaluate.h"
 #include "cpu/isa/hessian.h"
+#include "cpu/isa/second_directional.h"
 
 namespace edt::EDT_ISA_NS {
 
@@ -128,13 +128,13 @@ class NewtonOf {
     length_ = std::sqrt(double(dot(step_, step_, int(basis_.ld))));
   }
 
-  // Adds the bend to the step; false if it is not small against it.
+  // Adds the second directional derivative to the step; false if it is not small against it.
   bool straighten(T mu) {
     unpack(step_, line_);
-    // A step of no length has no direction to probe, and nothing to bend.
+    // A step of no length has no direction to probe, and nothing to follow.
     const double reach =
         length_ > 1e-150 ? std::max(rule_.reach / std::max(length_, 1e-300), rule_.probe) : 1.0;
-    bend_at(net_, pr_, p_, line_, T(reach), force_, crew_);
+    pull_second(net_, pr_, p_, line_, T(reach), force_, crew_);
     pack(force_, turn_);
     solve(turn_, mu, turn_);
     for (int i = 0; i < coords_; ++i) turn_[i] *= T(-0.5);

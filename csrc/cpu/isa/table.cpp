@@ -173,7 +173,7 @@ using S = EDT_SCALAR;
 // A constant: reading it runs none of this file's instructions, which the processor may not have.
 extern const KernelTable<S> EDT_CONCAT(table_, EDT_SCALAR);
 constexpr KernelTable<S> EDT_CONCAT(table_, EDT_SCALAR) = {
-    predict<S>,   loss<S>,      loss_and_grad<S>, vjp<S>,        bend<S>,
+    predict<S>,   loss<S>,      loss_and_grad<S>, vjp<S>,        second_directional<S>,
     hvp<S>,       hessian<S>,   jacobian<S>,      train<S>,      lbfgs<S>,
     levenberg<S>, excursion<S>, newton<S>,        activation<S>, fma_peak<S>};
 

@@ -1,5 +1,5 @@
-// How the outputs of a network bend along a step, pulled back to the parameters; edt/training/
-// newton.py says what for. With f'' the second derivative of the outputs along the step d,
+// Second directional derivative of the outputs along a step, pulled back to the parameters;
+// edt/training/newton.py says what for. With f'' that derivative and d the step,
 //   b = sum_n c_n J_n^T (d^2 l_n / df^2) f''_n,
 // f'' by central differences of three evaluations, b by one pass backwards.
 #pragma once
@@ -9,8 +9,8 @@ namespace edt::EDT_ISA_NS {
 
 // out: compressed, and so are p and d; the outputs are taken at p +- h d.
 template <class T>
-void bend_at(const Net& net, const Problem<T>& pr, const T* p, const T* d, T h, T* out,
-             Crew& crew) {
+void pull_second(const Net& net, const Problem<T>& pr, const T* p, const T* d, T h, T* out,
+                 Crew& crew) {
   using V = Vec<T>;
   const Scratch::Hold hold{crew.scratch};
   const int n = padded<T>(net.n_params()), d_out = net.d_out;
@@ -44,13 +44,13 @@ void bend_at(const Net& net, const Problem<T>& pr, const T* p, const T* d, T h, 
 }
 
 template <class T>
-void bend(const Net& net, const Problem<T>& pr, const T* theta, const T* step, T reach, T* out,
-          Crew& crew) {
+void second_directional(const Net& net, const Problem<T>& pr, const T* theta, const T* step,
+                        T reach, T* out, Crew& crew) {
   Scratch& ws = crew.scratch;
   ws.reset();
   const T *p = compress(net, theta, ws), *d = compress(net, step, ws);
   T* g = ws.take<T>(padded<T>(net.n_params()));
-  bend_at(net, pr, p, d, reach, g, crew);
+  pull_second(net, pr, p, d, reach, g, crew);
   expand(net, g, out);
 }
 
