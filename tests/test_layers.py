@@ -54,3 +54,42 @@ def test_imports_for_type_checkers_do_not_count(layers, tmp_path):
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from edt.training import run"
     )
     assert layers.main(tmp_path) == 0
+
+
+#: What every folder of a study may hold.
+OF_A_STUDY = {"__init__.py", "spec.py", "run.py", "panels.py", "page.py", "terminal.py"}
+
+
+def _near(one: str, other: str) -> bool:
+    """Whether one letter changed, more or less makes one of the other."""
+    if len(one) == len(other):
+        return sum(a != b for a, b in zip(one, other, strict=True)) == 1
+    short, long = sorted((one, other), key=len)
+    return len(long) == len(short) + 1 and any(
+        long[:k] + long[k + 1 :] == short for k in range(len(long))
+    )
+
+
+def _mistakable(files: list[Path]) -> list[str]:
+    """Files of one folder one letter apart, and names that four files have."""
+    found = [
+        f"{one} and {other.name}"
+        for k, one in enumerate(files)
+        for other in files[k + 1 :]
+        if one.parent == other.parent and _near(one.stem, other.stem)
+    ]
+    names = [file.name for file in files if file.name not in OF_A_STUDY]
+    return found + [name for name in sorted(set(names)) if names.count(name) >= 4]
+
+
+def test_no_file_can_be_mistaken_for_another():
+    files = [
+        file.relative_to(ROOT)
+        for top in ("edt", "csrc")
+        for file in sorted((ROOT / top).rglob("*"))
+        if file.suffix in (".py", ".h", ".cpp", ".cu", ".cuh")
+    ]
+    assert len(files) > 300 and _mistakable(files) == []
+    spoilt = [Path("edt/a/panel.py"), Path("edt/a/panels.py")]
+    spoilt += [Path(f"edt/{k}/one.py") for k in range(4)]
+    assert _mistakable(spoilt) == ["edt/a/panel.py and panels.py", "one.py"]
