@@ -21,8 +21,12 @@ build() {
 
 build build/sanitize -DEDT_SANITIZE=ON kernel_tests cuda_shim_tests
 export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
-build/sanitize/kernel_tests "${1:-40}"
-build/sanitize/cuda_shim_tests "${1:-40}"
+# Beside the next build: each of these keeps one core busy.
+build/sanitize/kernel_tests "${1:-40}" &
+kernels=$!
+build/sanitize/cuda_shim_tests "${1:-40}" &
+shim=$!
+trap 'kill "$kernels" "$shim" 2>/dev/null || true' EXIT
 
 build build/sanitize-thread -DEDT_SANITIZE_THREAD=ON kernel_tests race_tests
 # A forked child starts workers of its own: allowed here because that is what is tested.
@@ -30,4 +34,7 @@ export TSAN_OPTIONS="halt_on_error=1 die_after_fork=0 second_deadlock_stack=1"
 # With random addresses some kernels place memory where ThreadSanitizer wants its own.
 fixed=$(command -v setarch >/dev/null && setarch -R true 2>/dev/null && echo "setarch -R" || true)
 $fixed build/sanitize-thread/race_tests
-$fixed build/sanitize-thread/kernel_tests 2
+$fixed build/sanitize-thread/kernel_tests 1
+# The others' ends, by whose statuses this fails, too.
+wait "$kernels"
+wait "$shim"

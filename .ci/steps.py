@@ -66,7 +66,7 @@ def steps() -> list[Step]:
         Step("tests-pages", test("tests-pages"), ("docs", "browser", "peers")),
         Step("tests-light", f"make test ARGS='{rest}'", ("peers",)),
         # After the tests: it compiles on all cores, so that none is idle while the last steps end.
-        Step("sanitize", "bash .ci/sanitize.sh 12", built),
+        Step("sanitize", "bash .ci/sanitize.sh 6", built),
         Step("cuda-resources", f"{PYTHON} .ci/cuda_resources.py", built),
         Step("ptx", "bash .ci/ptx.sh", ("cuda-resources",)),
         Step("wheel", "bash .ci/wheel.sh", built),
