@@ -107,3 +107,13 @@ def test_bad_input(teacher):
     found = find_minima(teacher, widths=[1], steps=10, newton_steps=1, progress=False)
     with pytest.raises(ValueError, match="outcome must be one of"):
         found.where("perfect")
+
+
+def test_a_pair_is_a_task_and_a_task_of_modules_is_none():
+    x = torch.linspace(-1.0, 1.0, 8, dtype=torch.float64)[:, None]
+    how = {"widths": [1], "seeds": [0], "steps": 2, "lbfgs_steps": 2, "newton_steps": 0}
+    given = [find_minima(task, **how, certify_steps=0, progress=False).loss.tolist()
+             for task in ((x, x.sin()), edt.Task(x, x.sin()))]  # fmt: skip
+    assert given[0] == given[1]
+    with pytest.raises(TypeError, match=r"task must be an edt\.Task, got ModuleTask"):
+        find_minima(edt.ModuleTask((x, x)), **how, progress=False)
