@@ -7,8 +7,8 @@ import math
 import numpy as np
 import torch
 
-from edt.landscape.irreducible import Core, reduce_phase
-from edt.landscape.symmetry import SYMMETRIES, Symmetry
+from edt.landscape.irreducible import Core, along, reduce_phase
+from edt.landscape.symmetry import Symmetry
 
 
 def aligned_distance(one: Core, other: Core) -> float:
@@ -29,34 +29,33 @@ def aligned_distance(one: Core, other: Core) -> float:
 
     Reference: R. Jonker, A. Volgenant, Computing 38 (1987) 325 (the assignment).
     """
-    if (
-        one.activation != other.activation
-        or one.widths != other.widths
-        or one.linear.shape != other.linear.shape
-    ):
+    shapes = [[part.shape for part in (*core.weights, core.linear)] for core in (one, other)]
+    if one.activations != other.activations or shapes[0] != shapes[1]:
         return math.inf
-    symmetry = SYMMETRIES[one.activation]
+    symmetries = one.symmetries
     weights, biases = list(other.weights), list(other.biases)
     linear = other.linear
     depth = len(weights) - 1
-    for layer in range(depth):
-        ramp = symmetry.reflection is not None and not symmetry.free and depth == 1
+    for layer, symmetry in enumerate(symmetries):
+        ramp = symmetry.reflection is not None and not symmetry.free and depth == 1 and one.plain
         signs = (1.0, -1.0) if symmetry.free or ramp else (1.0,)
         order, sign, flip = _match(one, weights, biases, layer, signs, symmetry)
         row, shift = weights[layer][order], biases[layer][order]
         column = weights[layer + 1][:, order]
         factor = flip
         if symmetry.reflection is not None:
-            turned = column * (sign < 0.0)
+            turned = column * along((sign < 0.0).to(column.dtype), column, 1)
             reflection = symmetry.reflection
-            biases[layer + 1] = biases[layer + 1] + turned @ (
+            each = turned if turned.dim() == 2 else turned.flatten(2).sum(2)  # of all taps
+            biases[layer + 1] = biases[layer + 1] + each @ (
                 reflection.slope * shift + reflection.offset
             )
-            linear = linear + reflection.slope * turned @ row if depth == 1 else linear
+            if ramp:
+                linear = linear + reflection.slope * turned @ row
             factor = flip * torch.where(sign < 0.0, float(reflection.sign), 1.0)
         rest, _ = reduce_phase(one.biases[layer] - sign * shift, symmetry)
-        weights[layer], biases[layer] = sign[:, None] * row, one.biases[layer] - rest
-        weights[layer + 1] = column * factor
+        weights[layer], biases[layer] = along(sign, row, 0) * row, one.biases[layer] - rest
+        weights[layer + 1] = column * along(factor, column, 1)
     mine = [*one.weights, *one.biases, one.linear, one.quadratic]
     theirs = [*weights, *biases, linear, other.quadratic]
     gap = sum(float((a - b).square().sum()) for a, b in zip(mine, theirs, strict=True))
@@ -78,14 +77,15 @@ def _match(
     last = layer == len(weights) - 2
     costs, flips = [], []
     for sign in signs:
-        gap = (one.weights[layer][:, None] - sign * weights[layer][None]).square().sum(2)
+        mine, theirs = one.weights[layer].flatten(1), weights[layer].flatten(1)
+        gap = (mine[:, None] - sign * theirs[None]).square().sum(2)
         rest, flip = reduce_phase(one.biases[layer][:, None] - sign * biases[layer][None], symmetry)
         gap = gap + rest.square()
         if last:
             reflected = sign < 0.0 and symmetry.reflection is not None
             turn = float(symmetry.reflection.sign) if reflected and symmetry.reflection else 1.0
-            a, b = one.weights[layer + 1].T[:, None], weights[layer + 1].T[None]
-            gap = gap + (a - turn * flip[..., None] * b).square().sum(2)
+            a, b = (w[layer + 1].movedim(1, 0).flatten(1) for w in (one.weights, weights))
+            gap = gap + (a[:, None] - turn * flip[..., None] * b[None]).square().sum(2)
         costs.append(gap)
         flips.append(flip)
     cost = torch.stack(costs)  # [signs, h, h]

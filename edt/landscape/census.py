@@ -7,7 +7,8 @@ Runs are sorted three times, each finer than the last:
 - *core*: equal irreducible parameters up to permutation and the activation's symmetries
   (`reduce_network`, `aligned_distance`).
 
-A *minimum* is a core, so a narrow minimum and its embeddings into wider networks are one. Where
+A *minimum* is a core, so a narrow minimum and its embeddings into wider networks are one. Networks
+are of neurons, or modules made of convolutions and linear layers, whose units are channels. Where
 the function does not determine the parameters, the function decides: for good runs, whose minima
 form continua, for flat ones beyond what the core removes, and for soft ones, where a step of the
 parameters' tolerance along the softest direction, ``|step| sqrt(lambda_min / 2)`` in the outputs,
@@ -26,14 +27,14 @@ import pandas as pd
 import torch
 
 from edt import functional
-from edt.ensemble.kinds import chains
 from edt.landscape.align import aligned_distance
 from edt.landscape.census_tables import census_table, minimum_table, prediction_table
 from edt.landscape.irreducible import Core, reduce_network
-from edt.landscape.layers import target_of, unpack
+from edt.landscape.layers import target_of
 from edt.landscape.levels import loss_levels
 from edt.landscape.minima import Minima
 from edt.landscape.outcome import UNCERTIFIED
+from edt.landscape.stages import hidden_widths, layers_of, sample_shaped
 from edt.ops.threads import one_blas_thread
 from edt.tasks import Task
 
@@ -120,7 +121,8 @@ def census(task: Task, minima: Minima, tolerances: Tolerances | None = None) -> 
         `Census`.
 
     Raises:
-        TypeError: minima of something else, or of networks of torch modules.
+        TypeError: minima of something else, or of modules that are no chain of convolutions and
+            linear layers (`edt.landscape.stages`).
 
     Example:
         >>> found = census(task, find_minima(task, widths=[3, 4], seeds=range(200)))
@@ -132,7 +134,7 @@ def census(task: Task, minima: Minima, tolerances: Tolerances | None = None) -> 
     """
     if not isinstance(minima, Minima):
         raise TypeError(f"minima must come from find_minima, got {type(minima).__name__}")
-    chains(minima.networks, "a census", "minima.networks")
+    hidden_widths(minima.networks, "minima.networks")  # names what is no chain
     limits = tolerances or Tolerances()
     runs = _frame(minima)
     settled = runs["outcome"].isin(SETTLED)
@@ -142,15 +144,16 @@ def census(task: Task, minima: Minima, tolerances: Tolerances | None = None) -> 
     )
     cores: list[Core | None] = [None] * len(minima)
     sizes = task.variance.sqrt().tolist()
-    outputs = functional.predict(minima.networks, task, task_index=minima.task_index)
+    ens = minima.networks
+    outputs = functional.predict(ens, task, task_index=minima.task_index)
     with one_blas_thread():
         for b in np.flatnonzero(finished).tolist():
             target = int(minima.task_index[b])
             x, _, coef = target_of(task, target)
             cores[b] = reduce_network(
-                unpack(minima.networks, b),
-                minima.networks.activation,
-                x.to(torch.float64),
+                layers_of(ens, b),
+                getattr(ens, "activation", ""),
+                sample_shaped(ens, x.to(torch.float64)),
                 coef.to(torch.float64),
                 limits.reduction * sizes[target],
             )

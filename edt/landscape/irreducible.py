@@ -7,6 +7,11 @@ embed it, and two networks compute the same function exactly when their cores ag
 permutation and symmetry (for analytic activations and generic data; relu-like ones also need the
 kinks where the data are).
 
+A unit is a neuron, or a channel of a convolution: its input weights are then a kernel, and it has
+an output weight for every tap that reads it. Maxima taken of a channel tell it from its mirror
+image, and margins of zeros a channel from one that is larger by a constant; those symmetries do
+not hold there.
+
 Every step is accepted by what it does to the outputs on the data, not by how close parameters
 are: at a flat minimum copies agree only to the fourth root of the loss's rounding, while merging
 them changes the outputs by the square of their distance.
@@ -20,7 +25,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from edt.landscape.layers import ACTIVATIONS, Network
+from edt.landscape.layers import Layer, Network
 from edt.landscape.symmetry import SYMMETRIES, Symmetry
 
 
@@ -31,9 +36,14 @@ class Core:
     All float64. Biases are kept even where the network had none: reflecting a sigmoid leaves a
     constant behind.
 
+    L and Q are there for networks of neurons alone; W_k are convolutions where the network's are.
+
     Attributes:
-        activation: of the hidden layers.
-        weights: ``[out, in]`` of each layer.
+        activations: of each hidden layer.
+        layers: the network's, which say what stands around the weights; their numbers do not
+            matter.
+        weights: ``[out, in]`` of each layer; ``[out, in, ...]`` of convolutions, and of linear
+            layers that read several positions of a channel.
         biases: ``[out]`` of each layer.
         linear: ``[d_out, d_in]``: the linear part of identity networks, and of square networks
             with one hidden layer; else zero.
@@ -44,7 +54,8 @@ class Core:
             depend on the data (a bias now); merged with others to nothing.
     """
 
-    activation: str
+    activations: tuple[str, ...]
+    layers: Network
     weights: list[torch.Tensor]
     biases: list[torch.Tensor]
     linear: torch.Tensor
@@ -60,9 +71,22 @@ class Core:
         return tuple(int(weight.shape[0]) for weight in self.weights[:-1])
 
     @property
+    def plain(self) -> bool:
+        """Whether all layers are of neurons: no convolutions or positions."""
+        return all(type(layer) is Layer for layer in self.layers)
+
+    @property
+    def symmetries(self) -> tuple[Symmetry, ...]:
+        """Of the units of each hidden layer."""
+        return tuple(
+            _symmetry(name, following)
+            for name, following in zip(self.activations, self.layers[1:], strict=True)
+        )
+
+    @property
     def width(self) -> int:
-        """Neurons left in all hidden layers; for forms of identity and square, their rank."""
-        if SYMMETRIES[self.activation].mixing and not any(self.widths):
+        """Units left in all hidden layers; for forms of identity and square, their rank."""
+        if self.linear.numel() and self._mixing and not any(self.widths):
             form = torch.cat([self.linear, self.quadratic.flatten(0, 1)])
             if float(form.abs().max()) == 0.0:
                 return 0
@@ -74,14 +98,56 @@ class Core:
         """Neurons that repeated another, and whose output weights joined it."""
         return sum(count - 1 for layer in self.copies for count in layer)
 
+    @property
+    def _mixing(self) -> bool:
+        return any(SYMMETRIES[name].mixing for name in self.activations)
+
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Outputs ``[N, d_out]`` at float64 ``[N, d_in]``."""
-        sigma = ACTIVATIONS[self.activation]
-        out = x @ self.linear.T + torch.einsum("ni,oij,nj->no", x, self.quadratic, x)
-        value = x
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            value = sigma(value @ weight.T + bias)
-        return out + value @ self.weights[-1].T + self.biases[-1]
+        """Outputs ``[N, d_out]`` at float64 ``[N, d_in]`` (or samples of the network's shape)."""
+        out = self.inputs(x, len(self.weights))[-1]
+        if self.linear.numel() and self._mixing:
+            out = out + x @ self.linear.T + torch.einsum("ni,oij,nj->no", x, self.quadratic, x)
+        return out
+
+    def inputs(self, x: torch.Tensor, count: int) -> list[torch.Tensor]:
+        """What the first ``count`` layers are given, and what the last of them makes of it.
+
+        The last but one layer's outputs have gone through activation and pooling where a layer
+        follows.
+        """
+        found = [x]
+        weights, biases = self._at_least_one()
+        for k, layer in enumerate(self.layers[:count]):
+            z = replace(layer, weight=weights[k], bias=biases[k]).forward(found[-1])
+            last = k + 1 == len(self.layers)
+            found.append(z if last else self.layers[k + 1].enter(z, self.activations[k]))
+        return found
+
+    def _at_least_one(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Weights and biases, with a unit of zeros where torch lacks layers of no channels."""
+        weights, biases = list(self.weights), list(self.biases)
+        for k, width in enumerate(self.widths):
+            if width == 0 and not self.plain:
+                size = weights[k].shape, weights[k + 1].shape
+                weights[k] = weights[k].new_zeros(1, *size[0][1:])
+                biases[k] = biases[k].new_zeros(1)
+                weights[k + 1] = weights[k].new_zeros(size[1][0], 1, *size[1][2:])
+        return weights, biases
+
+
+def _symmetry(name: str, following: Layer) -> Symmetry:
+    """Symmetries of units that the given layer reads."""
+    found = SYMMETRIES[name]
+    if following.kinked:
+        return replace(found, reflection=None, half_period=None)
+    if following.margins and found.reflection is not None and found.reflection.offset != 0.0:
+        return replace(found, reflection=None)
+    return found
+
+
+def _total(column: torch.Tensor) -> torch.Tensor:
+    """``[out, ...] -> [out]``: what a unit that is 1 everywhere adds to the next layer."""
+    return column if column.dim() == 1 else column.flatten(1).sum(1)
 
 
 def reduce_network(
@@ -95,9 +161,9 @@ def reduce_network(
     """The core of one network.
 
     Args:
-        layers: from `edt.landscape.layers.unpack`.
-        activation: its hidden activation.
-        x: float64 ``[N, d_in]``, where outputs must stay.
+        layers: from `edt.landscape.layers.unpack` or `edt.landscape.stages.layers_of`.
+        activation: of its hidden neurons; stages of modules have their own.
+        x: float64 ``[N, d_in]`` (or samples of the network's shape), where outputs must stay.
         coef: ``[N]``, sample weights that sum to 1.
         tolerance: root mean square (over coef, summed over outputs) by which all steps together
             may change the outputs.
@@ -106,9 +172,11 @@ def reduce_network(
     Returns:
         `Core`.
     """
-    d_in, d_out = int(layers[0].weight.shape[1]), int(layers[-1].weight.shape[0])
+    plain = all(type(layer) is Layer for layer in layers)
+    d_in, d_out = int(layers[0].weight.shape[1]) if plain else 0, int(layers[-1].weight.shape[0])
     work = Core(
-        activation,
+        tuple(layer.activation_name(activation) for layer in layers[1:]),
+        layers,
         [layer.weight.to(torch.float64) for layer in layers],
         [
             torch.zeros(layer.weight.shape[0], dtype=torch.float64)
@@ -120,19 +188,19 @@ def reduce_network(
         quadratic=torch.zeros(d_out, d_in, d_in, dtype=torch.float64),
         copies=[[1] * int(layer.weight.shape[0]) for layer in layers[:-1]],
     )
-    symmetry = SYMMETRIES[activation]
     target = work(x)
-    if symmetry.mixing and (activation == "identity" or len(layers) == 2):
+    if plain and SYMMETRIES[activation].mixing and (activation == "identity" or len(layers) == 2):
         return _as_form(work)
     hidden = range(len(layers) - 1)
+    symmetries = work.symmetries
     while True:
         for layer in hidden:
-            work = _normalised(work, layer, symmetry)
+            work = _normalised(work, layer, symmetries[layer])
         for layer in hidden:
             following = next(
                 (
                     trial
-                    for trial in _fewer(work, layer, symmetry, x, tolerance, near)
+                    for trial in _fewer(work, layer, symmetries[layer], x, tolerance, near)
                     if _distance(trial(x), target, coef) <= tolerance
                 ),
                 None,
@@ -148,7 +216,7 @@ def _as_form(work: Core) -> Core:
     """Identity and square networks as linear and quadratic forms: no neurons are left."""
     first, last = work.weights[0], work.weights[-1]
     bias = work.biases[0]
-    if work.activation == "identity":
+    if work.activations[0] == "identity":
         linear, shift = first, bias
         for weight, more in zip(work.weights[1:], work.biases[1:], strict=True):
             linear, shift = weight @ linear, weight @ shift + more
@@ -176,14 +244,19 @@ def _normalised(work: Core, layer: int, symmetry: Symmetry) -> Core:
     """
     if symmetry.degree is None:
         return work
-    rows = torch.cat([work.weights[layer], work.biases[layer][:, None]], dim=1)
+    rows = torch.cat([work.weights[layer].flatten(1), work.biases[layer][:, None]], dim=1)
     length = rows.norm(dim=1)
     length = torch.where(length > 0.0, length, torch.ones_like(length))
     weights, biases = list(work.weights), list(work.biases)
-    weights[layer] = weights[layer] / length[:, None]
+    weights[layer] = weights[layer] / along(length, weights[layer], 0)
     biases[layer] = biases[layer] / length
-    weights[layer + 1] = weights[layer + 1] * length**symmetry.degree
+    weights[layer + 1] = weights[layer + 1] * along(length**symmetry.degree, weights[layer + 1], 1)
     return replace(work, weights=weights, biases=biases)
+
+
+def along(values: torch.Tensor, weight: torch.Tensor, axis: int) -> torch.Tensor:
+    """Numbers of units in the shape that multiplies a weight whose ``axis`` counts them."""
+    return values.reshape([-1 if k == axis else 1 for k in range(weight.dim())])
 
 
 def reduce_phase(difference: torch.Tensor, symmetry: Symmetry) -> tuple[torch.Tensor, torch.Tensor]:
@@ -201,20 +274,23 @@ def _distance(output: torch.Tensor, target: torch.Tensor, coef: torch.Tensor) ->
 def _fewer(
     work: Core, layer: int, symmetry: Symmetry, x: torch.Tensor, tolerance: float, near: float
 ) -> Iterator[Core]:
-    """Networks with a neuron less in this layer, the most promising first."""
+    """Networks with a unit less in this layer, the most promising first."""
+    if not work.widths[layer]:
+        return
     for i in range(work.weights[layer].shape[0]):
         if not bool(work.weights[layer + 1][:, i].any()):
             yield _removed(work, layer, i, 0.0)
     for _, i, j, sign, flip in _pairs(work, layer, symmetry, near):
         yield _merged(work, layer, symmetry, i, j, sign, flip)
-    value = x
-    sigma = ACTIVATIONS[work.activation]
-    for weight, bias in zip(work.weights[: layer + 1], work.biases[: layer + 1], strict=True):
-        value = sigma(value @ weight.T + bias)
+    value = work.inputs(x, layer + 1)[-1]
+    # Of a channel: all its positions.
+    value = value.reshape(value.shape[0], work.weights[layer].shape[0], -1).movedim(1, 2)
+    value = value.flatten(0, 1)
     mean = value.mean(0)
-    strength = (value - mean).square().mean(0).sqrt() * work.weights[layer + 1].norm(dim=0)
+    lengths = work.weights[layer + 1].movedim(1, 0).flatten(1).norm(dim=1)
+    strength = (value - mean).square().mean(0).sqrt() * lengths
     for i in torch.argsort(strength).tolist():
-        if len(work.copies) == 1 and float(strength[i]) > 3.0 * tolerance:
+        if work.plain and len(work.copies) == 1 and float(strength[i]) > 3.0 * tolerance:
             return  # beside one hidden layer that is what the outputs would lose
         yield _removed(work, layer, i, float(mean[i]))
 
@@ -223,7 +299,7 @@ def _pairs(
     work: Core, layer: int, symmetry: Symmetry, near: float
 ) -> list[tuple[float, int, int, float, float]]:
     """Pairs of similar neurons, closest first: (distance, i, j, reflected, shifted)."""
-    weight, bias = work.weights[layer], work.biases[layer]
+    weight, bias = work.weights[layer].flatten(1), work.biases[layer]
     length = torch.sqrt(weight.square().sum(1) + bias.square()).clamp_min(1e-300)
     longest = torch.maximum(length[:, None], length[None, :])
     # A ramp and its mirror image are a neuron and a linear function: two neurons, not one.
@@ -256,14 +332,14 @@ def _merged(
         reflection = symmetry.reflection
         assert reflection is not None
         factor = flip * reflection.sign
-        biases[layer + 1] = biases[layer + 1] + column * reflection.offset
+        biases[layer + 1] = biases[layer + 1] + _total(column) * reflection.offset
         row, shift = -row, -shift
     column = factor * column
     both = weights[layer + 1][:, i] + column
     turned, _ = reduce_phase(biases[layer][i] - shift, symmetry)
     shift = biases[layer][i] - turned
-    power = float(both @ both)
-    share = float(column @ both) / power if power > 0.0 else 0.5
+    power = float((both * both).sum())
+    share = float((column * both).sum()) / power if power > 0.0 else 0.5
     if not -0.5 <= share <= 1.5:  # nearly cancelling: the mean would be thrown far off
         share = 0.5
     keep = [k for k in range(weights[layer].shape[0]) if k != j]
@@ -287,7 +363,7 @@ def _removed(work: Core, layer: int, i: int, level: float) -> Core:
     weights, biases = list(work.weights), list(work.biases)
     keep = [k for k in range(weights[layer].shape[0]) if k != i]
     column = weights[layer + 1][:, i]
-    shift = level * column
+    shift = level * _total(column)
     biases[layer + 1] = biases[layer + 1] + shift
     weights[layer], biases[layer] = weights[layer][keep], biases[layer][keep]
     weights[layer + 1] = weights[layer + 1][:, keep]

@@ -43,6 +43,10 @@ class Layer:
         z: torch.Tensor = x @ self.weight.T
         return z if self.bias is None else z + self.bias
 
+    def activation_name(self, networks: str) -> str:
+        """Its name; ``networks`` is theirs."""
+        return networks
+
     def activation(self, networks: str) -> Callable[[torch.Tensor], torch.Tensor]:
         """What the pre-activations of the layer before go through; ``networks`` names theirs."""
         return ACTIVATIONS[networks]

@@ -53,10 +53,16 @@ class Stage(Layer):
 
     def activation(self, networks: str) -> Callable[[torch.Tensor], torch.Tensor]:
         """See `edt.landscape.layers.Layer.activation`."""
-        for stage in self.before:
-            if not isinstance(stage, (*POOLS, *SILENT)):
-                return stage
-        return nn.Identity()
+        return self._acting
+
+    def activation_name(self, networks: str) -> str:
+        """See `edt.landscape.layers.Layer.activation_name`."""
+        return name_of(self._acting)
+
+    @property
+    def _acting(self) -> nn.Module:
+        acting = (stage for stage in self.before if not isinstance(stage, (*POOLS, *SILENT)))
+        return next(acting, nn.Identity())
 
     @property
     def pools(self) -> tuple[nn.Module, ...]:
