@@ -158,7 +158,7 @@ def test_wrong_objects_are_refused_in_words(package):
         ),
         (
             lambda: edt.channel_limits(None, NETWORKS),
-            "task must be an edt.Task, got None",
+            r"task must be an edt.Task or a pair .* got NoneType",
         ),
         (
             lambda: edt.landscape.aligned_distance(TASK, TASK),

@@ -37,6 +37,7 @@ from edt.landscape.outcome import UNCERTIFIED
 from edt.landscape.stages import hidden_widths, layers_of, sample_shaped
 from edt.ops.threads import one_blas_thread
 from edt.tasks import Task
+from edt.tasks.given import samples_of
 
 #: Outcomes that are minima.
 SETTLED = ("good", "bad")
@@ -134,6 +135,7 @@ def census(task: Task, minima: Minima, tolerances: Tolerances | None = None) -> 
     """
     if not isinstance(minima, Minima):
         raise TypeError(f"minima must come from find_minima, got {type(minima).__name__}")
+    task = samples_of(task)
     hidden_widths(minima.networks, "minima.networks")  # names what is no chain
     limits = tolerances or Tolerances()
     runs = _frame(minima)

@@ -26,6 +26,7 @@ from edt.ensemble.kinds import chains
 from edt.errors import ShapeError
 from edt.ops.activations import ACTIVATION_FUNCTIONS
 from edt.tasks import Task
+from edt.tasks.given import samples_of
 from edt.training.channels import BIAS, ODD, opponents
 from edt.training.levenberg import Search
 
@@ -198,6 +199,7 @@ def channel_limits(
     chains(networks, "channel_limits")
     if networks.layer_widths.shape[1] != 3 or networks.d_out != 1:
         raise ShapeError("channel_limits needs networks with one hidden layer and one output")
+    task = samples_of(task)
     if task.loss != "mse":
         raise ValueError(f"task must have loss='mse' for channel_limits, got {task.loss!r}")
     places = list(range(int(networks.B)))

@@ -35,6 +35,7 @@ from edt.landscape.stages import hidden_widths
 from edt.scalars import integer, number
 from edt.stats import cluster_rate, wilson
 from edt.tasks import Task
+from edt.tasks.given import samples_of
 from edt.training import masked_train
 
 #: Where a run from an embedded bad minimum can end, best first.
@@ -150,6 +151,7 @@ def escape_experiment(
     """
     if not isinstance(minima, Minima):
         raise TypeError(f"minima must come from find_minima, got {type(minima).__name__}")
+    task = samples_of(task)
     step = number("step", step, strict=True)
     random = integer("random", random, 0)
     descent_steps = integer("descent_steps", descent_steps, 0)

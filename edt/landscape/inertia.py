@@ -59,7 +59,7 @@ from edt.landscape.stages import layers_of, sample_shaped
 from edt.ops.threads import one_blas_thread
 from edt.scalars import index
 from edt.tasks import Task
-from edt.tasks.given import as_task, check_sizes, task_and_networks
+from edt.tasks.given import check_sizes, samples_of, task_and_networks
 
 Counts = tuple[int, int, int]
 
@@ -293,9 +293,7 @@ def _data_and_networks(task: Any, ens: Any) -> tuple[Task, Networks]:
     if not isinstance(ens, ModuleEnsemble):
         check_sizes(made, ens)
         return made, ens
-    if not isinstance(task, (Task, tuple, list)):
-        raise TypeError(f"task must be an edt.Task or a pair (x, y), got {type(task).__name__}")
-    return as_task(task), ens
+    return samples_of(task), ens
 
 
 def _constant(

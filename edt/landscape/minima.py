@@ -20,7 +20,7 @@ from edt.landscape.outcome import OUTCOMES, UNCERTIFIED, outcomes
 from edt.landscape.stages import hidden_widths as layer_widths
 from edt.scalars import integer, number
 from edt.tasks import Task
-from edt.tasks.given import as_task
+from edt.tasks.given import samples_of
 from edt.training import ConvergeResult, converge, masked_train
 from edt.training.structure import hidden_widths
 
@@ -184,9 +184,7 @@ def find_minima(
     index = integers("task_index", 0 if task_index is None else task_index)
     if networks is not None:
         layer_widths(networks, "networks")
-    task = as_task(task)
-    if not hasattr(task, "variance"):
-        raise TypeError(f"task must be an edt.Task, got {type(task).__name__}")
+    task = samples_of(task)
     if not realisable:
         finish = "all"
     limit = good * task.variance

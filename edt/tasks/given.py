@@ -16,7 +16,8 @@ from edt.tasks.module_task import ModuleTask
 from edt.tasks.task import Task
 
 __all__ = [
-    "as_task", "check_sizes", "fitted", "index_of", "moves", "objective_of", "task_and_networks",
+    "as_task", "check_sizes", "fitted", "index_of", "moves", "objective_of", "samples_of",
+    "task_and_networks",
 ]  # fmt: skip
 
 
@@ -105,6 +106,18 @@ def as_task(task: Any, name: str = "task") -> Any:
     if isinstance(task, Objective):
         return Bound(task)
     raise TypeError(f"{name} must be an edt.Task or a pair (x, y), got {type(task).__name__}")
+
+
+def samples_of(task: Any, name: str = "task") -> Task:
+    """A task that is made of samples, as it is or of a pair (x, y).
+
+    Raises:
+        TypeError: another task, or none.
+    """
+    made: Task = as_task(task, name)
+    if not hasattr(made, "variance"):
+        raise TypeError(f"{name} must be an edt.Task or a pair (x, y), got {type(made).__name__}")
+    return made
 
 
 def task_and_networks(task: Any, networks: Any) -> tuple[Any, Any]:

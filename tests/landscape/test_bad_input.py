@@ -86,3 +86,23 @@ def test_pruning_refuses(options, kind, says):
     options = {"train": train, "rounds": 1, "share": 0.2, **options}
     with pytest.raises(kind, match=says):
         next(iterative_pruning(ENS, **options))
+
+
+def test_pairs_are_taken_for_data():
+    """(x, y) where a task is asked for: the same answers; what holds no samples is named."""
+    x = torch.linspace(-1.0, 1.0, 24, dtype=torch.float64)[:, None].expand(24, 2).contiguous()
+    x = x + torch.tensor([0.0, 0.3])
+    y = torch.sin(4.0 * x[:, :1])
+    found = edt.landscape.find_minima(
+        (x, y), widths=[1], seeds=[0], steps=300, lr=0.05, realisable=False, progress=False
+    )
+    rows = [census(data, found).runs for data in ((x, y), edt.Task(x, y))]
+    assert rows[0].equals(rows[1])
+    blocked = edt.ModuleTask((x, y))
+    for call in (census, escape_experiment):
+        with pytest.raises(
+            TypeError, match=r"task must be an edt.Task or a pair \(x, y\), got Mod"
+        ):
+            call(blocked, found)
+    with pytest.raises(TypeError, match=r"task must be an edt.Task or a pair \(x, y\), got Mod"):
+        channel_limits(blocked, found.networks)

@@ -115,5 +115,5 @@ def test_a_pair_is_a_task_and_a_task_of_modules_is_none():
     given = [find_minima(task, **how, certify_steps=0, progress=False).loss.tolist()
              for task in ((x, x.sin()), edt.Task(x, x.sin()))]  # fmt: skip
     assert given[0] == given[1]
-    with pytest.raises(TypeError, match=r"task must be an edt\.Task, got ModuleTask"):
+    with pytest.raises(TypeError, match=r"task must be an edt\.Task or .* got ModuleTask"):
         find_minima(edt.ModuleTask((x, x)), **how, progress=False)
