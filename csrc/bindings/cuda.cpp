@@ -264,6 +264,7 @@ void bind_cuda(py::module_& m) {
   });
   bind_objects(m);
   bind_calls(m);
+  bind_cuda_chain(m);
 }
 
 }  // namespace edt

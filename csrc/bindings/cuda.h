@@ -4,4 +4,5 @@
 
 namespace edt {
 void bind_cuda(pybind11::module_& m);
+void bind_cuda_chain(pybind11::module_& m);  // part of it
 }

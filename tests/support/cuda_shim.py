@@ -25,15 +25,14 @@ from edt.ops import cuda, memory
 ROOT = Path(__file__).resolve().parents[2]
 SHIM = ROOT / "tests" / "cuda" / "shim"
 SOURCES = (
-    ROOT / "csrc/layout/plan.cpp",
-    ROOT / "csrc/cuda/plan.cpp",
-    ROOT / "csrc/cuda/schedule.cpp",
-    ROOT / "csrc/cuda/wide.cpp",
-    ROOT / "csrc/bindings/cuda.cpp",
+    *(ROOT / "csrc/layout" / f"{name}.cpp" for name in ("plan", "chain", "chain_mask")),
+    *(ROOT / "csrc/cuda" / f"{name}.cpp" for name in ("plan", "schedule", "wide", "chain_plan")),
+    *(ROOT / "csrc/bindings" / f"{name}.cpp" for name in ("cuda", "cuda_chain")),
     SHIM / "shim.cpp",
     SHIM / "runtime.cpp",
     SHIM / "kernels.cpp",
     SHIM / "wide_kernels.cpp",
+    SHIM / "chain_kernels.cpp",
     SHIM / "module.cpp",
 )
 # As the CPU engine: which products are fused is written in the code.
@@ -88,7 +87,7 @@ def build_shim() -> Path:
                 run,
                 compiler,
                 *flags,
-                *(["-O0"] if source.name in ("cuda.cpp", "module.cpp") else []),
+                *(["-O0"] if source.name in ("cuda.cpp", "cuda_chain.cpp", "module.cpp") else []),
                 "-c",
                 source,
                 "-o",

@@ -20,7 +20,9 @@ PTX = ROOT / "tests" / "cuda" / "ptx"
 FOLDER = ROOT / "build" / "cuda-ptx"
 #: Where setup.py builds the core in place.
 CORE = ROOT / "build" / f"core-{sys.implementation.cache_tag}"
-KERNELS = ("device", "evaluate", "train", "hvp", "hessian", "wide", "wide_curvature")
+KERNELS = (
+    *("device", "evaluate", "train", "hvp", "hessian", "wide", "wide_curvature", "chain_calls"),
+)
 #: As setup.py compiles them, but PTX alone.
 NVCC_FLAGS = (
     *("-std=c++17", "-O3", "--expt-relaxed-constexpr", "--extended-lambda", "-diag-suppress=186"),
@@ -28,11 +30,9 @@ NVCC_FLAGS = (
 )
 MACHINE = ("machine", "memory", "lanes", "program")
 HOST = (
-    ROOT / "csrc/layout/plan.cpp",
-    ROOT / "csrc/cuda/plan.cpp",
-    ROOT / "csrc/cuda/schedule.cpp",
-    ROOT / "csrc/cuda/wide.cpp",
-    ROOT / "csrc/bindings/cuda.cpp",
+    *(ROOT / "csrc/layout" / f"{name}.cpp" for name in ("plan", "chain", "chain_mask")),
+    *(ROOT / "csrc/cuda" / f"{name}.cpp" for name in ("plan", "schedule", "wide", "chain_plan")),
+    *(ROOT / "csrc/bindings" / f"{name}.cpp" for name in ("cuda", "cuda_chain")),
     SHIM / "shim.cpp",
     SHIM / "runtime.cpp",
     *(PTX / f"{name}.cpp" for name in (*MACHINE, "module")),

@@ -1,0 +1,222 @@
+// Gradients of a chain's weights and biases: dot products of slopes and inputs over positions and
+// samples, for all stages in one launch.
+//
+// Lanes hold packs of samples along the rows of an image, as they lie. A warp has R channels out by
+// 8 taps (or 8 taps of a list, or 8 biases): for R + 8 wide loads 8 R products of packs. Rows of an
+// image are shared among parts, so that layers of few weights and many positions occupy the
+// machine; eight sums are reduced together (rows.cuh). Parts are added in order. How many there are
+// follows from the layer and the samples, so sums depend on nothing else; there are no atomics.
+#pragma once
+#include "cuda/chain_products.cuh"
+
+namespace edt::cuda {
+
+//! Where slopes and inputs lie; tangents: R slopes by inputs, and (`both`) slopes by R inputs.
+template <class T>
+struct ChainGradient {
+  ChainTables t;
+  Lines<const T> x, rooms, r_rooms;
+  Lines<T> partial;
+  int tangents, both, vectors, blocks, S;
+};
+
+//! Items of one part of a stage: tiles of `height` rows; lists and biases.
+EDT_HD int chain_tile_items(const ChainStage& s, int height) {
+  if (s.kind != ChainStage::Kind::affine || s.height != height) return 0;
+  return s.tiles * ((s.taps + kChainTaps - 1) / kChainTaps);
+}
+EDT_HD int chain_list_items(const ChainStage& s) {
+  if (s.kind != ChainStage::Kind::affine) return 0;
+  return s.groups + (s.bias >= 0 ? (s.c + kChainTaps - 1) / kChainTaps : 0);
+}
+
+// A stage's slopes and inputs of one of the products that add up; null: it has none.
+template <class T>
+struct ChainPair {
+  const T *slope, *in;
+};
+template <class T>
+EDT_DEVICE ChainPair<T> pair_of(const ChainGradient<T>& g, const ChainPlace& at,
+                                const ChainStage& s, int index) {
+  const bool of_slopes = g.tangents && index == 0, of_inputs = g.tangents && index == 1;
+  if (index == 1 && (!g.tangents || !g.both || s.r_in < 0)) return {nullptr, nullptr};
+  const T* slope = of_slopes ? g.r_rooms.at(at.b, at.v) + s.r_slope * g.S
+                             : g.rooms.at(at.b, at.v) + s.slope.at * g.S;
+  const T* in = of_inputs           ? g.r_rooms.at(at.b, at.v) + s.r_in * g.S
+                : &s == g.t.stages ? g.x.at(at.b, at.v)
+                                    : g.rooms.at(at.b, at.v) + s.in.at * g.S;
+  return {slope + (s.slope.top * s.slope.pitch() + s.slope.left) * g.S, in};
+}
+
+// The warp's item among those that `items` counts: which stage, part, and item of the part.
+struct ChainShare {
+  int stage = 0, part = 0, item = 0;
+  int first = 0, end = 0;  // rows of the image
+  template <class Items>
+  EDT_DEVICE static ChainShare of(const ChainTables& t, int block, const Items& items) {
+    ChainShare out;
+    int left = block * (kChainProductThreads / kWarp) + int(threadIdx.x) / kWarp;
+    for (; out.stage < t.count; ++out.stage) {
+      const ChainStage& s = t.stages[out.stage];
+      const int each = items(s), all = each * s.parts;
+      if (left < all) {
+        out.part = left / each;
+        out.item = left - out.part * each;
+        out.first = out.part * s.h / s.parts;
+        out.end = (out.part + 1) * s.h / s.parts;
+        break;
+      }
+      left -= all;
+    }
+    return out;
+  }
+};
+
+template <class T>
+EDT_DEVICE T dot(T sum, const Pack<T>& a, const Pack<T>& b) {
+  EDT_UNROLL
+  for (int e = 0; e < Pack<T>::N; ++e) sum = fma(a.v[e], b.v[e], sum);
+  return sum;
+}
+
+// Eight sums of the warp's lanes: each to the place that to(entry) says.
+template <class T, class To>
+EDT_DEVICE void put_sums(T (&sums)[kChainTaps], int count, const To& to) {
+  static_assert(kChainTaps == 8);
+  const int lane = int(threadIdx.x) % kWarp, entry = eight_sums_entry(lane);
+  const T sum = eight_sums(sums);
+  if (lane < 8 && entry < count) *to(entry) = sum;
+}
+
+template <class T, int R>
+EDT_KERNEL(kChainProductThreads)
+chain_gradient_kernel(ChainGradient<T> g) {
+  const ChainPlace at(g.vectors, g.blocks);
+  const ChainShare share = ChainShare::of(
+      g.t, at.block, [](const ChainStage& s) { return chain_tile_items(s, R); });
+  if (share.stage == g.t.count) return;
+  if (g.t.nets && g.t.nets[int64_t(at.b) * g.t.count + share.stage].listed) return;
+  const ChainStage& s = g.t.stages[share.stage];
+  const int row0 = share.item % s.tiles * R, tap0 = share.item / s.tiles * kChainTaps, S = g.S;
+  const int pitch = s.in.pitch(), g_pitch = s.slope.pitch();
+  int tap[kChainTaps], rows[R];
+  EDT_UNROLL
+  for (int k = 0; k < kChainTaps; ++k) {
+    const int all = smaller(tap0 + k, s.taps - 1), line = all / s.kw, c = line / s.kh;
+    tap[k] = (c * s.in.plane() + (line - c * s.kh) * pitch + all - line * s.kw) * S;
+  }
+  EDT_UNROLL
+  for (int r = 0; r < R; ++r) rows[r] = smaller(row0 + r, s.c - 1) * s.slope.plane() * S;
+  T sum[R][kChainTaps] = {};
+  EDT_NO_UNROLL
+  for (int f = 0; f < 2; ++f) {
+    const ChainPair<T> pair = pair_of(g, at, s, f);
+    if (!pair.slope) break;
+    EDT_NO_UNROLL
+    for (int y = share.first; y < share.end; ++y) {
+      const T *slope = pair.slope + y * g_pitch * S, *in = pair.in + y * pitch * S;
+      EDT_NO_UNROLL
+      for (int q = int(threadIdx.x) % kWarp * kPack<T>; q < s.w * S; q += kWarp * kPack<T>) {
+        Pack<T> slopes[R];
+        EDT_UNROLL
+        for (int r = 0; r < R; ++r) slopes[r] = load(slope + rows[r] + q);
+        EDT_UNROLL
+        for (int k = 0; k < kChainTaps; ++k) {
+          const Pack<T> x = load(in + tap[k] + q);
+          EDT_UNROLL
+          for (int r = 0; r < R; ++r) sum[r][k] = dot(sum[r][k], slopes[r], x);
+        }
+      }
+    }
+  }
+  T* out = g.partial.at(at.b, at.v) + s.partial + int64_t(share.part) * s.c * (s.taps + 1);
+  EDT_UNROLL
+  for (int r = 0; r < R; ++r) {
+    const int count = row0 + r < s.c ? s.taps - tap0 : 0;
+    put_sums(sum[r], count, [&](int k) { return out + (row0 + r) * s.taps + tap0 + k; });
+  }
+}
+
+template <class T>
+EDT_KERNEL(kChainProductThreads)
+chain_list_kernel(ChainGradient<T> g) {
+  const ChainPlace at(g.vectors, g.blocks);
+  const ChainShare share =
+      ChainShare::of(g.t, at.block, [](const ChainStage& s) { return chain_list_items(s); });
+  if (share.stage == g.t.count) return;
+  const ChainStage& s = g.t.stages[share.stage];
+  const int S = g.S, pitch = s.in.pitch(), g_pitch = s.slope.pitch();
+  const int lane = int(threadIdx.x) % kWarp;
+  T* out = g.partial.at(at.b, at.v) + s.partial + int64_t(share.part) * s.c * (s.taps + 1);
+  T sum[kChainTaps] = {};
+  if (share.item >= s.groups) {
+    const int row0 = (share.item - s.groups) * kChainTaps;
+    const T* from = pair_of(g, at, s, 0).slope;
+    for (int y = share.first; y < share.end; ++y)
+      for (int q = lane * kPack<T>; q < s.w * S; q += kWarp * kPack<T>) {
+        EDT_UNROLL
+        for (int k = 0; k < kChainTaps; ++k) {
+          const int row = smaller(row0 + k, s.c - 1);
+          const Pack<T> x = load(from + (row * s.slope.plane() + y * g_pitch) * S + q);
+          EDT_UNROLL
+          for (int e = 0; e < kPack<T>; ++e) sum[k] += x.v[e];
+        }
+      }
+    put_sums(sum, s.c - row0, [&](int k) { return out + s.c * s.taps + row0 + k; });
+    return;
+  }
+  const ChainNet& net = g.t.nets[int64_t(at.b) * g.t.count + share.stage];
+  if (share.item >= net.group_count) return;
+  const int* group = g.t.ints + net.groups + 3 * share.item;
+  const int row = group[0], first = group[1], count = group[2];
+  int tap[kChainTaps];
+  EDT_UNROLL
+  for (int k = 0; k < kChainTaps; ++k)
+    tap[k] = g.t.ints[net.forward.offset + first + smaller(k, count - 1)] * S;
+  EDT_NO_UNROLL
+  for (int f = 0; f < 2; ++f) {
+    const ChainPair<T> pair = pair_of(g, at, s, f);
+    if (!pair.slope) break;
+    EDT_NO_UNROLL
+    for (int y = share.first; y < share.end; ++y) {
+      const T* slope = pair.slope + (row * s.slope.plane() + y * g_pitch) * S;
+      const T* in = pair.in + y * pitch * S;
+      EDT_NO_UNROLL
+      for (int q = lane * kPack<T>; q < s.w * S; q += kWarp * kPack<T>) {
+        const Pack<T> d = load(slope + q);
+        EDT_UNROLL
+        for (int k = 0; k < kChainTaps; ++k) sum[k] = dot(sum[k], d, load(in + tap[k] + q));
+      }
+    }
+  }
+  put_sums(sum, count, [&](int k) { return out + g.t.ints[net.forward.weight + first + k]; });
+}
+
+// Sums of parts to their places in out, 0 where nothing is asked for.
+template <class T>
+EDT_KERNEL(kChainThreads)
+chain_sums_kernel(ChainTables t, Lines<const T> partial, Lines<T> out, int64_t parameters,
+                  int accumulate, int vectors, int blocks) {
+  const ChainPlace at(vectors, blocks);
+  const int64_t p = int64_t(at.block) * blockDim.x + threadIdx.x;
+  if (p >= parameters) return;
+  T* to = out.at(at.b, at.v) + p;
+  T sum = T(0);
+  if (!t.asked || t.asked[at.b * parameters + p])
+    for (int n = 0; n < t.count; ++n) {
+      const ChainStage& s = t.stages[n];
+      if (s.kind != ChainStage::Kind::affine) continue;
+      const int64_t weights = int64_t(s.c) * s.taps;
+      int64_t slot = -1;
+      if (p >= s.weight && p < s.weight + weights) slot = p - s.weight;
+      else if (s.bias >= 0 && p >= s.bias && p < s.bias + s.c) slot = weights + p - s.bias;
+      if (slot < 0) continue;
+      if (accumulate) sum = *to;
+      const T* from = partial.at(at.b, at.v) + s.partial + slot;
+      for (int part = 0; part < s.parts; ++part) sum += from[part * (weights + s.c)];
+      break;
+    }
+  *to = sum;
+}
+
+}  // namespace edt::cuda

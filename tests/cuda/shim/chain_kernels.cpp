@@ -1,0 +1,2 @@
+// Those of chains of convolutions.
+#include "cuda/chain_calls.cu"

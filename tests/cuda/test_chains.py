@@ -1,0 +1,120 @@
+"""Chains of convolutions on the CUDA kernels, against PyTorch in float64, network by network."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call
+
+import edt
+from edt.objectives.chained_on_gpu import GpuChain
+from edt.objectives.stacked import Stack
+
+BENDS = (nn.Tanh, nn.Softplus, nn.SiLU, nn.ReLU, nn.GELU, nn.ELU, nn.Sigmoid, nn.LeakyReLU)
+#: Shares of the weights that are left: all, whole layers in spite of a mask, lists; 0: one tap.
+SHARES = (1.0, 0.6, 0.3, 0.12, 0.0)
+
+
+def random_chain(seed: int) -> tuple[nn.Module, tuple[int, ...]]:
+    """Convolutions with margins and without, fields that leave a rest, linear layers."""
+    draw = random.Random(seed)
+    c, h, w = draw.randint(1, 3), draw.randint(3, 9), draw.randint(3, 9)
+    shape, layers = (c, h, w), []
+    if draw.random() < 0.2:
+        layers.append(draw.choice(BENDS)())
+    for _ in range(draw.randint(1, 3)):
+        top, left = draw.randint(0, 2), draw.randint(0, 2)
+        kernel = draw.randint(1, min(4, h + 2 * top)), draw.randint(1, min(4, w + 2 * left))
+        out = draw.randint(1, 9)
+        bias = draw.random() < 0.7
+        layers.append(nn.Conv2d(c, out, kernel, padding=(top, left), bias=bias))
+        c, h, w = out, h + 2 * top - kernel[0] + 1, w + 2 * left - kernel[1] + 1
+        after: list[nn.Module] = [draw.choice(BENDS)() for _ in range(draw.choice((0, 1, 1, 2)))]
+        if draw.random() < 0.6 and min(h, w) > 1:
+            field = draw.randint(1, min(3, h)), draw.randint(1, min(3, w))
+            kind = draw.choice((nn.MaxPool2d, nn.AvgPool2d))
+            after.insert(draw.randint(0, len(after)), kind(field))
+            h, w = h // field[0], w // field[1]
+        layers += after
+    layers += [nn.Flatten(), nn.Linear(c * h * w, draw.choice((3, 17))), draw.choice(BENDS)()]
+    layers.append(nn.Linear(layers[-2].out_features, 2, bias=draw.random() < 0.7))
+    return nn.Sequential(*layers), shape
+
+
+class Networks:
+    """Some networks of one random chain, each with a mask of its own.
+
+    Attributes:
+        core: their chain on the kernels.
+        theta, state: ``[B, P]``.
+        masks: as the kernels take them; none where nothing is pruned.
+    """
+
+    def __init__(self, seed: int, dtype: torch.dtype, shares: Sequence[float]) -> None:
+        torch.manual_seed(seed)
+        self.module, self.shape = random_chain(seed)
+        nets = edt.ModuleEnsemble([random_chain(seed)[0].to(dtype) for _ in shares])
+        architecture = nets.architecture(0)
+        stack = Stack.of(architecture.skeleton, architecture.blocks)
+        assert stack is not None
+        self.theta = nets.theta.view(nets.B, -1).clone()
+        self.blocks = nets.blocks(0)
+        core = GpuChain.of(stack.layers, self.shape, self.theta.shape[1])
+        assert isinstance(core, GpuChain)
+        self.core = core
+        self.state = torch.ones(self.theta.shape, dtype=torch.uint8)
+        for b, share in enumerate(shares):
+            for block in self.blocks:
+                if block.role == "weight":
+                    mine = self.state[b, block.span]
+                    mine[:] = torch.rand(mine.shape) < share
+                    mine[torch.randint(mine.numel(), ())] = 1
+        if min(shares) < 1:
+            self.state[(torch.rand(self.state.shape) < 0.1) & (self.state == 1)] = 2
+        self.theta[self.state == 0] = 0
+        self.masks = [core.mask(row) for row in self.state] if min(shares) < 1 else []
+
+    def twin(self, b: int, row: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Outputs of one network by PyTorch."""
+        named = {block.name: row[block.span].view(block.shape) for block in self.blocks}
+        found: torch.Tensor = functional_call(self.module, named, (x,))
+        return found
+
+
+def close(mine: torch.Tensor, theirs: torch.Tensor) -> None:
+    """Sums in another order: a few hundred roundings at most, relative to the largest entry."""
+    atol = 300 * torch.finfo(mine.dtype).eps * float(theirs.abs().max())
+    torch.testing.assert_close(mine.double(), theirs, rtol=0, atol=atol)
+
+
+@pytest.fixture
+def limits(shim: Any) -> Callable[[int], None]:
+    """Says how many multiprocessors there are: few take tall tiles, many small ones."""
+    return lambda sms: shim.set_limits(sms, 227 * 1024, 228 * 1024)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("seed", range(10))
+def test_outputs_and_gradients_are_autograds(limits, seed: int, dtype: torch.dtype) -> None:
+    draw = random.Random(seed)
+    limits(draw.choice((1, 4, 132)))
+    nets = Networks(seed, dtype, draw.choice(((1.0, 1.0), SHARES)))
+    B, N = nets.theta.shape[0], draw.choice((1, 5, 8, 33))
+    x = torch.randn(B, N, *nets.shape, dtype=dtype)
+    if draw.random() < 0.5:
+        x = x[:1].expand(B, *x.shape[1:])
+    u = torch.randn(B, N, 2, dtype=dtype)
+    grad, value = nets.core.gradient(nets.theta, x, lambda f: (f * u).sum((1, 2)), nets.masks)
+    outputs = nets.core.outputs(nets.theta, x, nets.masks)
+    for b in range(B):
+        row = nets.theta[b].double().requires_grad_()
+        known = nets.twin(b, row, x[b].double())
+        (slope,) = torch.autograd.grad((known * u[b].double()).sum(), row)
+        close(outputs[b], known.detach())
+        close(grad[b], slope * (nets.state[b] == 1))
+    assert torch.equal(value, (outputs * u).sum((1, 2)))
