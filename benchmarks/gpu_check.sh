@@ -170,7 +170,7 @@ figures fast 85
 workers=()
 case "$place" in *'"xdist": true'*) workers=(-n 8) ;; esac
 tests_end=$((SECONDS - started + $(share 95)))
-for group in cuda/test_on_gpu.py cuda/test_training.py ops training curvature flow; do
+for group in cuda/test_on_gpu.py cuda/test_training.py cuda/test_chains.py ops training curvature flow; do
   name=tests-$(basename "$group" .py)
   [ $((SECONDS - started)) -lt "$tests_end" ] || { skip "$name" "out of the tests' time"; continue; }
   step "$name" 40 "$PYTHON" -m pytest ${workers[@]+"${workers[@]}"} "tests/$group" \

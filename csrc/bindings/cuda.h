@@ -5,4 +5,4 @@
 namespace edt {
 void bind_cuda(pybind11::module_& m);
 void bind_cuda_chain(pybind11::module_& m);  // part of it
-}
+}  // namespace edt

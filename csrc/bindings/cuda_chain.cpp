@@ -42,16 +42,17 @@ void run(const py::tuple& head, const Body& body) {
 void bind_cuda_chain(py::module_& m) {
   py::class_<ChainPlan>(m, "ChainPlan", py::module_local())
       .def(py::init([](const Chain& chain, const std::vector<const ChainMask*>& masks,
-                       int64_t networks, int64_t samples, bool is_double, int vectors, int device) {
+                       int64_t networks, int64_t samples, bool is_double, int vectors, int device,
+                       int64_t room) {
              if (!masks.empty() && int64_t(masks.size()) != networks)
                throw py::value_error("a call needs no masks, or one of each network");
              if (networks < 1 || samples < 1)
                throw py::value_error("a call needs at least one network and sample");
              return std::make_unique<ChainPlan>(chain, masks, networks, samples, is_double, vectors,
-                                                cuda::limits_of(device).sms);
+                                                cuda::limits_of(device).sms, room);
            }),
            py::arg("chain"), py::arg("masks"), py::arg("networks"), py::arg("samples"),
-           py::arg("is_double"), py::arg("vectors"), py::arg("device"))
+           py::arg("is_double"), py::arg("vectors"), py::arg("device"), py::arg("room"))
       .def_property_readonly("block_bytes", &ChainPlan::block_bytes)
       .def("write", [](const ChainPlan& p, Pointer to) { p.write(at<unsigned char>(to)); })
       .def_property_readonly("workspace_bytes", &ChainPlan::workspace_bytes)
@@ -59,7 +60,8 @@ void bind_cuda_chain(py::module_& m) {
       .def_property_readonly("chunk", &ChainPlan::chunk)
       .def_property_readonly("group", &ChainPlan::group);
   m.def("chain_outputs", [](const py::tuple& head, Pointer out, bool keep) {
-    run(head, [&](const ChainCall& c, auto t) { cuda::chain_outputs(c, at<decltype(t)>(out), keep); });
+    run(head,
+        [&](const ChainCall& c, auto t) { cuda::chain_outputs(c, at<decltype(t)>(out), keep); });
   });
   m.def("chain_gradient", [](const py::tuple& head, Pointer slopes, Pointer grad, bool ready) {
     run(head, [&](const ChainCall& c, auto t) {

@@ -56,8 +56,7 @@ class ChainRun {
       if (slopes) sink.first = maybe(s.first);
       if (s.kind == ChainStage::Kind::affine)
         product(n, false, {weights_lines(), input_of(n)}, biases(s), sink, 1);
-      else
-        pool(s, input_of(n), slopes ? where(s) : Lines<uint8_t>{}, false, sink);
+      else pool(s, input_of(n), slopes ? where(s) : Lines<uint8_t>{}, false, sink);
     }
   }
 
@@ -147,7 +146,7 @@ class ChainRun {
            c_.stream, from, n, count_, int(repeat), sink, blocks, S_);
   }
   int pack_blocks(int64_t numbers) const {
-    return int((numbers * (S_ / kPack<T>) + kChainThreads - 1) / kChainThreads);
+    return int((numbers * (S_ / kPack<T>)+kChainThreads - 1) / kChainThreads);
   }
   static ChainField field(const ChainStage& s) {
     return {s.in, s.kh, s.kw, s.h, s.w, s.kind == ChainStage::Kind::pool};
@@ -168,8 +167,8 @@ class ChainRun {
                const ChainSink<T>& sink, int vectors) {
     const ChainStage& s = plan_.stages()[n];
     const ChainProduct& p = back ? s.back : s.forward;
-    ChainAffine<T> a{p,    s.kh, s.kw,     n,       {factors, {}}, bias, sink, t_.nets, t_.count,
-                     back, t_.ints, vectors, 0, S_};
+    ChainAffine<T> a{p,       s.kh,     s.kw, n,       {factors, {}}, bias, sink,
+                     t_.nets, t_.count, back, t_.ints, vectors,       0,    S_};
     const int64_t packs = int64_t(p.h) * p.w * (S_ / kPack<T>);
     const auto blocks = [&](int rows, int together) {
       const int64_t groups = (packs + together * kWarp - 1) / (together * kWarp);

@@ -42,9 +42,9 @@ EDT_DEVICE ChainPair<T> pair_of(const ChainGradient<T>& g, const ChainPlace& at,
   if (index == 1 && (!g.tangents || !g.both || s.r_in < 0)) return {nullptr, nullptr};
   const T* slope = of_slopes ? g.r_rooms.at(at.b, at.v) + s.r_slope * g.S
                              : g.rooms.at(at.b, at.v) + s.slope.at * g.S;
-  const T* in = of_inputs           ? g.r_rooms.at(at.b, at.v) + s.r_in * g.S
+  const T* in = of_inputs          ? g.r_rooms.at(at.b, at.v) + s.r_in * g.S
                 : &s == g.t.stages ? g.x.at(at.b, at.v)
-                                    : g.rooms.at(at.b, at.v) + s.in.at * g.S;
+                                   : g.rooms.at(at.b, at.v) + s.in.at * g.S;
   return {slope + (s.slope.top * s.slope.pitch() + s.slope.left) * g.S, in};
 }
 
@@ -92,8 +92,8 @@ template <class T, int R>
 EDT_KERNEL(kChainProductThreads)
 chain_gradient_kernel(ChainGradient<T> g) {
   const ChainPlace at(g.vectors, g.blocks);
-  const ChainShare share = ChainShare::of(
-      g.t, at.block, [](const ChainStage& s) { return chain_tile_items(s, R); });
+  const ChainShare share =
+      ChainShare::of(g.t, at.block, [](const ChainStage& s) { return chain_tile_items(s, R); });
   if (share.stage == g.t.count) return;
   if (g.t.nets && g.t.nets[int64_t(at.b) * g.t.count + share.stage].listed) return;
   const ChainStage& s = g.t.stages[share.stage];

@@ -12,9 +12,8 @@ namespace {
 // where a weight of a tile costs one.
 constexpr double kListed = 0.2;
 
-// Bytes of a network's rooms in a chunk of samples, and of all networks' at once.
-constexpr double kChunkBytes = double(64 << 20), kGroupBytes = double(1 << 30);
-constexpr int kLeastChunk = 32;
+// Of samples, and of rooms: a group of networks has so many times what a network may have.
+constexpr int kLeastChunk = 32, kRooms = 16;
 
 // Steps of a warp over the positions of a gradient that are worth a part of their own.
 constexpr int kPartSteps = 16;
@@ -33,7 +32,8 @@ int height_of(int rows, int64_t warps_a_tile, int sms) {
 }  // namespace
 
 ChainPlan::ChainPlan(const Chain& chain, const std::vector<const ChainMask*>& masks,
-                     int64_t networks, int64_t samples, bool is_double, int vectors, int sms)
+                     int64_t networks, int64_t samples, bool is_double, int vectors, int sms,
+                     int64_t room)
     : networks_(networks),
       samples_(samples),
       parameters_(chain.parameters),
@@ -43,7 +43,7 @@ ChainPlan::ChainPlan(const Chain& chain, const std::vector<const ChainMask*>& ma
       d_in_(int(chain.d_in)),
       d_out_(int(chain.d_out)) {
   make_stages(chain);
-  lay_out();
+  lay_out(double(room));
   list(masks);
 }
 
@@ -87,7 +87,7 @@ void ChainPlan::make_stages(const Chain& chain) {
   while (first_ < int(stages_.size()) && stages_[first_].kind != ChainStage::Kind::affine) ++first_;
 }
 
-void ChainPlan::lay_out() {
+void ChainPlan::lay_out(double budget) {
   const int64_t each = is_double_ ? 8 : 4, pack = 16 / each;
   const auto take = [](int64_t& room, int64_t n) { return std::exchange(room, room + n); };
   const bool bends = vectors_ > 0;
@@ -116,8 +116,7 @@ void ChainPlan::lay_out() {
     r_outputs_ = take(r_room_, d_out_);
   }
   const double bytes = double(each) * double(room_ + inputs());
-  const auto chunk = round_up(
-      int64_t(std::max(double(kLeastChunk), kChunkBytes / bytes)), kLeastChunk);
+  const auto chunk = round_up(int64_t(std::max(double(kLeastChunk), budget / bytes)), kLeastChunk);
   chunk_ = int(std::min(chunk, round_up(samples_, pack)));
   const int64_t packs = chunk_ / pack;
 
@@ -132,11 +131,10 @@ void ChainPlan::lay_out() {
   for (const ChainStage& s : stages_)
     if (s.kind == ChainStage::Kind::affine)
       weights_ += 2 * aligned(int64_t(s.c + 8) * (s.in.c + 8) * s.kh * s.kw);
-  const double whole =
-      bytes * chunk_ + double(each) * (double(vectors_ * r_room_) * chunk_ +
-                                       double((1 + vectors_) * weights_) +
-                                       double(std::max(1, vectors_) * partial_));
-  group_ = int(std::clamp<int64_t>(int64_t(kGroupBytes / whole), 1, networks_));
+  const double whole = bytes * chunk_ + double(each) * (double(vectors_ * r_room_) * chunk_ +
+                                                        double((1 + vectors_) * weights_) +
+                                                        double(std::max(1, vectors_) * partial_));
+  group_ = int(std::clamp<int64_t>(int64_t(kRooms * budget / whole), 1, networks_));
 
   weights_ = 0;
   const int64_t beside = group_ * std::max(1, vectors_);
@@ -150,8 +148,7 @@ void ChainPlan::lay_out() {
       p.height = height_of(p.rows, warps(int64_t(p.h) * p.w), sms_);
       p.tiles = (p.rows + p.height - 1) / p.height;
       p.many = p.rows * warps(int64_t(p.h) * p.w) / 2 >= 8 * int64_t(sms_);
-      p.at = take(weights_,
-                  aligned(int64_t(p.tiles) * p.height * p.channels * s.kh * s.kw));
+      p.at = take(weights_, aligned(int64_t(p.tiles) * p.height * p.channels * s.kh * s.kw));
       return p;
     };
     s.forward = tiled({s.c, s.h, s.w, s.in.c, s.in.pitch(), s.in.plane(), 0, 0, 0, 0, 0, 0});
@@ -262,9 +259,7 @@ Places places(size_t stages, const Nets& nets, const Ints& ints, const Asked& as
 
 }  // namespace
 
-int64_t ChainPlan::block_bytes() const {
-  return places(stages_.size(), nets_, ints_, asked_).size;
-}
+int64_t ChainPlan::block_bytes() const { return places(stages_.size(), nets_, ints_, asked_).size; }
 
 void ChainPlan::write(unsigned char* to) const {
   const Places p = places(stages_.size(), nets_, ints_, asked_);

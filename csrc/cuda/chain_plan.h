@@ -38,7 +38,7 @@ struct ChainImage {
 //! images from (y0, x0) on: an affine layer, or (its kernel turned around) what goes back through
 //! it. Weights lie in tiles of `height` rows, [tile][channel][i][j][row]; or they are taps.
 struct ChainProduct {
-  int rows, h, w;             // of what is made
+  int rows, h, w;              // of what is made
   int channels, pitch, plane;  // of what is read
   int y0, x0;
   int height, tiles;
@@ -59,8 +59,8 @@ struct ChainStage {
   int64_t weight, bias;
   int taps;  // kh kw times channels in
   ChainProduct forward, back;
-  int parts;         // that share the rows of a gradient,
-  int64_t partial;   // and what lies before the first one's sums [taps c + c] among them
+  int parts;          // that share the rows of a gradient,
+  int64_t partial;    // and what lies before the first one's sums [taps c + c] among them
   int height, tiles;  // of its gradient: channels out, and tiles of them
   int groups;         // of taps, the most of a network
 };
@@ -81,8 +81,8 @@ struct ChainTables {
   const ChainNet* nets;  // [networks, stages]
   const int* ints;
   const uint8_t* asked;  // [networks, parameters], whose gradients are asked for; null: all
-  int count;         // stages
-  int first;         // the first affine one
+  int count;             // stages
+  int first;             // the first affine one
 };
 
 //! Gradients are of up to so many taps at once.
@@ -90,9 +90,10 @@ constexpr int kChainTaps = 8;
 
 class ChainPlan {
  public:
-  //! Throws std::invalid_argument where this engine lacks a layer. masks: one a network, or none.
+  //! Throws std::invalid_argument where this engine lacks a layer. masks: one a network, or none;
+  //! room: bytes of a network's samples at once, about, and a sixteenth of all networks'.
   ChainPlan(const Chain& chain, const std::vector<const ChainMask*>& masks, int64_t networks,
-            int64_t samples, bool is_double, int vectors, int sms);
+            int64_t samples, bool is_double, int vectors, int sms, int64_t room);
 
   int64_t networks() const { return networks_; }
   int64_t samples() const { return samples_; }
@@ -128,7 +129,7 @@ class ChainPlan {
 
  private:
   void make_stages(const Chain& chain);
-  void lay_out();
+  void lay_out(double budget);
   void list(const std::vector<const ChainMask*>& masks);
   ChainTaps taps_of(const ChainStage& stage, const std::vector<int32_t>& weights, bool back);
 

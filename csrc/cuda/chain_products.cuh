@@ -51,8 +51,8 @@ chain_weights_kernel(ChainTables t, Lines<const T> theta, Lines<T> rooms, int ve
       const int r = e % p.height, rest = e / p.height, k = rest % depth;
       const int row = rest / depth * p.height + r, c = k / square, tap = k - c * square;
       // What goes back meets a kernel turned by half a turn.
-      const int from = back ? c * stage.taps + row * square + square - 1 - tap
-                            : row * stage.taps + k;
+      const int from =
+          back ? c * stage.taps + row * square + square - 1 - tap : row * stage.taps + k;
       to[e] = row < p.rows ? w[from] : T(0);
     }
   }
@@ -97,8 +97,8 @@ struct ChainLane {
 };
 
 template <class T, int P>
-EDT_DEVICE void chain_end(const ChainAffine<T>& a, const ChainPlace& at, const ChainLane<T, P>& lane,
-                          int row, int q, const Pack<T>& x) {
+EDT_DEVICE void chain_end(const ChainAffine<T>& a, const ChainPlace& at,
+                          const ChainLane<T, P>& lane, int row, int q, const Pack<T>& x) {
   const ChainImage& image = a.sink.image;
   const int number = row * a.p.h * a.p.w + lane.position[q];
   int place = number;
@@ -211,7 +211,8 @@ chain_taps_kernel(ChainAffine<T> a) {
     const T* x = factors.x.at(at.b, at.v);
     const auto add = [&](const Tap<T>& tap) {
       EDT_UNROLL
-      for (int q = 0; q < P; ++q) add_scaled(sum[q], tap.weight, load(x + tap.offset + lane.from[q]));
+      for (int q = 0; q < P; ++q)
+        add_scaled(sum[q], tap.weight, load(x + tap.offset + lane.from[q]));
     };
     int k = first;
     EDT_NO_UNROLL

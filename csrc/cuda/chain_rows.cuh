@@ -24,10 +24,10 @@ struct Lines {
 //! What becomes of a result: numbers of an image, and of the stage before or behind it.
 enum class ChainEnd : int {
   plain,
-  bent,      // z: sigma(z), and its derivatives where they have a place
-  slope,     // dL/dsigma: times s'; s'' becomes s'' times it
-  tangent,   // Rz, which is kept where it has a place: times s'
-  r_slope,   // R dL/dsigma: times s', and s'' dL/dsigma Rz
+  bent,     // z: sigma(z), and its derivatives where they have a place
+  slope,    // dL/dsigma: times s'; s'' becomes s'' times it
+  tangent,  // Rz, which is kept where it has a place: times s'
+  r_slope,  // R dL/dsigma: times s', and s'' dL/dsigma Rz
 };
 template <class T>
 struct ChainSink {

@@ -33,6 +33,9 @@ class CoreChain:
         parameters: numbers of a network.
     """
 
+    #: Whether it has products with vectors.
+    multiplies = True
+
     def __init__(self, layers: Sequence[Layer], shape: Sequence[int], parameters: int) -> None:
         self.shape = tuple(shape)
         entries = []

@@ -250,7 +250,12 @@ class ModuleGroup(SingleModule):
     ) -> torch.Tensor | None:
         """Products with vectors ``[B, K, P]``; None: the core does not take such a loss."""
         each, y = self.task.per_sample, batch.content[1]
-        if each is None or len(core.shape) != 1 or core.shape[0] > MOST_OUTPUTS:
+        if (
+            not core.multiplies
+            or each is None
+            or len(core.shape) != 1
+            or core.shape[0] > MOST_OUTPUTS
+        ):
             return None
         second = partial(output_curvature, each, y=y, lift=ggn and self.task.each is not None)
 

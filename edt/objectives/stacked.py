@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from edt.objectives.chained import CoreChain
+from edt.objectives.chained_on_gpu import GpuChain
 
 if TYPE_CHECKING:
     from edt.ensemble.blocks import Block
@@ -52,7 +53,7 @@ class Stack:
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = tuple(layers)
-        self._cores: dict[tuple[int, ...], CoreChain | None] = {}
+        self._cores: dict[tuple[str, int, tuple[int, ...]], CoreChain | None] = {}
 
     def core(self, rows: torch.Tensor, inputs: torch.Tensor) -> CoreChain | None:
         """The same chain in the core, for such networks and inputs; None: it has none.
@@ -61,12 +62,18 @@ class Stack:
             rows: ``[B, P]``.
             inputs: ``[B, N, ...]``.
         """
-        able = rows.device.type == "cpu" and rows.dtype in (torch.float32, torch.float64)
+        kind = rows.device.type
+        able = kind in ("cpu", "cuda") and rows.dtype in (torch.float32, torch.float64)
         if not able or self.taps(inputs.shape[2:], 1) is None:
             return None
-        key = (int(rows.shape[1]), *inputs.shape[2:])
+        size, shape = int(rows.shape[1]), tuple(inputs.shape[2:])
+        key = (kind, size, shape)
         if key not in self._cores:
-            self._cores[key] = CoreChain.of(self.layers, key[1:], key[0])
+            self._cores[key] = (
+                CoreChain.of(self.layers, shape, size)
+                if kind == "cpu"
+                else GpuChain.on(self.layers, shape, size, rows.device)
+            )
         return self._cores[key]
 
     @classmethod

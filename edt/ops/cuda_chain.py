@@ -22,6 +22,8 @@ __all__ = ["CudaChain", "Forward"]
 
 #: Plans of a chain that are kept: as many as there are kinds of batches and networks in turn.
 PLANS = 16
+#: Bytes of a network's samples that go through at once, and a sixteenth of all networks'.
+ROOM = 2**26
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class CudaChain:
     def takes(chain: _core.Chain, device: torch.device) -> bool:
         """Whether the engine has all of a chain's layers."""
         try:
-            cuda.engine().ChainPlan(chain, [], 1, 1, False, 0, cuda._index(device))
+            cuda.engine().ChainPlan(chain, [], 1, 1, False, 0, cuda._index(device), ROOM)
         except ValueError:
             return False
         return True
@@ -131,7 +133,7 @@ class CudaChain:
             device = theta.device
             plan = cuda.engine().ChainPlan(
                 self._chain, list(masks), theta.shape[0], samples, theta.dtype == torch.float64,
-                vectors, cuda._index(device),
+                vectors, cuda._index(device), ROOM,
             )  # fmt: skip
             block = cuda._upload(plan, device)
             found = _Plan(plan, block, Kept(block), tuple(masks))

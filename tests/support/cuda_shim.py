@@ -20,7 +20,7 @@ import torch
 from pretend_gpu import GPU, Streams, pretend_gpu
 
 from edt import _core
-from edt.ops import cuda, memory
+from edt.ops import cuda, cuda_chain, memory
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIM = ROOT / "tests" / "cuda" / "shim"
@@ -149,7 +149,8 @@ def gpu(
     monkeypatch.setattr(_core, "cuda", shim, raising=False)
     monkeypatch.setattr(cuda, "usable", lambda: True)
     monkeypatch.setattr(cuda, "_index", lambda _: 0)
-    monkeypatch.setattr(cuda, "on_device", lambda _: nullcontext())
+    for module in (cuda, cuda_chain):
+        monkeypatch.setattr(module, "on_device", lambda _: nullcontext())
     monkeypatch.setattr(cuda._copies, "_entries", {})
     monkeypatch.setattr(memory, "free_bytes", lambda _: 2**40)
     streams.install(monkeypatch)

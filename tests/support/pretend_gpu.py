@@ -27,7 +27,7 @@ __all__ = ["GPU", "Streams", "pretend_gpu", "synchronisations"]
 GPU = torch.device("cuda", 0)
 _REFUSED = {"numpy", "__array__", "__dlpack__"}
 #: Code that hands addresses to the GPU's engine, and its functions that read the CPU's memory.
-_ADDRESSES = {"edt.ops.cuda"}
+_ADDRESSES = {"edt.ops.cuda", "edt.ops.cuda_chain"}
 _READS_HOST = {"_upload", "device_plan", "train"}
 #: Calls that wait for a GPU: their result is a number of Python, or its shape depends on numbers.
 _WAITS = {
@@ -76,6 +76,12 @@ def _call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return _operator(func, args, kwargs)
     if name == "cuda":
         return _there(_here(args[0]).clone())
+    if func is torch.autograd.grad or name == "requires_grad_":
+        # About these very tensors, not others of the same memory.
+        with torch._C.DisableTorchFunctionSubclass():
+            found = func(*args, **kwargs)
+        gpu = any(isinstance(a, Pretended) for a in tree_leaves(args))
+        return tree_map(_there if gpu else _here, found)
     tensors = [a for a in tree_leaves((args, kwargs)) if isinstance(a, torch.Tensor)]
     gpu = [t for t in tensors if isinstance(t, Pretended)]
     if name == "data_ptr":

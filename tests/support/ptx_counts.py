@@ -27,7 +27,10 @@ from ptx_rules import CLOCK, PIPES, SCHEDULERS, SMS, UNIT, launch_cycles
 from short_runs import PLAIN
 
 from benchmarks import workload
-from edt import Ensemble, Task
+from edt import Ensemble, ModuleEnsemble, Task
+from edt.nets import lenet5 as lenet5_module
+from edt.objectives.chained_on_gpu import GpuChain
+from edt.objectives.stacked import Stack
 from edt.ops import cuda
 from edt.ops.checks import problem_of
 from edt.training.state import Rule, State
@@ -116,6 +119,26 @@ def products(ens: Ensemble, task: Task) -> Callable[[int], None]:
     return lambda _: void(on_cuda.hvp(ens.theta, vectors, problem))
 
 
+def lenet5(share: float | None) -> Callable[[], Any]:
+    """Outputs and gradients of 16 LeNet-5 on 64 images each: a step of training but its update."""
+
+    def make() -> Any:
+        torch.manual_seed(0)
+        nets = ModuleEnsemble([lenet5_module() for _ in range(16)])
+        if share is not None:
+            nets = nets.with_state((torch.rand(nets.total) >= share).byte())
+        architecture, rows = nets.architecture(0), nets.theta.view(16, -1)
+        stack = Stack.of(architecture.skeleton, architecture.blocks)
+        assert stack is not None
+        core = GpuChain.of(stack.layers, (1, 28, 28), rows.shape[1])
+        assert core is not None
+        masks = [] if share is None else [core.mask(row) for row in nets.state.view(16, -1)]
+        x = torch.randn(16, 64, 1, 28, 28)
+        return lambda _: void(core.gradient(rows, x, lambda f: f.sum((1, 2)), masks))
+
+    return make
+
+
 def void(_: Any) -> None:
     pass
 
@@ -148,6 +171,10 @@ ROWS = (
             steps=False,
         )
         for share in (None, 0.9, 0.98)
+    ),
+    *(
+        Row(f"16 LeNet-5, outputs and gradients of 64 images, {name}", lenet5(share), 4, False)
+        for name, share in (("dense", None), ("90% sparse", 0.9), ("98% sparse", 0.98))
     ),
 )
 

@@ -105,6 +105,8 @@ EDT_OP(LessOrNan, !(a >= b))
 EDT_OP(LessEqualOrNan, !(a > b))
 EDT_OP(GreaterOrNan, !(a <= b))
 EDT_OP(GreaterEqualOrNan, !(a < b))
+EDT_OP(AnyNan, (a != a || b != b))
+EDT_OP(NoNan, (a == a && b == b))
 #undef EDT_OP
 
 // 32 by 32 to 64 bits, and with a 64-bit addend.
@@ -197,6 +199,8 @@ void floats(Table& t, const std::string& type) {
   t["setp.leu." + type] = run<LessEqualOrNan<T>>;
   t["setp.gtu." + type] = run<GreaterOrNan<T>>;
   t["setp.geu." + type] = run<GreaterEqualOrNan<T>>;
+  t["setp.nan." + type] = run<AnyNan<T>>;
+  t["setp.num." + type] = run<NoNan<T>>;
 }
 template <class T>
 void integers(Table& t, const std::string& type) {
