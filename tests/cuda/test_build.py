@@ -117,12 +117,17 @@ def test_record_of_registers_and_spills():
         "merge",
         "wide_forward",
         "wide_pull",
+        "chain_dense",
+        "chain_taps",
+        "chain_gradient",
     ):
         assert any(kernel.startswith(f"{name}_kernel") for kernel in kernels)
     for kernel, row in kernels.items():
         assert sorted(row) == ["sm_100", "sm_120", "sm_80", "sm_90"], kernel
         for registers, stores, loads, _ in row.values():
-            assert registers <= (255 if kernel == "train_kernel<float, 2>" else 168), kernel
+            # Squares, and tiles of a gradient, whose blocks have 128 threads.
+            tall = kernel.startswith(("train_kernel<float, 2>", "chain_gradient_kernel"))
+            assert registers <= (255 if tall else 168), kernel
             assert stores == loads == 0, kernel
 
 
