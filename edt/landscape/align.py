@@ -7,7 +7,8 @@ import math
 import numpy as np
 import torch
 
-from edt.landscape.irreducible import Core, along, reduce_phase
+from edt.landscape.irreducible import Core, reduce_phase
+from edt.landscape.layers import along
 from edt.landscape.symmetry import Symmetry
 
 

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from edt.ensemble import Ensemble, ModuleEnsemble
-from edt.ensemble.kinds import Networks, chains
+from edt.ensemble import ModuleEnsemble
+from edt.ensemble.kinds import Networks
 from edt.errors import unknown_choice
 from edt.files import expect, parsing, read, write
 from edt.frames import Tabular
 from edt.landscape.matching import align_networks, relative_distances
+from edt.landscape.stages import hidden_widths as hidden_units
 from edt.landscape.views.chart import Chart, joined, matched
 from edt.landscape.views.directions import random_directions
 from edt.objectives.noise import loss_noise
@@ -72,8 +73,8 @@ class Connection(Tabular):
         task_index: int64 ``[B]``.
     """
 
-    first: Ensemble
-    second: Ensemble
+    first: Networks
+    second: Networks
     curve: str | None
     middle: torch.Tensor
     t: torch.Tensor
@@ -160,7 +161,7 @@ class Connection(Tabular):
         return text + ")"
 
 
-def _check(tensors: dict[str, torch.Tensor], first: Ensemble, count: int) -> None:
+def _check(tensors: dict[str, torch.Tensor], first: Networks, count: int) -> None:
     """Insist on the tensors of a `Connection` of so many points."""
     shapes: dict[str, tuple[int, ...]] = {"middle": (first.total,), "t": (count,)}
     shapes |= dict.fromkeys(("straight", "unaligned", "bent"), (count, first.B))
@@ -193,8 +194,8 @@ def equal_pairs(networks: Networks) -> tuple[torch.Tensor, torch.Tensor]:
 
 def connect(
     task: Any,
-    first: Ensemble,
-    second: Ensemble,
+    first: Networks,
+    second: Networks,
     *,
     align: bool = True,
     curve: str | None = "chain",
@@ -219,8 +220,9 @@ def connect(
     Args:
         task: an `edt.Task`, ``(x, y)``, or a task over infinite data (`edt.population`).
         first, second: B networks each, of the same widths pair by pair (see `equal_pairs`).
-        align: see above; without, ``second`` is taken as it is. Defined for chains: give False
-            for networks of modules.
+        align: see above; without, ``second`` is taken as it is. Defined for chains, those of
+            convolutions and linear layers among them (`edt.landscape.stages`): give False for
+            networks of other modules.
         curve: "chain" (two straight pieces), "bezier" (quadratic) or None (no bent path).
         points: evaluations along a path, evenly spaced; the highest is then refined between its
             neighbours.
@@ -262,7 +264,10 @@ def connect(
     apart = relative_distances(first, second.theta, first.theta)
     moved = None
     if align:
-        chains(first, "alignment (align=True)", "first")
+        try:
+            hidden_units(first, "first")
+        except TypeError as error:
+            raise TypeError(f"{error} (align=False takes networks as they are)") from None
         moved = align_networks(second, first)
     t = torch.linspace(0.0, 1.0, points, dtype=torch.float64)
     before: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -300,7 +305,7 @@ def connect(
 class _Paths:
     """Paths between the networks of B pairs."""
 
-    def __init__(self, task: Any, first: Ensemble, second: Ensemble, index: torch.Tensor) -> None:
+    def __init__(self, task: Any, first: Networks, second: Networks, index: torch.Tensor) -> None:
         both = joined(first, second, "second")
         self.ends = first.theta, second.theta
         self.midpoint = 0.5 * (first.theta + second.theta)

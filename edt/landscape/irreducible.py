@@ -25,8 +25,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from edt.landscape.layers import Layer, Network
-from edt.landscape.symmetry import SYMMETRIES, Symmetry
+from edt.landscape.layers import Layer, Network, along, total
+from edt.landscape.symmetry import SYMMETRIES, Symmetry, unit_symmetry
 
 
 @dataclass
@@ -79,7 +79,7 @@ class Core:
     def symmetries(self) -> tuple[Symmetry, ...]:
         """Of the units of each hidden layer."""
         return tuple(
-            _symmetry(name, following)
+            unit_symmetry(name, following)
             for name, following in zip(self.activations, self.layers[1:], strict=True)
         )
 
@@ -133,21 +133,6 @@ class Core:
                 biases[k] = biases[k].new_zeros(1)
                 weights[k + 1] = weights[k].new_zeros(size[1][0], 1, *size[1][2:])
         return weights, biases
-
-
-def _symmetry(name: str, following: Layer) -> Symmetry:
-    """Symmetries of units that the given layer reads."""
-    found = SYMMETRIES[name]
-    if following.kinked:
-        return replace(found, reflection=None, half_period=None)
-    if following.margins and found.reflection is not None and found.reflection.offset != 0.0:
-        return replace(found, reflection=None)
-    return found
-
-
-def _total(column: torch.Tensor) -> torch.Tensor:
-    """``[out, ...] -> [out]``: what a unit that is 1 everywhere adds to the next layer."""
-    return column if column.dim() == 1 else column.flatten(1).sum(1)
 
 
 def reduce_network(
@@ -254,11 +239,6 @@ def _normalised(work: Core, layer: int, symmetry: Symmetry) -> Core:
     return replace(work, weights=weights, biases=biases)
 
 
-def along(values: torch.Tensor, weight: torch.Tensor, axis: int) -> torch.Tensor:
-    """Numbers of units in the shape that multiplies a weight whose ``axis`` counts them."""
-    return values.reshape([-1 if k == axis else 1 for k in range(weight.dim())])
-
-
 def reduce_phase(difference: torch.Tensor, symmetry: Symmetry) -> tuple[torch.Tensor, torch.Tensor]:
     """Differences of biases up to half periods: (what is left, sign of the shift)."""
     if symmetry.half_period is None:
@@ -332,7 +312,7 @@ def _merged(
         reflection = symmetry.reflection
         assert reflection is not None
         factor = flip * reflection.sign
-        biases[layer + 1] = biases[layer + 1] + _total(column) * reflection.offset
+        biases[layer + 1] = biases[layer + 1] + total(column) * reflection.offset
         row, shift = -row, -shift
     column = factor * column
     both = weights[layer + 1][:, i] + column
@@ -363,7 +343,7 @@ def _removed(work: Core, layer: int, i: int, level: float) -> Core:
     weights, biases = list(work.weights), list(work.biases)
     keep = [k for k in range(weights[layer].shape[0]) if k != i]
     column = weights[layer + 1][:, i]
-    shift = level * _total(column)
+    shift = level * total(column)
     biases[layer + 1] = biases[layer + 1] + shift
     weights[layer], biases[layer] = weights[layer][keep], biases[layer][keep]
     weights[layer + 1] = weights[layer + 1][:, keep]

@@ -131,6 +131,16 @@ def run(
     return inputs, before
 
 
+def along(values: torch.Tensor, weight: torch.Tensor, axis: int) -> torch.Tensor:
+    """Numbers of units in the shape that multiplies a weight whose ``axis`` counts them."""
+    return values.reshape([-1 if k == axis else 1 for k in range(weight.dim())])
+
+
+def total(column: torch.Tensor) -> torch.Tensor:
+    """``[out, ...] -> [out]``: what a unit that is 1 everywhere adds to the next layer."""
+    return column if column.dim() == 1 else column.flatten(1).sum(1)
+
+
 def target_of(task: Task, t: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Inputs ``[N, d_in]``, targets and coefficients ``[N]`` of the task's target t."""
     x = task.x if task.x.dim() == 2 else task.x[t]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from edt.ensemble import Ensemble
-from edt.ensemble.kinds import Networks, chains
+from edt.ensemble.kinds import Networks, as_networks
 from edt.ensemble.masks import PRUNED
-from edt.landscape.symmetry import SYMMETRIES, Symmetry
+from edt.landscape.layers import Layer, Network, along, total
+from edt.landscape.stages import hidden_widths, layers_of, networks_of
+from edt.landscape.symmetry import Symmetry, unit_symmetry
 
 __all__ = ["Alignment", "align_networks"]
 
@@ -24,20 +28,22 @@ class Alignment:
     """Networks brought close to their references.
 
     Attributes:
-        networks: the aligned networks; they compute what they did before.
-        order: for each network and hidden layer, which of its neurons went where (int64 ``[h]``).
+        networks: the aligned networks, of the kind that was given; they compute what they did
+            before.
+        order: for each network and hidden layer, which of its neurons (channels) went where (int64
+            ``[h]``).
         sign: likewise, whether that neuron was reflected (-1.0) or not (1.0).
         before, after: float64 ``[B]``, distance from the reference relative to the larger norm.
     """
 
-    networks: Ensemble
+    networks: Any
     order: list[list[torch.Tensor]]
     sign: list[list[torch.Tensor]]
     before: torch.Tensor
     after: torch.Tensor
 
 
-def align_networks(networks: Ensemble, reference: Ensemble) -> Alignment:
+def align_networks(networks: Networks, reference: Networks) -> Alignment:
     """Permute, reflect, shift and rescale neurons so that networks resemble their references.
 
     Hidden layer by hidden layer, each neuron is matched with one of the reference: the assignment
@@ -50,16 +56,21 @@ def align_networks(networks: Ensemble, reference: Ensemble) -> Alignment:
     ...) are permuted only: a single reflected neuron would leave a linear function behind. Masks
     and frozen states move along.
 
+    Of networks of modules the neurons are channels of convolutions and outputs of linear layers,
+    whose input weights are kernels and whose output weights are all taps that read them; maxima
+    of fields allow no reflection, margins of zeros none that leaves a constant.
+
     Args:
-        networks: B networks.
+        networks: B networks; modules must be chains of convolutions and linear layers
+            (`edt.landscape.stages`).
         reference: B networks of the same widths, activation and biases.
 
     Returns:
         `Alignment`.
 
     Raises:
-        TypeError: not ensembles. ValueError: they differ in widths, activation or biases, or
-            a network diverged.
+        TypeError: not ensembles, or modules that are no such chains. ValueError: they differ in
+            kind, widths, activation or biases, or a network diverged.
 
     Example:
         >>> moved = align_networks(ends.select([1]), ends.select([0]))  # doctest: +SKIP
@@ -68,15 +79,17 @@ def align_networks(networks: Ensemble, reference: Ensemble) -> Alignment:
     R. Jonker, A. Volgenant, Computing 38 (1987) 325 (the assignment).
     """
     for name, ens in (("networks", networks), ("reference", reference)):
-        chains(ens, "alignment", name)
-    for what in ("activation", "has_bias"):
-        if getattr(networks, what) != getattr(reference, what):
-            raise ValueError(
-                f"reference must have the {what} of networks, {getattr(networks, what)}, "
-                f"got {getattr(reference, what)}"
-            )
-    if not torch.equal(networks.layer_widths.cpu(), reference.layer_widths.cpu()):
-        raise ValueError("reference must have the widths of networks, network by network")
+        hidden_widths(as_networks(ens, name), name)  # names what is no chain
+    if type(networks) is not type(reference) or networks.B != reference.B:
+        raise ValueError(
+            f"reference must be {networks.B} networks of the kind of networks, "
+            f"{type(networks).__name__}, got {reference.B}, {type(reference).__name__}"
+        )
+    pairs = [(layers_of(networks, b), layers_of(reference, b)) for b in range(networks.B)]
+    if isinstance(networks, Ensemble) and isinstance(reference, Ensemble):
+        _alike("activation", networks.activation, reference.activation)
+    for mine, theirs in pairs:
+        _check_pair(mine, theirs, getattr(networks, "activation", ""))
     for name, ens in (("networks", networks), ("reference", reference)):
         # Distances are squares of parameters.
         size = ens.theta.detach().cpu().to(torch.float64).square()
@@ -86,55 +99,73 @@ def align_networks(networks: Ensemble, reference: Ensemble) -> Alignment:
                 f"{name} must hold parameters whose squares are finite, network {int(wild[0])} "
                 "does not (did it diverge?); leave it out by ens.select"
             )
-    symmetry = SYMMETRIES[networks.activation]
-    theta = networks.theta.detach().cpu().to(torch.float64).clone()
-    goal = reference.theta.detach().cpu().to(torch.float64)
-    state = networks.state.cpu().clone()
-    before = relative_distances(networks, theta, goal)
-    orders, signs = [], []
-    for b in range(networks.B):
-        moving = _Mover(networks, theta, state, goal, b, symmetry)
+    movers = [_Mover(mine, theirs, getattr(networks, "activation", "")) for mine, theirs in pairs]
+    for moving in movers:
         moving.settle()
-        orders.append(moving.order)
-        signs.append(moving.sign)
-    moved = Ensemble(
-        [tuple(row) for row in networks.layer_widths[:, 1:-1].tolist()],
-        networks.d_in,
-        networks.d_out,
-        activation=networks.activation,
-        bias=networks.has_bias,
-        theta=theta.to(networks.dtype),
-        state=state,
-        ids=networks.network_ids,
-    )
-    after = relative_distances(networks, theta, goal)
-    return Alignment(moved.to(device=networks.device), orders, signs, before, after)
+    packed = networks_of([moving.layers() for moving in movers], networks)
+    moved = networks.with_state(packed.state.to(networks.device))
+    moved = moved.with_theta(packed.theta.to(networks.dtype).to(networks.device))
+    goal = reference.theta.detach().cpu().to(torch.float64)
+    ends = (ens.theta.detach().cpu().to(torch.float64) for ens in (networks, moved))
+    before, after = (relative_distances(networks, theta, goal) for theta in ends)
+    order, sign = [moving.order for moving in movers], [moving.sign for moving in movers]
+    return Alignment(moved, order, sign, before, after)
+
+
+def _alike(what: str, mine: Any, theirs: Any) -> None:
+    if mine != theirs:
+        raise ValueError(f"reference must have the {what} of networks, {mine}, got {theirs}")
+
+
+def _check_pair(mine: Network, theirs: Network, activation: str) -> None:
+    """Layers of one pair must have one form."""
+    for what, of in (
+        ("biases", lambda layer: layer.bias is not None),
+        ("widths", lambda layer: tuple(layer.weight.shape)),
+    ):
+        _alike(what, *([of(layer) for layer in layers] for layers in (mine, theirs)))
+    names = ([layer.activation_name(activation) for layer in both[1:]] for both in (mine, theirs))
+    _alike("activations", *names)
 
 
 class _Mover:
-    """One network, changed in place layer by layer."""
+    """One network and its reference; the network is changed layer by layer."""
 
-    def __init__(
-        self,
-        ens: Ensemble,
-        theta: torch.Tensor,
-        state: torch.Tensor,
-        goal: torch.Tensor,
-        b: int,
-        symmetry: Symmetry,
-    ) -> None:
-        layers = range(ens.depth + 1)
-        parts = [[ens.layout.weight(flat, b, k) for k in layers] for flat in (theta, state, goal)]
-        self.weight, self.weight_state, self.goal = parts
-        self.bias: list[torch.Tensor] | None = None
-        if ens.has_bias:
-            rows = [[ens.layout.bias(flat, b, k) for k in layers] for flat in (theta, state, goal)]
-            self.bias, self.bias_state, self.goal_bias = rows
-        self.symmetry = symmetry
-        self.depth = ens.depth
-        widths = ens.layer_widths[b, 1:-1].tolist()
+    def __init__(self, mine: Network, goal: Network, activation: str) -> None:
+        self._given = mine
+        self.weight = [layer.weight.cpu().to(torch.float64) for layer in mine]
+        self.weight_state = [layer.weight_state.cpu().clone() for layer in mine]
+        self.goal = [layer.weight.cpu().to(torch.float64) for layer in goal]
+        self.bias, self.goal_bias = (
+            [None if one.bias is None else one.bias.cpu().to(torch.float64) for one in layers]
+            for layers in (mine, goal)
+        )
+        self.bias_state = [
+            None if layer.bias_state is None else layer.bias_state.cpu().clone() for layer in mine
+        ]
+        self.symmetry: Sequence[Symmetry] = [
+            unit_symmetry(layer.activation_name(activation), layer) for layer in mine[1:]
+        ]
+        self.depth = len(mine) - 1
+        widths = [int(weight.shape[0]) for weight in self.weight[:-1]]
         self.order = [torch.arange(width) for width in widths]
         self.sign = [torch.ones(width, dtype=torch.float64) for width in widths]
+
+    def layers(self) -> Network:
+        """The network as it is now."""
+        found: list[Layer] = []
+        for k, layer in enumerate(self._given):
+            dtype, bias = layer.weight.dtype, self.bias[k]
+            found.append(
+                replace(
+                    layer,
+                    weight=self.weight[k].to(dtype),
+                    weight_state=self.weight_state[k],
+                    bias=None if bias is None else bias.to(dtype),
+                    bias_state=self.bias_state[k],
+                )
+            )
+        return found
 
     def settle(self) -> None:
         """Match every layer until the distance no longer falls."""
@@ -148,51 +179,52 @@ class _Mover:
             last = now
 
     def _distance(self) -> float:
-        gap = sum(
-            float((w - g).square().sum()) for w, g in zip(self.weight, self.goal, strict=True)
+        pairs = [
+            *zip(self.weight, self.goal, strict=True),
+            *zip(self.bias, self.goal_bias, strict=True),
+        ]
+        return sum(
+            float((w - g).square().sum()) for w, g in pairs if w is not None and g is not None
         )
-        if self.bias is not None:
-            pairs = zip(self.bias, self.goal_bias, strict=True)
-            gap += sum(float((w - g).square().sum()) for w, g in pairs)
-        return gap
+
+    def _room(self, layer: int) -> bool:
+        """Whether biases of a layer can take constants."""
+        state = self.bias_state[layer]
+        return state is not None and not bool((state == PRUNED).any())
 
     def _moves(self, layer: int) -> list[tuple[float, int]]:
         """Reflections (+-1) and half periods that single neurons of a layer may take."""
-        symmetry, biased = self.symmetry, self.bias is not None
-        signs = [1.0]
-        if symmetry.free and symmetry.reflection is not None:
-            room = biased and not bool((self.bias_state[layer + 1] == PRUNED).any())
-            if symmetry.reflection.offset == 0.0 or room:
-                signs = [1.0, -1.0]
-        turns = [0]
-        if symmetry.half_period is not None and biased:
-            turns = [0, 1] if not bool((self.bias_state[layer] == PRUNED).any()) else [0]
+        symmetry = self.symmetry[layer]
+        signs, reflection = [1.0], symmetry.reflection if symmetry.free else None
+        if reflection is not None and (reflection.offset == 0.0 or self._room(layer + 1)):
+            signs = [1.0, -1.0]
+        turns = [0, 1] if symmetry.half_period is not None and self._room(layer) else [0]
         return [(sign, turn) for sign in signs for turn in turns]
 
     def _match(self, layer: int) -> None:
         from scipy.optimize import linear_sum_assignment  # heavy, and rarely needed
 
-        symmetry = self.symmetry
-        mine, theirs = self.weight[layer], self.goal[layer]
-        after, wanted = self.weight[layer + 1], self.goal[layer + 1]
+        symmetry, bias, goal_bias = self.symmetry[layer], self.bias[layer], self.goal_bias[layer]
+        mine, theirs = self.weight[layer].flatten(1), self.goal[layer].flatten(1)
+        after, wanted = (_columns(w[layer + 1]) for w in (self.weight, self.goal))
         period = None if symmetry.half_period is None else 2.0 * symmetry.half_period
-        if self.bias is not None and period is None:
-            mine = torch.cat([mine, self.bias[layer][:, None]], 1)
-            theirs = torch.cat([theirs, self.goal_bias[layer][:, None]], 1)
+        if bias is not None and goal_bias is not None and period is None:
+            mine = torch.cat([mine, bias[:, None]], 1)
+            theirs = torch.cat([theirs, goal_bias[:, None]], 1)
         scale = _scales(theirs, mine, wanted, after, symmetry.degree)
         degree = symmetry.degree or 0
         sizes = theirs.square().sum(1)[:, None] + scale**2 * mine.square().sum(1)
-        sizes = sizes + wanted.square().sum(0)[:, None]
-        sizes = sizes + after.square().sum(0) / scale ** (2 * degree)
-        inner, outer = theirs @ mine.T, wanted.T @ after
+        sizes = sizes + wanted.square().sum(1)[:, None]
+        sizes = sizes + after.square().sum(1) / scale ** (2 * degree)
+        inner, outer = theirs @ mine.T, wanted @ after.T
         moves = self._moves(layer)
         costs, rests = [], []
         for sign, turn in moves:
-            turned = self._turned(sign, turn)
+            turned = self._turned(symmetry, sign, turn)
             cost = sizes - 2.0 * sign * scale * inner - 2.0 * turned / scale**degree * outer
             rest = torch.zeros_like(cost)
-            if period is not None and self.bias is not None:
-                rest = self.goal_bias[layer][:, None] - sign * self.bias[layer]
+            if period is not None and bias is not None and goal_bias is not None:
+                rest = goal_bias[:, None] - sign * bias
                 rest = rest - turn * 0.5 * period
                 if turn or len(moves) > 2:
                     rest = rest - period * torch.round(rest / period)
@@ -207,9 +239,10 @@ class _Mover:
         self._apply(layer, order, [moves[k] for k in chosen.tolist()], scale[place, order],
                     torch.stack(rests)[chosen, place, order])  # fmt: skip
 
-    def _turned(self, sign: float, turn: int) -> float:
+    @staticmethod
+    def _turned(symmetry: Symmetry, sign: float, turn: int) -> float:
         """Factor on the output weights of a neuron that is reflected or shifted."""
-        reflection = self.symmetry.reflection
+        reflection = symmetry.reflection
         factor = float(reflection.sign) if sign < 0.0 and reflection is not None else 1.0
         return -factor if turn else factor
 
@@ -221,24 +254,32 @@ class _Mover:
         scale: torch.Tensor,
         rest: torch.Tensor,
     ) -> None:
+        symmetry = self.symmetry[layer]
         sign = torch.tensor([move[0] for move in moves], dtype=torch.float64)
-        turned = torch.tensor([self._turned(*move) for move in moves], dtype=torch.float64)
-        symmetry, after = self.symmetry, self.weight[layer + 1]
-        column = after[:, order].clone()
-        self.weight[layer].copy_((sign * scale)[:, None] * self.weight[layer][order])
-        self.weight_state[layer].copy_(self.weight_state[layer][order].clone())
-        self.weight_state[layer + 1].copy_(self.weight_state[layer + 1][:, order].clone())
-        after.copy_(column * (turned / scale ** (symmetry.degree or 0)))
-        if self.bias is not None:
-            bias = sign * scale * self.bias[layer][order]
+        turned = torch.tensor([self._turned(symmetry, *move) for move in moves]).double()
+        mine, column = self.weight[layer][order], self.weight[layer + 1][:, order]
+        self.weight[layer] = along(sign * scale, mine, 0) * mine
+        self.weight_state[layer] = self.weight_state[layer][order]
+        self.weight_state[layer + 1] = self.weight_state[layer + 1][:, order]
+        factor = turned / scale ** (symmetry.degree or 0)
+        self.weight[layer + 1] = column * along(factor, column, 1)
+        bias, goal_bias, state = self.bias[layer], self.goal_bias[layer], self.bias_state[layer]
+        if bias is not None and goal_bias is not None and state is not None:
+            moved = sign * scale * bias[order]
             if symmetry.half_period is not None and len(self._moves(layer)) > 2:
-                bias = self.goal_bias[layer] - rest
-            self.bias[layer].copy_(bias)
-            self.bias_state[layer].copy_(self.bias_state[layer][order].clone())
-            if symmetry.reflection is not None and symmetry.reflection.offset != 0.0:
-                self.bias[layer + 1] += symmetry.reflection.offset * (column * (sign < 0.0)).sum(1)
+                moved = goal_bias - rest
+            self.bias[layer], self.bias_state[layer] = moved, state[order]
+        following, reflection = self.bias[layer + 1], symmetry.reflection
+        if following is not None and reflection is not None and reflection.offset != 0.0:
+            reflected = column * along((sign < 0.0).double(), column, 1)
+            self.bias[layer + 1] = following + reflection.offset * total(reflected)
         self.order[layer] = self.order[layer][order]
         self.sign[layer] = self.sign[layer][order] * sign
+
+
+def _columns(weight: torch.Tensor) -> torch.Tensor:
+    """Output weights of each unit that a layer reads, ``[units, ...]``."""
+    return weight.movedim(1, 0).flatten(1)
 
 
 def _scales(
@@ -252,8 +293,8 @@ def _scales(
     shape = (theirs.shape[0], mine.shape[0])
     if degree is None:
         return torch.ones(shape, dtype=torch.float64)
-    ratio = theirs.norm(dim=1) / wanted.norm(dim=0)
-    own = after.norm(dim=0) / mine.norm(dim=1)
+    ratio = theirs.norm(dim=1) / wanted.norm(dim=1)
+    own = after.norm(dim=1) / mine.norm(dim=1)
     scale = (ratio[:, None] * own[None]) ** (1.0 / (degree + 1))
     good = torch.isfinite(scale) & (scale > 0.0)
     return torch.where(good, scale, 1.0)

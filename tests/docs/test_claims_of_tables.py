@@ -6,6 +6,7 @@ from its documentation and not tested.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 from collections.abc import Callable
@@ -163,6 +164,26 @@ def splits_of_modules() -> bool:
     parts[1] = nn.BatchNorm2d(2)
     other = edt.ModuleEnsemble([nn.Sequential(*parts)], input_shape=(1, 3, 3))
     return same and refused(lambda: edt.embed.split(other), "stage '1' is BatchNorm2d")
+
+
+def aligned_paths() -> bool:
+    """Channels in another order are the same network; a norm among stages is named."""
+    parts = [nn.Conv2d(1, 2, 2), nn.Tanh(), nn.Flatten(), nn.Linear(8, 1)]
+    one = edt.ModuleEnsemble([nn.Sequential(*parts)], input_shape=(1, 3, 3)).to(torch.float64)
+    other = copy.deepcopy(nn.Sequential(*parts))
+    with torch.no_grad():
+        for each in (other[0].weight, other[0].bias):
+            each.copy_(each.flip(0))
+        last = other[3].weight
+        last.copy_(last.view(1, 2, 4).flip(1).view(1, 8))
+    data = edt.Task(torch.rand(4, 9), torch.ones(4, 1))
+    moved = edt.ModuleEnsemble([other], input_shape=(1, 3, 3)).to(torch.float64)
+    found = edt.landscape.connect(data, one, moved, curve=None, points=3, progress=False)
+    parts[1] = nn.BatchNorm2d(2)
+    norm = edt.ModuleEnsemble([nn.Sequential(*parts)], input_shape=(1, 3, 3))
+    return float(found.distance_after) < 1e-12 < float(found.distance_before) and refused(
+        lambda: edt.landscape.connect(data, norm, norm), "stage '1' is BatchNorm2d.*align=False"
+    )
 
 
 def refused_for_modules(call: Callable[[Any, Any], Any]) -> Callable[[], bool]:
@@ -407,9 +428,7 @@ CLAIMS: dict[str, dict[str, Callable[[], Any]]] = {
         "natural gradients": natural,
         "bad minima, splits, embeddings, escapes, censuses of units of modules": splits_of_modules,
         "channels of modules": refused_for_modules(edt.certify),
-        "neurons of modules put in the same order before a path": refused_for_modules(
-            lambda task, networks: edt.landscape.connect(task, networks[[0]], networks[[1]])
-        ),
+        "units of modules put in the same order before a path": aligned_paths,
         "K-FAC of norms, embeddings and grouped convolutions": lambda: refused(
             lambda: curvature.kfac(
                 edt.ModuleTask((torch.ones(3, 2), torch.zeros(3, 2))),

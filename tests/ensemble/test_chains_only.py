@@ -32,9 +32,6 @@ INDEX = torch.zeros(2, dtype=torch.int64)
 CHAINS_ONLY: dict[str, Callable[[Any, Any], Any]] = {
     "certify": lambda task, nets: edt.certify(task, nets),
     "channel_limits": lambda task, nets: edt.channel_limits(task, nets),
-    "connect, aligned": lambda task, nets: landscape.connect(
-        task, nets[[0]], nets[[1]], progress=False
-    ),
     "match_teacher": lambda task, nets: lottery.match_teacher(task, nets, nets, INDEX),
     "neuron_distance": lambda task, nets: lottery.neuron_distance(nets, nets, NEURONS),
     "at_reference_scale": lambda task, nets: lottery.at_reference_scale(nets, "glorot", 2),

@@ -219,8 +219,11 @@ def test_planes_lines_and_paths_between_networks() -> None:
     half = 0.5 * (networks.network(0).theta + networks.network(1).theta)
     middle = edt.loss((x, y), networks.network(0).with_theta(half))
     torch.testing.assert_close(path.straight[2], middle)
-    with pytest.raises(TypeError, match=r"alignment \(align=True\) is defined for chains"):
-        edt.landscape.connect((x, y), networks[[0]], networks[[1]], progress=False)
+    closer = edt.landscape.connect(
+        (x, y), networks[[0]], networks[[1]], curve=None, points=5, progress=False
+    )
+    assert float(closer.distance_after) < float(closer.distance_before)
+    torch.testing.assert_close(edt.predict(closer.second, x), edt.predict(networks[[1]], x))
 
 
 def _span(networks: edt.ModuleEnsemble, name: str) -> slice:
@@ -256,9 +259,9 @@ def test_tickets_are_found_rewound_and_kept_alone() -> None:
 
 
 def test_what_makes_no_sense_for_modules_says_so(both) -> None:
-    made, _, task = both
-    with pytest.raises(TypeError, match="alignment is defined for chains"):
-        edt.landscape.align_networks(made, made)
+    made, plain, task = both
+    with pytest.raises(ValueError, match="reference must be 4 networks of the kind of networks"):
+        edt.landscape.align_networks(made, plain)
     batches = edt.ModuleTask([(task.x[:5], task.y[:5])], "mse")
     with pytest.raises(ValueError, match="batch_size needs samples"):
         edt.masked_train(batches, made, batch_size=2, steps=1, progress=False)

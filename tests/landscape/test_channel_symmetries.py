@@ -1,4 +1,4 @@
-"""Cores of networks of modules, whose units are channels, and a census of their minima."""
+"""What channels of modules may do unseen: their cores, their alignment, a census of minima."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import torch
 from torch import nn
 
 import edt
-from edt.landscape import aligned_distance, census, find_minima, reduce_network, split
+from edt.landscape import (
+    align_networks,
+    aligned_distance,
+    census,
+    connect,
+    find_minima,
+    reduce_network,
+    split,
+)
 from edt.landscape.stages import layers_of, networks_of, sample_shaped
 
 SIDE = 5
@@ -132,6 +140,48 @@ def test_distance_is_zero_exactly_for_the_same_function(case):
     distance = aligned_distance(core_of(ens, x), core_of(there, x))
     assert distance < 1e-12 if same else distance > 0.01
     assert aligned_distance(core_of(ens, x), core_of(ens, x, b=1)) > 0.01
+
+
+@pytest.mark.parametrize("case", [k for k, (_, _, same) in enumerate(MOVES) if same])
+def test_moved_channels_are_brought_back(case):
+    """The same numbers again, to the rounding of a scale that is taken back."""
+    build, change, _ = MOVES[case]
+    ens, x = networks(build).select([0]), inputs()
+    there = changed(ens, change)
+    found = align_networks(there, ens)
+    assert float(found.before) > 0.1
+    assert float(found.after) < 1e-14
+    gap = edt.predict(found.networks, x) - edt.predict(there, x)
+    assert float(gap.abs().max()) < 1e-11
+
+
+def test_other_channels_are_matched_without_a_change_of_function():
+    """Pruned weights move along; where a reflection would cost a bias that is pruned, none is."""
+    x = inputs()
+    for build in (two_layers(nn.Tanh, 1), flat_readout(nn.Sigmoid), flat_readout(nn.ReLU)):
+        both = networks(build)
+        draw = torch.Generator().manual_seed(4)
+        keep = torch.rand(both.total, generator=draw) < 0.8
+        both = both.with_state(keep.to(torch.uint8))
+        one, other = both.select([0]), both.select([1])
+        found = align_networks(other, one)
+        gap = edt.predict(found.networks, x) - edt.predict(other, x)
+        assert float(gap.abs().max()) < 1e-11
+        assert bool((found.networks.theta[found.networks.state == 0] == 0.0).all())
+        assert int((found.networks.state == 0).sum()) == int((other.state == 0).sum())
+        assert found.networks.network_ids.tolist() == other.network_ids.tolist()
+
+
+def test_paths_between_channels_start_at_the_aligned_network():
+    """A network and its channels in another order: one point, and no barrier."""
+    ens, x = networks(flat_readout(nn.Tanh)).select([0]), inputs(20)
+    there = changed(changed(ens, moved), turned(-1.0))
+    task = edt.Task(x, edt.predict(ens, x)[0])
+    paths = connect(task, ens, there, curve=None, points=5, progress=False)
+    assert float(paths.distance_before) > 0.1
+    assert float(paths.distance_after) < 1e-14
+    assert float(paths.barrier_unaligned) > 0.01
+    assert float(paths.barrier_straight) < 1e-20
 
 
 @pytest.mark.parametrize(
