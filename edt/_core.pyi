@@ -50,20 +50,31 @@ class Dataset:
 
 class Taps:
     def __init__(
-        self, shape: dict[str, Any], taps: int, out: int, in_: int, dy: int, dx: int
+        self,
+        shape: dict[str, Any],
+        weights: int,
+        taps: int,
+        out: int,
+        in_: int,
+        dy: int,
+        dx: int,
+        weight: int,
     ) -> None: ...
     @property
     def taps(self) -> int: ...
-    def packed_size(self, out: bool, n: int, is_double: bool) -> int: ...
-    def pack(self, out: bool, n: int, is_double: bool, images: int, packed: int) -> None: ...
     def forward(
-        self, n: int, is_double: bool, weights: int, bias: int, packed: int, out: int
+        self, n: int, is_double: bool, weights: int, bias: int, x: int, out: int
     ) -> None: ...
-    def input_grad(
-        self, n: int, is_double: bool, weights: int, packed_grad: int, out: int
-    ) -> None: ...
-    def weight_grad(
-        self, n: int, is_double: bool, packed: int, packed_grad: int, out: int
+    def gradients(
+        self,
+        n: int,
+        is_double: bool,
+        weights: int,
+        x: int,
+        slopes: int,
+        dx: int,
+        dw: int,
+        dbias: int,
     ) -> None: ...
 
 class ChainMask:

@@ -11,8 +11,9 @@ namespace py = pybind11;
 namespace edt {
 namespace {
 
-std::unique_ptr<TapLayer> make_layer(const py::dict& shape, int64_t taps, Pointer out, Pointer in,
-                                     Pointer dy, Pointer dx) {
+std::unique_ptr<TapLayer> make_layer(const py::dict& shape, int64_t weights, int64_t taps,
+                                     Pointer out, Pointer in, Pointer dy, Pointer dx,
+                                     Pointer weight) {
   const auto size = [&](const char* name, int64_t least) {
     const auto found = shape[name].cast<int64_t>();
     if (found < least)
@@ -24,8 +25,9 @@ std::unique_ptr<TapLayer> make_layer(const py::dict& shape, int64_t taps, Pointe
       size("h_out", 1),          size("w_out", 1),      size("stride_h", 1), size("stride_w", 1),
       size("pad_h", 0),          size("pad_w", 0),      size("reach_h", 0),  size("reach_w", 0),
       shape["flat"].cast<bool>()};
-  return std::make_unique<TapLayer>(s, taps, at<const int32_t>(out), at<const int32_t>(in),
-                                    at<const int32_t>(dy), at<const int32_t>(dx));
+  return std::make_unique<TapLayer>(s, weights, taps, at<const int32_t>(out), at<const int32_t>(in),
+                                    at<const int32_t>(dy), at<const int32_t>(dx),
+                                    at<const int64_t>(weight));
 }
 
 // Runs body(call, value of the scalar type) without the interpreter lock.
@@ -46,60 +48,32 @@ void run(const TapLayer& layer, int64_t n, bool is_double, const Body& body) {
 
 void bind_taps(py::module_& m) {
   py::class_<TapLayer>(m, "Taps")
-      .def(py::init(&make_layer), py::arg("shape"), py::arg("taps"), py::arg("out"), py::arg("in_"),
-           py::arg("dy"), py::arg("dx"))
+      .def(py::init(&make_layer), py::arg("shape"), py::arg("weights"), py::arg("taps"),
+           py::arg("out"), py::arg("in_"), py::arg("dy"), py::arg("dx"), py::arg("weight"))
       .def_readonly("taps", &TapLayer::taps)
-      .def(
-          "packed_size",
-          [](const TapLayer& layer, bool out, int64_t n, bool is_double) {
-            const Packed& images = out ? layer.out : layer.in;
-            return is_double ? packed_size<double>(layer, images, n)
-                             : packed_size<float>(layer, images, n);
-          },
-          py::arg("out"), py::arg("n"), py::arg("is_double"))
-      .def(
-          "pack",
-          [](const TapLayer& layer, bool out, int64_t n, bool is_double, Pointer x, Pointer to) {
-            run(layer, n, is_double, [&](const TapCall& c, auto t) {
-              using T = decltype(t);
-              tap_pack<T>(c, out ? layer.out : layer.in, at<const T>(x), at<T>(to));
-            });
-          },
-          py::arg("out"), py::arg("n"), py::arg("is_double"), py::arg("images"), py::arg("packed"))
       .def(
           "forward",
           [](const TapLayer& layer, int64_t n, bool is_double, Pointer weights, Pointer bias,
-             Pointer packed, Pointer to) {
+             Pointer x, Pointer to) {
             run(layer, n, is_double, [&](const TapCall& c, auto t) {
               using T = decltype(t);
-              tap_forward<T>(c, at<const T>(weights), at<const T>(bias), at<const T>(packed),
-                             at<T>(to));
+              tap_forward<T>(c, at<const T>(weights), at<const T>(bias), at<const T>(x), at<T>(to));
             });
           },
-          py::arg("n"), py::arg("is_double"), py::arg("weights"), py::arg("bias"),
-          py::arg("packed"), py::arg("out"))
-      .def(
-          "input_grad",
-          [](const TapLayer& layer, int64_t n, bool is_double, Pointer weights, Pointer packed,
-             Pointer to) {
-            run(layer, n, is_double, [&](const TapCall& c, auto t) {
-              using T = decltype(t);
-              tap_input_grad<T>(c, at<const T>(weights), at<const T>(packed), at<T>(to));
-            });
-          },
-          py::arg("n"), py::arg("is_double"), py::arg("weights"), py::arg("packed_grad"),
+          py::arg("n"), py::arg("is_double"), py::arg("weights"), py::arg("bias"), py::arg("x"),
           py::arg("out"))
       .def(
-          "weight_grad",
-          [](const TapLayer& layer, int64_t n, bool is_double, Pointer packed, Pointer slopes,
-             Pointer to) {
+          "gradients",
+          [](const TapLayer& layer, int64_t n, bool is_double, Pointer weights, Pointer x,
+             Pointer slopes, Pointer dx, Pointer dw, Pointer dbias) {
             run(layer, n, is_double, [&](const TapCall& c, auto t) {
               using T = decltype(t);
-              tap_weight_grad<T>(c, at<const T>(packed), at<const T>(slopes), at<T>(to));
+              tap_gradients<T>(c, {at<const T>(weights), at<const T>(x), at<const T>(slopes),
+                                   at<T>(dx), at<T>(dw), at<T>(dbias)});
             });
           },
-          py::arg("n"), py::arg("is_double"), py::arg("packed"), py::arg("packed_grad"),
-          py::arg("out"));
+          py::arg("n"), py::arg("is_double"), py::arg("weights"), py::arg("x"), py::arg("slopes"),
+          py::arg("dx"), py::arg("dw"), py::arg("dbias"));
 }
 
 }  // namespace edt

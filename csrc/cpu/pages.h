@@ -2,7 +2,10 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <new>
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -23,6 +26,33 @@ inline void prefer_huge_pages(void* p, size_t bytes) {
   (void)bytes;
 #endif
 }
+
+// Memory in 2 MiB pages where there are such, kept for the next call of this thread: kernels that
+// hop among many rows miss the nearest table of pages at every hop otherwise.
+class HugePages {
+ public:
+  // At least so many bytes, of unknown contents; what was given before is gone.
+  void* take(size_t bytes) {
+    constexpr size_t kHuge = size_t(2) << 20;
+    if (bytes > size_) {
+      size_ = 0;
+      room_.reset();
+      const size_t size = (bytes + kHuge - 1) / kHuge * kHuge;
+      room_.reset(std::aligned_alloc(kHuge, size));
+      if (!room_) throw std::bad_alloc();
+      prefer_huge_pages(room_.get(), size);
+      size_ = size;
+    }
+    return room_.get();
+  }
+
+ private:
+  struct Free {
+    void operator()(void* p) const { std::free(p); }
+  };
+  std::unique_ptr<void, Free> room_;
+  size_t size_ = 0;
+};
 
 // Makes a fresh buffer ready for square matrices of `sizes` rows at `offsets` (one more than there
 // are matrices): entries between them become 0.

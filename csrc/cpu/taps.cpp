@@ -1,227 +1,262 @@
+// Sparse convolutions: planes of one pass are copied from the images into the cache, multiplied by
+// all taps, and copied back. Each image is read once and written once.
 #include "cpu/taps.h"
 
 #include <algorithm>
-#include <cstring>
 
+#include "cpu/pages.h"
 #include "cpu/pool.h"
 #include "cpu/tap_kernels.h"
 
 namespace edt {
 namespace {
 
-template <class T>
-constexpr int kLanes = 64 / int(sizeof(T));
+// Partial sums of the gradients of weights: at most so many, of so many samples at least.
+constexpr int64_t kBlocks = 32, kBlockSamples = 4;
 
-// Channels of a linear layer that are one item.
-constexpr int kChannels = 32;
-
-// How samples lie in blocks: in a linear layer a block has a run of lanes in each column.
-template <class T>
-struct Blocks {
-  Blocks(const TapLayer& layer, int64_t samples)
-      : n(samples),
-        flat(layer.shape.flat),
-        size(kLanes<T> * (flat ? layer.shape.w : 1)),
-        count((n + size - 1) / size) {}
-  // Samples that are there from `first` on, at most a vector of them.
-  int lanes(int64_t first) const { return int(std::clamp<int64_t>(n - first, 0, kLanes<T>)); }
-  int64_t n;
-  bool flat;
-  int64_t size, count;
+// The samples and rows of the grid that are in the cache together.
+struct Pass {
+  Pass(const TapLayer& layer, int64_t n, int64_t number)
+      : first(number / layer.bands * layer.samples),
+        count(std::min(layer.samples, n - first)),
+        top(number % layer.bands * layer.band),
+        end(top + layer.band) {}
+  static int64_t all(const TapLayer& layer, int64_t n) {
+    return (n + layer.samples - 1) / layer.samples * layer.bands;
+  }
+  int64_t first, count;  // samples
+  int64_t top, end;      // rows
 };
 
-}  // namespace
+// Positions of a run over the rows of a pass that a side has.
+int64_t run_length(const TapLayer& layer, const Pass& pass, int64_t rows, int64_t cols) {
+  const int64_t last = std::min(rows, pass.end) - pass.top;
+  return last <= 0 ? 0 : ((pass.count - 1) * layer.sample_rows + last - 1) * layer.pitch + cols;
+}
+int64_t run_in(const TapLayer& layer, const Pass& pass) {
+  const TapShape& s = layer.shape;
+  return run_length(layer, pass, (s.h + s.stride_h - 1) / s.stride_h,
+                    (s.w + s.stride_w - 1) / s.stride_w);
+}
+int64_t run_out(const TapLayer& layer, const Pass& pass) {
+  return run_length(layer, pass, layer.shape.h_out, layer.shape.w_out);
+}
 
+// Rows first..last - 1 of a plane of the images of a pass: where they are there and on the grid.
+template <class T, class Body>
+void for_rows(const TapLayer& layer, const Pass& pass, int64_t channels, int64_t height,
+              int64_t width, int64_t first, int64_t last, T* images, const Body& body) {
+  if (first >= last) return;
+  for (int64_t c = 0; c < channels; ++c)
+    for (int64_t k = 0; k < pass.count; ++k)
+      body(c, images + ((pass.first + k) * channels + c) * height * width,
+           (k * layer.sample_rows + first - pass.top) * layer.pitch);
+}
+
+// Vectors that hold so many elements, and the distance of planes of them.
 template <class T>
-int64_t packed_size(const TapLayer& layer, const Packed& images, int64_t n) {
-  return Blocks<T>(layer, n).count * images.block() * kLanes<T>;
+int64_t vectors(int64_t length) {
+  constexpr int64_t kLanes = 64 / int64_t(sizeof(T));
+  return (length + kLanes - 1) / kLanes;
+}
+template <class T>
+int64_t plane_of(int64_t run) {
+  return (vectors<T>(run) | 1) * (64 / int64_t(sizeof(T)));
 }
 
 template <class T>
-bool tap_pack(const TapCall& c, const Packed& p, const T* images, T* packed) {
-  constexpr int L = kLanes<T>;
-  const auto& kernels = tap_table<T>();
-  const Blocks<T> blocks(c.layer, c.n);
-  const int64_t pixels = p.rows * p.cols, sample = p.channels * pixels;
-  const double work = 4.0 * double(c.n) * double(sample);
-  if (blocks.flat)
-    return parallel_for(
-        blocks.count, work, false,
-        [&](int64_t b, Crew&) {
-          for (int64_t x = 0; x < p.cols; ++x) {
-            const int64_t first = b * blocks.size + x * L;
-            kernels.to_lanes(images + first * p.channels, p.channels, blocks.lanes(first),
-                             p.channels, packed + (b * p.block() + x) * L, p.cols * L);
-          }
-        },
-        c.poll);
-  const bool bare = p.packed_rows == p.rows && p.packed_cols == p.cols;
-  const size_t row_bytes = size_t(p.packed_cols) * L * sizeof(T);
-  return parallel_for(
-      blocks.count * p.channels, work, false,
-      [&](int64_t item, Crew&) {
-        const int64_t b = item / p.channels, channel = item % p.channels, first = b * L;
-        const T* from = images + first * sample + channel * pixels;
-        T* to = packed + (b * p.block() + channel * p.plane()) * L;
-        const int lanes = blocks.lanes(first);
-        if (bare) {
-          kernels.to_lanes(from, sample, lanes, pixels, to, L);
-          return;
-        }
-        const int64_t below = p.top + p.rows, beyond = p.left + p.cols;
-        std::memset(to, 0, size_t(p.top) * row_bytes);
-        for (int64_t y = 0; y < p.rows; ++y) {
-          T* row = to + (p.top + y) * p.packed_cols * L;
-          std::memset(row, 0, size_t(p.left) * L * sizeof(T));
-          kernels.to_lanes(from + y * p.cols, sample, lanes, p.cols, row + p.left * L, L);
-          std::memset(row + beyond * L, 0, size_t(p.packed_cols - beyond) * L * sizeof(T));
-        }
-        std::memset(to + below * p.packed_cols * L, 0, size_t(p.packed_rows - below) * row_bytes);
-      },
-      c.poll);
-}
+class Buffers {
+ public:
+  explicit Buffers(const TapLayer& layer)
+      : layer_(layer), kernels_(tap_table<T>()), distance_(plane_of<T>(layer.run)) {
+    const auto room = [](int64_t size) { return (size + 63) / 64 * 64; };
+    const int64_t in = room(layer.in.size() + kBehind), out = room(layer.out.size() + kBehind);
+    const int64_t most = std::max(layer.in.count, layer.out.count);
+    thread_local HugePages pages;
+    in_ = static_cast<T*>(pages.take(size_t(in + out + most * distance_) * sizeof(T)));
+    out_ = in_ + in;
+    runs_ = out_ + out;
+  }
 
-namespace {
+  // The planes of the input, or of outputs, in zeros; the run's start in the first.
+  const T* inputs(const Pass& pass, const T* x) {
+    const TapShape& s = layer_.shape;
+    T* to = cleared(layer_.in, in_, in_clear_);
+    const auto phases = int64_t(layer_.phases.size());
+    for (int64_t p = 0; p < phases; ++p) {
+      const Phase& phase = layer_.phases[size_t(p)];
+      const int64_t first = whole() ? 0 : std::max<int64_t>(0, pass.top + layer_.first_row);
+      const int64_t last = whole() ? phase.rows : std::min(phase.rows, pass.end + layer_.last_row);
+      for_rows(layer_, pass, s.c_in, s.h, s.w, first, last, x,
+               [&](int64_t c, const T* image, int64_t at) {
+                 const T* src = image + (phase.y + first * s.stride_h) * s.w + phase.x;
+                 T* dst = to + (c * phases + p) * layer_.in.plane + at;
+                 if (s.stride_w == 1) {
+                   kernels_.copy_rows(src, s.stride_h * s.w, dst, layer_.pitch, last - first,
+                                      phase.cols);
+                   return;
+                 }
+                 for (int64_t y = first; y < last; ++y) {
+                   for (int64_t i = 0; i < phase.cols; ++i) dst[i] = src[i * s.stride_w];
+                   src += s.stride_h * s.w;
+                   dst += layer_.pitch;
+                 }
+               });
+    }
+    return to;
+  }
+  const T* slopes(const Pass& pass, const T* g) {
+    const TapShape& s = layer_.shape;
+    T* to = cleared(layer_.out, out_, out_clear_);
+    const int64_t first = whole() ? 0 : std::max<int64_t>(0, pass.top - layer_.last_row);
+    const int64_t last = whole() ? s.h_out : std::min(s.h_out, pass.end - layer_.first_row);
+    for_rows(layer_, pass, s.c_out, s.h_out, s.w_out, first, last, g,
+             [&](int64_t c, const T* image, int64_t at) {
+               kernels_.copy_rows(image + first * s.w_out, s.w_out, to + c * layer_.out.plane + at,
+                                  layer_.pitch, last - first, s.w_out);
+             });
+    return to;
+  }
 
-// Memory of the rows that are computed before they are unpacked.
-constexpr size_t kRowBytes = size_t(512) << 10;
+  // Runs of sums, `distance` from one plane to the next.
+  T* runs() const { return runs_; }
+  int64_t distance() const { return distance_; }
+  void write_outputs(const Pass& pass, T* out) const {
+    const TapShape& s = layer_.shape;
+    const int64_t last = std::min(s.h_out, pass.end);
+    for_rows(layer_, pass, s.c_out, s.h_out, s.w_out, pass.top, last, out,
+             [&](int64_t c, T* image, int64_t at) {
+               kernels_.copy_rows(runs_ + c * distance_ + at, layer_.pitch,
+                                  image + pass.top * s.w_out, s.w_out, last - pass.top, s.w_out);
+             });
+  }
+  void write_inputs(const Pass& pass, T* dx) const {
+    const TapShape& s = layer_.shape;
+    const auto phases = int64_t(layer_.phases.size());
+    const int64_t above = pass.top * s.stride_h, below = std::min(s.h, pass.end * s.stride_h);
+    if (!layer_.all_phases())
+      for_rows(layer_, pass, s.c_in, s.h, s.w, above, below, dx, [&](int64_t, T* image, int64_t) {
+        std::fill(image + above * s.w, image + below * s.w, T(0));
+      });
+    for (int64_t p = 0; p < phases; ++p) {
+      const Phase& phase = layer_.phases[size_t(p)];
+      const int64_t last = std::min(phase.rows, pass.end);
+      for_rows(layer_, pass, s.c_in, s.h, s.w, pass.top, last, dx,
+               [&](int64_t c, T* image, int64_t at) {
+                 const T* src = runs_ + (c * phases + p) * distance_ + at;
+                 T* dst = image + (phase.y + pass.top * s.stride_h) * s.w + phase.x;
+                 if (s.stride_w == 1) {
+                   kernels_.copy_rows(src, layer_.pitch, dst, s.stride_h * s.w, last - pass.top,
+                                      phase.cols);
+                   return;
+                 }
+                 for (int64_t y = pass.top; y < last; ++y) {
+                   for (int64_t i = 0; i < phase.cols; ++i) dst[i * s.stride_w] = src[i];
+                   src += layer_.pitch;
+                   dst += s.stride_h * s.w;
+                 }
+               });
+    }
+  }
 
-// Computes images a few rows at a time and unpacks them: compute(b, y, first, last, out, plane)
-// fills the rows y of the channels first..last of block b, vectors of columns, `plane` a channel.
-// Several rows, as every sample and channel lies in pages of its own.
-template <class T, class Compute>
-bool by_rows(const TapCall& c, const Packed& p, double work, T* images, const Compute& compute) {
-  constexpr int L = kLanes<T>;
-  const auto& kernels = tap_table<T>();
-  const Blocks<T> blocks(c.layer, c.n);
-  const int64_t pixels = p.rows * p.cols, sample = p.channels * pixels;
-  const int chunk = blocks.flat ? kChannels : p.channels;
-  const int64_t chunks = (p.channels + chunk - 1) / chunk;
-  const int64_t fit = int64_t(kRowBytes / (size_t(chunk) * size_t(p.cols) * L * sizeof(T)));
-  const int64_t spread = blocks.count * chunks * p.rows / (4 * num_threads());
-  const int64_t height = std::clamp<int64_t>(std::min(fit, spread), 1, p.rows);
-  const int64_t bands = (p.rows + height - 1) / height, plane = height * p.cols;
-  return parallel_for(
-      blocks.count * bands * chunks, work, false,
-      [&](int64_t item, Crew& crew) {
-        const int64_t b = item / (bands * chunks), y = item / chunks % bands * height;
-        const int first = int(item % chunks) * chunk;
-        const int count = std::min(chunk, p.channels - first);
-        const int64_t n_rows = std::min(height, p.rows - y);
-        crew.scratch.reset();
-        T* rows = crew.scratch.take<T>(size_t(count) * size_t(plane) * L);
-        for (int64_t k = 0; k < n_rows; ++k)
-          compute(b, y + k, first, first + count, rows + k * p.cols * L, plane);
-        if (blocks.flat) {
-          for (int64_t x = 0; x < p.cols; ++x) {
-            const int64_t s = b * blocks.size + x * L;
-            kernels.from_lanes(rows + x * L, plane * L, count, blocks.lanes(s),
-                               images + s * p.channels + first, p.channels);
-          }
-          return;
-        }
-        for (int k = 0; k < count; ++k)
-          kernels.from_lanes(rows + k * plane * L, L, int(n_rows * p.cols), blocks.lanes(b * L),
-                             images + b * L * sample + (first + k) * pixels + y * p.cols, sample);
-      },
-      c.poll);
-}
+ private:
+  bool whole() const { return layer_.bands == 1; }
+  // Images fill the same places in every pass, unless they come in bands.
+  T* cleared(const Planes& planes, T* at, bool& clear) const {
+    if (!clear) std::fill(at, at + planes.size() + kBehind, T(0));
+    clear = whole();
+    return at + planes.lead;
+  }
 
-template <class T>
-double operations(const TapCall& c) {
+  static constexpr int64_t kBehind = 64;  // what the last vectors of a run read there is not used
+  const TapLayer& layer_;
+  const TapTable<T>& kernels_;
+  int64_t distance_;
+  T *in_, *out_, *runs_;
+  bool in_clear_ = false, out_clear_ = false;
+};
+
+double operations(const TapCall& c, double products) {
   const TapShape& s = c.layer.shape;
-  const double pixels = s.flat ? 1.0 : double(s.h_out * s.w_out);
-  return double(c.n) * pixels * double(c.layer.taps + 4 * s.c_out);
+  return double(c.n) * double(s.h_out * s.w_out) * products *
+         double(c.layer.taps / 8 + s.c_in + s.c_out);
 }
 
 }  // namespace
 
 template <class T>
-bool tap_forward(const TapCall& c, const T* weights, const T* bias, const T* packed, T* out) {
-  constexpr int L = kLanes<T>;
+bool tap_forward(const TapCall& c, const T* weights, const T* bias, const T* x, T* out) {
   const TapLayer& layer = c.layer;
-  const TapShape& s = layer.shape;
+  if (layer.shape.flat) return linear_forward(c, weights, bias, x, out);
   const auto& kernels = tap_table<T>();
-  return by_rows(c, layer.out, operations<T>(c), out,
-                 [&](int64_t b, int64_t y, int first, int last, T* rows, int64_t plane) {
-                   const int64_t at = b * layer.in.block() + y * s.stride_h * layer.in.packed_cols;
-                   kernels.gather(layer.forward, weights, bias, first, last, packed + at * L,
-                                  s.w_out, s.stride_w, rows, 1, plane);
-                 });
+  const std::vector<T> w = in_order(layer.forward, weights);
+  const int64_t passes = Pass::all(layer, c.n);
+  const int64_t some = std::max<int64_t>(1, passes / (8 * num_threads()));
+  return parallel_for((passes + some - 1) / some, operations(c, 1), false,
+                      [&](int64_t item, Crew&) {
+                        Buffers<T> buffers(layer);
+                        for (int64_t p = item * some; p < std::min(passes, (item + 1) * some);
+                             ++p) {
+                          const Pass pass(layer, c.n, p);
+                          const int64_t length = run_out(layer, pass);
+                          if (length == 0) continue;
+                          const T* in = buffers.inputs(pass, x);
+                          kernels.gather(layer.forward, w.data(), bias, 0, layer.out.count, in,
+                                         vectors<T>(length), buffers.runs(), buffers.distance());
+                          buffers.write_outputs(pass, out);
+                        }
+                      },
+                      c.poll);
 }
 
 template <class T>
-bool tap_input_grad(const TapCall& c, const T* weights, const T* packed_grad, T* out) {
-  constexpr int L = kLanes<T>;
+bool tap_gradients(const TapCall& c, const TapGradients<T>& of) {
   const TapLayer& layer = c.layer;
-  const TapShape& s = layer.shape;
+  if (layer.shape.flat) return linear_gradients(c, of);
   const auto& kernels = tap_table<T>();
-  std::vector<std::vector<T>> sorted;
-  for (const Taps& list : layer.backward) {
-    std::vector<T> own(list.weight.size());
-    for (size_t k = 0; k < own.size(); ++k) own[k] = weights[list.weight[k]];
-    sorted.push_back(std::move(own));
-  }
-  return by_rows(c, layer.in, operations<T>(c), out,
-                 [&](int64_t b, int64_t y, int first, int last, T* rows, int64_t plane) {
-                   const int64_t row = y / s.stride_h, qy = y % s.stride_h;
-                   const T* from =
-                       packed_grad + (b * layer.out.block() + row * layer.out.packed_cols) * L;
-                   for (int64_t qx = 0; qx < std::min(s.stride_w, s.w); ++qx) {
-                     const size_t phase = size_t(qy * s.stride_w + qx);
-                     kernels.gather(layer.backward[phase], sorted[phase].data(), nullptr, first,
-                                    last, from, (s.w - qx + s.stride_w - 1) / s.stride_w, 1,
-                                    rows + qx * L, s.stride_w, plane);
-                   }
-                 });
-}
-
-template <class T>
-bool tap_weight_grad(const TapCall& c, const T* packed, const T* packed_grad, T* out) {
-  constexpr int L = kLanes<T>;
-  const TapLayer& layer = c.layer;
-  const TapShape& s = layer.shape;
-  const auto& kernels = tap_table<T>();
-  const Blocks<T> blocks(layer, c.n);
-  // Channels of about equal numbers of taps together: few items, so that one finds the rows that
-  // its channels read in the cache. Which ones belong together changes no bit.
-  const int64_t wanted = std::min<int64_t>(s.c_out, 2 * num_threads());
-  std::vector<int> cuts{0};
-  for (int k = 1; k < wanted; ++k) {
-    const auto& start = layer.forward.start;
-    const auto place = std::lower_bound(start.begin(), start.end(), layer.taps * k / wanted);
-    cuts.push_back(std::max(cuts.back(), std::min(int(place - start.begin()), s.c_out)));
-  }
-  cuts.push_back(s.c_out);
-  const Packed &in = layer.in, &g = layer.out;
-  return parallel_for(
-      int64_t(cuts.size()) - 1, operations<T>(c), false,
-      [&](int64_t item, Crew& crew) {
-        const int first = cuts[item], last = cuts[item + 1];
-        const int64_t from = layer.forward.start[first];
-        const int64_t count = layer.forward.start[last] - from;
-        if (count == 0) return;
-        crew.scratch.reset();
-        T* sums = crew.scratch.take<T>(size_t(count) * L);
-        std::memset(sums, 0, size_t(count) * L * sizeof(T));
-        for (int64_t b = 0; b < blocks.count && !crew.cancel.load(); ++b)
-          for (int64_t y = 0; y < s.h_out; ++y) {
-            const int64_t read = b * in.block() + y * s.stride_h * in.packed_cols;
-            const int64_t slope = b * g.block() + (g.top + y) * g.packed_cols + g.left;
-            kernels.contract(layer.forward, first, last, packed + read * L, s.w_out, s.stride_w,
-                             packed_grad + slope * L, g.plane(), sums);
-          }
-        kernels.add_lanes(sums, count, out + from);
+  const std::vector<T> w = of.dx ? in_order(layer.backward, of.weights) : std::vector<T>();
+  const int64_t passes = Pass::all(layer, c.n);
+  const int64_t some = std::max((passes + kBlocks - 1) / kBlocks,
+                                (kBlockSamples + layer.samples - 1) / layer.samples);
+  const int64_t blocks = (passes + some - 1) / some, channels = layer.out.count;
+  // Of a block: sums of its taps, in the order of the forward list, and of its channels.
+  const int64_t sums = layer.taps + channels;
+  std::vector<T> parts(of.dw || of.dbias ? size_t(blocks * sums) : 0, T(0));
+  const bool done = parallel_for(
+      blocks, operations(c, double(of.dx != nullptr) + double(of.dw != nullptr)), false,
+      [&](int64_t item, Crew&) {
+        Buffers<T> buffers(layer);
+        T* own = parts.data() + item * sums;
+        for (int64_t p = item * some; p < std::min(passes, (item + 1) * some); ++p) {
+          const Pass pass(layer, c.n, p);
+          const T* g = buffers.slopes(pass, of.slopes);
+          const int64_t length = run_out(layer, pass), length_in = run_in(layer, pass);
+          if (of.dw && length > 0)
+            kernels.contract(layer.forward, 0, channels, buffers.inputs(pass, of.x), g,
+                             layer.out.plane, length, own);
+          for (int64_t k = 0; of.dbias && length > 0 && k < channels; ++k)
+            own[layer.taps + k] += kernels.total(g + k * layer.out.plane, length);
+          if (!of.dx || length_in == 0) continue;
+          kernels.gather(layer.backward, w.data(), nullptr, 0, layer.in.count, g,
+                         vectors<T>(length_in), buffers.runs(), buffers.distance());
+          buffers.write_inputs(pass, of.dx);
+        }
       },
       c.poll);
+  if (!done) return false;
+  for (int64_t b = 1; b < blocks && !parts.empty(); ++b)
+    for (int64_t k = 0; k < sums; ++k) parts[size_t(k)] += parts[size_t(b * sums + k)];
+  if (of.dw) {
+    std::fill(of.dw, of.dw + layer.weights, T(0));
+    for (size_t k = 0; k < size_t(layer.taps); ++k) of.dw[layer.forward.weight[k]] = parts[k];
+  }
+  if (of.dbias) std::copy_n(parts.data() + layer.taps, channels, of.dbias);
+  return true;
 }
 
 #define EDT_INSTANTIATE(T)                                                                         \
-  template int64_t packed_size<T>(const TapLayer&, const Packed&, int64_t);                        \
-  template bool tap_pack<T>(const TapCall&, const Packed&, const T*, T*);                          \
   template bool tap_forward<T>(const TapCall&, const T*, const T*, const T*, T*);                  \
-  template bool tap_input_grad<T>(const TapCall&, const T*, const T*, T*);                         \
-  template bool tap_weight_grad<T>(const TapCall&, const T*, const T*, T*);
+  template bool tap_gradients<T>(const TapCall&, const TapGradients<T>&);
 EDT_INSTANTIATE(float)
 EDT_INSTANTIATE(double)
 

@@ -1,4 +1,4 @@
-// Sparse layers over batches of samples: rows of blocks are items of work.
+// Sparse layers over batches of samples.
 #pragma once
 #include <functional>
 
@@ -13,19 +13,34 @@ struct TapCall {
   std::function<bool()> poll;  // true: stop
 };
 
-// Elements of images that are packed: of the input, or of the output and its gradient.
+// Slopes of outputs, and what is wanted of them; null: not wanted.
 template <class T>
-int64_t packed_size(const TapLayer&, const Packed&, int64_t n);
-// Each returns false if it was stopped before the end. Images as torch has them are [n, channels,
-// rows, cols], contiguous; weights [taps].
+struct TapGradients {
+  const T *weights, *x, *slopes;
+  T *dx, *dw, *dbias;
+};
+
+// Each returns false if it was stopped before the end. Images are as torch has them, [n, channels,
+// rows, columns]; weights as the layer's, of which those without a tap are not read, and their
+// gradients are 0. Gradients of weights are sums over all samples in an order that does not depend
+// on threads.
 template <class T>
-bool tap_pack(const TapCall&, const Packed&, const T* images, T* packed);
+bool tap_forward(const TapCall&, const T* weights, const T* bias, const T* x, T* out);
 template <class T>
-bool tap_forward(const TapCall&, const T* weights, const T* bias, const T* packed, T* out);
+bool tap_gradients(const TapCall&, const TapGradients<T>&);
+
+// Of linear layers (taps_linear.cpp).
 template <class T>
-bool tap_input_grad(const TapCall&, const T* weights, const T* packed_grad, T* out);
-// Sums over all samples, in an order that does not depend on threads.
+bool linear_forward(const TapCall&, const T* weights, const T* bias, const T* x, T* out);
 template <class T>
-bool tap_weight_grad(const TapCall&, const T* packed, const T* packed_grad, T* out);
+bool linear_gradients(const TapCall&, const TapGradients<T>&);
+
+// Weights in the order of a list.
+template <class T>
+std::vector<T> in_order(const Taps& list, const T* weights) {
+  std::vector<T> out(list.weight.size());
+  for (size_t k = 0; k < out.size(); ++k) out[k] = weights[list.weight[k]];
+  return out;
+}
 
 }  // namespace edt

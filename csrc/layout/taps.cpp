@@ -3,72 +3,121 @@
 #include <algorithm>
 #include <limits>
 #include <stdexcept>
+#include <string>
 
 namespace edt {
 namespace {
 
-void check_positions(const Packed& images) {
-  if (images.block() > std::numeric_limits<int32_t>::max())
-    throw std::invalid_argument("images are too large: a sample has 2^31 positions or more");
-}
+// Elements of a vector, at most; of a line of the cache for either type.
+constexpr int64_t kVector = 16;
+// Positions of a run that several small samples fill together.
+constexpr int64_t kRun = 384;
+// Samples of a linear layer at a time: its grid is a column of them.
+constexpr int64_t kColumns = 128;
+// Elements of one side's planes that stay in the second-level cache beside the other's.
+constexpr int64_t kElements = 80 << 10;
+
+int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
+int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+// From one plane to the next: an odd number of vectors, so that planes do not share their places
+// in the cache.
+int64_t odd_vectors(int64_t n) { return (round_up(n, kVector) / kVector | 1) * kVector; }
+
+// Rows, or columns, of the grid.
+struct Axis {
+  Axis(int64_t size, int64_t size_out, int64_t stride, int64_t pad, int64_t reach)
+      : low(floor_div(-pad, stride)), high(floor_div(reach - pad, stride)) {
+    const int64_t most = (size + stride - 1) / stride;
+    grid = std::max(most, size_out);
+    // Outputs read from `low` before an input's first to `high` behind the last output, slopes of
+    // inputs the other way round.
+    step = std::max(most - std::min<int64_t>(0, low), size_out + std::max<int64_t>(0, high));
+  }
+  int64_t low, high;  // how far taps read
+  int64_t grid;       // most of either side
+  int64_t step;       // from one image to the next, so that each finds zeros where it ends
+};
 
 }  // namespace
 
-TapLayer::TapLayer(const TapShape& s, int64_t n, const int32_t* to, const int32_t* from,
-                   const int32_t* dy, const int32_t* dx)
-    : shape(s), taps(n) {
-  in.channels = s.c_in;
-  in.rows = s.h;
-  in.cols = s.w;
-  in.top = s.pad_h;
-  in.left = s.pad_w;
-  in.packed_rows = std::max(s.h + 2 * s.pad_h, (s.h_out - 1) * s.stride_h + s.reach_h + 1);
-  in.packed_cols = std::max(s.w + 2 * s.pad_w, (s.w_out - 1) * s.stride_w + s.reach_w + 1);
-  // A tap of the gradient reads row (y + pad - dy) / stride, where that is a whole number.
-  out.channels = s.c_out;
-  out.rows = s.h_out;
-  out.cols = s.w_out;
-  out.top = s.reach_h / s.stride_h;
-  out.left = s.reach_w / s.stride_w;
-  out.packed_rows = out.top + std::max(s.h_out, (s.h - 1 + s.pad_h) / s.stride_h + 1);
-  out.packed_cols = out.left + std::max(s.w_out, (s.w - 1 + s.pad_w) / s.stride_w + 1);
-  check_positions(in);
-  check_positions(out);
+TapLayer::TapLayer(const TapShape& s, int64_t n_weights, int64_t n, const int32_t* to,
+                   const int32_t* from, const int32_t* dy, const int32_t* dx, const int64_t* place)
+    : shape(s), weights(n_weights), taps(n) {
+  const Axis rows(s.h, s.h_out, s.stride_h, s.pad_h, s.reach_h);
+  const Axis cols(s.w, s.w_out, s.stride_w, s.pad_w, s.reach_w);
+  first_row = rows.low;
+  last_row = rows.high;
+  pitch = cols.step;
+
+  for (int64_t k = 0; k < n; ++k)
+    if (to[k] < 0 || to[k] >= s.c_out || from[k] < 0 || from[k] >= s.c_in || dy[k] < 0 ||
+        dy[k] > s.reach_h || dx[k] < 0 || dx[k] > s.reach_w || place[k] < 0 ||
+        place[k] >= n_weights || (k > 0 && to[k] < to[k - 1]))
+      throw std::invalid_argument("tap " + std::to_string(k) + " is outside, or out of order");
+
+  // Phases that are read, in order.
+  const auto phase_of = [&](int64_t k) {
+    const int64_t y = dy[k] - s.pad_h, x = dx[k] - s.pad_w;
+    return (y - floor_div(y, s.stride_h) * s.stride_h) * s.stride_w + x -
+           floor_div(x, s.stride_w) * s.stride_w;
+  };
+  std::vector<int32_t> number(size_t(s.stride_h * s.stride_w), -1);
+  for (int64_t k = 0; k < n; ++k) number[size_t(phase_of(k))] = 0;
+  if (n == 0) number[0] = 0;
+  for (size_t k = 0; k < number.size(); ++k) {
+    if (number[k] < 0) continue;
+    number[k] = int32_t(phases.size());
+    const int64_t y = int64_t(k) / s.stride_w, x = int64_t(k) % s.stride_w;
+    phases.push_back({y, x, std::max<int64_t>(0, (s.h - y + s.stride_h - 1) / s.stride_h),
+                      std::max<int64_t>(0, (s.w - x + s.stride_w - 1) / s.stride_w)});
+  }
+  in.count = s.c_in * int64_t(phases.size());
+  out.count = s.c_out;
+  const int64_t most_planes = std::max(in.count, out.count);
+
+  // A pass: several samples, or one, or a band of its rows.
+  const int64_t fit = std::max<int64_t>(1, kElements / (most_planes * pitch));
+  samples =
+      s.flat ? kColumns : std::clamp<int64_t>(std::min(kRun / pitch, fit) / rows.step, 1, kRun);
+  sample_rows = rows.step;
+  band = samples > 1 ? rows.grid : std::clamp<int64_t>(fit - (rows.high - rows.low), 1, rows.grid);
+  bands = (rows.grid + band - 1) / band;
+  const int64_t before = (samples - 1) * sample_rows;
+  const auto place_planes = [&](Planes& p, int64_t above, int64_t below) {
+    p.lead = s.flat ? 0 : round_up(above * pitch + pitch, kVector);
+    p.plane = odd_vectors(p.lead + (before + band + below) * pitch);
+  };
+  const int64_t low = std::max<int64_t>(0, -rows.low), high = std::max<int64_t>(0, rows.high);
+  place_planes(in, low, high);
+  place_planes(out, high, low);
+  run = (before + band) * pitch;
+  for (const Planes* p : {&in, &out})
+    if (p->size() > std::numeric_limits<int32_t>::max())
+      throw std::invalid_argument("images are too large: a row of all channels is 2^31 or more");
 
   forward.start.assign(size_t(s.c_out) + 1, 0);
+  backward.start.assign(size_t(in.count) + 1, 0);
+  std::vector<int64_t> plane, shift;
   for (int64_t k = 0; k < n; ++k) {
-    if (to[k] < 0 || to[k] >= s.c_out || from[k] < 0 || from[k] >= s.c_in || dy[k] < 0 ||
-        dy[k] > s.reach_h || dx[k] < 0 || dx[k] > s.reach_w || (k > 0 && to[k] < to[k - 1]))
-      throw std::invalid_argument("tap " + std::to_string(k) + " is outside, or out of order");
+    plane.push_back(from[k] * int64_t(phases.size()) + number[size_t(phase_of(k))]);
+    shift.push_back(floor_div(dy[k] - s.pad_h, s.stride_h) * pitch +
+                    floor_div(dx[k] - s.pad_w, s.stride_w));
     ++forward.start[size_t(to[k]) + 1];
-    forward.offset.push_back(int32_t(from[k] * in.plane() + dy[k] * in.packed_cols + dx[k]));
-    forward.weight.push_back(k);
+    ++backward.start[size_t(plane.back()) + 1];
+    forward.offset.push_back(int32_t(plane.back() * in.plane + shift.back()));
+    forward.weight.push_back(place[k]);
   }
-  for (int c = 0; c < s.c_out; ++c) forward.start[c + 1] += forward.start[c];
-
-  for (int64_t qy = 0; qy < s.stride_h; ++qy)
-    for (int64_t qx = 0; qx < s.stride_w; ++qx) {
-      const auto here = [&](int64_t k) {
-        return (qy + s.pad_h - dy[k]) % s.stride_h == 0 && (qx + s.pad_w - dx[k]) % s.stride_w == 0;
-      };
-      Taps list;
-      list.start.assign(size_t(s.c_in) + 1, 0);
-      for (int64_t k = 0; k < n; ++k)
-        if (here(k)) ++list.start[size_t(from[k]) + 1];
-      for (int c = 0; c < s.c_in; ++c) list.start[c + 1] += list.start[c];
-      list.offset.resize(size_t(list.start.back()));
-      list.weight.resize(size_t(list.start.back()));
-      std::vector<int64_t> next(list.start.begin(), list.start.end() - 1);
-      for (int64_t k = 0; k < n; ++k) {
-        if (!here(k)) continue;
-        const int64_t row = (qy + s.pad_h - dy[k]) / s.stride_h + out.top;
-        const int64_t col = (qx + s.pad_w - dx[k]) / s.stride_w + out.left;
-        const size_t place = size_t(next[from[k]]++);
-        list.offset[place] = int32_t(to[k] * out.plane() + row * out.packed_cols + col);
-        list.weight[place] = k;
-      }
-      backward.push_back(std::move(list));
-    }
+  for (size_t c = 1; c < forward.start.size(); ++c) forward.start[c] += forward.start[c - 1];
+  for (size_t c = 1; c < backward.start.size(); ++c) backward.start[c] += backward.start[c - 1];
+  std::vector<int64_t> next(backward.start.begin(), backward.start.end() - 1);
+  backward.offset.resize(size_t(n));
+  backward.weight.resize(size_t(n));
+  for (size_t k = 0; k < size_t(n); ++k) {
+    const size_t at = size_t(next[size_t(plane[k])]++);
+    backward.offset[at] = int32_t(to[k] * out.plane - shift[k]);
+    backward.weight[at] = place[k];
+  }
 }
 
 }  // namespace edt

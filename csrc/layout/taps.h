@@ -1,29 +1,26 @@
 // A sparse linear or convolutional layer as lists of taps: one tap is one weight that is there.
 //
-// Images are packed with samples as lanes: [block of samples][channel][row][column][lane], one
-// vector of 64 bytes a position, with margins of zeros so that no tap falls outside. A tap then
-// multiplies a run of positions that lie side by side. A linear layer is one whose image is a row
-// of `cols` positions, each holding the next lanes of samples.
+// Positions are lanes. The images of both sides lie on one grid of rows of `pitch` positions, one
+// plane a channel, with zeros around and between them, so that a tap multiplies one run of
+// positions that lie side by side, and none falls outside:
+//
+//   y[c][q] += w x[c'][q + dy pitch + dx]     for all q at once, columns of zeros included.
+//
+// The zeros right of a row are those left of the next. With strides an input channel is split into
+// its phases: rows and columns of one remainder of the stride are a plane of their own, on the grid
+// of the outputs. Small images stand one below the other, several samples at a time; large ones are
+// cut into bands of rows. A linear layer has samples as its positions (cpu/taps_linear.cpp).
 #pragma once
 #include <cstdint>
 #include <vector>
 
 namespace edt {
 
-// Images on one side of the layer; sizes in positions.
-struct Packed {
-  int channels = 0;
-  int64_t rows = 0, cols = 0;                                   // as the caller has them
-  int64_t top = 0, left = 0, packed_rows = 0, packed_cols = 0;  // as they are packed
-  int64_t plane() const { return packed_rows * packed_cols; }
-  int64_t block() const { return channels * plane(); }
-};
-
-// Taps by the channel that they add to.
+// Taps by the plane that they add to.
 struct Taps {
-  std::vector<int64_t> start;   // [channels + 1]
-  std::vector<int32_t> offset;  // position of what is read, less that of the run's start
-  std::vector<int64_t> weight;  // which weight, in the order of the forward lists
+  std::vector<int64_t> start;   // [planes + 1]
+  std::vector<int32_t> offset;  // of what is read, from the start of the first plane's run
+  std::vector<int64_t> weight;  // place in the layer's weights
 };
 
 // What a layer is, as Python gives it.
@@ -35,17 +32,42 @@ struct TapShape {
   bool flat;                 // a linear layer
 };
 
+// Rows and columns of an input that have one remainder of the stride.
+struct Phase {
+  int64_t y, x;        // the first of them
+  int64_t rows, cols;  // how many
+};
+
+// One side's planes in memory; numbers of elements.
+struct Planes {
+  int64_t count = 0;
+  int64_t lead = 0;   // zeros before the run's start: what taps read above it and left of it
+  int64_t plane = 0;  // from one to the next
+  int64_t size() const { return count * plane + lead; }  // and a vector read past the end
+};
+
 struct TapLayer {
-  // out, in: channels of each tap, sorted by out; dy, dx: its place within the kernel, dilated.
-  TapLayer(const TapShape& shape, int64_t taps, const int32_t* out, const int32_t* in,
-           const int32_t* dy, const int32_t* dx);
+  // out, in: channels of each tap, sorted by out; dy, dx: its place within the kernel, dilated;
+  // weight: its place in the weights.
+  TapLayer(const TapShape& shape, int64_t weights, int64_t taps, const int32_t* out,
+           const int32_t* in, const int32_t* dy, const int32_t* dx, const int64_t* weight);
 
   TapShape shape;
-  int64_t taps;
-  Packed in, out;
-  Taps forward;
-  // Of the gradient of the input: its rows and columns by their remainder of the stride.
-  std::vector<Taps> backward;  // [stride_h * stride_w]
+  int64_t weights, taps;
+  // By output channels, reading planes of the input; and by planes of the input, reading those of
+  // the slopes.
+  Taps forward, backward;
+  // Planes of the input: channel after channel, in each its phases that some tap reads.
+  std::vector<Phase> phases;
+  int64_t pitch = 1;        // positions from row to row
+  int64_t samples = 1;      // at a time
+  int64_t sample_rows = 1;  // rows from one of these to the next
+  int64_t band = 1;         // rows of outputs at a time; all of them if several samples are
+  int64_t bands = 1;
+  int64_t first_row = 0, last_row = 0;  // of the shifts of taps
+  Planes in, out;
+  int64_t run = 0;  // most positions of a run
+  bool all_phases() const { return int64_t(phases.size()) == shape.stride_h * shape.stride_w; }
 };
 
 }  // namespace edt

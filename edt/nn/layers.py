@@ -20,10 +20,6 @@ __all__ = ["KERNELS", "MaskedConv2d", "MaskedLinear"]
 KERNELS = ("auto", "sparse", "dense")
 #: "auto" without a measurement (`edt.nn.sparsify`): sparse up to this share of weights.
 DENSITY = 0.2
-#: Most vectors of samples side by side in a linear layer.
-COLUMNS = 8
-#: Bytes of a vector of the core.
-VECTOR = 64
 
 
 def _checked(kernel: str) -> str:
@@ -33,9 +29,9 @@ def _checked(kernel: str) -> str:
 
 
 class _Taps(NamedTuple):
-    """Where a mask is 1, flat, and its compiled lists for each size of images."""
+    """How many weights a mask has, and its compiled lists for each size of images."""
 
-    places: Tensor
+    weights: int
     layouts: dict[Shape, Layout]
 
 
@@ -94,7 +90,7 @@ class _Masked(nn.Module):
     @property
     def density(self) -> float:
         """Share of the weights that are there."""
-        return self._taps().places.numel() / max(1, self.mask.numel())
+        return self._taps().weights / max(1, self.mask.numel())
 
     @property
     def masked_weight(self) -> Tensor:
@@ -121,8 +117,8 @@ class _Masked(nn.Module):
         """What is known of the mask as it is now."""
         found = self._masks.find((self.mask,))
         if found is None:
-            places = torch.nonzero(self.mask.reshape(-1)).flatten()
-            found = self._masks.store(_Taps(places, {}), (self.mask,))
+            weights = int(torch.count_nonzero(self.mask))
+            found = self._masks.store(_Taps(weights, {}), (self.mask,))
         return found
 
     def _sparse(self, x: Tensor, shape: Shape) -> Tensor:
@@ -131,7 +127,7 @@ class _Masked(nn.Module):
             four = self.mask.reshape(*self.mask.shape, *[1] * (4 - self.mask.ndim))
             taps.layouts[shape] = Layout(four, shape)
             self.compiled += 1
-        return product(x, self.weight.reshape(-1)[taps.places], self.bias, taps.layouts[shape])
+        return product(x, self.weight, self.bias, taps.layouts[shape])
 
     def __getstate__(self) -> dict[str, Any]:
         # The compiled lists are memory of this process.
@@ -186,9 +182,7 @@ class MaskedLinear(_Masked, nn.Linear):
         if x.ndim == 0 or x.shape[-1] != self.in_features or self.chosen(x) == "dense":
             return functional.linear(x, self.masked_weight, self.bias)
         flat = x.reshape(-1, self.in_features)
-        lanes = VECTOR // flat.element_size()
-        columns = min(COLUMNS, -(-flat.shape[0] // lanes))
-        shape = Shape(self.in_features, self.out_features, w=columns, w_out=columns, flat=True)
+        shape = Shape(self.in_features, self.out_features, flat=True)
         out: Tensor = self._sparse(flat, shape).reshape(*x.shape[:-1], self.out_features)
         return out
 

@@ -1,17 +1,19 @@
-"""A mask compiled for images of one size, and the three products of a sparse layer.
+"""A mask compiled for images of one size, and the products of a sparse layer.
 
 With ``w`` the weights that are there, one a tap, a layer is bilinear in (x, w):
 
     y[c] = sum_k w_k  S_k x[c_k],        S_k the shift of tap k, by stride and padding.
 
-Its derivatives are the two other products of the same taps, ``x'[g, w]`` and ``w'[x, g]``, and
-those of each are the remaining two, so that everything is differentiable any number of times.
+Its derivatives are two more products of the same taps, ``x'[g, w]`` and ``w'[x, g]``, of which one
+call of the core makes both; and those of each are the remaining two, so that everything is
+differentiable any number of times. Weights and their gradients are dense tensors, of which only
+what the mask has is read, and the rest is 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,7 +33,7 @@ class Shape:
         c_in, c_out: channels.
         h, w, h_out, w_out: rows and columns.
         stride, padding, dilation: (rows, columns); padding before the first row and column.
-        flat: a linear layer, whose images are samples side by side in ``w`` columns.
+        flat: a linear layer.
     """
 
     c_in: int
@@ -56,12 +58,14 @@ class Layout:
 
     def __init__(self, mask: Tensor, shape: Shape) -> None:
         self.shape = shape
-        out, within, dy, dx = (found.to(torch.int32) for found in torch.nonzero(mask.cpu()).T)
+        found = torch.nonzero(mask.cpu())
+        out, within, dy, dx = found.T
         # Channels of a group read the inputs of that group.
         groups = shape.c_in // mask.shape[1]
         inputs = within + out // (shape.c_out // groups) * mask.shape[1]
         rows = (out, inputs, dy * shape.dilation[0], dx * shape.dilation[1])
         rows = tuple(row.to(torch.int32).contiguous() for row in rows)
+        places = torch.nonzero(mask.reshape(-1)).flatten()
         sizes = {
             "c_in": shape.c_in, "c_out": shape.c_out, "h": shape.h, "w": shape.w,
             "h_out": shape.h_out, "w_out": shape.w_out, "flat": shape.flat,
@@ -70,8 +74,9 @@ class Layout:
             "reach_h": (mask.shape[2] - 1) * shape.dilation[0],
             "reach_w": (mask.shape[3] - 1) * shape.dilation[1],
         }  # fmt: skip
-        self.core = _core.Taps(sizes, out.numel(), *(row.data_ptr() for row in rows))
-        self.taps = int(out.numel())
+        self.core = _core.Taps(
+            sizes, mask.numel(), places.numel(), *(row.data_ptr() for row in (*rows, places))
+        )  # fmt: skip
 
     def size(self, samples: int, out: bool) -> tuple[int, ...]:
         """Of a batch of the layer's inputs, or of its outputs."""
@@ -82,33 +87,20 @@ class Layout:
         return (samples, channels, s.h_out, s.w_out) if out else (samples, channels, s.h, s.w)
 
 
-@dataclass
-class _Lanes:
-    """Images, and the same packed with samples as lanes, once that is asked for."""
-
-    layout: Layout
-    images: Tensor
-    out: bool
-    _packed: Tensor | None = field(default=None, repr=False)
-
-    def packed(self) -> int:
-        """Address of the packed images."""
-        if self._packed is None:
-            given = self.images.detach().contiguous()
-            size, double = given.shape[0], given.dtype == torch.float64
-            core = self.layout.core
-            room = _fresh(given, (core.packed_size(self.out, size, double),))
-            set_core_threads()
-            core.pack(self.out, size, double, given.data_ptr(), room.data_ptr())
-            self._packed = room
-        return self._packed.data_ptr()
+#: Bytes from which on memory is asked for in huge pages.
+LARGE = 1 << 22
 
 
 def _fresh(like: Tensor, size: tuple[int, ...]) -> Tensor:
     """Memory that is about to be written."""
     room = like.new_empty(size)
-    _core.prefer_huge_pages(room.data_ptr(), room.numel() * room.element_size())
+    if room.nbytes >= LARGE:
+        _core.prefer_huge_pages(room.data_ptr(), room.nbytes)
     return room
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
 
 
 class _Product(torch.autograd.Function):
@@ -118,94 +110,71 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, layout: Layout) -> Tensor:
         ctx.save_for_backward(x, w)
         ctx.layout = layout
-        lanes = _Lanes(layout, x, False)
-        ctx.lanes = lanes
-        out = _fresh(x, layout.size(x.shape[0], True))
+        x, w = x.detach().contiguous(), w.detach().contiguous()
         shift = None if bias is None else bias.detach().contiguous()
-        weights, packed = w.detach().contiguous(), lanes.packed()
+        out = _fresh(x, layout.size(x.shape[0], True))
         set_core_threads()
         layout.core.forward(
-            x.shape[0], x.dtype == torch.float64, weights.data_ptr(),
-            0 if shift is None else shift.data_ptr(), packed, out.data_ptr(),
-        )  # fmt: skip
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        (slope,) = slopes
-        x, w = ctx.saved_tensors
-        lanes = _Lanes(ctx.layout, slope, True)
-        need_x, need_w, need_bias, _ = ctx.needs_input_grad
-        over = (0,) if slope.ndim == 2 else (0, 2, 3)
-        return (
-            _INPUT_GRAD(slope, w, lanes) if need_x else None,
-            _WEIGHT_GRAD(x, slope, ctx.lanes, lanes) if need_w else None,
-            slope.sum(over) if need_bias else None,
-            None,
-        )
-
-
-class _InputGrad(torch.autograd.Function):
-    """``x'[g, w]``: bilinear in the slopes and the weights."""
-
-    @staticmethod
-    def forward(ctx: Any, slope: Tensor, w: Tensor, lanes: _Lanes) -> Tensor:
-        ctx.save_for_backward(slope, w)
-        ctx.lanes, layout = lanes, lanes.layout
-        out = _fresh(slope, layout.size(slope.shape[0], False))
-        weights, packed = w.detach().contiguous(), lanes.packed()
-        set_core_threads()
-        layout.core.input_grad(
-            slope.shape[0], slope.dtype == torch.float64, weights.data_ptr(), packed,
+            x.shape[0], x.dtype == torch.float64, w.data_ptr(), _address(shift), x.data_ptr(),
             out.data_ptr(),
         )  # fmt: skip
         return out
 
     @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
-        (u,) = above
-        slope, w = ctx.saved_tensors
-        need_slope, need_w, _ = ctx.needs_input_grad
-        layout = ctx.lanes.layout
-        return (
-            _PRODUCT(u, w, None, layout) if need_slope else None,
-            _WEIGHT_GRAD(u, slope, _Lanes(layout, u, False), ctx.lanes) if need_w else None,
-            None,
-        )
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        x, w = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[:3]
+        return *_GRADIENTS(x, w, slopes[0], ctx.layout, wanted), None
 
 
-class _WeightGrad(torch.autograd.Function):
-    """``w'[x, g]``: bilinear in the inputs and the slopes."""
+class _Gradients(torch.autograd.Function):
+    """``x'[g, w]``, ``w'[x, g]`` and the sums of g, where they are wanted."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, slope: Tensor, inputs: _Lanes, slopes: _Lanes) -> Tensor:
-        ctx.save_for_backward(x, slope)
-        ctx.inputs, ctx.slopes, layout = inputs, slopes, inputs.layout
-        out = x.new_empty(layout.taps)
-        packed, packed_slopes = inputs.packed(), slopes.packed()
+    def forward(
+        ctx: Any, x: Tensor, w: Tensor, slope: Tensor, layout: Layout, wanted: tuple[bool, ...]
+    ) -> tuple[Tensor | None, ...]:
+        ctx.save_for_backward(x, w, slope)
+        ctx.layout = layout
+        ctx.set_materialize_grads(False)
+        x, w, slope = (given.detach().contiguous() for given in (x, w, slope))
+        dx = _fresh(x, x.shape) if wanted[0] else None
+        dw = torch.empty_like(w) if wanted[1] else None
+        dbias = w.new_empty(w.shape[0]) if wanted[2] else None
         set_core_threads()
-        layout.core.weight_grad(
-            x.shape[0], x.dtype == torch.float64, packed, packed_slopes, out.data_ptr()
-        )
-        return out
+        layout.core.gradients(
+            x.shape[0], x.dtype == torch.float64, w.data_ptr(), x.data_ptr(), slope.data_ptr(),
+            _address(dx), _address(dw), _address(dbias),
+        )  # fmt: skip
+        return dx, dw, dbias
 
     @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
-        (u,) = above
-        x, slope = ctx.saved_tensors
-        need_x, need_slope, _, _ = ctx.needs_input_grad
-        return (
-            _INPUT_GRAD(slope, u, ctx.slopes) if need_x else None,
-            _PRODUCT(x, u, None, ctx.inputs.layout) if need_slope else None,
-            None,
-            None,
-        )
+    def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
+        to_x, to_w, to_bias = above
+        x, w, slope = ctx.saved_tensors
+        layout: Layout = ctx.layout
+        need_x, need_w, need_slope, _, _ = ctx.needs_input_grad
+        grad_x = grad_w = grad_slope = None
+        if need_x and to_w is not None:
+            grad_x = _GRADIENTS(x, to_w, slope, layout, (True, False, False))[0]
+        if need_w and to_x is not None:
+            grad_w = _GRADIENTS(to_x, w, slope, layout, (False, True, False))[1]
+        if need_slope:
+            parts = []
+            if to_x is not None:
+                parts.append(_PRODUCT(to_x, w, None, layout))
+            if to_w is not None:
+                parts.append(_PRODUCT(x, to_w, to_bias, layout))
+            elif to_bias is not None:
+                shape = (-1,) if slope.ndim == 2 else (-1, 1, 1)
+                parts.append(to_bias.reshape(shape).expand_as(slope))
+            grad_slope = sum(parts[1:], start=parts[0]) if parts else None
+        return grad_x, grad_w, grad_slope, None, None
 
 
 # As functions with types.
 _PRODUCT: Callable[..., Tensor] = _Product.apply
-_INPUT_GRAD: Callable[..., Tensor] = _InputGrad.apply
-_WEIGHT_GRAD: Callable[..., Tensor] = _WeightGrad.apply
+_GRADIENTS: Callable[..., tuple[Tensor | None, ...]] = _Gradients.apply
 
 
 def product(x: Tensor, w: Tensor, bias: Tensor | None, layout: Layout) -> Tensor:
@@ -213,7 +182,7 @@ def product(x: Tensor, w: Tensor, bias: Tensor | None, layout: Layout) -> Tensor
 
     Args:
         x: ``[N, c_in]`` or ``[N, c_in, h, w]``, float32 or float64 on the CPU, N >= 1.
-        w: ``[taps]``, same dtype: the weights that are there, in the order of the mask.
+        w: the layer's weight, same dtype; what the mask does not have is not read.
         bias: ``[c_out]`` or None.
         layout: taps.
 

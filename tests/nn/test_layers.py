@@ -221,8 +221,9 @@ def test_bad_input():
     with pytest.raises(RuntimeError, match="channels"):
         layer(torch.ones(1, 3, 6, 6))
     pointers = [torch.tensor(v, dtype=torch.int32) for v in ([1, 0], [0, 0], [0, 0], [0, 0])]
+    places = torch.tensor([0, 1])
     sizes = dict.fromkeys(("c_in", "c_out", "h", "w", "h_out", "w_out", "stride_h"), 2)
     sizes |= dict.fromkeys(("pad_h", "pad_w", "reach_h", "reach_w"), 0)
     sizes |= {"stride_w": 1, "flat": False}
     with pytest.raises(ValueError, match="out of order"):
-        _core.Taps(sizes, 2, *(p.data_ptr() for p in pointers))
+        _core.Taps(sizes, 4, 2, *(p.data_ptr() for p in pointers), places.data_ptr())
