@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <stdexcept>
 
 #include "bindings/call.h"
 #include "bindings/cuda.h"
@@ -67,6 +68,16 @@ void bind_cuda_chain(py::module_& m) {
     run(head, [&](const ChainCall& c, auto t) {
       using T = decltype(t);
       cuda::chain_gradient(c, at<const T>(slopes), at<T>(grad), ready);
+    });
+  });
+  m.def("chain_products", [](const py::tuple& head, Pointer slopes, Pointer curvature,
+                             Pointer vectors, int64_t many, int64_t network_step,
+                             int64_t vector_step, Pointer out) {
+    run(head, [&](const ChainCall& c, auto t) {
+      using T = decltype(t);
+      if (c.plan.vectors() < 1) throw std::invalid_argument("the plan is of no vectors");
+      cuda::chain_products<T>(c, {at<const T>(slopes), at<const T>(curvature), at<const T>(vectors),
+                                  at<T>(out), many, network_step, vector_step});
     });
   });
 }

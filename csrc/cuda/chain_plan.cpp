@@ -85,6 +85,8 @@ void ChainPlan::make_stages(const Chain& chain) {
     layer_.push_back(int(l));
   }
   while (first_ < int(stages_.size()) && stages_[first_].kind != ChainStage::Kind::affine) ++first_;
+  if (first_ == int(stages_.size()))
+    throw std::invalid_argument("the CUDA engine has no chains without an affine layer");
 }
 
 void ChainPlan::lay_out(double budget) {
@@ -102,11 +104,13 @@ void ChainPlan::lay_out(double budget) {
     if (n > 0) s.in.at = take(room_, s.in.positions());
     if (slopes) s.slope.at = take(room_, s.slope.positions());
     s.first = s.act >= 0 ? take(room_, out) : -1;
-    s.second = s.act >= 0 && bends ? take(room_, out) : -1;
+    // Pieces of lines have no second derivative.
+    const bool bent = bends && slopes && s.act > int(Act::leaky_relu);
+    s.second = bent ? take(room_, out) : -1;
     s.where = s.kind == ChainStage::Kind::pool ? take(room_, (out + each - 1) / each) : -1;
     if (bends) {
       s.r_in = n > first_ ? take(r_room_, s.in.positions()) : -1;
-      s.r_z = s.act >= 0 && slopes ? take(r_room_, out) : -1;
+      s.r_z = bent ? take(r_room_, out) : -1;
       s.r_slope = slopes ? take(r_room_, s.slope.positions()) : -1;
     }
   }

@@ -165,4 +165,17 @@ void chain_outputs(const ChainCall&, T* out, bool keep);
 template <class T>
 void chain_gradient(const ChainCall&, const T* slopes, T* grad, bool ready);
 
+//! Products with the Hessian of sum_n l_n, from its slopes [networks, samples, d_out] and curvature
+//! [networks, samples, d_out, d_out] in the outputs, or with J^T A J where slopes is null. Vectors,
+//! 0 where a mask has nothing, and out lie alike: `many` of each network, of one network
+//! `vector_step` entries apart, of the next `network_step`.
+template <class T>
+struct ChainVectors {
+  const T *slopes, *curvature, *vectors;
+  T* out;
+  int64_t many, network_step, vector_step;
+};
+template <class T>
+void chain_products(const ChainCall&, const ChainVectors<T>&);
+
 }  // namespace edt::cuda

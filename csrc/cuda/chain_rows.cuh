@@ -98,7 +98,7 @@ EDT_DEVICE void finish(const ChainSink<T>& sink, int b, int v, int number, int p
   if (sink.end == ChainEnd::tangent)
     if (T* rz = beside(sink.rz)) store(rz, x);
   if (T* first = beside(sink.first); first && sink.end != ChainEnd::plain) multiply(x, load(first));
-  if (sink.end == ChainEnd::r_slope)
+  if (sink.end == ChainEnd::r_slope && sink.second.p)
     if (const T* rz = beside(sink.rz)) {
       Pack<T> more = load(rz);
       multiply(more, load(beside(sink.second)));
@@ -218,6 +218,25 @@ chain_unpool_kernel(ChainField f, Lines<const T> slope, Lines<uint8_t> where, Ch
     }
   }
   finish(sink, at.b, at.v, p.number, sink.image.place(p.number), p.s, S, out);
+}
+
+// Of every sample a matrix [n, n] times what stands in n numbers.
+template <class T>
+EDT_KERNEL(kChainThreads)
+chain_curvature_kernel(Lines<const T> matrix, Lines<const T> in, int n, ChainSink<T> sink,
+                       int vectors, int blocks, int S) {
+  const ChainPlace at(vectors, blocks);
+  const ChainPackOf p = ChainPackOf::of<T>(at.block, n, S);
+  if (!p.real) return;
+  const T* row = matrix.at(at.b, 0) + int64_t(p.number) * n * S + p.s;
+  const T* x = in.at(at.b, at.v) + p.s;
+  Pack<T> sum = splat(T(0));
+  for (int k = 0; k < n; ++k) {
+    const Pack<T> a = load(row + int64_t(k) * S), b = load(x + int64_t(k) * S);
+    EDT_UNROLL
+    for (int e = 0; e < kPack<T>; ++e) sum.v[e] = fma(a.v[e], b.v[e], sum.v[e]);
+  }
+  finish(sink, at.b, at.v, p.number, sink.image.place(p.number), p.s, S, sum);
 }
 
 // Zeros around images. Tangents: those of a vector's room.

@@ -33,9 +33,6 @@ class CoreChain:
         parameters: numbers of a network.
     """
 
-    #: Whether it has products with vectors.
-    multiplies = True
-
     def __init__(self, layers: Sequence[Layer], shape: Sequence[int], parameters: int) -> None:
         self.shape = tuple(shape)
         entries = []
@@ -167,16 +164,8 @@ class CoreChain:
             ggn: leave out the second term.
         """
         f = self.outputs(rows, inputs, masks)
-        A, u = f.new_empty(*f.shape, f.shape[-1]), None if ggn else torch.empty_like(f)
         with one_blas_thread():
-            for b in range(f.shape[0]):
-                # One at a time: what vector code makes of a row depends on the rows beside it.
-                at = f[b].clone().requires_grad_(True)
-                with torch.enable_grad():
-                    loss = value(at)  # names what does not fit
-                    if u is not None:
-                        (u[b],) = torch.autograd.grad(loss, at)
-                A[b] = curvature(at.detach())
+            A, u = seconds(f, value, curvature, ggn=ggn)
         # The strides of vectors that lie close, whatever their order.
         out = torch.empty_like(vectors) if into is None else into
         if out.stride() != vectors.stride() or out.stride(2) != 1:
@@ -213,6 +202,30 @@ class CoreChain:
             0 if shared else N * self._chain.d_in,
             *(part.data_ptr() if isinstance(part, torch.Tensor) else part or 0 for part in more),
         )  # fmt: skip
+
+
+def seconds(
+    f: torch.Tensor,
+    value: Callable[[torch.Tensor], torch.Tensor],
+    curvature: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    ggn: bool,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """A ``[B, N, d, d]`` and u ``[B, N, d]`` (None with ``ggn``) at outputs ``f`` ``[B, N, d]``.
+
+    Args:
+        f, value, curvature, ggn: see `CoreChain.products`.
+    """
+    A, u = f.new_empty(*f.shape, f.shape[-1]), None if ggn else torch.empty_like(f)
+    for b in range(f.shape[0]):
+        # One at a time: what vector code makes of a row depends on the rows beside it.
+        at = f[b].clone().requires_grad_(True)
+        with torch.enable_grad():
+            loss = value(at)  # names what does not fit
+            if u is not None:
+                (u[b],) = torch.autograd.grad(loss, at)
+        A[b] = curvature(at.detach())
+    return A, u
 
 
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from edt.objectives.chained import CoreChain, Masks
+from edt.objectives.chained import CoreChain, Masks, seconds
 from edt.ops import cuda
 from edt.ops.cuda_chain import CudaChain
 
@@ -27,9 +27,6 @@ class GpuChain(CoreChain):
         shape: of a sample.
         parameters: numbers of a network.
     """
-
-    #: Whether products with vectors are the engine's too.
-    multiplies = False
 
     def __init__(self, layers: Sequence[Layer], shape: Sequence[int], parameters: int) -> None:
         super().__init__(layers, shape, parameters)
@@ -70,3 +67,23 @@ class GpuChain(CoreChain):
         grad = torch.empty_like(rows) if into is None else into
         self._engine.gradient(forward, slopes.contiguous(), grad)
         return grad, losses.detach()
+
+    def products(
+        self,
+        rows: torch.Tensor,
+        inputs: torch.Tensor,
+        value: Callable[[torch.Tensor], torch.Tensor],
+        curvature: Callable[[torch.Tensor], torch.Tensor],
+        vectors: torch.Tensor,
+        masks: Masks = (),
+        into: torch.Tensor | None = None,
+        *,
+        ggn: bool = False,
+    ) -> torch.Tensor:
+        """Products with K vectors, ``[B, K, P]``; see `CoreChain`."""
+        A, u = seconds(self.outputs(rows, inputs, masks), value, curvature, ggn=ggn)
+        out = torch.empty_like(vectors) if into is None else into
+        if out.stride() != vectors.stride() or out.stride(2) != 1:
+            vectors, out = vectors.contiguous(), vectors.new_empty(vectors.shape)
+        self._engine.products(rows, inputs, u, A, vectors, out, masks)
+        return out

@@ -250,17 +250,12 @@ class ModuleGroup(SingleModule):
     ) -> torch.Tensor | None:
         """Products with vectors ``[B, K, P]``; None: the core does not take such a loss."""
         each, y = self.task.per_sample, batch.content[1]
-        if (
-            not core.multiplies
-            or each is None
-            or len(core.shape) != 1
-            or core.shape[0] > MOST_OUTPUTS
-        ):
+        if each is None or len(core.shape) != 1 or core.shape[0] > MOST_OUTPUTS:
             return None
         second = partial(output_curvature, each, y=y, lift=ggn and self.task.each is not None)
 
         def curvature(f: torch.Tensor) -> torch.Tensor:
-            return batch.each.to(f.dtype)[:, None, None] * second(f=f)
+            return batch.each.to(f)[:, None, None] * second(f=f)
 
         def value(f: torch.Tensor) -> torch.Tensor:
             return self.task.criterion(f, y, batch)

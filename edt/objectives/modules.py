@@ -93,8 +93,7 @@ class ModuleObjective:
     @property
     def products_in_core(self) -> bool:
         """Whether products with vectors are: then their bits depend on no thread."""
-        there = self.networks.device.type == "cpu"
-        return there and self.task.per_sample is not None and self.chained
+        return self.task.per_sample is not None and self.chained
 
     def loss(
         self, theta: torch.Tensor, loss: torch.Tensor, active: torch.Tensor | None = None

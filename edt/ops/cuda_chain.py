@@ -22,6 +22,8 @@ __all__ = ["CudaChain", "Forward"]
 
 #: Plans of a chain that are kept: as many as there are kinds of batches and networks in turn.
 PLANS = 16
+#: Vectors whose products share a pass forward and back.
+VECTORS = 8
 #: Bytes of a network's samples that go through at once, and a sixteenth of all networks'.
 ROOM = 2**26
 
@@ -96,9 +98,7 @@ class CudaChain:
             masks: of each network, or none.
             keep: for `gradient`.
         """
-        shared = inputs.stride(0) == 0
-        # Of inputs that all networks share one copy is laid out.
-        x, theta = (inputs[:1] if shared else inputs).contiguous(), rows.contiguous()
+        theta, x = _given(rows, inputs)
         plan = self._plan(theta, int(inputs.shape[1]), masks)
         workspace = theta.new_empty(plan.plan.workspace_bytes, dtype=torch.uint8)
         keep = keep and plan.plan.whole
@@ -119,6 +119,34 @@ class CudaChain:
         self._call(
             "chain_gradient", forward.plan, workspace, forward.rows, forward.inputs,
             slopes.data_ptr(), grad.data_ptr(), ready,
+        )  # fmt: skip
+
+    def products(
+        self,
+        rows: torch.Tensor,
+        inputs: torch.Tensor,
+        slopes: torch.Tensor | None,
+        curvature: torch.Tensor,
+        vectors: torch.Tensor,
+        out: torch.Tensor,
+        masks: Sequence[_core.ChainMask],
+    ) -> None:
+        """Write products ``[B, K, P]`` with ``vectors``, of the same strides as ``out``.
+
+        Args:
+            rows, inputs, masks: as in `outputs`.
+            slopes: u ``[B, N, d_out]``; None: the Gauss-Newton part alone.
+            curvature: A ``[B, N, d_out, d_out]``.
+            vectors, out: whose last dimension lies close.
+        """
+        theta, x = _given(rows, inputs)
+        many = int(vectors.shape[1])
+        plan = self._plan(theta, int(inputs.shape[1]), masks, min(many, VECTORS))
+        workspace = theta.new_empty(plan.plan.workspace_bytes, dtype=torch.uint8)
+        u, A = None if slopes is None else slopes.contiguous(), curvature.contiguous()
+        self._call(
+            "chain_products", plan, workspace, theta, x, 0 if u is None else u.data_ptr(),
+            A.data_ptr(), vectors.data_ptr(), many, *vectors.stride()[:2], out.data_ptr(),
         )  # fmt: skip
 
     def _plan(
@@ -164,3 +192,9 @@ class CudaChain:
         )
         with on_device(theta.device):
             getattr(cuda.engine(), name)(head, *more)
+
+
+def _given(rows: torch.Tensor, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Networks and inputs as they are handed over; of inputs that all share one copy."""
+    shared = inputs.stride(0) == 0
+    return rows.contiguous(), (inputs[:1] if shared else inputs).contiguous()

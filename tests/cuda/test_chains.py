@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call
+from torch.func import functional_call, jacrev, vmap
 
 import edt
 from edt.objectives.chained_on_gpu import GpuChain
@@ -103,12 +103,12 @@ def limits(device: torch.device) -> Callable[[int], None]:
     return lambda sms: cuda.engine().set_limits(sms, 227 * 1024, 228 * 1024)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(16))
 def test_outputs_and_gradients_are_autograds(
-    device: torch.device, limits: Callable[[int], None], seed: int, dtype: torch.dtype
+    device: torch.device, limits: Callable[[int], None], seed: int
 ) -> None:
     draw = random.Random(seed)
+    dtype = (torch.float32, torch.float64)[seed % 2]
     limits(draw.choice((1, 4, 132)))
     nets = Networks(seed, dtype, draw.choice(((1.0, 1.0), SHARES)), device)
     B, N = nets.theta.shape[0], draw.choice((1, 5, 8, 33))
@@ -116,15 +116,58 @@ def test_outputs_and_gradients_are_autograds(
     if draw.random() < 0.5:
         x = x[:1].expand(B, *x.shape[1:])
     u = torch.randn(B, N, 2, dtype=dtype).to(device)
-    grad, value = nets.core.gradient(nets.theta, x, lambda f: (f * u).sum((1, 2)), nets.masks)
+    slopes, value = nets.core.gradient(nets.theta, x, lambda f: (f * u).sum((1, 2)), nets.masks)
     outputs = nets.core.outputs(nets.theta, x, nets.masks)
     for b in range(B):
         row = nets.theta[b].double().cpu().requires_grad_()
         known = nets.twin(row, x[b].double().cpu())
         (slope,) = torch.autograd.grad((known * u[b].double().cpu()).sum(), row)
         close(outputs[b], known.detach())
-        close(grad[b], slope * (nets.state[b] == 1))
+        close(slopes[b], slope * (nets.state[b] == 1))
     assert torch.equal(value, (outputs * u).sum((1, 2)))
+
+
+@pytest.mark.parametrize("seed", range(10, 18))
+def test_products_are_those_of_the_hessian(
+    device: torch.device, limits: Callable[[int], None], seed: int
+) -> None:
+    """Of a loss that adds up over samples, whose second derivatives in the outputs are known."""
+    draw = random.Random(seed)
+    limits(draw.choice((1, 132)))
+    dtype, ggn = (torch.float32, torch.float64)[seed % 2], seed % 4 > 1
+    nets = Networks(seed, dtype, draw.choice(((1.0, 1.0), SHARES[1:])), device)
+    B, N, K = nets.theta.shape[0], draw.choice((1, 6, 9)), draw.choice((1, 3, 9))
+    x = torch.randn(B, N, *nets.shape, dtype=dtype).to(device)
+    v = torch.randn(K, B, nets.theta.shape[1], dtype=dtype).movedim(0, 1)
+    v = torch.where(nets.state[:, None] == 1, v, 0.0).to(device)
+
+    def value(f: torch.Tensor) -> torch.Tensor:
+        return f.prod(1).sin().sum() + f.square().sum()
+
+    def curvature(f: torch.Tensor) -> torch.Tensor:
+        return vmap(jacrev(jacrev(lambda one: value(one[None]))))(f)
+
+    found = nets.core.products(nets.theta, x, value, curvature, v, nets.masks, ggn=ggn)
+    for b in range(B):
+        row, inputs = nets.theta[b].double().cpu(), x[b].double().cpu()
+        f = nets.twin(row, inputs)
+
+        def loss(
+            point: torch.Tensor, inputs: torch.Tensor = inputs, f: torch.Tensor = f
+        ) -> torch.Tensor:
+            at = nets.twin(point, inputs)
+            if not ggn:
+                return value(at)
+            # Linear in the outputs but for the second derivatives at f.
+            d = at - f
+            return 0.5 * (d[:, :, None] * curvature(f) * d[:, None, :]).sum()
+
+        row.requires_grad_()
+        (slope,) = torch.autograd.grad(loss(row), row, create_graph=True)
+        for k in range(K):
+            tangent = v[b, k].double().cpu()
+            (known,) = torch.autograd.grad(slope, row, tangent, retain_graph=True)
+            close(found[b, k], known * (nets.state[b] == 1))
 
 
 def test_bits_depend_neither_on_company_nor_on_multiprocessors(

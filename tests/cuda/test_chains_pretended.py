@@ -9,6 +9,8 @@ import pytest
 import torch
 
 import edt
+from edt.objectives import module_group
+from edt.objectives.function import output_curvature
 from edt.tasks.given import objective_of
 
 
@@ -47,6 +49,27 @@ def test_losses_gradients_and_outputs(case, shim):
         launched = shim.launches()
         assert (launched.get("chain weights", 0) == 3) == ens.theta.is_cuda
         assert ("chain taps" in launched) == (ens.theta.is_cuda and bool((ens.state == 0).any()))
+    for theirs, mine in zip(*found, strict=True):
+        close(mine, theirs)
+
+
+def test_products(case, shim, monkeypatch):
+    """With the Hessian and the Gauss-Newton matrix."""
+
+    def on_the_cpu(loss, f, y, *, lift):
+        """What `torch.func` does with this GPU's tensors loses their class."""
+        return output_curvature(loss, f.cpu(), y.cpu(), lift=lift).to(f.device)
+
+    monkeypatch.setattr(module_group, "output_curvature", on_the_cpu)
+    found = []
+    for ens, data in case:
+        objective = objective_of(data, ens)
+        v = torch.ones(2, ens.total, dtype=torch.float64).to(ens.device) * (ens.state == 1)
+        out = [torch.empty_like(v) for _ in range(2)]
+        for ggn in (False, True):
+            objective.hvp(ens.theta, v, out[ggn], ggn=ggn)
+        found.append(out)
+    assert shim.launches()["chain curvature"] == 2
     for theirs, mine in zip(*found, strict=True):
         close(mine, theirs)
 
