@@ -115,6 +115,21 @@ class Chain:
         slopes: int,
         grad: int,
     ) -> None: ...
+    def train(
+        self,
+        masks: Sequence[ChainMask],
+        numbers: Sequence[int],
+        targets: Sequence[tuple[int, ...]],
+        samples: int,
+        loss: int,
+        offsets: int,
+        task_index: int,
+        networks: int,
+        is_double: bool,
+        theta: int,
+        hyper: dict[str, Any],
+        state: dict[str, int],
+    ) -> None: ...
     def products(
         self,
         masks: Sequence[ChainMask],

@@ -2,11 +2,15 @@
 
 #include <pybind11/stl.h>
 
+#include <array>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "bindings/call.h"
+#include "bindings/training.h"
 #include "cpu/chain.h"
+#include "cpu/chain_train.h"
 
 namespace py = pybind11;
 
@@ -70,6 +74,37 @@ void run(const Chain& chain, const Masks& masks, int64_t networks, int64_t sampl
   if (raised) throw py::error_already_set();
 }
 
+// Steps of the networks numbered numbers[0..masks or all), of which b starts at offsets[b] and
+// learns targets[task_index[b]]: addresses of x, y and weights, of `samples` each.
+template <class T>
+void train(const Chain& chain, const Masks& masks, const std::vector<int64_t>& numbers,
+           const std::vector<std::array<Pointer, 3>>& targets, int64_t samples, int loss,
+           const int64_t* offsets, const int64_t* task_index, T* theta, const HyperParameters& hp,
+           const py::dict& state, int64_t networks) {
+  const ChainMask whole(chain);
+  std::vector<ChainSamples<T>> data;
+  for (const auto& [x, y, weights] : targets)
+    data.push_back({samples, at<const T>(x), at<const void>(y), at<const T>(weights), Loss(loss)});
+  bool raised = false;
+  ChainTraining<T> call{chain,
+                        {},
+                        hp,
+                        read_train_state<T>(state, hp, theta, networks),
+                        SignalPoll{&raised, main_thread()}};
+  for (size_t k = 0; k < numbers.size(); ++k) {
+    const int64_t b = numbers[k];
+    if (b < 0 || b >= networks || size_t(task_index[b]) >= data.size())
+      throw py::value_error("no such network or target");
+    call.networks.push_back(
+        {b, offsets[b], masks.empty() ? &whole : masks[k], &data[size_t(task_index[b])]});
+  }
+  {
+    Unlocked here;
+    chain_train(call);
+  }
+  if (raised) throw py::error_already_set();
+}
+
 template <class T>
 T* out_of(const ChainCall<T>&, Pointer p) {
   return at<T>(p);
@@ -113,6 +148,28 @@ void bind_chain(py::module_& m) {
           },
           py::arg("masks"), py::arg("networks"), py::arg("samples"), py::arg("is_double"),
           py::arg("theta"), py::arg("x"), py::arg("x_step"), py::arg("slopes"), py::arg("grad"))
+      .def(
+          "train",
+          [](const Chain& chain, const Masks& masks, const std::vector<int64_t>& numbers,
+             const std::vector<std::array<Pointer, 3>>& targets, int64_t samples, int loss,
+             Pointer offsets, Pointer task_index, int64_t networks, bool is_double, Pointer theta,
+             const py::dict& hyper, const py::dict& state) {
+            if (!masks.empty() && masks.size() != numbers.size())
+              throw py::value_error("a call needs no masks, or one of each network");
+            if (samples < 1) throw py::value_error("a call needs at least one sample");
+            if (loss < 0 || loss >= int(std::size(kLossNames)))
+              throw py::value_error("no such loss");
+            const HyperParameters hp = read_hyper(hyper);
+            const auto typed = [&](auto t) {
+              train(chain, masks, numbers, targets, samples, loss, at<const int64_t>(offsets),
+                    at<const int64_t>(task_index), at<decltype(t)>(theta), hp, state, networks);
+            };
+            if (is_double) typed(double{});
+            else typed(float{});
+          },
+          py::arg("masks"), py::arg("numbers"), py::arg("targets"), py::arg("samples"),
+          py::arg("loss"), py::arg("offsets"), py::arg("task_index"), py::arg("networks"),
+          py::arg("is_double"), py::arg("theta"), py::arg("hyper"), py::arg("state"))
       .def(
           "products",
           [](const Chain& chain, const Masks& masks, int64_t networks, int64_t samples,

@@ -2,18 +2,11 @@
 
 #include <algorithm>
 
-#include "cpu/chain_kernels.h"
+#include "cpu/chain_sums.h"
 #include "cpu/pool.h"
 
 namespace edt {
 namespace {
-
-template <class T>
-struct Blocks {
-  static constexpr int64_t size = kChainSamples<T>;
-  int64_t n, count = (n + size - 1) / size;
-  int samples(int64_t k) const { return int(std::min(size, n - k * size)); }
-};
 
 // Vectors whose products share a block's values and slopes.
 constexpr int64_t kVectorsTogether = 8;
@@ -33,33 +26,15 @@ class Masks {
 };
 
 // out, `many` rows of parameters `step` apart, = the sum over blocks of what add(k, to, scratch)
-// adds to zeros [many, mask.size], in the order of blocks.
+// adds to zeros [many, mask.size].
 template <class T, class Add>
-void sum_blocks(const Blocks<T>& blocks, const Chain& chain, const ChainMask& mask, int64_t many,
-                int64_t step, T* out, Crew& crew, const Add& add) {
+void sum_rows(const Blocks<T>& blocks, const Chain& chain, const ChainMask& mask, int64_t many,
+              int64_t step, T* out, Crew& crew, const Add& add) {
   const int64_t size = many * mask.size;
   const bool all = mask.place.empty(), whole = all && (many == 1 || step == mask.size);
   crew.scratch.reset();
   T* sums = whole ? out : crew.scratch.take<T>(size_t(size));
-  std::fill(sums, sums + size, T(0));
-  if (blocks.count == 1) {
-    add(0, sums, crew.scratch);
-  } else {
-    const int slots = crew.slots(size_t(size) * sizeof(T));
-    T* partial = crew.scratch.take<T>(size_t(slots) * size_t(size));
-    crew.share(
-        blocks.count, slots,
-        [&](int64_t k, int slot, Scratch& scratch) {
-          if (crew.cancel.load()) return;
-          T* to = partial + slot * size;
-          std::fill(to, to + size, T(0));
-          add(k, to, scratch);
-        },
-        [&](int64_t, int slot) {
-          const T* from = partial + slot * size;
-          for (int64_t i = 0; i < size; ++i) sums[i] += from[i];
-        });
-  }
+  sum_blocks(blocks, size, sums, crew, add);
   if (whole) return;
   for (int64_t v = 0; v < many; ++v, out += step, sums += mask.size) {
     if (all) {
@@ -102,13 +77,13 @@ bool chain_gradient(const ChainCall<T>& c, const T* slopes, T* grad) {
   return parallel_for(
       c.networks, 3 * chain.operations * double(c.networks * c.samples), blocks.count > 1,
       [&](int64_t b, Crew& crew) {
-        sum_blocks(blocks, chain, masks[b], 1, size, grad + b * size, crew,
-                   [&](int64_t k, T* to, Scratch& scratch) {
-                     const int64_t first = k * blocks.size;
-                     kernels.gradient(chain, masks[b], c.theta + b * size,
-                                      c.x + b * c.x_step + first * chain.d_in, blocks.samples(k),
-                                      slopes + (b * c.samples + first) * chain.d_out, to, scratch);
-                   });
+        sum_rows(blocks, chain, masks[b], 1, size, grad + b * size, crew,
+                 [&](int64_t k, T* to, Scratch& scratch) {
+                   const int64_t first = k * blocks.size;
+                   kernels.gradient(chain, masks[b], c.theta + b * size,
+                                    c.x + b * c.x_step + first * chain.d_in, blocks.samples(k),
+                                    slopes + (b * c.samples + first) * chain.d_out, to, scratch);
+                 });
       },
       c.poll);
 }
@@ -141,7 +116,7 @@ bool chain_products(const ChainCall<T>& c, const T* slopes, const T* curvature, 
                            slopes ? slopes + row : nullptr, curvature + row * d, vectors + from,
                            steps.vectors, count, to, scratch);
         };
-        sum_blocks(blocks, chain, masks[b], count, steps.vectors, out + from, crew, add);
+        sum_rows(blocks, chain, masks[b], count, steps.vectors, out + from, crew, add);
       },
       c.poll);
 }

@@ -2,6 +2,7 @@
 #pragma once
 #include "cpu/kernels.h"
 #include "layout/chain_mask.h"
+#include "math/losses.h"
 
 namespace edt {
 
@@ -9,6 +10,16 @@ namespace edt {
 // bytes.
 template <class T>
 constexpr int kChainSamples = 4 * 64 / int(sizeof(T));
+
+// One target's samples.
+template <class T>
+struct ChainSamples {
+  int64_t count;
+  const T* x;        // [count, d_in]
+  const void* y;     // [count, d_out]; of cross-entropy classes, int64 [count]
+  const T* weights;  // [count]; null: 1 / count each
+  Loss loss;
+};
 
 template <class T>
 struct ChainTable {
@@ -18,6 +29,10 @@ struct ChainTable {
   // Adds the gradient of sum(slopes * outputs) to grad [mask.size]; slopes [count, d_out].
   void (*gradient)(const Chain&, const ChainMask&, const T* theta, const T* x, int count,
                    const T* slopes, T* grad, Scratch&);
+  // Adds the gradient of sum_n c_n l_n over the samples picked[0..count), to grad [mask.size], and
+  // returns that sum; c_n are `scale` times the samples' weights.
+  double (*loss_gradient)(const Chain&, const ChainMask&, const T* theta, const ChainSamples<T>&,
+                          const int* picked, int count, double scale, T* grad, Scratch&);
   // Adds the products of the Hessian of sum_n l_n with `many` vectors, `step` apart, to out
   // [many, mask.size]; slopes [count, d_out] and curvature [count, d_out, d_out] are those of l in
   // the outputs. Without slopes: of the Gauss-Newton matrix.

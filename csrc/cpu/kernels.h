@@ -30,6 +30,14 @@ struct Problem {
 // What is done beside every 24 vectors of multiply-adds while their rate is taken.
 enum class Beside { nothing, division, look_up };
 
+// What a step of an optimiser reads and moves, each n numbers in whole vectors, zeros at the end.
+template <class T>
+struct Moving {
+  T *p, *g, *m, *v;  // moments null where the optimiser has none
+  const T* scale;    // of the learning rate; null: 1
+  int n;
+};
+
 template <class T>
 struct KernelTable {
   void (*predict)(const Net&, const Problem<T>&, const T* theta, T* out, Crew&);
@@ -48,6 +56,10 @@ struct KernelTable {
   // network b of the call
   void (*train)(const Net&, const Problem<T>&, const HyperParameters&, const TrainState<T>&,
                 int64_t b, Crew&);
+  // A step of the optimiser, from step to step + 1, with the network's learning rate, weight decay
+  // and largest norm of a gradient (null: any); false, and none is taken: g is not finite.
+  bool (*step)(const HyperParameters&, const Moving<T>&, int64_t step, double lr, double decay,
+               const double* clip, Crew&);
   void (*lbfgs)(const Net&, const Problem<T>&, const LbfgsState<T>&, int64_t b, Crew&);
   void (*levenberg)(const Net&, const Problem<T>&, const LevenbergRule&, const LevenbergState<T>&,
                     int64_t b, Crew&);

@@ -12,6 +12,7 @@ from torch import nn
 from edt import _core
 from edt.ensemble.activations import ACTIVATIONS, name_of
 from edt.ops.threads import one_blas_thread, set_core_threads
+from edt.ops.training import Rule, Run, train_arguments
 
 if TYPE_CHECKING:
     from edt.objectives.stacked import Layer
@@ -137,6 +138,39 @@ class CoreChain:
         # Blocks go forward once more: that costs less than to bring what they left from memory.
         self._call("gradient", masks, rows, inputs, slopes.contiguous(), grad)
         return grad, losses.detach()
+
+    def train(
+        self,
+        run: Run,
+        rule: Rule,
+        until: int,
+        members: torch.Tensor,
+        masks: Masks,
+        data: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]],
+        loss: int,
+        offsets: torch.Tensor,
+        task_index: torch.Tensor,
+    ) -> None:
+        """Training steps of networks, see `edt.objectives.chain_steps.ChainSteps.take`.
+
+        Args:
+            run, rule, until: of the call.
+            members: int64, the networks.
+            masks: of each of them; none: everything is there.
+            data: (inputs, targets, weights) of every target, contiguous.
+            loss: the core's number of it.
+            offsets, task_index: of all networks.
+        """
+        set_core_threads()
+        addresses = [
+            tuple(0 if part is None else part.data_ptr() for part in whole) for whole in data
+        ]
+        self._chain.train(
+            masks, members.tolist(), addresses, data[0][0].shape[0], loss, offsets.data_ptr(),
+            task_index.data_ptr(), task_index.numel(), run.theta.dtype == torch.float64,
+            run.theta.data_ptr(), rule.hyper,
+            train_arguments(run, rule, until, lambda given: given.data_ptr()),
+        )  # fmt: skip
 
     def products(
         self,

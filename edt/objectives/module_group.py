@@ -56,12 +56,16 @@ class ModuleGroup(SingleModule):
         """Whether the core evaluates them on all batches."""
         if self.stack is None or not self.task.splits:
             return False
-        row = theta.new_empty(1, self.architecture.size)
         inputs = [self._inputs(batch) for part in self.task.targets for batch in part]
-        return all(
-            isinstance(x, torch.Tensor) and self.stack.core(row, x[None]) is not None
-            for x in inputs
-        )
+        return all(isinstance(x, torch.Tensor) and self.core(theta, x) is not None for x in inputs)
+
+    def core(self, theta: torch.Tensor, x: torch.Tensor) -> CoreChain | None:
+        """Their chain in the core, of inputs ``[N, ...]``; None: they are none."""
+        if self.stack is None:
+            return None
+        if self.input_shape is not None:
+            x = x.reshape(x.shape[0], *self.input_shape)
+        return self.stack.core(theta.new_empty(1, self.architecture.size), x[None])
 
     def run(
         self,
@@ -179,7 +183,7 @@ class ModuleGroup(SingleModule):
         if x.dtype != rows.dtype:
             return None
         core = stack.core(rows, x)
-        masks = () if core is None else self._masks_of(core, members)
+        masks = () if core is None else self.masks_of(core, members)
         if what in ("hvp", "ggn"):
             assert batch is not None
             return (
@@ -228,7 +232,7 @@ class ModuleGroup(SingleModule):
             return (found if weights is None else found * weights).sum(1)
         return None
 
-    def _masks_of(self, core: CoreChain, members: torch.Tensor) -> Masks:
+    def masks_of(self, core: CoreChain, members: torch.Tensor) -> Masks:
         """What the core needs to leave out what is pruned: made once, of `state`."""
         if self.state is None:
             return ()

@@ -21,6 +21,7 @@ from torch.utils import _pytree as pytree
 from edt.ensemble.masks import TRAINABLE
 from edt.errors import ShapeError
 from edt.objectives.batches import Batch, evaluation
+from edt.objectives.chain_steps import ChainSteps
 from edt.objectives.dropout import keys_of
 from edt.objectives.module_group import ModuleGroup
 from edt.objectives.single_module import VECTORS
@@ -51,6 +52,7 @@ class ModuleObjective:
         task_index: int64 ``[B]``.
 
     Attributes:
+        groups: networks of one architecture each.
         looped: why a module's networks go one by one, by its class; empty if none do.
         buffered: whether networks hold numbers that training steps change, such as running
             statistics.
@@ -71,11 +73,11 @@ class ModuleObjective:
         self._room: torch.Tensor | None = None  # a step's inputs
         # Where all are trainable nothing is to be put to 0.
         self._mask = None if bool(self.trainable.all()) else self.trainable
-        self._groups = [
+        self.groups = [
             ModuleGroup(architecture, task, networks.input_shape, members, self._states(members))
             for architecture, members in networks.groups()
         ]
-        self.buffered = any(group.buffered for group in self._groups)
+        self.buffered = any(group.buffered for group in self.groups)
 
     def _states(self, members: torch.Tensor) -> torch.Tensor | None:
         """States of networks of one architecture ``[n, P]``, as they are now; None: trainable."""
@@ -88,7 +90,12 @@ class ModuleObjective:
     @cached_property
     def chained(self) -> bool:
         """Whether gradients of the networks are the core's work."""
-        return all(group.chained(self.networks.theta) for group in self._groups)
+        return all(group.chained(self.networks.theta) for group in self.groups)
+
+    @cached_property
+    def steps(self) -> ChainSteps | None:
+        """Training steps that the core takes by itself; None: torch does its part in them."""
+        return ChainSteps.of(self)
 
     @property
     def products_in_core(self) -> bool:
@@ -352,7 +359,7 @@ class ModuleObjective:
 
         Networks of different targets come together where they need not be ``apart``.
         """
-        for group in self._groups:
+        for group in self.groups:
             members = group.members
             if active is not None:
                 members = members[active.cpu()[members].bool()]

@@ -192,6 +192,12 @@ class ModuleTask:
         return None if self._whole is None else self._whole[t]
 
     @property
+    def named_loss(self) -> str | None:
+        """The loss's name where it is one of the table, of outputs as they are."""
+        plain = isinstance(self._loss, str) and self.each is None and self._temperature == 1.0
+        return self.loss if plain else None
+
+    @property
     def squares(self) -> bool:
         """Whether the loss is a mean of squares."""
         return bool(self._loss == "mse")

@@ -49,13 +49,20 @@ class BatchTrainer(ObjectiveTrainer):
                 return aimed or tol
             return aimed and now % self._epochs.per_epoch == 0
 
-        def move(now: int, moving: torch.Tensor, _: int) -> None:
-            self._move(run, rule, grad, now, torch.nonzero(moving).flatten())
+        def move(now: int, moving: torch.Tensor, most: int) -> None:
+            # No further than the next step that decides.
+            ahead = (step for step in range(now + 1, most) if decides(step))
+            if not self._run_on(run, rule, moving, next(ahead, most)):
+                self._move(run, rule, grad, now, torch.nonzero(moving).flatten())
 
         try:
             advance(run, rule, until, self._sizes, self, decides, move)
         finally:
             self._put_back(run)
+
+    def _run_on(self, state: State, rule: Rule, moving: torch.Tensor, until: int) -> bool:
+        """Take the networks ``moving`` to step ``until`` in one go; False: nothing was done."""
+        return False
 
     def _epochs_of(self, size: int, seeds: torch.Tensor) -> Epochs | None:
         if not size:

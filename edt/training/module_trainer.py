@@ -44,6 +44,13 @@ class ModuleTrainer(BatchTrainer):
         with one_blas_thread() if self.objective.chained else nullcontext():
             super().train(run, rule, until)
 
+    def _run_on(self, state: State, rule: Rule, moving: torch.Tensor, until: int) -> bool:
+        steps = self.objective.steps
+        if steps is None:
+            return False
+        steps.take(state, rule, moving, until)
+        return True
+
     def _sampling(
         self, rule: Rule, now: int
     ) -> tuple[Callable[[int], torch.Tensor] | None, Callable[[int], torch.Generator] | None]:

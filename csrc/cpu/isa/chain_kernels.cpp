@@ -14,6 +14,7 @@
 #include <algorithm>
 
 #include "cpu/isa/chain_bands.h"
+#include "cpu/isa/losses.h"
 
 namespace edt::EDT_ISA_NS {
 namespace {
@@ -71,15 +72,16 @@ T* with_zeros(const ChainLayer& l, T* slopes, int64_t S, Scratch& ws) {
   return out;
 }
 
-// order: derivatives of activations that are kept. Pieces of lines have no second.
-template <class T>
-Passed<T> forward(const Network<T>& net, const T* x, int count, int order, Scratch& ws) {
+// row(r): a sample. order: derivatives of activations that are kept; pieces of lines have no
+// second.
+template <class T, class Row>
+Passed<T> forward(const Network<T>& net, const Row& row, int count, int order, Scratch& ws) {
   const auto& [chain, mask, theta, weights, S] = net;
   const size_t n = chain.layers.size();
   Passed<T> b{ws.take<T*>(n), ws.take<T*>(n), ws.take<T*>(n), nullptr, nullptr};
   T* at = ws.take<T>(size_t(chain.d_in * S));
   if (count < S) std::fill(at, at + chain.d_in * S, T(0));
-  transpose([&](int r) { return x + r * chain.d_in; }, count, chain.d_in, at, S);
+  transpose(row, count, chain.d_in, at, S);
   for (size_t l = 0; l < n; ++l) {
     const ChainLayer& layer = chain.layers[l];
     const size_t size = size_t(layer.size_out() * S);
@@ -138,6 +140,12 @@ void turn(const T* rows, int count, int64_t size, int64_t S, T* out) {
   transpose([=](int r) { return rows + r * size; }, count, size, out, S);
 }
 
+// Samples from `first` on, of those that lie side by side.
+template <class T>
+auto rows_of(const Chain& chain, const T* x, int first) {
+  return [=, d = chain.d_in](int r) { return x + (first + r) * d; };
+}
+
 // body(first, count) for parts of S samples; what each takes is gone afterwards.
 template <class Body>
 void in_parts(int count, int64_t S, Scratch& ws, const Body& body) {
@@ -153,10 +161,38 @@ void outputs(const Chain& chain, const ChainMask& mask, const T* theta, const T*
   const Scratch::Hold whole{ws};
   const Network<T> net = network(chain, mask, theta, ws);
   in_parts(count, net.S, ws, [&](int first, int some) {
-    const Passed<T> b = forward(net, x + first * chain.d_in, some, 0, ws);
+    const Passed<T> b = forward(net, rows_of(chain, x, first), some, 0, ws);
     transpose([&](int r) { return b.out + r * net.S; }, int(chain.d_out), some,
               out + first * chain.d_out, chain.d_out);
   });
+}
+
+// Adds to grad what goes back from slopes `now` at a part's outputs, which are written over.
+template <class T>
+void backward(const Network<T>& net, const Passed<T>& b, T* now, T* grad, Scratch& ws) {
+  const auto& [chain, mask, theta, weights, S] = net;
+  T* next = ws.take<T>(size_t(chain.widest * S));
+  for (size_t l = chain.layers.size(); l-- > chain.first;) {
+    const ChainLayer& layer = chain.layers[l];
+    if (layer.kind == Kind::activation) {
+      multiply(now, b.slopes[l], layer.size_out() * S);
+      continue;
+    }
+    if (chain.banded && l == chain.first + 1) {
+      banded_parameters(net.bands(), now, b.where, b.in[chain.first], grad, ws);
+      break;
+    }
+    const Scratch::Hold hold{ws};
+    const bool last = l == chain.first;
+    T* given = now;
+    if (layer.kind == Kind::affine) {
+      if (!last) given = with_zeros(layer, now, S, ws);
+      affine_parameters(layer, mask.layers[l], S, last, {given, b.in[l]}, grad, ws);
+    }
+    if (last) break;
+    slopes_before(layer, mask.layers[l], S, {weights[l].back, given}, b.in[l], next);
+    std::swap(now, next);
+  }
 }
 
 template <class T>
@@ -164,35 +200,57 @@ void gradient(const Chain& chain, const ChainMask& mask, const T* theta, const T
               const T* slopes, T* grad, Scratch& ws) {
   const Scratch::Hold whole{ws};
   const Network<T> net = network(chain, mask, theta, ws);
-  const int64_t S = net.S;
-  in_parts(count, S, ws, [&](int from, int some) {
-    const Passed<T> b = forward(net, x + from * chain.d_in, some, 1, ws);
-    T* now = ws.take<T>(size_t(chain.widest * S));
-    T* next = ws.take<T>(size_t(chain.widest * S));
+  in_parts(count, net.S, ws, [&](int from, int some) {
+    const Passed<T> b = forward(net, rows_of(chain, x, from), some, 1, ws);
+    T* now = ws.take<T>(size_t(chain.widest * net.S));
     // Samples that are not there have no slope, and so no part in any sum.
-    turn(slopes + from * chain.d_out, some, chain.d_out, S, now);
-    for (size_t l = chain.layers.size(); l-- > chain.first;) {
-      const ChainLayer& layer = chain.layers[l];
-      if (layer.kind == Kind::activation) {
-        multiply(now, b.slopes[l], layer.size_out() * S);
-        continue;
-      }
-      if (chain.banded && l == chain.first + 1) {
-        banded_parameters(net.bands(), now, b.where, b.in[chain.first], grad, ws);
-        break;
-      }
-      const Scratch::Hold hold{ws};
-      const bool last = l == chain.first;
-      T* given = now;
-      if (layer.kind == Kind::affine) {
-        if (!last) given = with_zeros(layer, now, S, ws);
-        affine_parameters(layer, mask.layers[l], S, last, {given, b.in[l]}, grad, ws);
-      }
-      if (last) break;
-      slopes_before(layer, mask.layers[l], S, {net.weights[l].back, given}, b.in[l], next);
-      std::swap(now, next);
-    }
+    turn(slopes + from * chain.d_out, some, chain.d_out, net.S, now);
+    backward(net, b, now, grad, ws);
   });
+}
+
+// sum_n c_n l_n of a part's samples, and its slopes at their outputs.
+template <class T>
+double loss_of(const Network<T>& net, T* outputs, const ChainSamples<T>& data, const int* picked,
+               int count, double scale, T* slopes, Scratch& ws) {
+  const int64_t S = net.S, d = net.chain.d_out;
+  T *y = ws.take<T>(size_t(d * S)), *c = ws.take<T>(size_t(S));
+  if (data.loss == Loss::cross_entropy) {
+    const auto* classes = static_cast<const int64_t*>(data.y);
+    for (int64_t o = 0; o < d; ++o)
+      for (int s = 0; s < count; ++s) y[o * S + s] = T(classes[picked[s]] == o);
+  } else {
+    const auto* rows = static_cast<const T*>(data.y);
+    transpose([&](int r) { return rows + picked[r] * d; }, count, d, y, S);
+  }
+  for (int s = 0; s < count; ++s)
+    c[s] = T(scale * (data.weights ? double(data.weights[picked[s]]) : 1.0 / double(data.count)));
+  // Those that are not there repeat the last one, whose loss is a number where the others' are.
+  std::fill(c + count, c + S, T(0));
+  for (int64_t o = 0; o < d; ++o) {
+    std::fill(y + o * S + count, y + (o + 1) * S, y[o * S + count - 1]);
+    std::fill(outputs + o * S + count, outputs + (o + 1) * S, outputs[o * S + count - 1]);
+  }
+  return double(
+      loss_block<true>(data.loss, outputs, S, Samples<T>{nullptr, y, c, S, S}, int(d), slopes));
+}
+
+template <class T>
+double loss_gradient(const Chain& chain, const ChainMask& mask, const T* theta,
+                     const ChainSamples<T>& data, const int* picked, int count, double scale,
+                     T* grad, Scratch& ws) {
+  const Scratch::Hold whole{ws};
+  const Network<T> net = network(chain, mask, theta, ws);
+  double sum = 0;
+  in_parts(count, net.S, ws, [&](int from, int some) {
+    const int* mine = picked + from;
+    const auto row = [&](int r) { return data.x + mine[r] * chain.d_in; };
+    const Passed<T> b = forward(net, row, some, 1, ws);
+    T* now = ws.take<T>(size_t(chain.widest * net.S));
+    sum += loss_of(net, b.out, data, mine, some, scale, now, ws);
+    backward(net, b, now, grad, ws);
+  });
+  return sum;
 }
 
 // What is there before any vector: a part's values, slopes at the outputs of its affine layers
@@ -209,7 +267,7 @@ Bent<T> bent(const Network<T>& net, const T* x, int count, const T* slopes, cons
              Scratch& ws) {
   const auto& [chain, mask, theta, weights, S] = net;
   const size_t n = chain.layers.size();
-  Bent<T> b{forward(net, x, count, slopes ? 2 : 1, ws), nullptr, nullptr};
+  Bent<T> b{forward(net, rows_of(chain, x, 0), count, slopes ? 2 : 1, ws), nullptr, nullptr};
   b.curvature = ws.take<T>(size_t(chain.d_out * chain.d_out * S));
   turn(curvature, count, chain.d_out * chain.d_out, S, b.curvature);
   if (!slopes) return b;
@@ -370,6 +428,7 @@ void products(const Chain& chain, const ChainMask& mask, const T* theta, const T
 using S = EDT_SCALAR;
 
 extern const ChainTable<S> EDT_CONCAT(chain_, EDT_SCALAR);
-constexpr ChainTable<S> EDT_CONCAT(chain_, EDT_SCALAR) = {outputs<S>, gradient<S>, products<S>};
+constexpr ChainTable<S> EDT_CONCAT(chain_, EDT_SCALAR) = {outputs<S>, gradient<S>, loss_gradient<S>,
+                                                          products<S>};
 
 }  // namespace edt::EDT_ISA_NS

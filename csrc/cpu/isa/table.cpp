@@ -86,6 +86,16 @@ void vjp(const Net& net, const Problem<T>& pr, const T* theta, const T* u, T* gr
 }
 
 template <class T>
+bool step(const HyperParameters& hp, const Moving<T>& at, int64_t step, double lr, double decay,
+          const double* clip, Crew& crew) {
+  if (!all_finite(at.g, at.n)) return false;
+  Stepper<T> stepper{hp, at.p, at.g, at.m, at.v, at.scale, at.n};
+  if (clip) stepper.clip(*clip);
+  stepper(step, lr, decay, crew);
+  return true;
+}
+
+template <class T>
 void activation(int act, int order, int64_t n, const T* in, T* out) {
   using V = Vec<T>;
   const ActPass<T> pass = find_act<T>(act, order);
@@ -173,8 +183,9 @@ using S = EDT_SCALAR;
 // A constant: reading it runs none of this file's instructions, which the processor may not have.
 extern const KernelTable<S> EDT_CONCAT(table_, EDT_SCALAR);
 constexpr KernelTable<S> EDT_CONCAT(table_, EDT_SCALAR) = {
-    predict<S>,   loss<S>,      loss_and_grad<S>, vjp<S>,        second_directional<S>,
-    hvp<S>,       hessian<S>,   jacobian<S>,      train<S>,      lbfgs<S>,
-    levenberg<S>, excursion<S>, newton<S>,        activation<S>, fma_peak<S>};
+    predict<S>, loss<S>,      loss_and_grad<S>, vjp<S>,    second_directional<S>,
+    hvp<S>,     hessian<S>,   jacobian<S>,      train<S>,  step<S>,
+    lbfgs<S>,   levenberg<S>, excursion<S>,     newton<S>, activation<S>,
+    fma_peak<S>};
 
 }  // namespace edt::EDT_ISA_NS
