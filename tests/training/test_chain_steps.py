@@ -151,15 +151,16 @@ def test_samples_have_their_weights_and_blocks_their_rates(core: list[int]) -> N
     y = torch.randn(3, 40, 2, generator=draw, dtype=torch.float64)
     weights = torch.rand(40, generator=draw, dtype=torch.float64)
     data = edt.Task(x, y, weights=weights)
+    index = torch.tensor([2, 0, 1])
     scale = nets.role_mask("weight").double()
     found = trained(
         data, nets, optimizer="sgd", lr=0.05, steps=3, batch_size=None, lr_scale=scale,
-        task_index=torch.tensor([2, 0, 1]),
+        task_index=index,
     )  # fmt: skip
     assert set(core) == {3}
     theta = nets.theta
     for _ in range(3):
-        _, grad = edt.loss_and_grad(data, nets.with_theta(theta), task_index=torch.tensor([2, 0, 1]))
+        _, grad = edt.loss_and_grad(data, nets.with_theta(theta), task_index=index)
         theta = theta - 0.05 * scale * grad
     torch.testing.assert_close(found.networks.theta, theta, rtol=1e-12, atol=1e-14)
 
