@@ -80,6 +80,7 @@ TORCH_FORMS = (TORCH_PRODUCTS, TORCH_BY_NETWORK)
 #: Many convolutional networks in plain PyTorch.
 TORCH_CONVOLUTIONS = (
     "PyTorch, module after module", "torch.func.vmap, stacked", "PyTorch, grouped convolutions",
+    "torch.compile, module after module",
 )  # fmt: skip
 CONVOLUTION_SPARSITIES = (None, 0.9, 0.98)
 
@@ -89,6 +90,7 @@ def convolution_case(sparsity: float | None) -> str:
     return "16 LeNet-5, 28 x 28, " + ("dense" if sparsity is None else f"{sparsity:.0%} pruned")
 
 
+CONVOLUTION_MEMORY = "training many LeNet-5: memory over activations and state"
 CONVOLUTION_PRODUCTS = "8 HVPs of 16 LeNet-5, 28 x 28, batch of 64"
 
 

@@ -31,7 +31,7 @@ LOOK: dict[str, tuple[str, str]] = {
     **dict(
         zip(
             names.TORCH_CONVOLUTIONS,
-            ((LIGHT.soft, "*"), (LIGHT.red, "X"), (LIGHT.orange, "P")),
+            ((LIGHT.soft, "*"), (LIGHT.red, "X"), (LIGHT.orange, "P"), (LIGHT.green, "s")),
             strict=True,
         )
     ),

@@ -1,4 +1,5 @@
-"""PyTorch: many LeNet-5 trained by Adam, batch after batch: a loop, `vmap`, grouped layers."""
+"""PyTorch: many LeNet-5 trained by Adam, batch after batch: a loop, plain and compiled, `vmap`,
+grouped layers."""
 
 from __future__ import annotations
 
@@ -15,7 +16,18 @@ from benchmarks import names
 Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def loop(modules: Sequence[nn.Module], rate: float) -> Step:
+def _loss(module: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return F.cross_entropy(module(x), y)
+
+
+def compiled(modules: Sequence[nn.Module], rate: float) -> Step:
+    """Module after module, by `torch.compile`: one graph for all of them, as weights are inputs."""
+    return loop(modules, rate, torch.compile(_loss))
+
+
+def loop(
+    modules: Sequence[nn.Module], rate: float, loss_of: Callable[..., torch.Tensor] = _loss
+) -> Step:
     """Module after module."""
     optimisers = [torch.optim.Adam(module.parameters(), lr=rate, fused=True) for module in modules]
 
@@ -23,7 +35,7 @@ def loop(modules: Sequence[nn.Module], rate: float) -> Step:
         losses = []
         for module, optimiser in zip(modules, optimisers, strict=True):
             optimiser.zero_grad()
-            loss = F.cross_entropy(module(x), y)
+            loss = loss_of(module, x, y)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             losses.append(loss.detach())
@@ -91,5 +103,5 @@ def grouped(modules: Sequence[nn.Module], rate: float) -> Step:
 
 
 FORMS: dict[str, Callable[[Sequence[nn.Module], float], Step]] = dict(
-    zip(names.TORCH_CONVOLUTIONS, (loop, mapped, grouped), strict=True)
+    zip(names.TORCH_CONVOLUTIONS, (loop, mapped, grouped, compiled), strict=True)
 )
