@@ -213,8 +213,9 @@ class ChainRun {
            t_, from, to, vectors, S_);
   }
   void margins(const Lines<T>& rooms, bool tangents, int vectors) {
-    launch("chain margins", chain_margins_kernel<T>, nets_ * vectors * 2 * t_.count, kChainThreads,
-           int64_t(0), c_.stream, t_, x_, rooms, int(tangents), vectors, S_);
+    launch("chain margins", chain_margins_kernel<T>,
+           nets_ * vectors * 2 * t_.count * kChainMarginBlocks, kChainThreads, int64_t(0),
+           c_.stream, t_, x_, rooms, int(tangents), vectors, S_);
   }
   int squares(int n, int samples) const {
     return ((n + kChainTurn - 1) / kChainTurn) * ((samples + kChainTurn - 1) / kChainTurn);
@@ -238,7 +239,8 @@ class ChainRun {
   }
   void unpool(const ChainStage& s, const Lines<const T>& slope, const ChainSink<T>& sink,
               int vectors) {
-    const int blocks = pack_blocks(s.in.c * s.in.h * s.in.w);
+    const int down = (s.in.h + s.kh - 1) / s.kh, across = (s.in.w + s.kw - 1) / s.kw;
+    const int blocks = pack_blocks(int64_t(s.in.c) * down * across);
     launch("chain unpool", chain_unpool_kernel<T>, nets_ * vectors * blocks, kChainThreads,
            int64_t(0), c_.stream, field(s), slope, where(s), sink, vectors, blocks, S_);
   }
@@ -247,8 +249,14 @@ class ChainRun {
                const Lines<const T>& bias, const ChainSink<T>& sink, int vectors) {
     const ChainStage& s = plan_.stages()[n];
     const ChainProduct& p = back ? s.back : s.forward;
-    ChainAffine<T> a{p,       s.kh,     s.kw, n,       {factors, more}, bias, sink,
-                     t_.nets, t_.count, back, t_.ints, vectors,         0,    S_};
+    ChainAffine<T> a{p,    s.kh,    s.kw,     n,    {factors, more}, bias,
+                     sink, t_.nets, t_.count, back, t_.ints,         vectors,
+                     0,    S_,      0,        0};
+    // Of single numbers channels are the innermost loop.
+    const bool flat = s.kh * s.kw == 1;
+    a.channels = flat ? 1 : p.channels;
+    a.kw = flat ? p.channels : s.kw;
+    a.step = (flat ? p.plane : 1) * S_;
     const int64_t packs = int64_t(p.h) * p.w * (S_ / kPack<T>);
     const auto blocks = [&](int rows, int together) {
       const int64_t groups = (packs + together * kWarp - 1) / (together * kWarp);
@@ -274,21 +282,22 @@ class ChainRun {
     tiles<6>(g);
     tiles<2>(g);
     int lists = 0;
-    for (const ChainStage& s : plan_.stages()) lists += s.parts * chain_list_items(s);
+    for (const ChainStage& s : plan_.stages()) lists += s.items[3];
     g.blocks = (lists + 3) / 4;
     launch("chain lists", chain_list_kernel<T>, nets_ * g.vectors * g.blocks, kChainProductThreads,
            int64_t(0), c_.stream, g);
     const int64_t P = plan_.parameters();
     const int blocks = int((P + kChainThreads - 1) / kChainThreads);
     launch("chain sums", chain_sums_kernel<T>, nets_ * g.vectors * blocks, kChainThreads,
-           int64_t(0), c_.stream, t_, read(partial_), out, P, int(accumulate), g.vectors, blocks);
+           int64_t(0), c_.stream, t_, read(partial_), out, int(P), int(accumulate), g.vectors,
+           blocks);
   }
   template <int R>
   void tiles(ChainGradient<T> g) {
     int items = 0;
     bool dense = false;
     for (int n = 0; n < t_.count; ++n) {
-      const int more = plan_.stages()[n].parts * chain_tile_items(plan_.stages()[n], R);
+      const int more = plan_.stages()[n].items[R == 8 ? 0 : R == 6 ? 1 : 2];
       items += more;
       dense = dense || (more > 0 && plan_.any_dense(n));
     }

@@ -20,16 +20,6 @@ struct ChainGradient {
   int tangents, both, vectors, blocks, S;
 };
 
-//! Items of one part of a stage: tiles of `height` rows; lists and biases.
-EDT_HD int chain_tile_items(const ChainStage& s, int height) {
-  if (s.kind != ChainStage::Kind::affine || s.height != height) return 0;
-  return s.tiles * ((s.taps + kChainTaps - 1) / kChainTaps);
-}
-EDT_HD int chain_list_items(const ChainStage& s) {
-  if (s.kind != ChainStage::Kind::affine) return 0;
-  return s.groups + (s.bias >= 0 ? (s.c + kChainTaps - 1) / kChainTaps : 0);
-}
-
 // A stage's slopes and inputs of one of the products that add up; null: it has none.
 template <class T>
 struct ChainPair {
@@ -48,27 +38,26 @@ EDT_DEVICE ChainPair<T> pair_of(const ChainGradient<T>& g, const ChainPlace& at,
   return {slope + (s.slope.top * s.slope.pitch() + s.slope.left) * g.S, in};
 }
 
-// The warp's item among those that `items` counts: which stage, part, and item of the part.
+// The warp's item of one kind (ChainStage::items): which stage, part, and item of the part.
 struct ChainShare {
   int stage = 0, part = 0, item = 0;
   int first = 0, end = 0;  // rows of the image
-  template <class Items>
-  EDT_DEVICE static ChainShare of(const ChainTables& t, int block, const Items& items) {
-    ChainShare out;
+  EDT_DEVICE ChainShare(const ChainTables& t, int block, int kind) {
     int left = block * (kChainProductThreads / kWarp) + int(threadIdx.x) / kWarp;
-    for (; out.stage < t.count; ++out.stage) {
-      const ChainStage& s = t.stages[out.stage];
-      const int each = items(s), all = each * s.parts;
+    EDT_NO_UNROLL
+    for (; stage < t.count; ++stage) {
+      const int all = t.stages[stage].items[kind];
       if (left < all) {
-        out.part = left / each;
-        out.item = left - out.part * each;
-        out.first = out.part * s.h / s.parts;
-        out.end = (out.part + 1) * s.h / s.parts;
+        const ChainStage& s = t.stages[stage];
+        const int each = all / s.parts;
+        part = left / each;
+        item = left - part * each;
+        first = part * s.h / s.parts;
+        end = (part + 1) * s.h / s.parts;
         break;
       }
       left -= all;
     }
-    return out;
   }
 };
 
@@ -92,18 +81,25 @@ template <class T, int R>
 EDT_KERNEL(kChainProductThreads)
 chain_gradient_kernel(ChainGradient<T> g) {
   const ChainPlace at(g.vectors, g.blocks);
-  const ChainShare share =
-      ChainShare::of(g.t, at.block, [](const ChainStage& s) { return chain_tile_items(s, R); });
+  const ChainShare share(g.t, at.block, R == 8 ? 0 : R == 6 ? 1 : 2);
   if (share.stage == g.t.count) return;
   if (g.t.nets && g.t.nets[int64_t(at.b) * g.t.count + share.stage].listed) return;
   const ChainStage& s = g.t.stages[share.stage];
   const int row0 = share.item % s.tiles * R, tap0 = share.item / s.tiles * kChainTaps, S = g.S;
   const int pitch = s.in.pitch(), g_pitch = s.slope.pitch();
   int tap[kChainTaps], rows[R];
+  // Taps past the last one read where the first stands.
+  int line = tap0 / s.kw, c = line / s.kh, column = tap0 - line * s.kw, i = line - c * s.kh;
   EDT_UNROLL
   for (int k = 0; k < kChainTaps; ++k) {
-    const int all = smaller(tap0 + k, s.taps - 1), line = all / s.kw, c = line / s.kh;
-    tap[k] = (c * s.in.plane() + (line - c * s.kh) * pitch + all - line * s.kw) * S;
+    tap[k] = tap0 + k < s.taps ? (c * s.in.plane() + i * pitch + column) * S : 0;
+    if (++column == s.kw) {
+      column = 0;
+      if (++i == s.kh) {
+        i = 0;
+        ++c;
+      }
+    }
   }
   EDT_UNROLL
   for (int r = 0; r < R; ++r) rows[r] = smaller(row0 + r, s.c - 1) * s.slope.plane() * S;
@@ -141,8 +137,7 @@ template <class T>
 EDT_KERNEL(kChainProductThreads)
 chain_list_kernel(ChainGradient<T> g) {
   const ChainPlace at(g.vectors, g.blocks);
-  const ChainShare share =
-      ChainShare::of(g.t, at.block, [](const ChainStage& s) { return chain_list_items(s); });
+  const ChainShare share(g.t, at.block, 3);
   if (share.stage == g.t.count) return;
   const ChainStage& s = g.t.stages[share.stage];
   const int S = g.S, pitch = s.in.pitch(), g_pitch = s.slope.pitch();
@@ -195,24 +190,22 @@ chain_list_kernel(ChainGradient<T> g) {
 // Sums of parts to their places in out, 0 where nothing is asked for.
 template <class T>
 EDT_KERNEL(kChainThreads)
-chain_sums_kernel(ChainTables t, Lines<const T> partial, Lines<T> out, int64_t parameters,
+chain_sums_kernel(ChainTables t, Lines<const T> partial, Lines<T> out, int parameters,
                   int accumulate, int vectors, int blocks) {
   const ChainPlace at(vectors, blocks);
-  const int64_t p = int64_t(at.block) * blockDim.x + threadIdx.x;
+  const int p = at.block * int(blockDim.x) + int(threadIdx.x);
   if (p >= parameters) return;
   T* to = out.at(at.b, at.v) + p;
   T sum = T(0);
-  if (!t.asked || t.asked[at.b * parameters + p])
-    for (int n = 0; n < t.count; ++n) {
+  if (!t.asked || t.asked[int64_t(at.b) * parameters + p])
+    for (int n = t.first; n < t.count; ++n) {
       const ChainStage& s = t.stages[n];
       if (s.kind != ChainStage::Kind::affine) continue;
-      const int64_t weights = int64_t(s.c) * s.taps;
-      int64_t slot = -1;
-      if (p >= s.weight && p < s.weight + weights) slot = p - s.weight;
-      else if (s.bias >= 0 && p >= s.bias && p < s.bias + s.c) slot = weights + p - s.bias;
-      if (slot < 0) continue;
+      const int weights = s.c * s.taps, w = p - int(s.weight), o = p - int(s.bias);
+      const bool of_weights = w >= 0 && w < weights;
+      if (!of_weights && (s.bias < 0 || o < 0 || o >= s.c)) continue;
       if (accumulate) sum = *to;
-      const T* from = partial.at(at.b, at.v) + s.partial + slot;
+      const T* from = partial.at(at.b, at.v) + s.partial + (of_weights ? w : weights + o);
       for (int part = 0; part < s.parts; ++part) sum += from[part * (weights + s.c)];
       break;
     }

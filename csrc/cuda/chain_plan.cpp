@@ -26,7 +26,7 @@ int height_of(int rows, int64_t warps_a_tile, int sms) {
   if (rows <= 2) return 2;
   const int height = round_up(rows, 6) < round_up(rows, 8) ? 6 : 8;
   const int64_t warps = (rows + height - 1) / height * warps_a_tile;
-  return warps < 8 * int64_t(sms) ? 2 : height;
+  return warps < 2 * int64_t(sms) ? 2 : height;
 }
 
 }  // namespace
@@ -45,6 +45,12 @@ ChainPlan::ChainPlan(const Chain& chain, const std::vector<const ChainMask*>& ma
   make_stages(chain);
   lay_out(double(room));
   list(masks);
+  for (ChainStage& s : stages_) {
+    if (s.kind != ChainStage::Kind::affine) continue;
+    const int tiles = s.tiles * ((s.taps + kChainTaps - 1) / kChainTaps);
+    s.items[s.height == 8 ? 0 : s.height == 6 ? 1 : 2] = tiles * s.parts;
+    s.items[3] = s.parts * (s.groups + (s.bias >= 0 ? (s.c + kChainTaps - 1) / kChainTaps : 0));
+  }
 }
 
 void ChainPlan::make_stages(const Chain& chain) {

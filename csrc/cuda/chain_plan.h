@@ -63,6 +63,7 @@ struct ChainStage {
   int64_t partial;    // and what lies before the first one's sums [taps c + c] among them
   int height, tiles;  // of its gradient: channels out, and tiles of them
   int groups;         // of taps, the most of a network
+  int items[4];       // of gradients, of all parts: by tiles of 8, 6 and 2 rows; lists and biases
 };
 
 //! A network's list of taps of one direction: where it starts among the plan's numbers.

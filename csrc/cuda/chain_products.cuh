@@ -46,14 +46,17 @@ chain_weights_kernel(ChainTables t, Lines<const T> theta, Lines<T> rooms, int ve
         pairs[k] = {t.ints[taps.offset + k] * S, w[t.ints[taps.weight + k]]};
       continue;
     }
-    const int depth = p.channels * square, size = p.tiles * p.height * depth;
-    for (int e = first; e < size; e += step) {
-      const int r = e % p.height, rest = e / p.height, k = rest % depth;
-      const int row = rest / depth * p.height + r, c = k / square, tap = k - c * square;
+    // A thread has all rows of a tile for one place of the kernel.
+    const int depth = p.channels * square;
+    for (int e = first; e < p.tiles * depth; e += step) {
+      const int tile = e / depth, k = e - tile * depth, c = k / square, tap = k - c * square;
       // What goes back meets a kernel turned by half a turn.
-      const int from =
-          back ? c * stage.taps + row * square + square - 1 - tap : row * stage.taps + k;
-      to[e] = row < p.rows ? w[from] : T(0);
+      const int from = back ? c * stage.taps + square - 1 - tap : k;
+      const int apart = back ? square : stage.taps;
+      for (int r = 0; r < p.height; ++r) {
+        const int row = tile * p.height + r;
+        to[e * p.height + r] = row < p.rows ? w[row * apart + from] : T(0);
+      }
     }
   }
 }
@@ -74,6 +77,7 @@ struct ChainAffine {
   int stages, ints_back;
   const int* ints;
   int vectors, blocks, S;
+  int channels, step;  // of the loops of whole layers: kw taps are `step` entries apart
 };
 
 // A lane's packs of an image of h x w: where it reads, and which position and sample they are.
@@ -155,16 +159,15 @@ chain_dense_kernel(ChainAffine<T> a) {
   for (int f = 0; f < 2; ++f) {
     const ChainFactors<T>& factors = a.factors[f];
     if (!factors.w.p) break;
-    const T* w = factors.w.at(at.b, at.v) + a.p.at + tile * (R * a.kh * a.kw) * a.p.channels;
+    const T* w = factors.w.at(at.b, at.v) + a.p.at + tile * (R * a.kh * a.kw) * a.channels;
     const T* x = factors.x.at(at.b, at.v);
     EDT_NO_UNROLL
-    for (int c = 0; c < a.p.channels; ++c, x += a.p.plane * S) {
+    for (int c = 0; c < a.channels; ++c, x += a.p.plane * S) {
       const T* line = x;
       EDT_NO_UNROLL
       for (int i = 0; i < a.kh; ++i, line += a.p.pitch * S) {
         const T* from = line;
-        EDT_NO_UNROLL
-        for (int j = 0; j < a.kw; ++j, from += S, w += R) {
+        const auto add = [&](const T* from, const T* w) {
           Pack<T> in[P];
           EDT_UNROLL
           for (int q = 0; q < P; ++q) in[q] = load(from + lane.from[q]);
@@ -175,7 +178,18 @@ chain_dense_kernel(ChainAffine<T> a) {
             EDT_UNROLL
             for (int q = 0; q < P; ++q) add_scaled(sum[r][q], weight[r], in[q]);
           }
+        };
+        int j = 0;
+        if constexpr (R * P < 8) {
+          // Loads of four taps do not wait for one another.
+          EDT_NO_UNROLL
+          for (; j + 4 <= a.kw; j += 4, from += 4 * a.step, w += 4 * R) {
+            EDT_UNROLL
+            for (int u = 0; u < 4; ++u) add(from + u * a.step, w + u * R);
+          }
         }
+        EDT_NO_UNROLL
+        for (; j < a.kw; ++j, from += a.step, w += R) add(from, w);
       }
     }
   }

@@ -192,32 +192,42 @@ chain_pool_kernel(ChainField f, Lines<const T> in, Lines<uint8_t> where, int giv
   finish(sink, at.b, at.v, p.number, sink.image.place(p.number), p.s, S, out);
 }
 
-// Slopes at a field's numbers, from that at its result.
+// Slopes at a field's numbers, from that at its result; fields that are cut off have none.
 template <class T>
 EDT_KERNEL(kChainThreads)
 chain_unpool_kernel(ChainField f, Lines<const T> slope, Lines<uint8_t> where, ChainSink<T> sink,
                     int vectors, int blocks, int S) {
   const ChainPlace at(vectors, blocks);
-  const ChainPackOf p = ChainPackOf::of<T>(at.block, f.in.c * f.in.h * f.in.w, S);
+  const int down = (f.in.h + f.kh - 1) / f.kh, across = (f.in.w + f.kw - 1) / f.kw;
+  const ChainPackOf p = ChainPackOf::of<T>(at.block, f.in.c * down * across, S);
   if (!p.real) return;
-  const int row = p.number / f.in.w, x = p.number - row * f.in.w;
-  const int c = row / f.in.h, y = row - c * f.in.h, i = y / f.kh, j = x / f.kw;
+  const int row = p.number / across, x = p.number - row * across, c = row / down,
+            y = row - c * down;
   constexpr int K = kPack<T>;
-  Pack<T> out = splat(T(0));
-  if (i < f.h && j < f.w) {
-    const int64_t spot = int64_t((c * f.h + i) * f.w + j) * S + p.s;
-    out = load(slope.at(at.b, at.v) + spot);
-    if (f.largest) {
-      uint8_t at_field[K];
-      memcpy(at_field, where.at(at.b, 0) + spot, K);
-      const int mine = (y - i * f.kh) * f.kw + x - j * f.kw;
-      EDT_UNROLL
-      for (int e = 0; e < K; ++e) out.v[e] = at_field[e] == mine ? out.v[e] : T(0);
-    } else {
-      multiply(out, splat(T(1) / T(f.kh * f.kw)));
+  Pack<T> given = splat(T(0));
+  uint8_t at_field[K] = {};
+  if (y < f.h && x < f.w) {
+    const int64_t spot = int64_t((c * f.h + y) * f.w + x) * S + p.s;
+    given = load(slope.at(at.b, at.v) + spot);
+    if (f.largest) memcpy(at_field, where.at(at.b, 0) + spot, K);
+    else multiply(given, splat(T(1) / T(f.kh * f.kw)));
+  }
+  int k = 0;
+  EDT_NO_UNROLL
+  for (int i = 0; i < f.kh; ++i) {
+    EDT_NO_UNROLL
+    for (int j = 0; j < f.kw; ++j, ++k) {
+      const int up = y * f.kh + i, left = x * f.kw + j;
+      if (up >= f.in.h || left >= f.in.w) continue;
+      Pack<T> out = given;
+      if (f.largest) {
+        EDT_UNROLL
+        for (int e = 0; e < K; ++e) out.v[e] = at_field[e] == k ? out.v[e] : T(0);
+      }
+      const int number = (c * f.in.h + up) * f.in.w + left;
+      finish(sink, at.b, at.v, number, sink.image.place(number), p.s, S, out);
     }
   }
-  finish(sink, at.b, at.v, p.number, sink.image.place(p.number), p.s, S, out);
 }
 
 // Of every sample a matrix [n, n] times what stands in n numbers.
@@ -239,20 +249,23 @@ chain_curvature_kernel(Lines<const T> matrix, Lines<const T> in, int n, ChainSin
   finish(sink, at.b, at.v, p.number, sink.image.place(p.number), p.s, S, sum);
 }
 
+constexpr int kChainMarginBlocks = 8;
 // Zeros around images. Tangents: those of a vector's room.
 template <class T>
 EDT_KERNEL(kChainThreads)
 chain_margins_kernel(ChainTables t, Lines<T> x, Lines<T> rooms, int tangents, int vectors, int S) {
-  const ChainPlace at(vectors, 2 * t.count);
-  const ChainStage& stage = t.stages[at.block / 2];
-  const bool slope = at.block % 2 != 0, input = at.block == 0;
+  const ChainPlace at(vectors, 2 * t.count * kChainMarginBlocks);
+  const int turn = at.block % kChainMarginBlocks, image_of = at.block / kChainMarginBlocks;
+  const ChainStage& stage = t.stages[image_of / 2];
+  const bool slope = image_of % 2 != 0, input = image_of == 0;
   const ChainImage image = slope ? stage.slope : stage.in;
   if (image.bare() || (input && (tangents || (x.net == 0 && at.b > 0)))) return;
   const int64_t before = !tangents ? image.at : slope ? stage.r_slope : stage.r_in;
   if (before < 0) return;
   T* to = input ? x.at(at.b, 0) : rooms.at(at.b, at.v) + before * S;
   const int packs = S / kPack<T>, pitch = image.pitch(), rows = image.h + 2 * image.top;
-  for (int q = int(threadIdx.x); q < image.positions() * packs; q += int(blockDim.x)) {
+  for (int q = turn * int(blockDim.x) + int(threadIdx.x); q < image.positions() * packs;
+       q += kChainMarginBlocks * int(blockDim.x)) {
     const int position = q / packs, row = position / pitch, column = position - row * pitch;
     const int y = row % rows - image.top, left = column - image.left;
     if (y < 0 || y >= image.h || left < 0 || left >= image.w)

@@ -206,8 +206,10 @@ def _attribute(name: str, func: Any, args: Any, kwargs: Any) -> Any:
     known = {"device": GPU, "is_cuda": True, "is_cpu": False}
     if isinstance(tensor, Pretended) and name in known:
         return known[name]
+    # A tensor of the same memory has another place in autograd's graph.
+    itself = name in ("grad_fn", "is_leaf")
     with torch._C.DisableTorchFunctionSubclass():
-        out = func(_here(tensor), *args[1:], **kwargs)
+        out = func(tensor if itself else _here(tensor), *args[1:], **kwargs)
     is_tensor = isinstance(tensor, Pretended) and isinstance(out, torch.Tensor)
     return _there(out) if is_tensor else out
 
