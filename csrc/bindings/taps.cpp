@@ -4,12 +4,24 @@
 #include <stdexcept>
 
 #include "bindings/call.h"
+#include "cpu/recycled.h"
 #include "cpu/taps.h"
+#include "cpu/team.h"
 
 namespace py = pybind11;
 
 namespace edt {
 namespace {
+
+// Memory of one tensor, as a buffer of bytes; the tensor keeps it.
+struct Recycled {
+  explicit Recycled(size_t bytes_) : bytes(bytes_), p(take_recycled(bytes_)) {}
+  Recycled(const Recycled&) = delete;
+  Recycled& operator=(const Recycled&) = delete;
+  ~Recycled() { give_recycled(p, bytes); }
+  size_t bytes;
+  void* p;
+};
 
 std::unique_ptr<TapLayer> make_layer(const py::dict& shape, int64_t weights, int64_t taps,
                                      Pointer out, Pointer in, Pointer dy, Pointer dx,
@@ -47,6 +59,14 @@ void run(const TapLayer& layer, int64_t n, bool is_double, const Body& body) {
 }  // namespace
 
 void bind_taps(py::module_& m) {
+  m.def(
+      "set_team", [](Pointer start) { set_team(reinterpret_cast<StartTeam>(start)); },
+      py::arg("start"));
+  py::class_<Recycled>(m, "Recycled", py::buffer_protocol())
+      .def(py::init<size_t>(), py::arg("bytes"))
+      .def_buffer([](Recycled& r) {
+        return py::buffer_info(static_cast<uint8_t*>(r.p), py::ssize_t(r.bytes));
+      });
   py::class_<TapLayer>(m, "Taps")
       .def(py::init(&make_layer), py::arg("shape"), py::arg("weights"), py::arg("taps"),
            py::arg("out"), py::arg("in_"), py::arg("dy"), py::arg("dx"), py::arg("weight"))

@@ -6,6 +6,12 @@
 
 namespace edt {
 
+// Memory that is wanted next: asked for while sums keep the processor busy. Bytes.
+struct Ahead {
+  const char* at = nullptr;
+  int64_t size = 0;
+};
+
 template <class T>
 struct TapTable {
   // Rows from one pitch to another.
@@ -17,9 +23,11 @@ struct TapTable {
   // dst[l * ldd + r] = src[r * stride + l] for r < rows and l < lanes.
   void (*from_lanes)(const T* src, int64_t stride, int rows, int lanes, T* dst, int64_t ldd);
   // out[c][q] = bias[c] + sum_k w[k] in[offset[k] + q], for the planes c of first..last and whole
-  // vectors q; planes of out are aligned, out_plane apart. bias may be null.
+  // vectors q; planes of out are aligned, out_plane apart. bias may be null. Meanwhile asks for
+  // what will be read and written.
   void (*gather)(const Taps&, const T* w, const T* bias, int64_t first, int64_t last, const T* in,
-                 int64_t vectors, T* out, int64_t out_plane);
+                 int64_t vectors, T* out, int64_t out_plane, const Ahead (&read)[2],
+                 const Ahead& write);
   // sums[k] += sum_q g[c][q] in[offset[k] + q] over q < length, for the taps k of the planes c of
   // first..last, the first of them at sums[0]. g is aligned.
   void (*contract)(const Taps&, int64_t first, int64_t last, const T* in, const T* g,

@@ -7,6 +7,7 @@
 #include "cpu/pages.h"
 #include "cpu/pool.h"
 #include "cpu/tap_kernels.h"
+#include "cpu/team.h"
 
 namespace edt {
 namespace {
@@ -40,6 +41,16 @@ int64_t run_in(const TapLayer& layer, const Pass& pass) {
 }
 int64_t run_out(const TapLayer& layer, const Pass& pass) {
   return run_length(layer, pass, layer.shape.h_out, layer.shape.w_out);
+}
+
+// The images of a pass that holds whole ones; nothing of bands, which lie far apart.
+template <class T>
+Ahead whole_images(const TapLayer& layer, int64_t n, int64_t number, int64_t last, const T* images,
+                   int64_t sample) {
+  if (layer.bands > 1 || number >= last || !images) return {};
+  const Pass pass(layer, n, number);
+  return {reinterpret_cast<const char*>(images + pass.first * sample),
+          pass.count * sample * int64_t(sizeof(T))};
 }
 
 // Rows first..last - 1 of a plane of the images of a pass: where they are there and on the grid.
@@ -176,6 +187,13 @@ class Buffers {
   bool in_clear_ = false, out_clear_ = false;
 };
 
+int64_t elements_in(const TapLayer& layer) {
+  return layer.shape.c_in * layer.shape.h * layer.shape.w;
+}
+int64_t elements_out(const TapLayer& layer) {
+  return layer.shape.c_out * layer.shape.h_out * layer.shape.w_out;
+}
+
 double operations(const TapCall& c, double products) {
   const TapShape& s = c.layer.shape;
   return double(c.n) * double(s.h_out * s.w_out) * products *
@@ -191,22 +209,25 @@ bool tap_forward(const TapCall& c, const T* weights, const T* bias, const T* x, 
   const auto& kernels = tap_table<T>();
   const std::vector<T> w = in_order(layer.forward, weights);
   const int64_t passes = Pass::all(layer, c.n);
+  const int64_t sample_in = elements_in(layer), sample_out = elements_out(layer);
   const int64_t some = std::max<int64_t>(1, passes / (8 * num_threads()));
-  return parallel_for((passes + some - 1) / some, operations(c, 1), false,
-                      [&](int64_t item, Crew&) {
-                        Buffers<T> buffers(layer);
-                        for (int64_t p = item * some; p < std::min(passes, (item + 1) * some);
-                             ++p) {
-                          const Pass pass(layer, c.n, p);
-                          const int64_t length = run_out(layer, pass);
-                          if (length == 0) continue;
-                          const T* in = buffers.inputs(pass, x);
-                          kernels.gather(layer.forward, w.data(), bias, 0, layer.out.count, in,
-                                         vectors<T>(length), buffers.runs(), buffers.distance());
-                          buffers.write_outputs(pass, out);
-                        }
-                      },
-                      c.poll);
+  return team_for((passes + some - 1) / some, operations(c, 1),
+                  [&](int64_t item) {
+                    Buffers<T> buffers(layer);
+                    const int64_t end = std::min(passes, (item + 1) * some);
+                    for (int64_t p = item * some; p < end; ++p) {
+                      const Pass pass(layer, c.n, p);
+                      const int64_t length = run_out(layer, pass);
+                      if (length == 0) continue;
+                      const T* in = buffers.inputs(pass, x);
+                      kernels.gather(layer.forward, w.data(), bias, 0, layer.out.count, in,
+                                     vectors<T>(length), buffers.runs(), buffers.distance(),
+                                     {whole_images(layer, c.n, p + 1, end, x, sample_in), Ahead()},
+                                     whole_images<T>(layer, c.n, p, end, out, sample_out));
+                      buffers.write_outputs(pass, out);
+                    }
+                  },
+                  c.poll);
 }
 
 template <class T>
@@ -216,18 +237,20 @@ bool tap_gradients(const TapCall& c, const TapGradients<T>& of) {
   const auto& kernels = tap_table<T>();
   const std::vector<T> w = of.dx ? in_order(layer.backward, of.weights) : std::vector<T>();
   const int64_t passes = Pass::all(layer, c.n);
+  const int64_t sample_in = elements_in(layer), sample_out = elements_out(layer);
   const int64_t some = std::max((passes + kBlocks - 1) / kBlocks,
                                 (kBlockSamples + layer.samples - 1) / layer.samples);
   const int64_t blocks = (passes + some - 1) / some, channels = layer.out.count;
   // Of a block: sums of its taps, in the order of the forward list, and of its channels.
   const int64_t sums = layer.taps + channels;
   std::vector<T> parts(of.dw || of.dbias ? size_t(blocks * sums) : 0, T(0));
-  const bool done = parallel_for(
-      blocks, operations(c, double(of.dx != nullptr) + double(of.dw != nullptr)), false,
-      [&](int64_t item, Crew&) {
+  const bool done = team_for(
+      blocks, operations(c, double(of.dx != nullptr) + double(of.dw != nullptr)),
+      [&](int64_t item) {
         Buffers<T> buffers(layer);
         T* own = parts.data() + item * sums;
-        for (int64_t p = item * some; p < std::min(passes, (item + 1) * some); ++p) {
+        const int64_t end = std::min(passes, (item + 1) * some);
+        for (int64_t p = item * some; p < end; ++p) {
           const Pass pass(layer, c.n, p);
           const T* g = buffers.slopes(pass, of.slopes);
           const int64_t length = run_out(layer, pass), length_in = run_in(layer, pass);
@@ -238,7 +261,10 @@ bool tap_gradients(const TapCall& c, const TapGradients<T>& of) {
             own[layer.taps + k] += kernels.total(g + k * layer.out.plane, length);
           if (!of.dx || length_in == 0) continue;
           kernels.gather(layer.backward, w.data(), nullptr, 0, layer.in.count, g,
-                         vectors<T>(length_in), buffers.runs(), buffers.distance());
+                         vectors<T>(length_in), buffers.runs(), buffers.distance(),
+                         {whole_images(layer, c.n, p + 1, end, of.slopes, sample_out),
+                          whole_images(layer, c.n, p + 1, end, of.dw ? of.x : nullptr, sample_in)},
+                         whole_images<T>(layer, c.n, p, end, of.dx, sample_in));
           buffers.write_inputs(pass, of.dx);
         }
       },

@@ -5,6 +5,7 @@
 #include "cpu/pool.h"
 #include "cpu/tap_kernels.h"
 #include "cpu/taps.h"
+#include "cpu/team.h"
 
 namespace edt {
 namespace {
@@ -61,14 +62,15 @@ int64_t chunks_of(const Planes& planes) { return (planes.count + kChannels - 1) 
 // An item of to = bias + list * from: one chunk of channels of one block.
 template <class T>
 void multiply(const Taps& list, const T* w, const T* bias, const Side<T>& from, const Side<T>& to,
-              const Planes& planes, int64_t item, T* images, Scratch& scratch) {
+              const Planes& planes, int64_t item, T* images) {
   const int64_t chunks = chunks_of(planes), b = item / chunks;
   const int64_t first = item % chunks * kChannels;
   const int64_t last = std::min(planes.count, first + kChannels);
+  thread_local Scratch scratch;
   scratch.reset();
   T* rows = scratch.take<T>(size_t((last - first) * planes.plane));
-  tap_table<T>().gather(list, w, bias, first, last, from.at(b), from.columns(b), rows,
-                        planes.plane);
+  tap_table<T>().gather(list, w, bias, first, last, from.at(b), from.columns(b), rows, planes.plane,
+                        {}, {});
   to.unpack(b, rows, first, last, images);
 }
 
@@ -105,14 +107,13 @@ bool linear_forward(const TapCall& c, const T* weights, const T* bias, const T* 
   Scratch& scratch = own_scratch();
   const Side<T> from(layer, layer.in, c.n, scratch), to(layer, layer.out, c.n, scratch);
   const std::vector<T> w = in_order(layer.forward, weights);
-  return parallel_for(
-             from.all_columns(), turned(c, double(layer.in.count)), false,
-             [&](int64_t column, Crew&) { from.pack(column, x); }, c.poll) &&
-         parallel_for(
-             from.blocks() * chunks_of(layer.out), operations(c, 1), false,
-             [&](int64_t item, Crew& crew) {
-               multiply(layer.forward, w.data(), bias, from, to, layer.out, item, out,
-                        crew.scratch);
+  return team_for(
+             from.all_columns(), turned(c, double(layer.in.count)),
+             [&](int64_t column) { from.pack(column, x); }, c.poll) &&
+         team_for(
+             from.blocks() * chunks_of(layer.out), operations(c, 1),
+             [&](int64_t item) {
+               multiply(layer.forward, w.data(), bias, from, to, layer.out, item, out);
              },
              c.poll);
 }
@@ -125,10 +126,10 @@ bool linear_gradients(const TapCall& c, const TapGradients<T>& of) {
   const Side<T> in(layer, layer.in, c.n, scratch), out(layer, layer.out, c.n, scratch);
   const std::vector<T> w = of.dx ? in_order(layer.backward, of.weights) : std::vector<T>();
   const int64_t columns = in.all_columns();
-  const bool packed = parallel_for(
+  const bool packed = team_for(
       of.dw ? 2 * columns : columns,
-      turned(c, double(layer.out.count + (of.dw ? layer.in.count : 0))), false,
-      [&](int64_t k, Crew&) {
+      turned(c, double(layer.out.count + (of.dw ? layer.in.count : 0))),
+      [&](int64_t k) {
         if (k < columns) out.pack(k, of.slopes);
         else in.pack(k - columns, of.x);
       },
@@ -152,13 +153,11 @@ bool linear_gradients(const TapCall& c, const TapGradients<T>& of) {
     }
   };
   const int64_t items = of.dx ? in.blocks() * chunks_of(layer.in) : 0;
-  const bool done = parallel_for(
-      parts + items, operations(c, double(of.dx != nullptr) + double(of.dw != nullptr)), false,
-      [&](int64_t k, Crew& crew) {
+  const bool done = team_for(
+      parts + items, operations(c, double(of.dx != nullptr) + double(of.dw != nullptr)),
+      [&](int64_t k) {
         if (k < parts) part(cut[size_t(k)], cut[size_t(k) + 1]);
-        else
-          multiply<T>(layer.backward, w.data(), nullptr, out, in, layer.in, k - parts, of.dx,
-                      crew.scratch);
+        else multiply<T>(layer.backward, w.data(), nullptr, out, in, layer.in, k - parts, of.dx);
       },
       c.poll);
   if (!done || !of.dw) return done;

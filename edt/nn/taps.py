@@ -12,7 +12,8 @@ what the mask has is read, and the rest is 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from edt import _core
+from edt.nn.team import use_torch_threads
 from edt.ops.threads import set_core_threads
 
 __all__ = ["Layout", "Shape", "product"]
@@ -87,16 +89,18 @@ class Layout:
         return (samples, channels, s.h_out, s.w_out) if out else (samples, channels, s.h, s.w)
 
 
-#: Bytes from which on memory is asked for in huge pages.
-LARGE = 1 << 22
+#: Bytes from which on memory is used again (csrc/cpu/recycled.h).
+LARGE = 1 << 20
 
 
-def _fresh(like: Tensor, size: tuple[int, ...]) -> Tensor:
+def _fresh(like: Tensor, size: Sequence[int]) -> Tensor:
     """Memory that is about to be written."""
-    room = like.new_empty(size)
-    if room.nbytes >= LARGE:
-        _core.prefer_huge_pages(room.data_ptr(), room.nbytes)
-    return room
+    count = math.prod(size)
+    bytes_ = count * like.element_size()
+    if bytes_ < LARGE:
+        return like.new_empty(size)
+    room = _core.Recycled(bytes_)
+    return torch.frombuffer(room, dtype=like.dtype, count=count).view(size)
 
 
 def _address(tensor: Tensor | None) -> int:
@@ -171,6 +175,8 @@ class _Gradients(torch.autograd.Function):
             grad_slope = sum(parts[1:], start=parts[0]) if parts else None
         return grad_x, grad_w, grad_slope, None, None
 
+
+use_torch_threads()
 
 # As functions with types.
 _PRODUCT: Callable[..., Tensor] = _Product.apply

@@ -13,7 +13,7 @@ constexpr int kMostRun = kParts == 1 ? 8 : kParts == 2 ? 6 : 3;
 constexpr int kMostTaps = kParts == 1 ? 8 : kParts == 2 ? 6 : 3;
 // Vectors of a run whose products with all taps are summed before the next: what taps read of them
 // stays in the nearest cache.
-constexpr int64_t kStrip = 24;
+constexpr int64_t kStrip = 12;
 
 // n things in groups of about equal size, at most `most`: body(first, size).
 template <class Body>
@@ -81,14 +81,47 @@ void from_lanes(const T* src, int64_t stride, int rows, int lanes, T* dst, int64
     transpose([=](int k) { return src + (r + k) * stride; }, rows - r, lanes, dst + r, ldd);
 }
 
+// Asks for a stretch of memory in so many steps.
+template <bool Write>
+class Steps {
+ public:
+  Steps(const Ahead& ahead, int64_t steps)
+      : at_(ahead.at),
+        end_(ahead.at + ahead.size),
+        bytes_((ahead.size / kLine + steps) / steps * kLine) {}
+  EDT_INLINE void step() {
+    const char* stop = std::min(end_, at_ + bytes_);
+    for (; at_ < stop; at_ += kLine) {
+      if constexpr (Write) __builtin_prefetch(at_, 1, 3);
+      else __builtin_prefetch(at_, 0, 2);
+    }
+  }
+
+ private:
+  static constexpr int64_t kLine = 64;
+  const char *at_, *end_;
+  int64_t bytes_;
+};
+
+struct Prefetch {
+  Steps<false> first, second;
+  Steps<true> write;
+  EDT_INLINE void step() {
+    first.step();
+    second.step();
+    write.step();
+  }
+};
+
 // R vectors of a run, plane after plane: all read the same few positions, which stay in the
 // nearest cache.
 template <int R, class T>
 void gather_run(const Taps& list, const T* w, const T* bias, int64_t first, int64_t last,
-                const T* in, T* out, int64_t out_plane) {
+                const T* in, T* out, int64_t out_plane, Prefetch& prefetch) {
   using V = Vec<T>;
   const int32_t* offset = list.offset.data();
   for (int64_t c = first; c < last; ++c) {
+    prefetch.step();
     V sum[R];
 #pragma GCC unroll 24
     for (int r = 0; r < R; ++r) sum[r] = V::set1(bias ? bias[c] : T(0));
@@ -106,14 +139,56 @@ void gather_run(const Taps& list, const T* w, const T* bias, int64_t first, int6
 
 template <class T>
 void gather(const Taps& list, const T* w, const T* bias, int64_t first, int64_t last, const T* in,
-            int64_t vectors, T* out, int64_t out_plane) {
+            int64_t vectors, T* out, int64_t out_plane, const Ahead (&read)[2],
+            const Ahead& write) {
   constexpr int L = Vec<T>::L;
+  const int64_t steps = (vectors + kMostRun - 1) / kMostRun * (last - first);
+  Prefetch prefetch{{read[0], steps}, {read[1], steps}, {write, steps}};
   even(vectors, kMostRun, [&](int64_t v, int64_t size) {
     with_constant<kMostRun>(size, [&](auto count) {
       gather_run<decltype(count)::value>(list, w, bias, first, last, in + v * L, out + v * L,
-                                         out_plane);
+                                         out_plane, prefetch);
     });
   });
+}
+
+// sums[k] += hsum(sum[k]), with the additions of eight floats' trees side by side.
+template <int R, class T>
+EDT_INLINE void add_sums(const Vec<T> (&sum)[R], T* sums) {
+#if defined(EDT_INTRINSIC)
+  if constexpr (sizeof(T) == 4 && R > 2) {
+    __m256 h[8];
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; ++k) {
+      const Vec<T>& s = sum[k < R ? k : R - 1];
+#if defined(EDT_ISA_AVX512)
+      h[k] = _mm256_add_ps(_mm512_castps512_ps256((__m512)s.v[0]),
+                           _mm512_extractf32x8_ps((__m512)s.v[0], 1));
+#else
+      h[k] = _mm256_add_ps((__m256)s.v[0], (__m256)s.v[1]);
+#endif
+    }
+    __m256 q[4], d[2];
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k)  // four lanes of k, four of k + 4
+      q[k] = _mm256_add_ps(_mm256_permute2f128_ps(h[k], h[k + 4], 0x20),
+                           _mm256_permute2f128_ps(h[k], h[k + 4], 0x31));
+#pragma GCC unroll 2
+    for (int k = 0; k < 2; ++k)  // two lanes of k, two of k + 2; and of four more
+      d[k] = _mm256_add_ps(_mm256_shuffle_ps(q[k], q[k + 2], 0x44),
+                           _mm256_shuffle_ps(q[k], q[k + 2], 0xee));
+    // 0 2 1 3, and of four more
+    const __m256 s =
+        _mm256_add_ps(_mm256_shuffle_ps(d[0], d[1], 0x88), _mm256_shuffle_ps(d[0], d[1], 0xdd));
+    alignas(32) float all[8];
+    _mm256_store_ps(all, _mm256_permute_ps(s, 0xd8));
+#pragma GCC unroll 8
+    for (int k = 0; k < R; ++k) sums[k] += all[k];
+    return;
+  }
+#endif
+#pragma GCC unroll 8
+  for (int k = 0; k < R; ++k) sums[k] += hsum(sum[k]);
 }
 
 // sums[k] += sum over the vectors of g, and over the lanes of `tail` behind them.
@@ -138,8 +213,7 @@ EDT_INLINE void products(const int32_t* offset, const T* in, const T* g, int64_t
 #pragma GCC unroll 8
     for (int k = 0; k < R; ++k) sum[k] = fma(slope, V::loadu(from[k] + vectors * V::L), sum[k]);
   }
-#pragma GCC unroll 8
-  for (int k = 0; k < R; ++k) sums[k] += hsum(sum[k]);
+  add_sums(sum, sums);
 }
 
 template <class T>
