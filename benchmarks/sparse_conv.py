@@ -2,11 +2,13 @@
 
     python -m benchmarks.sparse_conv [--sparsity 0.8 0.9 0.95 0.98] [--rounds 7]
 
-A step is forward and backward of one layer with 64 samples, float32, gradients of both sides.
-Outputs are compared first. Rounds go over the kernels in turn, so that a change of the machine's
-mood meets all of them; the median round counts. ``floor`` is what the multiply-adds of the taps
-alone would take at the rate that `edt._core.fma_peak` measures (three for each tap, position and
-sample). Table on the screen, JSON in the results.
+A step is forward and backward of one layer with 64 samples, float32, gradients of both sides, of
+slopes that are there. Outputs are compared first. Rounds go over the kernels in turn, so that a
+change of the machine's mood meets all of them; the median round counts. SparseProp has two layouts,
+over samples and over positions: the faster one counts. ``floor`` is what the multiply-adds of the
+taps alone would take at the rate that `edt._core.fma_peak` measures (three for each tap, position
+and sample), and ``bytes`` what reading and writing each image once takes (inputs twice, outputs
+twice, gradients once) at the rate of a copy. Table on the screen, JSON in the results.
 """
 
 from __future__ import annotations
@@ -31,7 +33,10 @@ LAYERS = (
     (32, 32, 3, 16), (64, 64, 3, 8),
 )  # fmt: skip
 SAMPLES = 4 if settings.SMOKE else 64
-EDT, DENSE, SPARSEPROP = "edt", "PyTorch, dense", "SparseProp"
+EDT, DENSE = "edt", "PyTorch, dense"
+#: Its two layouts: whether positions are lanes.
+SPARSEPROP = {"SparseProp, samples": False, "SparseProp, positions": True}
+PEER = "SparseProp"
 #: Largest difference of outputs, as a share of the largest: sums of up to 1,152 products.
 AGREE = 1e-4
 
@@ -52,7 +57,8 @@ def kernels(layer: Sequence[int], sparsity: float) -> tuple[dict[str, Step], tor
     try:
         from sparseprop.modules import SparseConv2d
 
-        found[SPARSEPROP] = SparseConv2d.from_dense(dense)
+        for name, positions in SPARSEPROP.items():
+            found[name] = SparseConv2d.from_dense(dense, vectorizing_over_on=positions)
     except ImportError:
         pass
     x = torch.randn(SAMPLES, c_in, image, image, generator=generator)
@@ -64,34 +70,50 @@ def kernels(layer: Sequence[int], sparsity: float) -> tuple[dict[str, Step], tor
     return found, x, int(ours.mask.sum())
 
 
-def seconds(step: Step, x: torch.Tensor) -> float:
+def copy_rate() -> float:
+    """Bytes a second, read and written, of copies that do not fit the second-level cache."""
+    a = torch.randn(1 << 16 if settings.SMOKE else 1 << 22)
+    b = torch.empty_like(a)
+    times = []
+    for _ in range(9):
+        clock = time.perf_counter()
+        b.copy_(a)
+        times.append(time.perf_counter() - clock)
+    return 2 * a.nbytes / statistics.median(times)
+
+
+def seconds(step: Step, x: torch.Tensor, slopes: torch.Tensor) -> float:
     """One step, forward and backward."""
     given = x.clone().requires_grad_(True)
     parameters = [p for p in step.parameters() if p.requires_grad]  # type: ignore[attr-defined]
     for tensor in parameters:
         tensor.grad = None
     clock = time.perf_counter()
-    out = step(given)
-    out.backward(torch.ones_like(out))
+    step(given).backward(slopes)
     return time.perf_counter() - clock
 
 
 def measure(sparsities: Sequence[float], rounds: int) -> list[dict[str, Any]]:
     """One row a layer and sparsity; milliseconds."""
     peak = float(_core.fma_peak(False, torch.get_num_threads(), 0.3)) * 1e9
+    rate = copy_rate()
     rows = []
     for layer in LAYERS:
         for sparsity in sparsities:
             found, x, taps = kernels(layer, sparsity)
             times: dict[str, list[float]] = {name: [] for name in found}
+            slopes = torch.ones_like(found[DENSE](x)).detach()
             for step in found.values():
-                seconds(step, x)
+                seconds(step, x, slopes)
             for _ in range(rounds):
                 for name, step in found.items():
-                    times[name].append(1e3 * seconds(step, x))
+                    times[name].append(1e3 * seconds(step, x, slopes))
             row: dict[str, Any] = {"layer": ", ".join(map(str, layer)), "sparsity": sparsity}
             row |= {name: statistics.median(some) for name, some in times.items()}
             row["floor"] = 1e3 * 6.0 * taps * layer[3] ** 2 * SAMPLES / peak
+            row["bytes"] = 1e3 * (3 * x.nbytes + 2 * slopes.nbytes) / rate
+            if peers := [row[name] for name in SPARSEPROP if name in row]:
+                row[PEER] = min(peers)
             rows.append(row)
             print(line(row), flush=True)
     return rows
@@ -100,8 +122,8 @@ def measure(sparsities: Sequence[float], rounds: int) -> list[dict[str, Any]]:
 def line(row: dict[str, Any]) -> str:
     """A row for people."""
     words = f"{row['layer']:>16} {row['sparsity']:4.0%}  {EDT} {row[EDT]:7.2f}"
-    words += f"  floor {row['floor']:6.2f}"
-    for name in (DENSE, SPARSEPROP):
+    words += f"  floor {row['floor']:6.2f}  bytes {row['bytes']:5.2f}"
+    for name in (DENSE, PEER):
         if name in row:
             words += f"  {name} {row[name]:7.2f} ({row[name] / row[EDT]:.1f}x)"
     return words

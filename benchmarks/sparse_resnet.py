@@ -89,7 +89,7 @@ class Contender:
         with torch.no_grad():
             for weight, mask in self.masks:
                 weight.mul_(mask)
-        return float(loss)
+        return float(loss.detach())
 
 
 def without_convolutions(net: nn.Module) -> nn.Module:

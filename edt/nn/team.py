@@ -25,7 +25,7 @@ def runtime() -> Path | None:
         lines = Path("/proc/self/maps").read_text().splitlines()
     except OSError:  # another system than Linux
         return None
-    folder = str(Path(torch.__file__).parent)
+    folder = str(Path(torch.__file__).resolve().parent)
     loaded = {line.split(maxsplit=5)[-1] for line in lines if "omp" in line}
     found = sorted(path for path in loaded if path.startswith(folder) and "omp" in Path(path).name)
     return Path(found[0]) if len(found) == 1 else None
