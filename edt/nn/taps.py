@@ -99,7 +99,7 @@ def _fresh(like: Tensor, size: Sequence[int]) -> Tensor:
     bytes_ = count * like.element_size()
     if bytes_ < LARGE:
         return like.new_empty(size)
-    room = _core.Recycled(bytes_)
+    room: Any = _core.Recycled(bytes_)
     return torch.frombuffer(room, dtype=like.dtype, count=count).view(size)
 
 
