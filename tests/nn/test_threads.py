@@ -55,7 +55,7 @@ if child == 0:  # torch's own threads do not exist here
     layout.core.forward(64, False, weight.data_ptr(), bias.data_ptr(), x.data_ptr(),
                         again.data_ptr())
     _core.Recycled(1 << 21)
-    os._exit(0 if bytes(again.untyped_storage()) == bytes(out.untyped_storage()) else 1)
+    os._exit(0 if again.numpy().tobytes() == out.numpy().tobytes() else 1)
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
