@@ -5,12 +5,14 @@
 
 Computed, not measured: nvcc's PTX runs on the PTX machine, a sample of the blocks of a launch for
 all of them, and the rules of ptx_rules.py say how long an H100 takes at least. A step is the
-difference of two runs; launches cost what `LAUNCH` says where kernels are shorter.
+difference of two runs; launches cost what `LAUNCH` says where kernels are shorter. Tensors begin at
+multiples of 256 bytes, as on a GPU: how many sectors a warp touches depends on it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -22,7 +24,7 @@ from typing import Any
 import torch
 from cuda_ptx import load_machine
 from engine_calls import cuda_trainer, on_cuda
-from ptx_build import find_nvcc
+from ptx_build import FOLDER, find_nvcc
 from ptx_rules import CLOCK, PIPES, SCHEDULERS, SMS, UNIT, launch_cycles
 from short_runs import PLAIN
 
@@ -40,6 +42,23 @@ RECORD = ROOT / "csrc" / "cuda" / "counts.json"
 DOCS = ROOT / "docs" / "cuda.md"
 #: Seconds between the beginnings of two launches, at least.
 LAUNCH = 3e-6
+#: Of tensors, in bytes. torch's allocator gives at least that on a GPU, 64 on the CPU.
+ALIGNMENT = 256
+#: Put before the C library's, which torch's allocator on the CPU calls. Zeros, because blocks that
+#: do not run leave holes: networks whose loss is rubbish there would count as diverged, and stop.
+ALIGNED = """
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+extern "C" int posix_memalign(void** at, size_t alignment, size_t bytes) noexcept {
+  if (alignment < %d) alignment = %d;
+  bytes = (bytes + alignment - 1) / alignment * alignment;
+  void* found = aligned_alloc(alignment, bytes);
+  if (found == nullptr) return ENOMEM;
+  *at = std::memset(found, 0, bytes);
+  return 0;
+}
+"""
 #: Counts may grow by so much before a test says so (sampled masks, another order of instructions).
 SLACK = 1.01
 
@@ -250,7 +269,22 @@ def write(found: dict[str, dict[str, float]]) -> None:
     DOCS.write_text(f"{before}{begin}\n{table(rows)}\n\n{end}{rest.partition(end)[2]}")
 
 
+def align_tensors() -> None:
+    """Starts this program anew, with torch's tensors where `ALIGNMENT` says."""
+    source, library = FOLDER / "aligned.cpp", FOLDER / "aligned.so"
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    source.write_text(ALIGNED.replace("%d", str(ALIGNMENT)))
+    subprocess.run(["c++", "-shared", "-fPIC", "-O1", source, "-o", library], check=True)
+    before = os.environ.get("LD_PRELOAD", "")
+    os.environ["LD_PRELOAD"] = f"{library} {before}".strip()
+    os.execv(sys.executable, [sys.executable, *sys.argv])
+
+
 def main() -> None:
+    if str(FOLDER / "aligned.so") not in os.environ.get("LD_PRELOAD", ""):
+        align_tensors()
+    if any(torch.empty(n).data_ptr() % ALIGNMENT for n in (1, 17, 33, 65, 1000)):
+        raise SystemExit(f"tensors cannot be aligned to {ALIGNMENT} bytes here")
     wanted = [a for a in sys.argv[1:] if not a.startswith("--")]
     machine = load_machine()
     if machine is None:
