@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdint>
 #include <cstdlib>
 #include <deque>
 #include <mutex>
@@ -38,6 +39,7 @@ Store& own_store() {
 
 size_t room(size_t bytes) {
   constexpr size_t kHuge = size_t(2) << 20;
+  if (bytes > size_t(PTRDIFF_MAX)) throw std::bad_alloc();
   return (bytes + kHuge - 1) / kHuge * kHuge;
 }
 
@@ -63,11 +65,18 @@ void* take_recycled(size_t bytes) {
   return p;
 }
 
-void give_recycled(void* p, size_t bytes) {
+void give_recycled(void* p, size_t bytes) noexcept {
+  const size_t size = room(bytes);
+  // What is too large to be kept would drive out all the others.
+  if (size > kKept) return std::free(p);
   Store& s = own_store();
   std::lock_guard<std::mutex> hold(s.lock);
-  s.free.push_back({p, room(bytes)});
-  s.bytes += room(bytes);
+  try {
+    s.free.push_back({p, size});
+  } catch (const std::bad_alloc&) {
+    return std::free(p);
+  }
+  s.bytes += size;
   while (s.bytes > kKept) {
     std::free(s.free.front().p);
     s.bytes -= s.free.front().size;

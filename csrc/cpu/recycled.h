@@ -12,7 +12,7 @@ namespace edt {
 // Aligned as pages are; contents unknown. Thread-safe, also after a fork.
 void* take_recycled(size_t bytes);
 // Back, with the same number of bytes. At most kKept bytes are kept in all, the latest.
-void give_recycled(void* p, size_t bytes);
+void give_recycled(void* p, size_t bytes) noexcept;
 constexpr size_t kKept = size_t(512) << 20;
 
 }  // namespace edt

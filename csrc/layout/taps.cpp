@@ -39,11 +39,19 @@ struct Axis {
   int64_t step;       // from one image to the next, so that each finds zeros where it ends
 };
 
+// A single row of outputs is the same at any stride, but a large one has as many phases.
+TapShape with_least_stride(TapShape s) {
+  if (s.h_out == 1) s.stride_h = std::min(s.stride_h, s.h + 2 * s.pad_h);
+  if (s.w_out == 1) s.stride_w = std::min(s.stride_w, s.w + 2 * s.pad_w);
+  return s;
+}
+
 }  // namespace
 
-TapLayer::TapLayer(const TapShape& s, int64_t n_weights, int64_t n, const int32_t* to,
+TapLayer::TapLayer(const TapShape& given, int64_t n_weights, int64_t n, const int32_t* to,
                    const int32_t* from, const int32_t* dy, const int32_t* dx, const int64_t* place)
-    : shape(s), weights(n_weights), taps(n) {
+    : shape(with_least_stride(given)), weights(n_weights), taps(n) {
+  const TapShape& s = shape;
   const Axis rows(s.h, s.h_out, s.stride_h, s.pad_h, s.reach_h);
   const Axis cols(s.w, s.w_out, s.stride_w, s.pad_w, s.reach_w);
   first_row = rows.low;

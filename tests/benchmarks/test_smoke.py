@@ -41,3 +41,20 @@ def test_a_small_run_writes_table_record_and_plot(tmp_path: Path) -> None:
     assert {t["name"] for t in content["targets"]} >= {"Sparsity float64: 90% pruned"}
     assert content["machine"]["threads"] >= 1
     assert record.with_suffix(".png").read_bytes().startswith(PNG)
+
+
+def test_a_small_resnet_trains_sparse_and_dense(tmp_path: Path) -> None:
+    """Losses of both agree, or the script ends with an error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.sparse_resnet", "--sparsity", "0.9"],
+        cwd=ROOT,
+        env={**os.environ, "EDT_BENCH_SMOKE": "1", "EDT_BENCH_RESULTS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (record,) = tmp_path.glob("*-sparse-resnet.json")
+    (row,) = json.loads(record.read_text())["rows"]
+    assert row["sparsity"] == 0.9 and row["optimizer"] == "sgd"
+    assert all(row[name] > 0 for name in ("edt", "PyTorch, dense", "without convolutions"))

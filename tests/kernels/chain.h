@@ -72,8 +72,8 @@ inline std::vector<double> differences(const edt::ChainCall<double>& c, const do
   return out;
 }
 
-template <class T>
-void test_chain(std::mt19937& rng, const std::string& name) {
+// Up to three affine layers and pooling ones, of small images.
+inline edt::Chain random_chain(std::mt19937& rng) {
   const auto pick = [&](int64_t least, int64_t most) {
     return std::uniform_int_distribution<int64_t>(least, most)(rng);
   };
@@ -111,7 +111,24 @@ void test_chain(std::mt19937& rng, const std::string& name) {
     layer.w_out = w;
     layers.push_back(layer);
   }
-  const edt::Chain chain(layers, parameters);
+  return edt::Chain(std::move(layers), parameters);
+}
+
+// Masks from all weights to none, here and there a frozen one.
+template <class Pick>
+void random_mask(const Pick& pick, uint8_t* state, int64_t parameters) {
+  const int64_t kept = std::array<int64_t, 6>{0, 2, 10, 30, 60, 100}[size_t(pick(0, 5))];
+  for (int64_t k = 0; k < parameters; ++k) state[k] = pick(1, 100) <= kept ? pick(0, 9) ? 1 : 2 : 0;
+}
+
+template <class T>
+void test_chain(std::mt19937& rng, const std::string& name) {
+  const auto pick = [&](int64_t least, int64_t most) {
+    return std::uniform_int_distribution<int64_t>(least, most)(rng);
+  };
+  using Kind = edt::ChainLayer::Kind;
+  const edt::Chain chain = random_chain(rng);
+  const int64_t parameters = chain.parameters;
   const int64_t networks = pick(1, 3), n = pick(1, 70);
   std::normal_distribution<double> normal;
   const auto fill = [&](int64_t size) {
@@ -123,7 +140,6 @@ void test_chain(std::mt19937& rng, const std::string& name) {
   const auto x = fill(networks * n * chain.d_in);
   const auto u = fill(networks * n * chain.d_out);
   std::vector<T> out(u.size()), grad(theta.size());
-  // Masks from all weights to none, here and there a frozen one.
   std::vector<uint8_t> state(theta.size(), 1);
   std::vector<edt::ChainMask> masks;
   masks.reserve(size_t(networks));
@@ -131,12 +147,10 @@ void test_chain(std::mt19937& rng, const std::string& name) {
       chain, networks, n, theta.data(), x.data(), n * chain.d_in, [] { return false; }, {}};
   const bool masked = pick(0, 3) > 0;
   for (int64_t b = 0; masked && b < networks; ++b) {
-    const int64_t kept = std::array<int64_t, 6>{0, 2, 10, 30, 60, 100}[size_t(pick(0, 5))];
     uint8_t* mine = state.data() + b * parameters;
-    for (int64_t k = 0; k < parameters; ++k) {
-      mine[k] = pick(1, 100) <= kept ? pick(0, 9) ? 1 : 2 : 0;
+    random_mask(pick, mine, parameters);
+    for (int64_t k = 0; k < parameters; ++k)
       if (mine[k] == 0) theta[size_t(b * parameters + k)] = 0;
-    }
     masks.emplace_back(chain, mine);
     call.masks.push_back(&masks.back());
   }

@@ -14,10 +14,13 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 #include "cases.h"
 #include "chain.h"
+#include "chain_train.h"
 #include "cpu/pool.h"
+#include "cpu/team.h"
 #include "math/philox.h"
 #include "taps.h"
 
@@ -340,6 +343,65 @@ void test_pool() {
   check(WIFEXITED(code) && WEXITSTATUS(code) == 0, "the pool works after a fork");
 }
 
+// In place of a runtime's team: the caller is one of the threads.
+int teams = 0;
+void start_threads(void (*body)(void*), void* data, unsigned threads, unsigned) {
+  ++teams;
+  std::vector<std::thread> others;
+  for (unsigned k = 1; k < threads; ++k) others.emplace_back(body, data);
+  body(data);
+  for (std::thread& other : others) other.join();
+}
+
+// Items on threads that the caller has brought, on its own, and after a fork.
+void test_team() {
+  edt::set_team(start_threads);
+  for (int threads : {1, 3}) {
+    edt::set_num_threads(threads);
+    for (double work : {1.0, 1e12}) {
+      std::vector<int> hits(1000, 0);
+      const bool done = edt::team_for(1000, work, [&](int64_t i) { ++hits[size_t(i)]; }, never);
+      check(done && std::all_of(hits.begin(), hits.end(), [](int h) { return h == 1; }),
+            "a team does every item once");
+    }
+    std::atomic<int> after{0};
+    std::string caught;
+    try {
+      edt::team_for(
+          100000, 1e12,
+          [&](int64_t i) {
+            if (i == 13) throw std::runtime_error("thirteen");
+            if (i > 13) ++after;
+          },
+          never);
+    } catch (const std::runtime_error& e) {
+      caught = e.what();
+    }
+    check(caught == "thirteen", "an exception in a team reaches the caller");
+    check(threads > 1 || after == 0, "no item starts after one has failed");
+    std::atomic<int> started{0};
+    const bool stopped = !edt::team_for(
+        1000, 1e12,
+        [&](int64_t) {
+          ++started;
+          usleep(2000);
+        },
+        [] { return true; });
+    check(stopped && started < 1000, "a stop request ends a team's work");
+    const pid_t child = fork();
+    if (child == 0) {
+      const int before = teams;
+      std::atomic<int> total{0};
+      edt::team_for(10, 1e12, [&](int64_t i) { total += int(i); }, never);
+      _exit(total == 45 && teams == before ? 0 : 1);
+    }
+    int code = -1;
+    waitpid(child, &code, 0);
+    check(WIFEXITED(code) && WEXITSTATUS(code) == 0, "a team's loop works after a fork");
+  }
+  edt::set_team(nullptr);
+}
+
 void test_philox() {
   // Known answers of the Random123 distribution.
   const edt::Philox zero(0, 0, 0);
@@ -363,6 +425,7 @@ int main(int argc, char** argv) {
   test_philox();
   test_pool();
   test_loops();
+  test_team();
   for (const edt::Isa* isa : edt::compiled_isas()) {
     if (!isa->supported()) continue;
     edt::select_isa(isa->name);
@@ -378,6 +441,9 @@ int main(int argc, char** argv) {
       test_taps<float>(rng, name + " taps float32");
       test_chain<double>(rng, name + " chain float64");
       test_chain<float>(rng, name + " chain float32");
+      std::mt19937 own{unsigned(k)};
+      test_chain_train<double>(own, name + " chain float64");
+      test_chain_train<float>(own, name + " chain float32");
     }
   }
   std::printf("%d passed, %d failed\n", passed, failed);

@@ -227,3 +227,16 @@ def test_bad_input():
     sizes |= {"stride_w": 1, "flat": False}
     with pytest.raises(ValueError, match="out of order"):
         _core.Taps(sizes, 4, 2, *(p.data_ptr() for p in pointers), places.data_ptr())
+
+
+def test_strides_beyond_the_image_cost_nothing():
+    """One output in a row is the same at any stride: no list of as many phases as strides."""
+    torch.manual_seed(6)
+    for stride, size in ((10**6, (5, 7)), ((10**6, 2), (5, 7)), ((1, 10**6), (1, 1))):
+        layer = MaskedConv2d(2, 3, 3, stride, 1, dtype=torch.float64, kernel="sparse")
+        x = torch.randn(2, 2, *size, dtype=torch.float64)
+        known = copy.deepcopy(layer)
+        known.kernel = "dense"
+        with torch.no_grad():
+            g = torch.randn_like(known(x))
+        agree(slopes(layer, x, g), slopes(known, x, g))

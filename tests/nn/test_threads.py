@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 
@@ -80,3 +81,21 @@ def test_memory_of_outputs_is_used_again_but_not_while_they_live():
         addresses = {layer(x).data_ptr() for _ in range(3)}
         assert len(addresses) == 1
         assert torch.equal(layer(x), kept)
+
+
+def test_memory_that_is_too_large_is_neither_given_nor_kept():
+    for size in (2**64 - 1, 2**63):  # no number of whole pages
+        with pytest.raises(MemoryError):
+            _core.Recycled(size)
+    room = (5 << 20) + 1  # of a size that nothing else here has
+
+    def address(taken):
+        return ctypes.addressof(ctypes.c_char.from_buffer(taken))
+
+    first = _core.Recycled(room)
+    place = address(first)
+    ctypes.memset(place, 7, 9)
+    del first
+    _core.Recycled(600 << 20)  # more than is kept in all: never touched, and given back at once
+    again = _core.Recycled(room)
+    assert address(again) == place and bytes(memoryview(again)[:9]) == b"\7" * 9

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -225,6 +228,38 @@ def test_stops_are_looked_at_where_they_were() -> None:
     bound = float(norms[3].max())
     ended = trained(data, nets, steps=5, batch_size=None, tol=bound)
     assert ended.steps.tolist() == [int((row <= bound).nonzero()[0]) for row in norms.T]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of a process to itself")
+def test_control_c_ends_a_call_between_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of one call of a million steps; what is there is what so many steps give."""
+    nets, data, ended = networks(0.6), task(), []
+    train = edt.objectives.chained.CoreChain.train
+
+    def cut_short(*given: Any) -> None:
+        timer = threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT))
+        timer.start()
+        try:
+            train(*given)
+        except KeyboardInterrupt:
+            ended.append("in the core")
+            raise
+        finally:
+            timer.join()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(edt.objectives.chained.CoreChain, "train", cut_short)
+        patch.setattr(edt.training.run, "_next_stop", lambda state, settings, *_: settings.steps)
+        cut = trained(data, nets, steps=10**6)
+    assert cut.interrupted and ended == ["in the core"]
+    steps = cut.steps.tolist()
+    assert min(steps[:2]) > 0 and max(steps) < 10**6 and steps[2:] == [0, 0]
+    assert torch.equal(
+        cut.networks.theta[int(nets.offsets[2]) :], nets.theta[int(nets.offsets[2]) :]
+    )
+    for b in range(2):
+        alone = trained(data, nets[[b]], steps=steps[b], data_seed=5 + b)
+        assert torch.equal(alone.networks.theta, of(cut.networks, b))
 
 
 @pytest.mark.parametrize("why", ["a class without an output", "batches", "a loss of one's own"])
