@@ -119,7 +119,9 @@ class Buffers {
   const T* slopes(const Pass& pass, const T* g) {
     const TapShape& s = layer_.shape;
     T* to = cleared(layer_.out, out_, out_clear_);
-    const int64_t first = whole() ? 0 : std::max<int64_t>(0, pass.top - layer_.last_row);
+    // The band's own rows, for gradients of weights, and those that its inputs are read by.
+    const int64_t above = std::max<int64_t>(0, layer_.last_row);
+    const int64_t first = whole() ? 0 : std::max<int64_t>(0, pass.top - above);
     const int64_t last = whole() ? s.h_out : std::min(s.h_out, pass.end - layer_.first_row);
     for_rows(layer_, pass, s.c_out, s.h_out, s.w_out, first, last, g,
              [&](int64_t c, const T* image, int64_t at) {

@@ -63,9 +63,16 @@ void test_chain_train(std::mt19937& rng, const std::string& name) {
   hp.momentum = 0.9;
   hp.eps = 0.1;  // so that a gradient's error is one of the step
   hp.batch_size = batch;
-  const std::vector<double> lr(size_t(B), 0.01), decay(size_t(B), 0.1), factors { 1.0, 0.5, 2.0 };
+  const std::vector<double> factors{1.0, 0.5, 2.0};
+  std::vector<double> lr, decay, most;
   std::vector<uint64_t> seeds;
-  for (int64_t b = 0; b < B; ++b) seeds.push_back(uint64_t(b + 11));
+  for (int64_t b = 0; b < B; ++b) {
+    lr.push_back(0.01 / double(b + 1));
+    decay.push_back(0.1 * double(b));
+    most.push_back(b == 1 ? 1e9 : 0.5);
+    seeds.push_back(uint64_t(b + 11));
+  }
+  const bool clips = pick(0, 1);
   const edt::ChainSamples<T> data{n, x.data(), y.data(), weights.data(), edt::Loss::mse};
 
   const auto run = [&](const std::vector<T>& from, const std::vector<int64_t>& stops, int threads) {
@@ -88,6 +95,7 @@ void test_chain_train(std::mt19937& rng, const std::string& name) {
       st.lr = lr.data();
       st.weight_decay = decay.data();
       st.seeds = seeds.data();
+      st.clip_norm = clips ? most.data() : nullptr;
       st.factors = factors.data();
       st.status = r.status.data();
       st.loss = r.loss.data();
@@ -124,10 +132,14 @@ void test_chain_train(std::mt19937& rng, const std::string& name) {
                          (double(f[size_t(i)]) - double(y[size_t(sample * d + i % d)])));
       }
       edt::chain_gradient<T>(call, u.data(), g.data());
+      double norm = 0;
+      for (T slope : g) norm += double(slope) * double(slope);
+      const double bound = most[size_t(b)] / (std::sqrt(norm) + 1e-6);
+      const double share = clips && bound < 1 ? bound : 1;
       for (size_t k = 0; k < at.size(); ++k) {
         if (state[size_t(b * P) + k] != 1) continue;
-        const double slope = double(g[k]) + 0.1 * double(at[k]);
-        const double rate = 0.01 * factors[size_t(step)];
+        const double slope = share * double(g[k]) + decay[size_t(b)] * double(at[k]);
+        const double rate = lr[size_t(b)] * factors[size_t(step)];
         if (hp.optimizer == edt::Optimizer::sgd) {
           m[k] = 0.9 * m[k] + slope;
           at[k] = T(double(at[k]) - rate * m[k]);

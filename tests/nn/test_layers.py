@@ -240,3 +240,17 @@ def test_strides_beyond_the_image_cost_nothing():
         with torch.no_grad():
             g = torch.randn_like(known(x))
         agree(slopes(layer, x, g), slopes(known, x, g))
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (2, 5)])
+def test_bands_of_images_with_more_padding_than_a_kernel_reaches(kernel):
+    """So many channels that images come in bands, some of whose outputs are their bias alone."""
+    torch.manual_seed(7)
+    layer = MaskedConv2d(1600, 4, kernel, padding=(2, 3), dtype=torch.float64, kernel="sparse")
+    layer.set_mask(torch.rand(layer.weight.shape) < 0.01)
+    x = torch.randn(2, 1600, 4, 25, dtype=torch.float64)
+    known = copy.deepcopy(layer)
+    known.kernel = "dense"
+    with torch.no_grad():
+        g = torch.randn_like(known(x))
+    agree(slopes(layer, x, g), slopes(known, x, g))

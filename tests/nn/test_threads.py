@@ -81,6 +81,10 @@ def test_memory_of_outputs_is_used_again_but_not_while_they_live():
         addresses = {layer(x).data_ptr() for _ in range(3)}
         assert len(addresses) == 1
         assert torch.equal(layer(x), kept)
+        # Of what is given back, too, each is given to one.
+        again, other = layer(x), layer(-x)
+        assert again.data_ptr() in addresses and other.data_ptr() not in addresses
+        assert torch.equal(again, kept) and not torch.equal(other, kept)
 
 
 def test_memory_that_is_too_large_is_neither_given_nor_kept():
