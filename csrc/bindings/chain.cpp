@@ -35,6 +35,8 @@ ChainLayer make_layer(const py::dict& given) {
   layer.kw = size("kw");
   layer.top = size("top");
   layer.left = size("left");
+  layer.sh = size("sh");
+  layer.sw = size("sw");
   layer.weight = size("weight");
   layer.bias = size("bias");
   const int64_t act = size("act");
@@ -129,6 +131,7 @@ void bind_chain(py::module_& m) {
       .def_readonly("d_in", &Chain::d_in)
       .def_readonly("d_out", &Chain::d_out)
       .def_readonly("room", &Chain::room)
+      .def_readonly("strided", &Chain::strided)
       .def(
           "outputs",
           [](const Chain& chain, const Masks& masks, int64_t networks, int64_t samples,

@@ -12,6 +12,8 @@ void check(const ChainLayer& layer, int64_t parameters) {
   for (int64_t size :
        {layer.c_in, layer.h, layer.w, layer.c_out, layer.h_out, layer.w_out, layer.kh, layer.kw})
     if (size < 1) throw std::invalid_argument("sizes of a layer must be at least 1");
+  if (layer.sh < 1 || layer.sw < 1 || (layer.strided() && layer.kind != Kind::affine))
+    throw std::invalid_argument("strides are at least 1, and those of affine layers alone");
   if (layer.kind == Kind::activation) {
     if (layer.size_in() != layer.size_out())
       throw std::invalid_argument("an activation leaves sizes as they are");
@@ -20,8 +22,10 @@ void check(const ChainLayer& layer, int64_t parameters) {
         layer.w_out != layer.w / layer.kw)
       throw std::invalid_argument("pooling does not fit its image");
   } else {
-    if (layer.top < 0 || layer.left < 0 || layer.h_out != layer.h + 2 * layer.top - layer.kh + 1 ||
-        layer.w_out != layer.w + 2 * layer.left - layer.kw + 1)
+    const int64_t rows = layer.h + 2 * layer.top - layer.kh;
+    const int64_t columns = layer.w + 2 * layer.left - layer.kw;
+    if (layer.top < 0 || layer.left < 0 || rows < 0 || columns < 0 ||
+        layer.h_out != rows / layer.sh + 1 || layer.w_out != columns / layer.sw + 1)
       throw std::invalid_argument("a convolution does not fit its image");
     const int64_t weights = layer.c_out * layer.c_in * layer.kh * layer.kw;
     if (layer.weight < 0 || layer.weight + weights > parameters || layer.bias < -1 ||
@@ -61,6 +65,8 @@ Chain::Chain(std::vector<ChainLayer> given, int64_t count)
       throw std::invalid_argument("layer " + std::to_string(l) + " does not fit the one before");
   }
   pool_first(layers);
+  strided = std::any_of(layers.begin(), layers.end(),
+                        [](const ChainLayer& layer) { return layer.strided(); });
   first = 0;
   while (first < layers.size() && layers[first].kind != ChainLayer::Kind::affine) ++first;
   banded =

@@ -3,6 +3,7 @@
 // Images are [channel][row][column][sample]; flattening them changes nothing, and a linear layer is
 // a convolution of single positions.
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -18,11 +19,21 @@ struct ChainLayer {
   int64_t kh, kw, top, left;  // kernel, and margins of zeros; of pooling (maxima, means) the field
   int64_t weight, bias;       // where they start among a network's parameters; -1: none
   Act act;
+  int64_t sh = 1, sw = 1;  // strides of an affine layer; pooling goes by whole fields
+  bool strided() const { return sh * sw > 1; }
   // Columns of images with the zeros beside them that an affine layer reads: of its inputs, and of
-  // slopes at its outputs.
-  int64_t pitch_in() const { return w + 2 * left; }
-  int64_t beside_out() const { return kw - 1 > left ? kw - 1 - left : 0; }
+  // slopes at its outputs. With a stride, the inputs' columns lie by their remainder: all that one
+  // tap reads in a row lie side by side.
+  int64_t each_phase() const { return (w + 2 * left + sw - 1) / sw; }
+  int64_t pitch_in() const { return sw * each_phase(); }
+  int64_t column_in(int64_t padded) const { return padded % sw * each_phase() + padded / sw; }
+  int64_t beside_out() const {
+    const int64_t before = (kw - 1) / sw - left / sw, after = (w - 1 + left) / sw - (w_out - 1);
+    return std::max({int64_t(0), before, after});
+  }
   int64_t pitch_out() const { return w_out + 2 * beside_out(); }
+  // The rows of the kernel by their remainder: where those of one start.
+  int64_t rows_from(int64_t phase) const { return phase * (kh / sh) + std::min(phase, kh % sh); }
   int64_t size_in() const { return c_in * h * w; }
   int64_t size_out() const { return c_out * h_out * w_out; }
 };
@@ -40,6 +51,7 @@ struct Chain {
   double operations;    // multiply-adds of a sample, forward
   size_t first;         // affine layer; none: as many as layers
   bool banded;          // maxima follow it, and both go by bands of rows
+  bool strided;         // some affine layer is
 };
 
 }  // namespace edt

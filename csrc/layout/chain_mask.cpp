@@ -12,30 +12,39 @@ constexpr double kListed = 0.35;
 // Of the second-level cache, bytes for what lies between layers.
 constexpr double kCache = 1 << 20;
 
-// Taps in the order of sums: visit(channel, row of the kernel, other channel, column).
+// Taps in the order of sums: by remainder of columns and rows (strides sw and sh), channel, row of
+// the kernel, other channel, column.
 template <class There, class Offset>
-ChainMask::Taps listed(const ChainLayer& l, int64_t channels, int64_t others, const There& weight,
-                       const Offset& offset, const uint8_t* there) {
+ChainMask::Taps listed(const ChainLayer& l, int64_t sh, int64_t sw, int64_t channels,
+                       int64_t others, const There& weight, const Offset& offset,
+                       const uint8_t* there) {
   ChainMask::Taps taps;
   taps.start.push_back(0);
-  for (int64_t c = 0; c < channels; ++c)
-    for (int64_t i = 0; i < l.kh; ++i) {
-      for (int64_t k = 0; k < others; ++k)
-        for (int64_t j = 0; j < l.kw; ++j) {
-          const int64_t w = weight(c, k) + i * l.kw + j;
-          if (!there[w]) continue;
-          taps.weight.push_back(int32_t(w));
-          taps.offset.push_back(int32_t(offset(k, i, j)));
-        }
-      taps.start.push_back(int32_t(taps.weight.size()));
-    }
+  const auto add_row = [&](int64_t c, int64_t i, int64_t phase) {
+    for (int64_t k = 0; k < others; ++k)
+      for (int64_t j = phase; j < l.kw; j += sw) {
+        const int64_t w = weight(c, k) + i * l.kw + j;
+        if (!there[w]) continue;
+        taps.weight.push_back(int32_t(w));
+        taps.offset.push_back(int32_t(offset(k, i, j)));
+      }
+    taps.start.push_back(int32_t(taps.weight.size()));
+  };
+  for (int64_t column = 0; column < sw; ++column)
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t row = 0; row < sh; ++row)
+        for (int64_t i = row; i < l.kh; i += sh) add_row(c, i, column);
   return taps;
 }
 
 }  // namespace
 
-ChainMask::ChainMask(const Chain& chain)
-    : vectors(4), layers(chain.layers.size()), size(chain.parameters) {
+ChainMask::ChainMask(const Chain& chain) : vectors(4), layers(chain.layers.size()) {
+  if (chain.strided) {
+    list(chain, std::vector<uint8_t>(size_t(chain.parameters), 1).data());
+    return;
+  }
+  size = chain.parameters;
   for (size_t n = 0; n < layers.size(); ++n) {
     layers[n].weight = chain.layers[n].weight;
     layers[n].bias = chain.layers[n].bias;
@@ -43,7 +52,12 @@ ChainMask::ChainMask(const Chain& chain)
 }
 
 ChainMask::ChainMask(const Chain& chain, const uint8_t* state)
-    : vectors(4), layers(chain.layers.size()), size(0) {
+    : vectors(4), layers(chain.layers.size()) {
+  list(chain, state);
+}
+
+void ChainMask::list(const Chain& chain, const uint8_t* state) {
+  bool few = false;  // weights are left of some layer
   const auto add = [&](int64_t at) { place.push_back(state[at] == 1 ? at : -1); };
   for (size_t n = 0; n < layers.size(); ++n) {
     const ChainLayer& l = chain.layers[n];
@@ -53,15 +67,22 @@ ChainMask::ChainMask(const Chain& chain, const uint8_t* state)
     const uint8_t* there = state + l.weight;
     const auto left = weights - std::count(there, there + weights, uint8_t(0));
     mine.weight = int64_t(place.size());
-    mine.listed = double(left) <= kListed * double(weights);
+    const bool thin = double(left) <= kListed * double(weights);
+    few |= thin;
+    mine.listed = thin || l.strided();
     if (mine.listed) {
       const int64_t in = l.pitch_in(), out = l.pitch_out();
       mine.forward = edt::listed(
-          l, l.c_out, l.c_in, [&](int64_t o, int64_t c) { return (o * l.c_in + c) * taps; },
-          [&](int64_t c, int64_t i, int64_t j) { return (c * l.h + i) * in + j; }, there);
+          l, 1, 1, l.c_out, l.c_in, [&](int64_t o, int64_t c) { return (o * l.c_in + c) * taps; },
+          [&](int64_t c, int64_t i, int64_t j) { return (c * l.h + i) * in + l.column_in(j); },
+          there);
       mine.back = edt::listed(
-          l, l.c_in, l.c_out, [&](int64_t c, int64_t o) { return (o * l.c_in + c) * taps; },
-          [&](int64_t o, int64_t i, int64_t j) { return (o * l.h_out - i) * out - j; }, there);
+          l, l.sh, l.sw, l.c_in, l.c_out,
+          [&](int64_t c, int64_t o) { return (o * l.c_in + c) * taps; },
+          [&](int64_t o, int64_t i, int64_t j) {
+            return (o * l.h_out - i / l.sh) * out - j / l.sw;
+          },
+          there);
       for (const int32_t w : mine.forward.weight) add(l.weight + w);
     } else {
       for (int64_t w = 0; w < weights; ++w) add(l.weight + w);
@@ -70,10 +91,8 @@ ChainMask::ChainMask(const Chain& chain, const uint8_t* state)
     for (int64_t o = 0; l.bias >= 0 && o < l.c_out; ++o) add(l.bias + o);
   }
   size = int64_t(place.size());
-  const bool lists =
-      std::any_of(layers.begin(), layers.end(), [](const Layer& l) { return l.listed; });
   const double bytes = 64 * double(chain.room);
-  if (lists) vectors = 4 * bytes <= kCache ? 4 : 2 * bytes <= kCache ? 2 : 1;
+  if (few) vectors = 4 * bytes <= kCache ? 4 : 2 * bytes <= kCache ? 2 : 1;
 }
 
 }  // namespace edt

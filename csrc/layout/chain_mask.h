@@ -1,4 +1,5 @@
 // What a mask leaves of a chain's network: of each affine layer all weights or lists of taps.
+// Layers with a stride are always listed: to a list, a stride is other offsets.
 //
 // A tap is one weight that is there. Taps that add to one row of outputs lie together: they are
 // sorted by channel, then by row of the kernel, so that those that read inside an image are one run
@@ -16,7 +17,8 @@
 namespace edt {
 
 struct ChainMask {
-  // By channel and row of the kernel, [channels * kh + 1]: taps start[c * kh + i]..
+  // By channel and row of the kernel, [channels * kh + 1]: taps start[c * kh + i].. Back, channels
+  // stand once for each remainder of columns, and rows are in the order of theirs.
   struct Taps {
     std::vector<int32_t> start;
     std::vector<int32_t> offset;  // position that is read, less that of the run's start
@@ -40,8 +42,11 @@ struct ChainMask {
   int vectors;
 
   std::vector<Layer> layers;
-  int64_t size;
+  int64_t size = 0;
   std::vector<int64_t> place;  // of each number of a gradient; -1: nobody asks; empty: its own
+
+ private:
+  void list(const Chain&, const uint8_t* state);
 };
 
 }  // namespace edt

@@ -65,7 +65,7 @@ class CoreChain:
         c, h, w = self.shape if len(self.shape) == 3 else (math.prod(self.shape), 1, 1)
         found = {
             "kind": "activation", "c_in": c, "h": h, "w": w, "kh": 1, "kw": 1, "top": 0, "left": 0,
-            "weight": -1, "bias": -1, "act": 0,
+            "sh": 1, "sw": 1, "weight": -1, "bias": -1, "act": 0,
         }  # fmt: skip
         out = (c, h, w)
         if isinstance(module, (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)):
@@ -85,8 +85,10 @@ class CoreChain:
             if isinstance(module, nn.Conv2d):
                 padding: Any = module.padding
                 (kh, kw), (top, left) = module.kernel_size, _pair(padding)
-                out = (module.out_channels, h + 2 * top - kh + 1, w + 2 * left - kw + 1)
-                found |= {"kh": kh, "kw": kw, "top": top, "left": left}
+                sh, sw = module.stride
+                rows, columns = (h + 2 * top - kh) // sh + 1, (w + 2 * left - kw) // sw + 1
+                out = (module.out_channels, rows, columns)
+                found |= {"kh": kh, "kw": kw, "top": top, "left": left, "sh": sh, "sw": sw}
             else:
                 out = (module.out_features, 1, 1)
         self.shape = out if len(self.shape) == 3 else (out[0],)

@@ -117,7 +117,11 @@ class Stack:
                 if len(now) != 3 or now[0] != module.in_channels:
                     return None
                 (high, wide), kernel = _padded(now, module), module.kernel_size
-                now = (module.out_channels, high - kernel[0] + 1, wide - kernel[1] + 1)
+                if high < kernel[0] or wide < kernel[1]:
+                    return None
+                rows, columns = module.stride
+                high, wide = (high - kernel[0]) // rows + 1, (wide - kernel[1]) // columns + 1
+                now = (module.out_channels, high, wide)
                 most = max(most, module.in_channels * kernel[0] * kernel[1] * now[1] * now[2])
             elif isinstance(module, (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)):
                 if len(now) != 3:
@@ -151,7 +155,7 @@ class Stack:
             if isinstance(module, nn.Conv2d):
                 assert weight is not None
                 made: Any = _Convolution.apply(  # type: ignore[no-untyped-call]
-                    at, weight, module.padding
+                    at, weight, module.padding, module.stride
                 )
                 at = made if bias is None else made + bias[:, :, None, None, None]
             elif isinstance(module, nn.MaxPool2d):
@@ -243,8 +247,7 @@ def _known(module: Any) -> bool:
     """Whether `Stack.outputs` computes what the layer would."""
     if type(module) is nn.Conv2d:
         return (
-            module.stride == (1, 1)
-            and module.dilation == (1, 1)
+            module.dilation == (1, 1)
             and module.groups == 1
             and module.padding_mode == "zeros"
             and not isinstance(module.padding, str)
@@ -278,38 +281,47 @@ class _Convolution(torch.autograd.Function):
     """``[B, C, H, W, N]`` and weights ``[B, O, C, kh, kw]`` to ``[B, O, H', W', N]``."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, w: torch.Tensor, padding: tuple[int, int]) -> Any:
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        w: torch.Tensor,
+        padding: tuple[int, int],
+        stride: tuple[int, int],
+    ) -> Any:
         B, out = w.shape[:2]
         padded = F.pad(x, (0, 0, padding[1], padding[1], padding[0], padding[0]))
         _, channels, rows, columns, samples = padded.shape
         kh, kw = w.shape[3:]
-        high, wide = rows - kh + 1, columns - kw + 1
+        (sh, sw), (tall, broad) = stride, (rows - kh, columns - kw)
+        high, wide = tall // sh + 1, broad // sw + 1
         s = padded.stride()
         taps = padded.as_strided(
-            (B, channels, kh, kw, high, wide, samples), (s[0], s[1], s[2], s[3], s[2], s[3], s[4])
+            (B, channels, kh, kw, high, wide, samples),
+            (s[0], s[1], s[2], s[3], sh * s[2], sw * s[3], s[4]),
         ).reshape(B, channels * kh * kw, high * wide * samples)
         ctx.save_for_backward(taps, w)
-        ctx.sizes = (channels, kh, kw, high, wide, samples, padding)
+        ctx.sizes = (channels, kh, kw, high, wide, samples, padding, stride, rows, columns)
         return torch.bmm(w.reshape(B, out, -1), taps).view(B, out, high, wide, samples)
 
     @staticmethod
     def backward(ctx: Any, slope: Any) -> Any:
         taps, w = ctx.saved_tensors
-        channels, kh, kw, high, wide, samples, padding = ctx.sizes
+        channels, kh, kw, high, wide, samples, padding, (sh, sw), *padded_sides = ctx.sizes
         B, out = w.shape[:2]
         rows = slope.reshape(B, out, -1)
         of_weight = torch.bmm(rows, taps.transpose(1, 2)).view(w.shape)
         if not ctx.needs_input_grad[0]:
-            return None, of_weight, None
+            return None, of_weight, None, None
         spread = torch.bmm(w.reshape(B, out, -1).transpose(1, 2), rows)
         spread = spread.view(B, channels, kh, kw, high, wide, samples)
-        padded = spread.new_zeros(B, channels, high + kh - 1, wide + kw - 1, samples)
+        padded = spread.new_zeros(B, channels, *padded_sides, samples)
         for i in range(kh):
             for j in range(kw):
-                padded[:, :, i : i + high, j : j + wide] += spread[:, :, i, j]
+                rows, columns = slice(i, i + sh * high, sh), slice(j, j + sw * wide, sw)
+                padded[:, :, rows, columns] += spread[:, :, i, j]
         top, left = padding
         inner = padded[:, :, top : padded.shape[2] - top, left : padded.shape[3] - left]
-        return inner, of_weight, None
+        return inner, of_weight, None, None
 
 
 class _Pool(torch.autograd.Function):

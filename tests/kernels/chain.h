@@ -23,8 +23,8 @@ inline std::vector<double> plain_chain(const edt::Chain& chain, const std::vecto
           double sum = mean ? 0.0 : pool ? -HUGE_VAL : l.bias < 0 ? 0.0 : theta[size_t(l.bias + o)];
           for (int64_t i = 0; i < l.kh; ++i)
             for (int64_t j = 0; j < l.kw; ++j) {
-              const int64_t row = pool ? y * l.kh + i : y - l.top + i;
-              const int64_t col = pool ? c * l.kw + j : c - l.left + j;
+              const int64_t row = pool ? y * l.kh + i : y * l.sh - l.top + i;
+              const int64_t col = pool ? c * l.kw + j : c * l.sw - l.left + j;
               if (row < 0 || row >= l.h || col < 0 || col >= l.w) continue;
               for (int64_t k = pool ? o : 0; k < (pool ? o + 1 : l.c_in); ++k) {
                 const double value = x[size_t((k * l.h + row) * l.w + col)];
@@ -97,8 +97,12 @@ inline edt::Chain random_chain(std::mt19937& rng) {
       layer.top = pick(0, 2);
       layer.left = pick(0, 2);
       c = pick(1, 20);
-      h += 2 * layer.top - layer.kh + 1;
-      w += 2 * layer.left - layer.kw + 1;
+      if (pick(0, 2) == 0) {
+        layer.sh = pick(1, 4);
+        layer.sw = pick(1, 4);
+      }
+      h = (h + 2 * layer.top - layer.kh) / layer.sh + 1;
+      w = (w + 2 * layer.left - layer.kw) / layer.sw + 1;
       layer.weight = parameters;
       parameters += c * layer.c_in * layer.kh * layer.kw;
       if (pick(0, 1)) {

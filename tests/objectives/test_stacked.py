@@ -45,6 +45,22 @@ CHAINS: dict[str, tuple[tuple[int, ...], Build]] = {
             nn.Softplus(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5),
         ),
     ),
+    "strides, with columns and rows that no tap reads": (
+        (2, 9, 8),
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 3, 3, stride=2, padding=1), nn.Tanh(),
+            nn.Conv2d(3, 4, (2, 1), stride=(1, 3), padding=(0, 1)), nn.Softplus(),
+            nn.Conv2d(4, 5, (1, 2), stride=(2, 1), bias=False), nn.GELU(), nn.Flatten(),
+            nn.Linear(10, 5),
+        ),
+    ),
+    "strides, wide kernels, maxima": (
+        (1, 13, 11),
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 7, (5, 4), stride=(3, 2), padding=(2, 3)), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(7, 6, 3, stride=2, padding=2), nn.Tanh(), nn.Flatten(), nn.Linear(36, 5),
+        ),
+    ),
     "a pixel with margins": (
         (2, 1, 1),
         lambda: nn.Sequential(
@@ -428,7 +444,7 @@ def test_what_the_core_lacks_goes_another_way() -> None:
     for wrong in ({"h_out": 3}, {"weight": 5}, {"c_in": 0}):
         good = {
             "kind": "affine", "c_in": 2, "h": 1, "w": 1, "c_out": 2, "h_out": 1, "w_out": 1,
-            "kh": 1, "kw": 1, "top": 0, "left": 0, "weight": 0, "bias": -1, "act": 0,
+            "kh": 1, "kw": 1, "top": 0, "left": 0, "sh": 1, "sw": 1, "weight": 0, "bias": -1, "act": 0,
         }  # fmt: skip
         with pytest.raises(ValueError, match=r"layer|convolution"):
             _core.Chain([{**good, **wrong}], 4)
@@ -479,7 +495,6 @@ def tied_weights() -> nn.Module:
 
 
 OTHERS: dict[str, Build] = {
-    "stride": lambda: nn.Sequential(nn.Conv2d(1, 2, 3, stride=2)),
     "groups": lambda: nn.Sequential(nn.Conv2d(2, 2, 3, groups=2)),
     "dilation": lambda: nn.Sequential(nn.Conv2d(1, 2, 3, dilation=2)),
     "margins that repeat": lambda: nn.Sequential(

@@ -104,15 +104,24 @@ void pad_rows(const T* x, int64_t rows, int64_t columns, int64_t beside, int64_t
   }
 }
 
+// The same with columns by their remainders (ChainLayer::column_in).
+template <class T>
+void split_rows(const ChainLayer& l, const T* x, int64_t S, T* out) {
+  const int64_t rows = l.c_in * l.h, pitch = l.pitch_in() * S;
+  std::fill_n(out, rows * pitch, T(0));
+  for (int64_t r = 0; r < rows; ++r, out += pitch)
+    for (int64_t k = 0; k < l.w; ++k, x += S) std::copy_n(x, S, out + l.column_in(k + l.left) * S);
+}
+
 // Row y of outputs, channels `plane` apart: weights and inputs of products, these with their
 // margins; a bias, or null.
 template <class T>
 void affine_row(const ChainLayer& l, const ChainMask::Layer& mask, int64_t S, int64_t y,
                 const Products<T>& products, const T* bias, T* out, int64_t plane) {
   const int64_t taps = l.kh * l.kw, pitch = l.pitch_in();
-  const Range i = taps_of_output(y, l.kh, l.top, l.h);
+  const Range i = taps_of_output(y * l.sh, l.kh, l.top, l.h);
   if (mask.listed) {
-    gather_taps(mask.forward, l.c_out, l.kh, i, products, (y - l.top) * pitch * S, S,
+    gather_taps(mask.forward, 0, l.c_out, l.kh, i, products, (y * l.sh - l.top) * pitch * S, S,
                 l.w_out * S / Vec<T>::L, bias, out, plane);
     return;
   }
@@ -134,6 +143,32 @@ void affine(const ChainLayer& l, const ChainMask::Layer& mask, int64_t S,
     affine_row(l, mask, S, y, products, bias, out + y * l.w_out * S, l.h_out * l.w_out * S);
 }
 
+// As affine_inputs, of a layer with strides. A row takes slopes from the rows of the kernel of one
+// remainder, and so do its columns: those of one remainder are summed side by side.
+template <class T>
+void strided_inputs(const ChainLayer& l, const ChainMask::Layer& mask, int64_t S,
+                    const Products<T>& products, T* out, Scratch& ws) {
+  const Scratch::Hold hold{ws};
+  const int64_t pitch = l.pitch_out(), beside = l.beside_out(), plane = l.h * l.w * S;
+  const int64_t most = (l.w + l.sw - 1) / l.sw * S;
+  T* columns = ws.take<T>(size_t(l.c_in * most));
+  const T* none = nullptr;
+  for (int64_t y = 0; y < l.h; ++y, out += l.w * S) {
+    const int64_t phase = (y + l.top) % l.sh, at = (y + l.top) / l.sh, from = l.rows_from(phase);
+    const Range some = taps_of_input(at, l.rows_from(phase + 1) - from, 0, l.h_out);
+    const Range i{from + some.first, from + some.last};
+    for (int64_t first = 0; first < std::min(l.sw, l.w); ++first) {
+      const int64_t list = (first + l.left) % l.sw * l.c_in, k = (first + l.left) / l.sw;
+      const int64_t n = (l.w - first + l.sw - 1) / l.sw;
+      gather_taps(mask.back, list, l.c_in, l.kh, i, products, (at * pitch + beside + k) * S, S,
+                  n * S / Vec<T>::L, none, columns, most);
+      for (int64_t c = 0; c < l.c_in; ++c)
+        for (int64_t m = 0; m < n; ++m)
+          std::copy_n(columns + c * most + m * S, S, out + c * plane + (first + m * l.sw) * S);
+    }
+  }
+}
+
 // Weights and slopes of products, these with zeros beside them.
 template <class T>
 void affine_inputs(const ChainLayer& l, const ChainMask::Layer& mask, int64_t S,
@@ -144,7 +179,7 @@ void affine_inputs(const ChainLayer& l, const ChainMask::Layer& mask, int64_t S,
   for (int64_t y = 0; y < l.h; ++y, out += l.w * S) {
     const Range i = taps_of_input(y, l.kh, l.top, l.h_out);
     if (mask.listed) {
-      gather_taps(mask.back, l.c_in, l.kh, i, products, ((y + l.top) * pitch + ahead) * S, S,
+      gather_taps(mask.back, 0, l.c_in, l.kh, i, products, ((y + l.top) * pitch + ahead) * S, S,
                   l.w * S / Vec<T>::L, none, out, plane);
       continue;
     }
@@ -201,7 +236,7 @@ void convolution_weights(const ChainLayer& l, const Rows& at, const Range& rows,
                          const Products<T>& products, int64_t S, const Sums<T, Waiting>& sums) {
   const int64_t taps = l.kh * l.kw;
   for (int64_t i = 0; i < l.kh; ++i) {
-    const Range y = within(outputs_of_tap(i, l.top, l.h, l.h_out), rows);
+    const Range y = within(outputs_of_tap(i, l.top, 1, l.h, l.h_out), rows);
     if (y.size() == 0) continue;
     const int64_t g_from = at.g_from + (y.first - rows.first) * at.g_pitch;
     const int64_t x_from = (y.first - l.top + i) * at.x_pitch;

@@ -57,9 +57,10 @@ Network<T> network(const Chain& chain, const ChainMask& mask, const T* theta, Sc
 // Images as an affine layer reads them.
 template <class T>
 T* with_margins(const ChainLayer& l, T* x, int64_t S, Scratch& ws) {
-  if (l.kind != Kind::affine || l.left == 0) return x;
+  if (l.kind != Kind::affine || (l.left == 0 && l.sw == 1)) return x;
   T* out = ws.take<T>(size_t(l.c_in * l.h * l.pitch_in() * S));
-  pad_rows(x, l.c_in * l.h, l.w, l.left, S, out);
+  if (l.sw > 1) split_rows(l, x, S, out);
+  else pad_rows(x, l.c_in * l.h, l.w, l.left, S, out);
   return out;
 }
 
@@ -120,8 +121,9 @@ Passed<T> forward(const Network<T>& net, const Row& row, int count, int order, S
 // Slopes at a layer's inputs; `products` are weights and slopes at its outputs, x its inputs.
 template <class T>
 void slopes_before(const ChainLayer& layer, const ChainMask::Layer& mask, int64_t S,
-                   const Products<T>& products, const T* x, T* out) {
-  if (layer.kind == Kind::affine) affine_inputs(layer, mask, S, products, out);
+                   const Products<T>& products, const T* x, T* out, Scratch& ws) {
+  if (layer.strided()) strided_inputs(layer, mask, S, products, out, ws);
+  else if (layer.kind == Kind::affine) affine_inputs(layer, mask, S, products, out);
   else if (layer.kind == Kind::mean) mean_inputs(layer, S, products.begin()->x, out);
   else pool_inputs(layer, S, x, products.begin()->x, out);
 }
@@ -190,7 +192,7 @@ void backward(const Network<T>& net, const Passed<T>& b, T* now, T* grad, Scratc
       affine_parameters(layer, mask.layers[l], S, last, {given, b.in[l]}, grad, ws);
     }
     if (last) break;
-    slopes_before(layer, mask.layers[l], S, {weights[l].back, given}, b.in[l], next);
+    slopes_before(layer, mask.layers[l], S, {weights[l].back, given}, b.in[l], next, ws);
     std::swap(now, next);
   }
 }
@@ -285,7 +287,7 @@ Bent<T> bent(const Network<T>& net, const T* x, int count, const T* slopes, cons
     b.slopes[l] = now;
     if (l == chain.first + size_t(chain.banded)) break;
     T* next = ws.take<T>(size_t(layer.size_in() * S));
-    slopes_before(layer, mask.layers[l], S, {weights[l].back, now}, b.values.in[l], next);
+    slopes_before(layer, mask.layers[l], S, {weights[l].back, now}, b.values.in[l], next, ws);
     now = next;
   }
   return b;
@@ -397,7 +399,7 @@ void product(const Network<T>& net, const Bent<T>& b, const Moved<T>* vector, T*
       affine_parameters(layer, mask.layers[l], S, last, grads, out, ws);
     }
     if (last) break;
-    slopes_before(layer, mask.layers[l], S, back, b.values.in[l], next);
+    slopes_before(layer, mask.layers[l], S, back, b.values.in[l], next, ws);
     std::swap(now, next);
   }
 }

@@ -41,7 +41,7 @@ struct Range {
   int64_t first, last;
   int64_t size() const { return std::max<int64_t>(0, last - first); }
 };
-// Of the kernel, for the output at y.
+// Of the kernel, for the output that reads from y on, y before margins.
 inline Range taps_of_output(int64_t y, int64_t kernel, int64_t margin, int64_t size) {
   return {std::max<int64_t>(0, margin - y), std::min(kernel, size + margin - y)};
 }
@@ -50,8 +50,10 @@ inline Range taps_of_input(int64_t y, int64_t kernel, int64_t margin, int64_t si
   return {std::max<int64_t>(0, y + margin - size_out + 1), std::min(kernel, y + margin + 1)};
 }
 // Of outputs, that read inside the image with one tap.
-inline Range outputs_of_tap(int64_t tap, int64_t margin, int64_t size, int64_t size_out) {
-  return {std::max<int64_t>(0, margin - tap), std::min(size_out, size + margin - tap)};
+inline Range outputs_of_tap(int64_t tap, int64_t margin, int64_t stride, int64_t size,
+                            int64_t size_out) {
+  const auto up = [=](int64_t n) { return n > 0 ? (n + stride - 1) / stride : 0; };
+  return {up(margin - tap), std::min(size_out, up(size + margin - tap))};
 }
 
 inline Range within(const Range& a, const Range& b) {
@@ -88,19 +90,19 @@ Weights<T> in_order(const ChainMask::Layer& mask, const T* w, Scratch& ws) {
   return {forward, picked(mask.back)};
 }
 
-// out[c] = start[c] + sum_k w[k] x[offset[k]] over the taps k of channel c in rows `i` of
-// the kernel, for n vectors of a row; out rows are `step` apart. S samples a position.
+// out[c] = start[c] + sum_k w[k] x[offset[k]] over the taps k of channel `from` + c of the list in
+// rows `i` of the kernel, for n vectors of a row; out rows are `step` apart. S samples a position.
 template <class T>
-void gather_taps(const ChainMask::Taps& taps, int64_t channels, int64_t kernel, const Range& i,
-                 const Products<T>& products, int64_t x_from, int64_t S, int64_t n, const T* start,
-                 T* out, int64_t step) {
+void gather_taps(const ChainMask::Taps& taps, int64_t from, int64_t channels, int64_t kernel,
+                 const Range& i, const Products<T>& products, int64_t x_from, int64_t S, int64_t n,
+                 const T* start, T* out, int64_t step) {
   using V = Vec<T>;
   const int64_t some = i.size();
   // All channels read the same few columns: these stay in the nearest cache.
   in_runs<kTapVecs>(0, n, [&](auto count, int64_t v) __attribute__((always_inline)) {
     constexpr int R = decltype(count)::value;
     for (int64_t c = 0; c < channels; ++c) {
-      const int32_t* rows = taps.start.data() + c * kernel + (some ? i.first : 0);
+      const int32_t* rows = taps.start.data() + (from + c) * kernel + (some ? i.first : 0);
       V sum[R];
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) sum[r] = V::set1(start ? start[c] : T(0));
@@ -108,9 +110,9 @@ void gather_taps(const ChainMask::Taps& taps, int64_t channels, int64_t kernel, 
         const T* x = p.x + x_from + v * V::L;
         for (int64_t k = rows[0]; k < rows[some]; ++k) {
           const V weight = V::set1(p.w[k]);
-          const T* from = x + int64_t(taps.offset[size_t(k)]) * S;
+          const T* at = x + int64_t(taps.offset[size_t(k)]) * S;
 #pragma GCC unroll 16
-          for (int r = 0; r < R; ++r) sum[r] = fma(weight, V::load(from + r * V::L), sum[r]);
+          for (int r = 0; r < R; ++r) sum[r] = fma(weight, V::load(at + r * V::L), sum[r]);
         }
       }
 #pragma GCC unroll 16
@@ -142,9 +144,9 @@ void tap_weights(const ChainLayer& l, const ChainMask::Taps& taps, const Rows& a
   using V = Vec<T>;
   for (int64_t c = 0; c < l.c_out; ++c)
     for (int64_t i = 0; i < l.kh; ++i) {
-      const Range y = within(outputs_of_tap(i, l.top, l.h, l.h_out), rows);
+      const Range y = within(outputs_of_tap(i, l.top, l.sh, l.h, l.h_out), rows);
       const int64_t g_from = at.g_from + c * at.g_plane + (y.first - rows.first) * at.g_pitch;
-      const int64_t x_from = (y.first - l.top) * at.x_pitch;
+      const int64_t x_from = (y.first * l.sh - l.top) * at.x_pitch;
       const int32_t* run = taps.start.data() + c * l.kh + i;
       in_runs<kTapDots>(run[0], run[1], [&](auto count, int64_t k) __attribute__((always_inline)) {
         constexpr int R = decltype(count)::value;
@@ -157,7 +159,7 @@ void tap_weights(const ChainLayer& l, const ChainMask::Taps& taps, const Rows& a
         }
         for (const Factors<T>& p : products)
           for (int64_t row = 0; row < y.size(); ++row) {
-            const T *slopes = p.w + g_from + row * at.g_pitch, *x = p.x + row * at.x_pitch;
+            const T *slopes = p.w + g_from + row * at.g_pitch, *x = p.x + row * l.sh * at.x_pitch;
             for (int64_t s = 0; s < at.columns; s += V::L) {
               const V slope = V::load(slopes + s);
 #pragma GCC unroll 8
