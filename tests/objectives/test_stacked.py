@@ -444,7 +444,8 @@ def test_what_the_core_lacks_goes_another_way() -> None:
     for wrong in ({"h_out": 3}, {"weight": 5}, {"c_in": 0}):
         good = {
             "kind": "affine", "c_in": 2, "h": 1, "w": 1, "c_out": 2, "h_out": 1, "w_out": 1,
-            "kh": 1, "kw": 1, "top": 0, "left": 0, "sh": 1, "sw": 1, "weight": 0, "bias": -1, "act": 0,
+            "kh": 1, "kw": 1, "top": 0, "left": 0, "sh": 1, "sw": 1,
+            "weight": 0, "bias": -1, "act": 0,
         }  # fmt: skip
         with pytest.raises(ValueError, match=r"layer|convolution"):
             _core.Chain([{**good, **wrong}], 4)
