@@ -98,6 +98,7 @@ READERS: dict[str, tuple[str, ...] | str] = {
     "edt.limits:_address_space": "/proc",
     "edt.limits:_available": "/proc",
     "edt.limits:_group": "/sys",
+    "edt.nn.team:runtime": "/proc",
     "edt.ops.memory:free_bytes": "/proc",
     "edt.locations:Remote.read_text": "bytes as text",
     "edt.runs.engines.local:_Worker.ask": "a pipe from a worker of this process",
