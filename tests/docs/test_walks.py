@@ -177,8 +177,8 @@ torch.testing.assert_close(grad[: ens.offsets[1]], torch.cat([g.flatten() for g 
 # Losses without a kernel are trained by the optimiser's own rule.
 net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Tanh(), torch.nn.Linear(2, 1)).double()
 trained = edt.masked_train(
-    (x, t), edt.ModuleEnsemble([net]), optimizer=optimizer, steps=5, lr=0.01, betas=(0.0, 0.9),
-    record=None, progress=False,
+    edt.ModuleTask((x, t), torch.nn.functional.mse_loss), edt.ModuleEnsemble([net]),
+    optimizer=optimizer, steps=5, lr=0.01, betas=(0.0, 0.9), record=None, progress=False,
 )
 rule = torch.optim.RMSprop(net.parameters(), lr=0.01, alpha=0.9)
 for _ in range(5):
