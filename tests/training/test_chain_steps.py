@@ -35,8 +35,9 @@ OPTIMIZERS: dict[str, tuple[dict[str, Any], Any, dict[str, Any]]] = {
 def net(width: int, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     return nn.Sequential(
-        nn.Conv2d(2, width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(width, 4, 2),
-        nn.Tanh(), nn.Flatten(), nn.Linear(16, 3),
+        nn.Conv2d(2, width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(width, 4, 2, stride=(1, 2), padding=(0, 1)), nn.Tanh(), nn.Flatten(),
+        nn.Linear(16, 3),
     )  # fmt: skip
 
 
