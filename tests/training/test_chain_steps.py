@@ -254,13 +254,13 @@ def test_control_c_ends_a_call_between_two_steps(monkeypatch: pytest.MonkeyPatch
         cut = trained(data, nets, steps=10**6)
     assert cut.interrupted and ended == ["in the core"]
     steps = cut.steps.tolist()
-    assert min(steps[:2]) > 0 and max(steps) < 10**6 and steps[2:] == [0, 0]
-    assert torch.equal(
-        cut.networks.theta[int(nets.offsets[2]) :], nets.theta[int(nets.offsets[2]) :]
-    )
-    for b in range(2):
-        alone = trained(data, nets[[b]], steps=steps[b], data_seed=5 + b)
-        assert torch.equal(alone.networks.theta, of(cut.networks, b))
+    # A busy machine may not have begun the second.
+    assert max(steps[:2]) > 0 and max(steps) < 10**6 and steps[2:] == [0, 0]
+    for b in range(nets.B):
+        there = nets
+        if steps[b]:
+            there = trained(data, nets[[b]], steps=steps[b], data_seed=5 + b).networks
+        assert torch.equal(of(cut.networks, b), of(there, 0 if steps[b] else b))
 
 
 @pytest.mark.parametrize("why", ["a class without an output", "batches", "a loss of one's own"])
