@@ -50,9 +50,11 @@ class BatchTrainer(ObjectiveTrainer):
             return aimed and now % self._epochs.per_epoch == 0
 
         def move(now: int, moving: torch.Tensor, most: int) -> None:
-            # No further than the next step that decides.
-            ahead = (step for step in range(now + 1, most) if decides(step))
-            if not self._run_on(run, rule, moving, next(ahead, most)):
+            if self.runs_on:
+                # No further than the next step that decides.
+                ahead = (step for step in range(now + 1, most) if decides(step))
+                self._run_on(run, rule, moving, next(ahead, most))
+            else:
                 self._move(run, rule, grad, now, torch.nonzero(moving).flatten())
 
         try:
@@ -60,9 +62,14 @@ class BatchTrainer(ObjectiveTrainer):
         finally:
             self._put_back(run)
 
-    def _run_on(self, state: State, rule: Rule, moving: torch.Tensor, until: int) -> bool:
-        """Take the networks ``moving`` to step ``until`` in one go; False: nothing was done."""
+    @property
+    def runs_on(self) -> bool:
+        """Whether `_run_on` takes many steps in one go."""
         return False
+
+    def _run_on(self, state: State, rule: Rule, moving: torch.Tensor, until: int) -> None:
+        """Take the networks ``moving`` to step ``until`` in one go, where it `runs_on`."""
+        raise NotImplementedError
 
     def _epochs_of(self, size: int, seeds: torch.Tensor) -> Epochs | None:
         if not size:

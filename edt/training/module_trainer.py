@@ -44,12 +44,14 @@ class ModuleTrainer(BatchTrainer):
         with one_blas_thread() if self.objective.chained else nullcontext():
             super().train(run, rule, until)
 
-    def _run_on(self, state: State, rule: Rule, moving: torch.Tensor, until: int) -> bool:
-        steps = self.objective.steps
-        if steps is None:
-            return False
-        steps.take(state, rule, moving, until)
-        return True
+    @property
+    def runs_on(self) -> bool:
+        """Whether the core takes the steps."""
+        return self.objective.steps is not None
+
+    def _run_on(self, state: State, rule: Rule, moving: torch.Tensor, until: int) -> None:
+        assert self.objective.steps is not None
+        self.objective.steps.take(state, rule, moving, until)
 
     def _sampling(
         self, rule: Rule, now: int
