@@ -133,13 +133,11 @@ class CoreChain:
             into: ``[B, P]``, contiguous, where gradients are written; None: to new memory.
         """
         out = self.outputs(rows, inputs, masks)
-        with torch.enable_grad():
-            losses = value(out.requires_grad_(True))
-            (slopes,) = torch.autograd.grad(losses.sum(), out)
+        slopes, losses = slopes_of(value, out)
         grad = torch.empty_like(rows) if into is None else into
         # Blocks go forward once more: that costs less than to bring what they left from memory.
-        self._call("gradient", masks, rows, inputs, slopes.contiguous(), grad)
-        return grad, losses.detach()
+        self._call("gradient", masks, rows, inputs, slopes, grad)
+        return grad, losses
 
     def train(
         self,
@@ -202,10 +200,7 @@ class CoreChain:
         f = self.outputs(rows, inputs, masks)
         with one_blas_thread():
             A, u = seconds(f, value, curvature, ggn=ggn)
-        # The strides of vectors that lie close, whatever their order.
-        out = torch.empty_like(vectors) if into is None else into
-        if out.stride() != vectors.stride() or out.stride(2) != 1:
-            vectors, out = vectors.contiguous(), torch.empty(vectors.shape, dtype=vectors.dtype)
+        vectors, out = laid_alike(vectors, into)
         self._call(
             "products",
             masks,
@@ -238,6 +233,27 @@ class CoreChain:
             0 if shared else N * self._chain.d_in,
             *(part.data_ptr() if isinstance(part, torch.Tensor) else part or 0 for part in more),
         )  # fmt: skip
+
+
+def slopes_of(
+    value: Callable[[torch.Tensor], torch.Tensor], out: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(slopes of the losses in the outputs, contiguous; losses ``[B]``)."""
+    with torch.enable_grad():
+        losses = value(out.requires_grad_(True))
+        (slopes,) = torch.autograd.grad(losses.sum(), out)
+    return slopes.contiguous(), losses.detach()
+
+
+def laid_alike(
+    vectors: torch.Tensor, into: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Vectors ``[B, K, P]``, and where products of their strides go: ``into`` where it has them."""
+    # The strides of vectors that lie close, whatever their order.
+    out = torch.empty_like(vectors) if into is None else into
+    if out.stride() != vectors.stride() or out.stride(2) != 1:
+        vectors, out = vectors.contiguous(), vectors.new_empty(vectors.shape)
+    return vectors, out
 
 
 def seconds(

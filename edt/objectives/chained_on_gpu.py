@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from edt.objectives.chained import CoreChain, Masks, seconds
+from edt.objectives.chained import CoreChain, Masks, laid_alike, seconds, slopes_of
 from edt.ops import cuda
 from edt.ops.cuda_chain import CudaChain
 
@@ -61,12 +61,10 @@ class GpuChain(CoreChain):
         """(gradients ``[B, P]``, losses ``[B]``); see `CoreChain`."""
         out = rows.new_empty(*inputs.shape[:2], *self.shape)
         forward = self._engine.outputs(rows, inputs, out, masks, keep=True)
-        with torch.enable_grad():
-            losses = value(out.requires_grad_(True))
-            (slopes,) = torch.autograd.grad(losses.sum(), out)
+        slopes, losses = slopes_of(value, out)
         grad = torch.empty_like(rows) if into is None else into
-        self._engine.gradient(forward, slopes.contiguous(), grad)
-        return grad, losses.detach()
+        self._engine.gradient(forward, slopes, grad)
+        return grad, losses
 
     def products(
         self,
@@ -82,8 +80,6 @@ class GpuChain(CoreChain):
     ) -> torch.Tensor:
         """Products with K vectors, ``[B, K, P]``; see `CoreChain`."""
         A, u = seconds(self.outputs(rows, inputs, masks), value, curvature, ggn=ggn)
-        out = torch.empty_like(vectors) if into is None else into
-        if out.stride() != vectors.stride() or out.stride(2) != 1:
-            vectors, out = vectors.contiguous(), vectors.new_empty(vectors.shape)
+        vectors, out = laid_alike(vectors, into)
         self._engine.products(rows, inputs, u, A, vectors, out, masks)
         return out
