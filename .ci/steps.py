@@ -6,12 +6,15 @@
 Each step's output goes to build/ci/STEP.log and is shown when the step ends. The table at the end,
 and build/ci/steps.csv, has each step's seconds on the clock and of the processors; the latter mean
 the same on a machine that is busy with something else. After a failure nothing new is started.
+Compilers run through ccache where there is one: what has been compiled before, in whatever folder,
+is not compiled again.
 """
 
 from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,7 +134,15 @@ def start(step: Step) -> Running:
 def environment(step: Step) -> dict[str, str]:
     """What a step sees; Python keeps what it compiles, since some hundred processes start."""
     given = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    return {**ENVIRONMENT, **given, "EDT_DURATIONS": str(OUT / step.name)}
+    return {**ENVIRONMENT, **cached(), **given, "EDT_DURATIONS": str(OUT / step.name)}
+
+
+def cached() -> dict[str, str]:
+    """What sends compilers through ccache, for a checkout in any folder; nothing without it."""
+    if shutil.which("ccache") is None:
+        return {}
+    launchers = {f"CMAKE_{language}_COMPILER_LAUNCHER": "ccache" for language in ("CXX", "CUDA")}
+    return {**launchers, "CCACHE_BASEDIR": str(ROOT), "CCACHE_NOHASHDIR": "1"}
 
 
 def ended(running: list[Running]) -> Ended:

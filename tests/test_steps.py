@@ -91,3 +91,17 @@ def test_every_step_waits_only_for_others(ci):
     assert [step.name for step in ci.chosen(["docs"])] == ["setup", "docs"]
     with pytest.raises(SystemExit, match="no step nothing"):
         ci.chosen(["nothing"])
+
+
+def test_compilers_go_through_ccache_where_there_is_one(ci, tmp_path, monkeypatch):
+    """What is set by hand stays."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CMAKE_CXX_COMPILER_LAUNCHER", raising=False)
+    monkeypatch.delenv("CCACHE_BASEDIR", raising=False)
+    step = ci.Step("a", "true")
+    assert "CMAKE_CXX_COMPILER_LAUNCHER" not in ci.environment(step)
+    (tmp_path / "ccache").touch(0o755)
+    seen = ci.environment(step)
+    assert seen["CMAKE_CXX_COMPILER_LAUNCHER"] == "ccache" and seen["CCACHE_BASEDIR"] == str(ROOT)
+    monkeypatch.setenv("CMAKE_CXX_COMPILER_LAUNCHER", "sccache")
+    assert ci.environment(step)["CMAKE_CXX_COMPILER_LAUNCHER"] == "sccache"

@@ -8,6 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmarks.sparse_resnet import check
+
 ROOT = Path(__file__).parents[2]
 PNG = b"\x89PNG"
 
@@ -58,3 +64,18 @@ def test_a_small_resnet_trains_sparse_and_dense(tmp_path: Path) -> None:
     (row,) = json.loads(record.read_text())["rows"]
     assert row["sparsity"] == 0.9 and row["optimizer"] == "sgd"
     assert all(row[name] > 0 for name in ("edt", "PyTorch, dense", "without convolutions"))
+
+
+def test_a_resnet_with_wrong_gradients_is_not_timed() -> None:
+    """Same loss, one gradient doubled."""
+
+    class Doubled(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.linear(x, 2 * self.weight - self.weight.detach(), self.bias)
+
+    net, wrong = nn.Linear(4, 3), Doubled(4, 3)
+    wrong.load_state_dict(net.state_dict())
+    x, y = torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1])
+    check(net, net, {}, x, y)
+    with pytest.raises(RuntimeError, match=r"^weight differs by 1\.0e"):
+        check(wrong, net, {}, x, y)

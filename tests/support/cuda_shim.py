@@ -17,6 +17,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from launcher import LAUNCHER
 from pretend_gpu import GPU, Streams, pretend_gpu
 
 from edt import _core
@@ -85,6 +86,7 @@ def build_shim() -> Path:
             # Nothing to gain in the bindings, which take the longest to compile.
             pool.submit(
                 run,
+                *LAUNCHER,
                 compiler,
                 *flags,
                 *(["-O0"] if source.name in ("cuda.cpp", "cuda_chain.cpp", "module.cpp") else []),

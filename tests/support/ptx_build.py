@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from launcher import LAUNCHER
+
 ROOT = Path(__file__).resolve().parents[2]
 SHIM = ROOT / "tests" / "cuda" / "shim"
 PTX = ROOT / "tests" / "cuda" / "ptx"
@@ -173,7 +175,7 @@ class Build:
         if not self.fresh(source, target):
             fast = source.parent == PTX and source.stem in MACHINE
             speed = ["-O2", "-g0"] if fast else ["-O0", "-g0"]
-            run("c++", *self.host, *speed, "-c", source, "-o", target)
+            run(*LAUNCHER, "c++", *self.host, *speed, "-c", source, "-o", target)
             self.made(target)
         return target
 
