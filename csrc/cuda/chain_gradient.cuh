@@ -38,6 +38,23 @@ EDT_DEVICE ChainPair<T> pair_of(const ChainGradient<T>& g, const ChainPlace& at,
   return {slope + (s.slope.top * s.slope.pitch() + s.slope.left) * g.S, in};
 }
 
+// Where slopes and inputs of the lines of a row lie, and how many entries of them
+// (ChainStage::lines).
+struct ChainLines {
+  int count, span, slope_row, slope_step, in_row, in_step;
+  EDT_DEVICE ChainLines(const ChainStage& s, int S)
+      : count(s.lines()),
+        span(s.w / count * S),
+        slope_row(s.slope.sy * s.slope.pitch() * S),
+        slope_step(s.slope.sx * S),
+        in_row(s.forward.sy * s.in.pitch() * S),
+        in_step(s.forward.sx * S) {}
+  EDT_DEVICE int slope(int line) const {
+    return line / count * slope_row + line % count * slope_step;
+  }
+  EDT_DEVICE int in(int line) const { return line / count * in_row + line % count * in_step; }
+};
+
 // The warp's item of one kind (ChainStage::items): which stage, part, and item of the part.
 struct ChainShare {
   int stage = 0, part = 0, item = 0;
@@ -86,7 +103,8 @@ chain_gradient_kernel(ChainGradient<T> g) {
   if (g.t.nets && g.t.nets[int64_t(at.b) * g.t.count + share.stage].listed) return;
   const ChainStage& s = g.t.stages[share.stage];
   const int row0 = share.item % s.tiles * R, tap0 = share.item / s.tiles * kChainTaps, S = g.S;
-  const int pitch = s.in.pitch(), g_pitch = s.slope.pitch();
+  const int pitch = s.in.pitch();
+  const ChainLines lines(s, S);
   int tap[kChainTaps], rows[R];
   // Taps past the last one read where the first stands.
   int line = tap0 / s.kw, c = line / s.kh, column = tap0 - line * s.kw, i = line - c * s.kh;
@@ -109,10 +127,10 @@ chain_gradient_kernel(ChainGradient<T> g) {
     const ChainPair<T> pair = pair_of(g, at, s, f);
     if (!pair.slope) break;
     EDT_NO_UNROLL
-    for (int y = share.first; y < share.end; ++y) {
-      const T *slope = pair.slope + y * g_pitch * S, *in = pair.in + y * pitch * S;
+    for (int l = lines.count * share.first; l < lines.count * share.end; ++l) {
+      const T *slope = pair.slope + lines.slope(l), *in = pair.in + lines.in(l);
       EDT_NO_UNROLL
-      for (int q = int(threadIdx.x) % kWarp * kPack<T>; q < s.w * S; q += kWarp * kPack<T>) {
+      for (int q = int(threadIdx.x) % kWarp * kPack<T>; q < lines.span; q += kWarp * kPack<T>) {
         Pack<T> slopes[R];
         EDT_UNROLL
         for (int r = 0; r < R; ++r) slopes[r] = load(slope + rows[r] + q);
@@ -140,19 +158,20 @@ chain_list_kernel(ChainGradient<T> g) {
   const ChainShare share(g.t, at.block, 3);
   if (share.stage == g.t.count) return;
   const ChainStage& s = g.t.stages[share.stage];
-  const int S = g.S, pitch = s.in.pitch(), g_pitch = s.slope.pitch();
+  const int S = g.S;
+  const ChainLines lines(s, S);
   const int lane = int(threadIdx.x) % kWarp;
   T* out = g.partial.at(at.b, at.v) + s.partial + int64_t(share.part) * s.c * (s.taps + 1);
   T sum[kChainTaps] = {};
   if (share.item >= s.groups) {
     const int row0 = (share.item - s.groups) * kChainTaps;
     const T* from = pair_of(g, at, s, 0).slope;
-    for (int y = share.first; y < share.end; ++y)
-      for (int q = lane * kPack<T>; q < s.w * S; q += kWarp * kPack<T>) {
+    for (int l = lines.count * share.first; l < lines.count * share.end; ++l)
+      for (int q = lane * kPack<T>; q < lines.span; q += kWarp * kPack<T>) {
         EDT_UNROLL
         for (int k = 0; k < kChainTaps; ++k) {
           const int row = smaller(row0 + k, s.c - 1);
-          const Pack<T> x = load(from + (row * s.slope.plane() + y * g_pitch) * S + q);
+          const Pack<T> x = load(from + row * s.slope.plane() * S + lines.slope(l) + q);
           EDT_UNROLL
           for (int e = 0; e < kPack<T>; ++e) sum[k] += x.v[e];
         }
@@ -173,11 +192,11 @@ chain_list_kernel(ChainGradient<T> g) {
     const ChainPair<T> pair = pair_of(g, at, s, f);
     if (!pair.slope) break;
     EDT_NO_UNROLL
-    for (int y = share.first; y < share.end; ++y) {
-      const T* slope = pair.slope + (row * s.slope.plane() + y * g_pitch) * S;
-      const T* in = pair.in + y * pitch * S;
+    for (int l = lines.count * share.first; l < lines.count * share.end; ++l) {
+      const T* slope = pair.slope + row * s.slope.plane() * S + lines.slope(l);
+      const T* in = pair.in + lines.in(l);
       EDT_NO_UNROLL
-      for (int q = lane * kPack<T>; q < s.w * S; q += kWarp * kPack<T>) {
+      for (int q = lane * kPack<T>; q < lines.span; q += kWarp * kPack<T>) {
         const Pack<T> d = load(slope + q);
         EDT_UNROLL
         for (int k = 0; k < kChainTaps; ++k) sum[k] = dot(sum[k], d, load(in + tap[k] + q));

@@ -55,8 +55,6 @@ ChainPlan::ChainPlan(const Chain& chain, const std::vector<const ChainMask*>& ma
 
 void ChainPlan::make_stages(const Chain& chain) {
   using Kind = ChainLayer::Kind;
-  if (chain.strided)
-    throw std::invalid_argument("the CUDA engine has no convolutions with strides");
   for (size_t l = 0; l < chain.layers.size(); ++l) {
     const ChainLayer& layer = chain.layers[l];
     if (layer.kind == Kind::activation) {
@@ -88,6 +86,8 @@ void ChainPlan::make_stages(const Chain& chain) {
       s.weight = layer.weight;
       s.bias = layer.bias;
       s.taps = s.in.c * s.kh * s.kw;
+      s.forward.sy = int(layer.sh);
+      s.forward.sx = int(layer.sw);
     }
     stages_.push_back(s);
     layer_.push_back(int(l));
@@ -106,8 +106,13 @@ void ChainPlan::lay_out(double budget) {
     const int64_t out = int64_t(s.c) * s.h * s.w;
     const bool slopes = n >= first_, affine = s.kind == ChainStage::Kind::affine;
     if (affine && n > first_) {
-      s.slope.top = std::max(0, s.kh - 1 - s.in.top);
-      s.slope.left = std::max(0, s.kw - 1 - s.in.left);
+      s.slope.sy = s.forward.sy;
+      s.slope.sx = s.forward.sx;
+      // Before the first output, and where a stride leaves inputs out behind the last.
+      const int below = s.in.top + s.in.h - 1 - (s.h - 1) * s.slope.sy;
+      const int beside = s.in.left + s.in.w - 1 - (s.w - 1) * s.slope.sx;
+      s.slope.top = std::max({0, s.kh - 1 - s.in.top, below});
+      s.slope.left = std::max({0, s.kw - 1 - s.in.left, beside});
     }
     if (n > 0) s.in.at = take(room_, s.in.positions());
     if (slopes) s.slope.at = take(room_, s.slope.positions());
@@ -135,7 +140,8 @@ void ChainPlan::lay_out(double budget) {
   for (int n = 0; n < int(stages_.size()); ++n) {
     ChainStage& s = stages_[n];
     if (s.kind != ChainStage::Kind::affine) continue;
-    const int64_t row = (s.w * packs + kWarp - 1) / kWarp;
+    const int64_t lines = s.lines();
+    const int64_t row = lines * ((s.w / lines * packs + kWarp - 1) / kWarp);
     s.parts = int(std::clamp<int64_t>(row * s.h / kPartSteps, 1, s.h));
     s.partial = take(partial_, s.parts * int64_t(s.c) * (s.taps + 1));
   }
@@ -163,7 +169,8 @@ void ChainPlan::lay_out(double budget) {
       p.at = take(weights_, aligned(int64_t(p.tiles) * p.height * p.channels * s.kh * s.kw));
       return p;
     };
-    s.forward = tiled({s.c, s.h, s.w, s.in.c, s.in.pitch(), s.in.plane(), 0, 0, 0, 0, 0, 0});
+    s.forward = tiled({s.c, s.h, s.w, s.in.c, s.in.pitch(), s.in.plane(), 0, 0, 0, 0, 0, 0,
+                       s.forward.sy, s.forward.sx});
     if (n > first_)
       s.back = tiled({s.in.c, s.in.h, s.in.w, s.c, s.slope.pitch(), s.slope.plane(),
                       s.in.top + s.slope.top - s.kh + 1, s.in.left + s.slope.left - s.kw + 1, 0, 0,

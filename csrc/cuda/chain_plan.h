@@ -2,8 +2,10 @@
 //
 // A stage is an affine layer or pooling with the activation behind it. What lies between two stages
 // is an image [channel][row][column][sample], with the margins of zeros that its reader wants, so
-// that no tap asks whether it is inside. All samples of an image's position are packs side by side:
-// lanes of a warp are packs, and a tap moves all of them by the same number of entries.
+// that no tap asks whether it is inside; slopes at the outputs of a layer with a stride lie as far
+// apart as what made them, with zeros between, so that nothing divides by strides. All samples of
+// an image's position are packs side by side: lanes of a warp are packs, and a tap moves all of
+// them by the same number of entries.
 //
 // A network has a room for its images, derivatives and slopes, and one for its weights in the order
 // in which kernels read them; K vectors (products) have such rooms each. Samples go in chunks and
@@ -21,11 +23,13 @@ namespace edt::cuda {
 struct ChainImage {
   int64_t at;  // positions before it in a room
   int c, h, w, top, left;
-  EDT_HD int pitch() const { return w + 2 * left; }
-  EDT_HD int plane() const { return (h + 2 * top) * pitch(); }
+  int sy = 1, sx = 1;  // from a row and column to the next: between them lie zeros
+  EDT_HD int rows() const { return (h - 1) * sy + 1 + 2 * top; }
+  EDT_HD int pitch() const { return (w - 1) * sx + 1 + 2 * left; }
+  EDT_HD int plane() const { return rows() * pitch(); }
   EDT_HD int positions() const { return c * plane(); }
-  EDT_HD bool bare() const { return top == 0 && left == 0; }
-  EDT_HD int place(int y, int x) const { return (y + top) * pitch() + x + left; }
+  EDT_HD bool bare() const { return top == 0 && left == 0 && sy * sx == 1; }
+  EDT_HD int place(int y, int x) const { return (y * sy + top) * pitch() + x * sx + left; }
   //! Of number d of a sample.
   EDT_HD int place(int d) const {
     if (bare()) return d;
@@ -34,9 +38,9 @@ struct ChainImage {
   }
 };
 
-//! out[row][y][x] = sum over channels, i, j of w[row][channel][i][j] in[channel][y + i][x + j],
-//! images from (y0, x0) on: an affine layer, or (its kernel turned around) what goes back through
-//! it. Weights lie in tiles of `height` rows, [tile][channel][i][j][row]; or they are taps.
+//! out[row][y][x] = sum over channels, i, j of w[row][channel][i][j] in[channel][sy y + i][sx x +
+//! j], images from (y0, x0) on: an affine layer, or (its kernel turned around) what goes back
+//! through it. Weights lie in tiles of `height` rows, [tile][channel][i][j][row]; or they are taps.
 struct ChainProduct {
   int rows, h, w;              // of what is made
   int channels, pitch, plane;  // of what is read
@@ -44,6 +48,7 @@ struct ChainProduct {
   int height, tiles;
   int many;    // whether taps take four packs a lane
   int64_t at;  // numbers before its weights in their room
+  int sy = 1, sx = 1;
 };
 
 struct ChainStage {
@@ -63,7 +68,9 @@ struct ChainStage {
   int64_t partial;    // and what lies before the first one's sums [taps c + c] among them
   int height, tiles;  // of its gradient: channels out, and tiles of them
   int groups;         // of taps, the most of a network
-  int items[4];       // of gradients, of all parts: by tiles of 8, 6 and 2 rows; lists and biases
+  //! Of a row of outputs: what one loop goes through, in which slopes and inputs lie side by side.
+  EDT_HD int lines() const { return forward.sx == 1 ? 1 : w; }
+  int items[4];  // of gradients, of all parts: by tiles of 8, 6 and 2 rows; lists and biases
 };
 
 //! A network's list of taps of one direction: where it starts among the plan's numbers.

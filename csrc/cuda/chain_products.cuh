@@ -94,7 +94,7 @@ struct ChainLane {
       position[q] = pack / packs;
       s[q] = (pack - position[q] * packs) * kPack<T>;
       const int y = position[q] / p.w, x = position[q] - y * p.w;
-      from[q] = ((y + p.y0) * p.pitch + x + p.x0) * S + s[q];
+      from[q] = ((y * p.sy + p.y0) * p.pitch + x * p.sx + p.x0) * S + s[q];
       if (at >= all) position[q] = -1;
     }
   }

@@ -250,7 +250,7 @@ chain_curvature_kernel(Lines<const T> matrix, Lines<const T> in, int n, ChainSin
 }
 
 constexpr int kChainMarginBlocks = 8;
-// Zeros around images. Tangents: those of a vector's room.
+// Zeros around images, and between numbers that lie apart. Tangents: those of a vector's room.
 template <class T>
 EDT_KERNEL(kChainThreads)
 chain_margins_kernel(ChainTables t, Lines<T> x, Lines<T> rooms, int tangents, int vectors, int S) {
@@ -263,12 +263,13 @@ chain_margins_kernel(ChainTables t, Lines<T> x, Lines<T> rooms, int tangents, in
   const int64_t before = !tangents ? image.at : slope ? stage.r_slope : stage.r_in;
   if (before < 0) return;
   T* to = input ? x.at(at.b, 0) : rooms.at(at.b, at.v) + before * S;
-  const int packs = S / kPack<T>, pitch = image.pitch(), rows = image.h + 2 * image.top;
+  const int packs = S / kPack<T>, pitch = image.pitch(), rows = image.rows();
   for (int q = turn * int(blockDim.x) + int(threadIdx.x); q < image.positions() * packs;
        q += kChainMarginBlocks * int(blockDim.x)) {
     const int position = q / packs, row = position / pitch, column = position - row * pitch;
-    const int y = row % rows - image.top, left = column - image.left;
-    if (y < 0 || y >= image.h || left < 0 || left >= image.w)
+    const int y = row % rows - image.top, x = column - image.left;
+    if (y < 0 || y % image.sy != 0 || y / image.sy >= image.h || x < 0 || x % image.sx != 0 ||
+        x / image.sx >= image.w)
       store(to + int64_t(q) * kPack<T>, splat(T(0)));
   }
 }

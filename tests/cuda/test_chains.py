@@ -21,7 +21,7 @@ SHARES = (1.0, 0.6, 0.3, 0.12, 0.0)
 
 
 def random_chain(seed: int) -> tuple[nn.Module, tuple[int, ...]]:
-    """Convolutions with margins and without, fields that leave a rest, linear layers."""
+    """Convolutions with margins, strides and without, fields that leave a rest, linear layers."""
     draw = random.Random(seed)
     c, h, w = draw.randint(1, 3), draw.randint(3, 9), draw.randint(3, 9)
     shape, layers = (c, h, w), []
@@ -32,8 +32,13 @@ def random_chain(seed: int) -> tuple[nn.Module, tuple[int, ...]]:
         kernel = draw.randint(1, min(4, h + 2 * top)), draw.randint(1, min(4, w + 2 * left))
         out = draw.randint(1, 9)
         bias = draw.random() < 0.7
-        layers.append(nn.Conv2d(c, out, kernel, padding=(top, left), bias=bias))
-        c, h, w = out, h + 2 * top - kernel[0] + 1, w + 2 * left - kernel[1] + 1
+        stride = draw.choice(((1, 1), (1, 1), (2, 2), (1, 2), (3, 1), (2, 3), (5, 4)))
+        layers.append(nn.Conv2d(c, out, kernel, stride, (top, left), bias=bias))
+        h, w = (
+            (size + 2 * margin - k) // step + 1
+            for size, margin, k, step in zip((h, w), (top, left), kernel, stride, strict=True)
+        )
+        c = out
         after: list[nn.Module] = [draw.choice(BENDS)() for _ in range(draw.choice((0, 1, 1, 2)))]
         if draw.random() < 0.6 and min(h, w) > 1:
             field = draw.randint(1, min(3, h)), draw.randint(1, min(3, w))
