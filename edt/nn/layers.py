@@ -20,6 +20,8 @@ __all__ = ["KERNELS", "MaskedConv2d", "MaskedLinear"]
 KERNELS = ("auto", "sparse", "dense")
 #: "auto" without a measurement (`edt.nn.sparsify`): sparse up to this share of weights.
 DENSITY = 0.2
+#: Sizes of inputs, with their batches, that a layer keeps in mind.
+PLANS = 64
 
 
 def _checked(kernel: str) -> str:
@@ -33,6 +35,15 @@ class _Taps(NamedTuple):
 
     weights: int
     layouts: dict[Shape, Layout]
+
+
+class _Plan(NamedTuple):
+    """What a layer does with inputs of one size, while mask and dtype stay as they are."""
+
+    mask: Tensor
+    version: int
+    dtype: torch.dtype
+    layout: Layout
 
 
 class _Masked(nn.Module):
@@ -60,6 +71,7 @@ class _Masked(nn.Module):
         self.kernel, self.compiled = _checked(kernel), 0
         self.faster, self.seconds = None, {}
         self._masks: TensorCache[_Taps] = TensorCache()
+        self._plans: dict[torch.Size, _Plan] = {}
         self.register_buffer("mask", torch.ones_like(self.weight, dtype=torch.bool))
         if mask is not None:
             self.set_mask(mask)
@@ -121,17 +133,52 @@ class _Masked(nn.Module):
             found = self._masks.store(_Taps(weights, {}), (self.mask,))
         return found
 
-    def _sparse(self, x: Tensor, shape: Shape) -> Tensor:
+    def _layout(self, shape: Shape) -> Layout:
         taps = self._taps()
         if shape not in taps.layouts:
             four = self.mask.reshape(*self.mask.shape, *[1] * (4 - self.mask.ndim))
             taps.layouts[shape] = Layout(four, shape)
             self.compiled += 1
-        return product(x, self.weight, self.bias, taps.layouts[shape])
+        return taps.layouts[shape]
+
+    def _plan(self, x: Tensor) -> Layout | None:
+        """Taps for these inputs; None: the dense kernel. From the layer's attributes."""
+        raise NotImplementedError
+
+    def _planned(self, x: Tensor, weight: Tensor) -> Layout | None:
+        """`_plan`, kept as long as the mask, its version and all attributes stay as they are.
+
+        In a network this code has left the caches of the processor when a layer's turn comes again:
+        looking at every attribute anew takes longer than the products of a small layer.
+        """
+        mask: Any = self._buffers["mask"]
+        kept = self._plans.get(x.shape)
+        if (
+            kept is not None
+            and kept.mask is mask
+            and kept.version == mask._version
+            and kept.dtype is x.dtype
+            and kept.dtype is weight.dtype
+            and x.is_cpu
+            and weight.is_cpu
+        ):
+            return kept.layout
+        layout = self._plan(x)
+        if layout is not None and not mask.is_inference():
+            if len(self._plans) >= PLANS:
+                self._plans.clear()
+            self._plans[x.shape] = _Plan(mask, mask._version, x.dtype, layout)
+        return layout
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Another kernel, stride or padding needs another plan.
+        super().__setattr__(name, value)
+        if "_plans" in self.__dict__:
+            self._plans.clear()
 
     def __getstate__(self) -> dict[str, Any]:
         # The compiled lists are memory of this process.
-        return {**self.__dict__, "_masks": TensorCache()}
+        return {**self.__dict__, "_masks": TensorCache(), "_plans": {}}
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any
@@ -179,12 +226,19 @@ class MaskedLinear(_Masked, nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """``x (mask * W)^T + b``; ``[..., in_features]`` -> ``[..., out_features]``."""
+        weight, bias = self.weight, self.bias
+        layout = self._planned(x, weight)
+        if layout is None:
+            return functional.linear(x, self.masked_weight, bias)
+        if x.ndim == 2:
+            return product(x, weight, bias, layout)
+        flat = product(x.reshape(-1, self.in_features), weight, bias, layout)
+        return flat.reshape(*x.shape[:-1], self.out_features)
+
+    def _plan(self, x: Tensor) -> Layout | None:
         if x.ndim == 0 or x.shape[-1] != self.in_features or self.chosen(x) == "dense":
-            return functional.linear(x, self.masked_weight, self.bias)
-        flat = x.reshape(-1, self.in_features)
-        shape = Shape(self.in_features, self.out_features, flat=True)
-        out: Tensor = self._sparse(flat, shape).reshape(*x.shape[:-1], self.out_features)
-        return out
+            return None
+        return self._layout(Shape(self.in_features, self.out_features, flat=True))
 
 
 class MaskedConv2d(_Masked, nn.Conv2d):
@@ -234,14 +288,21 @@ class MaskedConv2d(_Masked, nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution with ``mask * W``; ``[N, C, H, W]`` or ``[C, H, W]``, as torch's."""
+        weight, bias = self.weight, self.bias
+        layout = self._planned(x, weight)
+        if layout is None:
+            return self._dense(x)
+        if x.ndim == 4:
+            return product(x, weight, bias, layout)
+        return product(x[None], weight, bias, layout)[0]
+
+    def _plan(self, x: Tensor) -> Layout | None:
         strange = x.ndim not in (3, 4) or x.shape[-3] != self.in_channels
         if strange or self.padding_mode != "zeros" or self.chosen(x) == "dense":
-            return self._dense(x)
+            return None
         shape = self._shape(x.shape[-2], x.shape[-1])
-        if shape.h_out < 1 or shape.w_out < 1:
-            return self._dense(x)  # torch's own error
-        out = self._sparse(x if x.ndim == 4 else x[None], shape)
-        return out if x.ndim == 4 else out[0]
+        # Where nothing is left of images torch has its own error.
+        return self._layout(shape) if shape.h_out > 0 and shape.w_out > 0 else None
 
     def _dense(self, x: Tensor) -> Tensor:
         out: Tensor = self._conv_forward(x, self.masked_weight, self.bias)

@@ -98,13 +98,43 @@ def _fresh(like: Tensor, size: Sequence[int]) -> Tensor:
     count = math.prod(size)
     bytes_ = count * like.element_size()
     if bytes_ < LARGE:
-        return like.new_empty(size)
+        return torch.empty(size, dtype=like.dtype)
     room: Any = _core.Recycled(bytes_)
     return torch.frombuffer(room, dtype=like.dtype, count=count).view(size)
 
 
 def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
+
+
+def _outputs(x: Tensor, w: Tensor, bias: Tensor | None, layout: Layout) -> Tensor:
+    """The core's ``w * x + bias``."""
+    x, w = x.contiguous(), w.contiguous()
+    shift = None if bias is None else bias.contiguous()
+    samples = x.shape[0]
+    out = _fresh(x, layout.size(samples, True))
+    set_core_threads()
+    layout.core.forward(
+        samples, x.dtype is torch.float64, w.data_ptr(), _address(shift), x.data_ptr(),
+        out.data_ptr(),
+    )  # fmt: skip
+    return out
+
+
+def _gradients(
+    x: Tensor, w: Tensor, slope: Tensor, layout: Layout, wanted: Sequence[bool]
+) -> tuple[Tensor | None, ...]:
+    """The core's ``x'[g, w]``, ``w'[x, g]`` and the sums of g, where they are wanted."""
+    x, w, slope = x.contiguous(), w.contiguous(), slope.contiguous()
+    dx = _fresh(x, x.shape) if wanted[0] else None
+    dw = torch.empty_like(w) if wanted[1] else None
+    dbias = w.new_empty(w.shape[0]) if wanted[2] else None
+    set_core_threads()
+    layout.core.gradients(
+        x.shape[0], x.dtype is torch.float64, w.data_ptr(), x.data_ptr(), slope.data_ptr(),
+        _address(dx), _address(dw), _address(dbias),
+    )  # fmt: skip
+    return dx, dw, dbias
 
 
 class _Product(torch.autograd.Function):
@@ -114,25 +144,18 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, layout: Layout) -> Tensor:
         ctx.save_for_backward(x, w)
         ctx.layout = layout
-        x, w = x.detach().contiguous(), w.detach().contiguous()
-        shift = None if bias is None else bias.detach().contiguous()
-        out = _fresh(x, layout.size(x.shape[0], True))
-        set_core_threads()
-        layout.core.forward(
-            x.shape[0], x.dtype == torch.float64, w.data_ptr(), _address(shift), x.data_ptr(),
-            out.data_ptr(),
-        )  # fmt: skip
-        return out
+        return _outputs(x, w, bias, layout)
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
         x, w = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[:3]
-        return *_GRADIENTS(x, w, slopes[0], ctx.layout, wanted), None
+        # Without a graph of these derivatives, a node of it would be made in vain.
+        gradients = _GRADIENTS if torch.is_grad_enabled() else _gradients
+        return *gradients(x, w, slopes[0], ctx.layout, ctx.needs_input_grad[:3]), None
 
 
 class _Gradients(torch.autograd.Function):
-    """``x'[g, w]``, ``w'[x, g]`` and the sums of g, where they are wanted."""
+    """`_gradients`, differentiable."""
 
     @staticmethod
     def forward(
@@ -141,16 +164,7 @@ class _Gradients(torch.autograd.Function):
         ctx.save_for_backward(x, w, slope)
         ctx.layout = layout
         ctx.set_materialize_grads(False)
-        x, w, slope = (given.detach().contiguous() for given in (x, w, slope))
-        dx = _fresh(x, x.shape) if wanted[0] else None
-        dw = torch.empty_like(w) if wanted[1] else None
-        dbias = w.new_empty(w.shape[0]) if wanted[2] else None
-        set_core_threads()
-        layout.core.gradients(
-            x.shape[0], x.dtype == torch.float64, w.data_ptr(), x.data_ptr(), slope.data_ptr(),
-            _address(dx), _address(dw), _address(dbias),
-        )  # fmt: skip
-        return dx, dw, dbias
+        return _gradients(x, w, slope, layout, wanted)
 
     @staticmethod
     def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:

@@ -65,7 +65,7 @@ def lend(threads: int, lender: object = None) -> None:
 def core_threads() -> int:
     """Threads that a call of the core from here would use."""
     own = getattr(_here, "threads", None) or torch.get_num_threads()
-    return max(own, *list(_lent.values()), 0)
+    return max(own, *list(_lent.values()), 0) if _lent else own
 
 
 def set_core_threads() -> None:

@@ -158,6 +158,27 @@ def test_masks_change_at_run_time():
     assert layer.compiled == compiled + 2  # another size
 
 
+def test_attributes_change_at_run_time():
+    """What a layer keeps of its last call is gone with any of them."""
+    layer = MaskedConv2d(4, 4, 3, mask=torch.rand(4, 4, 3, 3) < 0.2, kernel="sparse")
+    x = torch.randn(5, 4, 9, 9)
+    for name, value in (
+        ("stride", (2, 2)), ("padding", (1, 1)), ("dilation", (2, 2)), ("padding_mode", "circular"),
+        ("padding_mode", "zeros"),
+    ):  # fmt: skip
+        layer(x)
+        setattr(layer, name, value)
+        if name == "padding_mode":
+            layer._reversed_padding_repeated_twice = [1, 1, 1, 1]  # as torch's constructor
+        known = copy.deepcopy(layer)
+        known.kernel = "dense"
+        agree([layer(x)], [known(x)])
+    layer.double()
+    agree([layer(x.double())], [known.double()(x.double())])
+    with pytest.raises(RuntimeError, match=r"dtype|type"):
+        layer(x)
+
+
 def test_a_mask_at_the_address_of_another_is_not_taken_for_it():
     layer = MaskedLinear(6, 4, mask=torch.eye(4, 6), kernel="sparse")
     x = torch.randn(3, 6)
