@@ -60,10 +60,19 @@ class Pool {
     while (busy_ > 0) {
       if (done_.wait_for(hold, kPollEvery, [this] { return busy_ == 0; })) break;
       hold.unlock();
+      polling() = true;
       if (poll()) batch.stop();
+      polling() = false;
       hold.lock();
     }
     batch_ = nullptr;
+  }
+
+  // Of the calling thread: a handler of signals that runs in there may call edt, while the turn of
+  // the pool is this very thread's.
+  static bool& polling() {
+    thread_local bool now = false;
+    return now;
   }
 
  private:
@@ -149,7 +158,7 @@ bool parallel_for(int64_t n, double work, bool shares,
   const int threads = num_threads();
   const bool is_short = work < kInlineAlone;
   const bool alone = threads == 1 || (n == 1 && !shares);
-  if (alone ? is_short : work < kInlineWork) {
+  if (Pool::polling() || (alone ? is_short : work < kInlineWork)) {
     Batch batch(n, body, 1, 1);
     batch.work_alone(caller_scratch());
     batch.rethrow();

@@ -357,3 +357,38 @@ def test_lenders_do_not_take_back_what_others_lend():
     assert core_threads() == before + 1
     lend(0, first)
     assert core_threads() == before
+
+
+NESTED = """
+import signal
+import time
+import torch
+import edt
+from edt import _core
+
+_core.set_num_threads(2)
+task = edt.tasks.teacher_student(teacher_width=3, d_in=3, n=600)
+ens = edt.Ensemble.init([9], range(20), d_in=3, d_out=1)
+vectors = torch.ones(8, ens.total, dtype=ens.dtype)
+known, found, spent = edt.hvp(ens, task, vectors), [], 0.0
+
+signal.signal(signal.SIGALRM, lambda *_: found.append(edt.hvp(ens, task, vectors)))
+many = vectors
+while spent < 1:  # a call so long that the handler runs in it, not before and not after
+    many = torch.cat([many, many])
+    clock = time.perf_counter()
+    edt.hvp(ens, task, many)
+    spent = time.perf_counter() - clock
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+edt.hvp(ens, task, many)
+assert len(found) == 1 and (found[0] == known).all()
+print("done")
+"""
+
+
+def test_a_handler_of_signals_may_call_the_core_inside_a_call():
+    """The thread that waits for the pool runs it; a second turn of the pool never came."""
+    done = subprocess.run(
+        [sys.executable, "-c", NESTED], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.stdout == "done\n", done.stderr
