@@ -172,8 +172,8 @@ ROWS = (
     Row(
         "LeNet-300-100, 16 networks, batches of 60, dense", lenet(None, F32, 16, (300, 100), 60), 4
     ),
-    Row("LeNet-300-100, 90% sparse", lenet(0.9, F32, 16, (300, 100), 60), every=4),
-    Row("LeNet-300-100, 98% sparse", lenet(0.98, F32, 16, (300, 100), 60), every=4),
+    Row("LeNet-300-100, 90% sparse", lenet(0.9, F32, 16, (300, 100), 60)),
+    Row("LeNet-300-100, 98% sparse", lenet(0.98, F32, 16, (300, 100), 60)),
     Row("LeNet-300-100, dense, float64", lenet(None, F64, 16, (300, 100), 60), every=4),
     Row("784-1024-1024-10, batches of 1,024, float64", lenet(None, F64, 1, (1024, 1024), 1024), 16),
     Row(
