@@ -154,6 +154,26 @@ class Chain:
         vector_step: int,
         out: int,
     ) -> None: ...
+    def loss_products(
+        self,
+        masks: Sequence[ChainMask],
+        networks: int,
+        samples: int,
+        is_double: bool,
+        theta: int,
+        x: int,
+        x_step: int,
+        loss: int,
+        y: int,
+        weights: int,
+        scale: float,
+        ggn: bool,
+        vectors: int,
+        many: int,
+        network_step: int,
+        vector_step: int,
+        out: int,
+    ) -> None: ...
 
 def set_num_threads(n: int, /) -> None: ...
 def get_num_threads() -> int: ...

@@ -112,6 +112,16 @@ T* out_of(const ChainCall<T>&, Pointer p) {
   return at<T>(p);
 }
 
+template <class T>
+OutputDerivatives<T> derivatives_of(const ChainCall<T>&, const T* slopes, const T* curvature) {
+  return OutputDerivatives<T>::given(slopes, curvature);
+}
+
+template <class T>
+ChainSamples<T> samples_of(const ChainCall<T>& c, const void* y, const T* weights, Loss loss) {
+  return {c.samples, c.x, y, weights, loss};
+}
+
 }  // namespace
 
 void bind_chain(py::module_& m) {
@@ -181,14 +191,35 @@ void bind_chain(py::module_& m) {
              int64_t vector_step, Pointer out) {
             if (many < 1) throw py::value_error("a call needs at least one vector");
             run(chain, masks, networks, samples, is_double, theta, x, x_step, [&](const auto& c) {
-              chain_products(c, out_of(c, slopes), out_of(c, curvature), out_of(c, vectors), many,
-                             {network_step, vector_step}, out_of(c, out));
+              const auto given = derivatives_of(c, out_of(c, slopes), out_of(c, curvature));
+              chain_products(c, given, out_of(c, vectors), many, {network_step, vector_step},
+                             out_of(c, out));
             });
           },
           py::arg("masks"), py::arg("networks"), py::arg("samples"), py::arg("is_double"),
           py::arg("theta"), py::arg("x"), py::arg("x_step"), py::arg("slopes"),
           py::arg("curvature"), py::arg("vectors"), py::arg("many"), py::arg("network_step"),
-          py::arg("vector_step"), py::arg("out"));
+          py::arg("vector_step"), py::arg("out"))
+      .def(
+          "loss_products",
+          [](const Chain& chain, const Masks& masks, int64_t networks, int64_t samples,
+             bool is_double, Pointer theta, Pointer x, int64_t x_step, int loss, Pointer y,
+             Pointer weights, double scale, bool ggn, Pointer vectors, int64_t many,
+             int64_t network_step, int64_t vector_step, Pointer out) {
+            if (many < 1) throw py::value_error("a call needs at least one vector");
+            if (loss < 0 || loss >= int(std::size(kLossNames)))
+              throw py::value_error("no such loss");
+            run(chain, masks, networks, samples, is_double, theta, x, x_step, [&](const auto& c) {
+              const auto data = samples_of(c, at<const void>(y), out_of(c, weights), Loss(loss));
+              using T = std::remove_pointer_t<decltype(out_of(c, out))>;
+              chain_products(c, OutputDerivatives<T>::of(data, scale, ggn), out_of(c, vectors),
+                             many, {network_step, vector_step}, out_of(c, out));
+            });
+          },
+          py::arg("masks"), py::arg("networks"), py::arg("samples"), py::arg("is_double"),
+          py::arg("theta"), py::arg("x"), py::arg("x_step"), py::arg("loss"), py::arg("y"),
+          py::arg("weights"), py::arg("scale"), py::arg("ggn"), py::arg("vectors"), py::arg("many"),
+          py::arg("network_step"), py::arg("vector_step"), py::arg("out"));
 }
 
 }  // namespace edt

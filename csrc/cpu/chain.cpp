@@ -89,8 +89,8 @@ bool chain_gradient(const ChainCall<T>& c, const T* slopes, T* grad) {
 }
 
 template <class T>
-bool chain_products(const ChainCall<T>& c, const T* slopes, const T* curvature, const T* vectors,
-                    int64_t many, VectorSteps steps, T* out) {
+bool chain_products(const ChainCall<T>& c, const OutputDerivatives<T>& derivatives,
+                    const T* vectors, int64_t many, VectorSteps steps, T* out) {
   const Chain& chain = c.chain;
   const auto& kernels = chain_table<T>();
   const Blocks<T> blocks{c.samples};
@@ -110,10 +110,10 @@ bool chain_products(const ChainCall<T>& c, const T* slopes, const T* curvature, 
         const int64_t count = std::min(together, many - v);
         const int64_t from = b * steps.networks + v * steps.vectors;
         const auto add = [&](int64_t k, T* to, Scratch& scratch) {
-          const int64_t first = k * blocks.size, row = (b * c.samples + first) * d;
+          const int64_t first = k * blocks.size;
           kernels.products(chain, masks[b], c.theta + b * size,
                            c.x + b * c.x_step + first * chain.d_in, blocks.samples(k),
-                           slopes ? slopes + row : nullptr, curvature + row * d, vectors + from,
+                           derivatives.from(b * c.samples + first, first, d), vectors + from,
                            steps.vectors, count, to, scratch);
         };
         sum_rows(blocks, chain, masks[b], count, steps.vectors, out + from, crew, add);
@@ -124,8 +124,8 @@ bool chain_products(const ChainCall<T>& c, const T* slopes, const T* curvature, 
 #define EDT_INSTANTIATE(T)                                                                         \
   template bool chain_outputs<T>(const ChainCall<T>&, T*);                                         \
   template bool chain_gradient<T>(const ChainCall<T>&, const T*, T*);                              \
-  template bool chain_products<T>(const ChainCall<T>&, const T*, const T*, const T*, int64_t,      \
-                                  VectorSteps, T*);
+  template bool chain_products<T>(const ChainCall<T>&, const OutputDerivatives<T>&, const T*,      \
+                                  int64_t, VectorSteps, T*);
 EDT_INSTANTIATE(float)
 EDT_INSTANTIATE(double)
 

@@ -3,6 +3,7 @@
 #include <functional>
 #include <vector>
 
+#include "cpu/chain_kernels.h"
 #include "layout/chain_mask.h"
 
 namespace edt {
@@ -26,15 +27,15 @@ bool chain_outputs(const ChainCall<T>&, T* out);  // [networks, samples, d_out]
 // where a mask has nothing or asks for nothing.
 template <class T>
 bool chain_gradient(const ChainCall<T>&, const T* slopes, T* grad);
-// Products with the Hessian of sum_n l_n, from its slopes [networks, samples, d_out] and curvature
-// [networks, samples, d_out, d_out] in the outputs, or with J^T A J where slopes is null. Vectors,
-// 0 where a mask has nothing, and out lie alike: `many` of each network, of one network
-// steps.vectors apart, of the next steps.networks.
+// Products with the Hessian of sum_n l_n or with J^T A J. Its derivatives in the outputs are given,
+// [networks, samples, ...], or those of a loss on targets that all networks share. Vectors, 0 where
+// a mask has nothing, and out lie alike: `many` of each network, of one network steps.vectors
+// apart, of the next steps.networks.
 struct VectorSteps {
   int64_t networks, vectors;
 };
 template <class T>
-bool chain_products(const ChainCall<T>&, const T* slopes, const T* curvature, const T* vectors,
+bool chain_products(const ChainCall<T>&, const OutputDerivatives<T>&, const T* vectors,
                     int64_t many, VectorSteps steps, T* out);
 
 }  // namespace edt

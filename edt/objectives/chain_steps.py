@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edt.objectives.chained import CoreChain
     from edt.objectives.module_group import ModuleGroup
     from edt.objectives.modules import ModuleObjective
-__all__ = ["ChainSteps"]
+__all__ = ["ChainSteps", "learns"]
 
 #: (inputs, targets, weights) of all samples of a target.
 Data = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
@@ -59,7 +59,7 @@ class ChainSteps:
         cores = []
         for group in objective.groups:
             core = group.core(objective.networks.theta, data[0][0])
-            if core is None or not all(_learns(core, loss, x, y) for x, y, _ in data):
+            if core is None or not all(learns(core, loss, x, y) for x, y, _ in data):
                 return None
             cores.append((group, core))
         return cls(objective, loss_code(loss), data, cores)
@@ -97,8 +97,10 @@ def _fits(data: tuple[object, object, object], samples: int, dtype: torch.dtype)
     )
 
 
-def _learns(core: CoreChain, loss: str, x: torch.Tensor, y: torch.Tensor) -> bool:
-    """Whether targets fit outputs; those that do not are named where samples go one by one."""
+def learns(core: CoreChain, loss: str, x: torch.Tensor, y: torch.Tensor) -> bool:
+    """Whether targets of inputs ``[N, ...]`` fit outputs; others are named where they are used."""
+    if y.dim() == 0 or y.shape[0] != x.shape[0]:
+        return False
     if LOSSES[loss].classes:
         if len(core.shape) != 1 or y.dim() != 1 or y.dtype != torch.int64:
             return False

@@ -11,6 +11,7 @@ from torch import nn
 
 from edt import _core
 from edt.ensemble.activations import ACTIVATIONS, name_of
+from edt.ops.losses import loss_code
 from edt.ops.threads import one_blas_thread, set_core_threads
 from edt.ops.training import Rule, Run, train_arguments
 
@@ -215,13 +216,45 @@ class CoreChain:
         )
         return out
 
+    def loss_products(
+        self,
+        rows: torch.Tensor,
+        inputs: torch.Tensor,
+        loss: str,
+        y: torch.Tensor,
+        weights: torch.Tensor | float,
+        vectors: torch.Tensor,
+        masks: Masks = (),
+        into: torch.Tensor | None = None,
+        *,
+        ggn: bool = False,
+    ) -> torch.Tensor:
+        """As `products`, of ``sum_n c_n l(f_n, y_n)`` with a loss of the table.
+
+        Args:
+            rows: ``[B, P]``.
+            inputs: ``[B, N, ...]``.
+            loss: its name.
+            y: targets of all networks, see `edt.objectives.chain_steps.learns`.
+            weights: c ``[N]``, or their sum where all are alike.
+            vectors, masks, into, ggn: see `products`.
+        """
+        c = weights.to(rows.dtype).contiguous() if isinstance(weights, torch.Tensor) else None
+        scale = 1.0 if isinstance(weights, torch.Tensor) else weights
+        vectors, out = laid_alike(vectors, into)
+        self._call(
+            "loss_products", masks, rows, inputs, loss_code(loss), y.contiguous(), c, scale, ggn,
+            vectors, vectors.shape[1], *vectors.stride()[:2], out,
+        )  # fmt: skip
+        return out
+
     def _call(
         self,
         name: str,
         masks: Masks,
         rows: torch.Tensor,
         inputs: torch.Tensor,
-        *more: torch.Tensor | int | None,
+        *more: torch.Tensor | float | None,
     ) -> None:
         B, N = inputs.shape[:2]
         shared = inputs.stride(0) == 0

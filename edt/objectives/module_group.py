@@ -16,10 +16,12 @@ from torch.func import vmap
 
 from edt.errors import ShapeError
 from edt.objectives.batches import Batch
+from edt.objectives.chain_steps import learns
 from edt.objectives.dropout import KeyedDropout
 from edt.objectives.function import output_curvature
 from edt.objectives.single_module import SingleModule
 from edt.objectives.stacked import Stack
+from edt.ops.losses import LOSSES
 
 if TYPE_CHECKING:
     from edt.objectives.chained import CoreChain, Masks
@@ -253,7 +255,10 @@ class ModuleGroup(SingleModule):
         into: torch.Tensor | None,
     ) -> torch.Tensor | None:
         """Products with vectors ``[B, K, P]``; None: the core does not take such a loss."""
-        each, y = self.task.per_sample, batch.content[1]
+        each, y, named = self.task.per_sample, batch.content[1], self.task.named_loss
+        if rows.device.type == "cpu" and named in LOSSES and learns(core, named, x[0], y):
+            weights = batch.share if batch.weights is None else batch.weights
+            return core.loss_products(rows, x, named, y, weights, vectors, masks, into, ggn=ggn)
         if each is None or len(core.shape) != 1 or core.shape[0] > MOST_OUTPUTS:
             return None
         second = partial(output_curvature, each, y=y, lift=ggn and self.task.each is not None)

@@ -223,8 +223,9 @@ void test_chain(std::mt19937& rng, const std::string& name) {
   const auto theta_d = wide(theta), x_d = wide(x), u_d = wide(u), v_d = wide(vectors);
   const auto a_d = wide(curvature);
   std::vector<T> found(vectors.size());
-  edt::chain_products<T>(call, u.data(), curvature.data(), vectors.data(), many,
-                         {many * parameters, parameters}, found.data());
+  const auto given = edt::OutputDerivatives<T>::given(u.data(), curvature.data());
+  edt::chain_products<T>(call, given, vectors.data(), many, {many * parameters, parameters},
+                         found.data());
   // The same where a vector of all networks lies before the next.
   std::vector<T> mixed(vectors.size()), turned(vectors.size());
   const auto turn = [&](const std::vector<T>& from, std::vector<T>& to, bool back) {
@@ -237,8 +238,8 @@ void test_chain(std::mt19937& rng, const std::string& name) {
         }
   };
   turn(vectors, mixed, false);
-  edt::chain_products<T>(call, u.data(), curvature.data(), mixed.data(), many,
-                         {parameters, networks * parameters}, turned.data());
+  edt::chain_products<T>(call, given, mixed.data(), many, {parameters, networks * parameters},
+                         turned.data());
   turn(turned, mixed, true);
   check(mixed == found, name + " products of vectors apart");
   known.clear();

@@ -211,30 +211,30 @@ void gradient(const Chain& chain, const ChainMask& mask, const T* theta, const T
   });
 }
 
-// sum_n c_n l_n of a part's samples, and its slopes at their outputs.
-template <class T>
-double loss_of(const Network<T>& net, T* outputs, const ChainSamples<T>& data, const int* picked,
-               int count, double scale, T* slopes, Scratch& ws) {
+// Targets and weights of a part's samples, number(s) among `data`; `outputs` are filled up with
+// those that are not there.
+template <class T, class Number>
+Samples<T> targets(const Network<T>& net, T* outputs, const ChainSamples<T>& data,
+                   const Number& number, int count, double scale, Scratch& ws) {
   const int64_t S = net.S, d = net.chain.d_out;
   T *y = ws.take<T>(size_t(d * S)), *c = ws.take<T>(size_t(S));
   if (data.loss == Loss::cross_entropy) {
     const auto* classes = static_cast<const int64_t*>(data.y);
     for (int64_t o = 0; o < d; ++o)
-      for (int s = 0; s < count; ++s) y[o * S + s] = T(classes[picked[s]] == o);
+      for (int s = 0; s < count; ++s) y[o * S + s] = T(classes[number(s)] == o);
   } else {
     const auto* rows = static_cast<const T*>(data.y);
-    transpose([&](int r) { return rows + picked[r] * d; }, count, d, y, S);
+    transpose([&](int r) { return rows + number(r) * d; }, count, d, y, S);
   }
   for (int s = 0; s < count; ++s)
-    c[s] = T(scale * (data.weights ? double(data.weights[picked[s]]) : 1.0 / double(data.count)));
+    c[s] = T(scale * (data.weights ? double(data.weights[number(s)]) : 1.0 / double(data.count)));
   // Those that are not there repeat the last one, whose loss is a number where the others' are.
   std::fill(c + count, c + S, T(0));
   for (int64_t o = 0; o < d; ++o) {
     std::fill(y + o * S + count, y + (o + 1) * S, y[o * S + count - 1]);
     std::fill(outputs + o * S + count, outputs + (o + 1) * S, outputs[o * S + count - 1]);
   }
-  return double(
-      loss_block<true>(data.loss, outputs, S, Samples<T>{nullptr, y, c, S, S}, int(d), slopes));
+  return {nullptr, y, c, S, S};
 }
 
 template <class T>
@@ -249,33 +249,63 @@ double loss_gradient(const Chain& chain, const ChainMask& mask, const T* theta,
     const auto row = [&](int r) { return data.x + mine[r] * chain.d_in; };
     const Passed<T> b = forward(net, row, some, 1, ws);
     T* now = ws.take<T>(size_t(chain.widest * net.S));
-    sum += loss_of(net, b.out, data, mine, some, scale, now, ws);
+    const auto number = [=](int s) { return int64_t(mine[s]); };
+    const Samples<T> target = targets(net, b.out, data, number, some, scale, ws);
+    sum += double(loss_block<true>(data.loss, b.out, net.S, target, int(chain.d_out), now));
     backward(net, b, now, grad, ws);
   });
   return sum;
 }
 
 // What is there before any vector: a part's values, slopes at the outputs of its affine layers
-// (with zeros beside them; null without u), and A as rows of samples. `seconds` hold s''(z) delta.
+// (with zeros beside them; null without u), and A as rows of samples: all of it, or what a loss
+// makes it of. `seconds` hold s''(z) delta.
 template <class T>
 struct Bent {
   Passed<T> values;
   T** slopes;
-  T* curvature;  // [d_out, d_out, S]
+  T* curvature;  // [d_out, d_out, S], or [d_out, S] of a loss
+  const ChainSamples<T>* data;
+  Samples<T> target;
 };
 
+// out = A rf, rows of samples.
 template <class T>
-Bent<T> bent(const Network<T>& net, const T* x, int count, const T* slopes, const T* curvature,
+void curve(const Bent<T>& b, int64_t d, int64_t S, const T* rf, T* out) {
+  using V = Vec<T>;
+  if (b.data) return loss_curvature(b.data->loss, b.target, b.curvature, rf, S, int(d), out);
+  for (int64_t o = 0; o < d; ++o)
+    for (int64_t s = 0; s < S; s += V::L) {
+      V sum = V::zero();
+      for (int64_t k = 0; k < d; ++k)
+        sum = fma(V::load(b.curvature + (o * d + k) * S + s), V::load(rf + k * S + s), sum);
+      sum.store(out + o * S + s);
+    }
+}
+
+template <class T>
+Bent<T> bent(const Network<T>& net, const T* x, int count, const OutputDerivatives<T>& of,
              Scratch& ws) {
   const auto& [chain, mask, theta, weights, S] = net;
   const size_t n = chain.layers.size();
-  Bent<T> b{forward(net, rows_of(chain, x, 0), count, slopes ? 2 : 1, ws), nullptr, nullptr};
-  b.curvature = ws.take<T>(size_t(chain.d_out * chain.d_out * S));
-  turn(curvature, count, chain.d_out * chain.d_out, S, b.curvature);
-  if (!slopes) return b;
+  const bool first = !of.gauss_newton;
+  const int64_t d = chain.d_out;
+  Bent<T> b{
+      forward(net, rows_of(chain, x, 0), count, first ? 2 : 1, ws), nullptr, nullptr, of.data, {}};
+  T* last = first ? ws.take<T>(size_t(d * S)) : nullptr;
+  b.curvature = ws.take<T>(size_t((of.data ? d : d * d) * S));
+  if (of.data) {
+    const auto number = [&](int s) { return of.first + s; };
+    b.target = targets(net, b.values.out, *of.data, number, count, of.scale, ws);
+    if (first) loss_block<true>(of.data->loss, b.values.out, S, b.target, int(d), last);
+    curvature_rows(of.data->loss, b.values.out, S, b.target, int(d), b.curvature);
+  } else {
+    turn(of.curvature, count, d * d, S, b.curvature);
+    if (first) turn(of.slopes, count, d, S, last);
+  }
+  if (!first) return b;
   b.slopes = ws.take<T*>(n);
-  T* now = ws.take<T>(size_t(chain.d_out * S));
-  turn(slopes, count, chain.d_out, S, now);
+  T* now = last;
   for (size_t l = n; l-- > chain.first;) {
     const ChainLayer& layer = chain.layers[l];
     if (layer.kind == Kind::activation) {
@@ -366,14 +396,7 @@ void product(const Network<T>& net, const Bent<T>& b, const Moved<T>* vector, T*
   if (!at) return;
   T* now = ws.take<T>(size_t(chain.widest * S));
   T* next = ws.take<T>(size_t(chain.widest * S));
-  for (int64_t o = 0; o < chain.d_out; ++o)
-    for (int64_t s = 0; s < S; s += V::L) {
-      V sum = V::zero();
-      for (int64_t k = 0; k < chain.d_out; ++k)
-        sum =
-            fma(V::load(b.curvature + (o * chain.d_out + k) * S + s), V::load(at + k * S + s), sum);
-      sum.store(now + o * S + s);
-    }
+  curve(b, chain.d_out, S, at, now);
   for (size_t l = n; l-- > chain.first;) {
     const ChainLayer& layer = chain.layers[l];
     if (layer.kind == Kind::activation) {
@@ -406,16 +429,16 @@ void product(const Network<T>& net, const Bent<T>& b, const Moved<T>* vector, T*
 
 template <class T>
 void products(const Chain& chain, const ChainMask& mask, const T* theta, const T* x, int count,
-              const T* slopes, const T* curvature, const T* vectors, int64_t step, int64_t many,
-              T* out, Scratch& ws) {
+              const OutputDerivatives<T>& of, const T* vectors, int64_t step, int64_t many, T* out,
+              Scratch& ws) {
   const Scratch::Hold whole{ws};
   const Network<T> net = network(chain, mask, theta, ws);
-  const int64_t n = int64_t(chain.layers.size()), d = chain.d_out;
+  const int64_t n = int64_t(chain.layers.size());
   Moved<T>* every = ws.take<Moved<T>>(size_t(many * n));
   for (int64_t k = 0; k < many; ++k) moved(chain, mask, vectors + k * step, every + k * n, ws);
   in_parts(count, net.S, ws, [&](int first, int some) {
-    const Bent<T> b = bent(net, x + first * chain.d_in, some, slopes ? slopes + first * d : nullptr,
-                           curvature + first * d * d, ws);
+    const Bent<T> b =
+        bent(net, x + first * chain.d_in, some, of.from(first, of.first + first, chain.d_out), ws);
     for (int64_t k = 0; k < many; ++k) {
       const Scratch::Hold hold{ws};
       product(net, b, every + k * n, out + k * mask.size, ws);
