@@ -75,6 +75,19 @@ int64_t plane_of(int64_t run) {
   return (vectors<T>(run) | 1) * (64 / int64_t(sizeof(T)));
 }
 
+// A thread's memory, and which layer's images it last held: their surroundings are zeros then.
+struct Room {
+  HugePages pages;
+  const void* memory = nullptr;
+  int64_t layer = -1;
+  bool in_clear = false, out_clear = false;
+};
+template <class T>
+Room& own_room() {
+  thread_local Room room;
+  return room;
+}
+
 template <class T>
 class Buffers {
  public:
@@ -83,8 +96,11 @@ class Buffers {
     const auto room = [](int64_t size) { return (size + 63) / 64 * 64; };
     const int64_t in = room(layer.in.size() + kBehind), out = room(layer.out.size() + kBehind);
     const int64_t most = std::max(layer.in.count, layer.out.count);
-    thread_local HugePages pages;
-    in_ = static_cast<T*>(pages.take(size_t(in + out + most * distance_) * sizeof(T)));
+    T* memory = static_cast<T*>(room_.pages.take(size_t(in + out + most * distance_) * sizeof(T)));
+    if (room_.memory != memory || room_.layer != layer.number)
+      room_.in_clear = room_.out_clear = false;
+    room_.memory = in_ = memory;
+    room_.layer = layer.number;
     out_ = in_ + in;
     runs_ = out_ + out;
   }
@@ -92,7 +108,7 @@ class Buffers {
   // The planes of the input, or of outputs, in zeros; the run's start in the first.
   const T* inputs(const Pass& pass, const T* x) {
     const TapShape& s = layer_.shape;
-    T* to = cleared(layer_.in, in_, in_clear_);
+    T* to = cleared(layer_.in, in_, room_.in_clear);
     const auto phases = int64_t(layer_.phases.size());
     for (int64_t p = 0; p < phases; ++p) {
       const Phase& phase = layer_.phases[size_t(p)];
@@ -118,7 +134,7 @@ class Buffers {
   }
   const T* slopes(const Pass& pass, const T* g) {
     const TapShape& s = layer_.shape;
-    T* to = cleared(layer_.out, out_, out_clear_);
+    T* to = cleared(layer_.out, out_, room_.out_clear);
     // The band's own rows, for gradients of weights, and those that its inputs are read by.
     const int64_t above = std::max<int64_t>(0, layer_.last_row);
     const int64_t first = whole() ? 0 : std::max<int64_t>(0, pass.top - above);
@@ -185,8 +201,8 @@ class Buffers {
   const TapLayer& layer_;
   const TapTable<T>& kernels_;
   int64_t distance_;
+  Room& room_ = own_room<T>();
   T *in_, *out_, *runs_;
-  bool in_clear_ = false, out_clear_ = false;
 };
 
 int64_t elements_in(const TapLayer& layer) {

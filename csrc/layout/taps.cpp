@@ -1,6 +1,7 @@
 #include "layout/taps.h"
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -46,11 +47,16 @@ TapShape with_least_stride(TapShape s) {
   return s;
 }
 
+int64_t next_number() {
+  static std::atomic<int64_t> numbers{0};
+  return numbers.fetch_add(1);
+}
+
 }  // namespace
 
 TapLayer::TapLayer(const TapShape& given, int64_t n_weights, int64_t n, const int32_t* to,
                    const int32_t* from, const int32_t* dy, const int32_t* dx, const int64_t* place)
-    : shape(with_least_stride(given)), weights(n_weights), taps(n) {
+    : shape(with_least_stride(given)), weights(n_weights), taps(n), number(next_number()) {
   const TapShape& s = shape;
   const Axis rows(s.h, s.h_out, s.stride_h, s.pad_h, s.reach_h);
   const Axis cols(s.w, s.w_out, s.stride_w, s.pad_w, s.reach_w);

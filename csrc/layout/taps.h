@@ -54,6 +54,7 @@ struct TapLayer {
 
   TapShape shape;
   int64_t weights, taps;
+  int64_t number;  // no other layer of this process has it
   // By output channels, reading planes of the input; and by planes of the input, reading those of
   // the slopes.
   Taps forward, backward;
