@@ -71,6 +71,7 @@ void bind_taps(py::module_& m) {
       .def(py::init(&make_layer), py::arg("shape"), py::arg("weights"), py::arg("taps"),
            py::arg("out"), py::arg("in_"), py::arg("dy"), py::arg("dx"), py::arg("weight"))
       .def_readonly("taps", &TapLayer::taps)
+      .def_readonly("in_place", &TapLayer::in_place)
       .def(
           "forward",
           [](const TapLayer& layer, int64_t n, bool is_double, Pointer weights, Pointer bias,

@@ -12,6 +12,13 @@ struct Ahead {
   int64_t size = 0;
 };
 
+// Samples of both sides, their first planes and how far the next ones are.
+template <class T>
+struct Images {
+  const T *in, *g;
+  int64_t in_sample, g_sample, samples;
+};
+
 template <class T>
 struct TapTable {
   // Rows from one pitch to another.
@@ -32,7 +39,12 @@ struct TapTable {
   // first..last, the first of them at sums[0]. g is aligned.
   void (*contract)(const Taps&, int64_t first, int64_t last, const T* in, const T* g,
                    int64_t g_plane, int64_t length, T* sums);
-  // sum_q g[q] over q < length; aligned.
+  // The same in place (layout/taps.h): all planes, which have so many positions; of one
+  // sample, and of several.
+  void (*gather_inside)(const Taps&, const T* w, const T* bias, const T* in, int64_t positions,
+                        T* out, const Ahead (&read)[2], const Ahead& write);
+  void (*contract_inside)(const Taps&, const Images<T>&, int64_t positions, T* sums);
+  // sum_q g[q] over q < length.
   T (*total)(const T* g, int64_t length);
 };
 

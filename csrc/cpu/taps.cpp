@@ -97,10 +97,10 @@ class Buffers {
     const int64_t in = room(layer.in.size() + kBehind), out = room(layer.out.size() + kBehind);
     const int64_t most = std::max(layer.in.count, layer.out.count);
     T* memory = static_cast<T*>(room_.pages.take(size_t(in + out + most * distance_) * sizeof(T)));
-    if (room_.memory != memory || room_.layer != layer.number)
+    if (room_.memory != memory || room_.layer != layer.serial)
       room_.in_clear = room_.out_clear = false;
     room_.memory = in_ = memory;
-    room_.layer = layer.number;
+    room_.layer = layer.serial;
     out_ = in_ + in;
     runs_ = out_ + out;
   }
@@ -224,6 +224,7 @@ template <class T>
 bool tap_forward(const TapCall& c, const T* weights, const T* bias, const T* x, T* out) {
   const TapLayer& layer = c.layer;
   if (layer.shape.flat) return linear_forward(c, weights, bias, x, out);
+  if (layer.in_place) return in_place_forward(c, weights, bias, x, out);
   const auto& kernels = tap_table<T>();
   const std::vector<T> w = in_order(layer.forward, weights);
   const int64_t passes = Pass::all(layer, c.n);
@@ -252,6 +253,7 @@ template <class T>
 bool tap_gradients(const TapCall& c, const TapGradients<T>& of) {
   const TapLayer& layer = c.layer;
   if (layer.shape.flat) return linear_gradients(c, of);
+  if (layer.in_place) return in_place_gradients(c, of);
   const auto& kernels = tap_table<T>();
   const std::vector<T> w = of.dx ? in_order(layer.backward, of.weights) : std::vector<T>();
   const int64_t passes = Pass::all(layer, c.n);
@@ -288,13 +290,7 @@ bool tap_gradients(const TapCall& c, const TapGradients<T>& of) {
       },
       c.poll);
   if (!done) return false;
-  for (int64_t b = 1; b < blocks && !parts.empty(); ++b)
-    for (int64_t k = 0; k < sums; ++k) parts[size_t(k)] += parts[size_t(b * sums + k)];
-  if (of.dw) {
-    std::fill(of.dw, of.dw + layer.weights, T(0));
-    for (size_t k = 0; k < size_t(layer.taps); ++k) of.dw[layer.forward.weight[k]] = parts[k];
-  }
-  if (of.dbias) std::copy_n(parts.data() + layer.taps, channels, of.dbias);
+  add_parts(layer, parts, blocks, of);
   return true;
 }
 

@@ -10,6 +10,10 @@
 // its phases: rows and columns of one remainder of the stride are a plane of their own, on the grid
 // of the outputs. Small images stand one below the other, several samples at a time; large ones are
 // cut into bands of rows. A linear layer has samples as its positions (cpu/taps_linear.cpp).
+//
+// Where taps are few, copying images onto the grid and back takes longer than multiplying them.
+// Such a layer reads them where they lie, rows without anything between them, and masks what falls
+// outside: for every shift, a bit for each position.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -21,6 +25,9 @@ struct Taps {
   std::vector<int64_t> start;   // [planes + 1]
   std::vector<int32_t> offset;  // of what is read, from the start of the first plane's run
   std::vector<int64_t> weight;  // place in the layer's weights
+  // In place: whether a tap reads something inside at each position, from bit mask[tap] * 8 on.
+  std::vector<int32_t> mask;
+  std::vector<uint8_t> masks;
 };
 
 // What a layer is, as Python gives it.
@@ -53,8 +60,9 @@ struct TapLayer {
            const int32_t* in, const int32_t* dy, const int32_t* dx, const int64_t* weight);
 
   TapShape shape;
+  bool in_place = false;  // no grid: what follows `backward` is not used, but for planes' counts
   int64_t weights, taps;
-  int64_t number;  // no other layer of this process has it
+  int64_t serial;  // no other layer of this process has it
   // By output channels, reading planes of the input; and by planes of the input, reading those of
   // the slopes.
   Taps forward, backward;
@@ -69,6 +77,12 @@ struct TapLayer {
   Planes in, out;
   int64_t run = 0;  // most positions of a run
   bool all_phases() const { return int64_t(phases.size()) == shape.stride_h * shape.stride_w; }
+
+ private:
+  void place_on_images(const int32_t* out, const int32_t* in, const int32_t* dy, const int32_t* dx,
+                       const int64_t* weight);
+  void list(const int32_t* out, const std::vector<int64_t>& plane,
+            const std::vector<int64_t>& shift, const int64_t* weight);
 };
 
 }  // namespace edt

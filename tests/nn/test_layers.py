@@ -75,6 +75,48 @@ def test_convolutions(seed):
     assert layer.compiled == 1 and known.compiled == 0
 
 
+def in_place(layer):
+    (layout,) = layer._taps().layouts.values()
+    return layout.core.in_place
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(
+    "size, kernel, padding, dilation",
+    [
+        ((7, 7), 3, 1, 1), ((8, 8), 3, 1, 1), ((14, 14), 5, 2, 1), ((5, 17), (3, 5), (1, 2), 1),
+        ((9, 16), 3, (0, 1), 1), ((6, 31), 3, (4, 2), 2), ((9, 8), (2, 1), 0, 1),
+        ((12, 33), 3, (12, 1), 1), ((33, 13), (5, 3), (1, 4), 4),
+    ],
+)  # fmt: skip
+def test_few_taps_on_images_where_they_lie(dtype, size, kernel, padding, dilation):
+    """Rows of any remainder, planes that do not fill vectors, taps that are outside everywhere."""
+    torch.manual_seed(sum(size))
+    for samples, c_in, c_out, groups, bias in ((1, 4, 6, 2, True), (11, 3, 5, 1, False)):
+        layer = MaskedConv2d(
+            c_in, c_out, kernel, 1, padding, dilation, groups, bias, dtype=dtype, kernel="sparse"
+        )
+        few = torch.randperm(layer.weight.numel())[: 7 * (c_in + c_out) // 2]
+        layer.mask.zero_().view(-1)[few] = True
+        layer.mask[0] = False  # a channel of its bias alone
+        x = torch.randn(samples, c_in, *size, dtype=dtype)
+        known = copy.deepcopy(layer)
+        known.kernel = "dense"
+        with torch.no_grad():
+            g = torch.randn_like(known(x))
+        agree(slopes(layer, x, g), slopes(known, x, g))
+        assert in_place(layer)
+        x = x.requires_grad_(True)
+        products = []
+        for some in (layer, known):
+            out = some(x)
+            (first,) = torch.autograd.grad(out, x, g, create_graph=True)
+            products.append(
+                torch.autograd.grad(first.square().sum(), [x, some.weight], allow_unused=True)
+            )
+        agree(*products)
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("samples", [1, 7, 16, 33, 128, 129, 300])
 def test_linear(dtype, samples):
@@ -110,9 +152,11 @@ def test_differentiable_twice(make):
     assert torch.autograd.gradgradcheck(run, (x, w, bias))
 
 
-def test_a_sample_depends_on_no_other_and_nothing_on_threads():
-    layer, _ = drawn(0)
-    layer = MaskedConv2d(5, 9, 3, padding=1, mask=torch.rand(9, 5, 3, 3) < 0.2, kernel="sparse")
+@pytest.mark.parametrize("density", [0.06, 0.3])
+def test_a_sample_depends_on_no_other_and_nothing_on_threads(density):
+    torch.manual_seed(5)
+    mask = torch.rand(9, 5, 3, 3) < density
+    layer = MaskedConv2d(5, 9, 3, padding=1, mask=mask, kernel="sparse")
     x = torch.randn(70, 5, 11, 13)
     g = torch.randn(70, 9, 11, 13)
     kept = []
@@ -122,13 +166,18 @@ def test_a_sample_depends_on_no_other_and_nothing_on_threads():
     for other in kept[1:]:
         assert all(torch.equal(a, b) for a, b in zip(kept[0], other, strict=True))
     alone = slopes(layer, x[41:42], g[41:42])
+    assert in_place(layer) == (density < 0.1)
     assert torch.equal(alone[0][0], kept[0][0][41]) and torch.equal(alone[1][0], kept[0][1][41])
 
 
 @pytest.mark.skipif({"avx512", "avx2"} - set(_core.isas()) != set(), reason="needs both")
-def test_instruction_sets_give_the_same_bits():
-    layer = MaskedConv2d(5, 9, 3, padding=1, mask=torch.rand(9, 5, 3, 3) < 0.3, kernel="sparse")
-    x, g = torch.randn(21, 5, 10, 10), torch.randn(21, 9, 10, 10)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("density", [0.06, 0.3])
+def test_instruction_sets_give_the_same_bits(dtype, density):
+    torch.manual_seed(5)
+    mask = torch.rand(9, 5, 3, 3) < density
+    layer = MaskedConv2d(5, 9, 3, padding=1, mask=mask, kernel="sparse", dtype=dtype)
+    x, g = torch.randn(21, 5, 10, 10, dtype=dtype), torch.randn(21, 9, 10, 10, dtype=dtype)
     before, kept = _core.isa(), []
     try:
         for name in ("avx512", "avx2"):
@@ -136,6 +185,7 @@ def test_instruction_sets_give_the_same_bits():
             kept.append(slopes(layer, x, g))
     finally:
         _core.select_isa(before)
+    assert in_place(layer) == (density < 0.1)
     assert all(torch.equal(a, b) for a, b in zip(*kept, strict=True))
 
 

@@ -14,6 +14,9 @@ constexpr int kMostTaps = kParts == 1 ? 8 : kParts == 2 ? 6 : 3;
 // Vectors of a run whose products with all taps are summed before the next: what taps read of them
 // stays in the nearest cache.
 constexpr int64_t kStrip = 12;
+// The same of layers in place, whose taps are few and need two addresses each.
+constexpr int kMostTapsInside = kParts == 1 ? 4 : kParts == 2 ? 3 : 2;
+constexpr int64_t kStripInside = 32;
 
 // n things in groups of about equal size, at most `most`: body(first, size).
 template <class Body>
@@ -241,12 +244,156 @@ void contract(const Taps& list, int64_t first, int64_t last, const T* in, const 
   });
 }
 
+// The lanes of p whose bits are set, 0 for the others, of which nothing is read.
+template <class T>
+EDT_INLINE Vec<T> load_inside(const T* p, const uint8_t* bits) {
+  using V = Vec<T>;
+  V out;
+#if defined(EDT_ISA_AVX512)
+  if constexpr (sizeof(T) == 4) {
+    uint16_t inside;
+    std::memcpy(&inside, bits, 2);
+    out.v[0] = (typename V::V)_mm512_maskz_loadu_ps(inside, p);
+  } else {
+    out.v[0] = (typename V::V)_mm512_maskz_loadu_pd(*bits, p);
+  }
+#elif defined(EDT_ISA_AVX2)
+  for (int h = 0; h < 2; ++h)
+    if constexpr (sizeof(T) == 4) {
+      const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+      const __m256i inside = _mm256_and_si256(_mm256_set1_epi32(bits[h]), bit);
+      out.v[h] = (typename V::V)_mm256_maskload_ps(p + 8 * h, _mm256_cmpeq_epi32(inside, bit));
+    } else {
+      const __m256i bit = _mm256_setr_epi64x(1, 2, 4, 8);
+      const __m256i inside = _mm256_and_si256(_mm256_set1_epi64x(*bits >> (4 * h)), bit);
+      out.v[h] = (typename V::V)_mm256_maskload_pd(p + 4 * h, _mm256_cmpeq_epi64(inside, bit));
+    }
+#else
+  alignas(64) T lanes[V::L];
+  for (int l = 0; l < V::L; ++l) lanes[l] = bits[l / 8] >> (l % 8) & 1 ? p[l] : T(0);
+  out = V::load(lanes);
+#endif
+  return out;
+}
+
+// gather_run, in place; of the last vector only `rest` lanes are written if that is not 0.
+template <int R, class T>
+void gather_inside_run(const Taps& list, const T* w, const T* bias, const T* in,
+                       const uint8_t* masks, T* out, int64_t out_plane, int64_t rest,
+                       Prefetch& prefetch) {
+  using V = Vec<T>;
+  const int32_t *offset = list.offset.data(), *mask = list.mask.data();
+  const auto planes = int64_t(list.start.size()) - 1;
+  for (int64_t c = 0; c < planes; ++c) {
+    prefetch.step();
+    V sum[R];
+#pragma GCC unroll 24
+    for (int r = 0; r < R; ++r) sum[r] = V::set1(bias ? bias[c] : T(0));
+    for (int64_t k = list.start[size_t(c)]; k < list.start[size_t(c) + 1]; ++k) {
+      const V weight = V::set1(w[k]);
+      const T* from = in + offset[k];
+      const uint8_t* inside = masks + mask[k];
+#pragma GCC unroll 24
+      for (int r = 0; r < R; ++r)
+        sum[r] = fma(weight, load_inside(from + r * V::L, inside + r * (V::L / 8)), sum[r]);
+    }
+    T* to = out + c * out_plane;
+#pragma GCC unroll 24
+    for (int r = 0; r < R - 1; ++r) sum[r].storeu(to + r * V::L);
+    if (rest == 0) {
+      sum[R - 1].storeu(to + (R - 1) * V::L);
+    } else {
+      alignas(64) T last[V::L];
+      sum[R - 1].store(last);
+      std::copy_n(last, rest, to + (R - 1) * V::L);
+    }
+  }
+}
+
+template <class T>
+void gather_inside(const Taps& list, const T* w, const T* bias, const T* in, int64_t positions,
+                   T* out, const Ahead (&read)[2], const Ahead& write) {
+  constexpr int L = Vec<T>::L;
+  const int64_t vectors = (positions + L - 1) / L;
+  const int64_t steps = (vectors + kMostRun - 1) / kMostRun * (int64_t(list.start.size()) - 1);
+  Prefetch prefetch{{read[0], steps}, {read[1], steps}, {write, steps}};
+  even(vectors, kMostRun, [&](int64_t v, int64_t size) {
+    const int64_t rest = v + size == vectors ? positions % L : 0;
+    with_constant<kMostRun>(size, [&](auto count) {
+      gather_inside_run<decltype(count)::value>(list, w, bias, in + v * L,
+                                                list.masks.data() + v * (L / 8), out + v * L,
+                                                positions, rest, prefetch);
+    });
+  });
+}
+
+// sums[k] += sum over samples and the vectors of g, in place, and over the first lanes of one more
+// of each, those of `tail`.
+template <int R, class T>
+EDT_INLINE void products_inside(const int32_t* offset, const int32_t* mask, const uint8_t* masks,
+                                const Images<T>& of, int64_t first, int64_t vectors,
+                                const uint8_t* tail, T* sums) {
+  using V = Vec<T>;
+  constexpr int kBytes = V::L / 8;
+  V sum[R];
+  const uint8_t* inside[R];
+#pragma GCC unroll 8
+  for (int k = 0; k < R; ++k) {
+    sum[k] = V::zero();
+    inside[k] = masks + mask[k] + first * kBytes;
+  }
+  for (int64_t s = 0; s < of.samples; ++s) {
+    const T* g = of.g + s * of.g_sample + first * V::L;
+    const T* from[R];
+#pragma GCC unroll 8
+    for (int k = 0; k < R; ++k) from[k] = of.in + s * of.in_sample + offset[k] + first * V::L;
+    for (int64_t v = 0; v < vectors; ++v) {
+      const V slope = V::loadu(g + v * V::L);
+#pragma GCC unroll 8
+      for (int k = 0; k < R; ++k)
+        sum[k] = fma(slope, load_inside(from[k] + v * V::L, inside[k] + v * kBytes), sum[k]);
+    }
+    if (tail) {
+      const V slope = load_inside(g + vectors * V::L, tail);
+#pragma GCC unroll 8
+      for (int k = 0; k < R; ++k)
+        sum[k] =
+            fma(slope, load_inside(from[k] + vectors * V::L, inside[k] + vectors * kBytes), sum[k]);
+    }
+  }
+  add_sums(sum, sums);
+}
+
+template <class T>
+void contract_inside(const Taps& list, const Images<T>& of, int64_t positions, T* sums) {
+  constexpr int L = Vec<T>::L;
+  const int64_t rest = positions % L, vectors = positions / L;
+  const auto planes = int64_t(list.start.size()) - 1;
+  const auto lanes = uint16_t((1 << rest) - 1);
+  uint8_t tail[2];
+  std::memcpy(tail, &lanes, 2);
+  even(vectors + (rest > 0), kStripInside, [&](int64_t v, int64_t size) {
+    const bool ends = rest > 0 && v + size > vectors;
+    Images<T> plane = of;
+    for (int64_t c = 0; c < planes; ++c, plane.g += positions) {
+      const int64_t from = list.start[size_t(c)];
+      even(list.start[size_t(c) + 1] - from, kMostTapsInside, [&](int64_t k, int64_t taps) {
+        with_constant<kMostTapsInside>(taps, [&](auto count) {
+          products_inside<decltype(count)::value>(
+              list.offset.data() + from + k, list.mask.data() + from + k, list.masks.data(), plane,
+              v, size - ends, ends ? tail : nullptr, sums + from + k);
+        });
+      });
+    }
+  });
+}
+
 template <class T>
 T total(const T* g, int64_t length) {
   using V = Vec<T>;
   V sum = V::zero();
   int64_t q = 0;
-  for (; q + V::L <= length; q += V::L) sum = sum + V::load(g + q);
+  for (; q + V::L <= length; q += V::L) sum = sum + V::loadu(g + q);
   alignas(64) T tail[V::L] = {};
   std::copy(g + q, g + length, tail);
   return hsum(sum + V::load(tail));
@@ -259,7 +406,8 @@ T total(const T* g, int64_t length) {
 using S = EDT_SCALAR;
 
 extern const TapTable<S> EDT_CONCAT(taps_, EDT_SCALAR);
-constexpr TapTable<S> EDT_CONCAT(taps_, EDT_SCALAR) = {copy_rows<S>, to_lanes<S>, from_lanes<S>,
-                                                       gather<S>,    contract<S>, total<S>};
+constexpr TapTable<S> EDT_CONCAT(taps_, EDT_SCALAR) = {
+    copy_rows<S>, to_lanes<S>,      from_lanes<S>,      gather<S>,
+    contract<S>,  gather_inside<S>, contract_inside<S>, total<S>};
 
 }  // namespace edt::EDT_ISA_NS
