@@ -2,9 +2,12 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bindings/call.h"
@@ -19,12 +22,18 @@ namespace {
 
 ChainLayer make_layer(const py::dict& given) {
   const auto size = [&](const char* name) { return given[name].cast<int64_t>(); };
+  using Kind = ChainLayer::Kind;
+  static constexpr std::pair<const char*, Kind> kKinds[] = {
+      {"affine", Kind::affine}, {"pool", Kind::pool},
+      {"mean", Kind::mean},     {"activation", Kind::activation},
+      {"gain", Kind::gain},     {"shortcut", Kind::shortcut},
+      {"add", Kind::add}};
   const auto kind = given["kind"].cast<std::string>();
+  const auto* found = std::find_if(std::begin(kKinds), std::end(kKinds),
+                                   [&](const auto& known) { return kind == known.first; });
+  if (found == std::end(kKinds)) throw py::value_error("no such kind of layer");
   ChainLayer layer{};
-  layer.kind = kind == "affine" ? ChainLayer::Kind::affine
-               : kind == "pool" ? ChainLayer::Kind::pool
-               : kind == "mean" ? ChainLayer::Kind::mean
-                                : ChainLayer::Kind::activation;
+  layer.kind = found->second;
   layer.c_in = size("c_in");
   layer.h = size("h");
   layer.w = size("w");
@@ -39,6 +48,12 @@ ChainLayer make_layer(const py::dict& given) {
   layer.sw = size("sw");
   layer.weight = size("weight");
   layer.bias = size("bias");
+  if (given.contains("source")) layer.source = size("source");
+  if (layer.kind == Kind::add) layer.other = size("other");
+  if (layer.kind == Kind::shortcut) {
+    layer.kept = size("kept");
+    layer.ahead = size("ahead");
+  }
   const int64_t act = size("act");
   if (act < 0 || act >= kActivations) throw py::value_error("no such activation");
   layer.act = Act(act);
@@ -142,6 +157,7 @@ void bind_chain(py::module_& m) {
       .def_readonly("d_out", &Chain::d_out)
       .def_readonly("room", &Chain::room)
       .def_readonly("strided", &Chain::strided)
+      .def_readonly("graph", &Chain::graph)
       .def(
           "outputs",
           [](const Chain& chain, const Masks& masks, int64_t networks, int64_t samples,

@@ -55,6 +55,8 @@ ChainPlan::ChainPlan(const Chain& chain, const std::vector<const ChainMask*>& ma
 
 void ChainPlan::make_stages(const Chain& chain) {
   using Kind = ChainLayer::Kind;
+  if (chain.graph)
+    throw std::invalid_argument("the CUDA engine has no gains, shortcuts or residual adds");
   for (size_t l = 0; l < chain.layers.size(); ++l) {
     const ChainLayer& layer = chain.layers[l];
     if (layer.kind == Kind::activation) {

@@ -1,7 +1,9 @@
-// A chain of convolutions, pooling, activations and linear layers, as the kernels want it.
+// A chain of convolutions, pooling, activations and linear layers, as the kernels want it; or a
+// graph of such layers, with gains, shortcuts and residual adds.
 //
 // Images are [channel][row][column][sample]; flattening them changes nothing, and a linear layer is
-// a convolution of single positions.
+// a convolution of single positions. Layers stand in topological order, and each names the layer
+// whose outputs it takes in: in a chain the one before. The last one's are the network's.
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -13,14 +15,25 @@
 namespace edt {
 
 struct ChainLayer {
-  enum class Kind { affine, pool, mean, activation };
+  // gain: one parameter (at `weight`) times all inputs. add: inputs plus those of `other`.
+  // shortcut: the first `kept` channels, every sh-th row and sw-th column of them, behind `ahead`
+  // channels of zeros and before more.
+  enum class Kind { affine, pool, mean, activation, gain, shortcut, add };
   Kind kind;
   int64_t c_in, h, w, c_out, h_out, w_out;
   int64_t kh, kw, top, left;  // kernel, and margins of zeros; of pooling (maxima, means) the field
   int64_t weight, bias;       // where they start among a network's parameters; -1: none
   Act act;
-  int64_t sh = 1, sw = 1;  // strides of an affine layer; pooling goes by whole fields
-  bool strided() const { return sh * sw > 1; }
+  int64_t sh = 1,
+          sw = 1;  // strides of an affine layer and a shortcut; pooling goes by whole fields
+  static constexpr int64_t kBefore = -2, kInputs = -1;
+  int64_t source = kBefore;  // the layer whose outputs come in; kInputs: the network's inputs
+  int64_t other = kInputs;   // of an add
+  int64_t kept = 0, ahead = 0;
+  // Filled in by Chain: whether nothing else takes in what `source` gives, and whether parameters
+  // move the outputs.
+  bool alone = true, moves = false;
+  bool strided() const { return kind == Kind::affine && sh * sw > 1; }
   // Columns of images with the zeros beside them that an affine layer reads: of its inputs, and of
   // slopes at its outputs. With a stride, the inputs' columns lie by their remainder: all that one
   // tap reads in a row lie side by side.
@@ -49,9 +62,13 @@ struct Chain {
   int64_t widest;       // the most numbers of a sample between two layers
   int64_t room;         // numbers that a sample takes on its way forward and back
   double operations;    // multiply-adds of a sample, forward
-  size_t first;         // affine layer; none: as many as layers
+  size_t first;         // layer with parameters; none: as many as layers
   bool banded;          // maxima follow it, and both go by bands of rows
   bool strided;         // some affine layer is
+  bool graph;           // more than one layer after the other: gains, shortcuts, adds, branches
+
+ private:
+  void connect();
 };
 
 }  // namespace edt

@@ -61,8 +61,12 @@ void ChainMask::list(const Chain& chain, const uint8_t* state) {
   const auto add = [&](int64_t at) { place.push_back(state[at] == 1 ? at : -1); };
   for (size_t n = 0; n < layers.size(); ++n) {
     const ChainLayer& l = chain.layers[n];
-    if (l.kind != ChainLayer::Kind::affine) continue;
     Layer& mine = layers[n];
+    if (l.kind == ChainLayer::Kind::gain) {
+      mine.weight = int64_t(place.size());
+      add(l.weight);
+    }
+    if (l.kind != ChainLayer::Kind::affine) continue;
     const int64_t taps = l.kh * l.kw, weights = l.c_out * l.c_in * taps;
     const uint8_t* there = state + l.weight;
     const auto left = weights - std::count(there, there + weights, uint8_t(0));

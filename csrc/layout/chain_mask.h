@@ -1,4 +1,5 @@
-// What a mask leaves of a chain's network: of each affine layer all weights or lists of taps.
+// What a mask leaves of a chain's network: of each affine layer all weights or lists of taps. Gains
+// are read as they are.
 // Layers with a stride are always listed: to a list, a stride is other offsets.
 //
 // A tap is one weight that is there. Taps that add to one row of outputs lie together: they are

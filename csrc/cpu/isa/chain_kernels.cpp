@@ -14,6 +14,7 @@
 #include <algorithm>
 
 #include "cpu/isa/chain_bands.h"
+#include "cpu/isa/chain_graph.h"
 #include "cpu/isa/losses.h"
 
 namespace edt::EDT_ISA_NS {
@@ -47,10 +48,13 @@ template <class T>
 Network<T> network(const Chain& chain, const ChainMask& mask, const T* theta, Scratch& ws) {
   const size_t n = chain.layers.size();
   Weights<T>* weights = ws.take<Weights<T>>(n);
-  for (size_t l = 0; l < n; ++l)
-    weights[l] = chain.layers[l].kind == Kind::affine
-                     ? in_order(mask.layers[l], theta + chain.layers[l].weight, ws)
-                     : Weights<T>{nullptr, nullptr};
+  for (size_t l = 0; l < n; ++l) {
+    const ChainLayer& layer = chain.layers[l];
+    const T* own = theta + std::max<int64_t>(0, layer.weight);
+    weights[l] = layer.kind == Kind::affine ? in_order(mask.layers[l], own, ws)
+                 : layer.kind == Kind::gain ? Weights<T>{own, own}
+                                            : Weights<T>{nullptr, nullptr};
+  }
   return {chain, mask, theta, weights, mask.vectors * Vec<T>::L};
 }
 
@@ -80,16 +84,20 @@ Passed<T> forward(const Network<T>& net, const Row& row, int count, int order, S
   const auto& [chain, mask, theta, weights, S] = net;
   const size_t n = chain.layers.size();
   Passed<T> b{ws.take<T*>(n), ws.take<T*>(n), ws.take<T*>(n), nullptr, nullptr};
-  T* at = ws.take<T>(size_t(chain.d_in * S));
-  if (count < S) std::fill(at, at + chain.d_in * S, T(0));
-  transpose(row, count, chain.d_in, at, S);
+  // What comes in, and each layer's outputs.
+  T** images = ws.take<T*>(n + 1) + 1;
+  images[-1] = ws.take<T>(size_t(chain.d_in * S));
+  if (count < S) std::fill_n(images[-1], chain.d_in * S, T(0));
+  transpose(row, count, chain.d_in, images[-1], S);
   for (size_t l = 0; l < n; ++l) {
     const ChainLayer& layer = chain.layers[l];
     const size_t size = size_t(layer.size_out() * S);
-    b.in[l] = at = with_margins(layer, at, S, ws);
+    T* at = b.in[l] = with_margins(layer, images[layer.source], S, ws);
     b.slopes[l] = b.seconds[l] = nullptr;
     if (layer.kind == Kind::activation) {
-      // In place: nobody reads what was before.
+      // In place where nobody else reads what was before.
+      if (!layer.alone) at = std::copy_n(at, size, ws.take<T>(size)) - size;
+      images[l] = at;
       const bool lines = layer.act <= Act::leaky_relu;
       if (order >= 1) b.slopes[l] = ws.take<T>(size);
       if (order >= 2 && !lines) b.seconds[l] = ws.take<T>(size);
@@ -103,18 +111,21 @@ Passed<T> forward(const Network<T>& net, const Row& row, int count, int order, S
       banded_maxima(bands, {weights[l].forward, at}, layer.bias < 0 ? nullptr : theta + layer.bias,
                     out, b.where, ws);
       b.in[++l] = nullptr;
-      at = out;
+      images[l] = out;
       continue;
     }
-    T* out = ws.take<T>(size);
+    const bool in_place = layer.kind == Kind::add && layer.alone;
+    T* out = images[l] = in_place ? at : ws.take<T>(size);
     if (layer.kind == Kind::affine)
       affine(layer, mask.layers[l], S, {weights[l].forward, at},
              layer.bias < 0 ? nullptr : theta + layer.bias, out);
     else if (layer.kind == Kind::mean) mean(layer, S, at, out);
-    else pool(layer, S, at, out);
-    at = out;
+    else if (layer.kind == Kind::pool) pool(layer, S, at, out);
+    else if (layer.kind == Kind::gain) gained({weights[l].forward, at}, int64_t(size), out);
+    else if (layer.kind == Kind::shortcut) shortcut(layer, S, at, out);
+    else sum_of(at, images[layer.other], int64_t(size), out);
   }
-  b.out = at;
+  b.out = images[n - 1];
   return b;
 }
 
@@ -125,6 +136,8 @@ void slopes_before(const ChainLayer& layer, const ChainMask::Layer& mask, int64_
   if (layer.strided()) strided_inputs(layer, mask, S, products, out, ws);
   else if (layer.kind == Kind::affine) affine_inputs(layer, mask, S, products, out);
   else if (layer.kind == Kind::mean) mean_inputs(layer, S, products.begin()->x, out);
+  else if (layer.kind == Kind::gain) gained(products, layer.size_in() * S, out);
+  else if (layer.kind == Kind::shortcut) shortcut_inputs(layer, S, products.begin()->x, out);
   else pool_inputs(layer, S, x, products.begin()->x, out);
 }
 
@@ -169,31 +182,41 @@ void outputs(const Chain& chain, const ChainMask& mask, const T* theta, const T*
   });
 }
 
-// Adds to grad what goes back from slopes `now` at a part's outputs, which are written over.
+// Adds to grad what goes back from slopes `last` at a part's outputs, which are written over.
 template <class T>
-void backward(const Network<T>& net, const Passed<T>& b, T* now, T* grad, Scratch& ws) {
+void backward(const Network<T>& net, const Passed<T>& b, T* last, T* grad, Scratch& ws) {
   const auto& [chain, mask, theta, weights, S] = net;
-  T* next = ws.take<T>(size_t(chain.widest * S));
+  Slopes<T> slopes(chain, S, last, ws);
   for (size_t l = chain.layers.size(); l-- > chain.first;) {
     const ChainLayer& layer = chain.layers[l];
-    if (layer.kind == Kind::activation) {
-      multiply(now, b.slopes[l], layer.size_out() * S);
+    T* now = slopes[l];
+    if (!now) continue;
+    if (layer.kind == Kind::activation || layer.kind == Kind::add) {
+      if (layer.kind == Kind::activation) multiply(now, b.slopes[l], layer.size_out() * S);
+      else slopes.copy(layer.other, now, chain.widest);
+      if (T* left = slopes.pass(layer.source, now)) slopes.give(left);
       continue;
     }
     if (chain.banded && l == chain.first + 1) {
       banded_parameters(net.bands(), now, b.where, b.in[chain.first], grad, ws);
       break;
     }
-    const Scratch::Hold hold{ws};
-    const bool last = l == chain.first;
-    T* given = now;
-    if (layer.kind == Kind::affine) {
-      if (!last) given = with_zeros(layer, now, S, ws);
-      affine_parameters(layer, mask.layers[l], S, last, {given, b.in[l]}, grad, ws);
+    const bool on = slopes.wanted(layer.source);
+    T* next = on ? slopes.room(chain.widest) : nullptr;
+    {
+      const Scratch::Hold hold{ws};
+      T* given = now;
+      if (layer.kind == Kind::affine) {
+        if (on) given = with_zeros(layer, now, S, ws);
+        affine_parameters(layer, mask.layers[l], S, !on, {given, b.in[l]}, grad, ws);
+      } else if (layer.kind == Kind::gain) {
+        grad[mask.layers[l].weight] += gain_slope<T>(layer, S, {now, b.in[l]});
+      }
+      if (on) slopes_before(layer, mask.layers[l], S, {weights[l].back, given}, b.in[l], next, ws);
     }
-    if (last) break;
-    slopes_before(layer, mask.layers[l], S, {weights[l].back, given}, b.in[l], next, ws);
-    std::swap(now, next);
+    slopes.give(now);
+    if (on)
+      if (T* left = slopes.pass(layer.source, next)) slopes.give(left);
   }
 }
 
@@ -305,20 +328,27 @@ Bent<T> bent(const Network<T>& net, const T* x, int count, const OutputDerivativ
   }
   if (!first) return b;
   b.slopes = ws.take<T*>(n);
-  T* now = last;
+  Slopes<T> back(chain, S, last, ws);
   for (size_t l = n; l-- > chain.first;) {
     const ChainLayer& layer = chain.layers[l];
-    if (layer.kind == Kind::activation) {
-      if (b.values.seconds[l]) multiply(b.values.seconds[l], now, layer.size_out() * S);
-      multiply(now, b.values.slopes[l], layer.size_out() * S);
+    T* now = b.slopes[l] = back[l];
+    if (!now) continue;
+    if (layer.kind == Kind::activation || layer.kind == Kind::add) {
+      if (layer.kind == Kind::add) back.copy(layer.other, now, layer.size_out());
+      else {
+        if (b.values.seconds[l]) multiply(b.values.seconds[l], now, layer.size_out() * S);
+        multiply(now, b.values.slopes[l], layer.size_out() * S);
+      }
+      back.pass(layer.source, now);
       continue;
     }
-    if (layer.kind == Kind::affine && l > chain.first) now = with_zeros(layer, now, S, ws);
-    b.slopes[l] = now;
-    if (l == chain.first + size_t(chain.banded)) break;
-    T* next = ws.take<T>(size_t(layer.size_in() * S));
+    const bool on = back.wanted(layer.source);
+    if (layer.kind == Kind::affine && on) b.slopes[l] = now = with_zeros(layer, now, S, ws);
+    if (chain.banded && l == chain.first + 1) break;
+    if (!on) continue;
+    T* next = back.room(layer.size_in());
     slopes_before(layer, mask.layers[l], S, {weights[l].back, now}, b.values.in[l], next, ws);
-    now = next;
+    back.pass(layer.source, next);
   }
   return b;
 }
@@ -340,6 +370,8 @@ void moved(const Chain& chain, const ChainMask& mask, const T* vector, Moved<T>*
   for (size_t l = 0; l < chain.layers.size(); ++l) {
     const ChainLayer& layer = chain.layers[l];
     out[l] = {{nullptr, nullptr}, nullptr};
+    if (layer.kind == Kind::gain && any(vector + layer.weight, 1))
+      out[l].weights = {vector + layer.weight, vector + layer.weight};
     if (layer.kind != Kind::affine) continue;
     const ChainMask::Layer& mine = mask.layers[l];
     const Weights<T> weights = in_order(mine, vector + layer.weight, ws);
@@ -357,14 +389,16 @@ void product(const Network<T>& net, const Bent<T>& b, const Moved<T>* vector, T*
   const auto& [chain, mask, theta, weights, S] = net;
   const size_t n = chain.layers.size();
   // Derivatives along the vector: of what a layer takes in, and of z of those that bend; null: 0.
-  T **in = ws.take<T*>(n), **z = ws.take<T*>(n), *at = nullptr;
+  T **in = ws.take<T*>(n), **z = ws.take<T*>(n), **images = ws.take<T*>(n + 1) + 1;
+  images[-1] = nullptr;
   for (size_t l = 0; l < n; ++l) {
     const ChainLayer& layer = chain.layers[l];
     const int64_t size = layer.size_out() * S;
+    T*& at = images[l] = images[layer.source];
     if (at) at = with_margins(layer, at, S, ws);
     in[l] = at;
     z[l] = nullptr;
-    if (layer.kind == Kind::affine) {
+    if (layer.kind == Kind::affine || layer.kind == Kind::gain) {
       if (!at && !vector[l].weights.forward && !vector[l].bias) continue;
       Products<T> products;
       if (vector[l].weights.forward) products.add(vector[l].weights.forward, b.values.in[l]);
@@ -374,56 +408,70 @@ void product(const Network<T>& net, const Bent<T>& b, const Moved<T>* vector, T*
         at = ws.take<T>(size_t(bands.fields()));
         banded_tangents(bands, products, vector[l].bias, b.values.where, at, ws);
         in[++l] = nullptr;
+        images[l] = at;
         continue;
       }
       at = ws.take<T>(size_t(size));
-      affine(layer, mask.layers[l], S, products, vector[l].bias, at);
+      if (layer.kind == Kind::gain) gained(products, size, at);
+      else affine(layer, mask.layers[l], S, products, vector[l].bias, at);
+    } else if (layer.kind == Kind::add) {
+      T* other = images[layer.other];
+      if (!at && !other) continue;
+      // In place where nobody else reads it.
+      if (!at || !layer.alone) at = std::copy_n(at ? at : other, size, ws.take<T>(size)) - size;
+      if (in[l] && other) add_to(at, other, size);
     } else if (!at) {
       continue;
     } else if (layer.kind == Kind::activation) {
-      if (b.values.seconds[l]) {
-        z[l] = at;
-        at = ws.take<T>(size_t(size));
-        std::copy(z[l], z[l] + size, at);
-      }
+      if (b.values.seconds[l]) z[l] = at;
+      if (b.values.seconds[l] || !layer.alone)
+        at = std::copy_n(in[l], size, ws.take<T>(size_t(size))) - size;
       multiply(at, b.values.slopes[l], size);
     } else {
       at = ws.take<T>(size_t(size));
       if (layer.kind == Kind::mean) mean(layer, S, in[l], at);
+      else if (layer.kind == Kind::shortcut) shortcut(layer, S, in[l], at);
       else pool_tangents(layer, S, b.values.in[l], in[l], at);
     }
   }
+  const T* at = images[n - 1];
   if (!at) return;
-  T* now = ws.take<T>(size_t(chain.widest * S));
-  T* next = ws.take<T>(size_t(chain.widest * S));
-  curve(b, chain.d_out, S, at, now);
+  T* turned = ws.take<T>(size_t(chain.widest * S));
+  curve(b, chain.d_out, S, at, turned);
+  Slopes<T> slopes(chain, S, turned, ws);
   for (size_t l = n; l-- > chain.first;) {
     const ChainLayer& layer = chain.layers[l];
-    if (layer.kind == Kind::activation) {
+    T* now = slopes[l];
+    if (!now) continue;
+    if (layer.kind == Kind::activation || layer.kind == Kind::add) {
       const int64_t size = layer.size_out() * S;
-      multiply(now, b.values.slopes[l], size);
+      if (layer.kind == Kind::add) slopes.copy(layer.other, now, chain.widest);
+      else multiply(now, b.values.slopes[l], size);
       for (int64_t s = 0; z[l] && s < size; s += V::L)
         fma(V::load(b.values.seconds[l] + s), V::load(z[l] + s), V::load(now + s)).store(now + s);
+      if (T* left = slopes.pass(layer.source, now)) slopes.give(left);
       continue;
     }
     if (chain.banded && l == chain.first + 1) {
       banded_parameters(net.bands(), now, b.values.where, b.values.in[chain.first], out, ws);
       break;
     }
-    const Scratch::Hold hold{ws};
-    const bool last = l == chain.first;
-    T* given = now;
-    if (layer.kind == Kind::affine && !last) given = with_zeros(layer, now, S, ws);
-    Products<T> back{weights[l].back, given};
-    if (layer.kind == Kind::affine) {
-      Products<T> grads{given, b.values.in[l]};
-      if (b.slopes && in[l]) grads.add(b.slopes[l], in[l]);
-      if (b.slopes && vector[l].weights.back) back.add(vector[l].weights.back, b.slopes[l]);
-      affine_parameters(layer, mask.layers[l], S, last, grads, out, ws);
+    const bool on = slopes.wanted(layer.source);
+    T* next = on ? slopes.room(chain.widest) : nullptr;
+    {
+      const Scratch::Hold hold{ws};
+      const bool affine = layer.kind == Kind::affine, own = affine || layer.kind == Kind::gain;
+      T* given = affine && on ? with_zeros(layer, now, S, ws) : now;
+      Products<T> back{weights[l].back, given}, grads{given, b.values.in[l]};
+      if (own && b.slopes && in[l]) grads.add(b.slopes[l], in[l]);
+      if (own && b.slopes && vector[l].weights.back) back.add(vector[l].weights.back, b.slopes[l]);
+      if (affine) affine_parameters(layer, mask.layers[l], S, !on, grads, out, ws);
+      else if (own) out[mask.layers[l].weight] += gain_slope(layer, S, grads);
+      if (on) slopes_before(layer, mask.layers[l], S, back, b.values.in[l], next, ws);
     }
-    if (last) break;
-    slopes_before(layer, mask.layers[l], S, back, b.values.in[l], next, ws);
-    std::swap(now, next);
+    slopes.give(now);
+    if (on)
+      if (T* left = slopes.pass(layer.source, next)) slopes.give(left);
   }
 }
 
