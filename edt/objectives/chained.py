@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from edt import _core
 from edt.ensemble.activations import ACTIVATIONS, name_of
+from edt.objectives.layers import INPUTS, POOLING, Add, Gain, Layer, Shortcut, field, pair
 from edt.ops.losses import loss_code
 from edt.ops.threads import one_blas_thread, set_core_threads
 from edt.ops.training import Rule, Run, train_arguments
-
-if TYPE_CHECKING:
-    from edt.objectives.stacked import Layer
 
 __all__ = ["CoreChain"]
 
@@ -36,23 +34,32 @@ class CoreChain:
     """
 
     def __init__(self, layers: Sequence[Layer], shape: Sequence[int], parameters: int) -> None:
-        self.shape = tuple(shape)
-        entries = []
-        for layer in layers:
-            if not isinstance(layer.module, (nn.Flatten, nn.Identity)):
-                entries.append(self._entry(layer))
-            elif isinstance(layer.module, nn.Flatten):
+        entries: list[dict[str, Any]] = []
+        # Of each layer: the shape of its outputs, and which of the core's layers gives them.
+        shapes, places = {INPUTS: tuple(shape)}, {INPUTS: INPUTS}
+        for k, layer in enumerate(layers):
+            self.shape, places[k] = shapes[layer.source], places[layer.source]
+            if isinstance(layer.module, nn.Flatten):
                 self.shape = (math.prod(self.shape),)
+            elif not _nothing(layer, self.shape):
+                entry = self._entry(layer) | {"source": places[layer.source]}
+                if isinstance(layer.module, Add):
+                    entry |= {"other": places[layer.module.other]}
+                entries.append(entry)
+                places[k] = len(entries) - 1
+            shapes[k] = self.shape
         self._chain = _core.Chain(entries, parameters)
 
     @classmethod
     def of(cls, layers: Sequence[Layer], shape: Sequence[int], parameters: int) -> CoreChain | None:
         """The chain, or None where the core lacks a layer or a sample takes too much room."""
-        kinds = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+        kinds = (nn.Conv2d, nn.Linear, *POOLING)
         if not any(isinstance(layer.module, kinds) for layer in layers):
             return None
         for layer in layers:
-            if not isinstance(layer.module, (*kinds, nn.Flatten)):
+            if isinstance(layer.module, nn.Module) and not isinstance(
+                layer.module, (*kinds, nn.Flatten)
+            ):
                 try:
                     name_of(layer.module)
                 except ValueError:
@@ -69,12 +76,24 @@ class CoreChain:
             "sh": 1, "sw": 1, "weight": -1, "bias": -1, "act": 0,
         }  # fmt: skip
         out = (c, h, w)
-        if isinstance(module, (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)):
-            field: Any = module.kernel_size if hasattr(module, "kernel_size") else (h, w)
-            kh, kw = _pair(field)
+        if isinstance(module, POOLING):
+            kh, kw = field(module, (h, w))
             out = (c, h // kh, w // kw)
             kind = "pool" if isinstance(module, nn.MaxPool2d) else "mean"
             found |= {"kind": kind, "kh": kh, "kw": kw}
+        elif isinstance(module, Shortcut):
+            after = module.after((c, h, w))
+            assert after is not None
+            out = after
+            found |= {
+                "kind": "shortcut", "sh": module.rows, "sw": module.columns,
+                "kept": module.channels((c, h, w)), "ahead": module.ahead,
+            }  # fmt: skip
+        elif isinstance(module, Add):
+            found |= {"kind": "add"}
+        elif isinstance(module, Gain):
+            assert layer.weight is not None
+            found |= {"kind": "gain", "weight": layer.weight.start}
         elif layer.weight is None:
             found |= {"act": ACTIVATIONS[name_of(module)].code}
         else:
@@ -85,7 +104,7 @@ class CoreChain:
             }
             if isinstance(module, nn.Conv2d):
                 padding: Any = module.padding
-                (kh, kw), (top, left) = module.kernel_size, _pair(padding)
+                (kh, kw), (top, left) = module.kernel_size, pair(padding)
                 sh, sw = module.stride
                 rows, columns = (h + 2 * top - kh) // sh + 1, (w + 2 * left - kw) // sw + 1
                 out = (module.out_channels, rows, columns)
@@ -313,5 +332,10 @@ def seconds(
     return A, u
 
 
-def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+def _nothing(layer: Layer, shape: Sequence[int]) -> bool:
+    """Whether a layer is a shortcut that leaves all as it is."""
+    made = layer.module
+    if not isinstance(made, Shortcut):
+        return False
+    whole = made.kept is None or made.kept == shape[0]
+    return whole and (made.ahead, made.behind, made.rows, made.columns) == (0, 0, 1, 1)

@@ -12,7 +12,7 @@ from edt.ops import cuda
 from edt.ops.cuda_chain import CudaChain
 
 if TYPE_CHECKING:
-    from edt.objectives.stacked import Layer
+    from edt.objectives.layers import Layer
 
 __all__ = ["GpuChain"]
 

@@ -8,52 +8,52 @@ is a maximum of slices. For chains of the layers below; all others go through `v
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from edt.objectives.chained import CoreChain
 from edt.objectives.chained_on_gpu import GpuChain
+from edt.objectives.layers import INPUTS, POOLING, Add, Gain, Layer, Shortcut, field, known, pair
+from edt.objectives.traced import Unread, read_layers
 
 if TYPE_CHECKING:
     from edt.ensemble.blocks import Block
 
-__all__ = ["Layer", "Stack"]
+__all__ = ["Stack"]
 
-#: Functions of each number by itself: the layer is called as it is.
-ELEMENTWISE: tuple[type[nn.Module], ...] = (
-    nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.GELU, nn.SiLU,
-    nn.Identity,
-)  # fmt: skip
 #: Numbers in the taps of networks that are evaluated together: about a cache's worth.
 TAPS = 2**22
 #: Numbers in the taps of one network beyond which this is no gain.
 LARGEST = 2**25
 
 
-@dataclass(frozen=True)
-class Layer:
-    """One layer: its module, and where its weight and bias lie in a network's flat vector."""
-
-    module: nn.Module
-    weight: Block | None = None
-    bias: Block | None = None
-
-
 class Stack:
-    """B networks of one chain of layers.
+    """B networks of one list of layers.
 
     Args:
         layers: in order.
+        doubted: the module that they were read from and the blocks of its flat vector, where its
+            forward pass is its own: what the layers compute is then compared with it once.
     """
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(
+        self, layers: Sequence[Layer], doubted: tuple[nn.Module, Sequence[Block]] | None = None
+    ) -> None:
         self.layers = tuple(layers)
+        self._doubted = doubted
+        self._agreed: dict[tuple[int, ...], bool] = {}
         self._cores: dict[tuple[str, int, tuple[int, ...]], CoreChain | None] = {}
+        sources = {k: layer.source for k, layer in enumerate(self.layers)}
+        # Layers whose outputs are read later than by the next one.
+        self._kept = {source for k, source in sources.items() if source != k - 1} | {
+            layer.module.other for layer in self.layers if isinstance(layer.module, Add)
+        }
 
     def core(self, rows: torch.Tensor, inputs: torch.Tensor) -> CoreChain | None:
         """The same chain in the core, for such networks and inputs; None: it has none.
@@ -78,26 +78,18 @@ class Stack:
 
     @classmethod
     def of(cls, module: nn.Module, blocks: Sequence[Block]) -> Stack | None:
-        """The chain that a module is, or None: `nn.Sequential` of layers known here.
+        """The layers that a module is made of, or None: something else is among them.
 
         Args:
-            module: any.
+            module: any; it must not change afterwards.
             blocks: of its flat vector.
         """
-        named = {block.name: block for block in blocks}
-        layers = _flattened(module, "")
-        if layers is None or any(block.role == "buffer" for block in blocks):
+        try:
+            layers = read_layers(module, blocks)
+        except Unread:
             return None
-        found, used = [], set()
-        for name, layer in layers:
-            mine = {short: f"{name}.{short}" for short in layer._parameters}
-            if not all(full in named for full, short in zip(mine.values(), mine, strict=True)
-                       if layer._parameters[short] is not None):  # fmt: skip
-                return None  # tied: the parameter has another layer's name
-            used |= set(mine.values())
-            weight, bias = (named.get(mine.get(short, "")) for short in ("weight", "bias"))
-            found.append(Layer(layer, weight, bias))
-        return cls(found) if used >= set(named) else None
+        plain = all(type(part) is nn.Sequential or known(part) for part in module.modules())
+        return cls(layers, None if plain else (module, blocks))
 
     def taps(self, shape: Sequence[int], samples: int) -> int | None:
         """Numbers in the widest layer's taps of one network, or None: the layers do not fit.
@@ -106,13 +98,11 @@ class Stack:
             shape: of a sample.
             samples: evaluated together.
         """
-        now, most = tuple(shape), 1
-        for layer in self.layers:
+        shapes, most = {INPUTS: tuple(shape)}, 1
+        for k, layer in enumerate(self.layers):
             module: Any = layer.module
-            size = 1
-            for side in now:
-                size *= side
-            most = max(most, size)
+            now = shapes[layer.source]
+            most = max(most, math.prod(now))
             if isinstance(module, nn.Conv2d):
                 if len(now) != 3 or now[0] != module.in_channels:
                     return None
@@ -123,20 +113,52 @@ class Stack:
                 high, wide = (high - kernel[0]) // rows + 1, (wide - kernel[1]) // columns + 1
                 now = (module.out_channels, high, wide)
                 most = max(most, module.in_channels * kernel[0] * kernel[1] * now[1] * now[2])
-            elif isinstance(module, (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)):
+            elif isinstance(module, POOLING):
                 if len(now) != 3:
                     return None
-                rows, columns = _field(module, now[1:])
+                rows, columns = field(module, now[1:])
                 now = (now[0], now[1] // rows, now[2] // columns)
             elif isinstance(module, nn.Flatten):
-                now = (size,)
+                now = (math.prod(now),)
             elif isinstance(module, nn.Linear):
                 if now != (module.in_features,):
                     return None
                 now = (module.out_features,)
+            elif isinstance(module, Shortcut):
+                found = module.after(now)
+                if found is None:
+                    return None
+                now = found
+            elif isinstance(module, Add) and shapes[module.other] != now:
+                return None
             if min(now) < 1:
                 return None
-        return most * samples
+            shapes[k] = now
+        return most * samples if self._agrees(tuple(shape)) else None
+
+    def _agrees(self, shape: tuple[int, ...]) -> bool:
+        """Whether the layers give what their module does, of random numbers."""
+        if self._doubted is None:
+            return True
+        if shape not in self._agreed:
+            module, blocks = self._doubted
+            draw = torch.Generator().manual_seed(0)
+            parts = [torch.randn(b.shape, generator=draw, dtype=torch.float64) for b in blocks]
+            # Weights of a layer keep its inputs' size.
+            parts = [part * (len(part) / part.numel()) ** 0.5 if part.dim() > 1 else part
+                     for part in parts]  # fmt: skip
+            x = torch.randn(2, *shape, generator=draw, dtype=torch.float64)
+            named = {block.name: part for block, part in zip(blocks, parts, strict=True)}
+            try:
+                with torch.no_grad():
+                    known = functional_call(module, named, (x,))
+                    mine = self.outputs(torch.cat([p.flatten() for p in parts])[None], x[None])[0]
+                size = known.abs().max()
+                same = mine.shape == known.shape and (mine - known).abs().max() <= 1e-9 * size
+                self._agreed[shape] = bool(same)
+            except (RuntimeError, ValueError, TypeError):
+                self._agreed[shape] = False
+        return self._agreed[shape]
 
     def fits(self, shape: Sequence[int], samples: int) -> int:
         """How many networks to evaluate together; 0: none."""
@@ -146,8 +168,11 @@ class Stack:
     def outputs(self, rows: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
         """``[B, N, ...]`` of networks ``rows`` ``[B, P]`` on inputs ``[B, N, ...]``."""
         at = inputs.movedim(1, -1).contiguous()
-        for layer in self.layers:
+        kept = {INPUTS: at}
+        for k, layer in enumerate(self.layers):
             module: Any = layer.module
+            if layer.source != k - 1:
+                at = kept[layer.source]
             weight, bias = (
                 None if block is None else rows[:, block.span].view(-1, *block.shape)
                 for block in (layer.weight, layer.bias)
@@ -159,9 +184,9 @@ class Stack:
                 )
                 at = made if bias is None else made + bias[:, :, None, None, None]
             elif isinstance(module, nn.MaxPool2d):
-                at = _Pool.apply(at, _pair(module.kernel_size))  # type: ignore[no-untyped-call]
-            elif isinstance(module, (nn.AvgPool2d, nn.AdaptiveAvgPool2d)):
-                first, *others = _fields(at, _field(module, at.shape[2:4]))
+                at = _Pool.apply(at, pair(module.kernel_size))  # type: ignore[no-untyped-call]
+            elif isinstance(module, POOLING):
+                first, *others = _fields(at, field(module, at.shape[2:4]))
                 at = sum(others, first) / (1 + len(others))
             elif isinstance(module, nn.Flatten):
                 at = at.flatten(1, -2)
@@ -172,8 +197,18 @@ class Stack:
                     if bias is None
                     else torch.baddbmm(bias[:, :, None], weight, at)
                 )
+            elif isinstance(module, Gain):
+                assert weight is not None
+                at = weight.view(-1, *(1,) * (at.dim() - 1)) * at
+            elif isinstance(module, Shortcut):
+                at = at[:, : module.kept, :: module.rows, :: module.columns]
+                at = F.pad(at, (0, 0, 0, 0, 0, 0, module.ahead, module.behind))
+            elif isinstance(module, Add):
+                at = at + kept[module.other]
             else:
                 at = module(at)
+            if k in self._kept:
+                kept[k] = at
         return at.movedim(-1, 1)
 
     def gradient(
@@ -202,79 +237,10 @@ class Stack:
         return slopes, losses
 
 
-def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
-
-
-def _field(module: Any, sides: Sequence[int]) -> tuple[int, int]:
-    """What one number of a pooled image is made of."""
-    if isinstance(module, nn.AdaptiveAvgPool2d):
-        return sides[0], sides[1]
-    return _pair(module.kernel_size)
-
-
 def _padded(shape: Sequence[int], module: nn.Conv2d) -> tuple[int, int]:
     """Height and width with margins."""
-    rows, columns = _pair(module.padding)  # type: ignore[arg-type]
+    rows, columns = pair(module.padding)  # type: ignore[arg-type]
     return shape[1] + 2 * rows, shape[2] + 2 * columns
-
-
-def _flattened(module: nn.Module, name: str) -> list[tuple[str, nn.Module]] | None:
-    """(name, layer) of a Sequential's layers in order, or None: something else is among them."""
-    if _hooked(module):
-        return None
-    if type(module) is nn.Sequential:
-        found: list[tuple[str, nn.Module]] = []
-        for short, child in module.named_children():
-            inner = _flattened(child, f"{name}.{short}" if name else short)
-            if inner is None:
-                return None
-            found += inner
-        # `named_children` names a layer that stands twice once.
-        return found if len(module) == len(dict(module.named_children())) else None
-    return [(name, module)] if _known(module) else None
-
-
-def _hooked(module: nn.Module) -> bool:
-    return any(
-        getattr(module, kind)
-        for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks",
-                     "_backward_pre_hooks")
-    )  # fmt: skip
-
-
-def _known(module: Any) -> bool:
-    """Whether `Stack.outputs` computes what the layer would."""
-    if type(module) is nn.Conv2d:
-        return (
-            module.dilation == (1, 1)
-            and module.groups == 1
-            and module.padding_mode == "zeros"
-            and not isinstance(module.padding, str)
-        )
-    if type(module) is nn.MaxPool2d:
-        kernel = _pair(module.kernel_size)
-        return (
-            _pair(module.stride) == kernel
-            and _pair(module.padding) == (0, 0)
-            and _pair(module.dilation) == (1, 1)
-            and not module.ceil_mode
-            and not module.return_indices
-        )
-    if type(module) is nn.AvgPool2d:
-        return (
-            _pair(module.stride) == _pair(module.kernel_size)
-            and _pair(module.padding) == (0, 0)
-            and not module.ceil_mode
-            and module.divisor_override is None
-        )
-    if type(module) is nn.AdaptiveAvgPool2d:
-        return module.output_size in (1, (1, 1))
-    if type(module) is nn.Flatten:
-        return bool(module.start_dim == 1 and module.end_dim == -1)
-    if type(module) in ELEMENTWISE:
-        return not getattr(module, "inplace", False)
-    return type(module) is nn.Linear
 
 
 class _Convolution(torch.autograd.Function):
@@ -331,8 +297,8 @@ class _Pool(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, kernel: tuple[int, int]) -> Any:
         first, *others = _fields(x, kernel)
         best = first.clone()
-        for field in others:
-            torch.maximum(best, field, out=best)
+        for other in others:
+            torch.maximum(best, other, out=best)
         ctx.save_for_backward(x, best)
         ctx.kernel = kernel
         return best
@@ -341,8 +307,8 @@ class _Pool(torch.autograd.Function):
     def backward(ctx: Any, slope: Any) -> Any:
         x, best = ctx.saved_tensors
         out, left = torch.zeros_like(x), slope.clone()
-        for field, place in zip(_fields(x, ctx.kernel), _fields(out, ctx.kernel), strict=True):
-            torch.mul(left, field == best, out=place)
+        for part, place in zip(_fields(x, ctx.kernel), _fields(out, ctx.kernel), strict=True):
+            torch.mul(left, part == best, out=place)
             left -= place
         return out, None
 

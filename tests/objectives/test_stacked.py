@@ -514,7 +514,6 @@ OTHERS: dict[str, Build] = {
     "hook": hooked,
     "tied layers": tied,
     "tied weights": tied_weights,
-    "residual": lambda: edt.nets.residual_mlp(0.25, 0),
     "weight norm": lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 2))),
 }
 
