@@ -1,6 +1,6 @@
 """Networks of one architecture on one task, side by side.
 
-They go by the core where they are chains of layers that it has, by batched products (`Stack`), by
+They go by the core where they are made of layers that it has, by batched products (`Stack`), by
 `vmap`, and one by one where vmap refuses them.
 """
 
@@ -21,6 +21,7 @@ from edt.objectives.dropout import KeyedDropout
 from edt.objectives.function import output_curvature
 from edt.objectives.single_module import SingleModule
 from edt.objectives.stacked import Stack
+from edt.objectives.traced import Unread
 from edt.ops.losses import LOSSES
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class ModuleGroup(SingleModule):
     Attributes:
         members: int64, their numbers, ascending.
         state: uint8 ``[n, P]``, what is pruned and frozen of them; None: nothing.
+        unread: why there is no `stack`; empty if there is one.
         reason: why vmap is not used; empty while it is.
         refused_draws: likewise where networks draw; empty while dropout alone does.
     """
@@ -49,8 +51,13 @@ class ModuleGroup(SingleModule):
     refused_draws: str = ""
 
     def __post_init__(self) -> None:
-        #: Their layers, where they are a chain of those that have a faster way than vmap's.
-        self.stack = Stack.of(self.architecture.skeleton, self.architecture.blocks)
+        #: Their layers, where they are made of those that have a faster way than vmap's.
+        self.stack: Stack | None = None
+        self.unread = ""
+        try:
+            self.stack = Stack.of(self.architecture.skeleton, self.architecture.blocks)
+        except Unread as why:
+            self.unread = str(why)
         self.buffered = any(block.role == "buffer" for block in self.architecture.blocks)
         self._masks: dict[CoreChain, Masks] = {}
 

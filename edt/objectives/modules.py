@@ -1,11 +1,11 @@
 """The objective of torch modules: losses and derivatives by `torch.func`, networks side by side.
 
-Networks of one architecture are evaluated together by `vmap`, gradients of plain chains of layers
-by `Stack`; a module that vmap refuses is evaluated one network at a time, by plain autograd
-(`ModuleObjective.looped` says why). Products with the Hessian of chains are the core's where the
-loss adds up over samples. Others differentiate the gradient once more in reverse; those with the
-Gauss-Newton matrix go forward through the outputs (``J v``), through the loss (``l'' J v``) and
-back.
+Networks of one architecture are evaluated together by `vmap`, gradients of those made of the layers
+of `Stack` by it; a module that vmap refuses is evaluated one network at a time, by plain autograd
+(`ModuleObjective.looped` says why). Products with the Hessian of what the core computes are its own
+where the loss adds up over samples. Others differentiate the gradient once more in reverse; those
+with the Gauss-Newton matrix go forward through the outputs (``J v``), through the loss
+(``l'' J v``) and back.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class ModuleObjective:
     Attributes:
         groups: networks of one architecture each.
         looped: why a module's networks go one by one, by its class; empty if none do.
+        unread: why a module has no layers that the core or `Stack` could take, by its class.
         buffered: whether networks hold numbers that training steps change, such as running
             statistics.
     """
@@ -77,6 +78,11 @@ class ModuleObjective:
             ModuleGroup(architecture, task, networks.input_shape, members, self._states(members))
             for architecture, members in networks.groups()
         ]
+        self.unread = {
+            type(group.architecture.skeleton).__name__: group.unread
+            for group in self.groups
+            if group.unread
+        }
         self.buffered = any(group.buffered for group in self.groups)
 
     def _states(self, members: torch.Tensor) -> torch.Tensor | None:

@@ -3,7 +3,8 @@
 What `vmap` makes of convolutions (grouped ones), pooling and their derivatives costs more than the
 networks one by one. Here a layer of B networks is one batched matrix product: a convolution of its
 taps ``[B, C kh kw, H W N]``, which with the samples innermost are copied in whole rows, and pooling
-is a maximum of slices. For chains of the layers below; all others go through `vmap`.
+is a maximum of slices. For networks of the layers of `edt.objectives.layers`; all others go through
+`vmap`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 from edt.objectives.chained import CoreChain
 from edt.objectives.chained_on_gpu import GpuChain
 from edt.objectives.layers import INPUTS, POOLING, Add, Gain, Layer, Shortcut, field, known, pair
-from edt.objectives.traced import Unread, read_layers
+from edt.objectives.traced import read_layers
 
 if TYPE_CHECKING:
     from edt.ensemble.blocks import Block
@@ -77,17 +78,17 @@ class Stack:
         return self._cores[key]
 
     @classmethod
-    def of(cls, module: nn.Module, blocks: Sequence[Block]) -> Stack | None:
-        """The layers that a module is made of, or None: something else is among them.
+    def of(cls, module: nn.Module, blocks: Sequence[Block]) -> Stack:
+        """The layers that a module is made of.
 
         Args:
             module: any; it must not change afterwards.
             blocks: of its flat vector.
+
+        Raises:
+            Unread: something else is among them.
         """
-        try:
-            layers = read_layers(module, blocks)
-        except Unread:
-            return None
+        layers = read_layers(module, blocks)
         plain = all(type(part) is nn.Sequential or known(part) for part in module.modules())
         return cls(layers, None if plain else (module, blocks))
 

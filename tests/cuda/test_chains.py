@@ -68,7 +68,6 @@ class Networks:
         nets = edt.ModuleEnsemble([random_chain(seed)[0].to(dtype) for _ in shares])
         architecture = nets.architecture(0)
         stack = Stack.of(architecture.skeleton, architecture.blocks)
-        assert stack is not None
         self.theta = nets.theta.view(nets.B, -1).clone()
         self.blocks = nets.blocks(0)
         core = GpuChain.of(stack.layers, self.shape, self.theta.shape[1])
@@ -218,7 +217,6 @@ def test_of_equal_numbers_the_first_has_the_slope_and_nan_stays(device: torch.de
     module = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.MaxPool2d(2))
     nets = edt.ModuleEnsemble([module.double()])
     stack = Stack.of(nets.architecture(0).skeleton, nets.architecture(0).blocks)
-    assert stack is not None
     core = GpuChain.of(stack.layers, (1, 2, 2), 1)
     assert isinstance(core, GpuChain)
     row, nan = torch.full((1, 1), 2.0, dtype=torch.float64).to(device), float("nan")

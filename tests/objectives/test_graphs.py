@@ -314,6 +314,13 @@ def test_what_is_not_read_says_why(name: str) -> None:
             read(build())
 
 
+def test_an_objective_says_why_it_has_no_layers() -> None:
+    task = edt.ModuleTask((torch.randn(3, 6), torch.randn(3, 6)), "mse")
+    nets = edt.ModuleEnsemble([UNREAD["a layer twice"][0](), nn.Linear(6, 6)])
+    found = ModuleTask.of(task).objective(nets).unread
+    assert found == {"Does": "a parameter is used twice", "Linear": "it calls linear"}
+
+
 def test_a_trace_that_misleads_is_found_out() -> None:
     """A pass that asks what its input is: a stand-in is no tensor."""
     misled = does(lambda m, x: m.inner(x) + x if isinstance(x, torch.Tensor) else m.inner(x))()
@@ -321,7 +328,8 @@ def test_a_trace_that_misleads_is_found_out() -> None:
     nets = edt.ModuleEnsemble([misled])
     x, y = torch.randn(5, 6), torch.randn(5, 6)
     task = edt.ModuleTask((x, y), "mse")
-    assert not ModuleTask.of(task).objective(nets).chained
+    objective = ModuleTask.of(task).objective(nets)
+    assert not objective.chained and not objective.unread
     known = (misled(x) - y).square().sum(1).mean()
     torch.testing.assert_close(edt.loss(task, nets)[0].float(), known.detach())
 

@@ -15,6 +15,7 @@ import edt
 from edt import _core
 from edt.objectives.chained import CoreChain
 from edt.objectives.stacked import LARGEST, Stack
+from edt.objectives.traced import Unread
 from edt.ops.threads import one_blas_thread, torch_threads
 from edt.tasks.module_task import ModuleTask
 
@@ -89,7 +90,7 @@ def test_losses_and_gradients_are_those_of_each_module(name: str, weighted: bool
     y = torch.randint(0, 5, (11,), generator=draw)
     task = edt.ModuleTask((x, y), "cross_entropy", at_once=4 if weighted else 100)
     architecture = nets.architecture(0)
-    assert Stack.of(architecture.skeleton, architecture.blocks) is not None
+    assert Stack.of(architecture.skeleton, architecture.blocks).layers
     with one_blas_thread():
         loss, gradient = edt.loss_and_grad(task, nets)
     for b in range(nets.B):
@@ -109,7 +110,6 @@ def in_core(
     """Outputs, and the gradient of ``sum(u * outputs)``, by the core."""
     architecture, rows = nets.architecture(0), nets.theta.view(nets.B, -1)
     stack = Stack.of(architecture.skeleton, architecture.blocks)
-    assert stack is not None
     core = stack.core(rows, inputs)
     assert core is not None
     return core.outputs(rows, inputs), core.gradient(rows, inputs, lambda f: (f * u).sum((1, 2)))[0]
@@ -126,7 +126,6 @@ def test_the_core_computes_what_torch_does(name: str, samples: int, dtype: torch
     nets, shape = networks(name)
     nets = nets.to(dtype)
     stack = Stack.of(nets.architecture(0).skeleton, nets.architecture(0).blocks)
-    assert stack is not None
     draw = torch.Generator().manual_seed(samples)
     own = torch.randn(3, samples, *shape, generator=draw, dtype=dtype)
     for inputs in (own, own[1].expand(3, *own.shape[1:])):
@@ -333,7 +332,6 @@ def test_layers_go_by_lists_where_few_weights_are_left() -> None:
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 10))
     architecture = edt.ModuleEnsemble([module]).architecture(0)
     stack = Stack.of(architecture.skeleton, architecture.blocks)
-    assert stack is not None
     core = CoreChain.of(stack.layers, (1, 4, 4), 210)
     assert core is not None
     state = torch.ones(210, dtype=torch.uint8)
@@ -438,7 +436,6 @@ def test_what_the_core_lacks_goes_another_way() -> None:
     for module, shape in ((leaky, (3,)), (wide, (1, 400, 400))):
         architecture = edt.ModuleEnsemble([module]).architecture(0)
         stack = Stack.of(architecture.skeleton, architecture.blocks)
-        assert stack is not None
         size = sum(block.size for block in architecture.blocks)
         assert CoreChain.of(stack.layers, shape, size) is None
     for wrong in ({"h_out": 3}, {"weight": 5}, {"c_in": 0}):
@@ -456,7 +453,6 @@ def test_of_equal_numbers_the_first_has_the_slope() -> None:
     module = nn.Sequential(nn.Conv2d(1, 1, 1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4, 1))
     nets = edt.ModuleEnsemble([module.double()])
     stack = Stack.of(nets.architecture(0).skeleton, nets.architecture(0).blocks)
-    assert stack is not None
     point = torch.ones(1, 1, 1, 4, 4, dtype=torch.float64)
     inner = point.clone().requires_grad_()
     stack.outputs(nets.theta[None], inner).sum().backward()
@@ -521,13 +517,13 @@ OTHERS: dict[str, Build] = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_modules_are_left_to_vmap(name: str) -> None:
     architecture = edt.ModuleEnsemble([OTHERS[name]()]).architecture(0)
-    assert Stack.of(architecture.skeleton, architecture.blocks) is None
+    with pytest.raises(Unread):
+        Stack.of(architecture.skeleton, architecture.blocks)
 
 
 def test_shapes_that_do_not_fit_are_left_to_vmap_and_its_errors() -> None:
     nets, _ = networks("lenet", 1)
     stack = Stack.of(nets.architecture(0).skeleton, nets.architecture(0).blocks)
-    assert stack is not None
     assert stack.fits((1, 8, 8), 64) >= 1
     assert not stack.fits((2, 8, 8), 64) and not stack.fits((64,), 64)
     assert not stack.fits((1, 8, 8), LARGEST)

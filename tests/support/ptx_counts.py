@@ -148,7 +148,6 @@ def lenet5(share: float | None) -> Callable[[], Any]:
             nets = nets.with_state((torch.rand(nets.total) >= share).byte())
         architecture, rows = nets.architecture(0), nets.theta.view(16, -1)
         stack = Stack.of(architecture.skeleton, architecture.blocks)
-        assert stack is not None
         core = GpuChain.of(stack.layers, (1, 28, 28), rows.shape[1])
         assert core is not None
         masks = [] if share is None else [core.mask(row) for row in nets.state.view(16, -1)]
