@@ -72,6 +72,7 @@ void bind_taps(py::module_& m) {
            py::arg("out"), py::arg("in_"), py::arg("dy"), py::arg("dx"), py::arg("weight"))
       .def_readonly("taps", &TapLayer::taps)
       .def_readonly("in_place", &TapLayer::in_place)
+      .def_property_readonly("chunks", [](const TapLayer& layer) { return layer.forward.chunks; })
       .def(
           "forward",
           [](const TapLayer& layer, int64_t n, bool is_double, Pointer weights, Pointer bias,

@@ -21,6 +21,9 @@ constexpr int64_t kElements = 80 << 10;
 // have a quarter more; fewest positions; most bytes of masks.
 constexpr int64_t kFewTaps = 4, kFewOfSmall = 8, kSmall = 64, kFewPositions = 49;
 constexpr int64_t kMasks = 256 << 10;
+// Lines of the nearest cache that what a chunk of planes is read for may take, beside those of so
+// many lines of sums; and fewest taps of a plane of sums in a chunk, as sums come and go with it.
+constexpr int64_t kWindowLines = 600, kWindow = 8, kTapsOfChunk = 8;
 
 int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
@@ -69,6 +72,24 @@ void add_mask(int64_t h, int64_t h_from, int64_t w, int64_t dy, int64_t dx,
   for (int64_t y = std::max<int64_t>(0, -dy); y < std::min(h, h_from - dy); ++y)
     for (int64_t x = std::max<int64_t>(0, -dx); x < std::min(w, w - dx); ++x)
       masks[at + size_t((y * w + x) / 8)] |= uint8_t(1 << ((y * w + x) % 8));
+}
+
+// Cuts a list whose taps read so many planes, `reads` each, and `span` elements apart in each.
+void cut(Taps& list, const std::vector<int64_t>& reads, int64_t planes, int64_t span, bool whole) {
+  const int64_t lines = span / kVector + 2 + kWindow;
+  const size_t count = list.start.size() - 1;
+  const int64_t most = list.start.back() / (kTapsOfChunk * int64_t(count));
+  list.chunks = std::clamp<int64_t>((planes * lines + kWindowLines - 1) / kWindowLines, 1,
+                                    whole ? 1 : std::max<int64_t>(1, std::min(planes, most)));
+  list.cuts.assign(list.start.begin(), list.start.end() - 1);
+  for (int64_t chunk = 1; chunk <= list.chunks; ++chunk) {
+    const int64_t end = planes * chunk / list.chunks;
+    for (size_t c = 0; c < count; ++c) {
+      auto k = size_t(list.cuts[list.cuts.size() - count]);
+      while (k < size_t(list.start[c + 1]) && reads[k] < end) ++k;
+      list.cuts.push_back(int64_t(chunk == list.chunks ? size_t(list.start[c + 1]) : k));
+    }
+  }
 }
 
 int64_t next_serial() {
@@ -162,13 +183,20 @@ void TapLayer::list(const int32_t* to, const std::vector<int64_t>& plane,
   for (size_t c = 1; c < forward.start.size(); ++c) forward.start[c] += forward.start[c - 1];
   for (size_t c = 1; c < backward.start.size(); ++c) backward.start[c] += backward.start[c - 1];
   std::vector<int64_t> next(backward.start.begin(), backward.start.end() - 1);
+  std::vector<int64_t> read(static_cast<size_t>(taps));
   backward.offset.resize(size_t(taps));
   backward.weight.resize(size_t(taps));
   for (size_t k = 0; k < size_t(taps); ++k) {
     const size_t at = size_t(next[size_t(plane[k])]++);
     backward.offset[at] = int32_t(to[k] * out.plane - shift[k]);
     backward.weight[at] = place[k];
+    read[at] = to[k];
   }
+  const auto [least, most] = std::minmax_element(shift.begin(), shift.end());
+  const int64_t span = taps == 0 ? 0 : *most - *least;
+  const bool whole = shape.flat || in_place;
+  cut(forward, plane, in.count, span, whole);
+  cut(backward, read, out.count, span, whole);
 }
 
 void TapLayer::place_on_images(const int32_t* to, const int32_t* from, const int32_t* dy,

@@ -25,6 +25,10 @@ struct Taps {
   std::vector<int64_t> start;   // [planes + 1]
   std::vector<int32_t> offset;  // of what is read, from the start of the first plane's run
   std::vector<int64_t> weight;  // place in the layer's weights
+  // Where the taps of each plane begin that read the planes of each chunk, [chunks + 1][planes]:
+  // what the taps of a chunk read for a few vectors stays in the nearest cache.
+  int64_t chunks = 1;
+  std::vector<int64_t> cuts;
   // In place: whether a tap reads something inside at each position, from bit mask[tap] * 8 on.
   std::vector<int32_t> mask;
   std::vector<uint8_t> masks;
@@ -81,6 +85,7 @@ struct TapLayer {
  private:
   void place_on_images(const int32_t* out, const int32_t* in, const int32_t* dy, const int32_t* dx,
                        const int64_t* weight);
+  // Lists, cut by the planes that are read.
   void list(const int32_t* out, const std::vector<int64_t>& plane,
             const std::vector<int64_t>& shift, const int64_t* weight);
 };

@@ -118,6 +118,26 @@ def test_few_taps_on_images_where_they_lie(dtype, size, kernel, padding, dilatio
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("stride", [1, (1, 2)])
+def test_many_channels_a_chunk_at_a_time(dtype, stride):
+    """More planes than the nearest cache holds: sums go on from chunk to chunk."""
+    torch.manual_seed(3)
+    layer = MaskedConv2d(90, 95, 3, stride, 1, dtype=dtype, kernel="sparse")
+    layer.set_mask(torch.rand(layer.weight.shape) < 0.1)
+    layer.mask[7] = False
+    layer.mask[9, :85] = False  # nothing in the first chunks
+    layer.mask[11, 5:] = False  # nor in the last
+    x = torch.randn(5, 90, 9, 11, dtype=dtype)
+    known = copy.deepcopy(layer)
+    known.kernel = "dense"
+    with torch.no_grad():
+        g = torch.randn_like(known(x))
+    agree(slopes(layer, x, g), slopes(known, x, g))
+    (layout,) = layer._taps().layouts.values()
+    assert layout.core.chunks > 1
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("samples", [1, 7, 16, 33, 128, 129, 300])
 def test_linear(dtype, samples):
     torch.manual_seed(samples)

@@ -116,25 +116,29 @@ struct Prefetch {
   }
 };
 
-// R vectors of a run, plane after plane: all read the same few positions, which stay in the
-// nearest cache.
+// R vectors of a run, plane after plane: all read the same few positions of one chunk of planes,
+// which stay in the nearest cache.
 template <int R, class T>
-void gather_run(const Taps& list, const T* w, const T* bias, int64_t first, int64_t last,
-                const T* in, T* out, int64_t out_plane, Prefetch& prefetch) {
+void gather_run(const Taps& list, int64_t chunk, const T* w, const T* bias, int64_t first,
+                int64_t last, const T* in, T* out, int64_t out_plane, Prefetch& prefetch) {
   using V = Vec<T>;
   const int32_t* offset = list.offset.data();
+  const auto planes = int64_t(list.start.size()) - 1;
+  const int64_t *begin = list.cuts.data() + chunk * planes, *end = begin + planes;
   for (int64_t c = first; c < last; ++c) {
-    prefetch.step();
+    if (chunk == 0) prefetch.step();
+    else if (begin[c] == end[c]) continue;
+    T* to = out + (c - first) * out_plane;
     V sum[R];
 #pragma GCC unroll 24
-    for (int r = 0; r < R; ++r) sum[r] = V::set1(bias ? bias[c] : T(0));
-    for (int64_t k = list.start[size_t(c)]; k < list.start[size_t(c) + 1]; ++k) {
+    for (int r = 0; r < R; ++r)
+      sum[r] = chunk == 0 ? V::set1(bias ? bias[c] : T(0)) : V::load(to + r * V::L);
+    for (int64_t k = begin[c]; k < end[c]; ++k) {
       const V weight = V::set1(w[k]);
       const T* from = in + offset[k];
 #pragma GCC unroll 24
       for (int r = 0; r < R; ++r) sum[r] = fma(weight, V::loadu(from + r * V::L), sum[r]);
     }
-    T* to = out + (c - first) * out_plane;
 #pragma GCC unroll 24
     for (int r = 0; r < R; ++r) sum[r].store(to + r * V::L);
   }
@@ -149,8 +153,9 @@ void gather(const Taps& list, const T* w, const T* bias, int64_t first, int64_t 
   Prefetch prefetch{{read[0], steps}, {read[1], steps}, {write, steps}};
   even(vectors, kMostRun, [&](int64_t v, int64_t size) {
     with_constant<kMostRun>(size, [&](auto count) {
-      gather_run<decltype(count)::value>(list, w, bias, first, last, in + v * L, out + v * L,
-                                         out_plane, prefetch);
+      for (int64_t chunk = 0; chunk < list.chunks; ++chunk)
+        gather_run<decltype(count)::value>(list, chunk, w, bias, first, last, in + v * L,
+                                           out + v * L, out_plane, prefetch);
     });
   });
 }
@@ -224,22 +229,25 @@ void contract(const Taps& list, int64_t first, int64_t last, const T* in, const 
               int64_t g_plane, int64_t length, T* sums) {
   constexpr int L = Vec<T>::L;
   const int64_t origin = list.start[size_t(first)], rest = length % L;
+  const auto planes = int64_t(list.start.size()) - 1;
   const int64_t vectors = length / L;
   // What lies behind a run belongs to others.
   alignas(64) T tail[L] = {};
   even(vectors + (rest > 0), kStrip, [&](int64_t v, int64_t size) {
     const bool ends = rest > 0 && v + size > vectors;
-    for (int64_t c = first; c < last; ++c) {
-      const T* slopes = g + (c - first) * g_plane;
-      if (ends) std::copy_n(slopes + vectors * L, rest, tail);
-      const int64_t from = list.start[size_t(c)];
-      even(list.start[size_t(c) + 1] - from, kMostTaps, [&](int64_t k, int64_t taps) {
-        with_constant<kMostTaps>(taps, [&](auto count) {
-          products<decltype(count)::value>(list.offset.data() + from + k, in + v * L,
-                                           slopes + v * L, size - ends, ends ? tail : nullptr,
-                                           sums + from + k - origin);
+    for (int64_t chunk = 0; chunk < list.chunks; ++chunk) {
+      const int64_t *begin = list.cuts.data() + chunk * planes, *end = begin + planes;
+      for (int64_t c = first; c < last; ++c) {
+        const T* slopes = g + (c - first) * g_plane;
+        if (ends) std::copy_n(slopes + vectors * L, rest, tail);
+        even(end[c] - begin[c], kMostTaps, [&](int64_t k, int64_t taps) {
+          with_constant<kMostTaps>(taps, [&](auto count) {
+            products<decltype(count)::value>(list.offset.data() + begin[c] + k, in + v * L,
+                                             slopes + v * L, size - ends, ends ? tail : nullptr,
+                                             sums + begin[c] + k - origin);
+          });
         });
-      });
+      }
     }
   });
 }
