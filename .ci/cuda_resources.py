@@ -27,14 +27,14 @@ NAMES = ("registers", "spill_stores", "spill_loads", "stack")
 
 
 def compile_file(nvcc: str, kernels: Build, name: str) -> str:
-    """The assembler's report on one file's PTX, for all architectures."""
+    """The assembler's report on one file's PTX, for all architectures, as CMake builds them."""
     kernels.kernels(name)
     said = run(nvcc, "--dryrun", "-c", "-x", "cu", "/dev/null", "-o", "/dev/null")
     ptxas = Path(said.split("_HERE_=")[1].split()[0]) / "ptxas"
     report = ""
     for arch in ARCHS:
-        target = f"-arch={arch}"
-        report += run(ptxas, "-O3", "-v", target, kernels.ptx(name), "-o", "/dev/null")
+        ptx = kernels.ptx(name, int(arch.removeprefix("sm_")))
+        report += run(ptxas, "-O3", "-v", f"-arch={arch}", ptx, "-o", "/dev/null")
     return report
 
 

@@ -1,6 +1,6 @@
-// Products of float64 matrices on the tensor cores (sm_80 and newer), whose multiply-adds are
-// IEEE's: c(r, q) += sum_k a(r, k) b(q, k), the sum always by fours of k in order, whatever the
-// tile.
+// Products of float64 matrices on the tensor cores (8 x 8 x 4 on sm_80, 16 x 8 x 4 from sm_90 on),
+// whose multiply-adds are IEEE's: c(r, q) += sum_k a(r, k) b(q, k), the sum always by fours of k in
+// order, whatever the tile.
 //
 // A block of 8 warps, 2 x 4, holds a tile of 16 R rows by 32 R columns in registers, a warp R x R
 // products of 8 x 8. Its factors pass through shared memory, 32 / R of k at a time in two halves:
@@ -8,8 +8,9 @@
 // bytes apart, so that the 4 x 4 numbers of half a warp come from different banks whichever way
 // they lie.
 //
-// Per 4 of k a warp loads 2 R numbers a lane (2 cycles of shared memory each) for R^2 products (2
-// cycles of the tensor cores each): R = 4 keeps these busy, R = 2 is for smaller results.
+// Per 4 of k a warp loads 2 R numbers a lane (2 cycles of shared memory each) for R^2 products of 8
+// x 8 x 4 (2 cycles of the tensor cores each): R = 4 keeps these busy, R = 2 is for smaller
+// results.
 #pragma once
 #include "cuda/affine.cuh"
 #include "cuda/wide.h"
@@ -31,11 +32,32 @@ EDT_DEVICE void multiply_tile(double (&c)[2], double a, double b) {
                : "+d"(c[0]), "+d"(c[1])
                : "d"(a), "d"(b));
 #else
-  const double* all = edt_shim::warp_pairs(a, b);
-  const int lane = int(threadIdx.x) % kWarp;
-  for (int k = 0; k < 4; ++k)
-    for (int q = 0; q < 2; ++q)
-      c[q] = fma(all[2 * (lane / 4 * 4 + k)], all[2 * ((lane % 4 * 2 + q) * 4 + k) + 1], c[q]);
+  const double own[] = {a, b};
+  edt_shim::tensor_product(c, own, 1);
+#endif
+}
+
+// The same for 16 rows: a[h] of rows 8 h on, c[h] their sums, which are the fragments of the taller
+// instruction as they stand (PTX ISA, "Matrix Fragments for mma.m16n8k4"). Hopper alone has it in
+// hardware; newer chips make two of 8 rows of it. Deeper ones, 16 x 8 x 8 and 16 x 8 x 16, would
+// hold 32 and 64 registers of factors beside 64 of sums, of the 128 that two blocks leave a thread.
+EDT_DEVICE void multiply_tiles(double (&c)[2][2], const double (&a)[2], double b) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile(
+      "mma.sync.aligned.m16n8k4.row.col.f64.f64.f64.f64 "
+      "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+      : "+d"(c[0][0]), "+d"(c[0][1]), "+d"(c[1][0]), "+d"(c[1][1])
+      : "d"(a[0]), "d"(a[1]), "d"(b));
+#else
+#if !defined(__CUDACC__)
+  if (edt_shim::tall_products()) {
+    const double own[] = {a[0], a[1], b};
+    edt_shim::tensor_product(c[0], own, 2);
+    return;
+  }
+#endif
+  EDT_UNROLL
+  for (int h = 0; h < 2; ++h) multiply_tile(c[h], a[h], b);
 #endif
 }
 
@@ -95,7 +117,7 @@ struct Staged {
 template <int R>
 struct TensorTile {
   static constexpr int kRows = 16 * R, kColumns = 32 * R, kDepth = 32 / R;
-  double sums[R][R][2] = {};
+  double sums[R / 2][R][2][2] = {};  // [two eights of rows][eight columns][eight rows]
 
   // body(row, column, entries of this column and the next) for what the thread has of the tile.
   template <class Body>
@@ -105,7 +127,8 @@ struct TensorTile {
     for (int r = 0; r < R; ++r) {
       EDT_UNROLL
       for (int c = 0; c < R; ++c)
-        body((warp / 4 * R + r) * 8 + lane / 4, (warp % 4 * R + c) * 8 + lane % 4 * 2, sums[r][c]);
+        body((warp / 4 * R + r) * 8 + lane / 4, (warp % 4 * R + c) * 8 + lane % 4 * 2,
+             sums[r / 2][c][r % 2]);
     }
   }
 
@@ -131,16 +154,16 @@ struct TensorTile {
                    *y = half(k) + A::kSize + B::place(column, lane % 4);
       EDT_UNROLL
       for (int i = 0; i < kDepth; i += 4) {
-        double u[R], v[R];
+        double u[R / 2][2], v[R];
         EDT_UNROLL
         for (int q = 0; q < R; ++q) {
-          u[q] = x[A::place(8 * q, i)];
+          u[q / 2][q % 2] = x[A::place(8 * q, i)];
           v[q] = y[B::place(8 * q, i)];
         }
         EDT_UNROLL
-        for (int r = 0; r < R; ++r) {
+        for (int r = 0; r < R / 2; ++r) {
           EDT_UNROLL
-          for (int c = 0; c < R; ++c) multiply_tile(sums[r][c], u[r], v[c]);
+          for (int c = 0; c < R; ++c) multiply_tiles(sums[r][c], u[r], v[c]);
         }
       }
     }

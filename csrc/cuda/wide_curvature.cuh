@@ -118,8 +118,19 @@ wide_push_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk, Wide
             Terms{given != 0, false}, memory);
   if (l == work.n.last()) return;
   __syncthreads();
-  wide_push_through(z.p, z.ld, at.rows(work.w.d, l + 1).p, work.ld,
-                    cu.below_tangent(l + 1, at.sample).row(first).p, at.item.count, chunk.tile);
+  if constexpr (std::is_same_v<T, double>) {
+    // Nor what else the block belongs to, which is found anew.
+    const WideFrame<T> again(pr, wide, WidePlace(chunk, group.count));
+    const WideCurvature<T> to{again.work, chunk, group, again.vector};
+    const int above = again.item.layer + 1, unit = again.item.first;
+    const Rows<T> rz = to.tangent(above - 1, again.sample).row(unit);
+    wide_push_through(rz.p, rz.ld, again.rows(again.work.w.d, above).p, again.work.ld,
+                      to.below_tangent(above, again.sample).row(unit).p, again.item.count,
+                      chunk.tile);
+  } else {
+    wide_push_through(z.p, z.ld, at.rows(work.w.d, l + 1).p, work.ld,
+                      cu.below_tangent(l + 1, at.sample).row(first).p, at.item.count, chunk.tile);
+  }
 }
 
 // Tangents of the outputs times the loss's curvature; one block a network, vector and tile.
@@ -133,6 +144,17 @@ wide_curve_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk, Wid
   pull_outputs(work.n, pr.data, samples_of(wide, chunk, place.item, pr.data.n, place.sample),
                work.rows(work.w.prob, place.sample), cu.tangent(work.n.last(), place.sample),
                tile_of<T>(chunk.tile));
+}
+
+// Goes on with what a block has multiplied: Rd, where Rz stands.
+template <class T>
+EDT_DEVICE void wide_pull_on(const WideFrame<T>& at, const WideChunk& chunk,
+                             const WideGroup& group) {
+  const WideCurvature<T> cu{at.work, chunk, group, at.vector};
+  const int l = at.item.layer, first = at.item.first;
+  pull_through(cu.rows(at.work.w.s, at.sample).row(first), at.rows(at.work.w.d, l),
+               at.rows(at.work.w.c, l), cu.tangent(l - 1, at.sample).row(first), at.item.count,
+               group.ggn != 0, tile_of<T>(chunk.tile));
 }
 
 // Rd of some units below a layer: s' (W^T Rd + V^T d) + c Rz.
@@ -155,8 +177,9 @@ wide_pull_kernel(Problem<T> pr, Wide<T> wide, WideWho who, WideChunk chunk, Wide
     wide_down<false>(ly, work.n.ints, cu.weights(), read(work.delta(work.w.e, l, at.sample)),
                      product, tile, true, memory);
   __syncthreads();
-  pull_through(product, at.rows(work.w.d, l), at.rows(work.w.c, l),
-               cu.tangent(l - 1, at.sample).row(first), at.item.count, group.ggn != 0, tile);
+  if constexpr (std::is_same_v<T, double>)  // as in wide_push_kernel
+    wide_pull_on(WideFrame<T>(pr, wide, WidePlace(chunk, group.count)), chunk, group);
+  else wide_pull_on(at, chunk, group);
 }
 
 // Writes or adds entries of a compressed vector.

@@ -147,7 +147,7 @@ def test_what_the_core_was_built_of_serves_while_its_sources_are_the_same(monkey
     subprocess.run([ninja, "-C", tmp_path], check=True, capture_output=True)
     assert ptx_build.of_core("train") is None  # its PTX was not kept
     kept.write_text("ptx")
-    assert ptx_build.of_core("train") == (target, kept)
+    assert ptx_build.of_core("train") == (target, {80: kept})
     assert ptx_build.of_core("wide") is None
     changed = target.stat().st_mtime + 10
     os.utime(source, (changed, changed))

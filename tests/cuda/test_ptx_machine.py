@@ -157,6 +157,60 @@ def test_a_barrier_left_out(go, ptx):
         go(body)
 
 
+FRAGMENTS = {"m8n8k4": (8, 4), "m16n8k4": (16, 4), "m16n8k8": (16, 8), "m16n8k16": (16, 16)}
+
+
+def fragments(rows, depth):
+    """[lane, register] of A, B and C: where the PTX ISA puts their numbers (Matrix Fragments for
+    mma.m8n8k4, .m16n8k4, .m16n8k8 and .m16n8k16, .f64), as (row, column).
+    """
+    lane = torch.arange(32)[:, None]
+    group, thread, halves = lane // 4, lane % 4, rows // 8
+    i, j, k = (torch.arange(n) for n in (halves * depth // 4, depth // 4, 2 * halves))
+    return (
+        (group + 8 * (i % halves), thread + 4 * (i // halves)),
+        (thread + 4 * j, group + 0 * j),
+        (group + 8 * (k // 2), 2 * thread + k % 2),
+    )
+
+
+@pytest.mark.parametrize("shape", FRAGMENTS)
+def test_products_of_the_tensor_cores(ptx, tmp_path, shape):
+    """Every number of A, B and C its own; whole, so that sums are exact in any order."""
+    rows, depth = FRAGMENTS[shape]
+    draw = torch.manual_seed(rows + depth)
+    sizes = [(rows, depth), (depth, 8), (rows, 8)]
+    whole = torch.randperm(4096, generator=draw).double() - 2048
+    parts = whole.split([r * c for r, c in sizes] + [4096 - sum(r * c for r, c in sizes)])
+    a, b, c = (part.view(size) for part, size in zip(parts, sizes, strict=False))
+    places = fragments(rows, depth)
+    for (row, column), (height, width) in zip(places, sizes, strict=True):
+        assert sorted((row * width + column).flatten().tolist()) == list(range(height * width))
+    held = torch.cat([x[at] for x, at in zip((a, b, c), places, strict=True)], 1).contiguous()
+    na, nb, nc = (at[0].shape[1] for at in places)
+    n = na + nb + nc
+    names = [f"%fd{q}" for q in range(1, n + 1)]
+    body = "\n".join(
+        [f"mul.wide.s32 %rd4, %r1, {8 * n}; add.s64 %rd5, %rd1, %rd4;"]
+        + [f"ld.global.f64 {name}, [%rd5+{8 * q}];" for q, name in enumerate(names)]
+        + [
+            f"mma.sync.aligned.{shape}.row.col.f64.f64.f64.f64 {{{', '.join(names[na + nb :])}}}, "
+            f"{{{', '.join(names[:na])}}}, {{{', '.join(names[na : na + nb])}}}, "
+            f"{{{', '.join(names[na + nb :])}}};"
+        ]
+        + [f"st.global.f64 [%rd5+{8 * q}], {names[q]};" for q in range(na + nb, n)]
+    )
+    path = tmp_path / "a.program"
+    path.write_text(assemble(HEAD.format(name="kernel", body=body)))
+    ptx.load(str(path))
+    ptx.tensor_products()
+    ptx.launch("kernel", 1, 32, 0, [held.data_ptr()])
+    assert ptx.tensor_products() == (rows * depth // 32, 1)
+    found = torch.empty(rows, 8, dtype=torch.float64)
+    found[places[2]] = held[:, na + nb :]
+    assert torch.equal(found, a @ b + c)
+
+
 @pytest.mark.parametrize("threads", [0, 48, 96])
 def test_launch_bounds(go, threads):
     with pytest.raises(RuntimeError, match=rf"launch of {threads} threads where 64 are allowed"):
@@ -164,11 +218,19 @@ def test_launch_bounds(go, threads):
 
 
 @pytest.mark.parametrize(
-    "body", ["ex2.approx.f32 %f1, %f2;", "shfl.sync.up.b32 %r1, %r2, 1, 0, -1;"]
+    "body",
+    [
+        "ex2.approx.f32 %f1, %f2;",
+        "shfl.sync.up.b32 %r1, %r2, 1, 0, -1;",
+        "mma.sync.aligned.m8n8k8.row.col.f64.f64.f64.f64 {%fd1, %fd2}, {%fd3, %fd4}, {%fd5, %fd6}, "
+        "{%fd1, %fd2};",
+        "mma.sync.aligned.m16n8k4.row.col.f64.f64.f64.f64 {%fd1, %fd2}, {%fd3}, {%fd4}, "
+        "{%fd1, %fd2};",
+    ],
 )
 def test_unknown_instructions_are_refused(go, body):
     """At the latest when the program is read."""
-    with pytest.raises((Unknown, RuntimeError), match=r"shfl|no meaning is known for ex2"):
+    with pytest.raises((Unknown, RuntimeError), match=r"shfl|mma|no meaning is known for ex2"):
         go(body)
 
 
@@ -246,3 +308,7 @@ def test_the_busiest_scheduler_and_multiprocessor():
     assert launch_cycles([block(range(4), memory, 10)], 2) == (40.0, "memory")
     assert launch_cycles([block(range(4), fma, n) for n in (10, 4, 4)], 2) == (10.0, "fma")
     assert charge("fma.f32", "compute")[fma] == 64
+    issue, tensor = PIPES.index("issue"), PIPES.index("tensor")
+    for shape, eights in {"m8n8k4": 1, "m16n8k4": 2, "m16n8k8": 4, "m16n8k16": 8}.items():
+        cost = charge(f"mma.{shape}.f64", "product")
+        assert (cost[issue], cost[tensor]) == (64, 64 * 8 * eights)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 
 def test_divergent_barrier(shim):
@@ -17,6 +18,21 @@ def test_divergent_shuffle(shim):
         shim.shuffle_of_some()
     with pytest.raises(RuntimeError, match="divergence"):
         shim.product_of_some()
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+def test_a_product_of_the_tensor_cores(shim, capability):
+    """Numbers lie where the PTX ISA puts them; whole ones, so that sums are exact."""
+    shim.set_card(capability=capability)
+    draw = torch.manual_seed(3)
+    a, b, c = (
+        torch.randint(-999, 999, shape, generator=draw).double()
+        for shape in ((16, 4), (4, 8), (16, 8))
+    )
+    shim.tensor_products()
+    found = shim.one_tile(*(x.flatten().tolist() for x in (a, b, c)))
+    assert shim.tensor_products() == (2, 1 if capability == 90 else 2)
+    assert torch.equal(torch.tensor(found).double().view(16, 8), a @ b + c)
 
 
 def test_unwritten_shared_memory_is_nan(shim):

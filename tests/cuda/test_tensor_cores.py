@@ -1,5 +1,6 @@
 """Dense layers of wide networks in float64 on the tensor cores (csrc/cuda/tensor.cuh), over the
-shim, which counts the products of 8 x 8 x 4.
+shim, which counts the products of 8 x 8 x 4, and the instructions that they are: of 16 x 8 x 4 on
+cards that have these.
 """
 
 from __future__ import annotations
@@ -52,10 +53,17 @@ def count(rows, columns, depth):
     return tiles * 8 * (side // 8) ** 2 * -(-depth // at_once) * at_once // 4
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_every_product_is_one_of_the_tensor_cores(tiny_blocks, shape):
+@pytest.mark.parametrize(("shape", "capability"), [("large tiles", 80), ("small tiles", 90)])
+def test_every_product_is_one_of_the_tensor_cores(tiny_blocks, shape, capability):
     sms, each, (height, width) = SHAPES[shape]
     tiny_blocks.set_limits(sms, 1100, 2200)
+    tiny_blocks.set_card(capability=capability)
+
+    def made():
+        eights, instructions = tiny_blocks.tensor_products()
+        assert instructions * (2 if capability >= 90 else 1) == eights
+        return eights
+
     ens, task, index = CASE.build()
     problem = problem_of(ens, task, index)
     layers = list(pairwise([CASE.d_in, *CASE.hidden[0], CASE.d_out]))
@@ -69,33 +77,39 @@ def test_every_product_is_one_of_the_tensor_cores(tiny_blocks, shape):
     ]
     tiny_blocks.tensor_products()
     on_cuda.predict(ens.theta, problem)
-    assert tiny_blocks.tensor_products() == sum(up)
+    assert made() == sum(up)
     on_cuda.loss_and_grad(ens.theta, problem)
-    assert tiny_blocks.tensor_products() == sum(up) + sum(down) + sum(gradient)
+    assert made() == sum(up) + sum(down) + sum(gradient)
     # V a and W Ra on the way up; dL/dz once, W^T Rd and V^T d on the way down; two terms of rows.
     on_cuda.hvp(ens.theta, torch.ones(1, ens.total, dtype=torch.float64), problem)
     twice = sum(up) + sum(up[1:]) + 2 * sum(down) + sum(gradient) + sum(gradient[1:])
-    assert tiny_blocks.tensor_products() == sum(up) + sum(down) + twice
+    assert made() == sum(up) + sum(down) + twice
 
 
 @pytest.mark.parametrize("change", [{"dtype": torch.float32}, {"masks": "very sparse"}], ids=str)
 def test_nothing_else_takes_them(tiny_blocks, change):
     tiny_blocks.tensor_products()
     results(replace(CASE, **change))
-    assert tiny_blocks.tensor_products() == 0
+    assert tiny_blocks.tensor_products() == (0, 0)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_results(tiny_blocks, shape):
+@pytest.mark.parametrize(("shape", "capability"), [("large tiles", 90), ("small tiles", 80)])
+def test_results(tiny_blocks, shape, capability):
     tiny_blocks.set_limits(SHAPES[shape][0], 1100, 2200)
+    tiny_blocks.set_card(capability=capability)
     # As in test_wide.py: ten times the terms of the usual cases.
     compare(CASE, products, vectors=1, roundings=200)
 
 
 def test_neither_the_shape_of_tiles_nor_the_order_of_threads_changes_a_bit(tiny_blocks):
+    """Nor the instruction, as far as the order is the kernels'."""
     case = replace(CASE, hidden=((70, 9),), d_in=67, samples=100)
     wanted = results(case)
-    for sms, order in ((1000, "forward"), (2, "backward"), (2, "shuffled"), (1000, "shuffled")):
+    for sms, order, capability in (
+        *((1000, "forward", 90), (2, "backward", 90), (2, "shuffled", 90)),
+        *((1000, "shuffled", 90), (2, "forward", 80), (1000, "shuffled", 80)),
+    ):
+        tiny_blocks.set_card(capability=capability)
         tiny_blocks.set_limits(sms, 1100, 2200)
         tiny_blocks.set_order(order, 3)
         for name, value in results(case).items():

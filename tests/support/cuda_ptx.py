@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from ptx_build import FOLDER, KERNELS, Build, find_nvcc
+from ptx_build import CAPABILITIES, Build, find_nvcc
 
 from edt.ops import cuda
 
@@ -19,12 +19,14 @@ def load_machine() -> ModuleType | None:
     nvcc = find_nvcc()
     if nvcc is None:
         return None
-    spec = importlib.util.spec_from_file_location("edt_cuda_ptx", Build(nvcc).all())
+    build = Build(nvcc)
+    spec = importlib.util.spec_from_file_location("edt_cuda_ptx", build.all())
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for name in KERNELS:
-        module.load(str(FOLDER / f"{name}.program"))
+    for name, capabilities in CAPABILITIES.items():
+        for c in capabilities:
+            module.load(str(build.ptx(name, c).with_suffix(".program")), c)
     return module
 
 

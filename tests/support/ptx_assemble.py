@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ptx_rules import charge
+from ptx_rules import PRODUCTS, charge
 
 SPECIAL = {"%tid.x": 0, "%ntid.x": 1, "%ctaid.x": 2, "%nctaid.x": 3}
 SHARED_BASE = 1024
+#: Most registers that an instruction reads (machine.h).
+OPERANDS = 16
 BYTES = {"8": 1, "16": 2, "32": 4, "64": 8}
 #: Modifiers that change nothing where results are IEEE's and flushing is off.
 IGNORED = {"rn", "uni", "sync", "aligned", "to", "nc", "ftz", "volatile"}
@@ -62,7 +64,8 @@ class Line:
     def text(self, labels: dict[str, int], charges: dict[tuple[int, ...], int]) -> str:
         charged = charges.setdefault(charge(self.name, self.kind), len(charges))
         offset = labels[self.offset] if isinstance(self.offset, str) else self.offset
-        d, s = (numbers + [0] * (4 - len(numbers)) for numbers in (self.dst, self.src))
+        d = self.dst + [0] * (4 - len(self.dst))
+        s = self.src + [0] * (OPERANDS - len(self.src))
         parts = (self.name, self.kind, charged, self.line, self.predicate, self.negated)
         more = (self.bytes, self.vector, self.signed, self.space, offset)
         return " ".join(map(str, (*parts, *more, *d, *s)))
@@ -271,10 +274,14 @@ class Program:
         self._emit("shfl", "shuffle", dst=[self._operand(dst, "b32")], src=src)
 
     def _do_mma(self, parts: list[str], operands: list[str]) -> None:
-        if parts[3] != "m8n8k4" or parts[-4:] != ["f64"] * 4:
+        if parts[3] not in PRODUCTS or parts[-4:] != ["f64"] * 4:
             raise Unknown(f"{'.'.join(parts)}, line {self.line}")
+        halves, fours = PRODUCTS[parts[3]]
         d, a, b, c = ([self._operand(o, "f64") for o in split(p[1:-1])] for p in operands)
-        self._emit("mma.m8n8k4.f64", "product", dst=d, src=[*a, *b, *c])
+        if [len(d), len(a), len(b)] != [2 * halves, halves * fours, fours] or len(c) != len(d):
+            raise Unknown(f"operands of {'.'.join(parts)}, line {self.line}")
+        name = f"mma.{parts[3]}.f64"
+        self._emit(name, "product", dst=d, src=[*a, *b, *c], vector=halves, bytes=fours)
 
     def _do_cp(self, parts: list[str], operands: list[str]) -> None:
         if parts[2] == "wait_all":

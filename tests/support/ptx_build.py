@@ -25,10 +25,14 @@ CORE = ROOT / "build" / f"core-{sys.implementation.cache_tag}"
 KERNELS = (
     *("device", "evaluate", "train", "hvp", "hessian", "wide", "wide_curvature", "chain_calls"),
 )
+#: Those that are compiled for sm_90 as well, whose tensor cores have instructions of their own; and
+#: the capabilities that files have PTX for (CMakeLists.txt).
+NEWER = ("wide", "wide_curvature")
+CAPABILITIES = {name: (80, 90) if name in NEWER else (80,) for name in KERNELS}
 #: As setup.py compiles them, but PTX alone.
 NVCC_FLAGS = (
     *("-std=c++17", "-O3", "--expt-relaxed-constexpr", "--extended-lambda", "-diag-suppress=186"),
-    *("--generate-code=arch=compute_80,code=compute_80", "-Xcompiler", "-fPIC,-fvisibility=hidden"),
+    *("-Xcompiler", "-fPIC,-fvisibility=hidden"),
 )
 MACHINE = ("machine", "memory", "lanes", "program")
 HOST = (
@@ -55,11 +59,18 @@ def find_nvcc() -> str | None:
     return of_setup("find_nvcc")()
 
 
-def of_core(name: str) -> tuple[Path, Path] | None:
+def kept(folder: Path, name: str) -> dict[int, Path]:
+    """Where nvcc leaves the PTX of a .cu file, by capability."""
+    found = CAPABILITIES[name]
+    parts = [f".compute_{c}" if len(found) > 1 else "" for c in found]
+    return {c: folder / f"{name}{part}.ptx" for c, part in zip(found, parts, strict=True)}
+
+
+def of_core(name: str) -> tuple[Path, dict[int, Path]] | None:
     """Object and PTX of a .cu file from the core's own build, if kept and of these sources."""
     target = f"CMakeFiles/edt_cuda.dir/csrc/cuda/{name}.cu.o"
-    made = CORE / target, CORE / "ptx" / name / f"{name}.ptx"
-    if not all(file.is_file() for file in made):
+    made = CORE / target, kept(CORE / "ptx" / name, name)
+    if not all(file.is_file() for file in (made[0], *made[1].values())):
         return None
     # A dry run: Ninja knows every header and flag that went into it.
     ninja = of_setup("find_tool")("ninja")
@@ -83,7 +94,7 @@ def run(*command: object) -> str:
 
 def headers(*folders: Path) -> str:
     """A digest of what sources include."""
-    digest = hashlib.sha256(sys.version.encode())
+    digest = hashlib.sha256(repr((sys.version, CAPABILITIES)).encode())
     for folder in folders:
         for file in sorted(folder.rglob("*")):
             if file.suffix in (".h", ".cuh") and "isa" not in file.parts:
@@ -139,35 +150,40 @@ class Build:
 
     def compile(self, source: Path, target: Path) -> None:
         """A .cu file's object and, beside it, PTX."""
-        kept = FOLDER / source.stem
-        kept.mkdir(exist_ok=True)
-        places = ("-I", ROOT / "csrc", "--keep", "--keep-dir", kept)
-        run(self.nvcc, *NVCC_FLAGS, *places, "-c", source, "-o", target)
-        (kept / f"{source.stem}.ptx").replace(self.ptx(source.stem))
-        for file in kept.iterdir():
+        name, folder = source.stem, FOLDER / source.stem
+        folder.mkdir(exist_ok=True)
+        codes = [f"--generate-code=arch=compute_{c},code=compute_{c}" for c in CAPABILITIES[name]]
+        places = ("-I", ROOT / "csrc", "--keep", "--keep-dir", folder)
+        run(self.nvcc, *NVCC_FLAGS, *codes, *places, "-c", source, "-o", target)
+        for capability, file in kept(folder, name).items():
+            file.replace(self.ptx(name, capability))
+        for file in folder.iterdir():
             file.unlink()
-        kept.rmdir()
+        folder.rmdir()
 
     def kernels(self, name: str) -> Path:
-        """Object of host code and program of device code of one .cu file; returns the object."""
+        """Object of host code and programs of device code of one .cu file; returns the object."""
         source, target = ROOT / "csrc" / "cuda" / f"{name}.cu", FOLDER / f"{name}.o"
         if not self.fresh(source, target):
             if made := of_core(name):
                 shutil.copyfile(made[0], target)
-                shutil.copyfile(made[1], self.ptx(name))
+                for capability, file in made[1].items():
+                    shutil.copyfile(file, self.ptx(name, capability))
             else:
                 self.compile(source, target)
             self.made(target)
-        program = FOLDER / f"{name}.program"
         tools = [Path(__file__).with_name(f"ptx_{tool}.py") for tool in ("assemble", "rules")]
-        if not self.fresh(FOLDER / f"{name}.ptx", program, *tools):
-            run(sys.executable, tools[0], FOLDER / f"{name}.ptx", program)
-            self.made(program)
+        for capability in CAPABILITIES[name]:
+            ptx = self.ptx(name, capability)
+            program = ptx.with_suffix(".program")
+            if not self.fresh(ptx, program, *tools):
+                run(sys.executable, tools[0], ptx, program)
+                self.made(program)
         return target
 
-    def ptx(self, name: str) -> Path:
-        """The PTX of one .cu file, once `kernels` has made it."""
-        return FOLDER / f"{name}.ptx"
+    def ptx(self, name: str, capability: int) -> Path:
+        """The PTX of one .cu file for cards of a capability, once `kernels` has made it."""
+        return FOLDER / f"{name}.{max(c for c in CAPABILITIES[name] if c <= capability)}.ptx"
 
     def plain(self, source: Path) -> Path:
         """Object of a C++ file."""

@@ -8,7 +8,8 @@ throughput of native instructions), a cycle of one multiprocessor:
     alu       64 integer, logical, comparing and selecting lanes: 2 warps
     fp64      64 float64 multiply-adds: 2 warps
     special   16 approximate reciprocals and square roots, 16 conversions: half a warp
-    tensor    a product of 8 x 8 x 4 in float64, 256 multiply-adds, takes 2 cycles
+    tensor    a product of 8 x 8 x 4 in float64, 256 multiply-adds, takes 2 cycles, as a part of
+              a larger instruction too
     memory    one wavefront of 128 bytes, shared memory and first-level cache together: a warp's 16
               bytes a lane are four, 8 are two; lanes at different words of one bank queue up; a
               shuffle is one
@@ -25,7 +26,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 
-__all__ = ["CLOCK", "PIPES", "SMS", "charge", "launch_cycles"]
+__all__ = ["CLOCK", "PIPES", "PRODUCTS", "SMS", "charge", "launch_cycles"]
 
 PIPES = ("issue", "fma", "alu", "fp64", "special", "tensor", "memory")
 SMS, CLOCK = 132, 1.7e9
@@ -33,6 +34,8 @@ SMS, CLOCK = 132, 1.7e9
 #: memory.
 CYCLES = {"issue": 1.0, "fma": 1.0, "alu": 2.0, "fp64": 2.0, "special": 8.0, "tensor": 8.0}
 SCHEDULERS, UNIT = 4, 64  # of cycles: what the machine counts in
+#: Products of float64 on the tensor cores: eights of rows, fours of what is summed over.
+PRODUCTS = {"m8n8k4": (1, 1), "m16n8k4": (2, 1), "m16n8k8": (2, 2), "m16n8k16": (2, 4)}
 #: Instructions of a warp by pipe that one of PTX becomes.
 EXPANDED: dict[str, dict[str, float]] = {
     "rcp.f32": {"special": 1, "fma": 4, "alu": 3},
@@ -61,7 +64,8 @@ def instructions(name: str, kind: str) -> dict[str, float]:
     if kind == "shuffle":
         return {"memory": 1}
     if kind == "product":
-        return {"tensor": 1}
+        eights, fours = PRODUCTS[parts[1]]
+        return {"tensor": eights * fours, "issue": 1}
     if kind != "compute":
         return {"issue": 0 if kind in ("parameter", "ret", "call") else 1}
     if op in FREE:

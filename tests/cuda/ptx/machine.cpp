@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <stdexcept>
 
 #include "memory.h"
@@ -268,17 +269,27 @@ void Warp::shuffle(const Instruction& i) {
 }
 
 void Warp::product(const Instruction& i) {
-  ++products();
-  const Register &a = registers_[size_t(i.src[0])], &b = registers_[size_t(i.src[1])];
-  for (int q = 0; q < 2; ++q) {
-    const Register c = registers_[size_t(i.src[size_t(2 + q)])];
-    Register& d = registers_[size_t(i.dst[q])];
+  // Of M = 8 `halves` rows, 8 columns and K = 4 `fours`, as the PTX ISA lays out fragments of f64
+  // (9.7.14.5, Matrix Fragments for mma.m8n8k4, m16n8k4, m16n8k8, m16n8k16): with group = lane / 4
+  // and thread = lane % 4, A's register i holds row group + 8 (i % halves), column thread + 4 (i /
+  // halves); B's row thread + 4 i, column group; C's row group + 8 (i / 2), column 2 thread + i
+  // % 2. Factors are read before sums are written, which may lie in the same registers.
+  const int halves = i.vector, fours = i.bytes, factors = halves * fours + fours;
+  products().eights += halves * fours;
+  products().instructions += 1;
+  std::array<Register, kOperands> from;
+  for (size_t n = 0; n < size_t(factors + 2 * halves); ++n) from[n] = registers_[size_t(i.src[n])];
+  for (int n = 0; n < 2 * halves; ++n) {
+    Register& d = registers_[size_t(i.dst[n])];
     for (int l = 0; l < kLanes; ++l) {
-      double sum = number<double>(c[l]);
-      for (int k = 0; k < 4; ++k)
-        sum = std::fma(number<double>(a[l / 4 * 4 + k]), number<double>(b[(l % 4 * 2 + q) * 4 + k]),
-                       sum);
-      d[l] = bits(sum);
+      double sum = number<double>(from[size_t(factors + n)][size_t(l)]);
+      for (int k = 0; k < 4 * fours; ++k) {
+        const Register& a = from[size_t(k / 4 * halves + n / 2)];
+        const Register& b = from[size_t(halves * fours + k / 4)];
+        sum = std::fma(number<double>(a[size_t(l / 4 * 4 + k % 4)]),
+                       number<double>(b[size_t((l % 4 * 2 + n % 2) * 4 + k % 4)]), sum);
+      }
+      d[size_t(l)] = bits(sum);
     }
   }
 }
@@ -378,17 +389,24 @@ void Block::run(const Kernel& kernel, Tally& t, int block, int threads, int grid
 
 }  // namespace
 
-int64_t& products() {
-  static int64_t n = 0;
+Products& products() {
+  static Products n;
   return n;
 }
 Settings& settings() {
   static Settings s;
   return s;
 }
-std::map<std::string, Kernel>& kernels() {
-  static std::map<std::string, Kernel> k;
+std::map<std::string, std::map<int, Kernel>>& kernels() {
+  static std::map<std::string, std::map<int, Kernel>> k;
   return k;
+}
+// As a driver chooses PTX: the newest that the card can run.
+static const Kernel* find(const std::string& name) {
+  const auto found = kernels().find(name);
+  if (found == kernels().end()) return nullptr;
+  const auto newer = found->second.upper_bound(settings().capability);
+  return newer == found->second.begin() ? nullptr : &std::prev(newer)->second;
 }
 std::map<std::string, Tally>& tallies() {
   static std::map<std::string, Tally> t;
@@ -400,9 +418,9 @@ std::vector<Launched>& launched() {
 }
 
 void launch(const std::string& name, int grid, int threads, int64_t shared, void** arguments) {
-  const auto found = kernels().find(name);
-  if (found == kernels().end()) throw std::runtime_error("no kernel " + name);
-  const Kernel& kernel = found->second;
+  const Kernel* found = find(name);
+  if (!found) throw std::runtime_error("no kernel " + name);
+  const Kernel& kernel = *found;
   if (grid < 1 || threads < 1 || threads % kLanes != 0 || threads > kernel.most_threads)
     throw std::runtime_error("launch of " + std::to_string(threads) + " threads where " +
                              std::to_string(kernel.most_threads) + " are allowed");

@@ -42,18 +42,22 @@ enum class Kind : uint8_t {
 };
 enum class Space : uint8_t { global, shared, generic };
 
+//! Most registers that an instruction reads: factors and sums of a product of 16 x 8 x 16.
+constexpr int kOperands = 16;
+
 struct Instruction {
   Compute compute = nullptr;
   Kind kind = Kind::compute;
   Space space = Space::global;
-  uint8_t bytes = 0, vector = 1;  // of a load or store: of one number, how many
+  // Of a load or store: of one number, how many; of a product: fours of samples, eights of rows.
+  uint8_t bytes = 0, vector = 1;
   bool is_signed = false, negated = false;
   int predicate = -1;  // register, or none
   int dst[4] = {},
-      src[4] = {};     // registers; loads: dst, store: src, the address in src[0] / dst[0]
-  int64_t offset = 0;  // of an address; target of a branch or call; parameter's number
-  int line = 0;        // of the PTX
-  int charge = 0;      // which of the kernel's
+      src[kOperands] = {};  // registers; loads: dst, store: src, the address in src[0] / dst[0]
+  int64_t offset = 0;       // of an address; target of a branch or call; parameter's number
+  int line = 0;             // of the PTX
+  int charge = 0;           // which of the kernel's
 };
 
 //! What instructions occupy, in 1/64 cycles, by scheduler of the multiprocessor: warp w of a block
@@ -94,17 +98,21 @@ struct Settings {
   bool counts = false;   // keeps every launch, block by block
   int every = 1;         // runs every so manieth block alone: a sample, whose results are nothing
   int skip_barrier = 0;  // line of a barrier to leave out: a seeded fault
+  int capability = 90;   // of the card: which PTX of a kernel runs
 };
 Settings& settings();
-//! Kernels by name; programs are added to, and the counts are kept with them.
-std::map<std::string, Kernel>& kernels();
+//! Kernels by name and the capability that their PTX is for.
+std::map<std::string, std::map<int, Kernel>>& kernels();
 std::map<std::string, Tally>& tallies();
 std::vector<Launched>& launched();
-//! Products of the tensor cores that warps have made.
-int64_t& products();
+//! Products of 8 x 8 x 4 that warps have made on the tensor cores, and by how many instructions.
+struct Products {
+  int64_t eights = 0, instructions = 0;
+};
+Products& products();
 
 //! Reads a program; see ptx_assemble.py.
-void load(const std::string& path);
+void load(const std::string& path, int capability);
 //! Runs a launch; throws std::runtime_error that says which instruction of which kernel failed.
 void launch(const std::string& name, int grid, int threads, int64_t shared, void** arguments);
 //! What "add.s32" and the like compute, or null.

@@ -85,7 +85,7 @@ cudaError_t cudaLaunchKernel(const void* kernel, dim3 grid, dim3 block, void** a
 
 PYBIND11_MODULE(edt_cuda_ptx, m) {
   edt::bind_cuda(m);
-  m.def("load", &ptx::load);
+  m.def("load", &ptx::load, py::arg("path"), py::arg("capability") = 80);
   m.def("allow", &ptx::allow);
   m.def("forget", &ptx::forget);
   m.def("set_checks", [](bool checks, int skip_barrier) {
@@ -131,12 +131,16 @@ PYBIND11_MODULE(edt_cuda_ptx, m) {
   });
   m.def(
       "set_card",
-      [](int next_launch) {
+      [](int next_launch, int capability) {
         edt_shim::card().next_launch = cudaError_t(next_launch);
         edt_shim::card().pending = cudaSuccess;
+        edt_shim::card().capability = ptx::settings().capability = capability;
       },
-      py::arg("next_launch") = 0);
-  m.def("tensor_products", [] { return std::exchange(ptx::products(), 0); });
+      py::arg("next_launch") = 0, py::arg("capability") = 90);
+  m.def("tensor_products", [] {
+    const auto counts = std::exchange(ptx::products(), {});
+    return std::make_pair(counts.eights, counts.instructions);
+  });
   // As the shim's; the order of threads is the machine's own.
   m.def("set_order", [](const std::string&, uint64_t) {});
   m.def("set_limits", [](int sms, int64_t shared_block, int64_t shared_sm) {

@@ -4,7 +4,7 @@
 //   constant REGISTER BITS
 //   argument REGISTER NUMBER
 //   charge COSTS...
-//   NAME KIND CHARGE LINE PREDICATE NEGATED BYTES VECTOR SIGNED SPACE OFFSET D0..D3 S0..S3
+//   NAME KIND CHARGE LINE PREDICATE NEGATED BYTES VECTOR SIGNED SPACE OFFSET D0..D3 S0..S15
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -14,7 +14,7 @@
 
 namespace ptx {
 
-void load(const std::string& path) {
+void load(const std::string& path, int capability) {
   static const std::unordered_map<std::string, Kind> kinds{
       {"compute", Kind::compute},     {"branch", Kind::branch},
       {"call", Kind::call},           {"ret", Kind::ret},
@@ -32,7 +32,7 @@ void load(const std::string& path) {
   while (in >> name) {
     if (name == "kernel") {
       in >> name;
-      kernel = &(kernels()[name] = {});
+      kernel = &(kernels()[name][capability] = {});
       kernel->name = name;
       in >> kernel->most_threads >> kernel->registers;
       continue;

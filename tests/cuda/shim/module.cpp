@@ -1,6 +1,7 @@
 // The shim as a Python module: the functions of edt._core.cuda, on CPU memory.
 #include <pybind11/stl.h>
 #include "bindings/cuda.h"
+#include "cuda/tensor.cuh"
 
 #include <utility>
 #include <vector>
@@ -20,7 +21,19 @@ void shuffle_of_some() {
   if (threadIdx.x % 2 == 0) __shfl_xor_sync(0xffffffffu, 1.0f, 2);
 }
 void product_of_some() {
-  if (threadIdx.x % 2 == 0) edt_shim::warp_pairs(1.0, 2.0);
+  double c[2] = {};
+  if (threadIdx.x % 2 == 0) edt::cuda::multiply_tile(c, 1.0, 2.0);
+}
+// c += a b, of 16 x 4 and 4 x 8 row by row, with numbers where the PTX ISA's "Matrix Fragments for
+// mma.m16n8k4" put them: group = lane / 4, thread = lane % 4.
+void one_tile(const double* a, const double* b, double* c) {
+  const int lane = int(threadIdx.x), group = lane / 4, thread = lane % 4;
+  double* at[2] = {c + group * 8 + 2 * thread, c + (group + 8) * 8 + 2 * thread};
+  const double rows[2] = {a[group * 4 + thread], a[(group + 8) * 4 + thread]};
+  double sums[2][2] = {{at[0][0], at[0][1]}, {at[1][0], at[1][1]}};
+  edt::cuda::multiply_tiles(sums, rows, b[thread * 8 + group]);
+  for (int h = 0; h < 2; ++h)
+    for (int q = 0; q < 2; ++q) at[h][q] = sums[h][q];
 }
 // Thread 0's copy, which the others read after a barrier; with or without its having waited for it.
 void copy(const double* from, double* out, bool wait) {
@@ -47,6 +60,11 @@ PYBIND11_MODULE(edt_cuda_shim, m) {
   m.def("half_a_barrier", [] { edt_shim::run("half_a_barrier", 1, 32, 0, half_a_barrier); });
   m.def("shuffle_of_some", [] { edt_shim::run("shuffle_of_some", 1, 32, 0, shuffle_of_some); });
   m.def("product_of_some", [] { edt_shim::run("product_of_some", 1, 32, 0, product_of_some); });
+  m.def("one_tile", [](std::vector<double> a, std::vector<double> b, std::vector<double> c) {
+    if (a.size() != 64 || b.size() != 32 || c.size() != 128) throw py::value_error("sizes");
+    edt_shim::run("one_tile", 1, 32, 0, [&] { one_tile(a.data(), b.data(), c.data()); });
+    return c;
+  });
   m.def("unwritten_memory", [] {
     double out = 0;
     edt_shim::run("unwritten_memory", 1, 32, 64, [&] { unwritten_memory(&out); });
@@ -64,8 +82,11 @@ PYBIND11_MODULE(edt_cuda_shim, m) {
     return out;
   });
   edt::bind_cuda(m);
-  // Since the last call.
-  m.def("tensor_products", [] { return std::exchange(edt_shim::tensor_products(), 0); });
+  // Products of 8 x 8 x 4 since the last call, and the instructions that they were.
+  m.def("tensor_products", [] {
+    const auto counts = std::exchange(edt_shim::tensor_products(), {});
+    return std::make_pair(counts.low + 2 * counts.tall, counts.low + counts.tall);
+  });
   m.def("set_card", [](const py::kwargs& what) {
     auto& c = edt_shim::card();
     const auto allowed = c.allowed;  // the engine asks once

@@ -14,6 +14,8 @@ Card& card() {
   return c;
 }
 
+bool tall_products() { return card().capability >= 90; }
+
 bool admits(const void* kernel, int threads, int64_t shared) {
   Card& c = card();
   const cudaError_t met = std::exchange(c.next_launch, cudaSuccess);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <memory>
 #include <random>
 #include <stdexcept>
@@ -22,7 +23,8 @@ namespace {
 constexpr int kWarp = 32;
 constexpr size_t kStack = 128 * 1024;
 
-constexpr int kPairs = -1;
+//! Most numbers that a lane gives to a product of the tensor cores.
+constexpr int kFragment = 3;
 
 enum class State { ready, block_barrier, warp_barrier, done };
 
@@ -37,8 +39,8 @@ struct Fiber {
   State state = State::ready;
   const void* site = nullptr;
   uint64_t slot = 0, seen = 0;  // value given to and taken from a shuffle
-  int lane_xor = 0;             // kPairs: all lanes' pairs instead
-  double pair[2] = {};
+  int lane_xor = 0;             // negative: that many numbers of every lane instead
+  double fragment[kFragment] = {};
   struct Copy {
     double* to;
     const double* from;
@@ -49,7 +51,7 @@ struct Fiber {
 
 struct Machine {
   std::vector<std::unique_ptr<Fiber>> fibers;
-  std::vector<std::array<double, 2 * kWarp>> pairs;  // of each warp
+  std::vector<std::array<double, kFragment * kWarp>> fragments;  // of each warp
   int current = -1;
   std::string fault;  // of a fiber, which cannot throw itself
   const std::function<void()>* body = nullptr;
@@ -180,10 +182,13 @@ bool release(int threads) {
                   fibers[t]->lane_xor == fibers[w]->lane_xor && fibers[t]->site == fibers[w]->site;
     if (!complete) continue;
     // The lanes have read the last ones: all stand at the next product.
-    for (int t = w; t < end && fibers[w]->lane_xor == kPairs; ++t)
-      std::copy_n(fibers[t]->pair, 2, machine.pairs[w / kWarp].data() + 2 * (t - w));
-    tensor_products() += fibers[w]->lane_xor == kPairs;
-    for (int t = w; t < end && fibers[w]->lane_xor != kPairs; ++t) {
+    const int numbers = -fibers[w]->lane_xor;
+    for (int t = w; t < end && numbers > 0; ++t)
+      std::copy_n(fibers[t]->fragment, numbers,
+                  machine.fragments[size_t(w) / kWarp].data() + numbers * (t - w));
+    tensor_products().low += numbers == 2;
+    tensor_products().tall += numbers == 3;
+    for (int t = w; t < end && numbers <= 0; ++t) {
       const int from = w + ((t - w) ^ fibers[t]->lane_xor);
       if (from >= end) throw std::runtime_error("a shuffle reads a lane that does not exist");
       fibers[t]->seen = fibers[from]->slot;
@@ -244,7 +249,7 @@ void run(const std::string& what, int grid, int threads, int64_t shared,
   if (threads < 1 || threads > 1024 || threads % kWarp != 0)
     throw std::runtime_error(what + ": invalid launch");
   while (int(machine.fibers.size()) < threads) machine.fibers.push_back(std::make_unique<Fiber>());
-  machine.pairs.resize(machine.fibers.size() / kWarp);
+  machine.fragments.resize(machine.fibers.size() / kWarp);
   machine.body = &body;
   machine.fault.clear();
   blockDim = {unsigned(threads), 1, 1};
@@ -275,17 +280,24 @@ uint64_t warp_exchange(const void* site, uint64_t value, int lane_xor) {
   return f.seen;
 }
 
-const double* warp_pairs(double a, double b) {
+void tensor_product(double* c, const double* own, int halves) {
   Fiber& f = *machine.fibers[machine.current];
-  f.pair[0] = a;
-  f.pair[1] = b;
-  warp_exchange(nullptr, 0, kPairs);
-  return machine.pairs[size_t(machine.current) / kWarp].data();
+  const int numbers = halves + 1, lane = machine.current % kWarp;
+  std::copy_n(own, numbers, f.fragment);
+  warp_exchange(nullptr, 0, -numbers);
+  const double* all = machine.fragments[size_t(machine.current) / kWarp].data();
+  for (int h = 0; h < halves; ++h)
+    for (int k = 0; k < 4; ++k)
+      for (int q = 0; q < 2; ++q) {
+        const double a = all[numbers * (lane / 4 * 4 + k) + h];
+        const double b = all[numbers * ((lane % 4 * 2 + q) * 4 + k) + halves];
+        c[2 * h + q] = std::fma(a, b, c[2 * h + q]);
+      }
 }
 
-int64_t& tensor_products() {
-  static int64_t count = 0;
-  return count;
+TensorProducts& tensor_products() {
+  static TensorProducts counts;
+  return counts;
 }
 
 void copy_async(double* to, const double* from, bool real) {

@@ -41,10 +41,17 @@ void run(const std::string& what, int grid, int threads, int64_t shared,
 
 void block_barrier(const void* site);
 uint64_t warp_exchange(const void* site, uint64_t value, int lane_xor);
-//! All lanes' (a, b), lane by lane; the pointer is valid until the next call of the same thread.
-const double* warp_pairs(double a, double b);
-//! How often a warp has had its pairs: its products on the tensor cores.
-int64_t& tensor_products();
+//! c += a b of a warp for `halves` times 8 rows, 8 columns and 4 of k: `own` holds this lane's
+//! a[lane / 4 + 8 h][lane % 4] for every half h, then its b[lane % 4][lane / 4]; c its
+//! [lane / 4 + 8 h][2 (lane % 4) + q], h by h.
+void tensor_product(double* c, const double* own, int halves);
+//! Whether the card has instructions of 16 rows.
+bool tall_products();
+//! How many of 8 and of 16 rows warps have run.
+struct TensorProducts {
+  int64_t low = 0, tall = 0;
+};
+TensorProducts& tensor_products();
 
 //! 16 bytes, or zeros, that arrive when the thread waits for them; in shuffled order some at once.
 void copy_async(double* to, const double* from, bool real);
