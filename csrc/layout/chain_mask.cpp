@@ -37,6 +37,12 @@ ChainMask::Taps listed(const ChainLayer& l, int64_t sh, int64_t sw, int64_t chan
   return taps;
 }
 
+// Vectors that go together where what lies between layers is most of what is read.
+int in_cache(const Chain& chain) {
+  const double bytes = 64 * double(chain.room);
+  return 4 * bytes <= kCache ? 4 : 2 * bytes <= kCache ? 2 : 1;
+}
+
 }  // namespace
 
 ChainMask::ChainMask(const Chain& chain) : vectors(4), layers(chain.layers.size()) {
@@ -45,6 +51,7 @@ ChainMask::ChainMask(const Chain& chain) : vectors(4), layers(chain.layers.size(
     return;
   }
   size = chain.parameters;
+  if (chain.graph) vectors = in_cache(chain);
   for (size_t n = 0; n < layers.size(); ++n) {
     layers[n].weight = chain.layers[n].weight;
     layers[n].bias = chain.layers[n].bias;
@@ -95,8 +102,7 @@ void ChainMask::list(const Chain& chain, const uint8_t* state) {
     for (int64_t o = 0; l.bias >= 0 && o < l.c_out; ++o) add(l.bias + o);
   }
   size = int64_t(place.size());
-  const double bytes = 64 * double(chain.room);
-  if (few) vectors = 4 * bytes <= kCache ? 4 : 2 * bytes <= kCache ? 2 : 1;
+  if (few || chain.graph) vectors = in_cache(chain);
 }
 
 }  // namespace edt

@@ -38,8 +38,9 @@ struct ChainMask {
 
   // Vectors of 64 bytes of samples that kernels take together, 4, 2 or 1. Whole layers read their
   // weights for all of them, which is worth more than a cache (four were as fast as one or faster,
-  // at 1.3 MB a vector). Of lists what lies between layers is most of what is read: there parts
-  // stay in the second-level cache where one vector does.
+  // at 1.3 MB a vector). Of lists what lies between layers is most of what is read, and in graphs
+  // what waits for an add is read once more (norm-free ResNet-20, half as wide, 32 x 32: four took
+  // 1.2 times as long as one): there parts stay in the second-level cache where one vector does.
   int vectors;
 
   std::vector<Layer> layers;

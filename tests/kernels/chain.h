@@ -10,14 +10,27 @@
 #include "cases.h"
 #include "cpu/chain.h"
 
-// Outputs of one sample of a chain of affine layers and pooling, by index.
+// Outputs of one sample of a graph of affine layers, pooling, gains, shortcuts and adds, by index.
 inline std::vector<double> plain_chain(const edt::Chain& chain, const std::vector<double>& theta,
-                                       std::vector<double> x) {
+                                       const std::vector<double>& inputs) {
+  using Kind = edt::ChainLayer::Kind;
+  std::vector<std::vector<double>> images;
+  const auto image = [&](int64_t l) -> const auto& { return l < 0 ? inputs : images[size_t(l)]; };
   for (const edt::ChainLayer& l : chain.layers) {
+    const std::vector<double>& x = image(l.source);
     std::vector<double> out(size_t(l.size_out()));
-    const bool mean = l.kind == edt::ChainLayer::Kind::mean;
-    const bool pool = mean || l.kind == edt::ChainLayer::Kind::pool;
-    for (int64_t o = 0; o < l.c_out; ++o)
+    const bool mean = l.kind == Kind::mean, pool = mean || l.kind == Kind::pool;
+    const bool sums = pool || l.kind == Kind::affine;
+    for (size_t k = 0; l.kind == Kind::gain && k < out.size(); ++k)
+      out[k] = theta[size_t(l.weight)] * x[k];
+    for (size_t k = 0; l.kind == Kind::add && k < out.size(); ++k)
+      out[k] = x[k] + image(l.other)[k];
+    for (int64_t o = 0; l.kind == Kind::shortcut && o < l.kept; ++o)
+      for (int64_t y = 0; y < l.h_out; ++y)
+        for (int64_t c = 0; c < l.w_out; ++c)
+          out[size_t(((l.ahead + o) * l.h_out + y) * l.w_out + c)] =
+              x[size_t((o * l.h + y * l.sh) * l.w + c * l.sw)];
+    for (int64_t o = 0; sums && o < l.c_out; ++o)
       for (int64_t y = 0; y < l.h_out; ++y)
         for (int64_t c = 0; c < l.w_out; ++c) {
           double sum = mean ? 0.0 : pool ? -HUGE_VAL : l.bias < 0 ? 0.0 : theta[size_t(l.bias + o)];
@@ -36,9 +49,9 @@ inline std::vector<double> plain_chain(const edt::Chain& chain, const std::vecto
             }
           out[size_t((o * l.h_out + y) * l.w_out + c)] = sum;
         }
-    x = out;
+    images.push_back(out);
   }
-  return x;
+  return images.back();
 }
 
 // Products of one network with the Hessian of u f + (f - f_0) A (f - f_0) / 2, f_0 its outputs, by
@@ -72,31 +85,45 @@ inline std::vector<double> differences(const edt::ChainCall<double>& c, const do
   return out;
 }
 
-// Up to three affine layers and pooling ones, of small images.
+// Up to six layers of small images; each takes in the one before, or, of a graph, any.
 inline edt::Chain random_chain(std::mt19937& rng) {
   const auto pick = [&](int64_t least, int64_t most) {
     return std::uniform_int_distribution<int64_t>(least, most)(rng);
   };
   using Kind = edt::ChainLayer::Kind;
   std::vector<edt::ChainLayer> layers;
-  int64_t c = pick(1, 3), h = pick(1, 7), w = pick(1, 7), parameters = 0;
-  const int64_t count = pick(1, 3);
+  const bool graph = pick(0, 1);
+  const int64_t c0 = pick(1, 3), h0 = pick(1, 7), w0 = pick(1, 7), count = pick(1, graph ? 6 : 3);
+  int64_t parameters = 0;
+  const auto size_of = [&](int64_t l) {
+    return l < 0 ? c0 * h0 * w0 : layers[size_t(l)].size_out();
+  };
   for (int64_t l = 0; l < count; ++l) {
     edt::ChainLayer layer{};
-    layer.c_in = c;
-    layer.h = h;
-    layer.w = w;
+    layer.source = graph && pick(0, 2) == 0 ? pick(-1, l - 1) : l - 1;
+    const edt::ChainLayer* before = layer.source < 0 ? nullptr : &layers[size_t(layer.source)];
+    int64_t c = layer.c_in = before ? before->c_out : c0;
+    int64_t h = layer.h = before ? before->h_out : h0;
+    int64_t w = layer.w = before ? before->w_out : w0;
     layer.weight = layer.bias = -1;
-    layer.kind = pick(0, 3) > 0 ? Kind::affine : pick(0, 1) ? Kind::pool : Kind::mean;
-    layer.kh = pick(1, std::min<int64_t>(h, 3));
-    layer.kw = pick(1, std::min<int64_t>(w, 3));
-    if (layer.kind != Kind::affine) {
+    const int64_t kind = pick(0, graph ? 7 : 3);
+    layer.kind = kind == 0   ? pick(0, 1) ? Kind::pool : Kind::mean
+                 : kind <= 3 ? Kind::affine
+                 : kind == 4 ? Kind::gain
+                 : kind == 5 ? Kind::shortcut
+                             : Kind::add;
+    layer.kh = layer.kw = 1;
+    if (layer.kind <= Kind::mean) {
+      layer.kh = pick(1, std::min<int64_t>(h, 3));
+      layer.kw = pick(1, std::min<int64_t>(w, 3));
+    }
+    if (layer.kind == Kind::pool || layer.kind == Kind::mean) {
       h /= layer.kh;
       w /= layer.kw;
-    } else {
+    } else if (layer.kind == Kind::affine) {
       layer.top = pick(0, 2);
       layer.left = pick(0, 2);
-      c = pick(1, 20);
+      c = pick(0, 1) ? c : pick(1, 20);
       if (pick(0, 2) == 0) {
         layer.sh = pick(1, 4);
         layer.sw = pick(1, 4);
@@ -109,6 +136,19 @@ inline edt::Chain random_chain(std::mt19937& rng) {
         layer.bias = parameters;
         parameters += c;
       }
+    } else if (layer.kind == Kind::gain) {
+      layer.weight = parameters++;
+    } else if (layer.kind == Kind::shortcut) {
+      layer.kept = pick(1, c);
+      layer.ahead = pick(0, 2);
+      c = layer.ahead + layer.kept + pick(0, 2);
+      layer.sh = pick(1, 3);
+      layer.sw = pick(1, 3);
+      h = (h + layer.sh - 1) / layer.sh;
+      w = (w + layer.sw - 1) / layer.sw;
+    } else {
+      // The first of its size, often the inputs or itself.
+      for (layer.other = -1; size_of(layer.other) != layer.size_in();) ++layer.other;
     }
     layer.c_out = c;
     layer.h_out = h;
