@@ -24,6 +24,12 @@ struct TapTable {
   // Rows from one pitch to another.
   void (*copy_rows)(const T* src, int64_t src_pitch, T* dst, int64_t dst_pitch, int64_t rows,
                     int64_t cols);
+  // Columns of one parity each: rows of an image, of which the even columns go to `even`, the
+  // others to `odd`, and back. Either may be null: not wanted, and zeros.
+  void (*split_rows)(const T* src, int64_t src_pitch, T* even, T* odd, int64_t dst_pitch,
+                     int64_t rows, int64_t cols);
+  void (*join_rows)(const T* even, const T* odd, int64_t src_pitch, T* dst, int64_t dst_pitch,
+                    int64_t rows, int64_t cols);
   // dst[i * ldd + l] = src[l * stride + i] for i < n and l < lanes; up to a vector of lanes, the
   // others become 0.
   void (*to_lanes)(const T* src, int64_t stride, int lanes, int64_t n, T* dst, int64_t ldd);

@@ -112,6 +112,7 @@ class Buffers {
     const auto phases = int64_t(layer_.phases.size());
     for (int64_t p = 0; p < phases; ++p) {
       const Phase& phase = layer_.phases[size_t(p)];
+      if (s.stride_w == 2 && phase.x == 1 && pair(p - 1, p)) continue;  // with the one before
       const int64_t first = whole() ? 0 : std::max<int64_t>(0, pass.top + layer_.first_row);
       const int64_t last = whole() ? phase.rows : std::min(phase.rows, pass.end + layer_.last_row);
       for_rows(layer_, pass, s.c_in, s.h, s.w, first, last, x,
@@ -121,6 +122,14 @@ class Buffers {
                  if (s.stride_w == 1) {
                    kernels_.copy_rows(src, s.stride_h * s.w, dst, layer_.pitch, last - first,
                                       phase.cols);
+                   return;
+                 }
+                 if (s.stride_w == 2) {
+                   const bool both = pair(p, p + 1);
+                   T* even = phase.x == 0 ? dst : nullptr;
+                   T* odd = phase.x == 1 ? dst : both ? dst + layer_.in.plane : nullptr;
+                   kernels_.split_rows(src - phase.x, s.stride_h * s.w, even, odd, layer_.pitch,
+                                       last - first, s.w);
                    return;
                  }
                  for (int64_t y = first; y < last; ++y) {
@@ -169,6 +178,7 @@ class Buffers {
       });
     for (int64_t p = 0; p < phases; ++p) {
       const Phase& phase = layer_.phases[size_t(p)];
+      if (s.stride_w == 2 && phase.x == 1 && pair(p - 1, p)) continue;
       const int64_t last = std::min(phase.rows, pass.end);
       for_rows(layer_, pass, s.c_in, s.h, s.w, pass.top, last, dx,
                [&](int64_t c, T* image, int64_t at) {
@@ -177,6 +187,14 @@ class Buffers {
                  if (s.stride_w == 1) {
                    kernels_.copy_rows(src, layer_.pitch, dst, s.stride_h * s.w, last - pass.top,
                                       phase.cols);
+                   return;
+                 }
+                 if (s.stride_w == 2) {
+                   const bool both = pair(p, p + 1);
+                   const T* even = phase.x == 0 ? src : nullptr;
+                   const T* odd = phase.x == 1 ? src : both ? src + distance_ : nullptr;
+                   kernels_.join_rows(even, odd, layer_.pitch, dst - phase.x, s.stride_h * s.w,
+                                      last - pass.top, s.w);
                    return;
                  }
                  for (int64_t y = pass.top; y < last; ++y) {
@@ -189,6 +207,12 @@ class Buffers {
   }
 
  private:
+  // Both columns of the same rows are planes.
+  bool pair(int64_t p, int64_t q) const {
+    const auto& phases = layer_.phases;
+    return p >= 0 && q < int64_t(phases.size()) && phases[size_t(p)].y == phases[size_t(q)].y;
+  }
+
   bool whole() const { return layer_.bands == 1; }
   // Images fill the same places in every pass, unless they come in bands.
   T* cleared(const Planes& planes, T* at, bool& clear) const {

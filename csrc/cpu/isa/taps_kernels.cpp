@@ -58,6 +58,56 @@ void copy_rows(const T* src, int64_t src_pitch, T* dst, int64_t dst_pitch, int64
 }
 
 template <class T>
+void split_rows(const T* src, int64_t src_pitch, T* even, T* odd, int64_t dst_pitch, int64_t rows,
+                int64_t cols) {
+  const int64_t pairs = cols / 2;
+  for (int64_t y = 0; y < rows; ++y) {
+    const T* __restrict__ from = src + y * src_pitch;
+    T* __restrict__ a = even ? even + y * dst_pitch : nullptr;
+    T* __restrict__ b = odd ? odd + y * dst_pitch : nullptr;
+    if (a && b) {
+      for (int64_t i = 0; i < pairs; ++i) {
+        a[i] = from[2 * i];
+        b[i] = from[2 * i + 1];
+      }
+    } else if (a) {
+      for (int64_t i = 0; i < pairs; ++i) a[i] = from[2 * i];
+    } else {
+      for (int64_t i = 0; i < pairs; ++i) b[i] = from[2 * i + 1];
+    }
+    if (a && cols % 2) a[pairs] = from[2 * pairs];
+  }
+}
+
+template <class T>
+void join_rows(const T* even, const T* odd, int64_t src_pitch, T* dst, int64_t dst_pitch,
+               int64_t rows, int64_t cols) {
+  const int64_t pairs = cols / 2;
+  for (int64_t y = 0; y < rows; ++y) {
+    const T* __restrict__ a = even ? even + y * src_pitch : nullptr;
+    const T* __restrict__ b = odd ? odd + y * src_pitch : nullptr;
+    T* __restrict__ to = dst + y * dst_pitch;
+    if (a && b) {
+      for (int64_t i = 0; i < pairs; ++i) {
+        to[2 * i] = a[i];
+        to[2 * i + 1] = b[i];
+      }
+    } else if (a) {
+      for (int64_t i = 0; i < pairs; ++i) {
+        to[2 * i] = a[i];
+        to[2 * i + 1] = 0;
+      }
+    } else {
+      for (int64_t i = 0; i < pairs; ++i) {
+        to[2 * i] = 0;
+        to[2 * i + 1] = b[i];
+      }
+    }
+    if (cols % 2) to[2 * pairs] = a ? a[pairs] : T(0);
+  }
+}
+
+template <class T>
 void to_lanes(const T* src, int64_t stride, int lanes, int64_t n, T* dst, int64_t ldd) {
   constexpr int L = Vec<T>::L;
   if (lanes == L) {
@@ -415,7 +465,7 @@ using S = EDT_SCALAR;
 
 extern const TapTable<S> EDT_CONCAT(taps_, EDT_SCALAR);
 constexpr TapTable<S> EDT_CONCAT(taps_, EDT_SCALAR) = {
-    copy_rows<S>, to_lanes<S>,      from_lanes<S>,      gather<S>,
-    contract<S>,  gather_inside<S>, contract_inside<S>, total<S>};
+    copy_rows<S>, split_rows<S>, join_rows<S>,     to_lanes<S>,        from_lanes<S>,
+    gather<S>,    contract<S>,   gather_inside<S>, contract_inside<S>, total<S>};
 
 }  // namespace edt::EDT_ISA_NS
