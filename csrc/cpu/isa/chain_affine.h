@@ -26,6 +26,14 @@ template <int C>
 constexpr int kRowsBeside = kTileRows;
 #endif
 
+// Loaded once: compilers else load it again for each of the multiply-adds that take it, which then
+// wait for loads.
+template <class V>
+EDT_INLINE V in_register(V x) {
+  for (auto& part : x.v) asm("" : "+v"(part));
+  return x;
+}
+
 // What a tile sums over: three nested loops, with the steps of the factors that are numbers (w) and
 // of those that are vectors (x).
 struct Sweep {
@@ -218,7 +226,7 @@ EDT_INLINE void dot(const Products<T>& products, const Rows& at, const Range& y,
         for (int c = 0; c < C; ++c) a[c] = V::load(in + tap[c] + s);
 #pragma GCC unroll 6
         for (int r = 0; r < R; ++r) {
-          const V b = V::load(slopes + r * at.g_plane + s);
+          const V b = in_register(V::load(slopes + r * at.g_plane + s));
 #pragma GCC unroll 4
           for (int c = 0; c < C; ++c) sum[r][c] = fma(b, a[c], sum[r][c]);
         }

@@ -66,35 +66,6 @@ void banded_maxima(const Banded& b, const Products<T>& products, const T* bias, 
   }
 }
 
-// What stands where the maxima are.
-template <class T>
-void banded_tangents(const Banded& b, const Products<T>& products, const T* bias, const T* where,
-                     T* out, Scratch& ws) {
-  using V = Vec<T>;
-  const Scratch::Hold hold{ws};
-  T* band = ws.take<T>(size_t(b.band()));
-  for (int64_t y = 0; y < b.pool.h_out; ++y) {
-    compute_band(b, y, products, bias, band);
-    with_field(b.pool, [&](const auto& field) {
-      for_band(b, y, [&](int64_t from, int64_t to) __attribute__((always_inline)) {
-        for (int64_t v = 0; v < b.S; v += V::L) {
-          const V at = V::load(where + to + v);
-          V found = V::load(band + from + v);
-#pragma GCC unroll 2
-          for (int64_t i = 0; i < field.kh; ++i)
-#pragma GCC unroll 2
-            for (int64_t j = 0; j < field.kw; ++j) {
-              if (i + j == 0) continue;
-              found = select(at >= V::set1(T(i * field.kw + j)),
-                             V::load(band + from + v + i * b.row() + j * b.S), found);
-            }
-          found.store(out + to + v);
-        }
-      });
-    });
-  }
-}
-
 // Adds the gradient of the layer's parameters, from slopes at the maxima and inputs x.
 template <class T>
 void banded_parameters(const Banded& b, const T* slopes, const T* where, const T* x, T* grad,

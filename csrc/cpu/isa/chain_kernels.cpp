@@ -193,9 +193,12 @@ void moved(const Chain& chain, const ChainMask& mask, const T* vector, Moved<T>*
   }
 }
 
-// Adds the product with one vector to out.
+// Adds the product with one vector to out. Of chains with bands, `maxima` are derivatives of the
+// first ones, or null; `slopes` become those there, and the first layer's product is left to
+// others.
 template <class T>
-void product(const Network<T>& net, const Bent<T>& b, const Moved<T>* vector, T* out, Scratch& ws) {
+void product(const Network<T>& net, const Bent<T>& b, const Moved<T>* vector, T* maxima,
+             T* slopes_there, T* out, Scratch& ws) {
   using V = Vec<T>;
   const auto& [chain, mask, theta, weights, S] = net;
   const size_t n = chain.layers.size();
@@ -206,6 +209,11 @@ void product(const Network<T>& net, const Bent<T>& b, const Moved<T>* vector, T*
     const ChainLayer& layer = chain.layers[l];
     const int64_t size = layer.size_out() * S;
     T*& at = images[l] = images[layer.source];
+    if (chain.banded && l == chain.first) {
+      at = in[l] = in[l + 1] = z[l + 1] = nullptr;
+      images[++l] = maxima;
+      continue;
+    }
     if (at) at = with_margins(layer, at, S, ws);
     in[l] = at;
     z[l] = nullptr;
@@ -214,14 +222,6 @@ void product(const Network<T>& net, const Bent<T>& b, const Moved<T>* vector, T*
       Products<T> products;
       if (vector[l].weights.forward) products.add(vector[l].weights.forward, b.values.in[l]);
       if (at) products.add(weights[l].forward, at);
-      if (chain.banded && l == chain.first) {
-        const Banded bands = net.bands();
-        at = ws.take<T>(size_t(bands.fields()));
-        banded_tangents(bands, products, vector[l].bias, b.values.where, at, ws);
-        in[++l] = nullptr;
-        images[l] = at;
-        continue;
-      }
       at = ws.take<T>(size_t(size));
       if (layer.kind == Kind::gain) gained(products, size, at);
       else affine(layer, mask.layers[l], S, products, vector[l].bias, at);
@@ -246,13 +246,18 @@ void product(const Network<T>& net, const Bent<T>& b, const Moved<T>* vector, T*
     }
   }
   const T* at = images[n - 1];
-  if (!at) return;
+  if (!at) {
+    if (chain.banded) std::fill_n(slopes_there, net.bands().fields(), T(0));
+    return;
+  }
   T* turned = ws.take<T>(size_t(chain.widest * S));
   curve(b, chain.d_out, S, at, turned);
   Slopes<T> slopes(chain, S, turned, ws);
   for (size_t l = n; l-- > chain.first;) {
     const ChainLayer& layer = chain.layers[l];
     T* now = slopes[l];
+    if (!now && chain.banded && l == chain.first + 1)
+      std::fill_n(slopes_there, net.bands().fields(), T(0));
     if (!now) continue;
     if (layer.kind == Kind::activation || layer.kind == Kind::add) {
       const int64_t size = layer.size_out() * S;
@@ -264,7 +269,7 @@ void product(const Network<T>& net, const Bent<T>& b, const Moved<T>* vector, T*
       continue;
     }
     if (chain.banded && l == chain.first + 1) {
-      banded_parameters(net.bands(), now, b.values.where, b.values.in[chain.first], out, ws);
+      std::copy_n(now, net.bands().fields(), slopes_there);
       break;
     }
     const bool on = slopes.wanted(layer.source);
@@ -298,10 +303,30 @@ void products(const Chain& chain, const ChainMask& mask, const T* theta, const T
   in_parts(count, net.S, ws, [&](int first, int some) {
     const Bent<T> b =
         bent(net, x + first * chain.d_in, some, of.from(first, of.first + first, chain.d_out), ws);
-    for (int64_t k = 0; k < many; ++k) {
+    const auto on_their_own = [&](int64_t k, T* maxima, T* slopes) {
       const Scratch::Hold hold{ws};
-      product(net, b, every + k * n, out + k * mask.size, ws);
+      product(net, b, every + k * n, maxima, slopes, out + k * mask.size, ws);
+    };
+    if (!chain.banded) {
+      for (int64_t k = 0; k < many; ++k) on_their_own(k, nullptr, nullptr);
+      return;
     }
+    const Banded bands = net.bands();
+    const T *inputs = b.values.in[chain.first], *where = b.values.where;
+    const auto first_of = [&](int64_t k) { return every[k * n + int64_t(chain.first)]; };
+    const auto weight = [&](int64_t k) { return first_of(k).weights.forward; };
+    const auto bias = [&](int64_t k) { return first_of(k).bias; };
+    bool move = false;
+    for (int64_t k = 0; k < many; ++k) move |= weight(k) || bias(k);
+    // Derivatives of maxima, and then, in their places, slopes there.
+    T* at = ws.take<T>(size_t(many * bands.fields()));
+    if (move) picked_tangents(bands, many, weight, bias, inputs, where, at, ws);
+    for (int64_t k = 0; k < many; ++k) {
+      T* mine = at + k * bands.fields();
+      on_their_own(k, weight(k) || bias(k) ? mine : nullptr, mine);
+    }
+    picked_parameters(
+        bands, many, at, inputs, where, [&](int64_t k) { return out + k * mask.size; }, ws);
   });
 }
 

@@ -3,8 +3,8 @@
 #pragma once
 #include <algorithm>
 
-#include "cpu/isa/chain_bands.h"
 #include "cpu/isa/chain_graph.h"
+#include "cpu/isa/chain_picked.h"
 
 namespace edt::EDT_ISA_NS {
 
