@@ -65,7 +65,9 @@ class CoreChain:
                 except ValueError:
                     return None  # another slope or shape than the core's
         made = cls(layers, shape, parameters)
-        return made if made._chain.room <= LARGEST else None
+        # Of graphs that large one vector of samples goes at a time instead of four.
+        most = 4 * LARGEST if made._chain.graph else LARGEST
+        return made if made._chain.room <= most else None
 
     def _entry(self, layer: Layer) -> dict[str, Any]:
         """What the core is told of a layer; moves on to the shape after it."""

@@ -8,6 +8,7 @@ is no plain chain of modules is compared with its module before it is used (`Sta
 
 from __future__ import annotations
 
+import copy
 import operator
 import random
 from collections.abc import Callable, Sequence
@@ -46,7 +47,7 @@ class Unread(Exception):
     """Why a module has no list of layers."""
 
 
-_read: WeakKeyDictionary[nn.Module, tuple[Layer, ...] | Unread] = WeakKeyDictionary()
+_read: WeakKeyDictionary[nn.Module, tuple[Layer, ...] | str] = WeakKeyDictionary()
 
 
 def read_layers(module: nn.Module, blocks: Sequence[Block]) -> tuple[Layer, ...]:
@@ -63,10 +64,10 @@ def read_layers(module: nn.Module, blocks: Sequence[Block]) -> tuple[Layer, ...]
         try:
             _read[module] = tuple(_Reader(module, blocks).layers())
         except Unread as why:
-            _read[module] = why.with_traceback(None)
+            _read[module] = str(why)  # an error would keep the module alive
     found = _read[module]
-    if isinstance(found, Unread):
-        raise found
+    if isinstance(found, str):
+        raise Unread(found)
     return found
 
 
@@ -216,18 +217,15 @@ class _Reader:
 
 def _trace(module: nn.Module) -> fx.Graph:
     """What a forward pass does, in every mode."""
-    modes = [(part, part.training) for part in module.modules()]
+    # A copy, of all but the parameters: a pass may keep what it has seen.
+    traced = copy.deepcopy(module, {id(value): value for value in module.parameters()})
     graphs, states = [], _random_states()
     try:
         for mode in (True, False):
-            module.train(mode)
-            graphs.append(fx.Tracer().trace(module))
+            graphs.append(fx.Tracer().trace(traced.train(mode)))
     except Exception as error:  # whatever code of others raises with a stand-in
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise Unread(f"its forward pass cannot be traced: {text}") from error
-    finally:
-        for part, mode in modes:
-            part.training = mode
     if _random_states() != states:
         raise Unread("its forward pass draws numbers")
     lists = [[(n.op, n.target, n.args, n.kwargs) for n in graph.nodes] for graph in graphs]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -332,6 +334,32 @@ def test_a_trace_that_misleads_is_found_out() -> None:
     assert not objective.chained and not objective.unread
     known = (misled(x) - y).square().sum(1).mean()
     torch.testing.assert_close(edt.loss(task, nets)[0].float(), known.detach())
+
+
+class Keeps(nn.Module):
+    """A pass that leaves something behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.last = nn.Linear(6, 6), None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.last = self.inner(x)
+        return self.last + x
+
+
+def test_a_trace_leaves_nothing_behind() -> None:
+    nets = edt.ModuleEnsemble([Keeps()])
+    architecture = nets.architecture(0)
+    assert len(read_layers(architecture.skeleton, architecture.blocks)) == 2
+    assert architecture.skeleton.last is None and architecture.skeleton.training
+    left = weakref.ref(architecture.skeleton)
+    unread = weakref.ref(build := UNREAD["a branch on values"][0]())
+    with pytest.raises(Unread):
+        read_layers(build, ())
+    del nets, architecture, build
+    gc.collect()
+    assert left() is None and unread() is None
 
 
 class Spread(nn.Module):
