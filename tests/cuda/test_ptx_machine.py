@@ -38,12 +38,12 @@ STORE = "st.global.u32 [%rd3], %r5;"
 def go(ptx, tmp_path):
     """Runs a body: 64 threads on 256 bytes of global memory; returns it as int32."""
 
-    def call(body, *, threads=64, grid=1, shared=256, name="kernel"):
+    def call(body, *, threads=64, grid=1, shared=256, name="kernel", cluster=1):
         path = tmp_path / "a.program"
         path.write_text(assemble(HEAD.format(name=name, body=body)))
         ptx.load(str(path))
         out = torch.zeros(64, dtype=torch.int32)
-        ptx.launch(name, grid, threads, shared, [out.data_ptr()])
+        ptx.launch(name, grid, threads, shared, [out.data_ptr()], cluster)
         return out
 
     return call
@@ -209,6 +209,110 @@ def test_products_of_the_tensor_cores(ptx, tmp_path, shape):
     found = torch.empty(rows, 8, dtype=torch.float64)
     found[places[2]] = held[:, na + nb :]
     assert torch.equal(found, a @ b + c)
+
+
+# Clusters. Each block writes 64 numbers and reads the other's, twice over.
+
+CLUSTER = (
+    """mov.u32 %r10, %cluster_ctarank; xor.b32 %r11, %r10, 1; mov.u32 %r12, 0;
+mapa.shared::cluster.u32 %r13, %r4, %r11;
+$TURN:
+setp.eq.u32 %p4, %r12, 0; @%p4 bra $FIRST;
+BEFORE_WRITING
+$FIRST:
+mad.lo.s32 %r14, %r10, 1000, %r1; add.s32 %r14, %r14, %r12; st.shared.u32 [%r4], %r14;
+BEFORE_READING
+ld.shared::cluster.u32 %r5, [%r13];
+ARRIVE
+add.s32 %r12, %r12, 1; setp.lt.u32 %p5, %r12, 2; @%p5 bra $TURN;
+BEFORE_WRITING
+mov.u32 %r15, %ctaid.x; setp.ne.u32 %p6, %r15, 0; @%p6 bra $END;
+"""
+    + STORE
+    + "$END:"
+)
+ARRIVE, WAIT = "barrier.cluster.arrive.release.aligned;", "barrier.cluster.wait.acquire.aligned;"
+
+
+def in_cluster(before_reading=ARRIVE + WAIT, arrive=ARRIVE, before_writing=WAIT):
+    parts = {"BEFORE_WRITING": before_writing, "BEFORE_READING": before_reading}
+    body = CLUSTER.replace("\nARRIVE\n", f"\n{arrive}\n")
+    for name, text in parts.items():
+        body = body.replace(name, text)
+    return body
+
+
+def test_a_cluster(go):
+    """Of the other block's numbers; the next cluster's blocks are its own."""
+    found = go(in_cluster(), grid=4, cluster=2)
+    assert found.tolist() == [1001 + t for t in range(64)]
+
+
+CLUSTER_FAULTS = {
+    "nothing before reading": (
+        in_cluster(before_reading=""),
+        "nobody has written|race in shared memory: load from offset 0 of another block",
+    ),
+    "a block's barrier for the cluster's": (
+        in_cluster(before_reading="bar.sync 0;"),
+        "nobody has written|race in shared memory: load from offset 0 of another block",
+    ),
+    "nothing before writing": (
+        in_cluster(arrive="", before_writing=""),
+        "of another block of the cluster, written there|which another block of the cluster reads",
+    ),
+    "arriving twice": (ARRIVE + ARRIVE + WAIT, "arrives twice"),
+    "waiting for nothing": (WAIT, "where it has not arrived"),
+    "a block that does not come": (
+        "mov.u32 %r15, %ctaid.x; setp.ne.u32 %p6, %r15, 0; @%p6 bra $END;"
+        + ARRIVE
+        + WAIT
+        + "$END:",
+        "divergence: blocks from 0 on wait at the cluster's barrier",
+    ),
+    "some lanes": (f"@%p1 bra $A; {ARRIVE} {WAIT} $A:", "different instructions|will not reach"),
+    "leaving before it is read": (
+        "mov.u32 %r10, %cluster_ctarank; mov.u32 %r11, 0;"
+        "mapa.shared::cluster.u32 %r13, %r4, %r11;"
+        f"st.shared.u32 [%r4], %r1; {ARRIVE} {WAIT} setp.eq.u32 %p4, %r10, 0; @%p4 bra $END;"
+        "ld.shared::cluster.u32 %r5, [%r13]; $END:",
+        "of a block that has left",
+    ),
+    "a rank beyond": (
+        in_cluster().replace("xor.b32 %r11, %r10, 1", "add.s32 %r11, %r10, 2"),
+        "another access than a load in the cluster",
+    ),
+    "beyond the other's memory": (
+        in_cluster().replace("[%r13]", "[%r13+4]"),
+        "load from shared memory out of bounds: offset 256",
+    ),
+    "a global store of both": (in_cluster().replace("@%p6 bra $END;", ""), "race in global memory"),
+}
+
+
+@pytest.mark.parametrize("fault", CLUSTER_FAULTS)
+def test_seeded_fault_of_a_cluster(go, fault):
+    body, message = CLUSTER_FAULTS[fault]
+    with pytest.raises(RuntimeError, match=f"kernel: .*({message}).*"):
+        go(body, grid=2, cluster=2)
+
+
+def test_global_memory_of_a_cluster(go):
+    """Ordered by its barriers; between clusters by nothing."""
+    body = (
+        "ld.global.u32 %r5, [%rd3]; mov.u32 %r15, %ctaid.x; setp.ne.u32 %p6, %r15, 1;"
+        f"{ARRIVE} {WAIT} @%p6 bra $END; {STORE} $END:"
+    )
+    go(body, grid=2, cluster=2)
+    with pytest.raises(RuntimeError, match="race in global memory"):
+        go(body.replace(WAIT, "").replace(ARRIVE, ""), grid=2, cluster=2)
+    with pytest.raises(RuntimeError, match="race in global memory"):
+        go(body, grid=4, cluster=2)
+
+
+def test_clusters_divide_the_grid(go):
+    with pytest.raises(RuntimeError, match="launch of 3 blocks in clusters of 2"):
+        go(STORE, grid=3, cluster=2)
 
 
 @pytest.mark.parametrize("threads", [0, 48, 96])

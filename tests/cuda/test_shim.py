@@ -56,6 +56,37 @@ def test_missing_barrier_shows_in_the_order_of_threads(shim):
     assert len(found) == 2
 
 
+def test_a_cluster_reads_its_blocks(shim):
+    """A missing barrier shows where threads come in another order."""
+    wanted = [
+        sum(1000 * turn + 100 * (block ^ r) + (t ^ 1) for turn in (0, 1) for r in (0, 1))
+        for block in range(4)
+        for t in range(64)
+    ]
+    for order in ("forward", "backward", "shuffled"):
+        shim.set_order(order, 3)
+        assert shim.pair(0) == wanted
+    for skip in (1, 2):
+        found = set()
+        for order in ("forward", "backward"):
+            shim.set_order(order, 0)
+            found.add(tuple(shim.pair(skip)))
+        assert found != {tuple(wanted)}
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("half", "divergence in block 0 and those of its cluster: .* at a barrier of the cluster"),
+        ("wait", "waits at a barrier where it has not arrived"),
+        ("beyond", "a place in no block of the cluster"),
+    ],
+)
+def test_broken_cluster(shim, how, message):
+    with pytest.raises(RuntimeError, match=message):
+        shim.broken_cluster(how)
+
+
 def test_works_after_a_divergence(shim):
     for _ in range(2):
         with pytest.raises(RuntimeError, match="divergence"):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ptx_rules import PRODUCTS, charge
 
-SPECIAL = {"%tid.x": 0, "%ntid.x": 1, "%ctaid.x": 2, "%nctaid.x": 3}
+SPECIAL = {"%tid.x": 0, "%ntid.x": 1, "%ctaid.x": 2, "%nctaid.x": 3, "%cluster_ctarank": 4}
 SHARED_BASE = 1024
 #: Most registers that an instruction reads (machine.h).
 OPERANDS = 16
@@ -266,6 +266,14 @@ class Program:
         else:
             raise Unknown(f"{'.'.join(parts)}, line {self.line}")
 
+    def _do_barrier(self, parts: list[str], operands: list[str]) -> None:
+        if parts[1:] == ["cluster", "arrive", "release", "aligned"]:
+            self._emit("barrier.cluster.arrive", "arrive")
+        elif parts[1:] == ["cluster", "wait", "acquire", "aligned"]:
+            self._emit("barrier.cluster.wait", "wait")
+        else:
+            raise Unknown(f"{'.'.join(parts)}, line {self.line}")
+
     def _do_shfl(self, parts: list[str], operands: list[str]) -> None:
         if parts[1:] != ["sync", "bfly", "b32"]:
             raise Unknown(f"{'.'.join(parts)}, line {self.line}")
@@ -329,6 +337,8 @@ class Program:
             self._parameter(base, offset, registers, size, kind, store=store)
             return
         spaces = [s for s in ("global", "shared") if s in parts]
+        if "shared::cluster" in parts:
+            spaces = ["cluster"]
         more = {
             "bytes": size,
             "vector": vector,

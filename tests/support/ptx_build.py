@@ -34,7 +34,7 @@ NVCC_FLAGS = (
     *("-std=c++17", "-O3", "--expt-relaxed-constexpr", "--extended-lambda", "-diag-suppress=186"),
     *("-Xcompiler", "-fPIC,-fvisibility=hidden"),
 )
-MACHINE = ("machine", "memory", "lanes", "program")
+MACHINE = ("machine", "blocks", "memory", "lanes", "program")
 HOST = (
     *(ROOT / "csrc/layout" / f"{name}.cpp" for name in ("plan", "chain", "chain_mask")),
     *(ROOT / "csrc/cuda" / f"{name}.cpp" for name in ("plan", "schedule", "wide", "chain_plan")),

@@ -161,6 +161,13 @@ struct ToGeneric {
   }
 };
 
+// The place of a block's own shared memory in that of the rank given; see memory.h.
+struct ToCluster {
+  static uint64_t f(uint64_t a, uint64_t rank, uint64_t, uint64_t) {
+    return (uint64_t(uint32_t(rank)) + 1) << 24 | uint32_t(a);
+  }
+};
+
 using Table = std::unordered_map<std::string, Compute>;
 
 template <class T>
@@ -282,6 +289,7 @@ Table table() {
   t["rcp.approx.f64"] = run<RoughReciprocal>;
   t["rcp.approx.f32"] = run<RoughReciprocalFloat>;
   t["cvta.shared.u64"] = run<ToGeneric>;
+  t["mapa.shared::cluster.u32"] = run<ToCluster>;
   conversions<uint8_t>(t, "u8");
   conversions<int8_t>(t, "s8");
   conversions<uint16_t>(t, "u16");

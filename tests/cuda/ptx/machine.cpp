@@ -1,23 +1,13 @@
-#include "machine.h"
-
+// What warps do; see machine.h.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <iterator>
 #include <stdexcept>
 
-#include "memory.h"
+#include "warps.h"
 
 namespace ptx {
 namespace {
-
-enum class State : uint8_t { running, at_warp, at_barrier, done };
-
-struct Lane {
-  int at = 0, depth = 0;
-  int back[4] = {};
-  State state = State::running;
-};
 
 template <class T>
 T number(uint64_t bits) {
@@ -31,51 +21,13 @@ uint64_t bits(double value) {
   return out;
 }
 
-class Block;
+}  // namespace
 
-class Warp {
- public:
-  // Until every lane waits at a barrier or is done.
-  void run(Block& block);
-  void begin(const Kernel& kernel, int first, int threads, int block, int grid, void** arguments);
-  bool done() const;
-  // Where it waits, or -1 if it is done; throws if lanes wait at different places.
-  int barrier() const;
-  void release();
-
- private:
-  // The lanes that run next, all at one place.
-  uint32_t choose(int& at);
-  void step(Block& block, uint32_t active, int at);
-  bool together(uint32_t active, int at);
-  void set(uint32_t active, int at);
-  uint32_t where(const Instruction& i, uint32_t active) const;
-  void memory(Block& block, const Instruction& i, uint32_t active);
-  void shuffle(const Instruction& i);
-  void product(const Instruction& i);
-
-  const Kernel* kernel_ = nullptr;
-  std::vector<Register> registers_;
-  Lane lanes_[kLanes];
-  int first_ = 0;
-  size_t scheduler_ = 0;  // times kPipes
-};
-
-class Block {
- public:
-  void run(const Kernel& kernel, Tally& tally, int block, int threads, int grid, void** arguments);
-  Memory memory;
-  Tally* tally = nullptr;
-  Pipes pipes{};
-
- private:
-  std::vector<Warp> warps_;
-};
-
-void Warp::begin(const Kernel& kernel, int first, int threads, int block, int grid,
+void Warp::begin(const Kernel& kernel, int first, int threads, int block, int grid, int cluster,
                  void** arguments) {
   kernel_ = &kernel;
-  first_ = first;
+  who_ = {first, latest_barrier, latest_barrier};
+  skipped_ = false;
   scheduler_ = size_t(first / kLanes % kSchedulers * kPipes);
   if (int(registers_.size()) < kernel.registers) registers_.resize(size_t(kernel.registers));
   for (int l = 0; l < kLanes; ++l) {
@@ -84,6 +36,7 @@ void Warp::begin(const Kernel& kernel, int first, int threads, int block, int gr
     registers_[kNtid][l] = uint64_t(threads);
     registers_[kCtaid][l] = uint64_t(block);
     registers_[kNctaid][l] = uint64_t(grid);
+    registers_[kClusterRank][l] = uint64_t(block % cluster);
   }
   for (const auto& [at, value] : kernel.constants) registers_[size_t(at)].fill(value);
   for (const auto& [at, number] : kernel.arguments)
@@ -92,6 +45,11 @@ void Warp::begin(const Kernel& kernel, int first, int threads, int block, int gr
 
 bool Warp::done() const {
   return std::all_of(lanes_, lanes_ + kLanes, [](const Lane& l) { return l.state == State::done; });
+}
+
+bool Warp::runs() const {
+  return std::any_of(lanes_, lanes_ + kLanes,
+                     [](const Lane& l) { return l.state == State::running; });
 }
 
 int Warp::barrier() const {
@@ -113,7 +71,7 @@ int Warp::barrier() const {
 
 void Warp::release() {
   for (Lane& l : lanes_)
-    if (l.state == State::at_barrier) {
+    if (l.state == State::at_barrier || l.state == State::at_cluster) {
       l.state = State::running;
       ++l.at;
     }
@@ -182,7 +140,8 @@ void Warp::step(Block& block, uint32_t active, int at) {
   for (;;) {
     const Instruction& i = kernel_->code[size_t(at)];
     const uint32_t on = where(i, active);
-    if (i.kind == Kind::product || i.kind == Kind::shuffle || i.kind == Kind::warp_barrier) {
+    if (i.kind == Kind::product || i.kind == Kind::shuffle || i.kind == Kind::warp_barrier ||
+        i.kind == Kind::cluster_arrive || i.kind == Kind::cluster_wait) {
       if (on != active) throw std::runtime_error("an instruction of a warp under a predicate");
       set(active, at);
       if (active != kAll && !together(active, at)) return;
@@ -233,6 +192,14 @@ void Warp::step(Block& block, uint32_t active, int at) {
         for (int l = 0; l < kLanes; ++l)
           if (active >> l & 1) lanes_[l].state = State::at_barrier;
         return;
+      case Kind::cluster_arrive:
+        arrive(i.line);
+        break;
+      case Kind::cluster_wait:
+        if (!wait()) break;
+        set(active, at);
+        for (Lane& l : lanes_) l.state = State::at_cluster;
+        return;
       case Kind::warp_barrier:
         break;
       case Kind::shuffle:
@@ -254,6 +221,21 @@ void Warp::step(Block& block, uint32_t active, int at) {
       return;
     }
   }
+}
+
+void Warp::arrive(int line) {
+  if (skipped_ || who_.arrived != who_.waited)
+    throw std::runtime_error("a warp arrives twice at the cluster's barrier");
+  if (line == settings().skip_barrier) skipped_ = true;
+  else latest_barrier = std::max(latest_barrier, ++who_.arrived);
+}
+
+bool Warp::wait() {
+  if (skipped_) return skipped_ = false;
+  if (who_.arrived == who_.waited)
+    throw std::runtime_error("a warp waits at the cluster's barrier where it has not arrived");
+  ++who_.waited;
+  return true;
 }
 
 void Warp::shuffle(const Instruction& i) {
@@ -297,20 +279,20 @@ void Warp::product(const Instruction& i) {
 void Warp::memory(Block& block, const Instruction& i, uint32_t active) {
   Tally& tally = *block.tally;
   const auto charge = [&](Space space, const Cost& cost) {
-    const bool shared = space == Space::shared;
+    const bool shared = space == Space::shared || space == Space::cluster;
     (shared ? tally.shared_wavefronts : tally.global_wavefronts) += cost.wavefronts;
     (shared ? tally.shared_requests : tally.global_requests) += 1;
     tally.global_sectors += cost.sectors;
     block.pipes[scheduler_ + kMemory] += 64 * cost.wavefronts;
   };
   if (i.kind == Kind::await) {
-    block.memory.await(active, first_);
+    block.memory.await(active, who_);
     return;
   }
   if (i.kind == Kind::copy) {
     const Cost cost =
         block.memory.copy(registers_[size_t(i.dst[0])].data(), registers_[size_t(i.src[0])].data(),
-                          registers_[size_t(i.src[1])].data(), active, first_);
+                          registers_[size_t(i.src[1])].data(), active, who_);
     charge(Space::shared, cost);
     return;
   }
@@ -333,8 +315,8 @@ void Warp::memory(Block& block, const Instruction& i, uint32_t active) {
   const int bytes = i.bytes * i.vector;
   Space space = i.space;
   if (space == Space::generic && address[__builtin_ctz(active)] >= kSharedWindow)
-    charge(Space::shared, block.memory.access(address, active, bytes, space, store, first_));
-  else charge(space, block.memory.access(address, active, bytes, space, store, first_));
+    charge(Space::shared, block.memory.access(address, active, bytes, space, store, who_));
+  else charge(space, block.memory.access(address, active, bytes, space, store, who_));
   for (int v = 0; v < i.vector; ++v)
     for (int l = 0; l < kLanes; ++l) {
       if (!(active >> l & 1)) continue;
@@ -351,94 +333,6 @@ void Warp::memory(Block& block, const Instruction& i, uint32_t active) {
       }
       registers_[size_t(i.dst[v])][l] = value;
     }
-}
-
-void Block::run(const Kernel& kernel, Tally& t, int block, int threads, int grid, void** given) {
-  tally = &t;
-  pipes.fill(0);
-  const int n = threads / kLanes;
-  if (int(warps_.size()) < n) warps_.resize(size_t(n));
-  for (int w = 0; w < n; ++w)
-    warps_[size_t(w)].begin(kernel, w * kLanes, threads, block, grid, given);
-  for (;;) {
-    for (int w = 0; w < n; ++w) {
-      if (warps_[size_t(w)].done()) continue;
-      try {
-        warps_[size_t(w)].run(*this);
-      } catch (const std::runtime_error& e) {
-        throw std::runtime_error(std::string(e.what()) + ", warp " + std::to_string(w) +
-                                 " of block " + std::to_string(block));
-      }
-    }
-    int at = -2;
-    for (int w = 0; w < n; ++w) {
-      const int here = warps_[size_t(w)].barrier();
-      if (at == -2) at = here;
-      else if (at != here)
-        throw std::runtime_error("divergence: warps of block " + std::to_string(block) +
-                                 " at barriers in different places");
-    }
-    if (at < 0) break;
-    ++t.barriers;
-    memory.barrier();
-    for (int w = 0; w < n; ++w) warps_[size_t(w)].release();
-  }
-  ++t.blocks;
-  t.warps += n;
-}
-
-}  // namespace
-
-Products& products() {
-  static Products n;
-  return n;
-}
-Settings& settings() {
-  static Settings s;
-  return s;
-}
-std::map<std::string, std::map<int, Kernel>>& kernels() {
-  static std::map<std::string, std::map<int, Kernel>> k;
-  return k;
-}
-// As a driver chooses PTX: the newest that the card can run.
-static const Kernel* find(const std::string& name) {
-  const auto found = kernels().find(name);
-  if (found == kernels().end()) return nullptr;
-  const auto newer = found->second.upper_bound(settings().capability);
-  return newer == found->second.begin() ? nullptr : &std::prev(newer)->second;
-}
-std::map<std::string, Tally>& tallies() {
-  static std::map<std::string, Tally> t;
-  return t;
-}
-std::vector<Launched>& launched() {
-  static std::vector<Launched> l;
-  return l;
-}
-
-void launch(const std::string& name, int grid, int threads, int64_t shared, void** arguments) {
-  const Kernel* found = find(name);
-  if (!found) throw std::runtime_error("no kernel " + name);
-  const Kernel& kernel = *found;
-  if (grid < 1 || threads < 1 || threads % kLanes != 0 || threads > kernel.most_threads)
-    throw std::runtime_error("launch of " + std::to_string(threads) + " threads where " +
-                             std::to_string(kernel.most_threads) + " are allowed");
-  Tally& tally = tallies()[name];
-  tally.hits.resize(kernel.code.size());
-  ++tally.launches;
-  static Block block;
-  block.memory.begin_launch(shared);
-  if (settings().counts) launched().push_back({name, threads, shared, grid, {}});
-  for (int b = 0; b < grid; b += settings().every) {
-    block.memory.begin_block(b);
-    try {
-      block.run(kernel, tally, b, threads, grid, arguments);
-    } catch (const std::runtime_error& e) {
-      throw std::runtime_error(name + ": " + e.what());
-    }
-    if (settings().counts) launched().back().blocks.push_back(block.pipes);
-  }
 }
 
 }  // namespace ptx

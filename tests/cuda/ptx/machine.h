@@ -4,9 +4,9 @@
 //
 // Lanes that part at a branch run apart, those deepest in calls and furthest behind first, until
 // they stand at one place again. Shuffles, products of the tensor cores and barriers of a warp wait
-// for all lanes of the warp, barriers for all warps of the block; waiting at different places is an
-// error. Warps run one after another from barrier to barrier: what no barrier separates is found by
-// address, not by order.
+// for all lanes of the warp, barriers for all warps of the block, those of a cluster for the warps
+// of all of its blocks; waiting at different places is an error. Warps run one after another from
+// barrier to barrier: what no barrier separates is found by address, not by order.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -31,6 +31,8 @@ enum class Kind : uint8_t {
   call,
   ret,
   barrier,
+  cluster_arrive,
+  cluster_wait,
   warp_barrier,
   shuffle,
   product,
@@ -40,7 +42,7 @@ enum class Kind : uint8_t {
   copy,
   await
 };
-enum class Space : uint8_t { global, shared, generic };
+enum class Space : uint8_t { global, shared, generic, cluster };
 
 //! Most registers that an instruction reads: factors and sums of a product of 16 x 8 x 16.
 constexpr int kOperands = 16;
@@ -74,8 +76,8 @@ struct Kernel {
   std::vector<Instruction> code;
 };
 
-//! Registers that a warp finds filled: %tid.x, %ntid.x, %ctaid.x, %nctaid.x.
-enum Special { kTid, kNtid, kCtaid, kNctaid, kSpecials };
+//! Registers that a warp finds filled: %tid.x, %ntid.x, %ctaid.x, %nctaid.x, %cluster_ctarank.
+enum Special { kTid, kNtid, kCtaid, kNctaid, kClusterRank, kSpecials };
 
 //! Counts of one kernel, over all launches since they were last taken.
 struct Tally {
@@ -94,9 +96,10 @@ struct Launched {
 };
 
 struct Settings {
-  bool checks = true;    // races, unwritten memory, bounds of global memory
-  bool counts = false;   // keeps every launch, block by block
-  int every = 1;         // runs every so manieth block alone: a sample, whose results are nothing
+  bool checks = true;   // races, unwritten memory, bounds of global memory
+  bool counts = false;  // keeps every launch, block by block
+  int every = 1;        // runs every so manieth cluster (outside one, block) alone: a sample, whose
+                        // results are nothing
   int skip_barrier = 0;  // line of a barrier to leave out: a seeded fault
   int capability = 90;   // of the card: which PTX of a kernel runs
 };
@@ -114,7 +117,8 @@ Products& products();
 //! Reads a program; see ptx_assemble.py.
 void load(const std::string& path, int capability);
 //! Runs a launch; throws std::runtime_error that says which instruction of which kernel failed.
-void launch(const std::string& name, int grid, int threads, int64_t shared, void** arguments);
+void launch(const std::string& name, int grid, int threads, int64_t shared, void** arguments,
+            int cluster = 1);
 //! What "add.s32" and the like compute, or null.
 Compute compute_of(const std::string& name);
 

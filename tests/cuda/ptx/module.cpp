@@ -29,14 +29,16 @@ struct Configuration {
 };
 std::vector<Configuration> configurations;
 
-cudaError_t start(const void* kernel, dim3 grid, dim3 block, void** arguments, size_t shared) {
+cudaError_t start(const void* kernel, dim3 grid, dim3 block, void** arguments, size_t shared,
+                  int cluster = 1) {
   auto& card = edt_shim::card();
-  if (!edt_shim::admits(kernel, int(block.x), int64_t(shared))) return card.pending;
+  if (!edt_shim::admits(kernel, int(grid.x), int(block.x), int64_t(shared), cluster))
+    return card.pending;
   card.last.clear();
   try {
     if (grid.y * grid.z * block.y * block.z != 1)
       throw std::runtime_error("grids have one dimension");
-    ptx::launch(names().at(kernel), int(grid.x), int(block.x), int64_t(shared), arguments);
+    ptx::launch(names().at(kernel), int(grid.x), int(block.x), int64_t(shared), arguments, cluster);
   } catch (const std::exception& e) {
     card.last = e.what();
     return card.pending = cudaErrorInvalidValue;
@@ -81,6 +83,15 @@ cudaError_t cudaLaunchKernel(const void* kernel, dim3 grid, dim3 block, void** a
                              size_t shared, cudaStream_t) {
   return start(kernel, grid, block, arguments, shared);
 }
+cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* kernel,
+                                void** arguments) {
+  int cluster = 1;
+  for (unsigned i = 0; i < config->numAttrs; ++i)
+    if (config->attrs[i].id == cudaLaunchAttributeClusterDimension)
+      cluster = int(config->attrs[i].val.clusterDim.x);
+  return start(kernel, config->gridDim, config->blockDim, arguments, config->dynamicSmemBytes,
+               cluster);
+}
 }
 
 PYBIND11_MODULE(edt_cuda_ptx, m) {
@@ -100,12 +111,16 @@ PYBIND11_MODULE(edt_cuda_ptx, m) {
       },
       py::arg("counts"), py::arg("every") = 1);
   // A launch of a kernel of the program, on addresses: for kernels without host code.
-  m.def("launch", [](const std::string& name, int grid, int threads, int64_t shared,
-                     std::vector<uint64_t> arguments) {
-    std::vector<void*> places;
-    for (uint64_t& a : arguments) places.push_back(&a);
-    ptx::launch(name, grid, threads, shared, places.data());
-  });
+  m.def(
+      "launch",
+      [](const std::string& name, int grid, int threads, int64_t shared,
+         std::vector<uint64_t> arguments, int cluster) {
+        std::vector<void*> places;
+        for (uint64_t& a : arguments) places.push_back(&a);
+        ptx::launch(name, grid, threads, shared, places.data(), cluster);
+      },
+      py::arg("name"), py::arg("grid"), py::arg("threads"), py::arg("shared"), py::arg("arguments"),
+      py::arg("cluster") = 1);
   // {kernel: counts} and [(kernel, threads, shared bytes, grid, pipes [blocks, schedulers *
   // pipes])] since the last call.
   m.def("take", [] {

@@ -15,16 +15,25 @@
 namespace ptx {
 
 void load(const std::string& path, int capability) {
-  static const std::unordered_map<std::string, Kind> kinds{
-      {"compute", Kind::compute},     {"branch", Kind::branch},
-      {"call", Kind::call},           {"ret", Kind::ret},
-      {"barrier", Kind::barrier},     {"warp_barrier", Kind::warp_barrier},
-      {"shuffle", Kind::shuffle},     {"product", Kind::product},
-      {"load", Kind::load},           {"store", Kind::store},
-      {"parameter", Kind::parameter}, {"copy", Kind::copy},
-      {"await", Kind::await}};
-  static const std::unordered_map<std::string, Space> spaces{
-      {"global", Space::global}, {"shared", Space::shared}, {"generic", Space::generic}};
+  static const std::unordered_map<std::string, Kind> kinds{{"compute", Kind::compute},
+                                                           {"branch", Kind::branch},
+                                                           {"call", Kind::call},
+                                                           {"ret", Kind::ret},
+                                                           {"barrier", Kind::barrier},
+                                                           {"warp_barrier", Kind::warp_barrier},
+                                                           {"arrive", Kind::cluster_arrive},
+                                                           {"wait", Kind::cluster_wait},
+                                                           {"shuffle", Kind::shuffle},
+                                                           {"product", Kind::product},
+                                                           {"load", Kind::load},
+                                                           {"store", Kind::store},
+                                                           {"parameter", Kind::parameter},
+                                                           {"copy", Kind::copy},
+                                                           {"await", Kind::await}};
+  static const std::unordered_map<std::string, Space> spaces{{"global", Space::global},
+                                                             {"shared", Space::shared},
+                                                             {"generic", Space::generic},
+                                                             {"cluster", Space::cluster}};
   std::ifstream in(path);
   if (!in) throw std::runtime_error("cannot read " + path);
   std::string name, kind, space;

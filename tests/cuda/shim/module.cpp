@@ -46,6 +46,37 @@ void copy(const double* from, double* out, bool wait) {
 void unwritten_memory(double* out) {
   if (threadIdx.x == 0) *out = reinterpret_cast<double*>(edt_shim::shared_memory())[3];
 }
+// Every block of a cluster of two sums 64 numbers of its own and of the other's, twice over; `skip`
+// leaves out the barrier before they are read (1) or the one before they are written again (2).
+void pair(int* out, int skip) {
+  int* board = reinterpret_cast<int*>(edt_shim::shared_memory());
+  const int t = int(threadIdx.x), rank = edt_shim::cluster_rank();
+  const auto arrive = [&](int which) {
+    if (which != skip) edt_shim::cluster_arrive();
+  };
+  const auto wait = [&](int which) {
+    if (which != skip) edt_shim::cluster_wait();
+  };
+  int sum = 0;
+  for (int turn = 0; turn < 2; ++turn) {
+    if (turn > 0) wait(2);
+    board[t] = 1000 * turn + 100 * int(blockIdx.x) + t;
+    arrive(1);
+    wait(1);
+    for (int r = 0; r < 2; ++r)
+      sum += *static_cast<const int*>(edt_shim::in_block(board + (t ^ 1), rank ^ r));
+    arrive(2);
+  }
+  wait(2);
+  out[blockIdx.x * blockDim.x + threadIdx.x] = sum;
+}
+void half_a_cluster() {
+  if (blockIdx.x == 1) return;
+  edt_shim::cluster_arrive();
+  edt_shim::cluster_wait();
+}
+void waits_where_it_has_not_arrived() { edt_shim::cluster_wait(); }
+void beyond_the_cluster() { edt_shim::in_block(edt_shim::shared_memory(), 2); }
 // Thread 0's number, which the others read with or without waiting for it.
 void race(int* out, bool wait) {
   int* board = reinterpret_cast<int*>(edt_shim::shared_memory());
@@ -75,6 +106,17 @@ PYBIND11_MODULE(edt_cuda_shim, m) {
     std::vector<double> out(32);
     edt_shim::run("copy", 1, 32, 64, [&] { copy(from + !aligned, out.data(), wait); });
     return out;
+  });
+  m.def("pair", [](int skip) {
+    std::vector<int> out(4 * 64);
+    edt_shim::run("pair", 4, 64, 256, [&] { pair(out.data(), skip); }, 2);
+    return out;
+  });
+  m.def("broken_cluster", [](const std::string& how) {
+    const auto body = how == "half"   ? half_a_cluster
+                      : how == "wait" ? waits_where_it_has_not_arrived
+                                      : beyond_the_cluster;
+    edt_shim::run(how, 2, 32, 64, body, 2);
   });
   m.def("race", [](bool wait) {
     std::vector<int> out(32);

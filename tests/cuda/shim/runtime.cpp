@@ -16,7 +16,7 @@ Card& card() {
 
 bool tall_products() { return card().capability >= 90; }
 
-bool admits(const void* kernel, int threads, int64_t shared) {
+bool admits(const void* kernel, int grid, int threads, int64_t shared, int cluster) {
   Card& c = card();
   const cudaError_t met = std::exchange(c.next_launch, cudaSuccess);
   // Tests change the device under the kernels: what was the most before is the most now.
@@ -24,15 +24,18 @@ bool admits(const void* kernel, int threads, int64_t shared) {
   const int64_t allowed = asked > 48 * 1024 ? std::max<int64_t>(most, 48 * 1024) : asked;
   if (met != cudaSuccess) c.pending = met;
   else if (threads < 1 || threads > 1024 || shared > allowed) c.pending = cudaErrorInvalidValue;
+  // Eight blocks are portable; older devices know no clusters.
+  else if (cluster < 1 || cluster > (c.capability >= 90 ? 8 : 1) || grid % cluster != 0)
+    c.pending = cudaErrorInvalidClusterSize;
   else return true;
   return false;
 }
 
 void launch(const void* kernel, const std::string& what, int grid, int threads, int64_t shared,
-            const std::function<void()>& body) {
-  if (!admits(kernel, threads, shared)) return;
+            const std::function<void()>& body, int cluster) {
+  if (!admits(kernel, grid, threads, shared, cluster)) return;
   ++card().launches[what.substr(0, what.find('<'))];
-  run(what, grid, threads, shared, body);
+  run(what, grid, threads, shared, body, cluster);
 }
 
 }  // namespace edt_shim

@@ -24,6 +24,6 @@ struct Card {
 Card& card();
 
 //! Whether the runtime would start this launch; sets the error otherwise.
-bool admits(const void* kernel, int threads, int64_t shared);
+bool admits(const void* kernel, int grid, int threads, int64_t shared, int cluster);
 
 }  // namespace edt_shim

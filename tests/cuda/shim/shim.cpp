@@ -26,7 +26,7 @@ constexpr size_t kStack = 128 * 1024;
 //! Most numbers that a lane gives to a product of the tensor cores.
 constexpr int kFragment = 3;
 
-enum class State { ready, block_barrier, warp_barrier, done };
+enum class State { ready, block_barrier, warp_barrier, cluster_barrier, done };
 
 struct Fiber {
   std::unique_ptr<unsigned char[]> stack{new unsigned char[kStack]};
@@ -39,6 +39,7 @@ struct Fiber {
   State state = State::ready;
   const void* site = nullptr;
   uint64_t slot = 0, seen = 0;  // value given to and taken from a shuffle
+  int arrived = 0, waited = 0;  // barriers of the cluster
   int lane_xor = 0;             // negative: that many numbers of every lane instead
   double fragment[kFragment] = {};
   struct Copy {
@@ -52,10 +53,11 @@ struct Fiber {
 struct Machine {
   std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<std::array<double, kFragment * kWarp>> fragments;  // of each warp
-  int current = -1;
+  int current = -1, threads = 0, first_block = 0;
   std::string fault;  // of a fiber, which cannot throw itself
   const std::function<void()>* body = nullptr;
-  unsigned char* shared = nullptr;
+  std::vector<std::vector<uint32_t>> shared;  // of each block of the cluster
+  int64_t shared_bytes = 0;
   void* fake_stack = nullptr;
   const void* stack_bottom = nullptr;
   size_t stack_size = 0;
@@ -124,6 +126,7 @@ void prepare(Fiber& f) {
   f.state = State::ready;
   f.fake_stack = nullptr;
   f.copies.clear();
+  f.arrived = f.waited = 0;
 #if defined(__x86_64__)
   auto top = reinterpret_cast<uintptr_t>(f.stack.get() + kStack) & ~uintptr_t(15);
   auto* sp = reinterpret_cast<void**>(top);
@@ -143,7 +146,8 @@ void prepare(Fiber& f) {
 void resume(int t) {
   Fiber& f = *machine.fibers[t];
   machine.current = t;
-  threadIdx = {unsigned(t), 0, 0};
+  threadIdx = {unsigned(t % machine.threads), 0, 0};
+  blockIdx = {unsigned(machine.first_block + t / machine.threads), 0, 0};
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_start_switch_fiber(&machine.fake_stack, f.stack.get(), kStack);
 #endif
@@ -163,6 +167,8 @@ const char* name(State s) {
       return "at a barrier";
     case State::warp_barrier:
       return "at a shuffle";
+    case State::cluster_barrier:
+      return "at a barrier of the cluster";
     case State::done:
       return "finished";
     default:
@@ -171,11 +177,12 @@ const char* name(State s) {
 }
 
 // Lets those go on whose barrier is complete; false if nobody could.
-bool release(int threads) {
+bool release(int blocks) {
   auto& fibers = machine.fibers;
+  const int threads = machine.threads, all = blocks * threads;
   bool moved = false;
-  for (int w = 0; w < threads; w += kWarp) {
-    const int end = std::min(w + kWarp, threads);
+  for (int w = 0; w < all; w += kWarp) {
+    const int end = w + kWarp;
     bool complete = true;
     for (int t = w; t < end; ++t)
       complete &= fibers[t]->state == State::warp_barrier &&
@@ -196,19 +203,31 @@ bool release(int threads) {
     for (int t = w; t < end; ++t) fibers[t]->state = State::ready;
     moved = true;
   }
-  if (moved) return true;
-  for (int t = 0; t < threads; ++t)
-    if (fibers[t]->state != State::block_barrier || fibers[t]->site != fibers[0]->site)
-      return false;
-  for (int t = 0; t < threads; ++t) fibers[t]->state = State::ready;
-  return true;
+  for (int b = 0; b < blocks && !moved; ++b) {
+    const auto first = fibers.begin() + b * threads, end = first + threads;
+    if (!std::all_of(first, end, [&](const auto& f) {
+          return f->state == State::block_barrier && f->site == (*first)->site;
+        }))
+      continue;
+    std::for_each(first, end, [](const auto& f) { f->state = State::ready; });
+    moved = true;
+  }
+  int least = machine.fibers[0]->arrived;
+  for (int t = 0; t < all; ++t) least = std::min(least, fibers[t]->arrived);
+  for (int t = 0; t < all; ++t) {
+    if (fibers[t]->state != State::cluster_barrier || fibers[t]->waited > least) continue;
+    fibers[t]->state = State::ready;
+    moved = true;
+  }
+  return moved;
 }
 
-[[noreturn]] void diverged(const std::string& what, int block, int threads) {
-  std::string text = what + ": divergence in block " + std::to_string(block) + ":";
-  for (int t = 0, from = 0; t < threads; ++t) {
-    const Fiber &a = *machine.fibers[t],
-                *b = t + 1 < threads ? machine.fibers[t + 1].get() : nullptr;
+[[noreturn]] void diverged(const std::string& what, int block, int blocks) {
+  std::string text = what + ": divergence in block " + std::to_string(block);
+  if (blocks > 1) text += " and those of its cluster";
+  text += ":";
+  for (int t = 0, from = 0, all = blocks * machine.threads; t < all; ++t) {
+    const Fiber &a = *machine.fibers[t], *b = t + 1 < all ? machine.fibers[t + 1].get() : nullptr;
     if (b && b->state == a.state && b->site == a.site) continue;
     text += " threads " + std::to_string(from) + ".." + std::to_string(t) + " " + name(a.state);
     from = t + 1;
@@ -216,11 +235,13 @@ bool release(int threads) {
   throw std::runtime_error(text);
 }
 
-void run_block(const std::string& what, int block, int threads) {
-  std::vector<int> order(threads);
-  for (int t = 0; t < threads; ++t) {
+// All blocks of one cluster; outside one, a block alone.
+void run_cluster(const std::string& what, int block, int blocks) {
+  const int all = blocks * machine.threads;
+  std::vector<int> order(all);
+  for (int t = 0; t < all; ++t) {
     prepare(*machine.fibers[t]);
-    order[t] = settings().order == Order::backward ? threads - 1 - t : t;
+    order[t] = settings().order == Order::backward ? all - 1 - t : t;
   }
   std::mt19937_64 draw(settings().seed + uint64_t(block));
   for (;;) {
@@ -228,10 +249,10 @@ void run_block(const std::string& what, int block, int threads) {
     for (int t : order)
       if (machine.fibers[t]->state == State::ready) resume(t);
     bool done = true;
-    for (int t = 0; t < threads; ++t) done &= machine.fibers[t]->state == State::done;
+    for (int t = 0; t < all; ++t) done &= machine.fibers[t]->state == State::done;
     if (!machine.fault.empty()) throw std::runtime_error(what + ": " + machine.fault);
     if (done) return;
-    if (!release(threads)) diverged(what, block, threads);
+    if (!release(blocks)) diverged(what, block, blocks);
   }
 }
 
@@ -242,25 +263,57 @@ Settings& settings() {
   return s;
 }
 
-unsigned char* shared_memory() { return machine.shared; }
+unsigned char* shared_memory() {
+  return reinterpret_cast<unsigned char*>(machine.shared[size_t(cluster_rank())].data());
+}
 
 void run(const std::string& what, int grid, int threads, int64_t shared,
-         const std::function<void()>& body) {
-  if (threads < 1 || threads > 1024 || threads % kWarp != 0)
+         const std::function<void()>& body, int cluster) {
+  if (threads < 1 || threads > 1024 || threads % kWarp != 0 || cluster < 1 || grid % cluster != 0)
     throw std::runtime_error(what + ": invalid launch");
-  while (int(machine.fibers.size()) < threads) machine.fibers.push_back(std::make_unique<Fiber>());
+  while (int(machine.fibers.size()) < cluster * threads)
+    machine.fibers.push_back(std::make_unique<Fiber>());
   machine.fragments.resize(machine.fibers.size() / kWarp);
   machine.body = &body;
   machine.fault.clear();
+  machine.threads = threads;
+  machine.shared_bytes = shared;
   blockDim = {unsigned(threads), 1, 1};
   gridDim = {unsigned(grid), 1, 1};
-  for (int block = 0; block < grid; ++block) {
-    blockIdx = {unsigned(block), 0, 0};
+  for (int block = 0; block < grid; block += cluster) {
+    machine.first_block = block;
     // A quiet NaN as a float, a signalling one as a double, a wild index as an integer.
-    std::vector<uint32_t> memory(size_t(shared + 3) / 4, 0x7ff4deadu);
-    machine.shared = reinterpret_cast<unsigned char*>(memory.data());
-    run_block(what, block, threads);
+    machine.shared.assign(size_t(cluster),
+                          std::vector<uint32_t>(size_t(shared + 3) / 4, 0x7ff4deadu));
+    run_cluster(what, block, cluster);
   }
+}
+
+int cluster_rank() { return machine.current / machine.threads; }
+
+void cluster_arrive() {
+  Fiber& f = *machine.fibers[machine.current];
+  if (f.arrived > f.waited) machine.fault = "a thread arrives twice at a barrier of the cluster";
+  ++f.arrived;
+}
+
+void cluster_wait() {
+  Fiber& f = *machine.fibers[machine.current];
+  if (f.arrived == f.waited) machine.fault = "a thread waits at a barrier where it has not arrived";
+  ++f.waited;
+  f.state = State::cluster_barrier;
+  f.site = nullptr;
+  to_scheduler(f);
+}
+
+const void* in_block(const void* place, int rank) {
+  const auto offset = static_cast<const unsigned char*>(place) - shared_memory();
+  if (rank < 0 || rank >= int(machine.shared.size()) || offset < 0 ||
+      offset >= machine.shared_bytes) {
+    machine.fault = "a place in no block of the cluster";
+    return place;
+  }
+  return reinterpret_cast<unsigned char*>(machine.shared[size_t(rank)].data()) + offset;
 }
 
 void block_barrier(const void* site) {

@@ -1,11 +1,12 @@
 // The CUDA execution model on one CPU thread, for tests: the very kernel sources of csrc/cuda,
 // compiled by the host compiler, with the threads of a block as fibers. See tests/cuda/README.md.
 //
-//   blocks      run one after another
+//   blocks      run one after another, those of a cluster together
 //   threads     fibers that run until a barrier or a shuffle, in an order that tests choose: a
 //   result
 //               that depends on the order betrays a missing barrier
-//   barriers    all threads of a block must arrive at the same place in the code, else: divergence
+//   barriers    all threads of a block must arrive at the same place in the code, else: divergence;
+//               those of a cluster arrive, and wait somewhere after it
 //   shared      heap memory of exactly the size of the launch, filled with NaN patterns: what is
 //   read
 //               before it is written spoils the results, what lies outside trips AddressSanitizer
@@ -32,14 +33,20 @@ struct Settings {
 Settings& settings();
 
 unsigned char* shared_memory();
-//! A launch of a kernel, as the runtime (runtime.h) lets it.
+//! A launch of a kernel, as the runtime (runtime.h) lets it; `cluster` blocks each.
 void launch(const void* kernel, const std::string& what, int grid, int threads, int64_t shared,
-            const std::function<void()>& body);
+            const std::function<void()>& body, int cluster = 1);
 //! Runs body once for every thread of every block. Throws std::runtime_error on divergence.
 void run(const std::string& what, int grid, int threads, int64_t shared,
-         const std::function<void()>& body);
+         const std::function<void()>& body, int cluster = 1);
 
 void block_barrier(const void* site);
+//! The barrier of a cluster: a thread that has arrived waits for all of the others to have.
+void cluster_arrive();
+void cluster_wait();
+int cluster_rank();
+//! What lies at a place of this block's shared memory in the block of that rank.
+const void* in_block(const void* place, int rank);
 uint64_t warp_exchange(const void* site, uint64_t value, int lane_xor);
 //! c += a b of a warp for `halves` times 8 rows, 8 columns and 4 of k: `own` holds this lane's
 //! a[lane / 4 + 8 h][lane % 4] for every half h, then its b[lane % 4][lane / 4]; c its
