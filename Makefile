@@ -53,7 +53,7 @@ sanitize: ## kernel tests under the address, undefined-behaviour and thread sani
 
 ptx: ## all tests of the CUDA kernels on nvcc's PTX, executed on the CPU, and their counts
 	@bash .ci/setup.sh test
-	EDT_KERNELS=ptx $(PY) -m pytest tests/cuda/test_ptx_machine.py tests/cuda/test_ops.py tests/cuda/test_wide.py tests/cuda/test_tensor_cores.py tests/cuda/test_training.py tests/cuda/test_activations.py tests/cuda/test_chains.py $(ARGS)
+	EDT_KERNELS=ptx $(PY) -m pytest tests/cuda/test_ptx_machine.py tests/cuda/test_ops.py tests/cuda/test_wide.py tests/cuda/test_tensor_cores.py tests/cuda/test_training.py tests/cuda/test_pairs.py tests/cuda/test_activations.py tests/cuda/test_chains.py $(ARGS)
 	PYTHONPATH=. $(PY) tests/support/ptx_counts.py
 
 fuzz: ## readers of files under atheris, a minute each (ARGS="toml --seconds 600 --keep")

@@ -15,8 +15,8 @@ fi
 pick="softplus or gelu or sample_counts or sparse_layers or shared_among_blocks or squares"
 pick="$pick or registers or adam or nesterov or few_networks or divergence or wide_masked or clipped or every_loss"
 pick="$pick or test_results or samples_in_chunks or more_vectors or hessians_of_more"
-pick="$pick or narrow_and_wide or shuffles_in_shared or autograds"
+pick="$pick or narrow_and_wide or shuffles_in_shared or autograds or one_block or idle"
 export EDT_KERNELS=ptx
 "$VENV/bin/python" -m pytest tests/cuda/test_ptx_machine.py
-"$VENV/bin/python" -m pytest tests/cuda/test_ops.py tests/cuda/test_training.py \
+"$VENV/bin/python" -m pytest tests/cuda/test_ops.py tests/cuda/test_training.py tests/cuda/test_pairs.py \
   tests/cuda/test_wide.py tests/cuda/test_tensor_cores.py tests/cuda/test_chains.py -k "$pick"

@@ -165,6 +165,7 @@ void bind_objects(py::module_& m) {
           d["threads"] = l.threads;
           d["shared"] = l.shared;
           d["in_registers"] = l.shallow;
+          d["pairs"] = l.kind == Training::pairs;
           int least = INT32_MAX, most = 0, splits = 0;
           for (int i = l.first; i < l.first + l.count; ++i) {
             least = std::min(least, s.items()[i].tile);

@@ -68,7 +68,8 @@ int capability_of(int device) {
 Limits limits_of(int device) {
   return {attribute(cudaDevAttrMultiProcessorCount, device),
           attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
-          attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor, device)};
+          attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor, device),
+          capability_of(device) >= kClusterCapability};
 }
 
 cudaError_t allow_shared(const void* kernel) {

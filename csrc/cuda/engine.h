@@ -35,11 +35,14 @@ template <class T>
 void train(const Call&, const Data<T>&, const HyperParameters&, const TrainState<T>&, int64_t first,
            const int64_t* record);
 
-//! The parts of the calls that are the other networks' and the wide ones' (wide.cu,
-//! wide_curvature.cu).
+//! The parts of the calls that are the other networks', those of pairs of blocks (train_pairs.cu)
+//! and the wide ones' (wide.cu, wide_curvature.cu).
 template <class T>
 void evaluate_narrow(const Call&, const Data<T>&, T* predict, const T* cotangent, double* loss,
                      T* grad);
+template <class T>
+void train_pairs(const Call&, const Problem<T>&, const HyperParameters&, const TrainState<T>&,
+                 const Launch&);
 template <class T>
 void wide_evaluate(const Call&, const Data<T>&, T* predict, const T* cotangent, double* loss,
                    T* grad);

@@ -15,10 +15,12 @@
 
 namespace edt::cuda {
 
-//! What sizes the work: multiprocessors, shared memory of a block and of a multiprocessor (bytes).
+//! What sizes the work: multiprocessors, shared memory of a block and of a multiprocessor (bytes),
+//! whether blocks come in clusters.
 struct Limits {
   int sms;
   int64_t shared_block, shared_sm;
+  bool clusters;
 };
 Limits limits_of(int device);
 
@@ -51,24 +53,47 @@ inline void check(cudaError_t error, const std::string& what) {
 //! is. Once a kernel and device: to the most, because another thread may need more than this one.
 cudaError_t allow_shared(const void* kernel);
 
+//! In clusters of so many blocks; 1: without.
 template <class... P, class... A>
-void launch(const char* name, void (*kernel)(P...), int grid, int threads, int64_t shared,
-            void* stream, A... args) {
+void launch_clusters(const char* name, void (*kernel)(P...), int cluster, int grid, int threads,
+                     int64_t shared, void* stream, A... args) {
   if (grid == 0) return;
   cudaError_t error = cudaSuccess;
   if (shared > kSharedUnasked) error = allow_shared(reinterpret_cast<const void*>(kernel));
   if (error == cudaSuccess) {
     cudaGetLastError();  // somebody else's
 #if defined(__CUDACC__)
-    kernel<<<grid, threads, size_t(shared), static_cast<cudaStream_t>(stream)>>>(args...);
+    if (cluster > 1) {
+      cudaLaunchAttribute attribute{};
+      attribute.id = cudaLaunchAttributeClusterDimension;
+      attribute.val.clusterDim.x = unsigned(cluster);
+      attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+      cudaLaunchConfig_t how{};
+      how.gridDim = dim3(unsigned(grid));
+      how.blockDim = dim3(unsigned(threads));
+      how.dynamicSmemBytes = size_t(shared);
+      how.stream = static_cast<cudaStream_t>(stream);
+      how.attrs = &attribute;
+      how.numAttrs = 1;
+      cudaLaunchKernelEx(&how, kernel, args...);
+    } else {
+      kernel<<<grid, threads, size_t(shared), static_cast<cudaStream_t>(stream)>>>(args...);
+    }
 #else
-    edt_shim::launch(reinterpret_cast<const void*>(kernel), describe(name, grid, threads, shared),
-                     grid, threads, shared, [&] { kernel(args...); });
+    edt_shim::launch(
+        reinterpret_cast<const void*>(kernel), describe(name, grid, threads, shared), grid, threads,
+        shared, [&] { kernel(args...); }, cluster);
     (void)stream;
 #endif
     error = cudaGetLastError();
   }
   if (error != cudaSuccess) fail(error, describe(name, grid, threads, shared));
+}
+
+template <class... P, class... A>
+void launch(const char* name, void (*kernel)(P...), int grid, int threads, int64_t shared,
+            void* stream, A... args) {
+  launch_clusters(name, kernel, 1, grid, threads, shared, stream, args...);
 }
 #endif
 

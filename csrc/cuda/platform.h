@@ -45,6 +45,8 @@ using std::sqrt;
 constexpr int kWarp = 32;
 //! The least compute capability, that of the architecture CMake compiles for.
 constexpr int kLeastCapability = 80;
+//! That of blocks in clusters.
+constexpr int kClusterCapability = 90;
 //! Most threads of a block; with the registers of an SM it bounds a thread's registers to 168.
 constexpr int kMaxThreads = 384;
 constexpr unsigned kFullMask = 0xffffffffu;

@@ -31,6 +31,11 @@ constexpr int kSplitSamples = 8192;
 // own.
 constexpr int kShortTile = 32;
 
+// Networks in registers whose samples are summed in two halves, for bits that do not depend on how
+// many blocks a network has: so many lanes of a warp or more, samples in steps of all. With fewer
+// lanes a second sum over lanes costs more than what it may save.
+constexpr int kHalvesLanes = 16, kHalvesSamples = 256;
+
 int power_of_two(int64_t n) {
   int p = 1;
   while (p < n) p *= 2;
@@ -50,7 +55,11 @@ Schedule::Schedule(const DevicePlan& plan, Job job, bool is_double, int n_sample
   const int B = int(plan_nets_);
   auto shape_all = [&](Job j) {
     shapes_.clear();
-    for (int b = 0; b < B; ++b) shapes_.push_back(shape(plan, b, j, options.moments));
+    for (int b = 0; b < B; ++b) {
+      shapes_.push_back(shape(plan, b, j, options.moments));
+      Shape& s = shapes_.back();
+      s.halves = s.lanes >= kHalvesLanes && n_ >= kHalvesSamples && options.batch_size == 0;
+    }
   };
   shape_all(job);
   std::vector<int> wide;
@@ -73,6 +82,7 @@ Schedule::Schedule(const DevicePlan& plan, Job job, bool is_double, int n_sample
       for (int b : wide) shapes_[b].wide = true;
     }
   }
+  if (job == Job::train) pair_blocks(plan);
   make_items(plan, job, options);
   make_launches(plan);
   lay_out(plan, options);
@@ -103,8 +113,8 @@ Schedule::Shape Schedule::shape(const DevicePlan& plan, int b, Job job, bool mom
   };
   if (lanes > 0) {
     // A tile has a pack of samples for every lane of a warp, or repeats its last.
-    const int least = kWarp * 16 / (is_double_ ? 8 : 4),
-              groups = kLevels[kSmallBlocks].threads / kWarp;
+    static_assert(kLevels[kSmallBlocks].threads == kShallowWarps * kWarp);
+    const int least = kWarp * 16 / (is_double_ ? 8 : 4), groups = kShallowWarps;
     for (int tile = std::clamp(power_of_two(n_), least, kLargestTile); tile >= least; tile /= 2)
       if (const int64_t size = bytes(tile, groups, false, moments); size <= room(kSmallBlocks))
         return {kSmallBlocks, tile, groups, lanes, false, moments, size, false};
@@ -138,8 +148,32 @@ Schedule::Shape Schedule::shape(const DevicePlan& plan, int b, Job job, bool mom
   return {kNoLevel, 0, 0, 0, false, moments, 0, false};
 }
 
-Training Schedule::Shape::kind() const {
-  return lanes > 0                                    ? Training::shallow
+// Two blocks for networks that would take longer than all others together, shared out evenly.
+void Schedule::pair_blocks(const DevicePlan& plan) {
+  if (!limits_.clusters) return;
+  double all = 0;
+  for (int64_t b = 0; b < plan_nets_; ++b) all += plan.costs()[size_t(b)];
+  // Beside what one block holds: the sum of both gradients (shallow_sums.cuh), and moments in any
+  // case.
+  const auto bytes = [&](int64_t b) {
+    const Shape& s = shapes_[size_t(b)];
+    const NetRecord& net = plan.nets()[size_t(b)];
+    return s.bytes +
+           int64_t(net.n_math + (s.moments ? 0 : 2 * net.n_params)) * (is_double_ ? 8 : 4);
+  };
+  for (int64_t b = 0; b < plan_nets_; ++b)
+    if (shapes_[size_t(b)].lanes > 0 && bytes(b) > limits_.shared_block) return;
+  for (int64_t b = 0; b < plan_nets_; ++b) {
+    Shape& s = shapes_[size_t(b)];
+    s.pair = s.halves && !s.wide && plan.costs()[size_t(b)] * limits_.sms > all;
+    pairs_ |= s.pair;
+  }
+  for (int64_t b = 0; b < plan_nets_ && pairs_; ++b)
+    if (shapes_[size_t(b)].lanes > 0) shapes_[size_t(b)].bytes = bytes(b);
+}
+
+Training Schedule::Shape::kind(bool pairs) const {
+  return lanes > 0                                    ? pairs ? Training::pairs : Training::shallow
          : level < kNoLevel && kLevels[level].squares ? Training::squares
                                                       : Training::general;
 }
@@ -166,11 +200,13 @@ void Schedule::make_items(const DevicePlan& plan, Job job, const ScheduleOptions
     item.splits = 1;
     item.count = n_;
     if (job == Job::train) {
-      item.extra = (sh.moments ? kMoments : 0) + (sh.twice ? kInputsTwice : 0);
+      item.extra = (sh.moments ? kMoments : 0) + (sh.twice ? kInputsTwice : 0) +
+                   (sh.halves ? kTwoHalves : 0);
       item.extra_count = sh.lanes;
       item.partial = orders_;
       if (options.batch_size > 0) orders_ += 2 * int64_t(n_);
-      items_.push_back(item);
+      item.splits = sh.pair ? 2 : 1;
+      for (item.split = 0; item.split < item.splits; ++item.split) items_.push_back(item);
       continue;
     }
     if (hessian) {
@@ -217,16 +253,24 @@ void Schedule::make_launches(const DevicePlan&) {
     launch.first = int(sorted.size());
     launch.threads = kLevels[level].threads;
     launch.kind = Training(which % kTrainings);
-    launch.shallow = launch.kind == Training::shallow;
-    for (size_t i = 0; i < items_.size(); ++i) {
-      const Shape& sh = shapes_[items_[i].net];
-      if (sh.level != level || sh.kind() != launch.kind) continue;
-      moved[i] = int(sorted.size());
-      sorted.push_back(items_[i]);
-      launch.shared = std::max(launch.shared, sh.bytes);
-    }
+    launch.shallow = launch.kind == Training::shallow || launch.kind == Training::pairs;
+    // Blocks of one network first: they have to be neighbours from an even number on.
+    for (bool pair : {true, false})
+      for (size_t i = 0; i < items_.size(); ++i) {
+        const Shape& sh = shapes_[items_[i].net];
+        if (sh.level != level || sh.kind(pairs_) != launch.kind || sh.pair != pair) continue;
+        moved[i] = int(sorted.size());
+        sorted.push_back(items_[i]);
+        launch.shared = std::max(launch.shared, sh.bytes);
+      }
     launch.count = int(sorted.size()) - launch.first;
     if (launch.count == 0) continue;
+    if (launch.kind == Training::pairs && launch.count % 2 != 0) {
+      Item none = sorted.back();
+      none.net = -1;
+      sorted.push_back(none);
+      ++launch.count;
+    }
     launch.grid = launch.count;
     launches_.push_back(launch);
   }

@@ -16,7 +16,7 @@ struct Launch {
   int grid, threads;
   int64_t shared;  // bytes of shared memory a block
   Training kind;   // which kernel trains
-  bool shallow;    // the one in registers
+  bool shallow;    // in registers
 };
 
 struct ScheduleOptions {
@@ -67,14 +67,16 @@ class Schedule {
     bool twice, moments;
     int64_t bytes;
     bool wide;
-    Training kind() const;
+    bool halves = false, pair = false;  // the samples in two halves; by two blocks
+    Training kind(bool pairs) const;
   };
   Shape shape(const DevicePlan& plan, int b, Job job, bool moments) const;
+  void pair_blocks(const DevicePlan& plan);
   void make_items(const DevicePlan& plan, Job job, const ScheduleOptions& options);
   void make_launches(const DevicePlan& plan);
   void lay_out(const DevicePlan& plan, const ScheduleOptions& options);
 
-  bool is_double_, split_training_ = false;
+  bool is_double_, split_training_ = false, pairs_ = false;
   int n_;
   int64_t plan_nets_ = 0;
   int mirror_parts_ = 1;

@@ -11,15 +11,20 @@
 
 namespace edt::cuda {
 
+//! Samples come in pieces that have a pack for every lane of a warp; a tile holds whole ones.
+template <class T>
+constexpr int kShallowPiece = kWarp * kPack<T>;
+
 // Samples by packs: inputs, target and coefficient of one pack, then of the next. The distance of
-// packs is odd in 16 bytes, so that lanes at different packs hit other banks.
+// packs is odd in 16 bytes, so that lanes at different packs hit other banks. Whole pieces.
 template <class T>
 EDT_DEVICE void load_samples(const Net<T>& n, const Data<T>& data, const Samples& samples, T scale,
-                             T* to, Tile tile) {
+                             T* to) {
   constexpr int S = kPack<T>, D = kShallowInputs;
   const T* x = data.x + int64_t(n.task) * data.d_in * data.n_pad;
   const int64_t row = int64_t(n.task) * data.n_pad;
-  for (int s = int(threadIdx.x); s < tile.samples; s += int(blockDim.x)) {
+  const int filled = int(round_up(samples.count, kShallowPiece<T>));
+  for (int s = int(threadIdx.x); s < filled; s += int(blockDim.x)) {
     const int at = samples(s);
     T* here = to + s / S * (kShallowRows * S) + s % S;
     for (int i = 0; i < D; ++i) here[i * S] = i < data.d_in ? x[i * data.n_pad + at] : T(0);
@@ -33,25 +38,32 @@ struct Shallow {
   static constexpr int U = kPack<T>, S = kPack<T>, D = kShallowInputs;
   T w[U][D], b[U], v[U], out;       // of this lane's units; the output's bias
   T gw[U][D], gb[U], gv[U], g_out;  // sums: of all but gv and g_out times v is the gradient
+  double loss_sum;
   int lanes, lane;
 
   EDT_DEVICE Shallow(const Net<T>& n, const T* p, int lanes_)
       : lanes(lanes_), lane(int(threadIdx.x) & (lanes_ - 1)) {
     const LayerRecord &in = n.layers[0], &up = n.layers[1];
     out = up.bias >= 0 ? p[up.bias] : T(0);
-    g_out = T(0);
     EDT_UNROLL
     for (int u = 0; u < U; ++u) {
       const int j = lane * U + u;
       const bool real = j < in.n_out;
       EDT_UNROLL
-      for (int i = 0; i < D; ++i) {
-        w[u][i] = real && i < in.n_in ? p[in.w + j * in.ld_w + i] : T(0);
-        gw[u][i] = T(0);
-      }
+      for (int i = 0; i < D; ++i) w[u][i] = real && i < in.n_in ? p[in.w + j * in.ld_w + i] : T(0);
       b[u] = real && in.bias >= 0 ? p[in.bias + j] : T(0);
       v[u] = real ? p[up.w + j] : T(0);
+    }
+  }
+
+  EDT_DEVICE void begin_sums() {
+    loss_sum = 0;
+    g_out = T(0);
+    EDT_UNROLL
+    for (int u = 0; u < U; ++u) {
       gb[u] = gv[u] = T(0);
+      EDT_UNROLL
+      for (int i = 0; i < D; ++i) gw[u][i] = T(0);
     }
   }
 
@@ -78,15 +90,16 @@ struct Shallow {
     }
   }
 
-  // Adds a tile's share of the gradient, and to `total` the loss of this lane's samples.
-  EDT_DEVICE void tile(int act, int loss, const T* samples, Tile t, double& total) {
+  // Adds the share of so many samples, in whole pieces: of the gradient, and the loss of this
+  // lane's.
+  EDT_DEVICE void tile(int act, int loss, const T* samples, int count) {
     const int warp = int(threadIdx.x) / kWarp;
     const int shared = smaller(lanes, S);
     const T* at = samples + int(threadIdx.x) / lanes * (kShallowRows * S);
     const int step = int(blockDim.x) / lanes * (kShallowRows * S);
     // A warp's lanes meet the end of the tile together: it has a pack for each.
     EDT_NO_UNROLL
-    for (int left = (1 << t.shift) - warp * (kWarp / lanes); left > 0;
+    for (int left = int(round_up(count, kShallowPiece<T>)) / S - warp * (kWarp / lanes); left > 0;
          left -= int(blockDim.x) / lanes, at += step) {
       Pack<T> s[U], d[U];
       EDT_UNROLL
@@ -126,7 +139,7 @@ struct Shallow {
         slopes(Loss(loss), f[e] + out, target, l);
         f[e] = weight * l[1];
         if (mine) {
-          total += double(weight * l[0]);
+          loss_sum += double(weight * l[0]);
           g_out += f[e];
         }
       }
@@ -153,8 +166,9 @@ struct Shallow {
     }
   }
 
-  // The warp's sums, to its own gradient; entries that are nobody's are left as they are.
-  EDT_DEVICE void store(const Net<T>& n, T* g) {
+  // The warp's sums, to its own gradient and loss or on top of what is there. Entries that are
+  // nobody's get numbers that mean nothing.
+  EDT_DEVICE void store(const Net<T>& n, T* g, double* losses, bool add) {
     EDT_NO_UNROLL
     for (int bit = lanes; bit < kWarp; bit *= 2) {
       EDT_UNROLL
@@ -166,20 +180,42 @@ struct Shallow {
       }
     }
     for (int bit = 1; bit < kWarp; bit *= 2) g_out += __shfl_xor_sync(kFullMask, g_out, bit);
-    if (int(threadIdx.x) % kWarp >= lanes) return;
+    for (int bit = kWarp / 2; bit > 0; bit /= 2)
+      loss_sum += __shfl_xor_sync(kFullMask, loss_sum, bit);
+    const int warp = int(threadIdx.x) / kWarp, first = lane * U;
     const LayerRecord &in = n.layers[0], &up = n.layers[1];
-    g += int(threadIdx.x) / kWarp * n.net.n_math;
+    if (int(threadIdx.x) % kWarp >= lanes || first >= in.n_out) return;
+    g += warp * n.net.n_math;
+    const auto put = [&](T* at, const Pack<T>& x) {
+      Pack<T> sum = x;
+      if (add) {
+        sum = load(at);
+        EDT_UNROLL
+        for (int e = 0; e < Pack<T>::N; ++e) sum.v[e] += x.v[e];
+      }
+      store_shared(at, sum);
+    };
+    Pack<T> x;
     EDT_UNROLL
     for (int u = 0; u < U; ++u) {
-      const int j = lane * U + u;
-      if (j >= in.n_out) continue;
       EDT_UNROLL
-      for (int i = 0; i < D; ++i)
-        if (i < in.n_in) g[in.w + j * in.ld_w + i] = v[u] * gw[u][i];
-      if (in.bias >= 0) g[in.bias + j] = v[u] * gb[u];
-      g[up.w + j] = gv[u];
+      for (int i = 0; i < D; i += S) {
+        EDT_UNROLL
+        for (int e = 0; e < S; ++e) x.v[e] = v[u] * gw[u][i + e];
+        if (first + u < in.n_out) put(g + in.w + (first + u) * in.ld_w + i, x);
+      }
     }
-    if (lane == 0 && up.bias >= 0) g[up.bias] = g_out;
+    if (in.bias >= 0) {
+      EDT_UNROLL
+      for (int u = 0; u < U; ++u) x.v[u] = v[u] * gb[u];
+      put(g + in.bias + first, x);
+    }
+    EDT_UNROLL
+    for (int u = 0; u < U; ++u) x.v[u] = gv[u];
+    put(g + up.w + first, x);
+    if (lane != 0) return;
+    if (up.bias >= 0) g[up.bias] = add ? g[up.bias] + g_out : g_out;
+    losses[warp] = add ? losses[warp] + loss_sum : loss_sum;
   }
 
  private:

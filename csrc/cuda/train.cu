@@ -11,6 +11,10 @@ void train_fused(const Call& c, const Problem<T>& pr, const HyperParameters& hp,
   const auto* items = reinterpret_cast<const Item*>(c.schedule_block);
   int* orders = reinterpret_cast<int*>(c.workspace + c.schedule.workspace().orders);
   for (const Launch& l : c.schedule.launches()) {
+    if (l.kind == Training::pairs) {
+      train_pairs(c, pr, hp, st, l);
+      continue;
+    }
     auto kernel = l.kind == Training::shallow ? train_kernel<T, Training::shallow>
                                               : train_kernel<T, Training::general>;
     if constexpr (sizeof(T) == 4)

@@ -12,7 +12,7 @@
 #pragma once
 #include "cuda/evaluate.cuh"
 #include "cuda/optimizer.cuh"
-#include "cuda/shallow.cuh"
+#include "cuda/shallow_sums.cuh"
 
 namespace edt::cuda {
 
@@ -30,18 +30,21 @@ EDT_DEVICE int64_t next_record(const int64_t* record, int64_t n, int64_t step) {
 template <class T, Training kind>
 EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const HyperParameters& hp,
                               const TrainState<T>& st, int* orders, unsigned char* memory) {
-  constexpr bool kShallow = kind == Training::shallow, kSquares = kind == Training::squares;
+  constexpr bool kPairs = kind == Training::pairs, kShallow = kPairs || kind == Training::shallow,
+                 kSquares = kind == Training::squares;
   const int b = item.net;
+  if (kPairs && b < 0) return;  // no second network for this block
   if (st.status[b] != int8_t(Status::running)) return;
   const Net<T> n(pr, b);
   const Tile tile = kSquares ? Tile{kSquareTile, kSquareShift} : tile_of<T>(item.tile);
-  const bool own =
-      kSquares ? item.extra & kMoments : item.extra != 0;  // the moments are in the arena
+  // The moments are in the arena; those of two blocks have to be.
+  const bool own = kPairs || (item.extra & kMoments) != 0;
   Arena<T> arena(memory);
   T* p = arena.vector(n.net.n_params);
   T* m = arena.vector(own ? n.net.n_params : 0);
   T* v = arena.vector(own ? n.net.n_params : 0);
   T* g = arena.vector(n.net.n_math * item.groups);
+  if constexpr (kPairs) arena.vector(n.net.n_math);  // behind g: the sums of both blocks
   T* own_samples = arena.vector(kShallow ? kShallowRows * tile.samples : 0);
   const bool twice = kSquares && (item.extra & kInputsTwice) != 0;
   const Rows<T> x = arena.rows(twice ? 0 : n.net.d_in, tile.samples);
@@ -59,15 +62,21 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
   if (own && st.m) gather(n, st.m, m, n.net.n_params, false);
   if (own && st.v) gather(n, st.v, v, n.net.n_params, false);
 
-  if constexpr (kShallow) __syncthreads();
+  ShallowSums<T, kPairs> sums(g, memory, item);
+  T* const total = sums.total(n.net.n_math);
+  if constexpr (kShallow) {
+    sums.clear(n.net.n_math);
+    __syncthreads();
+  }
 
   const int N = pr.data.n;
   const bool batches = hp.batch_size > 0;
   const int batch = batches ? int(hp.batch_size) : N;
   const int per_epoch = (N + batch - 1) / batch;
   const auto order = [&] { return orders + item.partial; };
-  bool ordered = false;  // `order` is that of an epoch
-  bool loaded = false;   // x holds all samples
+  const bool writes = !kPairs || item.split == 0;  // of two blocks that know the same
+  bool ordered = false;                            // `order` is that of an epoch
+  bool loaded = false;                             // x holds all samples
 
   int64_t s = st.steps[b];
   int row = int(next_record(st.record, st.n_record, s));
@@ -92,31 +101,24 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
 
     // g: the gradient, then summed over the groups and 0 where nothing is trained.
     if (!last) make_rule(rule_in<T>(memory), hp, st, b, s);
-    const auto tiles = [&](const auto& load, const auto& body) {
-      EDT_NO_UNROLL
-      for (int at = 0; at < count; at += item.tile) {
-        const Samples samples{minibatch ? order() : nullptr, first + at,
-                              smaller(item.tile, count - at)};
-        if (!loaded) load(samples);
-        loaded = !batches && N <= item.tile && !twice;
-        __syncthreads();
-        body(samples);
-      }
-    };
     double found = 0;
     if constexpr (kShallow) {
-      Shallow<T> net(n, p, item.extra_count);
-      tiles(
-          [&](const Samples& samples) {
-            load_samples(n, pr.data, samples, scale, own_samples, tile);
-          },
-          [&](const Samples&) {
-            net.tile(pr.act, pr.data.loss, own_samples, tile, found);
-            if (!loaded) __syncthreads();
-          });
-      net.store(n, g);
-      __syncthreads();
+      const Samples samples{minibatch ? order() : nullptr, first, count};
+      const bool held = pass_in_registers(pr, item, samples, scale, p, own_samples, loaded, sums);
+      loaded = held && !batches;
+      found = sums.loss();
     } else {
+      const auto tiles = [&](const auto& load, const auto& body) {
+        EDT_NO_UNROLL
+        for (int at = 0; at < count; at += item.tile) {
+          const Samples samples{minibatch ? order() : nullptr, first + at,
+                                smaller(item.tile, count - at)};
+          if (!loaded) load(samples);
+          loaded = !batches && N <= item.tile && !twice;
+          __syncthreads();
+          body(samples);
+        }
+      };
       for (int64_t k = threadIdx.x; k < int64_t(n.net.n_math) * item.groups; k += blockDim.x)
         g[k] = T(0);
       tiles([&](const Samples& samples) { load_inputs(n, pr.data, samples, inputs(false), tile); },
@@ -130,25 +132,29 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
             });
     }
     T top = T(0);
-    for (int k = int(threadIdx.x); k < n.net.n_math; k += int(blockDim.x)) {
-      const T sum = source[k] >= 0 ? group_sum(g, n.net.n_math, item.groups, k) : T(0);
-      g[k] = sum;
-      top = Largest{}(top, is_finite(sum) ? T(fabs(sum)) : T(HUGE_VAL));
+    if constexpr (kShallow) {
+      top = sums.add_up(n.net.n_math, source);
+    } else {
+      for (int k = int(threadIdx.x); k < n.net.n_math; k += int(blockDim.x)) {
+        const T sum = source[k] >= 0 ? group_sum(g, n.net.n_math, item.groups, k) : T(0);
+        g[k] = sum;
+        top = Largest{}(top, is_finite(sum) ? T(fabs(sum)) : T(HUGE_VAL));
+      }
+      found = block_reduce(found, memory, Sum{});
     }
     const T big = block_reduce(top, memory, Largest{});
-    found = block_reduce(found, memory, Sum{});
     const bool finite = is_finite(found) && is_finite(big);
 
     if (minibatch) {
       minibatch = false;
       if (!finite) {
         status = Status::diverged;
-        if (threadIdx.x == 0) st.loss[b] = st.grad_norm[b] = double(NAN);
+        if (threadIdx.x == 0 && writes) st.loss[b] = st.grad_norm[b] = double(NAN);
         break;
       }
     } else {
       const double grad_max = finite ? double(big) : double(NAN);
-      if (threadIdx.x == 0) {
+      if (threadIdx.x == 0 && writes) {
         st.loss[b] = found;
         st.grad_norm[b] = grad_max;
         if (recorded) {
@@ -168,7 +174,7 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
     if (st.clip_norm && big > T(0)) {
       T squares = T(0);
       for (int k = int(threadIdx.x); k < n.net.n_math; k += int(blockDim.x))
-        squares = add_square(squares, g[k], big);
+        squares = add_square(squares, total[k], big);
       clip = clip_factor(st.clip_norm[b], big, block_reduce(squares, memory, Sum{}));
     }
     const Rule<T>& rule = *rule_in<T>(memory);
@@ -176,13 +182,13 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
     if (own) {
       for (int k = int(threadIdx.x); k < n.net.n_params; k += int(blockDim.x))
         if (source[k] >= 0)
-          rule(p[k], k < n.net.n_math ? clip * g[k] : T(0), m + k, v + k,
+          rule(p[k], k < n.net.n_math ? clip * total[k] : T(0), m + k, v + k,
                entry_of(st.lr_scale, n.net.flat + source[k]));
     } else {
       for (int k = int(threadIdx.x); k < n.net.n_params; k += int(blockDim.x)) {
         if (source[k] < 0) continue;
         const int64_t place = n.net.flat + source[k];
-        rule(p[k], k < n.net.n_math ? clip * g[k] : T(0), entry_of(st.m, place),
+        rule(p[k], k < n.net.n_math ? clip * total[k] : T(0), entry_of(st.m, place),
              entry_of(st.v, place), entry_of(st.lr_scale, place));
       }
     }
@@ -190,6 +196,9 @@ EDT_DEVICE void train_network(const Problem<T>& pr, const Item& item, const Hype
     ++s;
   }
 
+  // Nothing to write where nothing was evaluated.
+  if constexpr (kPairs)
+    if (sums.pair() && (!sums.leave() || !writes)) return;
   for (int k = int(threadIdx.x); k < n.net.n_params; k += int(blockDim.x)) {
     const int at = source[k];
     if (at < 0) continue;

@@ -43,8 +43,9 @@ struct Results {
 };
 
 //! What an item of training holds: moments in the block's memory; inputs (squares.cuh) in no rows
-//! of their own, but brought for each pass.
-constexpr int kMoments = 1, kInputsTwice = 2;
+//! of their own, but brought for each pass; the sums of two halves of the samples
+//! (shallow_sums.cuh), by two blocks where `splits` is 2.
+constexpr int kMoments = 1, kInputsTwice = 2, kTwoHalves = 4;
 
 //! A share of the work on one network; one block does one at a time.
 struct Item {
@@ -71,9 +72,10 @@ struct Merge {
 constexpr int kReserved = 1024;
 
 //! Kernels of training: those of one hidden layer in registers (shallow.cuh), those with large
-//! dense layers by squares (squares.cuh), all others.
-enum class Training : int { general = 0, shallow = 1, squares = 2 };
-constexpr int kTrainings = 3;
+//! dense layers by squares (squares.cuh), all others; in pairs: in registers, where two blocks may
+//! have a network.
+enum class Training : int { general = 0, shallow = 1, squares = 2, pairs = 3 };
+constexpr int kTrainings = 4;
 
 enum class Job : int { forward = 0, gradient = 1, train = 2, curvature = 3 };
 
@@ -108,6 +110,8 @@ EDT_HD int64_t vectors_of(Job job, const NetRecord& net, int groups, bool moment
 constexpr int kShallowInputs = 4;
 //! Their rows of samples: inputs, target, coefficient, and one that keeps the distance odd.
 constexpr int kShallowRows = kShallowInputs + 3;
+//! Warps of their blocks, each with sums of its own.
+constexpr int kShallowWarps = 4;
 //! How many lanes share a sample of such a network, each with a pack of units; 0 for others: those
 //! of more layers, outputs or inputs, with sparse layers, or more units than a warp holds.
 template <class T>

@@ -62,8 +62,10 @@ void one_case(int seed) {
   const bool large = seed % 5 == 4;
   // And one hidden layer of few inputs, whose training stays in registers.
   const bool shallow = seed % 3 == 1;
+  // Whose samples are enough for two blocks.
+  const bool pairs = large && shallow;
   const int depth = shallow ? 1 : draw.whole(1, large ? 2 : 3), B = draw.whole(1, large ? 2 : 3);
-  const int N = draw.whole(1, large ? 140 : 70);
+  const int N = pairs ? draw.whole(256, 300) : draw.whole(1, large ? 140 : 70);
   const int d_in = draw.whole(1, shallow ? 4 : large ? 40 : 6);
   const int d_out = shallow ? 1 : draw.whole(2, 3), loss = shallow ? 0 : draw.whole(0, 1);
   const bool bias = draw.chance() < 0.7;
@@ -136,9 +138,10 @@ void one_case(int seed) {
   settings.order = edt_shim::Order(draw.whole(0, 2));
   settings.seed = uint64_t(seed);
   settings.sms = draw.whole(1, 8);
-  settings.shared_block = large || draw.chance() < 0.3 ? 1500
-                          : draw.chance() < 0.5        ? 8000
-                                                       : 227 * 1024;
+  settings.shared_block = pairs                          ? 227 * 1024
+                          : large || draw.chance() < 0.3 ? 1500
+                          : draw.chance() < 0.5          ? 8000
+                                                         : 227 * 1024;
   settings.shared_sm = 3 * settings.shared_block;
   auto with = [&](cuda::Job job, const cuda::ScheduleOptions& options, const void* parameters,
                   const auto& body) {

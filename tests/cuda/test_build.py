@@ -123,7 +123,9 @@ def test_record_of_registers_and_spills():
     ):
         assert any(kernel.startswith(f"{name}_kernel") for kernel in kernels)
     for kernel, row in kernels.items():
-        assert sorted(row) == ["sm_100", "sm_120", "sm_80", "sm_90"], kernel
+        pairs = kernel.startswith("train_kernel") and kernel.endswith(", 3>")  # of clusters
+        known = ["sm_100", "sm_120", *([] if pairs else ["sm_80"]), "sm_90"]
+        assert sorted(row) == known, kernel
         for registers, stores, loads, _ in row.values():
             # Squares, and tiles of a gradient, whose blocks have 128 threads.
             tall = kernel.startswith(("train_kernel<float, 2>", "chain_gradient_kernel"))

@@ -23,12 +23,17 @@ FOLDER = ROOT / "build" / "cuda-ptx"
 #: Where setup.py builds the core in place.
 CORE = ROOT / "build" / f"core-{sys.implementation.cache_tag}"
 KERNELS = (
-    *("device", "evaluate", "train", "hvp", "hessian", "wide", "wide_curvature", "chain_calls"),
+    *("device", "evaluate", "train", "train_pairs", "hvp", "hessian"),
+    *("wide", "wide_curvature", "chain_calls"),
 )
-#: Those that are compiled for sm_90 as well, whose tensor cores have instructions of their own; and
-#: the capabilities that files have PTX for (CMakeLists.txt).
-NEWER = ("wide", "wide_curvature")
-CAPABILITIES = {name: (80, 90) if name in NEWER else (80,) for name in KERNELS}
+#: Those that are compiled for sm_90 as well, whose tensor cores have instructions of their own, or
+#: for it alone, of clusters; and the capabilities that files have PTX for (CMakeLists.txt).
+NEWER, ONLY_NEWER = ("wide", "wide_curvature"), ("train_pairs",)
+CAPABILITIES = {
+    name: (80, 90) if name in NEWER else (90,) if name in ONLY_NEWER else (80,) for name in KERNELS
+}
+#: Those whose products are fused where the code says so, and nowhere else.
+AS_WRITTEN = ("train", "train_pairs")
 #: As setup.py compiles them, but PTX alone.
 NVCC_FLAGS = (
     *("-std=c++17", "-O3", "--expt-relaxed-constexpr", "--extended-lambda", "-diag-suppress=186"),
@@ -94,7 +99,7 @@ def run(*command: object) -> str:
 
 def headers(*folders: Path) -> str:
     """A digest of what sources include."""
-    digest = hashlib.sha256(repr((sys.version, CAPABILITIES)).encode())
+    digest = hashlib.sha256(repr((sys.version, CAPABILITIES, AS_WRITTEN)).encode())
     for folder in folders:
         for file in sorted(folder.rglob("*")):
             if file.suffix in (".h", ".cuh") and "isa" not in file.parts:
@@ -154,6 +159,7 @@ class Build:
         folder.mkdir(exist_ok=True)
         codes = [f"--generate-code=arch=compute_{c},code=compute_{c}" for c in CAPABILITIES[name]]
         places = ("-I", ROOT / "csrc", "--keep", "--keep-dir", folder)
+        codes += ["-fmad=false"] if name in AS_WRITTEN else []
         run(self.nvcc, *NVCC_FLAGS, *codes, *places, "-c", source, "-o", target)
         for capability, file in kept(folder, name).items():
             file.replace(self.ptx(name, capability))

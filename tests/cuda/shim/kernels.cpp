@@ -4,3 +4,4 @@
 #include "cuda/hessian.cu"
 #include "cuda/hvp.cu"
 #include "cuda/train.cu"
+#include "cuda/train_pairs.cu"
