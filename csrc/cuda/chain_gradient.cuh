@@ -94,8 +94,16 @@ EDT_DEVICE void put_sums(T (&sums)[kChainTaps], int count, const To& to) {
   if (lane < 8 && entry < count) *to(entry) = sum;
 }
 
+// Blocks of a multiprocessor, which say how many registers there are: without the number ptxas
+// takes some more and so leaves room for one block less.
 template <class T, int R>
-EDT_KERNEL(kChainProductThreads)
+constexpr int kChainGradientBlocks = sizeof(T) == 4 ? (R == 8   ? 2
+                                                       : R == 6 ? 3
+                                                                : 4)
+                                                    : (R == 2 ? 3 : 2);
+
+template <class T, int R>
+EDT_KERNEL_BLOCKS(kChainProductThreads, (kChainGradientBlocks<T, R>))
 chain_gradient_kernel(ChainGradient<T> g) {
   const ChainPlace at(g.vectors, g.blocks);
   const ChainShare share(g.t, at.block, R == 8 ? 0 : R == 6 ? 1 : 2);
